@@ -1,0 +1,41 @@
+"""Augmenters: batched image transforms on the training device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pydantic import Field
+
+from benchbench.components import Component, Params
+from benchbench.hookspecs import hookimpl
+
+
+class FlipParams(Params):
+    probability: float = Field(0.5, ge=0, le=1)
+
+
+class RandomCropParams(Params):
+    padding: int = Field(0, ge=0, description="pixels added on each side, at the size before the crop")
+    resize: int | None = Field(None, ge=8, description="shorter side before the crop; default: the image size")
+
+
+class RandomResizedCropParams(Params):
+    min_scale: float = Field(0.08, gt=0, le=1, description="smallest share of the area")
+    max_scale: float = Field(1.0, gt=0, le=1)
+    min_ratio: float = Field(3 / 4, gt=0, description="narrowest width / height")
+    max_ratio: float = Field(4 / 3, gt=0)
+
+
+@hookimpl
+def benchbench_augmenters() -> Iterable[Component]:
+    module = "benchbench.augmenters.geometric"
+    yield Component("flip", f"{module}:flip", FlipParams, "horizontal flip")
+    yield Component(
+        "random_crop", f"{module}:random_crop", RandomCropParams, "crop at a random place, after resize and padding"
+    )
+    yield Component(
+        "random_resized_crop",
+        f"{module}:random_resized_crop",
+        RandomResizedCropParams,
+        "crop of random area and ratio (Inception)",
+    )

@@ -1,0 +1,88 @@
+"""Flips and crops of whole batches, drawn from the generator that the pipeline seeds."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+
+def resize(images: Tensor, shorter: int) -> Tensor:
+    """Images [B, 3, H, W] with their shorter side at that many pixels, ratio kept, antialiased."""
+    height, width = images.shape[-2:]
+    if min(height, width) == shorter:
+        return images
+    scale = shorter / min(height, width)
+    size = (max(shorter, round(height * scale)), max(shorter, round(width * scale)))
+    return F.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False).clamp(0, 1)
+
+
+def center_crop(images: Tensor, size: int) -> Tensor:
+    """The middle size x size pixels of images [B, 3, H, W] whose sides are at least that long."""
+    top, left = ((side - size) // 2 for side in images.shape[-2:])
+    return images[..., top : top + size, left : left + size]
+
+
+def flip(images: Tensor, size: int, generator: Generator, *, probability: float) -> Tensor:
+    """Mirrors each image left to right with that probability."""
+    chosen = _uniform(len(images), generator, images) < probability
+    return torch.where(chosen[:, None, None, None], images.flip(-1), images)
+
+
+def random_crop(images: Tensor, size: int, generator: Generator, *, padding: int, resize: int | None) -> Tensor:
+    """Crops each image to size x size at a random place, after resizing and zero padding: gives [B, 3, size, size]."""
+    images = _resize(images, max(resize or size, size))
+    images = F.pad(images, (padding,) * 4)
+    height, width = images.shape[-2:]
+    top = (_uniform(len(images), generator, images) * (height - size + 1)).long()
+    left = (_uniform(len(images), generator, images) * (width - size + 1)).long()
+    offsets = torch.arange(size, device=images.device)
+    rows = (top[:, None] + offsets)[:, None, :, None]
+    columns = (left[:, None] + offsets)[:, None, None, :]
+    sample = torch.arange(len(images), device=images.device)[:, None, None, None]
+    channel = torch.arange(3, device=images.device)[None, :, None, None]
+    return images[sample, channel, rows, columns]
+
+
+def random_resized_crop(
+    images: Tensor,
+    size: int,
+    generator: Generator,
+    *,
+    min_scale: float,
+    max_scale: float,
+    min_ratio: float,
+    max_ratio: float,
+) -> Tensor:
+    """Crops a random share of the area at a random ratio and resizes it: gives [B, 3, size, size].
+
+    As in Szegedy et al., "Going deeper with convolutions" (2015), section 6; boxes that stick out are clipped to the
+    image. Sampled bilinearly; where a box is far larger than the output the images are reduced first, against aliasing.
+    """
+    count, _, height, width = images.shape
+    area = height * width * (min_scale + (max_scale - min_scale) * _uniform(count, generator, images))
+    low, high = math.log(min_ratio), math.log(max_ratio)
+    ratio = torch.exp(low + (high - low) * _uniform(count, generator, images))
+    box_w = (area * ratio).sqrt().clamp(1, width)
+    box_h = (area / ratio).sqrt().clamp(1, height)
+    left = _uniform(count, generator, images) * (width - box_w)
+    top = _uniform(count, generator, images) * (height - box_h)
+    if min(height, width) > 2 * size:
+        images = _resize(images, 2 * size)
+    # The box of each image, in the [-1, 1] coordinates of affine_grid.
+    theta = images.new_zeros(count, 2, 3)
+    theta[:, 0, 0], theta[:, 1, 1] = box_w / width, box_h / height
+    theta[:, 0, 2] = (2 * left + box_w) / width - 1
+    theta[:, 1, 2] = (2 * top + box_h) / height - 1
+    grid = F.affine_grid(theta, [count, 3, size, size], align_corners=False)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+_resize = resize  # `resize` is also the name of a parameter of `random_crop`
+
+
+def _uniform(count: int, generator: Generator, like: Tensor) -> Tensor:
+    # Drawn on the CPU in float32: the same numbers on every device and at every precision.
+    return torch.rand(count, generator=generator).to(like.device)

@@ -1,0 +1,299 @@
+"""The command line: parses and prints, decides nothing. Heavy modules are imported by the command that needs them."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from benchbench import __version__
+from benchbench.components import KINDS
+from benchbench.errors import BenchBenchError, did_you_mean, one_line
+
+DONE, SOME_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point: every error of ours is one line on stderr and exit code 2."""
+    try:
+        code = cli.main(args=arguments, prog_name="benchbench", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        code = DONE
+    except click.ClickException as error:
+        click.echo(f"error: {_click_message(error)}", err=True)
+        code = BAD_INPUT
+    except BenchBenchError as error:
+        click.echo(f"error: {one_line(error)}", err=True)
+        code = BAD_INPUT
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted; run the same command again to go on from the last checkpoints", err=True)
+        code = INTERRUPTED
+    except BrokenPipeError:  # the reader (head, say) has seen enough
+        sys.stderr.close()
+        code = DONE
+    sys.exit(code if isinstance(code, int) else DONE)
+
+
+def _click_message(error: click.ClickException) -> str:
+    message = one_line(error.format_message())
+    return message if "--help" in message else f"{message} (see `benchbench --help`)"
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="benchbench", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Pre-train a small vision model, or distil it from a large teacher? Accuracy and GPU-hours from one suite file.
+
+    \b
+    Examples:
+      benchbench plan suites/quickstart.yaml
+      benchbench run suites/quickstart.yaml
+      benchbench run suites/cifar.yaml --set seeds=[0] --set recipes.default.epochs=5
+      benchbench report suites/quickstart.yaml
+      benchbench list losses
+    """
+
+
+def _shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The suite and what every command that reads one takes."""
+    folder, file = click.Path(file_okay=False, path_type=Path), click.Path(dir_okay=False, path_type=Path)
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read."),
+        click.option("--jobs", type=click.IntRange(1), help="Stages side by side on a CPU (default: one a core, at most 8)."),
+        click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:N, or auto: CUDA if there is any."),
+        click.option("--plugin", "plugins", type=file, multiple=True, help="A plugin file to load; may be repeated."),
+        click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Override a part of the suite, e.g. recipes.default.epochs=5."),
+        click.option("--data", "data_root", type=folder, default=Path("data"), show_default=True, envvar="BENCHBENCH_DATA", help="Where data sets are downloaded to."),
+        click.option("--store", "store_root", type=folder, default=Path("runs"), show_default=True, help="Where results are kept."),
+        click.argument("suite", type=file),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def _open_plan(
+    suite: Path,
+    store_root: Path,
+    data_root: Path,
+    overrides: Sequence[str],
+    plugins: Sequence[Path],
+    device: str,
+    jobs: int | None,
+) -> Any:
+    from benchbench.hardware import find_devices
+    from benchbench.plan import make_plan
+    from benchbench.plugins import load_plugins
+    from benchbench.store import Store
+    from benchbench.suitefile import load_suite
+
+    store = Store(store_root)
+    store.check_format()
+    file = load_suite(suite, overrides)
+    named = [file.resolve(Path(path)) for path in file.suite.plugins]
+    host = load_plugins([*named, *plugins])
+    return make_plan(file, host, find_devices(device, jobs), data_root), store
+
+
+@cli.command()
+@_shared_options
+@click.option("--all", "show_all", is_flag=True, help="List every stage with its key.")
+def plan(
+    suite: Path,
+    store_root: Path,
+    data_root: Path,
+    overrides: tuple[str, ...],
+    plugins: tuple[Path, ...],
+    device: str,
+    jobs: int | None,
+    as_json: bool,
+    show_all: bool,
+) -> None:
+    """Show what SUITE would run, what is already done, and what each arm will cost.
+
+    \b
+    Examples:
+      benchbench plan suites/cifar.yaml
+      benchbench plan suites/cifar.yaml --all --set seeds=[0,1,2,3,4]
+    """
+    from benchbench.costs.estimate import estimate
+    from benchbench.overview import plan_json, plan_text
+
+    made, store = _open_plan(suite, store_root, data_root, overrides, plugins, device, jobs)
+    costs = estimate(made, store.root)
+    click.echo(
+        json.dumps(plan_json(made, store, costs), indent=1) if as_json else plan_text(made, store, costs, show_all)
+    )
+
+
+@cli.command()
+@_shared_options
+@click.option(
+    "--report",
+    "report_root",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where tables go (default: reports/NAME-OF-SUITE).",
+)
+@click.option(
+    "--executor", default="local", show_default=True, help="Where stages run; see `benchbench list executors`."
+)
+@click.option(
+    "--checkpoint-seconds",
+    type=click.FloatRange(0),
+    default=30.0,
+    show_default=True,
+    help="How much of a stage's work a kill may cost.",
+)
+def run(
+    suite: Path,
+    store_root: Path,
+    data_root: Path,
+    overrides: tuple[str, ...],
+    plugins: tuple[Path, ...],
+    device: str,
+    jobs: int | None,
+    as_json: bool,
+    report_root: Path | None,
+    executor: str,
+    checkpoint_seconds: float,
+) -> None:
+    """Run whatever of SUITE is not done yet, then print and write its tables.
+
+    Stages that are done are never run again; an interrupted run goes on from its last checkpoints. Exit code 0: all
+    done; 1: some cells failed; 2: bad input.
+
+    \b
+    Examples:
+      benchbench run suites/quickstart.yaml
+      benchbench run suites/cifar.yaml --device cuda:0 --store /big/runs --report tables
+      benchbench run my_suite.yaml --plugin my_loss.py
+    """
+    from benchbench.costs.estimate import estimate
+    from benchbench.progress import Progress
+    from benchbench.runner import run_plan
+
+    made, store = _open_plan(suite, store_root, data_root, overrides, plugins, device, jobs)
+    component = made.host.registry.get("executor", executor)
+    store.open()
+    weights = {key: cost.flops for key, cost in estimate(made, store.root).items()}
+    done = {key for key, stage in made.stages.items() if store.stage(stage.kind, key).record.exists()}
+    progress = Progress(weights, done)
+    made.host.manager.register(progress, name="progress")
+    try:
+        outcome = run_plan(made, store, component, data_root, checkpoint_seconds)
+    finally:
+        progress.close()
+    _report(made, store, report_root, ("md", "tex", "csv"), as_json, outcome.failed)
+    sys.exit(SOME_FAILED if outcome.failed else DONE)
+
+
+@cli.command()
+@_shared_options
+@click.option(
+    "--report",
+    "report_root",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where tables go (default: reports/NAME-OF-SUITE).",
+)
+@click.option(
+    "--format",
+    "formats",
+    type=click.Choice(["md", "tex", "csv", "txt"]),
+    multiple=True,
+    default=("md", "tex", "csv"),
+    show_default=True,
+    help="May be repeated.",
+)
+def report(
+    suite: Path,
+    store_root: Path,
+    data_root: Path,
+    overrides: tuple[str, ...],
+    plugins: tuple[Path, ...],
+    device: str,
+    jobs: int | None,
+    as_json: bool,
+    report_root: Path | None,
+    formats: tuple[str, ...],
+) -> None:
+    """Print SUITE's tables from what is in the store, and write them as Markdown, LaTeX and CSV.
+
+    \b
+    Examples:
+      benchbench report suites/quickstart.yaml
+      benchbench report suites/cifar.yaml --format tex --report paper/tables
+    """
+    made, store = _open_plan(suite, store_root, data_root, overrides, plugins, device, jobs)
+    _report(made, store, report_root, formats, as_json, {})
+
+
+def _report(
+    made: Any, store: Any, folder: Path | None, formats: tuple[str, ...], as_json: bool, failed: dict[str, str]
+) -> None:
+    from benchbench.reports.table import plain
+    from benchbench.reports.write import make_tables, write_report
+
+    results, tables = make_tables(made, store)
+    folder = folder or Path("reports") / made.suite.name
+    paths = write_report(results, tables, folder, formats, shlex.join(["benchbench", *sys.argv[1:]]))
+    if as_json:
+        click.echo(json.dumps({"cells": json.loads(results.to_json(orient="records")), "failed": failed}, indent=1))
+        return
+    for table in tables:
+        click.echo(plain(table, color=sys.stdout.isatty()))
+    for row in results[results.status == "failed"].itertuples():
+        click.echo(f"failed: {row.row} | {row.data} | {row.student} | seed {row.seed}: {one_line(str(row.reason))}")
+    missing = int((results.status == "missing").sum())
+    if missing:
+        click.echo(f"{missing} of {len(results)} cells have not been run; benchbench run {made.file.path}")
+    click.echo(f"written: {', '.join(str(path) for path in paths)}", err=True)
+
+
+_plugin_option = click.option(
+    "--plugin", "plugins", type=click.Path(dir_okay=False, path_type=Path), multiple=True, help="A plugin file to load."
+)
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")
+
+
+@cli.command(name="list")
+@click.argument("kind", required=False)
+@_plugin_option
+@_json_option
+def list_(kind: str | None, plugins: tuple[Path, ...], as_json: bool) -> None:
+    """List components, or those of one KIND, with their parameters and who offers them.
+
+    \b
+    Examples:
+      benchbench list
+      benchbench list losses
+      benchbench list datasets --json
+    """
+    from benchbench.overview import components_json, components_text
+    from benchbench.plugins import load_plugins
+
+    if kind is not None:
+        singular = kind if kind in KINDS else {f"{name}s": name for name in KINDS} | {"losses": "loss"}
+        if isinstance(singular, dict):
+            if kind not in singular:
+                raise BenchBenchError(f"unknown kind '{kind}'; {did_you_mean(kind, [*KINDS, 'losses'])}")
+            singular = singular[kind]
+        kind = singular
+    host = load_plugins(plugins)
+    click.echo(json.dumps(components_json(host, kind), indent=1) if as_json else components_text(host, kind))
+
+
+@cli.command()
+@_plugin_option
+@_json_option
+def plugins(plugins: tuple[Path, ...], as_json: bool) -> None:
+    """List plugins: where they come from, what they offer, and which did not load and why."""
+    from benchbench.overview import plugins_json, plugins_text
+    from benchbench.plugins import load_plugins
+
+    host = load_plugins(plugins)
+    click.echo(json.dumps(plugins_json(host), indent=1) if as_json else plugins_text(host))

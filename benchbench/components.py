@@ -1,0 +1,98 @@
+"""What plugins offer: named components with checked parameters, found by kind and name."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from benchbench.errors import PluginError, UnknownNameError, did_you_mean, one_line
+
+KINDS = ("teacher", "student", "loss", "augmenter", "dataset", "executor", "report")
+
+
+class Params(BaseModel):
+    """Base of a component's parameters: typed, frozen, unknown names refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True)
+class Component:
+    """One named thing that a plugin offers.
+
+    Attributes:
+        name: how a suite names it.
+        target: "package.module:attribute", imported only when a stage needs it, so that listing components never
+            imports torch.
+        params: a `Params` class; the suite's parameters are checked against it before any compute is spent.
+        summary: one line for `benchbench list`.
+        needs: for losses, what the loss reads beside the student's logits and embedding, out of
+            `teacher` (any output of it), `teacher.logits` (task logits: a probed or fine-tuned teacher) and
+            `features` (the maps between stages, of both sides).
+        version: part of the key of every stage that uses the component, beside the hash of its source. Set it where
+            behaviour depends on something that the source does not show.
+    """
+
+    name: str
+    target: str
+    params: type[Params] = Params
+    summary: str = ""
+    needs: frozenset[str] = frozenset()
+    version: str = ""
+
+    def load(self) -> Any:
+        """The target itself.
+
+        Raises:
+            PluginError: the module or the attribute cannot be had.
+        """
+        module_name, _, attribute = self.target.partition(":")
+        try:
+            return getattr(importlib.import_module(module_name), attribute)
+        except Exception as error:
+            raise PluginError(f"component '{self.name}': cannot load {self.target} ({one_line(error)})") from error
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A component together with who offers it."""
+
+    kind: str
+    component: Component
+    origin: str
+
+
+@dataclass
+class Registry:
+    """All components of one run, by kind and name."""
+
+    offers: dict[str, dict[str, list[Offer]]] = field(default_factory=lambda: {kind: {} for kind in KINDS})
+    failed_plugins: Mapping[str, str] = field(default_factory=dict)
+
+    def add(self, offer: Offer) -> None:
+        self.offers[offer.kind].setdefault(offer.component.name, []).append(offer)
+
+    def get(self, kind: str, name: str) -> Component:
+        """The component of that kind and name.
+
+        Raises:
+            UnknownNameError: no plugin offers it.
+            PluginError: two plugins do.
+        """
+        offers = self.offers[kind].get(name, [])
+        if not offers:
+            failed = "; ".join(f"plugin {plugin} did not load: {why}" for plugin, why in self.failed_plugins.items())
+            hint = did_you_mean(name, self.offers[kind])
+            raise UnknownNameError(f"unknown {kind} '{name}'; {hint}{'; ' + failed if failed else ''}")
+        if len(offers) > 1:
+            origins = " and ".join(sorted(offer.origin for offer in offers))
+            raise PluginError(f"{kind} '{name}' is claimed by {origins}; uninstall or rename one of them")
+        return offers[0].component
+
+    def of_kind(self, kind: str) -> Iterable[Offer]:
+        """Every offer of one kind, by name; a name that is claimed twice comes twice."""
+        return [offer for name in sorted(self.offers[kind]) for offer in self.offers[kind][name]]

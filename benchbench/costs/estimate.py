@@ -1,0 +1,93 @@
+"""What a plan will cost before it is run: images, and floating-point operations counted on the networks themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchbench.models.cards import cards_for
+from benchbench.plan import Plan, Stage
+from benchbench.suitefile import Loc
+
+# A training step is one forward and about two forwards' worth of backward.
+TRAINED, FORWARD = 3, 1
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Predicted cost of one stage.
+
+    Attributes:
+        images: training images, over all epochs.
+        flops: floating-point operations of training and of testing.
+    """
+
+    images: int
+    flops: float
+
+
+def estimate(plan: Plan, store: Path) -> dict[str, Estimate]:
+    """The predicted cost of every training stage of a plan, by key.
+
+    Raises:
+        SuiteError: a model that its source does not have, or that cannot be built.
+    """
+    places = _places(plan)
+    requests: dict[str, dict[str, Any]] = {}
+    for key, stage in plan.stages.items():
+        if stage.kind != "calibration":
+            requests |= {f"{key}/{role}": request for role, request in _requests(stage).items()}
+    plugins = [Path(name) for name, origin in plan.host.origins.items() if name == origin]
+    cards = cards_for(requests, store, plugins)
+    for name, card in cards.items():
+        key, _, role = name.partition("/")
+        if "error" in card:
+            raise plan.file.error(card["error"], places[key][role])
+    return {
+        key: _estimate(plan, stage, places[key]["data"][1], cards)
+        for key, stage in plan.stages.items()
+        if stage.kind != "calibration"
+    }
+
+
+def _places(plan: Plan) -> dict[str, dict[str, Loc]]:
+    """Where in the suite each stage's model, teacher and data stand."""
+    places: dict[str, dict[str, Loc]] = {}
+    for cell in plan.cells:
+        student = ("students", cell.student, "model")
+        teacher = ("teachers", cell.teacher or "", "model")
+        places[cell.stage] = {"model": student, "teacher": teacher, "data": ("data", cell.data)}
+        for key in plan.stages[cell.stage].needs.values():
+            places[key] = {"model": teacher, "data": ("data", cell.data)}
+    return places
+
+
+def _requests(stage: Stage) -> dict[str, dict[str, Any]]:
+    """The networks of a stage, as `cards_for` wants them."""
+    models = {"model": (stage.job["model"], stage.job["model_kind"])}
+    if stage.job["teacher"]:
+        models["teacher"] = (stage.job["teacher"]["model"], "teacher")
+    return {
+        role: {
+            "model": {**model, "weights": None},
+            "kind": kind,
+            "image_size": stage.job["recipe"]["image_size"],
+            "source": stage.job["components"][f"{kind}/{model['source']}"],
+        }
+        for role, (model, kind) in models.items()
+    }
+
+
+def _estimate(plan: Plan, stage: Stage, data: Any, cards: Mapping[str, dict[str, Any]]) -> Estimate:
+    job, recipe = stage.job, stage.job["recipe"]
+    count = plan.train_images(job["data"], data)
+    batch = min(recipe["batch_size"], count)
+    images = max(1, count // batch) * batch * recipe["epochs"]
+    forward = cards[f"{stage.key}/model"]["flops"]
+    flops = images * forward * (FORWARD if job["method"] == "linear_probe" else TRAINED)
+    if job["teacher"]:
+        flops += images * cards[f"{stage.key}/teacher"]["flops"]
+    tested = plan.info[data].test + round(count * job["data"]["validation"]) * recipe["epochs"]
+    return Estimate(images, float(flops + tested * forward))

@@ -1,0 +1,30 @@
+"""One split of a data set, however it is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+
+@dataclass
+class ImageSet:
+    """N labelled images.
+
+    Attributes:
+        labels: class numbers [N], int64.
+        classes: class names, by number.
+        image: decodes image i to an RGB `PIL.Image`; raises DataError naming the file where it cannot be read. Called
+            from loader processes, so it must pickle.
+        array: all pixels [N, H, W, 3], uint8, where every image has one size and they fit in memory; else None.
+    """
+
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    image: Callable[[int], Image.Image]
+    array: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)

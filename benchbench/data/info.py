@@ -1,0 +1,39 @@
+"""What is known of a data set before any image is read; imports neither torch nor pandas."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchbench.components import Params
+
+
+@dataclass(frozen=True)
+class DataInfo:
+    """Sizes of a data set, from its official description or from a cheap look at its files.
+
+    Attributes:
+        classes: number of classes.
+        train, test: number of images of each split, before any subset is taken.
+        note: what the user must still do (the files are absent and must be put there by hand, say); empty when nothing.
+    """
+
+    classes: int
+    train: int
+    test: int
+    note: str = ""
+
+
+class DatasetParams(Params):
+    """Parameters of a data set. A field of type `Path` enters a stage's key as the content found there, never as a path."""
+
+    def info(self, root: Path) -> DataInfo:
+        """Sizes, without decoding images.
+
+        Args:
+            root: the folder that downloads go to.
+
+        Raises:
+            DataError: the files are there and are not what they should be, or sizes cannot be known without them.
+        """
+        raise NotImplementedError

@@ -1,0 +1,45 @@
+"""The images that come with the package; `bundled/README.md` says where they are from and how they are stored."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from benchbench.data.images import ImageSet
+from benchbench.data.sources.common import ArrayImages, check_labels, decode
+from benchbench.data.sources.params import Cifar10SubsetParams
+from benchbench.errors import DataError, one_line
+
+FOLDER = Path(__file__).resolve().parent.parent / "bundled"
+SIDE = 32
+
+
+def rows(split: str) -> list[tuple[int, int, str]]:
+    """For each image of a split: its place in the mosaic, its index in that split of CIFAR-10, and its class name.
+
+    Raises:
+        DataError: the package was installed without the file.
+    """
+    try:
+        with open(FOLDER / "cifar10_subset.csv", newline="", encoding="utf-8") as file:
+            listed = enumerate(csv.DictReader(file))
+            return [(place, int(row["index"]), row["class"]) for place, row in listed if row["split"] == split]
+    except (OSError, KeyError, ValueError) as error:
+        raise DataError(f"cifar10_subset: the installed package is damaged ({one_line(error)})") from error
+
+
+def load(params: Cifar10SubsetParams, root: Path, split: str) -> ImageSet:
+    """1,000 images of 32 x 32 pixels, 100 a class; nothing is downloaded.
+
+    Raises:
+        DataError: the installed package is damaged.
+    """
+    chosen = rows(split)
+    classes = tuple(sorted({name for _, _, name in chosen}))  # alphabetical, which is CIFAR-10's own order
+    mosaic = np.asarray(decode(FOLDER / "cifar10_subset.webp", "cifar10_subset.webp of the installed package"))
+    tiles = mosaic.reshape(mosaic.shape[0] // SIDE, SIDE, -1, SIDE, 3).swapaxes(1, 2).reshape(-1, SIDE, SIDE, 3)
+    array = tiles[[place for place, _, _ in chosen]]
+    labels = check_labels("cifar10_subset", [classes.index(name) for _, _, name in chosen], classes, split)
+    return ImageSet(labels, classes, ArrayImages(array), array)

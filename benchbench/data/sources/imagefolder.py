@@ -1,0 +1,77 @@
+"""A user's own images: one folder per class, under a folder per split."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from benchbench.data.images import ImageSet
+from benchbench.data.info import DataInfo
+from benchbench.data.sources.common import FileImages, check_labels
+from benchbench.data.sources.params import ImageFolderParams
+from benchbench.errors import DataError
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm")
+
+
+def sizes(params: ImageFolderParams) -> DataInfo:
+    """Counts of both splits; no image is opened.
+
+    Raises:
+        DataError: as `load`.
+    """
+    train, test = _scan(params)
+    return DataInfo(len(train), sum(map(len, train.values())), sum(map(len, test.values())))
+
+
+def load(params: ImageFolderParams, root: Path, split: str) -> ImageSet:
+    """One split. Classes are numbered by sorted folder name, images sorted by path within their class.
+
+    Raises:
+        DataError: a folder is absent, a class folder is empty, or the splits have different classes.
+    """
+    train, test = _scan(params)
+    found = train if split == "train" else test
+    classes = tuple(found)
+    labels = [number for number, files in enumerate(found.values()) for _ in files]
+    files = tuple(file for files in found.values() for file in files)
+    return ImageSet(check_labels("imagefolder", labels, classes, split), classes, FileImages(files))
+
+
+def _scan(params: ImageFolderParams) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Files by class, of the training and of the test split."""
+    train_folder = params.path / params.train_folder
+    test_folder = params.path / params.test_folder
+    default = ImageFolderParams.model_fields["test_folder"].default
+    if params.test_folder == default and not test_folder.is_dir() and (params.path / "val").is_dir():
+        test_folder = params.path / "val"
+    train, test = _classes(train_folder), _classes(test_folder)
+    for here, there, folder in ((train, test, test_folder), (test, train, train_folder)):
+        absent = sorted(set(here) - set(there))
+        if absent:
+            names = ", ".join(f"'{name}'" for name in absent[:5]) + (", ..." if len(absent) > 5 else "")
+            raise DataError(f"imagefolder: the splits differ in their classes: {folder} lacks {names}")
+    return train, test
+
+
+def _classes(folder: Path) -> dict[str, list[str]]:
+    if not folder.is_dir():
+        raise DataError(f"imagefolder: {folder} is not a folder; it should hold one folder of images per class")
+    names = sorted(each.name for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
+    if not names:
+        raise DataError(f"imagefolder: {folder} holds no class folders")
+    found = {name: _images(folder / name) for name in names}
+    for name, files in found.items():
+        if not files:
+            readable = " ".join(EXTENSIONS)
+            raise DataError(f"imagefolder: the class folder {folder / name} holds no image (of {readable})")
+    return found
+
+
+def _images(folder: Path) -> list[str]:
+    """Images in a folder and its subfolders, sorted; hidden ones are left out (some systems and editors put stubs)."""
+    found = []
+    for place, folders, files in os.walk(folder):
+        folders[:] = [each for each in folders if not each.startswith(".")]
+        found += [os.path.join(place, file) for file in files if file.lower().endswith(EXTENSIONS) and file[0] != "."]
+    return sorted(found)

@@ -1,0 +1,149 @@
+"""Encoded images in parquet files: decoded at once where they are small, else one by one from a mapped copy."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import uuid
+from bisect import bisect_right
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from benchbench.data.sources.common import decode
+from benchbench.errors import DataError, one_line
+
+ARRAY_BYTES = 2**30
+BATCH_ROWS = 256
+SLICE_ROWS = 32
+SCHEMA = pa.schema([("bytes", pa.large_binary())])
+
+
+@dataclass(frozen=True)
+class ParquetRows:
+    """The rows of several files, one after the other.
+
+    Attributes:
+        files: F paths.
+        starts: F + 1 numbers: the first row of each file, and the number of all rows.
+    """
+
+    files: tuple[str, ...]
+    starts: tuple[int, ...]
+
+    def place(self, row: int) -> str:
+        """File and row in it, for errors."""
+        number = bisect_right(self.starts, row) - 1
+        return f"{self.files[number]}, row {row - self.starts[number]}"
+
+    def batches(self, column: str) -> Iterator[pa.Array]:
+        """The encoded images, a few hundred at a time.
+
+        Raises:
+            DataError: a file is damaged.
+        """
+        for file in self.files:
+            try:
+                parquet = pq.ParquetFile(file)
+                struct = pa.types.is_struct(parquet.schema_arrow.field(column).type)
+                wanted = f"{column}.bytes" if struct else column
+                for batch in parquet.iter_batches(batch_size=BATCH_ROWS, columns=[wanted]):
+                    yield batch.column(0).flatten()[0] if struct else batch.column(0)
+            except (OSError, pa.ArrowException) as error:
+                raise DataError(f"huggingface: cannot read the images of {file} ({one_line(error)})") from error
+
+
+@dataclass(frozen=True)
+class EncodedImages:
+    """Image i of a mapped copy, decoded when asked for. Pickles as paths; each process maps the copy itself."""
+
+    rows: ParquetRows
+    copy: str
+
+    def __call__(self, index: int) -> Image.Image:
+        return _decode(_mapped(self.copy)[index].as_py(), self.rows.place(index))
+
+
+def decode_all(rows: ParquetRows, column: str) -> np.ndarray | None:
+    """All images [N, H, W, 3], uint8; None where they differ in size or would take more than `ARRAY_BYTES`.
+
+    Raises:
+        DataError: an image is damaged.
+    """
+    count = rows.starts[-1]
+    array: np.ndarray | None = None
+
+    def fill(first: int, encoded: pa.Array) -> bool:
+        """Decodes a slice to its place; false at the first image of another size."""
+        assert array is not None
+        for row, value in enumerate(encoded.to_pylist(), start=first):
+            image = _decode(value, rows.place(row))
+            if (image.height, image.width) != array.shape[1:3]:
+                return False
+            array[row] = np.asarray(image)
+        return True
+
+    done = 0
+    # Pillow lets other threads run while it decodes.
+    with ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1)) as pool:
+        for batch in rows.batches(column):
+            if array is None:
+                image = _decode(batch[0].as_py(), rows.place(0))
+                if count * image.height * image.width * 3 > ARRAY_BYTES:
+                    return None
+                array = np.empty((count, image.height, image.width, 3), dtype=np.uint8)
+            firsts = range(0, len(batch), SLICE_ROWS)
+            slices = [batch.slice(first, SLICE_ROWS) for first in firsts]
+            if not all(pool.map(fill, [done + first for first in firsts], slices)):
+                return None
+            done += len(batch)
+    return array
+
+
+def mapped_copy(rows: ParquetRows, column: str, folder: Path) -> str:
+    """A file in `folder` with the encoded images as they are, in a form that can be mapped; written once.
+
+    Parquet can only be read by whole row groups, hundreds of images, which shuffled reading would do for every image;
+    holding all of it would take the memory once per loader process. Mapped pages are shared by all processes.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    stats = [(os.path.realpath(file), os.stat(file).st_size, os.stat(file).st_mtime_ns) for file in rows.files]
+    key = hashlib.sha256(repr((column, stats)).encode()).hexdigest()[:16]
+    copy = folder / f"images-{key}.arrow"
+    if copy.exists():
+        return str(copy)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Written aside and moved, so that a worker at the same time, or after an interruption, sees all or nothing.
+        partial = folder / f"{copy.stem}-{uuid.uuid4().hex}.partial"
+        try:
+            with open(partial, "wb") as file, pa.ipc.new_file(file, SCHEMA) as writer:
+                for batch in rows.batches(column):
+                    writer.write_batch(pa.record_batch([batch.cast(pa.large_binary())], schema=SCHEMA))
+            os.replace(partial, copy)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise DataError(f"huggingface: cannot write a copy of the images to {folder} ({one_line(error)})") from error
+    return str(copy)
+
+
+@lru_cache(maxsize=8)
+def _mapped(copy: str) -> pa.ChunkedArray:
+    return pa.ipc.open_file(pa.memory_map(copy)).read_all().column(0)
+
+
+def _decode(value: bytes | None, place: str) -> Image.Image:
+    if value is None:
+        raise DataError(f"cannot read the image {place} (the column holds no bytes there)")
+    return decode(io.BytesIO(value), place)

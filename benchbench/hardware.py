@@ -1,0 +1,92 @@
+"""The devices at hand, found without torch."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchbench.errors import BenchBenchError, one_line
+
+
+@dataclass(frozen=True)
+class Devices:
+    """What stages may run on.
+
+    Attributes:
+        kind: "cuda" or "cpu".
+        name: the model's name, for tables and for calibrations.
+        slots: one entry a worker that runs side by side: the GPU's number, or a slot's number on the CPU.
+        threads: CPU threads of each worker.
+    """
+
+    kind: str
+    name: str
+    slots: tuple[str, ...]
+    threads: int
+
+    @property
+    def held(self) -> int:
+        """Devices that one worker holds, as the ledger counts them: one GPU, or its CPU cores."""
+        return 1 if self.kind == "cuda" else self.threads
+
+    @property
+    def unit(self) -> str:
+        return "GPU-hours" if self.kind == "cuda" else "CPU-hours"
+
+
+def find_devices(device: str = "auto", jobs: int | None = None) -> Devices:
+    """The devices to use.
+
+    Args:
+        device: "auto" (CUDA where there is any), "cpu", "cuda", or "cuda:N".
+        jobs: stages side by side on the CPU; default: one a core, at most eight, which share the cores evenly.
+
+    Raises:
+        BenchBenchError: CUDA is asked for and not there, or the name is unknown.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    kind, _, number = device.partition(":")
+    if kind not in ("auto", "cpu", "cuda") or (number and (kind != "cuda" or not number.isdigit())):
+        raise BenchBenchError(f"unknown device '{device}'; use auto, cpu, cuda or cuda:N")
+    if kind != "cpu":
+        gpus = _gpus()
+        chosen = {number: gpus[number]} if number in gpus else gpus if not number else {}
+        if chosen:
+            names = sorted(set(chosen.values()))
+            threads = max(1, cores // len(chosen))
+            return Devices("cuda", " + ".join(names), tuple(chosen), threads)
+        if kind == "cuda":
+            have = f"this machine has cuda:{', cuda:'.join(gpus)}" if gpus else "nvidia-smi finds no GPU here"
+            raise BenchBenchError(f"device '{device}' is not there: {have}; use --device cpu")
+    slots = min(jobs or min(cores, 8), max(cores, jobs or 1))
+    return Devices("cpu", _cpu_name(), tuple(str(slot) for slot in range(slots)), max(1, cores // slots))
+
+
+def _gpus() -> dict[str, str]:
+    """GPU names by number, as CUDA_VISIBLE_DEVICES leaves them."""
+    if not shutil.which("nvidia-smi"):
+        return {}
+    query = ["nvidia-smi", "--query-gpu=index,name", "--format=csv,noheader"]
+    try:
+        lines = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True).stdout.splitlines()
+    except (OSError, subprocess.SubprocessError) as error:
+        raise BenchBenchError(f"nvidia-smi fails ({one_line(error)}); use --device cpu, or mend the driver") from None
+    gpus = dict(tuple(part.strip() for part in line.split(",", 1)) for line in lines if "," in line)
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return gpus
+    return {number: gpus[number] for number in (part.strip() for part in visible.split(",")) if number in gpus}
+
+
+def _cpu_name() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

@@ -1,0 +1,51 @@
+"""The weighted sum of a suite's losses."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+
+from benchbench.components import Registry
+from benchbench.data.batch import Batch
+from benchbench.losses.base import LossContext
+from benchbench.models.outputs import Outputs
+
+
+class LossSum(nn.Module):
+    """Several losses as one; owns their projectors and memory banks.
+
+    Attributes:
+        needs_features: whether any of them reads the maps between stages.
+    """
+
+    def __init__(self, entries: Sequence[Mapping[str, Any]], registry: Registry, context: LossContext):
+        super().__init__()
+        self.parts = nn.ModuleDict()
+        self.entries: list[tuple[str, float, Callable[..., Any]]] = []
+        self.needs_features = False
+        for entry in entries:
+            component = registry.get("loss", entry["name"])
+            self.needs_features |= "features" in component.needs
+            target = component.load()
+            if inspect.isclass(target):
+                loss = target(context, **entry["params"])
+                self.parts[entry["name"]] = loss
+            else:
+                loss = partial(target, **entry["params"])
+            self.entries.append((entry["name"], entry["weight"], loss))
+
+    def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted sum, and every term by "loss" or "loss.term", unweighted."""
+        terms: dict[str, Tensor] = {}
+        total = batch.images.new_zeros(())
+        for name, weight, loss in self.entries:
+            value = loss(student, teacher, batch)
+            named = value if isinstance(value, dict) else {name: value}
+            for term, scalar in named.items():
+                terms[name if term == name else f"{name}.{term}"] = scalar
+                total = total + weight * scalar
+        return total, terms

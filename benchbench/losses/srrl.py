@@ -1,0 +1,61 @@
+"""Softmax regression representation learning: the teacher's classifier reads the student's embedding."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchbench.data.batch import Batch
+from benchbench.errors import StageError
+from benchbench.losses.base import Loss, LossContext
+from benchbench.models.outputs import Outputs
+
+
+def build_connector(width_in: int, width_out: int) -> nn.Sequential:
+    """The connector c [B, D_s] -> [B, D_t]: Linear to (D_s + D_t) // 2, ReLU, Linear, ReLU.
+
+    Source: `mlp2` in the public code of Farhat and Chen (arXiv 2404.03263). Its last ReLU suits teachers whose
+    embedding is pooled after a ReLU; negative entries, which a transformer's embedding has, are out of its reach.
+    """
+    middle = (width_in + width_out) // 2
+    return nn.Sequential(nn.Linear(width_in, middle), nn.ReLU(), nn.Linear(middle, width_out), nn.ReLU())
+
+
+def mean_squared_error(value: Tensor, target: Tensor) -> Tensor:
+    """1/(B D) sum_ij (value_ij - target_ij)^2 in float32, [B, D] each; the target gets no gradient."""
+    return F.mse_loss(value.float(), target.detach().float())
+
+
+class SRRL(Loss):
+    """Terms `feature`: MSE(c(h_s), h_t); `softmax_regression`: MSE(W_t(c(h_s)), logits_t).
+
+    c is the connector [B, D_s] -> [B, D_t], which trains; W_t is the teacher's classifier, through which the gradient
+    passes and which stays as it is.
+
+    Source: Yang et al. 2021, "Knowledge distillation via softmax regression representation learning" (ICLR 2021),
+    section 3, in the form of Farhat and Chen (arXiv 2404.03263). The code of Yang et al. connects the last feature maps
+    before pooling, by a 1x1 convolution without bias, BN and ReLU, and compares spatial means; here an MLP connects the
+    pooled embeddings, so that models without feature maps can take part. Both give the two terms equal weight.
+    """
+
+    def __init__(self, context: LossContext):
+        super().__init__(context)
+        if context.teacher_dim is None or context.teacher_head is None:
+            raise StageError("loss 'srrl' needs a teacher with a task head; adapt the teacher to the task")
+        self.connector = build_connector(context.student_dim, context.teacher_dim)
+        # In a tuple, a head that is a module stays out of this loss's parameters and state.
+        self.teacher_head = (context.teacher_head,)
+        self.to(context.device)
+
+    def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
+        if teacher is None or teacher.logits is None:
+            raise StageError("loss 'srrl' needs the teacher's task logits; adapt the teacher to the task")
+        # Teachers' embeddings and logits are not normalised, and their squares are too coarse in half precision.
+        with torch.autocast(student.embedding.device.type, enabled=False):
+            connected = self.connector(student.embedding.float())
+            regressed = self.teacher_head[0](connected)
+            return {
+                "feature": mean_squared_error(connected, teacher.embedding),
+                "softmax_regression": mean_squared_error(regressed, teacher.logits),
+            }

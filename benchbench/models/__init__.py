@@ -1,0 +1,1 @@
+"""Models: any backbone becomes `Outputs(logits, embedding, features)`."""

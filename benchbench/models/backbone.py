@@ -1,0 +1,102 @@
+"""Any network becomes a `Backbone`: images in 0..1 go in, `Outputs(logits, embedding, features)` come out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from benchbench.components import Registry
+from benchbench.models.outputs import Outputs
+from benchbench.models.weights import Weights
+
+
+@dataclass
+class Trunk:
+    """What a model source builds: a network without its classifier.
+
+    Attributes:
+        module: maps normalised images [B, 3, H, W] to embeddings [B, dim].
+        dim: width of the embedding.
+        mean, std: what the weights were trained with, per channel, for images in 0..1.
+        input_size: the only image size that the network takes; None where it takes any.
+        with_features: maps normalised images to (embedding, maps between stages); None where there are none to be had.
+    """
+
+    module: nn.Module
+    dim: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    input_size: int | None = None
+    with_features: Callable[[Tensor], tuple[Tensor, list[Tensor]]] | None = None
+
+
+class Backbone(nn.Module):
+    """A trunk with its own normalisation, its own input size and a linear task head (none where `classes` is None)."""
+
+    def __init__(self, trunk: Trunk, classes: int | None):
+        super().__init__()
+        self.trunk = trunk.module
+        self.dim = trunk.dim
+        self.input_size = trunk.input_size
+        self.head = nn.Linear(trunk.dim, classes) if classes is not None else None
+        self.frozen = False
+        self._with_features = trunk.with_features
+        # Not part of the weights: they come from the model's description.
+        self.register_buffer("mean", torch.tensor(trunk.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(trunk.std).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor, features: bool = False) -> Outputs:
+        """One forward pass.
+
+        Args:
+            images: [B, 3, H, W] in 0..1; resized here where the network wants another size.
+            features: whether to return the maps between stages as well.
+        """
+        if self.input_size is not None and images.shape[-2:] != (self.input_size, self.input_size):
+            images = F.interpolate(
+                images, size=(self.input_size,) * 2, mode="bilinear", antialias=True, align_corners=False
+            )
+        images = (images - self.mean) / self.std
+        maps: list[Tensor] = []
+        if features and self._with_features is not None:
+            embedding, maps = self._with_features(images)
+        else:
+            embedding = self.trunk(images)
+        return Outputs(self.head(embedding) if self.head is not None else None, embedding, maps)
+
+    def freeze(self, head: bool = True) -> Backbone:
+        """Frozen means frozen: eval mode for good and no gradient, for all of it or (`head=False`) for the trunk alone."""
+        self.frozen = True
+        self.requires_grad_(False)
+        if self.head is not None:
+            self.head.requires_grad_(not head)
+        return self.train(False)
+
+    def train(self, mode: bool = True) -> Backbone:
+        return super().train(mode and not self.frozen)
+
+
+def build_backbone(job: Mapping[str, Any], kind: str, registry: Registry, classes: int | None) -> Backbone:
+    """Builds a model from its description in a job (paths unwrapped).
+
+    Args:
+        job: source, name, params, weights (None: random), mean, std, input_size.
+        kind: "teacher" or "student".
+        registry: where the source is looked up.
+        classes: width of the task head; None for none.
+
+    Raises:
+        WeightsError: the weights cannot be had or do not fit.
+        UnknownNameError: the source has no such model.
+    """
+    weights = Weights(**job["weights"]) if job["weights"] else None
+    trunk: Trunk = registry.get(kind, job["source"]).load()(job["name"], weights, **job["params"])
+    for name in ("mean", "std", "input_size"):
+        if job[name] is not None:
+            setattr(trunk, name, job[name])
+    return Backbone(trunk, classes)

@@ -1,0 +1,89 @@
+"""What a network is, before it is trained: parameters, multiply-adds, embedding width; kept so that planning is quick.
+
+Building a network means importing torch and its library, which takes seconds. `cards_for` does it in a process of its
+own, once for each network and image size, and remembers the answer in the store.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchbench.errors import BenchBenchError, one_line
+from benchbench.resolve import key_of
+from benchbench.store import write_json
+
+
+def cards_for(
+    requests: Mapping[str, dict[str, Any]], store: Path, plugins: Sequence[Path]
+) -> dict[str, dict[str, Any]]:
+    """Cards of networks: `parameters`, `flops` (of one forward pass of one image), `dim`; or `error`.
+
+    Args:
+        requests: by any name: a model's job (without weights), its `kind`, `image_size` and the hash of its source.
+        store: the store's folder; answers are kept in cards.json there.
+        plugins: plugin files to load.
+    """
+    kept = _read(store / "cards.json")
+    keys = {name: key_of(request) for name, request in requests.items()}
+    missing = {keys[name]: request for name, request in requests.items() if keys[name] not in kept}
+    if missing:
+        question = json.dumps({"plugins": [str(path) for path in plugins], "requests": missing})
+        command = [sys.executable, "-m", "benchbench.models.cards"]
+        answer = subprocess.run(command, input=question, capture_output=True, text=True, check=False)
+        if answer.returncode != 0:
+            lines = answer.stderr.strip().splitlines() or ["no output"]
+            raise BenchBenchError(f"cannot look at the suite's models: {one_line(lines[-1])}")
+        new = json.loads(answer.stdout.splitlines()[-1])
+        kept |= {key: card for key, card in new.items() if "error" not in card}
+        store.mkdir(parents=True, exist_ok=True)
+        write_json(store / "cards.json", kept)
+        kept = kept | new
+    return {name: kept[key] for name, key in keys.items()}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):  # only a cache
+        return {}
+
+
+def _card(request: Mapping[str, Any], registry: Any) -> dict[str, Any]:
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from benchbench.models.backbone import build_backbone
+
+    # On the meta device a network has shapes and no memory, and its FLOPs are counted without computing anything.
+    with torch.device("meta"):
+        backbone = build_backbone(request["model"], request["kind"], registry, classes=None).eval()
+        size = request["image_size"]
+        counter = FlopCounterMode(display=False)
+        with counter, torch.no_grad():
+            backbone(torch.zeros(1, 3, size, size))
+    parameters = sum(parameter.numel() for parameter in backbone.parameters())
+    return {"parameters": parameters, "flops": counter.get_total_flops(), "dim": backbone.dim}
+
+
+def _main() -> None:
+    from benchbench.plugins import load_plugins
+    from benchbench.resolve import unwrap
+
+    question = json.load(sys.stdin)
+    registry = load_plugins([Path(path) for path in question["plugins"]]).registry
+    answer = {}
+    for key, request in question["requests"].items():
+        try:
+            answer[key] = _card(unwrap(request), registry)
+        except Exception as error:
+            answer[key] = {"error": one_line(error)}
+    print(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,22 @@
+"""What every model returns, whatever library it comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+
+@dataclass
+class Outputs:
+    """One forward pass of a teacher or a student on a batch of B images.
+
+    Attributes:
+        logits: task logits [B, classes]; None where the model has no task head (a teacher taken as pre-trained).
+        embedding: the backbone's pooled penultimate output [B, D].
+        features: the maps between stages, shallow to deep, [B, C, H, W] each; empty unless a loss asks for them.
+    """
+
+    logits: Tensor | None
+    embedding: Tensor
+    features: list[Tensor] = field(default_factory=list)

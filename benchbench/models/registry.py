@@ -1,0 +1,42 @@
+"""The built-in model sources, for teachers and for students; imports no library."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import ConfigDict
+
+from benchbench.components import Component, Params
+from benchbench.hookspecs import hookimpl
+
+
+class LibraryParams(Params):
+    """Arguments that go to the library's own constructor; the library checks their names when the plan is made."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    __pydantic_extra__: dict[str, Any]
+
+
+def _sources() -> Iterable[Component]:
+    # The library defines the network behind a name, so its version is part of every key that uses it.
+    for name, what in (("timm", "timm.list_models()"), ("torchvision", "torchvision.models.list_models()")):
+        yield Component(
+            name,
+            f"benchbench.models.{name}_source:build",
+            LibraryParams,
+            f"any classification backbone of {what}: {name}/NAME",
+            version=importlib.metadata.version(name),
+        )
+
+
+@hookimpl
+def benchbench_teachers() -> Iterable[Component]:
+    return _sources()
+
+
+@hookimpl
+def benchbench_students() -> Iterable[Component]:
+    return _sources()

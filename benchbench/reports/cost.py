@@ -1,0 +1,85 @@
+"""The GPU-hour table (CPU-hours where that is what the runs used)."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from benchbench.plan import Plan
+from benchbench.reports.table import Entry, Table
+
+
+def gpu_hours(results: pd.DataFrame, plan: Plan) -> Table:
+    """Device-hours of one cell, by arm: its own, with the stages it stands on, and with the student's pre-training.
+
+    The reference is the first arm with method `finetune`: once for training alone, once with the pre-training that
+    makes fine-tuning possible.
+    """
+    done = results[results.status == "done"]
+    units = sorted(done.unit.unique())
+    unit = units[0] if len(units) == 1 else "device-hours" if units else plan.devices.unit
+    several = len(results[["data", "student"]].drop_duplicates()) > 1
+    rows = []
+    for (data, student), frame in results.groupby(["data", "student"], sort=False):
+        frame = frame[frame.status == "done"]
+        reference = _reference(frame)
+        for row in dict.fromkeys(results["row"]):
+            cells = frame[frame["row"] == row]
+            label = [Entry(str(data)), Entry(str(student)), Entry(row)] if several else [Entry(row)]
+            rows.append(label + _entries(cells, reference))
+    columns = ["data", "student", "arm"] if several else ["arm"]
+    labels = len(columns)
+    columns += ["own", "with stages", "× fine-tune", "pre-training (est.)", "total", "× pre-train + fine-tune"]
+    return Table("gpu_hours", f"{unit} of one run of {plan.suite.name}", columns, rows, _notes(done, plan), labels)
+
+
+def _reference(frame: pd.DataFrame) -> tuple[float, float]:
+    """Mean hours of pre-train + fine-tune: without and with its pre-training."""
+    tuned = frame[frame.method == "finetune"]
+    tuned = tuned[tuned["row"] == tuned["row"].iloc[0]] if not tuned.empty else tuned
+    return tuned.own_hours.mean(), (tuned.own_hours + tuned.pretraining_hours.astype(float)).mean()
+
+
+def _entries(cells: pd.DataFrame, reference: tuple[float, float]) -> list[Entry]:
+    if cells.empty:
+        return [Entry("–")] * 6
+    own, stages = cells.own_hours.mean(), cells.shared_stage_hours.mean()
+    pretraining = cells.pretraining_hours.astype(float).mean()
+    spread = f" ± {_number(cells.own_hours.std(ddof=1))}" if len(cells) > 1 else ""
+    trained, total = own + stages, own + stages + pretraining
+    texts = [f"{_number(own)}{spread} (n={len(cells)})", _number(trained), _ratio(trained / reference[0])]
+    texts += [_number(pretraining), _number(total), _ratio(total / reference[1])]
+    return [Entry(text) for text in texts]
+
+
+def _number(hours: float) -> str:
+    """Three significant digits."""
+    if math.isnan(hours):
+        return "n/a"
+    if hours == 0:
+        return "0"
+    digits = 2 - math.floor(math.log10(abs(hours)))
+    return f"{hours:,.{max(0, digits)}f}"
+
+
+def _ratio(value: float) -> str:
+    return "n/a" if math.isnan(value) else f"{value:.2f}" if value >= 0.01 else f"{value:.1e}"
+
+
+def _notes(done: pd.DataFrame, plan: Plan) -> list[str]:
+    devices = ", ".join(sorted(done.device.dropna().unique())) or plan.devices.name
+    notes = [
+        f"device-hours = devices held × wall-clock, measured on {devices}; mean over n seeds (own: ± standard deviation)",
+        "with stages: plus the teacher's adaptation, divided by the runs of this suite that share it; "
+        "a teacher's public pre-training is taken as given and not counted",
+    ]
+    priced = {cell.student: cell.pretraining for cell in plan.cells if cell.pretraining}
+    notes += [
+        f"pre-training of {student} is an estimate: {p.images:,} images × {p.epochs:g} epochs at {p.image_size} px "
+        f"({p.source}), at the throughput measured here"
+        for student, p in priced.items()
+    ]
+    if done.pretraining_hours.isna().any():
+        notes.append("n/a: the weights' pre-training recipe is not known; give it as `pretraining:` of the student")
+    return notes

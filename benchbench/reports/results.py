@@ -1,0 +1,108 @@
+"""A plan's results as one frame: a row a cell."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pandas as pd
+
+from benchbench.errors import StoreError
+from benchbench.plan import Cell, Plan
+from benchbench.store import Store
+
+COLUMNS = {
+    "arm": "the suite's arm",
+    "row": "its row in the tables: the arm, with teacher and state for distillation",
+    "method": "scratch, linear_probe, finetune or distill",
+    "data": "data set",
+    "student": "student",
+    "teacher": "teacher",
+    "adapt": "state of the teacher",
+    "seed": "training seed",
+    "status": "done, failed or missing",
+    "reason": "why it failed",
+    "accuracy": "test accuracy, 0..1",
+    "validation_accuracy": "of the chosen epoch, where there is a validation split",
+    "chosen_epoch": "epoch whose weights were tested",
+    "test_images": "images in the test split",
+    "train_images": "distinct training images",
+    "unit": "GPU-hours or CPU-hours",
+    "own_hours": "device-hours of the cell's own training, testing and set-up",
+    "stage_hours": "device-hours of the stages it stands on (the teacher's adaptation), in full",
+    "shared_stage_hours": "the same, divided by the cells of this suite that share them",
+    "pretraining_hours": "estimated device-hours of the student's public pre-training; 0 for random starts, empty where unknown",
+    "teacher_accuracy": "test accuracy of the adapted teacher",
+    "parameters": "of the student",
+    "device": "what it ran on",
+    "key": "key of its stage",
+    "weights_sha256": "of its weights file",
+}
+
+
+def results_frame(plan: Plan, store: Store) -> pd.DataFrame:
+    """Every cell of a plan with what the store knows of it; columns as in `COLUMNS`.
+
+    Raises:
+        StoreError: a record cannot be read.
+    """
+    users = Counter(key for cell in plan.cells for key in plan.stages[cell.stage].needs.values())
+    return pd.DataFrame([_row(cell, plan, store, users) for cell in plan.cells], columns=list(COLUMNS))
+
+
+def _row(cell: Cell, plan: Plan, store: Store, users: Counter[str]) -> dict[str, Any]:
+    stage = plan.stages[cell.stage]
+    folder = store.stage(stage.kind, stage.key)
+    row: dict[str, Any] = {
+        name: getattr(cell, name) for name in ("arm", "row", "method", "data", "student", "teacher", "adapt", "seed")
+    }
+    row |= {"key": stage.key, "status": "missing"}
+    record = folder.done()
+    if record is None:
+        return row | _why(plan, store, cell)
+    metrics, cost = record["metrics"], record["cost"]
+    row |= {
+        "status": "done",
+        "accuracy": metrics["test_accuracy"],
+        "validation_accuracy": metrics["validation_accuracy"],
+        "chosen_epoch": metrics["chosen_epoch"],
+        "test_images": metrics["test_count"],
+        "train_images": record["data"]["train"],
+        "unit": cost["unit"],
+        "own_hours": cost["device_hours"],
+        "stage_hours": 0.0,
+        "shared_stage_hours": 0.0,
+        "parameters": record["model"]["parameters"],
+        "device": record["environment"]["device"],
+        "weights_sha256": record["weights_sha256"],
+        "pretraining_hours": _pretraining_hours(cell, plan, store),
+    }
+    for key in stage.needs.values():
+        needed = store.stage(plan.stages[key].kind, key).done()
+        if needed is None:
+            raise StoreError(f"{folder.path} stands on stage {key[:16]}, which is gone; run the suite again")
+        row["stage_hours"] += needed["cost"]["device_hours"]
+        row["shared_stage_hours"] += needed["cost"]["device_hours"] / users[key]
+        row["teacher_accuracy"] = needed["metrics"]["test_accuracy"]
+    return row
+
+
+def _why(plan: Plan, store: Store, cell: Cell) -> dict[str, Any]:
+    """Why a cell has no record: its own failure, or that of a stage it needs."""
+    stage = plan.stages[cell.stage]
+    for key in (stage.key, *stage.needs.values()):
+        state = store.stage(plan.stages[key].kind, key).read_state()
+        if state.get("status") == "failed":
+            return {"status": "failed", "reason": state.get("reason")}
+    return {}
+
+
+def _pretraining_hours(cell: Cell, plan: Plan, store: Store) -> float | None:
+    """Images x epochs of the published recipe at the throughput measured here."""
+    if cell.method not in ("linear_probe", "finetune"):
+        return 0.0
+    record = store.stage("calibration", cell.calibration).done() if cell.calibration else None
+    if record is None or cell.pretraining is None:
+        return None
+    seconds = cell.pretraining.images * cell.pretraining.epochs / record["metrics"]["images_per_second"]
+    return seconds * record["cost"]["devices"] / 3600

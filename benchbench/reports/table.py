@@ -1,0 +1,133 @@
+"""The table model, and its renderers."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tabulate import tabulate
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One cell of a table: text, and whether it stands out (the best of its column)."""
+
+    text: str
+    bold: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """What a report says, whatever it is drawn with.
+
+    Attributes:
+        name: file name without an ending.
+        title: the caption.
+        columns: the header.
+        rows: entries, as many as columns in each.
+        notes: what a reader must know to read the numbers.
+        labels: how many leading columns are labels (aligned left).
+    """
+
+    name: str
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Entry]]
+    notes: Sequence[str] = field(default_factory=list)
+    labels: int = 1
+
+    def aligned(self) -> list[str]:
+        return ["left"] * self.labels + ["right"] * (len(self.columns) - self.labels)
+
+
+def plain(table: Table, color: bool = False) -> str:
+    """For terminals; bold by an escape code where `color`, else by a star."""
+    rows = [[_terminal(entry, color) for entry in row] for row in table.rows]
+    drawn = tabulate(
+        rows,
+        headers=[_printable(c) for c in table.columns],
+        tablefmt="simple",
+        colalign=table.aligned(),
+        disable_numparse=True,
+    )
+    lines = [table.title, "", drawn, ""]
+    if not color and any(entry.bold for row in table.rows for entry in row):
+        lines.append("* best of its column")
+    return "\n".join([*lines, *(_printable(note) for note in table.notes)]) + "\n"
+
+
+def markdown(table: Table) -> str:
+    rows = [
+        [f"**{escape_markdown(e.text)}**" if e.bold else escape_markdown(e.text) for e in row] for row in table.rows
+    ]
+    headers = [escape_markdown(column) for column in table.columns]
+    drawn = tabulate(rows, headers=headers, tablefmt="pipe", colalign=table.aligned(), disable_numparse=True)
+    notes = "".join(f"- {escape_markdown(note)}\n" for note in table.notes)
+    return f"**{escape_markdown(table.title)}**\n\n{drawn}\n\n{notes}"
+
+
+def latex(table: Table) -> str:
+    """A booktabs table; needs `\\usepackage{booktabs}`."""
+    align = "".join(side[0] for side in table.aligned())
+    lines = [
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{escape_latex(table.title)}}}",
+        rf"\label{{tab:{table.name}}}",
+    ]
+    lines += [rf"\begin{{tabular}}{{{align}}}", r"\toprule"]
+    lines += [" & ".join(escape_latex(column) for column in table.columns) + r" \\", r"\midrule"]
+    for row in table.rows:
+        texts = [rf"\textbf{{{escape_latex(e.text)}}}" if e.bold else escape_latex(e.text) for e in row]
+        lines.append(" & ".join(texts) + r" \\")
+    lines += [r"\bottomrule", r"\end{tabular}"]
+    lines += [rf"\par\footnotesize {escape_latex(note)}" for note in table.notes]
+    return "\n".join([*lines, r"\end{table}", ""])
+
+
+def to_csv(table: Table) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(table.columns)
+    writer.writerows([entry.text for entry in row] for row in table.rows)
+    return out.getvalue()
+
+
+RENDERERS = {"md": markdown, "tex": latex, "csv": to_csv, "txt": plain}
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    **{c: f"\\{c}" for c in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "×": r"$\times$",
+    "–": "--",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+}
+
+
+def escape_latex(text: str) -> str:
+    """Text that LaTeX prints and does not run."""
+    return "".join(_LATEX.get(character, character) for character in _printable(text))
+
+
+def escape_markdown(text: str) -> str:
+    """Text that Markdown shows and does not render."""
+    return re.sub(r"([\\`*_{}\[\]<>#|!~])", r"\\\1", _printable(text)).replace("&", "&amp;")
+
+
+def _printable(text: str) -> str:
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]+", " ", text)
+
+
+def _terminal(entry: Entry, color: bool) -> str:
+    text = _printable(entry.text)
+    if not entry.bold:
+        return text
+    return f"\x1b[1m{text}\x1b[0m" if color else f"{text} *"

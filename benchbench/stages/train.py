@@ -1,0 +1,165 @@
+"""The stage that trains one network: a cell's student, or a teacher's adaptation."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import nn
+
+from benchbench.data.feeds import Feed, Pipeline, bind_augmenters, make_feed
+from benchbench.data.images import ImageSet
+from benchbench.data.splits import hold_out, subset
+from benchbench.errors import DataError
+from benchbench.losses.base import LossContext
+from benchbench.losses.combine import LossSum
+from benchbench.models.backbone import Backbone, build_backbone
+from benchbench.stages.context import StageContext
+from benchbench.store import file_sha256, write_atomic
+from benchbench.training.checkpoint import Checkpoints
+from benchbench.training.loop import Training, correct_by_example
+from benchbench.training.seeds import derive
+
+
+def run(context: StageContext) -> dict[str, Any]:
+    """Trains, tests once, and leaves weights; gives the stage's record."""
+    started = time.perf_counter()
+    job, device = context.job, torch.device(context.device)
+    checkpoints = Checkpoints(context.folder, context.checkpoint_seconds)
+    state = checkpoints.load()
+    # Sums depend on how work is split over threads: a resumed run keeps the count it began with.
+    torch.set_num_threads(state["threads"] if state else context.threads)
+    torch.manual_seed(derive(job["seed"], "initialisation"))
+
+    data = _Data(context, device)
+    model = build_backbone(job["model"], job["model_kind"], context.registry, len(data.classes))
+    if job["method"] == "linear_probe":
+        model.freeze(head=False)
+    _place(model, job, device)
+    teacher = _teacher(context, len(data.classes), device) if job["teacher"] else None
+    losses = _losses(context, model, teacher, data, device)
+    training = Training(
+        model=model,
+        teacher=teacher,
+        losses=losses,
+        train=data.train,
+        validation=data.validation,
+        recipe=job["recipe"],
+        seed=job["seed"],
+        best=job["selection"] == "best",
+        device=device,
+        checkpoints=checkpoints,
+        report=context.report,
+        seconds={"setup": time.perf_counter() - started},
+    )
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    training.run(state)
+    with training.timed("evaluation"):
+        correct = correct_by_example(training, data.test())
+    with training.timed("checkpoint"):
+        tensors = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
+        write_atomic(context.folder.weights, safetensors.torch.save(tensors))
+    steps = training.steps * job["recipe"]["epochs"]
+    return {
+        "metrics": {
+            "test_accuracy": float(correct.mean()),
+            "test_count": len(correct),
+            "test_correct": np.packbits(correct).tobytes().hex(),
+            "chosen_epoch": training.best_epoch["epoch"] if training.best_epoch else job["recipe"]["epochs"],
+            "validation_accuracy": training.best_epoch["accuracy"] if training.best_epoch else None,
+        },
+        "curve": training.curve,
+        "cost": {
+            "seconds": training.seconds,
+            "devices": context.held,
+            "unit": context.unit,
+            "device_hours": sum(training.seconds.values()) * context.held / 3600,
+            "images": steps * min(job["recipe"]["batch_size"], len(data.train.labels)),
+            "peak_device_bytes": torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None,
+        },
+        "data": data.described,
+        "model": {"parameters": sum(p.numel() for p in model.parameters())},
+        "teacher": {"parameters": sum(p.numel() for p in teacher.parameters())} if teacher else None,
+        "weights_sha256": file_sha256(context.folder.weights),
+    }
+
+
+class _Data:
+    """The splits of a job's data set as feeds. The test split is read when it is asked for, at the end."""
+
+    def __init__(self, context: StageContext, device: torch.device):
+        job, recipe = context.job["data"], context.job["recipe"]
+        component = context.registry.get("dataset", job["source"]["name"])
+        self._load, self._params = component.load(), component.params.model_validate(job["source"]["params"])
+        self._root, self._device = context.data_root, device
+        augmenters = bind_augmenters(recipe, lambda name: context.registry.get("augmenter", name).load())
+        self._pipeline = Pipeline(recipe["image_size"], recipe["eval_resize"], augmenters)
+        # Loader processes take cores from the other workers, so a worker of one thread decodes by itself.
+        self._workers = 0 if context.threads == 1 else min(8, context.threads)
+        images: ImageSet = self._load(self._params, self._root, "train")
+        self.classes = images.classes
+        if job["classes"] is not None and len(self.classes) != job["classes"]:
+            raise DataError(f"the data set has {len(self.classes)} classes, the suite says {job['classes']}")
+        part = subset(images.labels, job["fraction"], job["per_class"], job["subset_seed"])
+        kept, held = hold_out(images.labels[part], job["validation"])
+        self.train = self._feed(images, part[kept])
+        self.validation = self._feed(images, part[held]) if len(held) else None
+        self.described = {"classes": len(self.classes), "train": len(kept), "validation": len(held)}
+
+    def _feed(self, images: ImageSet, indices: np.ndarray) -> Feed:
+        return make_feed(images, indices, self._pipeline, self._device, self._workers)
+
+    def test(self) -> Feed:
+        images: ImageSet = self._load(self._params, self._root, "test")
+        if images.classes != self.classes:
+            raise DataError("the test split has other classes than the training split")
+        self.described["test"] = len(images)
+        return self._feed(images, np.arange(len(images)))
+
+
+def _teacher(context: StageContext, classes: int, device: torch.device) -> Backbone:
+    entry = context.job["teacher"]
+    adapted = entry["adapt"] != "pretrained"
+    teacher = build_backbone(entry["model"], "teacher", context.registry, classes if adapted else None)
+    if adapted:
+        teacher.load_state_dict(safetensors.torch.load_file(context.needs["teacher"].verified_weights()))
+    teacher.freeze()
+    _place(teacher, context.job, device)
+    return teacher
+
+
+def _losses(
+    context: StageContext, model: Backbone, teacher: Backbone | None, data: _Data, device: torch.device
+) -> LossSum:
+    job = context.job
+    needs = [context.registry.get("loss", entry["name"]).needs for entry in job["loss"]]
+    wants_features = any("features" in need for need in needs)
+    size = job["recipe"]["image_size"]
+    loss_context = LossContext(
+        classes=len(data.classes),
+        student_dim=model.dim,
+        teacher_dim=teacher.dim if teacher else None,
+        teacher_head=teacher.head if teacher else None,
+        student_features=_shapes(model, size, device) if wants_features else [],
+        teacher_features=_shapes(teacher, size, device) if wants_features and teacher else [],
+        labels=data.train.labels,
+        device=device,
+    )
+    torch.manual_seed(derive(job["seed"], "losses"))
+    return LossSum(job["loss"], context.registry, loss_context).to(device)
+
+
+@torch.no_grad()
+def _shapes(model: Backbone, size: int, device: torch.device) -> list[tuple[int, int, int]]:
+    mode = model.training
+    maps = model.eval()(torch.zeros(1, 3, size, size, device=device), features=True).features
+    model.train(mode)
+    return [(shape[1], shape[2], shape[3]) for shape in (value.shape for value in maps)]
+
+
+def _place(model: nn.Module, job: dict[str, Any], device: torch.device) -> None:
+    model.to(device, memory_format=torch.channels_last if job["recipe"]["channels_last"] else torch.contiguous_format)

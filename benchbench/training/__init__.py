@@ -1,0 +1,1 @@
+"""Training: one loop for every arm and for the adaptation of teachers."""

@@ -1,0 +1,53 @@
+"""The state of an unfinished run: written atomically, read without executing anything."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import time
+from typing import Any
+
+import torch
+
+from benchbench.errors import one_line
+from benchbench.store import StageFolder, write_atomic
+
+
+class Checkpoints:
+    """A run's checkpoint, written when the last one is older than an interval.
+
+    Args:
+        folder: the stage's folder.
+        interval: seconds of work that a kill may cost.
+    """
+
+    def __init__(self, folder: StageFolder, interval: float):
+        self.folder, self.interval = folder, interval
+        self.last = time.monotonic()
+
+    def due(self) -> bool:
+        return time.monotonic() - self.last >= self.interval
+
+    def save(self, state: dict[str, Any]) -> None:
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        write_atomic(self.folder.checkpoint, buffer.getvalue())
+        self.last = time.monotonic()
+
+    def load(self) -> dict[str, Any] | None:
+        """The saved state; None where there is none.
+
+        A damaged checkpoint is set aside and the run starts from its beginning, which gives the same result later.
+        """
+        path = self.folder.checkpoint
+        if not path.exists():
+            return None
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+            aside = path.with_suffix(".damaged")
+            path.replace(aside)
+            print(
+                f"checkpoint damaged ({one_line(error)[:120]}): set aside as {aside.name}, starting from the beginning"
+            )
+            return None
