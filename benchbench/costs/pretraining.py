@@ -18,7 +18,7 @@ def _table() -> list[dict[str, Any]]:
 
 
 def published_recipe(entry: ModelEntry) -> PreTraining | None:
-    """The recipe that an entry's weights were pre-trained with: the suite's word for it, else the table's, else None."""
+    """The recipe that an entry's weights were pre-trained with: the suite's word, else the table's, else None."""
     if entry.pretraining is not None or entry.weights is None:
         return entry.pretraining
     for row in _table():

@@ -25,7 +25,7 @@ class DataInfo:
 
 
 class DatasetParams(Params):
-    """Parameters of a data set. A field of type `Path` enters a stage's key as the content found there, never as a path."""
+    """Parameters of a data set. A `Path` enters a stage's key as the content found there, never as a path."""
 
     def info(self, root: Path) -> DataInfo:
         """Sizes, without decoding images.

@@ -20,7 +20,7 @@ class LossContext:
         classes: number of classes.
         student_dim: width D_s of the student's embedding.
         teacher_dim: width D_t of the teacher's embedding; None without a teacher.
-        teacher_head: the teacher's frozen classifier, embedding [B, D_t] -> logits [B, classes]; None where it has none.
+        teacher_head: the teacher's frozen classifier, embedding [B, D_t] -> logits [B, classes]; or None.
         student_features: shapes (C, H, W) of the student's feature maps; empty unless the loss needs `features`.
         teacher_features: the teacher's, likewise.
         labels: class of every training sample [samples], int64, on the training device; `Batch.index` points into it.

@@ -31,11 +31,9 @@ class LossSum(nn.Module):
             component = registry.get("loss", entry["name"])
             self.needs_features |= "features" in component.needs
             target = component.load()
+            loss: Callable[..., Any] = partial(target, **entry["params"])
             if inspect.isclass(target):
-                loss = target(context, **entry["params"])
-                self.parts[entry["name"]] = loss
-            else:
-                loss = partial(target, **entry["params"])
+                loss = self.parts[entry["name"]] = loss(context)
             self.entries.append((entry["name"], entry["weight"], loss))
 
     def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:

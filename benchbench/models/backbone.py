@@ -38,6 +38,9 @@ class Trunk:
 class Backbone(nn.Module):
     """A trunk with its own normalisation, its own input size and a linear task head (none where `classes` is None)."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, trunk: Trunk, classes: int | None):
         super().__init__()
         self.trunk = trunk.module
@@ -70,7 +73,7 @@ class Backbone(nn.Module):
         return Outputs(self.head(embedding) if self.head is not None else None, embedding, maps)
 
     def freeze(self, head: bool = True) -> Backbone:
-        """Frozen means frozen: eval mode for good and no gradient, for all of it or (`head=False`) for the trunk alone."""
+        """Frozen means frozen: eval mode for good, no gradient; for all of it or (`head=False`) the trunk alone."""
         self.frozen = True
         self.requires_grad_(False)
         if self.head is not None:

@@ -25,14 +25,14 @@ def build(name: str, weights: Weights | None, **params: Any) -> Trunk:
         UnknownNameError: timm has no such model.
         WeightsError: the weights cannot be had or do not fit.
     """
-    architecture, _, tag = name.partition(".")
+    architecture = name.partition(".")[0]
     if not is_model(architecture):
         raise UnknownNameError(f"unknown timm model '{name}'; {did_you_mean(architecture, timm.list_models())}")
     pretrained = weights is not None and weights.pretrained is not None
     if weights is not None and weights.pretrained not in (None, "default"):
         name = f"{architecture}.{weights.pretrained}"
     try:
-        module = timm.create_model(name, pretrained=pretrained, **params)
+        module: Any = timm.create_model(name, pretrained=pretrained, **params)
     except TypeError as error:
         raise BenchBenchError(f"timm/{name} does not take these params: {one_line(error)}") from None
     except (OSError, RuntimeError, ValueError) as error:

@@ -104,7 +104,7 @@ def _renamed(given: dict[str, Tensor], expected: dict[str, Tensor], path: Path) 
     for (old, tensor), (new, own) in zip(given.items(), expected.items(), strict=True):
         if old.rpartition(".")[2] != new.rpartition(".")[2] or tensor.shape != own.shape:
             raise WeightsError(
-                f"{path} does not fit the network: {old} {tuple(tensor.shape)} stands where it has {new} {tuple(own.shape)}"
+                f"{path} does not fit the network: {old} {tuple(tensor.shape)} stands for {new} {tuple(own.shape)}"
             )
     return dict(zip(expected, given.values(), strict=True))
 
@@ -112,6 +112,6 @@ def _renamed(given: dict[str, Tensor], expected: dict[str, Tensor], path: Path) 
 def download_error(name: str, error: Exception) -> WeightsError:
     """A library could not fetch its own weights: one line that says what to do."""
     return WeightsError(
-        f"the pre-trained weights of {name} could not be had ({one_line(error)[:300]}); check the network, or download them "
-        "elsewhere and write `weights: {file: PATH}`"
+        f"the pre-trained weights of {name} could not be had ({one_line(error)[:300]}); check the network, or "
+        "download them elsewhere and write `weights: {file: PATH}`"
     )

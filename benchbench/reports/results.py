@@ -31,7 +31,7 @@ COLUMNS = {
     "own_hours": "device-hours of the cell's own training, testing and set-up",
     "stage_hours": "device-hours of the stages it stands on (the teacher's adaptation), in full",
     "shared_stage_hours": "the same, divided by the cells of this suite that share them",
-    "pretraining_hours": "estimated device-hours of the student's public pre-training; 0 for random starts, empty where unknown",
+    "pretraining_hours": "estimated device-hours of the student's public pre-training; empty where unknown",
     "teacher_accuracy": "test accuracy of the adapted teacher",
     "parameters": "of the student",
     "device": "what it ran on",

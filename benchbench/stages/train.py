@@ -162,4 +162,5 @@ def _shapes(model: Backbone, size: int, device: torch.device) -> list[tuple[int,
 
 
 def _place(model: nn.Module, job: dict[str, Any], device: torch.device) -> None:
-    model.to(device, memory_format=torch.channels_last if job["recipe"]["channels_last"] else torch.contiguous_format)
+    layout = torch.channels_last if job["recipe"]["channels_last"] else torch.contiguous_format
+    model.to(device).to(memory_format=layout)

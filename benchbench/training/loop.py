@@ -62,7 +62,7 @@ class Training:
     best_epoch: dict[str, Any] | None = None
 
     def run(self, state: dict[str, Any] | None) -> None:
-        """Trains from a checkpoint's state, or from the start, to the last epoch; leaves the chosen weights in the model.
+        """Trains from a checkpoint's state, or from the start, to the last epoch; leaves the chosen weights in.
 
         Raises:
             StageError: a loss is no longer finite.

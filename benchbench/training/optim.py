@@ -13,7 +13,7 @@ from benchbench.models.backbone import Backbone
 
 
 def make_optimizer(model: Backbone, losses: nn.Module, recipe: Mapping[str, Any]) -> torch.optim.Optimizer:
-    """The recipe's optimiser over what trains: the trunk at `lr`, the task head at `head_lr`, the losses' parts at `lr`."""
+    """The recipe's optimiser over what trains: trunk and losses' parts at `lr`, the task head at `head_lr`."""
     head = list(model.head.parameters()) if model.head is not None else []
     groups = [
         {"params": [p for p in model.trunk.parameters() if p.requires_grad], "base_lr": recipe["lr"]},

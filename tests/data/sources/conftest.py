@@ -55,7 +55,7 @@ def no_network(monkeypatch):
 
 @pytest.fixture
 def write_mat():
-    """(file, arrays, compressed, order) -> a MATLAB level-5 file of row vectors; arrays are uint8, uint16 or float64."""
+    """(file, arrays, compressed, order) -> a MATLAB level-5 file of row vectors of uint8, uint16 or float64."""
 
     def element(order: str, kind: int, content: bytes) -> bytes:
         if len(content) <= 4:  # the short form, which MATLAB uses wherever it can

@@ -49,7 +49,7 @@ def test_a_cut_off_image_is_named(tmp_path, save_image):
     file = tmp_path / "image.jpg"
     save_image(file, size=(64, 64))
     file.write_bytes(file.read_bytes()[:600])
-    with pytest.raises(DataError, match="image.jpg") as caught:
+    with pytest.raises(DataError, match=r"image\.jpg") as caught:
         FileImages((str(file),))(0)
     assert "\n" not in str(caught.value)
 

@@ -64,10 +64,6 @@ def test_one_size_becomes_an_array(folder, tmp_path, pixels):
     assert not (tmp_path / "huggingface").exists()
 
 
-def first_pixels(image):
-    return np.asarray(image(4))
-
-
 @pytest.mark.parametrize("why", ["sizes differ", "too large for memory"])
 def test_other_sets_are_decoded_one_by_one_from_a_mapped_copy(why, folder, tmp_path, png, pixels, monkeypatch):
     if why == "sizes differ":
@@ -81,7 +77,7 @@ def test_other_sets_are_decoded_one_by_one_from_a_mapped_copy(why, folder, tmp_p
     # A loader process gets paths, not the images.
     assert len(pickle.dumps(train.image)) < 2000
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        assert np.array_equal(pool.apply(first_pixels, (train.image,)), pixels(4, size))
+        assert np.array_equal(np.asarray(pool.apply_async(train.image, (4,)).get(30)), pixels(4, size))
     (copy,) = (tmp_path / "huggingface").iterdir()
     written = copy.stat().st_mtime_ns
     assert load(HuggingFaceParams(path=folder), tmp_path, "train").image == train.image
@@ -188,7 +184,7 @@ def test_files_that_are_absent_or_broken(folder, tmp_path):
     with pytest.raises(DataError, match="nowhere is not a folder"):
         load(HuggingFaceParams(path=tmp_path / "nowhere"), tmp_path, "test")
     (folder / "data" / "train-00000-of-00002.parquet").unlink()
-    with pytest.raises(DataError, match="'train' .* is incomplete: file 0 of 2"):
+    with pytest.raises(DataError, match=r"'train' .* is incomplete: file 0 of 2"):
         load(HuggingFaceParams(path=folder), tmp_path, "test")
     (folder / "data" / "train-00000-of-00002.parquet").write_bytes(b"PAR1 broken")
     with pytest.raises(DataError, match=r"cannot read .*train-00000-of-00002\.parquet"):
@@ -197,7 +193,7 @@ def test_files_that_are_absent_or_broken(folder, tmp_path):
 
 def test_several_configurations(folder, tmp_path, png):
     two_files(folder / "other", png)
-    with pytest.raises(DataError, match="several folders .*data, other.*'folder'"):
+    with pytest.raises(DataError, match=r"several folders .*data, other.*'folder'"):
         load(HuggingFaceParams(path=folder), tmp_path, "train")
     assert len(load(HuggingFaceParams(path=folder, folder="data"), tmp_path, "train")) == 5
 

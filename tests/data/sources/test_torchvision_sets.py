@@ -1,4 +1,4 @@
-"""Small data in the layouts that torchvision's classes read; only their checksums and the official sizes are patched."""
+"""Small data in the layouts that torchvision's classes read; only checksums and official sizes are patched."""
 
 import hashlib
 import pickle
