@@ -20,7 +20,6 @@ from torchvision.datasets import CIFAR10, CIFAR100, DTD, Caltech101, Flowers102,
 from benchbench.data.images import ImageSet
 from benchbench.data.info import DatasetParams
 from benchbench.data.sources.common import ArrayImages, FileImages, check_files, check_labels
-from benchbench.data.sources.matfile import read_mat
 from benchbench.data.sources.params import (
     Caltech101Params,
     Cifar10Params,
@@ -86,27 +85,16 @@ def flowers102(params: Flowers102Params, root: Path, split: str) -> ImageSet:
     """
     files = "102flowers.tgz (or its unpacked folder jpg), imagelabels.mat and setid.mat"
     folder = root / "flowers-102"
-    _downloaded("flowers102", root, folder, files, lambda: _FlowersFiles(root))
-    try:
-        lists = read_mat(folder / "setid.mat")
-        parts = (lists["trnid"], lists["valid"]) if split == "train" else (lists["tstid"],)
-        numbers = np.concatenate(parts).astype(np.int64)
-        labels = read_mat(folder / "imagelabels.mat")["labels"].astype(np.int64)[numbers - 1] - 1
-    except (KeyError, IndexError) as error:
-        raise DataError(f"flowers102: {folder} holds other lists than the official ones ({one_line(error)})") from error
+    official = ("train", "val") if split == "train" else ("test",)
+    parts = [
+        _downloaded("flowers102", root, folder, files, lambda part=part: Flowers102(root, part, download=True))
+        for part in official
+    ]
+    labels = [label for part in parts for label in part._labels]
+    images = [str(file) for part in parts for file in part._image_files]
     # Before torchvision had the names, the classes were known by number alone.
     classes = getattr(Flowers102, "classes", None) or [str(number) for number in range(1, 103)]
-    images = [str(folder / "jpg" / f"image_{number:05d}.jpg") for number in numbers]
     return _file_set("flowers102", params, root, folder, split, labels, classes, images)
-
-
-class _FlowersFiles(Flowers102):
-    """torchvision's download and checksums without its constructor, which needs scipy to read two small lists."""
-
-    def __init__(self, root: Path) -> None:
-        self._base_folder = root / "flowers-102"
-        self._images_folder = self._base_folder / "jpg"
-        self.download()
 
 
 def pets(params: PetsParams, root: Path, split: str) -> ImageSet:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from benchbench.data import benchbench_datasets
 from benchbench.data.sources.bundled import FOLDER, load, rows
 from benchbench.data.sources.params import Cifar10SubsetParams
 from benchbench.errors import DataError
@@ -101,3 +102,10 @@ def test_a_damaged_package_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr("benchbench.data.sources.bundled.FOLDER", tmp_path)
     with pytest.raises(DataError, match="installed package is damaged"):
         load(Cifar10SubsetParams(), tmp_path, "train")
+
+
+def test_the_key_sees_the_images():
+    component = next(each for each in benchbench_datasets() if each.name == "cifar10_subset")
+    content = hashlib.sha256((FOLDER / "cifar10_subset.webp").read_bytes()).hexdigest()
+    assert component.version
+    assert content.startswith(component.version)

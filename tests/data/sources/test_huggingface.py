@@ -147,7 +147,7 @@ def test_ambiguous_labels_list_the_columns(tmp_path, png):
 
 def test_two_columns_of_images(tmp_path, png):
     two_files(tmp_path, png, mask=(IMAGE, [{"bytes": png(5), "path": ""}] * 2))
-    assert len(load(HuggingFaceParams(path=tmp_path), tmp_path, "train")) == 2  # the metadata types one of them
+    assert len(load(HuggingFaceParams(path=tmp_path), tmp_path, "test")) == 2  # the metadata types one of them
     two_files(tmp_path, png, metadata=None, mask=(IMAGE, [{"bytes": png(5), "path": ""}] * 2))
     with pytest.raises(DataError, match=r"2 columns could be the image.*img.*mask"):
         load(HuggingFaceParams(path=tmp_path), tmp_path, "train")

@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.io import savemat
 from torchvision.datasets import CIFAR10, CIFAR100, DTD, Flowers102
 
 from benchbench.data.info import DataInfo
@@ -147,14 +148,14 @@ def test_a_damaged_image_is_named_when_it_is_asked_for(tmp_path, save_image):
 # --- Flowers-102 ---------------------------------------------------------------------------------------------------
 
 
-def test_flowers102_without_scipy(tmp_path, save_image, write_mat, monkeypatch):
+def test_flowers102(tmp_path, save_image, monkeypatch):
     folder = tmp_path / "flowers-102"
     for number in range(1, 308):
         save_image(folder / "jpg" / f"image_{number:05d}.jpg", number)
     labels = np.array([1 + number % 102 for number in range(307)], dtype=np.uint8)
     numbers = np.arange(1, 308, dtype=np.uint16)
-    write_mat(folder / "imagelabels.mat", {"labels": labels})
-    write_mat(folder / "setid.mat", {"trnid": numbers[:102], "valid": numbers[102:204], "tstid": numbers[:203:-1]})
+    savemat(folder / "imagelabels.mat", {"labels": labels})
+    savemat(folder / "setid.mat", {"trnid": numbers[:102], "valid": numbers[102:204], "tstid": numbers[:203:-1]})
     checksums = {
         kind: (name, md5(folder / name)) for kind, (name, _) in Flowers102._file_dict.items() if kind != "image"
     }
