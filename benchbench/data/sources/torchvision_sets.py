@@ -10,6 +10,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -87,7 +88,7 @@ def flowers102(params: Flowers102Params, root: Path, split: str) -> ImageSet:
     folder = root / "flowers-102"
     official = ("train", "val") if split == "train" else ("test",)
     parts = [
-        _downloaded("flowers102", root, folder, files, lambda part=part: Flowers102(root, part, download=True))
+        _downloaded("flowers102", root, folder, files, partial(Flowers102, root, part, download=True))
         for part in official
     ]
     labels = [label for part in parts for label in part._labels]
