@@ -7,6 +7,7 @@ store. When its input ends, because the runner is done or dead, it ends at once.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import queue
@@ -21,6 +22,7 @@ from typing import Any, TextIO
 from benchbench.errors import BenchBenchError, one_line
 from benchbench.plugins import load_plugins
 from benchbench.resolve import unwrap
+from benchbench.stages import RUNNERS
 from benchbench.store import StageFolder, Store, write_atomic, write_json
 
 
@@ -85,7 +87,6 @@ class Worker:
     def _run(self, stage: dict[str, Any], folder: StageFolder) -> dict[str, Any]:
         # Imported here and not above: a stage that cannot import its library fails as a stage, with a log.
         from benchbench.environment import environment
-        from benchbench.stages import RUNNERS
         from benchbench.stages.context import StageContext
 
         settings = self.settings
@@ -103,7 +104,7 @@ class Worker:
             checkpoint_seconds=settings["checkpoint_seconds"],
             report=lambda progress: self._emit("progress", stage["key"], progress=progress),
         )
-        record = RUNNERS[stage["kind"]](context)
+        record = importlib.import_module(RUNNERS[stage["kind"]]).run(context)
         record |= {"key": stage["key"], "label": stage["label"]}
         record["environment"] = environment(settings["device"], settings["device_name"], settings["commit"])
         return record
