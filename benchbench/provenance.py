@@ -59,15 +59,23 @@ def _collect(name: str, files: dict[str, Path]) -> None:
 
 @functools.cache
 def _file(name: str) -> Path | None:
-    loaded = sys.modules.get(name)
-    file = getattr(loaded, "__file__", None)
-    if file is None and loaded is None:
+    """The source file of a module, found by its place under its top-level package: nothing is imported on the way."""
+    top, *parts = name.split(".")
+    loaded = sys.modules.get(top)
+    origin = getattr(loaded, "__file__", None)
+    if loaded is None:
         try:
-            spec = importlib.util.find_spec(name)
+            spec = importlib.util.find_spec(top)
         except (ImportError, ValueError):
             spec = None
-        file = spec.origin if spec else None
-    return Path(file) if file and str(file).endswith(".py") else None
+        origin = spec.origin if spec else None
+    if not origin or not origin.endswith(".py"):
+        return None
+    if not parts:
+        return Path(origin)
+    place = Path(origin).parent.joinpath(*parts)
+    candidates = (place.with_name(f"{place.name}.py"), place / "__init__.py")
+    return next((file for file in candidates if file.is_file()), None)
 
 
 @functools.cache
