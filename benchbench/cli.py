@@ -90,7 +90,7 @@ class Request:
         store = Store(self.store)
         store.check_format()
         file = load_suite(self.suite, self.overrides)
-        host = load_plugins([*(file.resolve(Path(path)) for path in file.suite.plugins), *self.plugins])
+        host = load_plugins([*file.plugin_files(), *self.plugins])
         return make_plan(file, host, find_devices(self.device, self.jobs), self.data), store
 
 

@@ -15,9 +15,9 @@ KINDS = ("teacher", "student", "loss", "augmenter", "dataset", "executor", "repo
 
 
 class Params(BaseModel):
-    """Base of a component's parameters: typed, frozen, unknown names refused."""
+    """Base of a component's parameters: typed, frozen, unknown names and .inf and .nan refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True)

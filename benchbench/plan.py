@@ -16,7 +16,7 @@ from benchbench.plugins import PluginHost
 from benchbench.provenance import source_hash
 from benchbench.resolve import Resolver, key_of
 from benchbench.suite import Arm, PreTraining, Recipe, Ref, Suite, TeacherEntry
-from benchbench.suitefile import SuiteFile
+from benchbench.suitefile import Loc, SuiteFile
 
 # What these start from; the others start from random weights.
 PRETRAINED_METHODS = ("linear_probe", "finetune")
@@ -104,7 +104,9 @@ class Plan:
         info = self.info[data]
         count = info.train if job["fraction"] is None else round(info.train * job["fraction"])
         count = count if job["per_class"] is None else job["per_class"] * info.classes
-        return count - round(count * job["validation"])
+        # A subset has at least one image of each class, and a validation split leaves it one.
+        count = max(count, info.classes)
+        return max(count - round(count * job["validation"]), info.classes)
 
 
 def make_plan(file: SuiteFile, host: PluginHost, devices: Devices, data_root: Path) -> Plan:
@@ -203,14 +205,15 @@ class _Expansion:
         used: dict[str, Any] = {}
         entry = suite.students[student]
         starts_pretrained = arm.method in PRETRAINED_METHODS
-        recipe = self._recipe(arm.method, data, entry.recipe, arm.recipe)
+        nearer = (("students", student, "recipe"), entry.recipe), (("arms", label, "recipe"), arm.recipe)
+        recipe, augmenters = self._recipe(arm.method, data, *nearer)
         job = self._training_job("student", entry, student, starts_pretrained, data, arm.method, recipe, seed, used)
         loc = ["arms", label]
         job["loss"] = [
             {**self.resolver.reference("loss", ref, [*loc, "loss", ref.name], used), "weight": ref.weight}
             for ref in arm.loss
         ]
-        job["recipe"] = self.resolver.recipe(recipe, loc, used)
+        job["recipe"] = self.resolver.recipe(recipe, augmenters, used)
         needs: dict[str, str] = {}
         if teacher is not None and state is not None:
             teacher_entry = suite.teachers[teacher]
@@ -229,11 +232,13 @@ class _Expansion:
 
     def _teacher_stage(self, label: str, entry: TeacherEntry, state: Any, data: str) -> str:
         used: dict[str, Any] = {}
-        recipe = self._recipe(state, data, entry.recipe, entry.adapt[state])
+        place = ("teachers", label)
+        nearer = ((*place, "recipe"), entry.recipe), ((*place, "adapt", state), entry.adapt[state])
+        recipe, augmenters = self._recipe(state, data, *nearer)
         seed = self.suite.teacher_seed
         job = self._training_job("teacher", entry, label, state != "scratch", data, state, recipe, seed, used)
         job["loss"] = [{"name": "ce", "params": self._default_params("loss", "ce", used), "weight": 1.0}]
-        job["recipe"] = self.resolver.recipe(recipe, ("teachers", label), used)
+        job["recipe"] = self.resolver.recipe(recipe, augmenters, used)
         job["needs"] = {}
         return self._add("teacher", f"teacher {label} ({state}) | {data}", job, {})
 
@@ -262,9 +267,17 @@ class _Expansion:
             "code": self.train_code,
         }
 
-    def _recipe(self, method: Any, data: str, *nearer: Recipe) -> Recipe:
+    def _recipe(self, method: Any, data: str, *nearer: tuple[Loc, Recipe]) -> tuple[Recipe, Loc]:
+        """A stage's recipe, and the place in the suite that its augmenters come from."""
         recipes = self.suite.recipes
-        return recipes.default.updated(getattr(recipes, method), self.suite.data[data].recipe, *nearer)
+        parts: list[tuple[Loc, Recipe]] = [
+            (("recipes", method), getattr(recipes, method)),
+            (("data", data, "recipe"), self.suite.data[data].recipe),
+            *nearer,
+        ]
+        places = [place for place, part in parts if "augment" in part.model_fields_set]
+        whole = recipes.default.updated(*(part for _, part in parts))
+        return whole, [*(places[-1] if places else ("recipes", "default")), "augment"]
 
     def _default_params(self, kind: str, name: str, used: dict[str, Any]) -> dict[str, Any]:
         return self.resolver.reference(kind, Ref(name=name), (), used)["params"]

@@ -55,7 +55,7 @@ class PluginHost:
             self.manager.register(plugin, name=name)
             self.manager.check_pending()
             offers = [offer for kind in hookspecs.REGISTRATION_HOOKS for offer in self._offers(plugin, kind, origin)]
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if self.manager.has_plugin(name):
                 self.manager.unregister(name=name)
             raise PluginError(one_line(error)) from error
@@ -81,14 +81,14 @@ class PluginHost:
         Raises:
             PluginError: the file is absent or does not load; a file that somebody names must work.
         """
-        path = path.absolute()
+        path = path.resolve()  # named twice, by whatever way, it is one plugin
         if not path.is_file():
             raise PluginError(f"plugin file {path} does not exist")
         if str(path) in self.origins:
             return
         try:
             self.add(_import_file(path), str(path), str(path))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise PluginError(f"plugin {path} did not load: {one_line(error)}") from error
 
 
@@ -109,7 +109,7 @@ def load_plugins(files: Sequence[Path] = ()) -> PluginHost:
             continue
         try:
             host.add(entry_point.load(), name, origin)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a module that calls sys.exit() must not end the run
             host.failed[name] = one_line(error)
     for path in files:
         host.add_file(path)

@@ -71,8 +71,8 @@ def _file(name: str) -> Path | None:
         origin = spec.origin if spec else None
     if not origin or not origin.endswith(".py"):
         return None
-    if not parts:
-        return Path(origin)
+    if not parts or Path(origin).name != "__init__.py":
+        return Path(origin) if not parts else None
     place = Path(origin).parent.joinpath(*parts)
     candidates = (place.with_name(f"{place.name}.py"), place / "__init__.py")
     return next((file for file in candidates if file.is_file()), None)

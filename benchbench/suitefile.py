@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,6 +46,18 @@ class SuiteFile:
         beside = self.path.parent / path.expanduser()
         return (beside if beside.exists() or not path.exists() else path).absolute()
 
+    def plugin_files(self) -> list[Path]:
+        """The files of `plugins:`.
+
+        Raises:
+            SuiteError: one is not there.
+        """
+        paths = [self.resolve(Path(name)) for name in self.suite.plugins]
+        for index, path in enumerate(paths):
+            if not path.is_file():
+                raise self.error(f"plugin file {self.suite.plugins[index]} does not exist", ["plugins", index])
+        return paths
+
 
 def load_suite(path: Path, overrides: Sequence[str] = ()) -> SuiteFile:
     """Reads a suite file.
@@ -58,9 +72,17 @@ def load_suite(path: Path, overrides: Sequence[str] = ()) -> SuiteFile:
     document = _parse(path)
     keys = [_override(path, document, override) for override in overrides]
     try:
-        return SuiteFile(path, Suite.model_validate(_plain(document)), document, keys)
+        return SuiteFile(path, Suite.model_validate(_plain(document, path, document, keys)), document, keys)
     except ValidationError as error:
         raise explain(error, path, document, keys) from None
+
+
+# Pydantic speaks of dictionaries and instances; the one who writes a suite has neither.
+_PLAIN_WORDS = {
+    "model_type": "write a mapping, `{key: value}`",
+    "dict_type": "write a mapping, `{key: value}`",
+    "list_type": "write a list, `[item, item]`",
+}
 
 
 def explain(
@@ -77,7 +99,7 @@ def explain(
         message = f"'{problem['loc'][-1]}' is missing"
         loc = loc[:-1]
     else:
-        message = message[0].lower() + message[1:]
+        message = _PLAIN_WORDS.get(problem["type"]) or message[0].lower() + message[1:]
         given = problem.get("input")
         if isinstance(given, str | int | float | bool | None):
             message += f" (given: {one_line(repr(given))})"
@@ -96,7 +118,10 @@ def _parse(path: Path) -> CommentedMap:
         document = YAML().load(text)
     except DuplicateKeyError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
-        raise SuiteError(one_line(str(error.problem)), path, line, "keep one of them") from None
+        # Its own words quote both values in full, which can be the whole file.
+        key = re.match('found duplicate key "(.*?)" with value', str(error.problem))
+        problem = f"duplicate key '{one_line(key.group(1))}'" if key else one_line(str(error.problem))
+        raise SuiteError(problem, path, line, "keep one of them") from None
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
         raise SuiteError(f"not valid YAML: {one_line(str(error.problem or error.context))}", path, line) from None
@@ -117,28 +142,47 @@ def _override(path: Path, document: CommentedMap, override: str) -> str:
     except YAMLError:
         raise SuiteError(f"--set {override}: the value is not valid YAML") from None
     node: Any = document
-    for part in parts[:-1]:
-        if not isinstance(node, dict):
-            raise SuiteError(f"--set {override}: '{part}' is not inside a mapping of {path}")
-        if not isinstance(node.get(part), dict):
+    for depth, part in enumerate(parts[:-1], start=1):
+        part = _key(node, part)
+        if node.get(part) is None:
             node[part] = CommentedMap()
+        elif not isinstance(node[part], dict):
+            whole = ".".join(parts[:depth])
+            raise SuiteError(
+                f"--set {override}: '{whole}' is not a mapping in {path}", hint=f"set the whole: {whole}={{key: value}}"
+            )
         node = node[part]
-    if not isinstance(node, dict):
-        raise SuiteError(f"--set {override}: '{parts[-1]}' is not inside a mapping of {path}")
-    node[parts[-1]] = value
+    node[_key(node, parts[-1])] = value
     return ".".join(parts)
 
 
-def _plain(node: Any) -> Any:
-    """Built-in types only, without ruamel's subclasses, for pydantic."""
-    if isinstance(node, dict):
-        return {str(key): _plain(value) for key, value in node.items()}
-    if isinstance(node, list):
-        return [_plain(value) for value in node]
-    for kind in (bool, int, float, str):
-        if isinstance(node, kind):
-            return kind(node)
-    return node
+def _key(node: Any, part: str) -> Any:
+    """A mapping's key as the file has it: `1` there is a number, and here a text like every other."""
+    return next((key for key in node if str(key) == part), part)
+
+
+def _plain(node: Any, path: Path, document: Any, overrides: Sequence[str], loc: Loc = ()) -> Any:
+    """Built-in types only, without ruamel's subclasses, for pydantic.
+
+    Raises:
+        SuiteError: a value that JSON, and so a key, cannot hold: a tag, a date, bytes, a set, .inf or .nan.
+    """
+    name = ".".join(str(part) for part in loc)
+    if isinstance(node, float) and not math.isfinite(node):
+        raise _error_at(path, document, overrides, f"{name}: a number must be finite (given: {node})", loc)
+    if getattr(getattr(node, "tag", None), "value", None) is None:
+        if isinstance(node, dict):
+            items = ((str(key), value) for key, value in node.items())
+            return {key: _plain(value, path, document, overrides, [*loc, key]) for key, value in items}
+        if isinstance(node, list):
+            return [_plain(value, path, document, overrides, [*loc, index]) for index, value in enumerate(node)]
+        for kind in (bool, int, float, str):
+            if isinstance(node, kind):
+                return kind(node)
+        if node is None:
+            return None
+    problem = f"{name}: no tags, dates, sets or bytes here"
+    raise _error_at(path, document, overrides, problem, loc, "take the tag out, or put the value in quotes")
 
 
 def _real_path(document: Any, loc: Loc) -> list[str | int]:
@@ -146,6 +190,8 @@ def _real_path(document: Any, loc: Loc) -> list[str | int]:
     found: list[str | int] = []
     node = document
     for part in loc:
+        if isinstance(node, CommentedMap) and isinstance(part, str):
+            part = _key(node, part)
         if (isinstance(node, CommentedMap) and part in node) or (
             isinstance(node, CommentedSeq) and isinstance(part, int) and part < len(node)
         ):
@@ -160,27 +206,32 @@ def _real_path(document: Any, loc: Loc) -> list[str | int]:
     return found
 
 
-def _line(document: Any, loc: Loc) -> int | None:
-    line = None
+def _line(document: Any, found: Loc) -> tuple[int | None, bool]:
+    """The line of a real path, and whether the file has it; else it is the nearest line above."""
+    line, written = None, True
     node = document
-    for part in _real_path(document, loc):
+    for part in found:
         position = getattr(node, "lc", None)
         try:
             if isinstance(node, CommentedMap) and position is not None:
                 line = position.key(part)[0] + 1
             elif isinstance(node, CommentedSeq) and position is not None:
                 line = position.item(part)[0] + 1
-        except KeyError:  # put there by --set: the nearest line that the file has
-            pass
+        except (KeyError, TypeError):  # put there by --set; a mapping made for it has no positions at all
+            written = False
         node = node[part]
-    return line
+    return line, written
 
 
 def _error_at(
     path: Path, document: Any, overrides: Sequence[str], problem: str, loc: Loc, hint: str = ""
 ) -> SuiteError:
-    name = ".".join(str(part) for part in _real_path(document, loc))
+    found = _real_path(document, loc)
+    name = ".".join(str(part) for part in found)
+    line, written = _line(document, found)
     for key in overrides:
-        if name == key or name.startswith(f"{key}."):
+        # What was set, something in it, or a mapping that is there only because something in it was set.
+        if name == key or name.startswith(f"{key}.") or (not written and key.startswith(f"{name}.")):
             return SuiteError(f"--set {key}: {problem}", hint=hint)
-    return SuiteError(problem, path, _line(document, loc), hint)
+    changed = [key for key in overrides if found and key.startswith(f"{name}.")]
+    return SuiteError(f"{problem} (with --set {', '.join(changed)})" if changed else problem, path, line, hint)

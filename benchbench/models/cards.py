@@ -6,6 +6,7 @@ own, once for each network and image size, and remembers the answer in the store
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -40,17 +41,19 @@ def cards_for(
             raise BenchBenchError(f"cannot look at the suite's models: {one_line(lines[-1])}")
         new = json.loads(answer.stdout.splitlines()[-1])
         kept |= {key: card for key, card in new.items() if "error" not in card}
-        store.mkdir(parents=True, exist_ok=True)
-        write_json(store / "cards.json", kept)
+        with contextlib.suppress(OSError):  # only a cache; `run` says what is wrong with the store
+            store.mkdir(parents=True, exist_ok=True)
+            write_json(store / "cards.json", kept)
         kept = kept | new
     return {name: kept[key] for name, key in keys.items()}
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text())
+        content = json.loads(path.read_text())
     except (OSError, ValueError):  # only a cache
         return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _card(request: Mapping[str, Any], registry: Any) -> dict[str, Any]:
@@ -60,12 +63,15 @@ def _card(request: Mapping[str, Any], registry: Any) -> dict[str, Any]:
     from benchbench.models.backbone import build_backbone
 
     # On the meta device a network has shapes and no memory, and its FLOPs are counted without computing anything.
-    with torch.device("meta"):
-        backbone = build_backbone(request["model"], request["kind"], registry, classes=None).eval()
-        size = request["image_size"]
-        counter = FlopCounterMode(display=False)
-        with counter, torch.no_grad():
-            backbone(torch.zeros(1, 3, size, size))
+    try:
+        with torch.device("meta"):
+            backbone = build_backbone(request["model"], request["kind"], registry, classes=None)
+    except NotImplementedError:  # torchvision's RegNet computes its widths with tensors
+        backbone = build_backbone(request["model"], request["kind"], registry, classes=None).to("meta")
+    size = request["image_size"]
+    counter = FlopCounterMode(display=False)
+    with counter, torch.device("meta"), torch.no_grad():
+        backbone.eval()(torch.zeros(1, 3, size, size))
     parameters = sum(parameter.numel() for parameter in backbone.parameters())
     return {"parameters": parameters, "flops": counter.get_total_flops(), "dim": backbone.dim}
 
@@ -80,8 +86,11 @@ def _main() -> None:
     for key, request in question["requests"].items():
         try:
             answer[key] = _card(unwrap(request), registry)
-        except Exception as error:
+        except BenchBenchError as error:
             answer[key] = {"error": one_line(error)}
+        except Exception as error:
+            model = "/".join(filter(None, (request["model"]["source"], request["model"]["name"])))
+            answer[key] = {"error": f"{model} fails on images of {request['image_size']} px ({one_line(error)})"}
     print(json.dumps(answer))
 
 

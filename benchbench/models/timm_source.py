@@ -13,7 +13,7 @@ from benchbench.models.backbone import Trunk
 from benchbench.models.weights import Weights, download_error
 
 
-def build(name: str, weights: Weights | None, **params: Any) -> Trunk:
+def build(name: str, weights: Weights | None, /, **params: Any) -> Trunk:
     """A timm model without its classifier.
 
     Args:
@@ -22,32 +22,41 @@ def build(name: str, weights: Weights | None, **params: Any) -> Trunk:
         params: further arguments of `timm.create_model`.
 
     Raises:
-        UnknownNameError: timm has no such model.
+        UnknownNameError: timm has no such model, or no such weights of it.
         WeightsError: the weights cannot be had or do not fit.
+        BenchBenchError: the params do not fit, or it is no classification backbone.
     """
-    architecture = name.partition(".")[0]
+    architecture, _, tag = name.partition(".")
     if not is_model(architecture):
         raise UnknownNameError(f"unknown timm model '{name}'; {did_you_mean(architecture, timm.list_models())}")
     pretrained = weights is not None and weights.pretrained is not None
     if weights is not None and weights.pretrained not in (None, "default"):
-        name = f"{architecture}.{weights.pretrained}"
+        tag = weights.pretrained
+    tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{architecture}.*")]
+    if pretrained and tag and tag not in tags:
+        raise UnknownNameError(f"timm/{architecture} has no weights '{tag}'; {did_you_mean(tag, tags)}")
+    name = f"{architecture}.{tag}" if tag else architecture
     try:
         module: Any = timm.create_model(name, pretrained=pretrained, **params)
-    except TypeError as error:
+    except (AssertionError, KeyError, TypeError) as error:
         raise BenchBenchError(f"timm/{name} does not take these params: {one_line(error)}") from None
-    except (OSError, RuntimeError, ValueError) as error:
-        raise (download_error(f"timm/{name}", error) if pretrained else error) from error
+    except Exception as error:  # the hub's client raises its own kinds
+        if pretrained:
+            raise download_error(f"timm/{name}", error) from error
+        raise BenchBenchError(f"timm/{name} cannot be built: {one_line(error)}") from error
+    if not hasattr(module, "reset_classifier"):
+        raise BenchBenchError(f"timm/{name} with these params is no classification backbone")
     config = module.pretrained_cfg
     if weights is not None and not pretrained:
-        classifier = config["classifier"]
-        weights.load_into(module, classifier if isinstance(classifier, str) else classifier[0])
+        weights.load_into(module, config["classifier"])
     module.reset_classifier(0)
+    size = params.get("img_size", config["input_size"][-1])
     return Trunk(
         module,
         dim=getattr(module, "head_hidden_size", None) or module.num_features,
         mean=tuple(config["mean"]),
         std=tuple(config["std"]),
-        input_size=config["input_size"][-1] if config.get("fixed_input_size") and "img_size" not in params else None,
+        input_size=size if config.get("fixed_input_size") and isinstance(size, int) else None,
         with_features=_Features(module) if hasattr(module, "forward_intermediates") else None,
     )
 

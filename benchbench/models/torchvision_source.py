@@ -15,7 +15,7 @@ from benchbench.models.weights import Weights, download_error
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def build(name: str, weights: Weights | None, **params: Any) -> Trunk:
+def build(name: str, weights: Weights | None, /, **params: Any) -> Trunk:
     """A torchvision classification model without its classifier.
 
     Args:
@@ -26,6 +26,7 @@ def build(name: str, weights: Weights | None, **params: Any) -> Trunk:
     Raises:
         UnknownNameError: torchvision has no such classification model.
         WeightsError: the weights cannot be had or do not fit.
+        BenchBenchError: the params do not fit, or the classifier is not linear.
     """
     known = torchvision.models.list_models(module=torchvision.models)
     if name not in known:
@@ -41,7 +42,7 @@ def build(name: str, weights: Weights | None, **params: Any) -> Trunk:
         params = {"aux_logits": False, "init_weights": True, **params} if tag is None else params
     try:
         module = torchvision.models.get_model(name, weights=tag, **params)
-    except TypeError as error:
+    except (AssertionError, TypeError, ValueError) as error:
         raise BenchBenchError(f"torchvision/{name} does not take these params: {one_line(error)}") from None
     except (OSError, RuntimeError) as error:
         raise (download_error(f"torchvision/{name}", error) if tag else error) from error
@@ -61,26 +62,30 @@ def build(name: str, weights: Weights | None, **params: Any) -> Trunk:
 class _Features:
     """Embedding and the maps between stages, caught by hooks on the network's blocks.
 
-    Blocks are the children of its sequences. Of each run of blocks whose maps have one size the last one's is kept,
-    which is where a stage ends. A plain transformer has one size throughout: every block's tokens [B, 1 + h * w, C]
-    become a map, without the class token. Maps that come channels last (Swin) are turned.
+    Blocks are the children of its sequences, or of an Inception network itself. Of each run of blocks whose maps have
+    one size the last one's is kept, which is where a stage ends. A plain transformer has one size throughout: every
+    block's tokens [B, 1 + h * w, C] become a map, without the class token. Swin's maps come channels last, and are
+    turned.
     """
 
     def __init__(self, module: nn.Module):
         self.module = module
         names = dict(module.named_modules())
+        self.channels_last = isinstance(module, torchvision.models.SwinTransformer)
         self.blocks = [
             child
             for name, part in names.items()
-            if isinstance(part, nn.Sequential) and name.count(".") <= 1
+            if isinstance(part, nn.Sequential | nn.ModuleList) and name.count(".") <= 1
             for child in part.children()
         ]
+        if isinstance(module, torchvision.models.GoogLeNet | torchvision.models.Inception3):
+            self.blocks = list(module.children())
 
     def __call__(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
         maps: list[Tensor] = []
 
-        def keep(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            shaped = _as_map(output)
+        def keep(block: nn.Module, _inputs: Any, output: Any) -> None:
+            shaped = _as_map(output, self.channels_last and not isinstance(block, nn.Conv2d))
             if shaped is None:
                 return
             if maps and output.ndim == 4 and maps[-1].shape[-2:] == shaped.shape[-2:]:
@@ -95,7 +100,7 @@ class _Features:
                 handle.remove()
 
 
-def _as_map(output: Any) -> Tensor | None:
+def _as_map(output: Any, channels_last: bool) -> Tensor | None:
     if not isinstance(output, Tensor):
         return None
     if output.ndim == 3:
@@ -104,6 +109,5 @@ def _as_map(output: Any) -> Tensor | None:
         return tokens.transpose(1, 2).unflatten(2, (side, side)) if side * side == tokens.shape[1] and side else None
     if output.ndim != 4:
         return None
-    height_first = output.shape[2] == output.shape[3] or output.shape[1] != output.shape[2]
-    output = output if height_first else output.permute(0, 3, 1, 2)
+    output = output.permute(0, 3, 1, 2) if channels_last else output
     return output if output.shape[-1] > 1 else None

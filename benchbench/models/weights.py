@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import importlib.metadata
-import pickle
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from benchbench.errors import WeightsError, one_line
@@ -31,7 +30,7 @@ class Weights:
     pypi: str | None = None
     version: str | None = None
 
-    def load_into(self, module: nn.Module, classifier: str) -> None:
+    def load_into(self, module: nn.Module, classifier: str | Sequence[str]) -> None:
         """Fills a whole network, strictly.
 
         Names must match; where none of them does, tensors are matched in the order of definition, each with the same
@@ -40,7 +39,7 @@ class Weights:
 
         Args:
             module: the network with its classifier.
-            classifier: name of the classifier's module in it.
+            classifier: name of the classifier's module in it; several names where it has several.
 
         Raises:
             WeightsError: no file, not readable without running code, or not this network's weights.
@@ -48,9 +47,10 @@ class Weights:
         path = self._path()
         given = _read(path)
         expected = module.state_dict()
+        classifiers = (classifier,) if isinstance(classifier, str) else classifier
+        head = {name for name in expected if name.startswith(tuple(f"{part}." for part in classifiers))}
         if not given.keys() & expected.keys():
-            given = _renamed(given, expected, path)
-        head = {name for name in expected if name.startswith(f"{classifier}.")}
+            given = _renamed(given, expected, head, path)
         problems = [f"{name} is missing" for name in expected if name not in given and name not in head]
         problems += [f"{name} is not in the network" for name in given if name not in expected]
         problems += [
@@ -84,7 +84,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise WeightsError(f"weights file {path} does not exist") from None
-    except (OSError, RuntimeError, EOFError, ValueError, SafetensorError, pickle.UnpicklingError) as error:
+    except Exception as error:  # torch's readers raise many kinds for damaged files, struct.error and KeyError among them
         reason = one_line(error).split(". ")[0][:200]
         raise WeightsError(
             f"{path} is damaged or holds more than tensors ({reason}); give a .safetensors file or a state dict"
@@ -95,14 +95,17 @@ def _read(path: Path) -> dict[str, Tensor]:
     return content
 
 
-def _renamed(given: dict[str, Tensor], expected: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+def _renamed(
+    given: dict[str, Tensor], expected: dict[str, Tensor], head: Collection[str], path: Path
+) -> dict[str, Tensor]:
     """The same tensors under the network's own names, matched one to one in the order of definition."""
     if path.suffix == ".safetensors":  # its tensors come sorted: their order says nothing
         raise WeightsError(f"{path} does not fit the network: no tensor has a name of the network's")
     if len(given) != len(expected):
         raise WeightsError(f"{path} does not fit the network: it has {len(given)} tensors, the network {len(expected)}")
     for (old, tensor), (new, own) in zip(given.items(), expected.items(), strict=True):
-        if old.rpartition(".")[2] != new.rpartition(".")[2] or tensor.shape != own.shape:
+        fits = tensor.shape == own.shape or (new in head and tensor.ndim == own.ndim)
+        if old.rpartition(".")[2] != new.rpartition(".")[2] or not fits:
             raise WeightsError(
                 f"{path} does not fit the network: {old} {tuple(tensor.shape)} stands for {new} {tuple(own.shape)}"
             )

@@ -53,7 +53,7 @@ def plain(table: Table, color: bool = False) -> str:
         colalign=table.aligned(),
         disable_numparse=True,
     )
-    lines = [table.title, "", drawn, ""]
+    lines = [_printable(table.title), "", drawn, ""]
     if not color and any(entry.bold for row in table.rows for entry in row):
         lines.append("* best of its column")
     return "\n".join([*lines, *(_printable(note) for note in table.notes)]) + "\n"
@@ -109,6 +109,9 @@ _LATEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
+    # After a row's \\\\ or a rule, a bracket would open an optional argument.
+    "[": "{[}",
+    "]": "{]}",
 }
 
 

@@ -108,7 +108,7 @@ class _Data:
         kept, held = hold_out(images.labels[part], job["validation"])
         self.train = self._feed(images, part[kept])
         self.validation = self._feed(images, part[held]) if len(held) else None
-        self.described = {"classes": len(self.classes), "train": len(kept), "validation": len(held)}
+        self.described = {"names": list(self.classes), "train": len(kept), "validation": len(held)}
 
     def _feed(self, images: ImageSet, indices: np.ndarray) -> Feed:
         return make_feed(images, indices, self._pipeline, self._device, self._workers)

@@ -1,0 +1,126 @@
+"""Shared fixtures: a suite small enough for any test, its plan, the command line, and plugins on disk."""
+
+from __future__ import annotations
+
+import copy
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from benchbench.cli import main
+from benchbench.hardware import Devices
+from benchbench.plan import Plan, make_plan
+from benchbench.plugins import load_plugins
+from benchbench.suitefile import load_suite
+
+# Two networks of timm that are made for tests; the teacher is trained from scratch, so nothing needs weights.
+TINY: dict[str, Any] = {
+    "name": "tiny",
+    "seeds": [0, 1],
+    "data": {"cifar": {"source": "cifar10_subset", "per_class": 4}},
+    "students": {"small": {"model": "timm/test_efficientnet"}},
+    "teachers": {"big": {"model": "timm/test_resnet", "adapt": {"scratch": {}}}},
+    "recipes": {"default": {"epochs": 1, "batch_size": 20, "image_size": 32}},
+    "arms": {
+        "scratch": {"method": "scratch"},
+        "distil": {"method": "distill", "loss": {"ce": 1, "kd": 1}},
+    },
+}
+
+
+@pytest.fixture
+def tiny_suite() -> Callable[..., Path]:
+    """Writes `suite.yaml` into a folder and gives its path: `tiny_suite(tmp_path, seeds=[0], teachers=None)`.
+
+    Every keyword replaces a part of the top level of `TINY` as a whole, or takes it out where it is None.
+    """
+
+    def write(folder: Path, **changes: Any) -> Path:
+        content = {key: value for key, value in (copy.deepcopy(TINY) | changes).items() if value is not None}
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "suite.yaml"
+        with path.open("w", encoding="utf-8") as stream:
+            YAML().dump(content, stream)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def plan_of() -> Callable[..., Plan]:
+    """The plan of a suite file: `plan_of(path, "seeds=[0]", plugins=[file], devices=...)`; imports no torch."""
+
+    def plan(path: Path, *overrides: str, plugins: list[Path] | None = None, devices: Devices | None = None) -> Plan:
+        file = load_suite(path, overrides)
+        host = load_plugins([*file.plugin_files(), *(plugins or [])])
+        return make_plan(file, host, devices or Devices("cpu", "a processor", ("0",), 1), path.parent / "data")
+
+    return plan
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command came to."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """Runs `benchbench ARGUMENTS` in this process: `cli("list", "losses").out`."""
+
+    def run(*arguments: object) -> Outcome:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        return Outcome(int(ended.value.code or 0), printed.out, printed.err)
+
+    return run
+
+
+@pytest.fixture
+def python() -> Callable[..., Outcome]:
+    """Runs Python in a process of its own: `python("-c", code, argument, path=[folder], PYTHONHASHSEED="1")`."""
+
+    def run(*arguments: object, cwd: Path | None = None, path: list[Path] | None = None, **env: str) -> Outcome:
+        command = [sys.executable, *(str(argument) for argument in arguments)]
+        if path:
+            env["PYTHONPATH"] = os.pathsep.join(str(folder) for folder in path)
+        done = subprocess.run(
+            command, cwd=cwd, env={**os.environ, **env}, capture_output=True, text=True, timeout=120, check=False
+        )
+        return Outcome(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture
+def distribution(tmp_path: Path) -> Callable[..., Path]:
+    """Makes an installed package: `distribution("my-plugin", {"my_plugin.py": text}, {"mine": "my_plugin"})`.
+
+    Gives the folder to put on the path. The last argument are its entry points in the group `benchbench`.
+    """
+
+    def make(name: str, files: dict[str, str], entry_points: dict[str, str], version: str = "1.0") -> Path:
+        folder = tmp_path / f"site-{name}"
+        info = folder / f"{name.replace('-', '_')}-{version}.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        lines = "".join(f"{key} = {value}\n" for key, value in entry_points.items())
+        (info / "entry_points.txt").write_text(f"[benchbench]\n{lines}")
+        for file, text in files.items():
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            (folder / file).write_text(text)
+        return folder
+
+    return make

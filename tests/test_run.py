@@ -1,0 +1,297 @@
+"""`benchbench run` as a user types it: to the end, again, killed, interrupted, and with parts that fail."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+
+SUITE = """
+name: tiny
+seeds: [0, 1]
+data:
+  few: {{source: cifar10_subset, per_class: 6}}
+students:
+  small: {{model: timm/test_efficientnet, weights: {{file: {weights}}}}}
+teachers:
+  big:
+    model: timm/test_resnet
+    weights: {{file: {teacher}}}
+    adapt: [pretrained, linear_probe]
+recipes:
+  default: {{epochs: {epochs}, batch_size: 16, image_size: 32, augment: {{flip: {{}}, random_crop: {{padding: 4}}}}}}
+arms:
+  scratch: {{method: scratch}}
+  tuned: {{method: finetune}}
+  taught: {{method: distill, adapt: linear_probe, loss: {{ce: 1, align_uniform: 1, kd: 1}}}}
+"""
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> dict[str, Path]:
+    """Weights of both networks in files, so that nothing is downloaded."""
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    for name in ("test_efficientnet", "test_resnet"):
+        torch.save(timm.create_model(name).state_dict(), folder / f"{name}.pth")
+    return {"weights": folder / "test_efficientnet.pth", "teacher": folder / "test_resnet.pth"}
+
+
+@pytest.fixture
+def suite(tmp_path, weights) -> Path:
+    return write_suite(tmp_path / "tiny.yaml", weights)
+
+
+def write_suite(path: Path, weights: dict[str, Path], epochs: int = 2, text: str = SUITE) -> Path:
+    path.write_text(text.format(epochs=epochs, **weights))
+    return path
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "benchbench", *(str(argument) for argument in arguments)]
+
+
+def run(*arguments: object, cwd: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(command("run", *arguments), cwd=cwd, capture_output=True, text=True, timeout=240)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    return done
+
+
+def records(store: Path) -> dict[str, dict]:
+    """Every finished training stage by label, without what may differ between two runs: cost and environment."""
+    found = {}
+    for path in [*store.glob("cell/*/record.json"), *store.glob("teacher/*/record.json")]:
+        record = json.loads(path.read_text())
+        kept = {name: record[name] for name in ("key", "metrics", "data", "model", "teacher", "weights_sha256")}
+        found[record["label"]] = {**kept, "curve": path.with_name("curve.jsonl").read_text()}
+    return found
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, weights) -> Path:
+    """A folder where the suite ran to its end without interruption."""
+    folder = tmp_path_factory.mktemp("finished")
+    run(write_suite(folder / "tiny.yaml", weights), cwd=folder)
+    return folder
+
+
+def wait_for(condition, process: subprocess.Popen, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, "the run ended before it could be interrupted"
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_a_run_leaves_tables_and_stages(finished):
+    report = finished / "reports" / "tiny"
+    expected = {f"{name}.{kind}" for name in ("accuracy", "gpu_hours") for kind in ("md", "tex", "csv")}
+    assert {path.name for path in report.iterdir()} == expected | {"results.csv", "COMMAND"}
+    with (report / "results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 6
+    assert {row["status"] for row in rows} == {"done"}
+    assert all(0 <= float(row["accuracy"]) <= 1 and float(row["own_hours"]) > 0 for row in rows)
+    taught = [row for row in rows if row["arm"] == "taught"]
+    assert {row["teacher_accuracy"] for row in taught} == {taught[0]["teacher_accuracy"]} != {""}
+    assert float(taught[0]["shared_stage_hours"]) == pytest.approx(float(taught[0]["stage_hours"]) / 2)
+    accuracy = (report / "accuracy.md").read_text()
+    assert "taught, big (linear\\_probe)" in accuracy
+    assert accuracy.count("(n=2)") == 3
+    assert "\\toprule" in (report / "gpu_hours.tex").read_text()
+
+
+def test_a_teacher_is_trained_once_for_all_cells(finished):
+    assert len(list((finished / "runs" / "teacher").iterdir())) == 1
+    assert len(list((finished / "runs" / "cell").iterdir())) == 6
+
+
+def test_a_finished_suite_runs_nothing_again(finished):
+    before = {path: path.stat().st_mtime_ns for path in (finished / "runs").glob("*/*/*")}
+    again = run("tiny.yaml", cwd=finished)
+    assert "7 stages, 7 done" in again.stderr
+    assert {path: path.stat().st_mtime_ns for path in (finished / "runs").glob("*/*/*")} == before
+    planned = subprocess.run(command("plan", "tiny.yaml", "--json"), cwd=finished, capture_output=True, text=True)
+    assert {stage["state"] for stage in json.loads(planned.stdout)["stages"]} == {"done"}
+
+
+def test_a_changed_recipe_runs_what_it_touches_again(finished, tmp_path, weights):
+    changed = write_suite(tmp_path / "tiny.yaml", weights)
+    again = run(
+        changed,
+        "--store",
+        finished / "runs",
+        "--set",
+        "arms.scratch.recipe={lr: 5e-4}",
+        "--set",
+        "seeds=[0]",
+        cwd=tmp_path,
+    )
+    assert "4 stages, 3 done" in again.stderr
+    assert again.stderr.count("done    scratch") == 1
+
+
+def far_enough(store: Path, stages: int) -> bool:
+    return any(store.glob("*/*/checkpoint.pt")) and len(records(store)) >= stages
+
+
+def test_killed_and_started_again_it_ends_with_the_same_numbers(finished, suite, tmp_path):
+    """SIGKILL to the whole run, several times, at whatever point it has reached; workers must not outlive it."""
+    store = tmp_path / "runs"
+    arguments = command("run", suite, "--checkpoint-seconds", 0)
+    for kills in range(3):
+        process = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        enough = len(records(store)) + kills
+        wait_for(partial(far_enough, store, enough), process)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    run(suite, "--checkpoint-seconds", 0, cwd=tmp_path)
+    assert records(store) == records(finished / "runs")
+
+
+def test_a_killed_worker_costs_its_stage_alone(finished, suite, tmp_path):
+    store = tmp_path / "runs"
+    arguments = command("run", suite, "--checkpoint-seconds", 0)
+    process = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: list(store.glob("cell/*/checkpoint.pt")), process)
+    state = next(path.with_name("state.json") for path in store.glob("cell/*/checkpoint.pt"))
+    os.kill(json.loads(state.read_text())["pid"], signal.SIGKILL)
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == 1
+    assert "killed by SIGKILL" in err
+    assert "missing" in out
+    assert len(records(store)) == 6
+    run(suite, cwd=tmp_path)
+    assert records(store) == records(finished / "runs")
+
+
+def test_interrupted_from_the_keyboard(suite, tmp_path):
+    process = subprocess.Popen(
+        command("run", suite), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    wait_for(lambda: list((tmp_path / "runs").glob("teacher/*/state.json")), process)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "run the same command again" in err
+    assert "Traceback" not in err
+
+
+BROKEN_LOSSES = """
+from benchbench import Component, hookimpl
+
+@hookimpl
+def benchbench_losses():
+    yield Component("raises", f"{__name__}:raises")
+    yield Component("nan", f"{__name__}:nan")
+
+def raises(student, teacher, batch):
+    raise ZeroDivisionError("no such thing\\n[bold]as this")
+
+def nan(student, teacher, batch):
+    return student.logits.sum() * float("nan")
+"""
+
+
+def test_failed_cells_are_reported_and_the_others_go_on(suite, tmp_path, finished):
+    (tmp_path / "broken.py").write_text(BROKEN_LOSSES)
+    losses = {"r": {"ce": 1, "raises": 1}, "n": {"ce": 1, "nan": 1}, "ok": {"ce": 1}}
+    broken = json.dumps({arm: {"method": "scratch", "loss": loss} for arm, loss in losses.items()})
+    arguments = [suite, "--plugin", "broken.py", "--set", "seeds=[0]", "--set", f"arms={broken}"]
+    arguments += [
+        "--set",
+        "recipes.default.batch_size=60",
+    ]  # one step an epoch: the next would spread the NaN to all terms
+    done = run(*arguments, "--store", finished / "runs", cwd=tmp_path, code=1)
+    assert "failed: r | few | small | seed 0: ZeroDivisionError: no such thing [bold]as this" in done.stdout
+    assert "loss is nan in epoch 1 (terms: nan)" in done.stdout
+    rows = {row["arm"]: row for row in csv.DictReader((tmp_path / "reports/tiny/results.csv").open())}
+    assert {arm: row["status"] for arm, row in rows.items()} == {"r": "failed", "n": "failed", "ok": "done"}
+    logs = [path.read_text() for path in (finished / "runs").glob("cell/*/log.txt")]
+    assert any("ZeroDivisionError" in text and "Traceback" in text for text in logs)
+
+
+def test_a_failed_teacher_fails_the_cells_that_need_it(tmp_path, weights, finished):
+    suite = write_suite(tmp_path / "tiny.yaml", weights)
+    arms = "{taught: {method: distill, adapt: linear_probe, loss: {ce: 1, kd: 1}}, scratch: {method: scratch}}"
+    recipe = "{linear_probe: {precision: fp16}}"
+    arguments = [suite, "--set", "seeds=[0]", "--set", f"arms={arms}", "--set", f"teachers.big.adapt={recipe}"]
+    done = run(*arguments, "--store", finished / "runs", "--device", "cpu", cwd=tmp_path, code=1)
+    assert "needs 'teacher big (linear_probe) | few', which failed" in done.stderr
+    assert "precision fp16 needs a GPU" in done.stdout
+
+
+def test_a_damaged_checkpoint_costs_only_time(finished, suite, tmp_path):
+    store = tmp_path / "runs"
+    arguments = command("run", suite, "--checkpoint-seconds", 0)
+    process = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for(lambda: list(store.glob("cell/*/checkpoint.pt")), process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    time.sleep(0.2)
+    for checkpoint in store.glob("*/*/checkpoint.pt"):
+        checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    run(suite, cwd=tmp_path)
+    assert records(store) == records(finished / "runs")
+
+
+def test_damaged_teacher_weights_are_found_out(tmp_path, weights, finished):
+    store = finished / "runs"
+    file = next(store.glob("teacher/*/weights.safetensors"))
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-4] + b"\0\0\0\1")
+    try:
+        suite = write_suite(tmp_path / "tiny.yaml", weights)
+        done = run(suite, "--store", store, "--set", "seeds=[7]", cwd=tmp_path, code=1)
+    finally:
+        file.write_bytes(whole)
+    assert "weights.safetensors is missing or damaged; delete" in done.stdout
+
+
+def test_a_plugin_loss_in_a_suite(tmp_path, weights, finished):
+    plugin = Path(__file__).parent.parent / "plugins" / "benchbench-relation" / "benchbench_relation.py"
+    text = SUITE + "  related: {{method: distill, adapt: pretrained, loss: {{ce: 1, relation: {{weight: 0.5}}}}}}\n"
+    suite = write_suite(tmp_path / "tiny.yaml", weights, text=f"plugins: [{plugin}]\n{text}")
+    done = run(suite, "--set", "seeds=[0]", "--store", finished / "runs", cwd=tmp_path)
+    assert "related, big (pretrained)" in done.stdout
+    label = "related, big (pretrained) | few | small | seed 0"
+    curve = [json.loads(line) for line in records(finished / "runs")[label]["curve"].splitlines()]
+    assert all(row["loss"] == pytest.approx(row["ce"] + 0.5 * row["relation"], rel=1e-5) for row in curve)
+
+
+def test_two_runs_at_once_do_not_share_a_store(tmp_path, weights):
+    suite = write_suite(tmp_path / "tiny.yaml", weights, epochs=2000)
+    first = subprocess.Popen(command("run", suite), cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: list((tmp_path / "runs").glob("teacher/*/state.json")), first)
+        second = subprocess.run(command("run", suite), cwd=tmp_path, capture_output=True, text=True, timeout=120)
+        assert second.returncode == 2
+        assert "another benchbench run is using store" in second.stderr
+    finally:
+        first.kill()
+        first.wait()
+
+
+def test_a_trained_student_can_be_used_elsewhere(finished):
+    from benchbench.data.sources.bundled import load
+    from benchbench.models.trained import load_trained
+
+    record = next((finished / "runs").glob("cell/*/record.json"))
+    model, classes = load_trained(record.parent)
+    test = load(None, Path(), "test")
+    assert classes == test.classes
+    images = torch.from_numpy(test.array).permute(0, 3, 1, 2).float() / 255
+    with torch.no_grad():
+        right = (model(images).logits.argmax(1) == torch.from_numpy(test.labels)).double().mean().item()
+    assert right == pytest.approx(json.loads(record.read_text())["metrics"]["test_accuracy"], abs=0.002)
