@@ -104,7 +104,11 @@ class Worker:
             checkpoint_seconds=settings["checkpoint_seconds"],
             report=lambda progress: self._emit("progress", stage["key"], progress=progress),
         )
-        record = importlib.import_module(RUNNERS[stage["kind"]]).run(context)
+        runner = importlib.import_module(RUNNERS[stage["kind"]])
+        for name in stage["job"]["components"]:
+            # Imported before the stage's clock starts: the first stage of a worker would pay for all that follow.
+            self.registry.get(*name.split("/", 1)).load()
+        record = runner.run(context)
         record |= {"key": stage["key"], "label": stage["label"]}
         record["environment"] = environment(settings["device"], settings["device_name"], settings["commit"])
         return record

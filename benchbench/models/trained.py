@@ -30,6 +30,8 @@ def load_trained(folder: str | Path, plugins: tuple[Path, ...] = ()) -> tuple[Ba
     job = unwrap(read_json(stage.spec)["job"])
     classes = tuple(record["data"]["names"])
     # The trained weights replace whatever the run started from, which need not be here any more.
-    model = build_backbone({**job["model"], "weights": None}, job["model_kind"], load_plugins(plugins).registry, len(classes))
+    model = build_backbone(
+        {**job["model"], "weights": None}, job["model_kind"], load_plugins(plugins).registry, len(classes)
+    )
     model.load_state_dict(safetensors.torch.load_file(stage.verified_weights()))
     return model.eval(), classes

@@ -84,7 +84,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise WeightsError(f"weights file {path} does not exist") from None
-    except Exception as error:  # torch's readers raise many kinds for damaged files, struct.error and KeyError among them
+    except Exception as error:  # torch raises many kinds for damaged files, struct.error and KeyError among them
         reason = one_line(error).split(". ")[0][:200]
         raise WeightsError(
             f"{path} is damaged or holds more than tensors ({reason}); give a .safetensors file or a state dict"

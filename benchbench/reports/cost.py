@@ -46,7 +46,7 @@ def _entries(cells: pd.DataFrame, reference: tuple[float, float]) -> list[Entry]
         return [Entry("–")] * 6
     own, stages = cells.own_hours.mean(), cells.shared_stage_hours.mean()
     pretraining = cells.pretraining_hours.astype(float).mean()
-    spread = f" ± {_number(cells.own_hours.std(ddof=1))}" if len(cells) > 1 else ""
+    spread = f" ± {cells.own_hours.std(ddof=1):.{_decimals(own)}f}" if len(cells) > 1 else ""
     trained, total = own + stages, own + stages + pretraining
     texts = [f"{_number(own)}{spread} (n={len(cells)})", _number(trained), _ratio(trained / reference[0])]
     texts += [_number(pretraining), _number(total), _ratio(total / reference[1])]
@@ -59,8 +59,11 @@ def _number(hours: float) -> str:
         return "n/a"
     if hours == 0:
         return "0"
-    digits = 2 - math.floor(math.log10(abs(hours)))
-    return f"{hours:,.{max(0, digits)}f}"
+    return f"{hours:,.{_decimals(hours)}f}"
+
+
+def _decimals(hours: float) -> int:
+    return max(0, 2 - math.floor(math.log10(abs(hours))))
 
 
 def _ratio(value: float) -> str:

@@ -1,0 +1,219 @@
+"""A backbone normalises, resizes, classifies and freezes, whatever network is inside."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from benchbench.errors import BenchBenchError, UnknownNameError
+from benchbench.models.backbone import Backbone, Trunk, build_backbone
+from benchbench.plugins import load_plugins
+
+MEAN, STD = (0.1, 0.4, 0.7), (0.5, 0.25, 2.0)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def registry():
+    return load_plugins().registry
+
+
+class Pooled(nn.Module):
+    """The channel means, so that an embedding can be worked out by hand; remembers what it was given."""
+
+    def forward(self, images):
+        self.seen = images
+        return images.mean((2, 3))
+
+
+def backbone(classes=4, **trunk) -> Backbone:
+    return Backbone(Trunk(Pooled(), 3, MEAN, STD, **trunk), classes)
+
+
+def job(source="timm", name="test_resnet", **changes):
+    return {
+        "source": source,
+        "name": name,
+        "params": {},
+        "weights": None,
+        "mean": None,
+        "std": None,
+        "input_size": None,
+    } | changes
+
+
+def resized(pixels: np.ndarray, size: int) -> np.ndarray:
+    """Antialiased bilinear: each output pixel is a mean of input pixels under a triangle as wide as the reduction."""
+
+    def weights(count: int) -> np.ndarray:
+        scale = count / size
+        reach = max(scale, 1.0)
+        centres = (np.arange(size) + 0.5) * scale
+        away = np.abs(np.arange(count) + 0.5 - centres[:, None])
+        triangle = np.maximum(0, 1 - away / reach)
+        return triangle / triangle.sum(1, keepdims=True)
+
+    height, width = pixels.shape[-2:]
+    return weights(height) @ pixels @ weights(width).T
+
+
+def test_images_are_normalised_with_the_model_s_own_statistics():
+    model = backbone()
+    images = torch.rand(5, 3, 6, 6)
+    out = model(images)
+    expected = (images.double().numpy().mean((2, 3)) - MEAN) / STD
+    assert np.allclose(out.embedding.numpy(), expected, atol=1e-6)
+    head = model.head
+    by_hand = out.embedding.double() @ head.weight.double().T + head.bias.double()
+    assert out.logits.shape == (5, 4)
+    assert torch.allclose(out.logits.double(), by_hand, atol=1e-6)
+
+
+def test_without_classes_there_is_no_head_and_no_logits():
+    model = backbone(classes=None)
+    out = model(torch.rand(2, 3, 6, 6))
+    assert model.head is None
+    assert out.logits is None
+    assert out.embedding.shape == (2, 3)
+
+
+@pytest.mark.parametrize("shape", [(24, 24), (7, 7), (30, 13), (5, 40)])
+def test_images_of_another_size_are_resized_antialiased(shape):
+    model = backbone(input_size=10)
+    images = torch.rand(2, 3, *shape)
+    model(images)
+    statistics = [np.array(value).reshape(1, 3, 1, 1) for value in (MEAN, STD)]
+    expected = (resized(images.double().numpy(), 10) - statistics[0]) / statistics[1]
+    assert model.trunk.seen.shape == (2, 3, 10, 10)
+    assert np.allclose(model.trunk.seen.numpy(), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("input_size", [None, 12])
+def test_images_of_the_right_size_are_left_as_they_are(input_size):
+    model = backbone(input_size=input_size)
+    images = torch.rand(2, 3, 12, 12)
+    model(images)
+    assert torch.equal(model.trunk.seen, (images - model.mean) / model.std)
+
+
+def test_features_come_only_when_asked_for():
+    calls = []
+
+    def with_features(images):
+        calls.append(images)
+        return images.mean((2, 3)), [images]
+
+    model = backbone(with_features=with_features, input_size=4)
+    images = torch.rand(2, 3, 8, 8)
+    plain = model(images)
+    assert plain.features == []
+    assert calls == []
+    asked = model(images, features=True)
+    assert [tuple(each.shape) for each in asked.features] == [(2, 3, 4, 4)]
+    assert torch.equal(calls[0], model.trunk.seen)  # normalised and resized, as without features
+    assert torch.equal(asked.logits, plain.logits)
+
+
+def test_a_network_without_features_gives_none():
+    assert backbone()(torch.rand(1, 3, 6, 6), features=True).features == []
+
+
+def test_the_state_is_the_weights_alone():
+    model = Backbone(Trunk(nn.Sequential(nn.Conv2d(3, 3, 1), Pooled()), 3, MEAN, STD), 4)
+    assert set(model.state_dict()) == {"trunk.0.weight", "trunk.0.bias", "head.weight", "head.bias"}
+    other = Backbone(Trunk(nn.Sequential(nn.Conv2d(3, 3, 1), Pooled()), 3, (0, 0, 0), (1, 1, 1)), 4)
+    other.load_state_dict(model.state_dict(), strict=True)
+    assert other.mean.flatten().tolist() == [0, 0, 0]
+
+
+def normalised_trunk() -> Trunk:
+    module = nn.Sequential(
+        nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5), nn.Dropout(0.5), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    )
+    return Trunk(module, 5, MEAN, STD)
+
+
+def test_frozen_stays_in_eval_mode_and_as_it_is():
+    model = Backbone(normalised_trunk(), 4)
+    assert model.freeze() is model
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    for mode in (True, False):
+        model.train(mode)
+        assert not any(part.training for part in model.modules())
+        first, second = (model(torch.full((2, 3, 8, 8), 0.9)).logits for _ in range(2))
+        assert torch.equal(first, second)  # no dropout
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_a_frozen_trunk_lets_its_head_learn():
+    model = Backbone(normalised_trunk(), 4).freeze(head=False)
+    model.train()
+    assert not any(part.training for part in model.trunk.modules())
+    assert {name for name, parameter in model.named_parameters() if parameter.requires_grad} == {
+        "head.weight",
+        "head.bias",
+    }
+    before = {name: tensor.clone() for name, tensor in model.trunk.state_dict().items()}
+    model(torch.rand(2, 3, 8, 8)).logits.square().sum().backward()
+    assert model.head.weight.grad.abs().sum() > 0
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.trunk.state_dict().items())
+
+
+def test_without_freezing_train_mode_is_train_mode():
+    model = Backbone(normalised_trunk(), 4).eval()
+    model.train()
+    assert all(part.training for part in model.modules())
+
+
+def test_build_takes_statistics_and_size_from_the_job(registry):
+    model = build_backbone(job(mean=[0.2, 0.3, 0.4], std=[1, 2, 3], input_size=32), "student", registry, 7)
+    assert model.mean.flatten().tolist() == pytest.approx([0.2, 0.3, 0.4])
+    assert model.std.flatten().tolist() == [1, 2, 3]
+    assert model.input_size == 32
+    assert model.head.out_features == 7
+
+
+def test_build_keeps_the_model_s_own_statistics(registry):
+    model = build_backbone(job("torchvision", "shufflenet_v2_x0_5"), "teacher", registry, None)
+    assert model.mean.flatten().tolist() == pytest.approx([0.485, 0.456, 0.406])
+    assert model.std.flatten().tolist() == pytest.approx([0.229, 0.224, 0.225])
+    assert model.head is None
+
+
+def test_build_draws_its_weights_from_the_seed(registry):
+    built = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        built.append(build_backbone(job(), "student", registry, 3).state_dict())
+    assert all(torch.equal(built[0][name], built[1][name]) for name in built[0])
+    assert not torch.equal(built[0]["head.weight"], built[2]["head.weight"])
+
+
+def test_build_passes_params_on(registry):
+    model = build_backbone(job(params={"in_chans": 3, "drop_rate": 0.5}), "student", registry, 3)
+    assert model.trunk.drop_rate == 0.5
+
+
+def test_an_unknown_source_is_suggested_for(registry):
+    with pytest.raises(UnknownNameError, match="unknown student 'tim'; did you mean 'timm'"):
+        build_backbone(job("tim"), "student", registry, 3)
+
+
+@pytest.mark.parametrize("source", ["timm", "torchvision"])
+@pytest.mark.parametrize("name", ["name", "weights"])
+def test_params_cannot_stand_for_other_parts_of_the_job(registry, source, name):
+    model = {"timm": "test_resnet", "torchvision": "resnet18"}[source]
+    with pytest.raises(BenchBenchError, match=f"{source}/{model} does not take these params") as caught:
+        build_backbone(job(source, model, params={name: "x"}), "student", registry, 3)
+    assert "\n" not in str(caught.value)
