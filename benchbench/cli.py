@@ -240,8 +240,10 @@ def _report(made: Plan, store: Store, folder: Path | None, formats: tuple[str, .
         return
     for table in tables:
         click.echo(plain(table, color=sys.stdout.isatty()))
-    for row in results[results.status == "failed"].itertuples():
-        click.echo(f"failed: {row.row} | {row.data} | {row.student} | seed {row.seed}: {one_line(str(row.reason))}")
+    for reason, cells in results[results.status == "failed"].groupby("reason", sort=False):
+        named = [f"{cell.row} | {cell.data} | {cell.student} | seed {cell.seed}" for cell in cells.itertuples()]
+        more = f" (and {len(named) - 1} more cells)" if len(named) > 1 else ""
+        click.echo(f"failed: {named[0]}{more}: {one_line(str(reason))}")
     missing = int((results.status == "missing").sum())
     if missing:
         click.echo(f"{missing} of {len(results)} cells have not been run; benchbench run {made.file.path}")

@@ -105,7 +105,6 @@ class Plan:
         count = info.train if job["fraction"] is None else round(info.train * job["fraction"])
         count = count if job["per_class"] is None else job["per_class"] * info.classes
         # A subset has at least one image of each class, and a validation split leaves it one.
-        count = max(count, info.classes)
         return max(count - round(count * job["validation"]), info.classes)
 
 

@@ -6,7 +6,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -69,7 +69,10 @@ class PluginHost:
         for implementation in hook.get_hookimpls():
             if implementation.plugin is not plugin:
                 continue
-            for component in implementation.function():
+            given = implementation.function()
+            if not isinstance(given, Iterable):
+                raise PluginError(f"{hook.name} gave {given!r}, not a list of components")
+            for component in given:
                 if not isinstance(component, Component):
                     raise PluginError(f"{hook.name} gave {component!r}, which is no benchbench.Component")
                 found.append(Offer(kind, component, origin))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import re
 from collections.abc import Sequence
@@ -151,6 +152,8 @@ def _override(path: Path, document: CommentedMap, override: str) -> str:
             raise SuiteError(
                 f"--set {override}: '{whole}' is not a mapping in {path}", hint=f"set the whole: {whole}={{key: value}}"
             )
+        # An alias is the same object as its anchor; what is set here is set nowhere else.
+        node[part] = copy.deepcopy(node[part])
         node = node[part]
     node[_key(node, parts[-1])] = value
     return ".".join(parts)

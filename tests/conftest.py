@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import json
 import os
 import subprocess
 import sys
@@ -43,11 +43,11 @@ def tiny_suite() -> Callable[..., Path]:
     """
 
     def write(folder: Path, **changes: Any) -> Path:
-        content = {key: value for key, value in (copy.deepcopy(TINY) | changes).items() if value is not None}
+        content = {key: value for key, value in (TINY | changes).items() if value is not None}
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "suite.yaml"
         with path.open("w", encoding="utf-8") as stream:
-            YAML().dump(content, stream)
+            YAML().dump(json.loads(json.dumps(content)), stream)  # by way of JSON: shared parts are written out
         return path
 
     return write

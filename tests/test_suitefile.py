@@ -133,6 +133,7 @@ def test_unknown_key_that_resembles_nothing_lists_the_known_ones(path):
         ("method: distill", "method: distill\n    adapt: []", "arms.distil", "at least one"),
         ("loss: {ce: 1,", "loss: {ce: 0,", "arms.distil.loss.ce", "greater than 0"),
         ("loss: {ce: 1,", "loss: {ce: .inf,", "arms.distil.loss.ce", "finite"),
+        ("temperature: 3", "temperature: .inf", "arms.distil.loss.kd.temperature", "finite"),
         ("{weight: 2,", "{weight: -2,", "arms.distil.loss.kd.weight", "greater than 0"),
         ("{ce: 1, kd: {weight: 2, temperature: 3}}", "[ce, kd]", "arms.distil.loss", "{name: weight}"),
         ("{ce: 1, kd: {weight: 2, temperature: 3}}", "{}", "arms.distil.loss", "{name: weight}"),
@@ -316,6 +317,12 @@ class TestOverrides:
         assert load_suite(path, ["data.cifar.source={imagefolder: {path: a=b}}"]).suite.data["cifar"].source.params == {
             "path": "a=b"
         }
+
+    def test_changes_what_it_names_and_no_alias_of_it(self, path):
+        text, _ = changed("{method: scratch}", "&s {method: scratch, recipe: &r {epochs: 2}}\n  again: {<<: *s}")
+        path.write_text(text + "  third: {method: scratch, recipe: *r}\n")
+        arms = load_suite(path, ["arms.scratch.recipe.epochs=5"]).suite.arms
+        assert [arms[label].recipe.epochs for label in ("scratch", "again", "third")] == [5, 2, 2]
 
     @pytest.mark.parametrize("override", ["seeds", "=3", "recipes..epochs=3", ".a=1", ""])
     def test_not_key_value(self, path, override):

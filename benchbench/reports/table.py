@@ -122,7 +122,7 @@ def escape_latex(text: str) -> str:
 
 def escape_markdown(text: str) -> str:
     """Text that Markdown shows and does not render."""
-    return re.sub(r"([\\`*_{}\[\]<>#|!~])", r"\\\1", _printable(text)).replace("&", "&amp;")
+    return re.sub(r"([\\`*_{}\[\]<>#|!~$])", r"\\\1", _printable(text)).replace("&", "&amp;")
 
 
 def _printable(text: str) -> str:

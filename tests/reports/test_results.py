@@ -1,0 +1,107 @@
+"""Results as a frame: a row a cell, whatever became of it."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from benchbench.errors import StoreError
+from benchbench.reports.results import COLUMNS
+
+
+def row(lab, arm: str, seed: int = 0) -> pd.Series:
+    frame = lab.frame()
+    return frame[(frame.arm == arm) & (frame.seed == seed)].iloc[0]
+
+
+def test_a_row_for_every_cell_in_the_plan_s_order(lab):
+    frame = lab.frame()
+    assert list(frame.columns) == list(COLUMNS)
+    assert list(frame.key) == [cell.stage for cell in lab.plan.cells]
+    assert list(frame["row"]) == [cell.row for cell in lab.plan.cells]
+    assert set(frame.status) == {"missing"}
+    assert frame.accuracy.isna().all()
+
+
+def test_a_finished_cell(finished):
+    found = row(finished, "scratch", seed=1)
+    assert (found.status, found.accuracy, found.own_hours) == ("done", 0.6, 2.0)
+    assert (found.stage_hours, found.shared_stage_hours, found.pretraining_hours) == (0, 0, 0)
+    assert (found.test_images, found.train_images, found.parameters) == (1000, 40, 123)
+    assert (found.unit, found.device, found.weights_sha256) == ("GPU-hours", "Big GPU", "ab" * 32)
+    assert pd.isna(found.reason)
+    assert pd.isna(found.teacher)
+
+
+def test_a_teacher_s_cost_is_shared_by_the_cells_that_stand_on_it(finished):
+    found = row(finished, "distil")
+    assert (found.teacher, found.adapt, found.teacher_accuracy) == ("big", "scratch", 0.9)
+    assert (found.own_hours, found.stage_hours, found.shared_stage_hours) == (3.0, 6.0, 6.0 / 3)
+
+
+def test_more_cells_have_smaller_shares(make_lab):
+    lab = make_lab("arms.again={method: distill, loss: {align_uniform: 1}}")
+    lab.finish(lab.teacher(), hours=6.0)
+    lab.finish(lab.cells("again")[0].stage)
+    assert row(lab, "again").shared_stage_hours == 6.0 / 6
+
+
+@pytest.mark.parametrize(("arm", "hours"), [("tune", 2.0), ("probe", 2.0), ("scratch", 0.0), ("distil", 0.0)])
+def test_pretraining_is_images_times_epochs_over_throughput(finished, arm, hours):
+    # 36,000 images x 10 epochs at 50 a second are 7,200 seconds.
+    assert row(finished, arm).pretraining_hours == hours
+
+
+def test_pretraining_counts_every_device_that_was_held(finished):
+    finished.calibrate(images_per_second=100.0, devices=4)
+    assert row(finished, "tune").pretraining_hours == 4.0
+
+
+def test_pretraining_is_unknown_without_a_throughput(lab):
+    lab.finish_arm("tune", [0.5])
+    assert pd.isna(row(lab, "tune").pretraining_hours)
+
+
+def test_pretraining_is_unknown_without_a_recipe(make_lab):
+    lab = make_lab("students.small.pretraining=null")
+    lab.finish_arm("tune", [0.5])
+    lab.finish_arm("scratch", [0.5])
+    assert pd.isna(row(lab, "tune").pretraining_hours)
+    assert row(lab, "scratch").pretraining_hours == 0
+
+
+def test_a_failed_cell_has_its_reason(lab):
+    lab.fail(lab.cells("scratch")[1].stage, "out of memory")
+    assert (row(lab, "scratch", 1).status, row(lab, "scratch", 1).reason) == ("failed", "out of memory")
+    assert row(lab, "scratch", 0).status == "missing"
+
+
+def test_a_cell_whose_teacher_failed_has_failed(lab):
+    lab.fail(lab.teacher(), "no such weights")
+    assert (row(lab, "distil").status, row(lab, "distil").reason) == ("failed", "no such weights")
+    assert row(lab, "scratch").status == "missing"
+
+
+def test_a_cell_that_failed_once_and_is_done_now_is_done(lab):
+    cell = lab.cells("scratch")[0]
+    lab.fail(cell.stage, "out of memory")
+    lab.finish(cell.stage)
+    assert row(lab, "scratch").status == "done"
+    assert pd.isna(row(lab, "scratch").reason)
+
+
+def test_a_damaged_record(lab):
+    cell = lab.cells("scratch")[0]
+    lab.finish(cell.stage)
+    record = lab.folder(cell.stage).record
+    record.write_bytes(record.read_bytes()[:100])
+    with pytest.raises(StoreError) as caught:
+        lab.frame()
+    assert str(caught.value).startswith(f"{record} cannot be read")
+    assert f"delete {record.parent} to run it again" in str(caught.value)
+
+
+def test_a_teacher_that_is_gone(finished):
+    finished.folder(finished.teacher()).record.unlink()
+    with pytest.raises(StoreError, match=r"which is gone; run the suite again"):
+        finished.frame()

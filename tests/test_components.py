@@ -1,0 +1,99 @@
+"""Components: looked up by kind and name, loaded on demand, with frozen parameters."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from pydantic import ValidationError
+
+from benchbench import Component, Params
+from benchbench.components import KINDS, Offer, Registry
+from benchbench.errors import PluginError, UnknownNameError
+
+
+@pytest.fixture
+def registry() -> Registry:
+    registry = Registry()
+    for name in ("flip", "crop"):
+        registry.add(Offer("augmenter", Component(name, "json:dumps"), "here"))
+    registry.add(Offer("loss", Component("flip", "json:loads"), "there"))
+    return registry
+
+
+def test_found_by_kind_and_name(registry):
+    assert registry.get("augmenter", "flip").target == "json:dumps"
+    assert registry.get("loss", "flip").target == "json:loads"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "message"),
+    [
+        ("augmenter", "flp", "unknown augmenter 'flp'; did you mean 'flip'?"),
+        ("augmenter", "xyzzy", "unknown augmenter 'xyzzy'; known: crop, flip"),
+        ("dataset", "flip", "unknown dataset 'flip'; there is none"),
+    ],
+)
+def test_unknown_name(registry, kind, name, message):
+    with pytest.raises(UnknownNameError) as caught:
+        registry.get(kind, name)
+    assert str(caught.value) == message
+
+
+def test_unknown_name_tells_of_plugins_that_did_not_load(registry):
+    registry.failed_plugins = {"theirs (pkg 1.0)": "ImportError: no torch"}
+    with pytest.raises(UnknownNameError, match=r"; plugin theirs \(pkg 1\.0\) did not load: ImportError: no torch$"):
+        registry.get("loss", "theirs")
+
+
+def test_a_name_claimed_twice_is_an_error_only_when_it_is_asked_for(registry):
+    registry.add(Offer("augmenter", Component("crop", "json:load"), "elsewhere"))
+    assert registry.get("augmenter", "flip").name == "flip"
+    assert [offer.origin for offer in registry.of_kind("augmenter")] == ["here", "elsewhere", "here"]
+    with pytest.raises(PluginError, match="augmenter 'crop' is claimed by elsewhere and here"):
+        registry.get("augmenter", "crop")
+
+
+def test_offers_come_by_name(registry):
+    assert [offer.component.name for offer in registry.of_kind("augmenter")] == ["crop", "flip"]
+    assert [list(registry.of_kind(kind)) for kind in KINDS if kind not in ("augmenter", "loss")] == [[]] * 5
+
+
+def test_target_is_imported_when_it_is_loaded_and_not_before(tmp_path, monkeypatch):
+    (tmp_path / "bb_lazy_target.py").write_text("value = 7\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    component = Component("lazy", "bb_lazy_target:value")
+    assert "bb_lazy_target" not in sys.modules
+    assert component.load() == 7
+    assert "bb_lazy_target" in sys.modules
+
+
+@pytest.mark.parametrize("target", ["no_such_module_at_all:x", "json:no_such_attribute", "json", ":x", ""])
+def test_target_that_cannot_be_had(target):
+    with pytest.raises(PluginError) as caught:
+        Component("broken", target).load()
+    assert str(caught.value).startswith(f"component 'broken': cannot load {target} (")
+
+
+def test_target_whose_module_raises(tmp_path, monkeypatch):
+    (tmp_path / "bb_raising_target.py").write_text("raise RuntimeError('two\\nlines')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(PluginError, match=r"\(RuntimeError: two lines\)"):
+        Component("broken", "bb_raising_target:x").load()
+
+
+class TestParams:
+    class Some(Params):
+        scale: float = 1.0
+
+    def test_defaults(self):
+        assert self.Some().scale == 1.0
+
+    @pytest.mark.parametrize("values", [{"scal": 1.0}, {"scale": "big"}, {"scale": float("inf")}])
+    def test_refused(self, values):
+        with pytest.raises(ValidationError):
+            self.Some(**values)
+
+    def test_frozen(self):
+        with pytest.raises(ValidationError):
+            self.Some().scale = 2.0

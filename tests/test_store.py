@@ -1,0 +1,223 @@
+"""The store: one format, one writer, whole files or none, and reads that say what is damaged."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchbench.errors import StoreError
+from benchbench.store import StageFolder, Store, file_sha256, read_json, write_atomic, write_json
+
+KEY = "0123456789abcdef" * 4
+
+
+@pytest.fixture
+def store(tmp_path) -> Store:
+    store = Store(tmp_path / "runs")
+    store.open()
+    return store
+
+
+@pytest.fixture
+def folder(store) -> StageFolder:
+    folder = store.stage("cell", KEY)
+    folder.path.mkdir(parents=True)
+    return folder
+
+
+class TestWriteAtomic:
+    def test_replaces(self, tmp_path):
+        path = tmp_path / "a.json"
+        write_atomic(path, b"old and longer")
+        write_atomic(path, b"new")
+        assert path.read_bytes() == b"new"
+        assert list(tmp_path.iterdir()) == [path]
+
+    @pytest.mark.parametrize("dies_in", ["os.fsync", "pathlib.Path.replace"])
+    def test_a_writer_that_dies_leaves_the_old_content(self, tmp_path, python, dies_in):
+        path = tmp_path / "a.json"
+        path.write_bytes(b"old")
+        code = (
+            "import os, pathlib, sys\n"
+            "from benchbench.store import write_atomic\n"
+            f"{dies_in} = lambda *_: os._exit(9)\n"
+            "write_atomic(pathlib.Path(sys.argv[1]), b'new')"
+        )
+        assert python("-c", code, path).code == 9
+        assert path.read_bytes() == b"old"
+        write_atomic(path, b"newer")  # what the dead one left is not in the way
+        assert path.read_bytes() == b"newer"
+        assert list(tmp_path.iterdir()) == [path]
+
+    def test_a_full_disk_leaves_the_old_content(self, tmp_path, monkeypatch):
+        def full(descriptor):
+            raise OSError(28, "No space left on device")
+
+        path = tmp_path / "a.json"
+        path.write_bytes(b"old")
+        monkeypatch.setattr("os.fsync", full)
+        with pytest.raises(OSError, match="No space"):
+            write_atomic(path, b"new")
+        assert path.read_bytes() == b"old"
+
+    @pytest.mark.parametrize("value", [{"loss": float("nan")}, {"a": object()}])
+    def test_what_is_no_json_is_not_written(self, tmp_path, value):
+        write_json(tmp_path / "a.json", {"old": 1})
+        with pytest.raises((ValueError, TypeError)):
+            write_json(tmp_path / "a.json", value)
+        assert read_json(tmp_path / "a.json") == {"old": 1}
+
+
+class TestFormat:
+    def test_open_marks_it(self, tmp_path):
+        store = Store(tmp_path / "deep" / "runs")
+        store.check_format()
+        assert not store.root.exists()
+        store.open()
+        store.open()
+        store.check_format()
+        assert json.loads((store.root / "store.json").read_text())["format"]
+
+    @pytest.mark.parametrize("content", ['{"format": 99}', '{"format": 0}', "{}", "[1]", '{"format": "1"}'])
+    def test_of_another_version(self, store, content):
+        (store.root / "store.json").write_text(content)
+        for check in (store.check_format, store.open):
+            with pytest.raises(StoreError, match=r"has format .*this BenchBench reads 1; use another --store DIR, or"):
+                check()
+
+    def test_damaged_marker_never_says_to_delete_the_store(self, store):
+        (store.root / "store.json").write_text('{"form')
+        with pytest.raises(StoreError, match=r"store\.json cannot be read \(.*\); use another --store DIR$"):
+            store.check_format()
+
+    def test_that_is_a_file(self, tmp_path):
+        (tmp_path / "runs").touch()
+        for check in (Store(tmp_path / "runs").check_format, Store(tmp_path / "runs").open):
+            with pytest.raises(StoreError, match="is a file; give a folder with --store"):
+                check()
+
+    def test_that_cannot_be_made(self, tmp_path):
+        (tmp_path / "file").touch()
+        with pytest.raises(StoreError, match=r"cannot write store .*; use another --store DIR"):
+            Store(tmp_path / "file" / "runs").open()
+
+
+class TestStages:
+    def test_folder(self, store):
+        assert store.stage("cell", KEY).path == store.root / "cell" / KEY[:16]
+
+    def test_done_when_there_is_a_record(self, folder):
+        assert folder.done() is None
+        write_json(folder.state, {"status": "running"})
+        assert folder.done() is None
+        write_json(folder.record, {"metrics": {}})
+        assert folder.done() == {"metrics": {}}
+
+    @pytest.mark.parametrize("content", [b'{"metrics": {"test_acc', b"", b"\xff\xfe\x00"])
+    def test_damaged_record(self, folder, content):
+        folder.record.write_bytes(content)
+        with pytest.raises(StoreError) as caught:
+            folder.done()
+        assert str(caught.value).startswith(f"{folder.record} cannot be read (")
+        assert str(caught.value).endswith(f"); delete {folder.path} to run it again")
+
+    def test_damaged_state_is_no_state(self, folder):
+        assert folder.read_state() == {}
+        folder.state.write_text('{"status": "fai')
+        assert folder.read_state() == {}
+        write_json(folder.state, {"status": "failed"})
+        assert folder.read_state() == {"status": "failed"}
+
+    def test_weights_are_verified(self, folder):
+        folder.weights.write_bytes(b"weights")
+        assert file_sha256(folder.weights) == hashlib.sha256(b"weights").hexdigest()
+        with pytest.raises(StoreError, match="missing or damaged"):
+            folder.verified_weights()  # no record says what they should be
+        write_json(folder.record, {"weights_sha256": hashlib.sha256(b"weights").hexdigest()})
+        assert folder.verified_weights() == folder.weights
+
+    @pytest.mark.parametrize("damage", [lambda path: path.write_bytes(b"weightz"), Path.unlink])
+    def test_damaged_weights(self, folder, damage):
+        folder.weights.write_bytes(b"weights")
+        write_json(folder.record, {"weights_sha256": hashlib.sha256(b"weights").hexdigest()})
+        damage(folder.weights)
+        with pytest.raises(StoreError) as caught:
+            folder.verified_weights()
+        assert str(caught.value) == f"{folder.weights} is missing or damaged; delete {folder.path} to train it again"
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from benchbench.store import Store
+with Store(Path(sys.argv[1])).locked():
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+WAIT = "import sys; print('alive', flush=True); sys.stdin.readline()"
+
+
+class TestLock:
+    def assert_held(self, store: Store) -> None:
+        with pytest.raises(StoreError) as caught, store.locked(wait=0.2):
+            pass
+        assert str(caught.value) == (
+            f"another benchbench run is using store {store.root}; wait for it, or use another --store"
+        )
+
+    def start(self, *command: str, fd: int | None = None) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", *command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            pass_fds=() if fd is None else (fd,),
+        )
+        assert process.stdout.readline()
+        return process
+
+    def test_is_free_again_afterwards(self, store):
+        for _ in range(2):
+            with store.locked(wait=0.2):
+                pass
+
+    def test_is_free_again_after_an_error(self, store):
+        with pytest.raises(RuntimeError), store.locked():
+            raise RuntimeError
+        with store.locked(wait=0.2):
+            pass
+
+    def test_held_by_another_process(self, store):
+        with self.start(HOLD, str(store.root)) as other:
+            self.assert_held(store)
+            other.communicate("\n")
+        with store.locked(wait=0.2):
+            pass
+
+    def test_held_by_another_process_that_is_killed(self, store):
+        with self.start(HOLD, str(store.root)) as other:
+            other.kill()
+        with store.locked(wait=5):
+            pass
+
+    def test_stays_held_while_a_child_that_inherits_it_lives(self, store):
+        with store.locked() as descriptor:
+            worker = self.start(WAIT, fd=descriptor)
+        with worker:
+            self.assert_held(store)
+            worker.communicate("\n")
+        with store.locked(wait=0.2):
+            pass
+
+    def test_does_not_stay_with_a_child_that_inherits_nothing(self, store):
+        with store.locked():
+            worker = self.start(WAIT)
+        with worker:
+            with store.locked(wait=0.2):
+                pass
+            worker.communicate("\n")
