@@ -40,9 +40,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted; run the same command again to go on from the last checkpoints", err=True)
         code = INTERRUPTED
-    except BrokenPipeError:  # the reader (head, say) has seen enough
-        sys.stderr.close()
-        code = DONE
     sys.exit(code if isinstance(code, int) else DONE)
 
 
@@ -240,7 +237,7 @@ def _report(made: Plan, store: Store, folder: Path | None, formats: tuple[str, .
         return
     for table in tables:
         click.echo(plain(table, color=sys.stdout.isatty()))
-    for reason, cells in results[results.status == "failed"].groupby("reason", sort=False):
+    for reason, cells in results[results.status == "failed"].groupby("reason", sort=False, dropna=False):
         named = [f"{cell.row} | {cell.data} | {cell.student} | seed {cell.seed}" for cell in cells.itertuples()]
         more = f" (and {len(named) - 1} more cells)" if len(named) > 1 else ""
         click.echo(f"failed: {named[0]}{more}: {one_line(str(reason))}")

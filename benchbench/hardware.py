@@ -70,20 +70,25 @@ def _gpus() -> dict[str, str]:
     """GPU names by number, as CUDA_VISIBLE_DEVICES leaves them."""
     if not shutil.which("nvidia-smi"):
         return {}
-    query = ["nvidia-smi", "--query-gpu=index,name", "--format=csv,noheader"]
+    query = ["nvidia-smi", "--query-gpu=index,uuid,name", "--format=csv,noheader"]
     try:
         lines = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True).stdout.splitlines()
     except (OSError, subprocess.SubprocessError) as error:
         raise BenchBenchError(f"nvidia-smi fails ({one_line(error)}); use --device cpu, or mend the driver") from None
-    gpus: dict[str, str] = {}
-    for line in lines:
-        number, _, name = line.partition(",")
-        if name:
-            gpus[number.strip()] = name.strip()
+    rows = [[part.strip() for part in line.split(",", 2)] for line in lines if line.count(",") >= 2]
+    gpus = {number: name for number, _, name in rows}
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
         return gpus
-    return {number: gpus[number] for number in (part.strip() for part in visible.split(",")) if number in gpus}
+    by_name = {label: number for number, uuid, _ in rows for label in (number, uuid)}
+    wanted = [part.strip() for part in visible.split(",") if part.strip() not in ("", "-1")]
+    chosen = [by_name[part] for part in wanted if part in by_name]
+    if wanted and not chosen:
+        known = ", ".join(by_name)
+        raise BenchBenchError(
+            f"CUDA_VISIBLE_DEVICES={visible} names no whole GPU ({known}); use --device cpu or mend it"
+        )
+    return {number: gpus[number] for number in chosen}
 
 
 def _cpu_name() -> str:

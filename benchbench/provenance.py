@@ -13,9 +13,12 @@ import importlib.util
 import sys
 from pathlib import Path
 
+from benchbench.errors import PluginError
+
 # These change no number: the wording of messages, and registrations, whose parameters every job spells out in full.
 IGNORED = frozenset(
     {
+        "benchbench",
         "benchbench.augmenters",
         "benchbench.components",
         "benchbench.data",
@@ -30,9 +33,15 @@ IGNORED = frozenset(
 
 @functools.cache
 def source_hash(module: str) -> str:
-    """sha256 over the source of a module and, transitively, of what it imports from its own package."""
+    """sha256 over the source of a module and, transitively, of what it imports from its own package and from ours.
+
+    Raises:
+        PluginError: there is no such module, or it has no Python source.
+    """
     files: dict[str, Path] = {}
     _collect(module, files)
+    if not files:
+        raise PluginError(f"there is no Python source of module '{module}', which a component names as its target")
     digest = hashlib.sha256()
     for name in sorted(files):
         # The module's name stands for its place: the same file installed elsewhere has the same hash.
@@ -53,7 +62,7 @@ def _collect(name: str, files: dict[str, Path]) -> None:
         return
     files[name] = path
     for imported in _imports(name, path):
-        if imported.partition(".")[0] == name.partition(".")[0]:
+        if _followed(imported, name):
             _collect(imported, files)
 
 
@@ -61,20 +70,16 @@ def _collect(name: str, files: dict[str, Path]) -> None:
 def _file(name: str) -> Path | None:
     """The source file of a module, found by its place under its top-level package: nothing is imported on the way."""
     top, *parts = name.split(".")
-    loaded = sys.modules.get(top)
-    origin = getattr(loaded, "__file__", None)
-    if loaded is None:
-        try:
-            spec = importlib.util.find_spec(top)
-        except (ImportError, ValueError):
-            spec = None
-        origin = spec.origin if spec else None
-    if not origin or not origin.endswith(".py"):
+    try:
+        spec = getattr(sys.modules.get(top), "__spec__", None) or importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        spec = None
+    if spec is None:
         return None
-    if not parts or Path(origin).name != "__init__.py":
-        return Path(origin) if not parts else None
-    place = Path(origin).parent.joinpath(*parts)
-    candidates = (place.with_name(f"{place.name}.py"), place / "__init__.py")
+    if not parts:
+        return Path(spec.origin) if spec.origin and spec.origin.endswith(".py") else None
+    places = [Path(folder).joinpath(*parts) for folder in spec.submodule_search_locations or ()]
+    candidates = [file for place in places for file in (place.with_name(f"{place.name}.py"), place / "__init__.py")]
     return next((file for file in candidates if file.is_file()), None)
 
 
@@ -92,12 +97,13 @@ def _imports(name: str, path: Path) -> list[str]:
                 base = ".".join([*parents, base] if base else parents)
             for alias in node.names:
                 submodule = f"{base}.{alias.name}"
-                found.append(submodule if _is_own(base, name) and _file(submodule) else base)
+                found.append(submodule if _followed(base, name) and _file(submodule) else base)
     return found
 
 
-def _is_own(base: str, name: str) -> bool:
-    return base.partition(".")[0] == name.partition(".")[0]
+def _followed(imported: str, importer: str) -> bool:
+    """Whether an import is part of the source: its own package, and ours, since a loss may derive from a built-in."""
+    return imported.partition(".")[0] in (importer.partition(".")[0], "benchbench")
 
 
 def content_hash(path: Path) -> str:

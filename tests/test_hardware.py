@@ -36,7 +36,7 @@ def no_gpu(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
 
 
-TWO = "0, Big GPU\\n1, Big GPU\\n"
+TWO = "0, GPU-aa, Big GPU\\n1, GPU-bb, Big GPU\\n"
 
 
 class TestGpus:
@@ -49,15 +49,16 @@ class TestGpus:
         assert find_devices("cuda:1") == Devices("cuda", "Big GPU", ("1",), 12)
 
     def test_of_two_kinds(self, nvidia_smi):
-        nvidia_smi("0, Small GPU\\n1, Big GPU\\n")
+        nvidia_smi("0, GPU-aa, Small GPU\\n1, GPU-bb, Big GPU\\n")
         assert find_devices().name == "Big GPU + Small GPU"
 
     def test_ten_are_in_the_order_of_the_machine(self, nvidia_smi):
-        nvidia_smi("".join(f"{n}, GPU\\n" for n in range(11)))
+        nvidia_smi("".join(f"{n}, GPU-{n}, GPU\\n" for n in range(11)))
         assert find_devices().slots == tuple(str(n) for n in range(11))
 
     @pytest.mark.parametrize(
-        ("visible", "slots"), [("1", ("1",)), ("1,0", ("1", "0")), (" 0 , 1 ", ("0", "1")), ("0,7", ("0",))]
+        ("visible", "slots"),
+        [("1", ("1",)), ("1,0", ("1", "0")), (" 0 , 1 ", ("0", "1")), ("0,7", ("0",)), ("GPU-bb", ("1",))],
     )
     def test_that_are_visible(self, nvidia_smi, monkeypatch, visible, slots):
         nvidia_smi(TWO)
@@ -70,6 +71,12 @@ class TestGpus:
         assert find_devices().kind == "cpu"
         with pytest.raises(BenchBenchError, match="device 'cuda' is not there"):
             find_devices("cuda")
+
+    def test_what_no_gpu_answers_to_is_not_taken_for_the_cpu(self, nvidia_smi, monkeypatch):
+        nvidia_smi(TWO)
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-cc")
+        with pytest.raises(BenchBenchError, match=r"MIG-cc names no whole GPU \(0, GPU-aa, 1, GPU-bb\)"):
+            find_devices()
 
     def test_the_cpu_all_the_same(self, nvidia_smi):
         nvidia_smi(TWO)

@@ -48,13 +48,18 @@ def build(name: str, weights: Weights | None, /, **params: Any) -> Trunk:
         raise (download_error(f"torchvision/{name}", error) if tag else error) from error
     if hasattr(module, "aux_logits"):
         module.aux_logits = False
-    classifier = [label for label, part in module.named_modules() if isinstance(part, nn.Linear)][-1:]
-    if not classifier:
-        raise BenchBenchError(f"torchvision/{name} has no linear classifier to take off (its head is a convolution)")
+    # SqueezeNet classifies by a convolution and pools afterwards; all others end in a linear layer.
+    convolutional = isinstance(module, torchvision.models.SqueezeNet)
+    last = nn.Conv2d if convolutional else nn.Linear
+    found: list[tuple[str, Any]] = [(label, part) for label, part in module.named_modules() if isinstance(part, last)]
+    label, classifier = found[-1]
     if weights is not None and weights.pretrained is None:
-        weights.load_into(module, classifier[0])
-    dim = module.get_submodule(classifier[0]).in_features
-    module.set_submodule(classifier[0], nn.Identity())
+        weights.load_into(module, label)
+    if convolutional:
+        module.classifier = nn.AdaptiveAvgPool2d(1)
+    else:
+        module.set_submodule(label, nn.Identity())
+    dim = classifier.in_channels if convolutional else classifier.in_features
     size = getattr(module, "image_size", None)
     return Trunk(module, dim, MEAN, STD, input_size=size, with_features=_Features(module))
 

@@ -22,8 +22,7 @@ def gpu_hours(results: pd.DataFrame, plan: Plan) -> Table:
     several = len(results[["data", "student"]].drop_duplicates()) > 1
     rows = []
     for (data, student), frame in results.groupby(["data", "student"], sort=False):
-        frame = frame[frame.status == "done"]
-        reference = _reference(frame)
+        reference = _reference(frame[frame.status == "done"])
         for row in dict.fromkeys(results["row"]):
             cells = frame[frame["row"] == row]
             label = [Entry(str(data)), Entry(str(student)), Entry(row)] if several else [Entry(row)]
@@ -42,13 +41,16 @@ def _reference(frame: pd.DataFrame) -> tuple[float, float]:
 
 
 def _entries(cells: pd.DataFrame, reference: tuple[float, float]) -> list[Entry]:
+    lost, failed = sum(cells.status != "done"), any(cells.status == "failed")
+    cells = cells[cells.status == "done"]
     if cells.empty:
-        return [Entry("–")] * 6
+        return [Entry("failed" if failed else "–"), *[Entry("–")] * 5]
+    missing = f", {lost} missing" if lost else ""
     own, stages = cells.own_hours.mean(), cells.shared_stage_hours.mean()
     pretraining = cells.pretraining_hours.astype(float).mean()
     spread = f" ± {cells.own_hours.std(ddof=1):.{_decimals(own)}f}" if len(cells) > 1 else ""
     trained, total = own + stages, own + stages + pretraining
-    texts = [f"{_number(own)}{spread} (n={len(cells)})", _number(trained), _ratio(trained / reference[0])]
+    texts = [f"{_number(own)}{spread} (n={len(cells)}{missing})", _number(trained), _ratio(trained / reference[0])]
     texts += [_number(pretraining), _number(total), _ratio(total / reference[1])]
     return [Entry(text) for text in texts]
 
@@ -63,7 +65,7 @@ def _number(hours: float) -> str:
 
 
 def _decimals(hours: float) -> int:
-    return max(0, 2 - math.floor(math.log10(abs(hours))))
+    return max(0, 2 - math.floor(math.log10(abs(hours)))) if hours else 2
 
 
 def _ratio(value: float) -> str:
@@ -84,5 +86,7 @@ def _notes(done: pd.DataFrame, plan: Plan) -> list[str]:
         for student, p in priced.items()
     ]
     if done.pretraining_hours.isna().any():
-        notes.append("n/a: the weights' pre-training recipe is not known; give it as `pretraining:` of the student")
+        notes.append(
+            "n/a: no recipe of the weights is known (give the student a `pretraining:`), or its calibration is missing"
+        )
     return notes

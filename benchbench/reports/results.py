@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchbench.errors import StoreError
+from benchbench.errors import StoreError, one_line
 from benchbench.plan import Cell, Plan
 from benchbench.store import Store
 
@@ -47,7 +47,14 @@ def results_frame(plan: Plan, store: Store) -> pd.DataFrame:
         StoreError: a record cannot be read.
     """
     users = Counter(key for cell in plan.cells for key in plan.stages[cell.stage].needs.values())
-    return pd.DataFrame([_row(cell, plan, store, users) for cell in plan.cells], columns=list(COLUMNS))
+    rows = []
+    for cell in plan.cells:
+        try:
+            rows.append(_row(cell, plan, store, users))
+        except (KeyError, TypeError, AttributeError) as error:
+            folder = store.stage("cell", cell.stage).path
+            raise StoreError(f"{folder} holds a damaged record ({one_line(error)}); delete it and run again") from None
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def _row(cell: Cell, plan: Plan, store: Store, users: Counter[str]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,9 +18,16 @@ from benchbench.store import Store, write_atomic
 def make_tables(plan: Plan, store: Store) -> tuple[pd.DataFrame, list[Table]]:
     """The results of a plan, and every registered report of them."""
     results = results_frame(plan, store)
-    tables = [offer.component.load()(results, plan) for offer in plan.host.registry.of_kind("report")]
+    registry = plan.host.registry
     made = f"suite key {plan.key[:16]}; made by: benchbench report {plan.file.path}"
-    return results, [replace(table, notes=[*table.notes, made]) for table in tables]
+    tables = []
+    for name in registry.offers["report"]:
+        try:
+            table: Table = registry.get("report", name).load()(results, plan)
+            tables.append(replace(table, notes=[*table.notes, made]))
+        except Exception as error:  # a plugin's; it must not cost the other tables of a run that took days
+            print(f"warning: no table '{name}': {one_line(error)}", file=sys.stderr)
+    return results, tables
 
 
 def write_report(

@@ -1,7 +1,7 @@
 """A distillation step as the training loop does it, against the naive limit measured in the same run.
 
-The naive limit is the teacher's forward pass and the student's step on one fixed batch in memory, eager, fp32, NCHW, with
-no data to prepare. One thread; runs alternate, and the ratio is the median over pairs.
+The naive limit is the teacher's forward pass and the student's step on one fixed batch in memory, eager, fp32, NCHW,
+with no data to prepare. One thread; runs alternate, and the ratio is the median over pairs.
 """
 
 from __future__ import annotations

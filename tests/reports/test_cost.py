@@ -73,7 +73,7 @@ def test_without_an_arm_that_fine_tunes_there_is_no_ratio(make_lab):
     lab = make_lab(arms={"scratch": {"method": "scratch"}})
     lab.finish_arm("scratch", [0.5, 0.5])
     assert texts(gpu_hours(lab.frame(), lab.plan)) == {
-        "scratch": ["1.00 ± 0.00 (n=2)", "1.00", "n/a", "0", "1.00", "n/a"]
+        "scratch": ["1.00 ± 0.00 (n=2, 1 missing)", "1.00", "n/a", "0", "1.00", "n/a"]
     }
 
 
@@ -81,8 +81,9 @@ def test_lost_cells_are_shown(lab):
     lab.finish_arm("scratch", [0.5], [1.5])
     lab.fail(lab.cells("tune")[0].stage, "out of memory")
     found = texts(gpu_hours(lab.frame(), lab.plan))
-    assert found["scratch"][0] == "1.50 (n=1)"
-    assert found["tune"] == found["probe"] == found["distil, big (scratch)"] == ["–"] * 6
+    assert found["scratch"][0] == "1.50 (n=1, 2 missing)"
+    assert found["tune"] == ["failed", *["–"] * 5]
+    assert found["probe"] == found["distil, big (scratch)"] == ["–"] * 6
 
 
 def test_nothing_has_run(lab):

@@ -167,7 +167,7 @@ def test_flowers102(tmp_path, save_image, monkeypatch):
     assert test.labels.tolist() == [(number - 1) % 102 for number in range(307, 204, -1)]
     assert test.image.files[0].endswith("image_00307.jpg")
     assert len(set(train.classes)) == 102
-    assert train.classes[0] == "pink primrose"
+    assert train.classes[0] in ("pink primrose", "1")  # older releases of torchvision know numbers alone
 
 
 # --- Oxford-IIIT Pet -----------------------------------------------------------------------------------------------

@@ -1,0 +1,209 @@
+"""torchvision's networks as backbones, against torchvision itself."""
+
+from __future__ import annotations
+
+import urllib.error
+
+import pytest
+import torch
+import torchvision
+
+from benchbench.errors import BenchBenchError, UnknownNameError, WeightsError
+from benchbench.models.backbone import Backbone
+from benchbench.models.torchvision_source import build
+from benchbench.models.weights import Weights
+
+# Each map as (channels, side) for images of the size given; where a stage ends is known from the architectures' papers.
+MAPS = {
+    ("alexnet", 224): [(64, 55), (192, 27), (256, 13), (256, 6)],
+    ("convnext_tiny", 224): [(96, 56), (192, 28), (384, 14), (768, 7)],
+    ("densenet121", 224): [(64, 112), (128, 56), (256, 28), (512, 14), (1024, 7)],
+    ("efficientnet_b0", 224): [(16, 112), (24, 56), (40, 28), (112, 14), (1280, 7)],
+    ("googlenet", 224): [(64, 112), (192, 56), (480, 28), (832, 14), (1024, 7)],
+    ("inception_v3", 299): [(32, 149), (64, 147), (80, 73), (192, 71), (288, 35), (768, 17), (2048, 8)],
+    ("maxvit_t", 224): [(64, 112), (64, 56), (128, 28), (256, 14), (512, 7)],
+    ("mnasnet0_5", 224): [(8, 112), (16, 56), (24, 28), (48, 14), (1280, 7)],
+    ("mobilenet_v2", 224): [(16, 112), (24, 56), (32, 28), (96, 14), (1280, 7)],
+    ("mobilenet_v3_small", 224): [(16, 112), (16, 56), (24, 28), (48, 14), (576, 7)],
+    ("resnet18", 224): [(64, 56), (128, 28), (256, 14), (512, 7)],
+    ("resnet50", 64): [(256, 16), (512, 8), (1024, 4), (2048, 2)],
+    ("shufflenet_v2_x0_5", 224): [(24, 112), (48, 28), (96, 14), (1024, 7)],
+    ("swin_t", 224): [(96, 56), (192, 28), (384, 14), (768, 7)],
+    ("swin_v2_t", 384): [(96, 96), (192, 48), (384, 24), (768, 12)],
+    ("vgg11", 224): [(64, 224), (128, 112), (256, 56), (512, 28), (512, 14), (512, 7)],
+    ("vit_b_16", 224): [(768, 14)] * 12,
+}
+WIDTHS = {"alexnet": 4096, "vgg11": 4096, "mobilenet_v3_small": 1024}  # of the last hidden layer; else the last map's
+TRAINED = ["mobilenet_v3_small", "resnet18", "shufflenet_v2_x0_5"]  # small enough to compute with
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize(("name", "size"), MAPS)
+def test_shapes(name, size):
+    expected = MAPS[name, size]
+    with torch.device("meta"), torch.no_grad():
+        model = Backbone(build(name, None), 7).eval()
+        images = torch.zeros(2, 3, size, size)
+        plain, out = model(images), model(images, features=True)
+        training = model.train()(images)
+    width = WIDTHS.get(name, expected[-1][0])
+    assert [tuple(each.shape) for each in out.features] == [(2, channels, side, side) for channels, side in expected]
+    assert plain.features == []
+    for each in (plain, out, training):
+        assert each.logits.shape == (2, 7)
+        assert each.embedding.shape == (2, width)
+    assert model.dim == width
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_outputs_are_torchvision_s_own(name):
+    model = Backbone(build(name, None), 7).eval()
+    torch.manual_seed(0)
+    reference = torchvision.models.get_model(name, weights=None).eval()
+    inputs = []
+    classifier = [part for part in reference.modules() if isinstance(part, torch.nn.Linear)][-1]
+    classifier.register_forward_hook(lambda _module, given, _output: inputs.append(given[0]))
+    images = torch.rand(2, 3, 64, 64)
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    with torch.no_grad():
+        reference((images - mean.view(3, 1, 1)) / std.view(3, 1, 1))
+        out = model(images)
+        asked = model(images, features=True)
+        assert torch.equal(out.logits, model.head(out.embedding))
+    assert torch.allclose(out.embedding, inputs[0], atol=1e-5)
+    assert torch.equal(asked.logits, out.logits)
+    assert torch.equal(asked.embedding, out.embedding)
+
+
+@torch.no_grad()
+def test_the_last_map_of_a_resnet_is_what_it_pools():
+    out = Backbone(build("resnet18", None), 7).eval()(torch.rand(2, 3, 64, 64), features=True)
+    assert torch.allclose(out.features[-1].mean((2, 3)), out.embedding, atol=1e-5)
+
+
+@torch.no_grad()
+def test_swin_s_maps_are_turned_to_channels_first():
+    model = Backbone(build("swin_t", None), 7).eval()
+    out = model(torch.rand(1, 3, 32, 64), features=True)
+    assert [tuple(each.shape[1:]) for each in out.features] == [(96, 8, 16), (192, 4, 8), (384, 2, 4), (768, 1, 2)]
+    last = []
+    model.trunk.features[-1].register_forward_hook(lambda _module, _given, output: last.append(output))
+    out = model(torch.rand(1, 3, 64, 64), features=True)
+    assert torch.equal(out.features[-1], last[0].permute(0, 3, 1, 2))
+
+
+def test_hooks_are_gone_after_a_forward_pass():
+    with torch.device("meta"):
+        model = Backbone(build("resnet18", None), 7)
+        model(torch.zeros(2, 3, 64, 64), features=True)
+    assert not any(part._forward_hooks for part in model.modules())
+
+
+def test_features_carry_gradients_into_the_trunk():
+    model = Backbone(build("resnet18", None), 7)
+    model(torch.rand(2, 3, 32, 32), features=True).features[0].square().sum().backward()
+    assert model.trunk.conv1.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("size", [32, 224])
+def test_a_transformer_takes_images_of_any_size(size):
+    with torch.device("meta"), torch.no_grad():
+        trunk = build("vit_b_16", None)
+        assert trunk.input_size == 224
+        assert Backbone(trunk, 3)(torch.zeros(1, 3, size, size)).logits.shape == (1, 3)
+
+
+def test_image_size_sets_the_size_that_images_are_brought_to():
+    with torch.device("meta"), torch.no_grad():
+        trunk = build("vit_b_16", None, image_size=64)
+        assert trunk.input_size == 64
+        out = Backbone(trunk, 3)(torch.zeros(1, 3, 224, 224), features=True)
+    assert {tuple(each.shape[1:]) for each in out.features} == {(768, 4, 4)}
+
+
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+def test_training_an_inception_network_gives_no_auxiliary_logits(name):
+    with torch.device("meta"):
+        model = Backbone(build(name, None), 3).train()
+        out = model(torch.zeros(2, 3, 96, 96))
+    assert isinstance(out.embedding, torch.Tensor)
+    assert out.logits.shape == (2, 3)
+    assert not any("aux" in parameter for parameter, _ in model.named_parameters())
+
+
+def test_weights_from_a_file_are_in_the_trunk(tmp_path):
+    source = torchvision.models.shufflenet_v2_x0_5()
+    torch.save(source.state_dict(), tmp_path / "w.pth")
+    built = build("shufflenet_v2_x0_5", Weights(file=str(tmp_path / "w.pth"))).module.state_dict()
+    assert built.keys() == {name for name in source.state_dict() if not name.startswith("fc.")}
+    assert all(torch.equal(tensor, source.state_dict()[name]) for name, tensor in built.items())
+
+
+@pytest.mark.parametrize("name", ["squeezenet1_0", "squeezenet1_1"])
+def test_a_convolutional_classifier_is_taken_off_as_well(name, tmp_path):
+    source = getattr(torchvision.models, name)()
+    torch.save(source.state_dict(), tmp_path / "w.pth")
+    built = build(name, Weights(file=str(tmp_path / "w.pth")))
+    images = torch.rand(2, 3, 64, 64)
+    expected = source.eval().features(images).mean((2, 3))
+    assert torch.allclose(built.module.eval()(images), expected, atol=1e-5)
+    assert built.dim == expected.shape[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("resnet81", "'resnet18'?"), ("fcn_resnet50", "'resnet50'?"), ("r3d_18", "known: alexnet, ")]
+)
+def test_an_unknown_name_is_suggested_for(name, hint):
+    """Networks for other tasks (segmentation, video) are not classification backbones either."""
+    with pytest.raises(UnknownNameError) as caught:
+        build(name, None)
+    assert str(caught.value).startswith(f"unknown torchvision model '{name}'; ")
+    assert hint in str(caught.value)
+
+
+def test_an_unknown_tag_is_suggested_for():
+    with pytest.raises(UnknownNameError) as caught:
+        build("resnet50", Weights(pretrained="imagenet1k_v3"))
+    assert str(caught.value).startswith("torchvision/resnet50 has no weights 'IMAGENET1K_V3'; did you mean 'IMAGENET1K")
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "reason"),
+    [
+        ("resnet18", {"dept": 3}, "unexpected keyword argument 'dept'"),
+        ("resnet18", {"width_per_group": 128}, "base_width=64"),
+        ("vit_b_16", {"image_size": 30}, "indivisible by patch size"),
+        ("mobilenet_v2", {"inverted_residual_setting": [1]}, "TypeError"),
+        ("resnet18", {"weights": "IMAGENET1K_V1"}, "multiple values for"),
+    ],
+)
+def test_params_that_do_not_fit_are_one_line(name, params, reason):
+    with pytest.raises(BenchBenchError) as caught, torch.device("meta"):
+        build(name, None, **params)
+    message = str(caught.value)
+    assert message.startswith(f"torchvision/{name} does not take these params: ")
+    assert reason in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("tag", ["default", "imagenet1k_v1"])
+def test_weights_that_cannot_be_downloaded_are_one_line(tag, monkeypatch, tmp_path):
+    def refused(*_args, **_kwargs):
+        raise urllib.error.URLError("the network is closed")
+
+    monkeypatch.setattr("torch.hub.urlopen", refused)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises(WeightsError) as caught:
+        build("shufflenet_v2_x0_5", Weights(pretrained=tag))
+    message = str(caught.value)
+    assert message.startswith("the pre-trained weights of torchvision/shufflenet_v2_x0_5 could not be had (URLError")
+    assert message.endswith("check the network, or download them elsewhere and write `weights: {file: PATH}`")
+    assert "\n" not in message

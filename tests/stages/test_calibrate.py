@@ -1,0 +1,103 @@
+"""The stage that measures throughput."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import types
+
+import pytest
+import torch
+
+from benchbench.plugins import load_plugins
+from benchbench.stages import calibrate
+from benchbench.stages.context import StageContext
+from benchbench.store import StageFolder
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def context(tmp_path):
+    model = {"source": "timm", "name": "test_resnet", "params": {}} | dict.fromkeys(
+        ["weights", "mean", "std", "input_size"]
+    )
+    return StageContext(
+        job={"model": model, "image_size": 32, "precision": "fp32", "channels_last": False},
+        folder=StageFolder(tmp_path),
+        needs={},
+        registry=load_plugins().registry,
+        device="cpu",
+        threads=1,
+        held=2,
+        unit="CPU-hours",
+        data_root=tmp_path,
+        checkpoint_seconds=1e9,
+        report=lambda progress: None,
+    )
+
+
+@pytest.mark.parametrize("job", [{}, {"precision": "bf16"}, {"channels_last": True}])
+def test_throughput_is_positive(context, monkeypatch, job):
+    monkeypatch.setattr(calibrate, "MEASURED_SECONDS", 0.1)
+    context.job.update(job)
+    record = calibrate.run(context)
+    assert json.loads(json.dumps(record, allow_nan=False)) == record
+    metrics, cost = record["metrics"], record["cost"]
+    low, high = metrics["images_per_second_quartiles"]
+    assert 0 < low <= metrics["images_per_second"] <= high
+    assert metrics["steps"] >= 3
+    assert cost["seconds"]["calibration"] >= 0.1
+    assert cost["device_hours"] == pytest.approx(cost["seconds"]["calibration"] * 2 / 3600)
+    assert (cost["devices"], cost["unit"], record["weights_sha256"]) == (2, "CPU-hours", None)
+
+
+def test_throughput_is_images_over_the_median_step(context, monkeypatch):
+    """By a clock on which the steps take 9 (the first, which does not count), 1, 4, 2, 1, 2, ... seconds."""
+    ticks = itertools.chain([9.0, 1.0, 4.0], itertools.cycle([2.0, 1.0]))
+    now, calls, seen = [0.0], itertools.count(), []
+
+    def clock():
+        # The stage looks once at its start, then before and after each step.
+        if (call := next(calls)) and call % 2 == 0:
+            now[0] += next(ticks)
+        return now[0]
+
+    monkeypatch.setattr(calibrate, "time", types.SimpleNamespace(perf_counter=clock))
+    monkeypatch.setattr(calibrate, "MEASURED_SECONDS", 10.0)
+    record = calibrate.run(types.SimpleNamespace(**{**vars(context), "report": seen.append}))
+    # 1 + 4 + 2 + 1 + 2 = 10 seconds in five steps: the median is 2, the quartiles are 1 and 3.
+    assert record["metrics"] == {
+        "images_per_second": 8.0,
+        "images_per_second_quartiles": [16 / 3, 16.0],
+        "steps": 5,
+        "batch_size": 16,
+    }
+    assert [progress["done"] for progress in seen] == [1, 5, 7, 8, 10]
+    assert all(progress["total"] == 10 for progress in seen)
+
+
+def test_a_whole_training_step_is_measured(context, monkeypatch):
+    """Forward in train mode on images of the size asked for, backward, and a step that changes every weight."""
+    models, before, sizes = [], [], set()
+    real = calibrate.build_backbone
+
+    def build(*given):
+        model = real(*given)
+        models.append(model)
+        before.append({name: parameter.detach().clone() for name, parameter in model.named_parameters()})
+        model.register_forward_pre_hook(lambda part, images: sizes.add((part.training, tuple(images[0].shape))))
+        return model
+
+    monkeypatch.setattr(calibrate, "build_backbone", build)
+    monkeypatch.setattr(calibrate, "MEASURED_SECONDS", 0.0)
+    assert calibrate.run(context)["metrics"]["steps"] == 3
+    assert sizes == {(True, (16, 3, 32, 32))}
+    assert models[0].head.out_features == 1000  # ImageNet's, which pre-training is about
+    assert all(not torch.equal(parameter, before[0][name]) for name, parameter in models[0].named_parameters())

@@ -1,0 +1,505 @@
+"""The loop: resuming bit for bit, frozen parts, the chosen epoch, the ledger, precision."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import itertools
+import math
+import types
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from benchbench.augmenters.geometric import flip, random_crop
+from benchbench.components import Component, Offer
+from benchbench.data.feeds import Pipeline, ResidentFeed, bind_augmenters
+from benchbench.data.images import ImageSet
+from benchbench.data.sources.common import ArrayImages
+from benchbench.errors import StageError
+from benchbench.losses.base import LossContext
+from benchbench.losses.combine import LossSum
+from benchbench.models.backbone import Backbone, Trunk
+from benchbench.plugins import load_plugins
+from benchbench.store import StageFolder
+from benchbench.suite import Recipe
+from benchbench.training import loop
+from benchbench.training.checkpoint import Checkpoints
+from benchbench.training.loop import Training, correct_by_example
+
+CPU = torch.device("cpu")
+CLASSES, SIDE, BATCH, EPOCHS = 3, 8, 4, 3
+TRAIN, HELD = np.arange(22), np.arange(22, 40)  # 5 steps an epoch, and 2 images that sit out
+STEPS = 5
+FUNCTIONS = {"flip": flip, "random_crop": random_crop}
+
+
+def ruined(student, teacher, batch):
+    """A loss with one term that is not finite."""
+    return {"fine": student.logits.square().mean(), "boom": student.logits.mean() * float("nan")}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def registry():
+    found = load_plugins().registry
+    found.add(Offer("loss", Component("ruined", f"{__name__}:ruined"), "here"))
+    return found
+
+
+@pytest.fixture(scope="module")
+def images() -> ImageSet:
+    """Classes that differ in colour, with noise: learnt within a few steps, but not at once."""
+    random = np.random.RandomState(0)
+    labels = random.randint(0, CLASSES, 40)
+    array = random.randint(0, 140, (40, SIDE, SIDE, 3))
+    array[np.arange(40), :, :, labels] += 70
+    return ImageSet(labels.astype(np.int64), ("a", "b", "c"), ArrayImages(array), array.astype(np.uint8))
+
+
+def network(seed: int, width: int = 6, dropout: float = 0.0, classes: int | None = CLASSES) -> Backbone:
+    torch.manual_seed(seed)
+    layers = [nn.Conv2d(3, width, 3, stride=2), nn.BatchNorm2d(width), nn.ReLU(), nn.AdaptiveAvgPool2d(1)]
+    module = nn.Sequential(*layers, nn.Flatten(), nn.Dropout(dropout))
+    return Backbone(Trunk(module, width, (0.4, 0.5, 0.6), (0.2, 0.3, 0.4)), classes)
+
+
+def teacher_network() -> Backbone:
+    """Frozen, with batch statistics that are not the usual zeros and ones."""
+    teacher = network(77, width=9, dropout=0.5)
+    for _ in range(3):
+        teacher(torch.rand(4, 3, SIDE, SIDE))
+    return teacher.freeze()
+
+
+class EveryStep(Checkpoints):
+    """Saves at every opportunity and keeps each checkpoint."""
+
+    def __init__(self, folder):
+        super().__init__(folder, interval=0)
+        self.kept: list[bytes] = []
+
+    def save(self, state):
+        super().save(state)
+        self.kept.append(self.folder.checkpoint.read_bytes())
+
+
+@pytest.fixture
+def make(registry, images, tmp_path):
+    """Training runs of a small network; parts of two runs have nothing in common but the data and the teacher."""
+
+    def training(
+        losses=("ce",), start=0, seed=1, dropout=0.0, best=False, linear_probe=False, checkpoints=None, **recipe
+    ) -> Training:
+        entries = [
+            entry if isinstance(entry, dict) else {"name": entry, "params": {}, "weight": 1.0} for entry in losses
+        ]
+        full = Recipe(**({"epochs": EPOCHS, "batch_size": BATCH, "image_size": SIDE, "lr": 0.02} | recipe))
+        full = full.model_dump(mode="json")
+        full["augment"] = [
+            {"name": "flip", "params": {"probability": 0.5}},
+            {"name": "random_crop", "params": {"padding": 1, "resize": None}},
+        ]
+        pipeline = Pipeline(SIDE, None, bind_augmenters(full, FUNCTIONS.__getitem__))
+        model = network(start, dropout=dropout)
+        if linear_probe:
+            model.freeze(head=False)
+        needs = set().union(*(registry.get("loss", entry["name"]).needs for entry in entries))
+        teacher = teacher_network() if "teacher" in needs else None
+        context = LossContext(
+            classes=CLASSES,
+            student_dim=model.dim,
+            teacher_dim=teacher.dim if teacher else None,
+            teacher_head=teacher.head if teacher else None,
+            student_features=[],
+            teacher_features=[],
+            labels=torch.from_numpy(images.labels[TRAIN]),
+            device=CPU,
+        )
+        torch.manual_seed(start + 1000)
+        return Training(
+            model=model,
+            teacher=teacher,
+            losses=LossSum(entries, registry, context),
+            train=ResidentFeed(images, TRAIN, pipeline, CPU),
+            validation=ResidentFeed(images, HELD, pipeline, CPU),
+            recipe=full,
+            seed=seed,
+            best=best,
+            device=CPU,
+            checkpoints=checkpoints or Checkpoints(StageFolder(tmp_path), 1e9),
+            report=lambda progress: None,
+        )
+
+    return training
+
+
+def snapshot(module: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
+
+
+def same(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> bool:
+    return found.keys() == expected.keys() and all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def flat(value, place=""):
+    """Every leaf of a nested state by its place."""
+    if isinstance(value, dict):
+        return {k: v for key, item in value.items() for k, v in flat(item, f"{place}/{key}").items()}
+    if isinstance(value, list | tuple):
+        return {k: v for key, item in enumerate(value) for k, v in flat(item, f"{place}/{key}").items()}
+    return {place: value if isinstance(value, torch.Tensor) else torch.tensor(float(value or 0))}
+
+
+def assert_same_end(found: Training, expected: Training) -> None:
+    assert same(found.model.state_dict(), expected.model.state_dict())
+    assert same(found.losses.state_dict(), expected.losses.state_dict())
+    assert same(flat(found.optimizer.state_dict()), flat(expected.optimizer.state_dict()))
+    assert found.curve == expected.curve
+    assert same(flat(found.best_epoch or {}), flat(expected.best_epoch or {}))
+    correct = [correct_by_example(each, each.validation) for each in (found, expected)]
+    assert np.array_equal(*correct)
+
+
+CRD = {"name": "crd", "params": {"dim": 4, "negatives": 7}, "weight": 0.5}
+SIMCLR = {"name": "align_uniform", "params": {"projector": "simclr", "dim": 4}, "weight": 2.0}
+RESUMED = {
+    "scratch": {"losses": ["ce"], "dropout": 0.5},
+    "linear probe": {"losses": ["ce"], "linear_probe": True, "optimizer": "sgd"},
+    "projectors": {"losses": ["ce", SIMCLR, "kd"], "dropout": 0.5, "best": True, "schedule": "cosine"},
+    "memory bank": {
+        "losses": ["ce", CRD],
+        "optimizer": "sgd",
+        "schedule": "step",
+        "milestones": [1],
+        "warmup_epochs": 1,
+    },
+    "srrl, bf16": {"losses": ["ce", "srrl"], "dropout": 0.2, "precision": "bf16", "best": True},
+}
+
+
+@pytest.mark.parametrize("case", RESUMED)
+def test_a_run_resumed_at_any_step_ends_bit_for_bit_the_same(case, make, tmp_path):
+    options = RESUMED[case]
+    undisturbed = make(**options)
+    undisturbed.run(None)
+    kept = EveryStep(StageFolder(tmp_path))
+    saving = make(**options, checkpoints=kept)
+    saving.run(None)
+    assert_same_end(saving, undisturbed)  # saving changes nothing
+    assert len(kept.kept) == EPOCHS * (STEPS + 1)
+    for number, content in enumerate(kept.kept):
+        folder = StageFolder(tmp_path / str(number))
+        folder.path.mkdir()
+        folder.checkpoint.write_bytes(content)
+        checkpoints = Checkpoints(folder, 1e9)
+        # Other initial weights, projectors and random state: all that counts is in the checkpoint.
+        resumed = make(**options, start=5 + number, checkpoints=checkpoints)
+        torch.manual_seed(number)
+        resumed.run(checkpoints.load())
+        assert_same_end(resumed, undisturbed)
+
+
+def test_a_run_is_its_seed_s(make):
+    runs = [make(dropout=0.5, seed=seed) for seed in (1, 1, 2)]
+    for run in runs:
+        torch.seed()
+        run.run(None)
+    assert same(runs[0].model.state_dict(), runs[1].model.state_dict())
+    assert runs[0].curve == runs[1].curve
+    assert not same(runs[0].model.state_dict(), runs[2].model.state_dict())
+
+
+def test_dropout_differs_from_step_to_step(make):
+    """The global generator is seeded at every step, but not the same."""
+    run, masks = make(dropout=0.5, epochs=2), []
+    run.model.trunk[5].register_forward_hook(lambda part, given, out: masks.append((out == 0) & (given[0] != 0)))
+    run.run(None)
+    training = [mask.numpy().tobytes() for mask in masks if mask.any()]
+    assert len(training) == len(set(training)) == 2 * STEPS
+
+
+TAUGHT = ["align_uniform", CRD, "kd", "srrl"]
+
+
+@pytest.mark.parametrize(
+    "losses",
+    [list(chosen) for count in range(1, 5) for chosen in itertools.combinations(TAUGHT, count)],
+    ids=lambda chosen: "+".join(each if isinstance(each, str) else each["name"] for each in chosen),
+)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_teacher_stays_as_it_is(losses, precision, make):
+    run = make(["ce", *losses], epochs=1, precision=precision)
+    before = snapshot(run.teacher)
+    student, parts = snapshot(run.model), snapshot(run.losses)
+    run.teacher.train()
+    run.run(None)
+    assert same(run.teacher.state_dict(), before)
+    assert not any(part.training for part in run.teacher.modules())
+    assert all(parameter.grad is None for parameter in run.teacher.parameters())
+    # The rest did train: the student with its batch statistics, and everything that the losses own.
+    for state, module in ((student, run.model), (parts, run.losses)):
+        assert [name for name, tensor in module.state_dict().items() if torch.equal(tensor, state[name])] == []
+
+
+def test_a_linear_probe_moves_the_head_alone(make):
+    run = make(linear_probe=True, dropout=0.5)
+    before = snapshot(run.model)
+    run.run(None)
+    changed = {name for name, tensor in run.model.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert changed == {"head.weight", "head.bias"}
+    assert not run.model.trunk.training
+
+
+def test_it_learns(make):
+    run = make(epochs=12)
+    run.run(None)
+    assert run.curve[-1]["ce"] < 0.5 * run.curve[0]["ce"]
+    assert run.curve[-1]["validation_accuracy"] > 0.8
+    assert run.curve[-1]["train_accuracy"] > 0.8
+
+
+def test_one_sgd_step_is_the_gradient_s(make):
+    """A whole epoch of one step, by hand."""
+    run = make(
+        ["ce", "kd"], epochs=1, batch_size=64, optimizer="sgd", momentum=0.0, weight_decay=0.0, lr=0.1, head_lr=0.3
+    )
+    model = copy.deepcopy(run.model).train()
+    (batch,) = run.train.train_batches(1, 0, 64, 0)
+    run.run(None)
+    logits = model(batch.images).logits
+    taught = run.teacher(batch.images).logits
+    ce = nn.functional.cross_entropy(logits, batch.labels)
+    kd = 16 * nn.functional.kl_div((logits / 4).log_softmax(1), (taught / 4).softmax(1), reduction="batchmean")
+    (ce + kd).backward()
+    found = dict(run.model.named_parameters())
+    for name, parameter in model.named_parameters():
+        rate = 0.3 if name.startswith("head.") else 0.1
+        assert torch.allclose(found[name], parameter - rate * parameter.grad, atol=1e-6)
+    (row,) = run.curve
+    assert row["ce"] == pytest.approx(ce.item(), rel=1e-5)
+    assert row["kd"] == pytest.approx(kd.item(), rel=1e-5)
+    assert row["loss"] == pytest.approx((ce + kd).item(), rel=1e-5)
+    assert row["train_accuracy"] == pytest.approx((logits.argmax(1) == batch.labels).double().mean().item())
+
+
+def test_the_curve_holds_the_means_of_an_epoch_s_steps(make):
+    run, steps = make([{"name": "ce", "params": {}, "weight": 3.0}]), []
+    run.losses.register_forward_hook(lambda _part, _given, out: steps.append((out[0].item(), out[1]["ce"].item())))
+    run.run(None)
+    assert [row["epoch"] for row in run.curve] == [1, 2, 3]
+    for row, taken in zip(run.curve, np.array(steps).reshape(EPOCHS, STEPS, 2), strict=True):
+        assert [row["loss"], row["ce"]] == pytest.approx(taken.mean(0).tolist(), rel=1e-6)
+        assert row["loss"] == pytest.approx(3 * row["ce"], rel=1e-6)
+
+
+def test_rates_follow_the_schedule_step_by_step(make):
+    run, rates = make(schedule="cosine", warmup_epochs=1, head_lr=0.5), []
+
+    def note(part, _given):
+        if part.training:
+            rates.append([group["lr"] for group in run.optimizer.param_groups])
+
+    run.model.register_forward_pre_hook(note)
+    run.run(None)
+    rising = [step / STEPS for step in range(STEPS)]
+    falling = [(1 + math.cos(math.pi * step / (2 * STEPS))) / 2 for step in range(2 * STEPS)]
+    for found, factor in zip(rates, rising + falling, strict=True):
+        assert found == pytest.approx([0.02 * factor, 0.5 * factor], abs=1e-7)
+
+
+def epoch_ends(run: Training) -> list[dict[str, torch.Tensor]]:
+    """The weights at the end of each epoch of a run."""
+    ends: list[dict[str, torch.Tensor]] = []
+
+    def report(progress):
+        if progress["done"] == STEPS * (len(ends) + 1) and len(run.curve) == len(ends) + 1:
+            ends.append(snapshot(run.model))
+
+    run.report = report
+    run.run(None)
+    return ends
+
+
+def test_the_best_epoch_s_weights_are_kept(make):
+    run = make(best=True, epochs=8, lr=0.2)
+    ends = epoch_ends(run)
+    accuracies = [row["validation_accuracy"] for row in run.curve]
+    chosen = accuracies.index(max(accuracies))  # of equals the first
+    assert chosen < 7, "the case should not choose the last epoch"
+    assert (run.best_epoch["epoch"], run.best_epoch["accuracy"]) == (chosen + 1, accuracies[chosen])
+    assert same(run.model.state_dict(), ends[chosen])
+    assert correct_by_example(run, run.validation).mean() == accuracies[chosen]
+
+
+def test_the_last_epoch_s_weights_are_kept_otherwise(make):
+    run = make(best=False, epochs=8, lr=0.2)
+    ends = epoch_ends(run)
+    assert run.best_epoch is None
+    assert same(run.model.state_dict(), ends[-1])
+    assert not same(ends[-1], ends[-2])
+
+
+def test_validation_neither_trains_nor_augments(make):
+    run = make()
+    run.model.eval()
+    (batch,) = run.validation.test_batches(64)
+    before = snapshot(run.model)
+    run.model.train()
+    found = correct_by_example(run, run.validation)
+    assert same(run.model.state_dict(), before)
+    with torch.no_grad():
+        assert np.array_equal(found, (run.model.eval()(batch.images).logits.argmax(1) == batch.labels).numpy())
+    with_it, without = make(), make()
+    without.validation = None
+    for each in (with_it, without):
+        each.run(None)
+    assert same(with_it.model.state_dict(), without.model.state_dict())
+    assert [{k: v for k, v in row.items() if k != "validation_accuracy"} for row in with_it.curve] == without.curve
+
+
+def test_a_loss_that_is_not_finite_is_named(make):
+    run = make(["ce", {"name": "ruined", "params": {}, "weight": 1.0}], batch_size=64)
+    with pytest.raises(StageError) as caught:
+        run.run(None)
+    assert str(caught.value) == ("loss is nan in epoch 1 (terms: ruined.boom); lower the rate or the term's weight")
+
+
+def test_a_run_that_diverges_ends(make):
+    run = make(epochs=30, lr=1e30, optimizer="sgd")
+    with pytest.raises(StageError, match=r"loss is (nan|inf) in epoch \d+ \(terms: ce\); lower the rate"):
+        run.run(None)
+
+
+def test_half_precision_needs_a_gpu(make):
+    with pytest.raises(StageError) as caught:
+        make(precision="fp16").run(None)
+    assert str(caught.value) == "precision fp16 needs a GPU; use bf16 or fp32 on the CPU"
+
+
+def test_bf16_computes_in_half_and_keeps_weights_in_full(make):
+    run, full = make(precision="bf16"), make()
+    kinds = set()
+    run.model.trunk[0].register_forward_hook(lambda _part, _given, out: kinds.add(out.dtype))
+    for each in (run, full):
+        each.run(None)
+    assert kinds == {torch.bfloat16}
+    assert {parameter.dtype for parameter in run.model.parameters()} == {torch.float32}
+    assert run.curve[-1]["ce"] != full.curve[-1]["ce"]
+    assert run.curve[-1]["ce"] == pytest.approx(full.curve[-1]["ce"], rel=0.1)
+
+
+def test_channels_last_changes_the_layout_and_not_the_result(make):
+    run, plain = make(channels_last=True), make()
+    layouts = set()
+    run.model.register_forward_pre_hook(
+        lambda _part, given: layouts.add(given[0].is_contiguous(memory_format=torch.channels_last))
+    )
+    for each in (run, plain):
+        each.run(None)
+    assert layouts == {True}
+    assert run.curve[-1]["ce"] == pytest.approx(plain.curve[-1]["ce"], rel=1e-3)
+
+
+def test_progress_ends_at_the_total(make):
+    run, seen = make(), []
+    run.report = seen.append
+    run.run(None)
+    done = [progress["done"] for progress in seen]
+    assert done == sorted(done)
+    assert seen[-1] == {"done": 15, "total": 15, "epoch": 3, "epochs": 3}
+    assert {progress["epoch"] for progress in seen} == {1, 2, 3}
+
+
+class Clock:
+    """Time that passes only where the test says so."""
+
+    def __init__(self, monkeypatch):
+        self.now = 0.0
+        monkeypatch.setattr(
+            loop, "time", types.SimpleNamespace(perf_counter=lambda: self.now, monotonic=lambda: self.now)
+        )
+
+    def slow(self, owner, name: str, seconds: float) -> None:
+        """Every call takes as long; of a generator, every item."""
+        real = getattr(owner, name)
+
+        def call(*args, **kwargs):
+            result = real(*args, **kwargs)
+            if not isinstance(result, types.GeneratorType):
+                self.now += seconds
+                return result
+            return (item for item in result if not self.pass_by(seconds))
+
+        setattr(owner, name, call)
+
+    def pass_by(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def test_the_ledger_books_every_second_once(make, tmp_path, monkeypatch):
+    clock = Clock(monkeypatch)
+    checkpoints = EveryStep(StageFolder(tmp_path))
+    run = make(checkpoints=checkpoints)
+    run.seconds["setup"] = 7.0
+    clock.slow(run.train, "train_batches", 1)
+    clock.slow(run.validation, "test_batches", 10)
+    clock.slow(checkpoints, "save", 1000)
+    run.run(None)
+    batches = -(-len(HELD) // BATCH)
+    saves = EPOCHS * (STEPS + 1)
+    expected = {
+        "setup": 7.0,
+        "train": EPOCHS * STEPS * 1.0,
+        "evaluation": EPOCHS * batches * 10.0,
+        "checkpoint": saves * 1000.0,
+    }
+    assert run.seconds == expected
+    assert sum(run.seconds.values()) == 7 + clock.now
+
+
+def test_the_ledger_of_a_resumed_run_adds_up(make, tmp_path, monkeypatch):
+    clock = Clock(monkeypatch)
+    checkpoints = EveryStep(StageFolder(tmp_path))
+    first = make(checkpoints=checkpoints)
+    clock.slow(first.train, "train_batches", 1)
+    clock.slow(first.validation, "test_batches", 10)
+    first.run(None)
+    (tmp_path / "checkpoint.pt").write_bytes(checkpoints.kept[7])  # the second step of the second epoch
+    resumed = make()
+    resumed.seconds["setup"] = 3.0
+    clock.slow(resumed.train, "train_batches", 2)
+    clock.slow(resumed.validation, "test_batches", 20)
+    resumed.run(Checkpoints(StageFolder(tmp_path), 1e9).load())
+    batches = -(-len(HELD) // BATCH)
+    assert resumed.seconds == {
+        "setup": 3.0,
+        "train": 7 * 1.0 + 8 * 2.0,
+        "evaluation": batches * 10.0 + 2 * batches * 20.0,
+        "checkpoint": 0.0,
+    }
+
+
+def test_time_of_a_nested_block_is_booked_once(make, monkeypatch):
+    clock = Clock(monkeypatch)
+    run = make()
+    clock.pass_by(5)  # under no name
+    with run.timed("outer"):
+        clock.pass_by(1)
+        with run.timed("inner"):
+            clock.pass_by(10)
+        clock.pass_by(2)
+        with contextlib.suppress(ValueError), run.timed("inner"):
+            clock.pass_by(100)
+            raise ValueError
+    clock.pass_by(5)
+    assert run.seconds == {"outer": 3.0, "inner": 110.0}
