@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -86,6 +87,12 @@ def finished(tmp_path_factory, weights) -> Path:
     return folder
 
 
+@pytest.fixture
+def used(finished, tmp_path) -> Path:
+    """A copy of the finished store, for tests that add to it or damage it."""
+    return shutil.copytree(finished / "runs", tmp_path / "used")
+
+
 def wait_for(condition, process: subprocess.Popen, seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
@@ -126,12 +133,12 @@ def test_a_finished_suite_runs_nothing_again(finished):
     assert {stage["state"] for stage in json.loads(planned.stdout)["stages"]} == {"done"}
 
 
-def test_a_changed_recipe_runs_what_it_touches_again(finished, tmp_path, weights):
+def test_a_changed_recipe_runs_what_it_touches_again(used, tmp_path, weights):
     changed = write_suite(tmp_path / "tiny.yaml", weights)
     again = run(
         changed,
         "--store",
-        finished / "runs",
+        used,
         "--set",
         "arms.scratch.recipe={lr: 5e-4}",
         "--set",
@@ -204,7 +211,7 @@ def nan(student, teacher, batch):
 """
 
 
-def test_failed_cells_are_reported_and_the_others_go_on(suite, tmp_path, finished):
+def test_failed_cells_are_reported_and_the_others_go_on(suite, tmp_path, used):
     (tmp_path / "broken.py").write_text(BROKEN_LOSSES)
     losses = {"r": {"ce": 1, "raises": 1}, "n": {"ce": 1, "nan": 1}, "ok": {"ce": 1}}
     broken = json.dumps({arm: {"method": "scratch", "loss": loss} for arm, loss in losses.items()})
@@ -213,21 +220,21 @@ def test_failed_cells_are_reported_and_the_others_go_on(suite, tmp_path, finishe
         "--set",
         "recipes.default.batch_size=60",
     ]  # one step an epoch: the next would spread the NaN to all terms
-    done = run(*arguments, "--store", finished / "runs", cwd=tmp_path, code=1)
+    done = run(*arguments, "--store", used, cwd=tmp_path, code=1)
     assert "failed: r | few | small | seed 0: ZeroDivisionError: no such thing [bold]as this" in done.stdout
     assert "loss is nan in epoch 1 (terms: nan)" in done.stdout
     rows = {row["arm"]: row for row in csv.DictReader((tmp_path / "reports/tiny/results.csv").open())}
     assert {arm: row["status"] for arm, row in rows.items()} == {"r": "failed", "n": "failed", "ok": "done"}
-    logs = [path.read_text() for path in (finished / "runs").glob("cell/*/log.txt")]
+    logs = [path.read_text() for path in (used).glob("cell/*/log.txt")]
     assert any("ZeroDivisionError" in text and "Traceback" in text for text in logs)
 
 
-def test_a_failed_teacher_fails_the_cells_that_need_it(tmp_path, weights, finished):
+def test_a_failed_teacher_fails_the_cells_that_need_it(tmp_path, weights, used):
     suite = write_suite(tmp_path / "tiny.yaml", weights)
     arms = "{taught: {method: distill, adapt: linear_probe, loss: {ce: 1, kd: 1}}, scratch: {method: scratch}}"
     recipe = "{linear_probe: {precision: fp16}}"
     arguments = [suite, "--set", "seeds=[0]", "--set", f"arms={arms}", "--set", f"teachers.big.adapt={recipe}"]
-    done = run(*arguments, "--store", finished / "runs", "--device", "cpu", cwd=tmp_path, code=1)
+    done = run(*arguments, "--store", used, "--device", "cpu", cwd=tmp_path, code=1)
     assert "needs 'teacher big (linear_probe) | few', which failed" in done.stderr
     assert "precision fp16 needs a GPU" in done.stdout
 
@@ -246,27 +253,21 @@ def test_a_damaged_checkpoint_costs_only_time(finished, suite, tmp_path):
     assert records(store) == records(finished / "runs")
 
 
-def test_damaged_teacher_weights_are_found_out(tmp_path, weights, finished):
-    store = finished / "runs"
-    file = next(store.glob("teacher/*/weights.safetensors"))
-    whole = file.read_bytes()
-    file.write_bytes(whole[:-4] + b"\0\0\0\1")
-    try:
-        suite = write_suite(tmp_path / "tiny.yaml", weights)
-        done = run(suite, "--store", store, "--set", "seeds=[7]", cwd=tmp_path, code=1)
-    finally:
-        file.write_bytes(whole)
+def test_damaged_teacher_weights_are_found_out(suite, tmp_path, used):
+    file = next(used.glob("teacher/*/weights.safetensors"))
+    file.write_bytes(file.read_bytes()[:-4] + b"\0\0\0\1")
+    done = run(suite, "--store", used, "--set", "seeds=[7]", cwd=tmp_path, code=1)
     assert "weights.safetensors is missing or damaged; delete" in done.stdout
 
 
-def test_a_plugin_loss_in_a_suite(tmp_path, weights, finished):
+def test_a_plugin_loss_in_a_suite(tmp_path, weights, used):
     plugin = Path(__file__).parent.parent / "plugins" / "benchbench-relation" / "benchbench_relation.py"
     text = SUITE + "  related: {{method: distill, adapt: pretrained, loss: {{ce: 1, relation: {{weight: 0.5}}}}}}\n"
     suite = write_suite(tmp_path / "tiny.yaml", weights, text=f"plugins: [{plugin}]\n{text}")
-    done = run(suite, "--set", "seeds=[0]", "--store", finished / "runs", cwd=tmp_path)
+    done = run(suite, "--set", "seeds=[0]", "--store", used, cwd=tmp_path)
     assert "related, big (pretrained)" in done.stdout
     label = "related, big (pretrained) | few | small | seed 0"
-    curve = [json.loads(line) for line in records(finished / "runs")[label]["curve"].splitlines()]
+    curve = [json.loads(line) for line in records(used)[label]["curve"].splitlines()]
     assert all(row["loss"] == pytest.approx(row["ce"] + 0.5 * row["relation"], rel=1e-5) for row in curve)
 
 
