@@ -49,9 +49,9 @@ class Backbone(nn.Module):
         self.head = nn.Linear(trunk.dim, classes) if classes is not None else None
         self.frozen = False
         self._with_features = trunk.with_features
-        # Not part of the weights: they come from the model's description.
-        self.register_buffer("mean", torch.tensor(trunk.mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(trunk.std).view(1, 3, 1, 1), persistent=False)
+        # Saved with the weights: a network rebuilt without the pre-trained weights it came from has other defaults.
+        self.register_buffer("mean", torch.tensor(trunk.mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(trunk.std).view(1, 3, 1, 1))
 
     def forward(self, images: Tensor, features: bool = False) -> Outputs:
         """One forward pass.

@@ -62,6 +62,7 @@ def _card(request: Mapping[str, Any], registry: Any) -> dict[str, Any]:
 
     from benchbench.models.backbone import build_backbone
 
+    registry.get(request["kind"], request["model"]["source"]).load()  # some libraries compute with tensors at import
     # On the meta device a network has shapes and no memory, and its FLOPs are counted without computing anything.
     try:
         with torch.device("meta"):

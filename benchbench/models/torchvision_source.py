@@ -38,16 +38,16 @@ def build(name: str, weights: Weights | None, /, **params: Any) -> Trunk:
         if tag not in tags.__members__:
             raise UnknownNameError(f"torchvision/{name} has no weights '{tag}'; {did_you_mean(tag, tags.__members__)}")
     if name in ("googlenet", "inception_v3"):
-        # Their training mode returns auxiliary logits, which no loss here knows of.
-        params = {"aux_logits": False, "init_weights": True, **params} if tag is None else params
+        # Their weights come with auxiliary classifiers, and were trained on images in -1..1 (as all networks are here,
+        # so that one rebuilt without them sees the same).
+        pretrained = weights is not None
+        params = {"aux_logits": pretrained, "transform_input": True, "init_weights": not pretrained, **params}
     try:
         module = torchvision.models.get_model(name, weights=tag, **params)
     except (AssertionError, TypeError, ValueError) as error:
         raise BenchBenchError(f"torchvision/{name} does not take these params: {one_line(error)}") from None
     except (OSError, RuntimeError) as error:
         raise (download_error(f"torchvision/{name}", error) if tag else error) from error
-    if hasattr(module, "aux_logits"):
-        module.aux_logits = False
     # SqueezeNet classifies by a convolution and pools afterwards; all others end in a linear layer.
     convolutional = isinstance(module, torchvision.models.SqueezeNet)
     last = nn.Conv2d if convolutional else nn.Linear
@@ -55,6 +55,9 @@ def build(name: str, weights: Weights | None, /, **params: Any) -> Trunk:
     label, classifier = found[-1]
     if weights is not None and weights.pretrained is None:
         weights.load_into(module, label)
+    if hasattr(module, "aux_logits"):
+        # In training mode they would add logits of which no loss here knows.
+        module.aux_logits, module.aux1, module.aux2, module.AuxLogits = False, None, None, None
     if convolutional:
         module.classifier = nn.AdaptiveAvgPool2d(1)
     else:

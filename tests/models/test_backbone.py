@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import timm
 import torch
 from torch import nn
 
@@ -128,12 +129,28 @@ def test_a_network_without_features_gives_none():
     assert backbone()(torch.rand(1, 3, 6, 6), features=True).features == []
 
 
-def test_the_state_is_the_weights_alone():
+def test_the_state_is_the_weights_and_the_statistics_that_go_with_them():
     model = Backbone(Trunk(nn.Sequential(nn.Conv2d(3, 3, 1), Pooled()), 3, MEAN, STD), 4)
-    assert set(model.state_dict()) == {"trunk.0.weight", "trunk.0.bias", "head.weight", "head.bias"}
-    other = Backbone(Trunk(nn.Sequential(nn.Conv2d(3, 3, 1), Pooled()), 3, (0, 0, 0), (1, 1, 1)), 4)
+    assert set(model.state_dict()) == {"mean", "std", "trunk.0.weight", "trunk.0.bias", "head.weight", "head.bias"}
+    other = Backbone(Trunk(nn.Sequential(nn.Conv2d(3, 3, 1), Pooled()), 3, (0.0,) * 3, (1.0,) * 3), 4)
     other.load_state_dict(model.state_dict(), strict=True)
-    assert other.mean.flatten().tolist() == [0, 0, 0]
+    images = torch.rand(2, 3, 6, 6)
+    assert torch.equal(other(images).logits, model(images).logits)
+
+
+@torch.no_grad()
+def test_a_network_rebuilt_without_its_pre_trained_weights_sees_the_same(registry, monkeypatch):
+    """These weights of timm's were trained on images in 0..1; the architecture's default ones were not."""
+    name = "mobilenetv3_large_100"
+    real = timm.create_model
+    monkeypatch.setattr(timm, "create_model", lambda *given, **options: real(*given, **options | {"pretrained": False}))
+    model = build_backbone(job(name=name, weights={"pretrained": "miil_in21k"}), "teacher", registry, 3).eval()
+    assert model.mean.flatten().tolist() == [0, 0, 0]
+    again = build_backbone(job(name=name), "teacher", registry, 3).eval()
+    assert again.mean.flatten().tolist() != [0, 0, 0]
+    again.load_state_dict(model.state_dict())
+    images = torch.rand(2, 3, 32, 32)
+    assert torch.equal(again(images).logits, model(images).logits)
 
 
 def normalised_trunk() -> Trunk:

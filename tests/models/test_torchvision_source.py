@@ -136,7 +136,7 @@ def test_training_an_inception_network_gives_no_auxiliary_logits(name):
         out = model(torch.zeros(2, 3, 96, 96))
     assert isinstance(out.embedding, torch.Tensor)
     assert out.logits.shape == (2, 3)
-    assert not any("aux" in parameter for parameter, _ in model.named_parameters())
+    assert not any("aux" in parameter.lower() for parameter, _ in model.named_parameters())
 
 
 def test_weights_from_a_file_are_in_the_trunk(tmp_path):
@@ -145,6 +145,25 @@ def test_weights_from_a_file_are_in_the_trunk(tmp_path):
     built = build("shufflenet_v2_x0_5", Weights(file=str(tmp_path / "w.pth"))).module.state_dict()
     assert built.keys() == {name for name in source.state_dict() if not name.startswith("fc.")}
     assert all(torch.equal(tensor, source.state_dict()[name]) for name, tensor in built.items())
+
+
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+def test_an_inception_network_s_own_weights_load_without_their_auxiliary_classifiers(name, tmp_path):
+    """torchvision's files hold the auxiliary classifiers, and its weights expect images in -1..1."""
+    source = torchvision.models.get_model(name, aux_logits=True, transform_input=True, init_weights=False).eval()
+    torch.save(source.state_dict(), tmp_path / "w.pth")
+    model = Backbone(build(name, Weights(file=str(tmp_path / "w.pth"))), 3).eval()
+    inputs = []
+    source.fc.register_forward_hook(lambda _module, given, _output: inputs.append(given[0]))
+    images = torch.rand(1, 3, 96, 96)
+    with torch.no_grad():
+        source((images - model.mean) / model.std)
+        assert torch.allclose(model(images).embedding, inputs[0], atol=1e-4)
+    assert not any("aux" in parameter.lower() for parameter, _ in model.named_parameters())
+    again = Backbone(build(name, None), 3).eval()  # as a finished stage's network is: without the file
+    again.load_state_dict(model.state_dict(), strict=True)
+    with torch.no_grad():
+        assert torch.equal(again(images).logits, model(images).logits)
 
 
 @pytest.mark.parametrize("name", ["squeezenet1_0", "squeezenet1_1"])
