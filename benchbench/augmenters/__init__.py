@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from benchbench.components import Component, Params
 from benchbench.hookspecs import hookimpl
@@ -24,6 +26,12 @@ class RandomResizedCropParams(Params):
     max_scale: float = Field(1.0, gt=0, le=1)
     min_ratio: float = Field(3 / 4, gt=0, description="narrowest width / height")
     max_ratio: float = Field(4 / 3, gt=0)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min_scale > self.max_scale or self.min_ratio > self.max_ratio:
+            raise PydanticCustomError("order", "a smallest value is above its largest one")
+        return self
 
 
 @hookimpl

@@ -11,8 +11,11 @@ from torch import Tensor, nn
 
 from benchbench.components import Registry
 from benchbench.data.batch import Batch
+from benchbench.errors import PluginError
 from benchbench.losses.base import LossContext
 from benchbench.models.outputs import Outputs
+
+RESERVED = frozenset({"epoch", "loss", "train_accuracy", "validation_accuracy"})
 
 
 class LossSum(nn.Module):
@@ -28,6 +31,8 @@ class LossSum(nn.Module):
         self.entries: list[tuple[str, float, Callable[..., Any]]] = []
         self.needs_features = False
         for entry in entries:
+            if entry["name"] in RESERVED:
+                raise PluginError(f"a loss cannot be called '{entry['name']}': that is a column of the training curve")
             component = registry.get("loss", entry["name"])
             self.needs_features |= "features" in component.needs
             target = component.load()

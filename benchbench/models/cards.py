@@ -72,7 +72,10 @@ def _card(request: Mapping[str, Any], registry: Any) -> dict[str, Any]:
     size = request["image_size"]
     counter = FlopCounterMode(display=False)
     with counter, torch.device("meta"), torch.no_grad():
-        backbone.eval()(torch.zeros(1, 3, size, size))
+        embedding = backbone.eval()(torch.zeros(1, 3, size, size)).embedding
+    if embedding.shape != (1, backbone.dim):
+        shape = list(embedding.shape[1:])
+        raise BenchBenchError(f"its embedding has shape {shape} instead of [{backbone.dim}]; it must pool its last map")
     parameters = sum(parameter.numel() for parameter in backbone.parameters())
     return {"parameters": parameters, "flops": counter.get_total_flops(), "dim": backbone.dim}
 

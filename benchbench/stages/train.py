@@ -108,6 +108,8 @@ class _Data:
         kept, held = hold_out(images.labels[part], job["validation"])
         self.train = self._feed(images, part[kept])
         self.validation = self._feed(images, part[held]) if len(held) else None
+        if context.job["selection"] == "best" and not len(held):
+            raise DataError("no class has an image to spare for validation; take more images, or `selection: last`")
         self.described = {"names": list(self.classes), "train": len(kept), "validation": len(held)}
 
     def _feed(self, images: ImageSet, indices: np.ndarray) -> Feed:

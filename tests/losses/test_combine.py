@@ -141,3 +141,9 @@ def test_a_function_in_a_plugin_file_is_a_loss(tmp_path, context, make_step):
     expected = 5 * (student.embedding.mean() - teacher.embedding.mean()).abs().item()
     assert terms["gap"].item() == pytest.approx(expected)
     assert total.item() == pytest.approx(2 * expected)
+
+
+def test_a_loss_named_like_a_column_of_the_curve_is_refused(registry, context):
+    registry.add(Offer("loss", Component("loss", f"{__name__}:as_tensor"), "here"))
+    with pytest.raises(PluginError, match="a loss cannot be called 'loss'"):
+        LossSum([entry("loss")], registry, context)
