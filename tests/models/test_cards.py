@@ -132,3 +132,8 @@ def test_looking_a_card_up_does_not_import_torch():
     code = f"import sys, {cards.__name__}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_a_network_that_does_not_pool_is_refused(registry):
+    with pytest.raises(BenchBenchError, match=r"embedding has shape \[\d+, 1, 1\]"):
+        _card(request_for("timm", "test_efficientnet", params={"global_pool": ""}), registry)

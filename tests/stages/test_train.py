@@ -390,3 +390,9 @@ def test_features_reach_the_losses_that_read_them(stage, tmp_path):
         registry=load_plugins([file]).registry,
     )
     assert finish(context)["curve"][0]["hint.maps"] > 0
+
+
+def test_choosing_by_validation_needs_an_image_to_hold_out(stage):
+    job = make_job(data={"per_class": 1, "validation": 0.5}, selection="best")
+    with pytest.raises(DataError, match="no class has an image to spare for validation"):
+        train.run(stage(job))
