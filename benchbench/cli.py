@@ -76,6 +76,13 @@ class Request:
     jobs: int | None
     as_json: bool
 
+    def command(self) -> str:
+        """The command that makes the tables of this suite, overrides and plugins included."""
+        options = [word for override in self.overrides for word in ("--set", override)]
+        options += [word for plugin in self.plugins for word in ("--plugin", str(plugin))]
+        options += ["--store", str(self.store)] if self.store != Path("runs") else []
+        return shlex.join(["benchbench", "report", str(self.suite), *options])
+
     def plan(self) -> tuple[Plan, Store]:
         """The suite's plan, and the store that it is looked up in."""
         from benchbench.hardware import find_devices
@@ -197,7 +204,7 @@ def run(request: Request, folder: Path | None, executor: str, checkpoint_seconds
         outcome = run_plan(made, store, component, request.data, checkpoint_seconds)
     finally:
         progress.close()
-    _report(made, store, folder, ("md", "tex", "csv"), request.as_json)
+    _report(request, made, store, folder, ("md", "tex", "csv"))
     sys.exit(SOME_FAILED if outcome.failed else DONE)
 
 
@@ -222,28 +229,31 @@ def report(request: Request, folder: Path | None, formats: tuple[str, ...]) -> N
       benchbench report suites/cifar.yaml --format tex --report paper/tables
     """
     made, store = request.plan()
-    _report(made, store, folder, formats, request.as_json)
+    _report(request, made, store, folder, formats)
 
 
-def _report(made: Plan, store: Store, folder: Path | None, formats: tuple[str, ...], as_json: bool) -> None:
+def _report(request: Request, made: Plan, store: Store, folder: Path | None, formats: tuple[str, ...]) -> None:
     from benchbench.reports.table import plain
     from benchbench.reports.write import make_tables, write_report
 
-    results, tables = make_tables(made, store)
-    folder = folder or Path("reports") / made.suite.name
-    paths = write_report(results, tables, folder, formats, shlex.join(["benchbench", *sys.argv[1:]]))
-    if as_json:
+    results, tables = make_tables(made, store, request.command())
+    if request.as_json:
         click.echo(results.to_json(orient="records", indent=1))
+    else:
+        for table in tables:
+            click.echo(plain(table, color=sys.stdout.isatty()))
+        for reason, cells in results[results.status == "failed"].groupby("reason", sort=False, dropna=False):
+            named = [f"{cell.row} | {cell.data} | {cell.student} | seed {cell.seed}" for cell in cells.itertuples()]
+            more = f" (and {len(named) - 1} more cells)" if len(named) > 1 else ""
+            click.echo(f"failed: {named[0]}{more}: {one_line(str(reason))}")
+        missing = int((results.status == "missing").sum())
+        if missing:
+            click.echo(f"{missing} of {len(results)} cells have not been run; benchbench run {made.file.path}")
+    if not (results.status == "done").any():
+        click.echo("no cell is done, so no tables are written", err=True)
         return
-    for table in tables:
-        click.echo(plain(table, color=sys.stdout.isatty()))
-    for reason, cells in results[results.status == "failed"].groupby("reason", sort=False, dropna=False):
-        named = [f"{cell.row} | {cell.data} | {cell.student} | seed {cell.seed}" for cell in cells.itertuples()]
-        more = f" (and {len(named) - 1} more cells)" if len(named) > 1 else ""
-        click.echo(f"failed: {named[0]}{more}: {one_line(str(reason))}")
-    missing = int((results.status == "missing").sum())
-    if missing:
-        click.echo(f"{missing} of {len(results)} cells have not been run; benchbench run {made.file.path}")
+    folder = folder or Path("reports") / made.suite.name
+    paths = write_report(results, tables, folder, formats, request.command())
     click.echo(f"written to {folder}: {', '.join(path.name for path in paths)}", err=True)
 
 

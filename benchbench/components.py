@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from benchbench.errors import PluginError, UnknownNameError, did_you_mean, one_line
 
+NEEDS = frozenset({"teacher", "teacher.logits", "features"})
 KINDS = ("teacher", "student", "loss", "augmenter", "dataset", "executor", "report")
 
 
@@ -43,6 +45,19 @@ class Component:
     summary: str = ""
     needs: frozenset[str] = frozenset()
     version: str = ""
+
+    def __post_init__(self) -> None:
+        """Raises PluginError for a record that would only fail later, where its plugin is out of sight."""
+        if not isinstance(self.name, str) or not re.fullmatch(r"[A-Za-z0-9][\w-]*", self.name):
+            raise PluginError(f"a component's name is made of letters, digits, - and _, not {self.name!r}")
+        if not isinstance(self.target, str) or not re.fullmatch(r"[\w.]+:\w+", self.target):
+            raise PluginError(f"component '{self.name}': its target is written 'package.module:attribute'")
+        if not (isinstance(self.params, type) and issubclass(self.params, Params)):
+            raise PluginError(f"component '{self.name}': its params must be a class derived from benchbench.Params")
+        if not isinstance(self.needs, frozenset) or not self.needs <= NEEDS:
+            raise PluginError(
+                f"component '{self.name}': its needs must be a frozenset of {', '.join(sorted(NEEDS))}"
+            )
 
     def load(self) -> Any:
         """The target itself.

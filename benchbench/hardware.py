@@ -62,7 +62,9 @@ def find_devices(device: str = "auto", jobs: int | None = None) -> Devices:
         if kind == "cuda":
             have = f"this machine has cuda:{', cuda:'.join(gpus)}" if gpus else "nvidia-smi finds no GPU here"
             raise BenchBenchError(f"device '{device}' is not there: {have}; use --device cpu")
-    slots = min(jobs or min(cores, 8), max(cores, jobs or 1))
+    if jobs is not None and jobs > cores:
+        raise BenchBenchError(f"--jobs {jobs} is more than this machine's {cores} cores")
+    slots = jobs or min(cores, 8)
     return Devices("cpu", _cpu_name(), tuple(str(slot) for slot in range(slots)), max(1, cores // slots))
 
 

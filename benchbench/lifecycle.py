@@ -42,6 +42,6 @@ class Lifecycle:
                 continue
             try:
                 implementation.function(*(arguments[argument] for argument in implementation.argnames))
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 self.broken.add(place)
                 print(f"warning: plugin {place} raised {one_line(error)}; it is not called again", file=sys.stderr)

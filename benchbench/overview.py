@@ -9,7 +9,7 @@ from tabulate import tabulate
 
 from benchbench.components import KINDS, Offer
 from benchbench.costs.estimate import Estimate
-from benchbench.errors import one_line
+from benchbench.errors import StoreError, one_line
 from benchbench.plan import Plan, Stage
 from benchbench.plugins import PluginHost
 from benchbench.store import Store
@@ -95,8 +95,11 @@ def _amount(flops: float) -> str:
 
 def _state(stage: Stage, store: Store) -> tuple[str, str]:
     folder = store.stage(stage.kind, stage.key)
-    if folder.record.exists():
-        return "done", ""
+    try:
+        if folder.done() is not None:
+            return "done", ""
+    except StoreError as error:
+        return "failed", str(error)
     state = folder.read_state()
     if state.get("status") == "failed":
         return "failed", one_line(str(state.get("reason", "")))

@@ -96,16 +96,23 @@ class Plan:
 
     @property
     def key(self) -> str:
-        """One hash for the whole grid: equal keys mean equal experiments."""
+        """One hash for the whole grid, wherever it runs: equal keys mean equal experiments."""
         return hashlib.sha256("".join(cell.stage for cell in self.cells).encode()).hexdigest()
 
     def train_images(self, job: dict[str, Any], data: str) -> int:
         """Training images of a job, after the subset and the validation split."""
+        # A validation split leaves each class an image.
+        return max(self._subset(job, data) - self.validation_images(job, data), self.info[data].classes)
+
+    def validation_images(self, job: dict[str, Any], data: str) -> int:
+        """Images that a job holds out."""
+        return round(self._subset(job, data) * job["validation"])
+
+    def _subset(self, job: dict[str, Any], data: str) -> int:
         info = self.info[data]
-        count = info.train if job["fraction"] is None else round(info.train * job["fraction"])
-        count = count if job["per_class"] is None else job["per_class"] * info.classes
-        # A subset has at least one image of each class, and a validation split leaves it one.
-        return max(count - round(count * job["validation"]), info.classes)
+        if job["per_class"] is not None:
+            return job["per_class"] * info.classes
+        return info.train if job["fraction"] is None else round(info.train * job["fraction"])
 
 
 def make_plan(file: SuiteFile, host: PluginHost, devices: Devices, data_root: Path) -> Plan:
@@ -120,7 +127,7 @@ def make_plan(file: SuiteFile, host: PluginHost, devices: Devices, data_root: Pa
 class _Expansion:
     def __init__(self, file: SuiteFile, host: PluginHost, devices: Devices, data_root: Path):
         self.file, self.suite, self.host, self.devices, self.root = file, file.suite, host, devices, data_root
-        self.resolver = Resolver(file, host)
+        self.resolver = Resolver(file, host, data_root)
         self.stages: dict[str, Stage] = {}
         # What can change a stage's numbers beside its components: the code that runs it.
         self.train_code = source_hash("benchbench.stages.train")

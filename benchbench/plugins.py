@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -104,6 +105,12 @@ def load_plugins(files: Sequence[Path] = ()) -> PluginHost:
     host.registry.failed_plugins = host.failed
     for module in BUILT_INS:
         host.add(importlib.import_module(module), module, "benchbench")
+    with contextlib.redirect_stdout(sys.stderr):  # what a plugin prints must not end up in `--json`
+        _load_others(host, files)
+    return host
+
+
+def _load_others(host: PluginHost, files: Sequence[Path]) -> None:
     for entry_point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
         distribution = entry_point.dist
         origin = f"{distribution.name} {distribution.version}" if distribution else entry_point.value
@@ -116,7 +123,6 @@ def load_plugins(files: Sequence[Path] = ()) -> PluginHost:
             host.failed[name] = one_line(error)
     for path in files:
         host.add_file(path)
-    return host
 
 
 def _import_file(path: Path) -> ModuleType:

@@ -62,7 +62,7 @@ def _collect(name: str, files: dict[str, Path]) -> None:
         return
     files[name] = path
     for imported in _imports(name, path):
-        if _followed(imported, name):
+        if _followed(imported, name) or _is_neighbour(imported.partition(".")[0], path):
             _collect(imported, files)
 
 
@@ -101,20 +101,14 @@ def _imports(name: str, path: Path) -> list[str]:
     return found
 
 
+def _is_neighbour(top: str, importer: Path) -> bool:
+    """Whether a module lies beside the one that imports it, outside the folders where everything installed lies."""
+    folder = importer.parent
+    if folder.name in ("site-packages", "dist-packages") or (folder / "__init__.py").exists():
+        return False
+    return (folder / f"{top}.py").is_file() or (folder / top / "__init__.py").is_file()
+
+
 def _followed(imported: str, importer: str) -> bool:
     """Whether an import is part of the source: its own package, and ours, since a loss may derive from a built-in."""
     return imported.partition(".")[0] in (importer.partition(".")[0], "benchbench")
-
-
-def content_hash(path: Path) -> str:
-    """What stands at a path: the sha256 of a file, or of a folder's relative file names and sizes."""
-    digest = hashlib.sha256()
-    if path.is_dir():
-        for file in sorted(p for p in path.rglob("*") if p.is_file()):
-            digest.update(f"{file.relative_to(path).as_posix()}\0{file.stat().st_size}\0".encode())
-    elif path.is_file():
-        with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256")
-    else:
-        digest.update(b"absent")
-    return digest.hexdigest()

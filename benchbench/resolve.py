@@ -16,18 +16,23 @@ from typing import Any
 from pydantic import ValidationError
 
 from benchbench.components import Component, Params
+from benchbench.content import content_hash
+from benchbench.data.info import DatasetParams
 from benchbench.errors import UnknownNameError, did_you_mean
 from benchbench.plugins import PluginHost
-from benchbench.provenance import content_hash, source_hash
+from benchbench.provenance import source_hash
 from benchbench.suite import DataEntry, ModelEntry, Recipe, Ref, Selection
 from benchbench.suitefile import Loc, SuiteFile, explain
+
+# No parameter of a component can be called so.
+PATH, CONTENT = "$path", "$content"
 
 
 class Resolver:
     """Looks components up for one suite and remembers which ones each job uses."""
 
-    def __init__(self, file: SuiteFile, host: PluginHost):
-        self.file, self.host = file, host
+    def __init__(self, file: SuiteFile, host: PluginHost, data_root: Path = Path("data")):
+        self.file, self.host, self.data_root = file, host, data_root
         self._hashes: dict[Path, str] = {}
 
     def component(self, kind: str, name: str, loc: Loc) -> Component:
@@ -77,7 +82,7 @@ class Resolver:
         """A path together with what stands there; the key sees the content alone."""
         if path not in self._hashes:
             self._hashes[path] = content_hash(path)
-        return {"path": str(path), "content": self._hashes[path]}
+        return {PATH: str(path), CONTENT: self._hashes[path]}
 
     def model(self, kind: str, entry: ModelEntry, with_weights: bool, loc: Loc, used: dict[str, Any]) -> dict[str, Any]:
         """A student's or teacher's description; `with_weights` is false where it starts from random ones."""
@@ -121,17 +126,21 @@ class Resolver:
     def data(self, entry: DataEntry, selection: Selection, loc: Loc, used: dict[str, Any]) -> dict[str, Any]:
         """A data set's description, with the subset and the validation split taken from it."""
         source = self.reference("dataset", entry.source, [*loc, "source"], used)
+        params = self.params(self.component("dataset", entry.source.name, loc), entry.source.params, loc)
+        place = params.place(self.data_root) if isinstance(params, DatasetParams) else None
         return {
             "source": source,
+            "place": self.path(place) if place else None,
             "fraction": entry.fraction,
             "per_class": entry.per_class,
             "subset_seed": entry.subset_seed,
-            "classes": entry.classes,
             "validation": selection.validation,
         }
 
     def recipe(self, recipe: Recipe, loc: Loc, used: dict[str, Any]) -> dict[str, Any]:
         """A full recipe with its augmenters resolved; `loc` is where they stand."""
+        if recipe.schedule == "step" and not recipe.milestones:
+            raise self.file.error("schedule 'step' needs milestones", loc, "for example milestones: [150, 180, 210]")
         job = recipe.model_dump(mode="json")
         job["augment"] = [
             self.reference("augmenter", ref, [*loc, index, ref.name], used) for index, ref in enumerate(recipe.augment)
@@ -146,12 +155,12 @@ def describe(component: Component) -> dict[str, str]:
 
 def unwrap(value: Any) -> Any:
     """A job as a worker uses it: every fingerprinted path becomes the path."""
-    return _map_paths(value, lambda entry: entry["path"])
+    return _map_paths(value, lambda entry: entry[PATH])
 
 
 def identity(value: Any) -> Any:
     """A job as its key sees it: every fingerprinted path becomes the content found there."""
-    return _map_paths(value, lambda entry: entry["content"])
+    return _map_paths(value, lambda entry: entry[CONTENT])
 
 
 def key_of(job: Mapping[str, Any]) -> str:
@@ -162,7 +171,7 @@ def key_of(job: Mapping[str, Any]) -> str:
 
 def _map_paths(value: Any, replace: Any) -> Any:
     if isinstance(value, dict):
-        if value.keys() == {"path", "content"}:
+        if value.keys() == {PATH, CONTENT}:
             return replace(value)
         return {key: _map_paths(item, replace) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -140,7 +141,9 @@ class _Run:
                 reason = str(error)
         elif event.name == "died":
             reason += "; run the same command again to go on from its last checkpoint"
-            write_json(folder.state, {**folder.read_state(), "status": "failed", "reason": reason})
+            with contextlib.suppress(OSError):  # the stage has failed already, whether that can be written down or not
+                folder.path.mkdir(parents=True, exist_ok=True)
+                write_json(folder.state, {**folder.read_state(), "status": "failed", "reason": reason})
         if record is None:
             self._fail(stage, reason)
         else:

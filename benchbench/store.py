@@ -73,9 +73,15 @@ class StageFolder:
 
     def read_state(self) -> dict[str, Any]:
         try:
-            return read_json(self.state) if self.state.exists() else {}
+            state = read_json(self.state) if self.state.exists() else {}
         except StoreError:  # it only explains; the record and the checkpoint decide
             return {}
+        return state if isinstance(state, dict) else {}
+
+    def attempts(self) -> int:
+        """How often the stage has been started since it was last finished."""
+        count = self.read_state().get("attempts")
+        return count if isinstance(count, int) else 0
 
     def verified_weights(self) -> Path:
         """The weights of a finished stage.
@@ -131,6 +137,10 @@ class Store:
     def stage(self, kind: str, key: str) -> StageFolder:
         return StageFolder(self.root / kind / key[:16])
 
+    def finished(self, kind: str) -> list[StageFolder]:
+        """Every finished stage of a kind."""
+        return [StageFolder(path.parent) for path in sorted((self.root / kind).glob("*/record.json"))]
+
     @contextlib.contextmanager
     def locked(self, wait: float = 10.0) -> Iterator[int]:
         """Holds the store for one run; gives the lock's file descriptor, which workers inherit.
@@ -141,7 +151,11 @@ class Store:
         Raises:
             StoreError: another run has it.
         """
-        with (self.root / ".lock").open("w") as lock:
+        try:
+            lock = (self.root / ".lock").open("w")
+        except OSError as error:
+            raise StoreError(f"cannot write store {self.root} ({one_line(error)}); use another --store DIR") from None
+        with lock:
             deadline = time.monotonic() + wait
             while True:
                 try:

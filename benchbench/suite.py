@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import typing
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictInt,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from benchbench.errors import did_you_mean
@@ -14,6 +24,8 @@ Method = Literal["scratch", "linear_probe", "finetune", "distill"]
 TeacherState = Literal["pretrained", "linear_probe", "finetune", "scratch"]
 # Labels reach tables, file names and terminals: no dots (the separator of --set), nothing to escape, no formula.
 Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _+/()-]*$", max_length=60)]
+
+Positive = Annotated[float, Field(gt=0)]
 
 
 class Strict(BaseModel):
@@ -29,6 +41,11 @@ class Strict(BaseModel):
                 if key not in cls.model_fields:
                     hint = did_you_mean(str(key), cls.model_fields)
                     raise PydanticCustomError("unknown_key", "unknown key '{key}'; {hint}", {"key": key, "hint": hint})
+                kinds = {cls.model_fields[key].annotation, *typing.get_args(cls.model_fields[key].annotation)}
+                if kinds & {int, float} and isinstance(data[key], bool | str):
+                    # Pydantic would take "5" and true for numbers.
+                    context = {"key": key, "value": repr(data[key])}
+                    raise PydanticCustomError("unknown_key", "write a number (given: {value})", context)
         return data
 
 
@@ -82,18 +99,20 @@ def _losses(value: Any) -> Any:
 class Recipe(Strict):
     """How one training run is done. In a suite every part may set a few fields; what is set nearest wins."""
 
-    epochs: int = Field(10, ge=1)
-    batch_size: int = Field(64, ge=1)
+    epochs: int = Field(10, ge=1, le=1_000_000)
+    batch_size: int = Field(64, ge=1, le=1_000_000)
     optimizer: Literal["adamw", "sgd"] = "adamw"
     lr: float = Field(1e-3, gt=0)
     head_lr: float | None = Field(None, gt=0, description="rate of the classifier; default: lr")
     weight_decay: float = Field(1e-2, ge=0)
     momentum: float = Field(0.9, ge=0, lt=1, description="SGD only")
     schedule: Literal["constant", "cosine", "step"] = "constant"
-    milestones: list[int] = Field([], description="epochs at which `step` multiplies the rate by gamma")
+    milestones: list[Annotated[StrictInt, Field(ge=1)]] = Field(
+        [], description="epochs at which `step` multiplies the rate by gamma"
+    )
     gamma: float = Field(0.1, gt=0)
     warmup_epochs: float = Field(0, ge=0)
-    image_size: int = Field(224, ge=8)
+    image_size: int = Field(224, ge=8, le=8192)
     eval_resize: int | None = Field(None, ge=8, description="shorter side before the centre crop; default: image_size")
     augment: Annotated[list[Ref], BeforeValidator(_refs)] = []
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
@@ -142,7 +161,7 @@ class ModelEntry(Strict):
     weights: Annotated[Weights | None, BeforeValidator(_weights)] = None
     params: dict[str, Any] = {}
     mean: tuple[float, float, float] | None = None
-    std: tuple[float, float, float] | None = None
+    std: tuple[Positive, Positive, Positive] | None = None
     input_size: int | None = Field(
         None, ge=8, description="resize images to this before the model; default: as they come"
     )
@@ -168,7 +187,7 @@ class DataEntry(Strict):
     source: Annotated[Ref, BeforeValidator(_one_ref)]
     fraction: float | None = Field(None, gt=0, le=1)
     per_class: int | None = Field(None, ge=1)
-    subset_seed: int = 0
+    subset_seed: int = Field(0, ge=0)
     classes: int | None = Field(None, ge=2, description="checked against the data")
     recipe: Recipe = Recipe()
 
@@ -230,7 +249,7 @@ class Suite(Strict):
     """A whole suite file."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w-]*$", max_length=60)]
-    seeds: list[int] = Field(min_length=1)
+    seeds: list[StrictInt] = Field(min_length=1)
     teacher_seed: int = 0
     plugins: list[str] = []
     selection: Annotated[Selection, BeforeValidator(_selection)] = Selection()

@@ -20,6 +20,7 @@ from benchbench.errors import SuiteError, one_line
 from benchbench.suite import Suite
 
 Loc = Sequence[str | int]
+MOST_NODES = 100_000
 
 
 @dataclass
@@ -72,10 +73,23 @@ def load_suite(path: Path, overrides: Sequence[str] = ()) -> SuiteFile:
     """
     document = _parse(path)
     keys = [_override(path, document, override) for override in overrides]
+    _check_size(document, path)
     try:
         return SuiteFile(path, Suite.model_validate(_plain(document, path, document, keys)), document, keys)
     except ValidationError as error:
         raise explain(error, path, document, keys) from None
+
+
+def _check_size(document: Any, path: Path) -> None:
+    """Refuses what would grow beyond measure once its aliases are written out."""
+    left, waiting = MOST_NODES, [document]
+    while waiting:
+        node = waiting.pop()
+        children = list(node.values()) if isinstance(node, dict) else list(node) if isinstance(node, list) else []
+        left -= len(children)
+        if left < 0:
+            raise SuiteError(f"more than {MOST_NODES:,} values, aliases written out", path, hint="split the suite")
+        waiting += children
 
 
 # Pydantic speaks of dictionaries and instances; the one who writes a suite has neither.
@@ -126,8 +140,8 @@ def _parse(path: Path) -> CommentedMap:
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
         raise SuiteError(f"not valid YAML: {one_line(str(error.problem or error.context))}", path, line) from None
-    except YAMLError as error:
-        raise SuiteError(f"not valid YAML: {one_line(error)}", path) from None
+    except (YAMLError, ValueError, RecursionError) as error:
+        raise SuiteError(f"not valid YAML: {one_line(error)[:200]}", path) from None
     if not isinstance(document, CommentedMap):
         raise SuiteError("a suite is a mapping (name, seeds, data, students, arms, ...)", path, 1)
     return document
@@ -140,8 +154,8 @@ def _override(path: Path, document: CommentedMap, override: str) -> str:
         raise SuiteError(f"--set {override}: write KEY=VALUE", hint="for example --set recipes.default.epochs=5")
     try:
         value = YAML(typ="safe", pure=True).load(text)
-    except YAMLError:
-        raise SuiteError(f"--set {override}: the value is not valid YAML") from None
+    except (YAMLError, ValueError, RecursionError):
+        raise SuiteError(f"--set {override[:200]}: the value is not valid YAML") from None
     node: Any = document
     for depth, part in enumerate(parts[:-1], start=1):
         part = _key(node, part)

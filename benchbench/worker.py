@@ -30,16 +30,19 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the runner decides
     events = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # whatever a library prints must not end up among the events
+    # Away from sys.stdin: a loader process, forked while the thread below waits inside its lock, would wait there too.
+    stdin = os.fdopen(os.dup(0))
+    sys.stdin = open(os.devnull)  # noqa: SIM115 (for the life of the process)
     lines: queue.Queue[str] = queue.Queue()
-    threading.Thread(target=_read_input, args=(lines,), daemon=True).start()
+    threading.Thread(target=_read_input, args=(stdin, lines), daemon=True).start()
     settings = json.loads(lines.get())
     worker = Worker(settings, events)
     while True:
         worker.run(json.loads(lines.get()))
 
 
-def _read_input(lines: queue.Queue[str]) -> None:
-    for line in sys.stdin:
+def _read_input(stdin: TextIO, lines: queue.Queue[str]) -> None:
+    for line in stdin:
         lines.put(line)
     os._exit(0)
 
@@ -57,7 +60,7 @@ class Worker:
         """Runs one stage; whatever goes wrong in it becomes an event."""
         folder = self.store.stage(stage["kind"], stage["key"])
         key = stage["key"]
-        attempts = folder.read_state().get("attempts", 0) + 1
+        attempts = folder.attempts() + 1
         state = {"status": "running", "attempts": attempts, "pid": os.getpid(), "started": time.time()}
         try:
             folder.path.mkdir(parents=True, exist_ok=True)

@@ -68,11 +68,29 @@ def test_target_is_imported_when_it_is_loaded_and_not_before(tmp_path, monkeypat
     assert "bb_lazy_target" in sys.modules
 
 
-@pytest.mark.parametrize("target", ["no_such_module_at_all:x", "json:no_such_attribute", "json", ":x", ""])
+@pytest.mark.parametrize("target", ["no_such_module_at_all:x", "json:no_such_attribute"])
 def test_target_that_cannot_be_had(target):
     with pytest.raises(PluginError) as caught:
         Component("broken", target).load()
     assert str(caught.value).startswith(f"component 'broken': cannot load {target} (")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"name": 5}, "a component's name is made of letters"),
+        ({"name": "two words"}, "a component's name is made of letters"),
+        ({"target": "json"}, "its target is written 'package.module:attribute'"),
+        ({"target": ":x"}, "its target is written"),
+        ({"params": None}, "its params must be a class derived from benchbench.Params"),
+        ({"params": dict}, "its params must be a class"),
+        ({"needs": "teacher"}, "its needs must be a frozenset of features, teacher, teacher.logits"),
+        ({"needs": frozenset({"teachers"})}, "its needs must be a frozenset"),
+    ],
+)
+def test_records_that_cannot_work_are_refused_at_once(wrong, message):
+    with pytest.raises(PluginError, match=message):
+        Component(**({"name": "some", "target": "json:loads"} | wrong))
 
 
 def test_target_whose_module_raises(tmp_path, monkeypatch):

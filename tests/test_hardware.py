@@ -110,7 +110,7 @@ class TestGpus:
 class TestCpu:
     @pytest.mark.parametrize(
         ("jobs", "slots", "threads"),
-        [(None, 8, 1), (1, 1, 12), (3, 3, 4), (5, 5, 2), (12, 12, 1), (30, 30, 1)],
+        [(None, 8, 1), (1, 1, 12), (3, 3, 4), (5, 5, 2), (12, 12, 1)],
     )
     def test_slots_share_the_cores(self, jobs, slots, threads):
         devices = find_devices("cpu", jobs)
@@ -138,3 +138,7 @@ def test_unknown_device(device):
     with pytest.raises(BenchBenchError) as caught:
         find_devices(device)
     assert str(caught.value) == f"unknown device '{device}'; use auto, cpu, cuda or cuda:N"
+
+    def test_more_slots_than_cores_would_count_cores_twice(self):
+        with pytest.raises(BenchBenchError, match="--jobs 30 is more than this machine's 12 cores"):
+            find_devices("cpu", 30)

@@ -112,7 +112,7 @@ class TestGrid:
         assert [stage.kind for stage in plan.stages.values()] == ["cell", "cell"]
         stage = next(iter(plan.stages.values()))
         assert stage.needs == {}
-        assert stage.job["teacher"]["model"]["weights"]["file"]["path"] == str(tmp_path / "weights.bin")
+        assert stage.job["teacher"]["model"]["weights"]["file"]["$path"] == str(tmp_path / "weights.bin")
 
     def test_stages_come_after_those_they_need(self, full, plan_of, tmp_path):
         seen = set()

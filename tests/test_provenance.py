@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from benchbench.content import content_hash
 from benchbench.plugins import load_plugins
-from benchbench.provenance import content_hash, source_hash
+from benchbench.provenance import source_hash
 
 FILES = {
     "__init__.py": "",

@@ -9,9 +9,9 @@ import pytest
 from pydantic import Field
 
 from benchbench import Component, Params
+from benchbench.content import content_hash
 from benchbench.errors import SuiteError
 from benchbench.plugins import load_plugins
-from benchbench.provenance import content_hash
 from benchbench.resolve import Resolver, describe, identity, key_of, unwrap
 from benchbench.suite import ModelEntry, Ref
 from benchbench.suitefile import load_suite
@@ -60,12 +60,15 @@ class TestComponents:
     def test_notes_what_is_used(self, resolver):
         used = {}
         job = resolver.reference("loss", Ref(name="kd", params={"temperature": 2}), [], used)
-        assert job == {"name": "kd", "params": {"temperature": 2.0}}
+        assert job == {"name": "kd", "params": {"temperature": 2.0, "standardize": False}}
         assert used == {"loss/kd": describe(resolver.host.registry.get("loss", "kd"))}
 
     def test_defaults_are_spelled_out(self, resolver):
         # A default that changes must change keys, so it has to be in the job.
-        assert resolver.reference("loss", Ref(name="kd"), [], {})["params"] == {"temperature": 4.0}
+        assert resolver.reference("loss", Ref(name="kd"), [], {})["params"] == {
+            "temperature": 4.0,
+            "standardize": False,
+        }
 
     def test_description_has_version_and_source(self):
         versions = [describe(Component("x", "benchbench.losses.ce:CE", version=version)) for version in ("1", "2")]
@@ -117,14 +120,14 @@ class TestParameters:
         (tmp_path / "a.bin").write_bytes(b"content")
         params = resolver.params(stored, {"where": "a.bin"}, [])
         assert resolver.as_json(params) == {
-            "where": {"path": str(tmp_path / "a.bin"), "content": content_hash(tmp_path / "a.bin")},
+            "where": {"$path": str(tmp_path / "a.bin"), "$content": content_hash(tmp_path / "a.bin")},
             "also": None,
             "size": 1,
         }
 
     def test_optional_paths_are_paths_too(self, resolver, stored, tmp_path):
         params = resolver.params(stored, {"where": ".", "also": "b"}, [])
-        assert resolver.as_json(params)["also"]["path"] == str(tmp_path / "b")
+        assert resolver.as_json(params)["also"]["$path"] == str(tmp_path / "b")
 
 
 class TestWeights:
@@ -134,7 +137,7 @@ class TestWeights:
     def test_file(self, resolver, tmp_path):
         (tmp_path / "w.bin").write_bytes(b"weights")
         assert resolver.weights(self.entry(file="w.bin"), ["students", "small"]) == {
-            "file": {"path": str(tmp_path / "w.bin"), "content": content_hash(tmp_path / "w.bin")}
+            "file": {"$path": str(tmp_path / "w.bin"), "$content": content_hash(tmp_path / "w.bin")}
         }
 
     def test_tag(self, resolver):
@@ -162,7 +165,7 @@ class TestWeights:
         assert resolver.model("student", entry, False, ["students", "small"], {})["weights"] is None
 
 
-JOB = {"lr": 0.001, "file": {"path": "/here/w.bin", "content": "abc"}, "deep": [{"path": "/x", "content": "def"}]}
+JOB = {"lr": 0.001, "file": {"$path": "/here/w.bin", "$content": "abc"}, "deep": [{"$path": "/x", "$content": "def"}]}
 
 
 class TestKeys:
@@ -176,7 +179,7 @@ class TestKeys:
         assert key_of(dict(reversed(JOB.items()))) == key_of(JOB)
 
     def test_depends_on_all_else(self):
-        changes = [{"lr": 0.002}, {"file": {"path": "/here/w.bin", "content": "abd"}}, {"deep": []}, {"more": None}]
+        changes = [{"lr": 0.002}, {"file": {"$path": "/here/w.bin", "$content": "abd"}}, {"deep": []}, {"more": None}]
         keys = {key_of(JOB), *(key_of(JOB | change) for change in changes)}
         assert len(keys) == len(changes) + 1
 

@@ -13,9 +13,11 @@ import time
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import timm
 import torch
+from PIL import Image
 
 SUITE = """
 name: tiny
@@ -296,3 +298,45 @@ def test_a_trained_student_can_be_used_elsewhere(finished):
     with torch.no_grad():
         right = (model(images).logits.argmax(1) == torch.from_numpy(test.labels)).double().mean().item()
     assert right == pytest.approx(json.loads(record.read_text())["metrics"]["test_accuracy"], abs=0.002)
+
+
+def test_images_of_many_sizes_stream_through_loader_processes(tmp_path):
+    """With two threads a worker has loader processes of its own, which must not wait for what the worker waits for."""
+    random = np.random.default_rng(0)
+    for split, count in (("train", 6), ("test", 3)):
+        for label in ("cat", "dog"):
+            folder = tmp_path / "images" / split / label
+            folder.mkdir(parents=True)
+            for number in range(count):
+                height, width = random.integers(30, 60, 2)
+                pixels = random.integers(0, 255, (height, width, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f"{number}.png")
+    (tmp_path / "suite.yaml").write_text("""
+name: streamed
+seeds: [0]
+data: {mine: {source: {imagefolder: {path: images}}}}
+students: {small: {model: timm/test_efficientnet}}
+recipes: {default: {epochs: 2, batch_size: 4, image_size: 32, augment: {random_resized_crop: {}, flip: {}}}}
+arms: {scratch: {method: scratch}}
+""")
+    run("suite.yaml", "--jobs", 1, cwd=tmp_path)
+    (record,) = (json.loads(path.read_text()) for path in tmp_path.glob("runs/cell/*/record.json"))
+    assert record["metrics"]["test_count"] == 6
+    assert record["data"]["names"] == ["cat", "dog"]
+
+    changed = tmp_path / "images" / "train" / "cat" / "0.png"
+    (tmp_path / "images" / "train" / "dog" / "0.png").replace(changed)
+    assert "2 stages, 0 done" not in run("suite.yaml", "--jobs", 1, cwd=tmp_path).stderr
+    assert len(list(tmp_path.glob("runs/cell/*/record.json"))) == 2  # other images are another stage
+
+
+def test_a_worker_that_cannot_start_is_a_failed_cell(suite, tmp_path, used):
+    (tmp_path / "deadly.py").write_text("""
+import os, sys
+
+if "benchbench.worker" in sys.orig_argv:
+    os._exit(7)
+""")
+    changes = ["--set", "seeds=[5]", "--set", "arms={scratch: {method: scratch}}"]
+    done = run(suite, "--store", used, "--plugin", "deadly.py", *changes, cwd=tmp_path, code=1)
+    assert "its worker process ended with exit code 7 (see " in done.stdout

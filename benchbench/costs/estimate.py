@@ -89,5 +89,5 @@ def _estimate(plan: Plan, stage: Stage, data: Any, cards: Mapping[str, dict[str,
     flops = images * forward * (FORWARD if job["method"] == "linear_probe" else TRAINED)
     if job["teacher"]:
         flops += images * cards[f"{stage.key}/teacher"]["flops"]
-    tested = plan.info[data].test + round(count * job["data"]["validation"]) * recipe["epochs"]
+    tested = plan.info[data].test + plan.validation_images(job["data"], data) * recipe["epochs"]
     return Estimate(images, float(flops + tested * forward))

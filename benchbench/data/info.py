@@ -27,6 +27,10 @@ class DataInfo:
 class DatasetParams(Params):
     """Parameters of a data set. A `Path` enters a stage's key as the content found there, never as a path."""
 
+    def place(self, root: Path) -> Path | None:
+        """Where files lie that somebody put there by hand and no parameter names; their content enters the key."""
+        return None
+
     def info(self, root: Path) -> DataInfo:
         """Sizes, without decoding images.
 

@@ -101,6 +101,7 @@ class LocalExecutor(Executor):
 def _ending(code: int, log: Path) -> str:
     if code >= 0:
         return f"its worker process ended with exit code {code} (see {log})"
-    name = signal.Signals(-code).name
+    known = {int(each): each.name for each in signal.Signals}
+    name = known.get(-code, f"signal {-code}")
     why = "; the system may have run out of memory" if name == "SIGKILL" else ""
     return f"its worker process was killed by {name}{why}"

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from benchbench.components import Registry
 from benchbench.data.batch import Batch
-from benchbench.errors import PluginError
+from benchbench.errors import PluginError, StageError
 from benchbench.losses.base import LossContext
 from benchbench.models.outputs import Outputs
 
@@ -48,7 +48,18 @@ class LossSum(nn.Module):
         for name, weight, loss in self.entries:
             value = loss(student, teacher, batch)
             named = value if isinstance(value, dict) else {name: value}
+            if not named or not all(isinstance(scalar, Tensor) and scalar.ndim == 0 for scalar in named.values()):
+                raise StageError(f"loss '{name}' gave {_shape(value)}; it must give a scalar tensor, or a dict of them")
             for term, scalar in named.items():
                 terms[name if term == name else f"{name}.{term}"] = scalar
                 total = total + weight * scalar
         return total, terms
+
+
+def _shape(value: Any) -> str:
+    """What a loss gave, in a few words."""
+    if isinstance(value, Tensor):
+        return f"a tensor of shape {list(value.shape)}"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{name}: {_shape(item)}' for name, item in value.items())}}}"
+    return f"a {type(value).__name__}"

@@ -37,7 +37,9 @@ def cards_for(
         command = [sys.executable, "-m", "benchbench.models.cards"]
         answer = subprocess.run(command, input=question, capture_output=True, text=True, check=False)
         if answer.returncode != 0:
-            lines = answer.stderr.strip().splitlines() or ["no output"]
+            lines = answer.stderr.strip().splitlines() or [
+                f"its process ended with code {answer.returncode}; try again"
+            ]
             raise BenchBenchError(f"cannot look at the suite's models: {one_line(lines[-1])}")
         new = json.loads(answer.stdout.splitlines()[-1])
         kept |= {key: card for key, card in new.items() if "error" not in card}
@@ -53,7 +55,10 @@ def _read(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text())
     except (OSError, ValueError):  # only a cache
         return {}
-    return content if isinstance(content, dict) else {}
+    cards = content.items() if isinstance(content, dict) else ()
+    return {
+        key: card for key, card in cards if isinstance(card, dict) and card.keys() >= {"parameters", "flops", "dim"}
+    }
 
 
 def _card(request: Mapping[str, Any], registry: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from benchbench.reports.table import Entry, Table
 def accuracy(results: pd.DataFrame, plan: Plan) -> Table:
     """Mean test accuracy with its standard deviation over seeds (ddof = 1) and n; the best mean of a column is bold."""
     groups = {(data, student): frame for (data, student), frame in results.groupby(["data", "student"], sort=False)}
-    best = {key: frame[frame.status == "done"].groupby("row").accuracy.mean().max() for key, frame in groups.items()}
+    best = {key: max(_means(frame), default=None) for key, frame in groups.items()}
     rows = []
     for row in dict.fromkeys(results["row"]):
         entries = [Entry(row)]
@@ -23,15 +23,25 @@ def accuracy(results: pd.DataFrame, plan: Plan) -> Table:
     return Table("accuracy", f"Test accuracy (%) of {plan.suite.name}", columns, rows, _notes(results, plan))
 
 
-def _entry(cells: pd.DataFrame, best: float) -> Entry:
+def _means(frame: pd.DataFrame) -> list[str]:
+    done = frame[frame.status == "done"]
+    return [_percent(cells.accuracy) for _, cells in done.groupby("row")]
+
+
+def _percent(accuracy: pd.Series) -> str:
+    """A mean as the table shows it; padded, so that texts compare as numbers do."""
+    return f"{100 * accuracy.mean():5.1f}"
+
+
+def _entry(cells: pd.DataFrame, best: str | None) -> Entry:
     done = cells[cells.status == "done"]
     lost = len(cells) - len(done)
     if done.empty:
         return Entry("failed" if (cells.status == "failed").any() else "–")
-    mean = done.accuracy.mean()
+    mean = _percent(done.accuracy)
     spread = f" ± {100 * done.accuracy.std(ddof=1):.1f}" if len(done) > 1 else ""
     missing = f", {lost} missing" if lost else ""
-    return Entry(f"{100 * mean:.1f}{spread} (n={len(done)}{missing})", bold=bool(mean == best))
+    return Entry(f"{mean.strip()}{spread} (n={len(done)}{missing})", bold=mean == best)
 
 
 def _notes(results: pd.DataFrame, plan: Plan) -> list[str]:

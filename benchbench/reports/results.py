@@ -9,7 +9,7 @@ import pandas as pd
 
 from benchbench.errors import StoreError, one_line
 from benchbench.plan import Cell, Plan
-from benchbench.store import Store
+from benchbench.store import Store, read_json
 
 COLUMNS = {
     "arm": "the suite's arm",
@@ -43,31 +43,35 @@ COLUMNS = {
 def results_frame(plan: Plan, store: Store) -> pd.DataFrame:
     """Every cell of a plan with what the store knows of it; columns as in `COLUMNS`.
 
-    Raises:
-        StoreError: a record cannot be read.
+    A cell whose record cannot be read counts as failed.
     """
     users = Counter(key for cell in plan.cells for key in plan.stages[cell.stage].needs.values())
     rows = []
     for cell in plan.cells:
         try:
             rows.append(_row(cell, plan, store, users))
-        except (KeyError, TypeError, AttributeError) as error:
+        except (StoreError, KeyError, TypeError, AttributeError) as error:
             folder = store.stage("cell", cell.stage).path
-            raise StoreError(f"{folder} holds a damaged record ({one_line(error)}); delete it and run again") from None
+            known = str(error) if isinstance(error, StoreError) else ""
+            reason = known or f"{folder} holds a damaged record ({one_line(error)}); delete it and run again"
+            rows.append({**_place(cell), "status": "failed", "reason": reason})
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _place(cell: Cell) -> dict[str, Any]:
+    """Where a cell stands in the grid."""
+    names = ("arm", "row", "method", "data", "student", "teacher", "adapt", "seed")
+    return {name: getattr(cell, name) for name in names} | {"key": cell.stage}
 
 
 def _row(cell: Cell, plan: Plan, store: Store, users: Counter[str]) -> dict[str, Any]:
     stage = plan.stages[cell.stage]
     folder = store.stage(stage.kind, stage.key)
-    row: dict[str, Any] = {
-        name: getattr(cell, name) for name in ("arm", "row", "method", "data", "student", "teacher", "adapt", "seed")
-    }
-    row |= {"key": stage.key, "status": "missing"}
+    row = _place(cell) | {"status": "missing"}
     record = folder.done()
     if record is None:
         return row | _why(plan, store, cell)
-    metrics, cost = record["metrics"], record["cost"]
+    metrics, cost, environment = record["metrics"], record["cost"], record["environment"]
     row |= {
         "status": "done",
         "accuracy": metrics["test_accuracy"],
@@ -80,9 +84,9 @@ def _row(cell: Cell, plan: Plan, store: Store, users: Counter[str]) -> dict[str,
         "stage_hours": 0.0,
         "shared_stage_hours": 0.0,
         "parameters": record["model"]["parameters"],
-        "device": record["environment"]["device"],
+        "device": environment["device"],
         "weights_sha256": record["weights_sha256"],
-        "pretraining_hours": _pretraining_hours(cell, plan, store),
+        "pretraining_hours": _pretraining_hours(cell, plan, store, environment["device"], cost["devices"]),
     }
     for key in stage.needs.values():
         needed = store.stage(plan.stages[key].kind, key).done()
@@ -104,12 +108,32 @@ def _why(plan: Plan, store: Store, cell: Cell) -> dict[str, Any]:
     return {}
 
 
-def _pretraining_hours(cell: Cell, plan: Plan, store: Store) -> float | None:
+def _pretraining_hours(cell: Cell, plan: Plan, store: Store, device: str, held: int) -> float | None:
     """Images x epochs of the published recipe at the throughput measured here."""
     if cell.method not in ("linear_probe", "finetune"):
         return 0.0
-    record = store.stage("calibration", cell.calibration).done() if cell.calibration else None
+    record = _calibration(cell, plan, store, device, held)
     if record is None or cell.pretraining is None:
         return None
     seconds = cell.pretraining.images * cell.pretraining.epochs / record["metrics"]["images_per_second"]
     return seconds * record["cost"]["devices"] / 3600
+
+
+def _calibration(cell: Cell, plan: Plan, store: Store, device: str, held: int) -> dict[str, Any] | None:
+    """The throughput on the device that the cell ran on, which need not be the one that reports now."""
+    if cell.calibration is None:
+        return None
+    wanted = _without_device(plan.stages[cell.calibration].job)
+    folders = [store.stage("calibration", cell.calibration), *store.finished("calibration")]
+    for folder in folders:
+        record = folder.done()
+        if record is None or not folder.spec.exists():
+            continue
+        where = record["environment"]["device"], record["cost"]["devices"]
+        if where == (device, held) and _without_device(read_json(folder.spec)["job"]) == wanted:
+            return record
+    return None
+
+
+def _without_device(job: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in job.items() if name not in ("device", "threads")}

@@ -15,11 +15,11 @@ from benchbench.reports.table import RENDERERS, Table
 from benchbench.store import Store, write_atomic
 
 
-def make_tables(plan: Plan, store: Store) -> tuple[pd.DataFrame, list[Table]]:
+def make_tables(plan: Plan, store: Store, command: str) -> tuple[pd.DataFrame, list[Table]]:
     """The results of a plan, and every registered report of them."""
     results = results_frame(plan, store)
     registry = plan.host.registry
-    made = f"suite key {plan.key[:16]}; made by: benchbench report {plan.file.path}"
+    made = f"suite key {plan.key[:16]}; made by: {command}"
     tables = []
     for name in registry.offers["report"]:
         try:

@@ -30,7 +30,7 @@ class Checkpoints:
 
     def save(self, state: dict[str, Any]) -> None:
         buffer = io.BytesIO()
-        torch.save(state, buffer)
+        torch.save({**state, "stage": self.folder.path.name}, buffer)
         write_atomic(self.folder.checkpoint, buffer.getvalue())
         self.last = time.monotonic()
 
@@ -46,7 +46,10 @@ class Checkpoints:
             with zipfile.ZipFile(path) as archive:  # torch.load does not look at the archive's checksums
                 if damaged := archive.testzip():
                     raise ValueError(f"wrong checksum of {damaged}")
-            return torch.load(path, map_location="cpu", weights_only=True)
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            if not isinstance(state, dict) or state.get("stage") != self.folder.path.name:
+                raise ValueError("it belongs to another stage")
+            return state
         except Exception as error:  # torch's readers raise many kinds
             aside = path.with_suffix(".damaged")
             path.replace(aside)

@@ -70,14 +70,16 @@ class Lab:
         for cell, accuracy, each in zip(self.cells(arm, **where), accuracies, hours, strict=False):
             self.finish(cell.stage, accuracy, each)
 
-    def calibrate(self, images_per_second: float, devices: int = 1) -> None:
+    def calibrate(self, images_per_second: float, devices: int = 1, device: str = "Big GPU") -> None:
         """Leaves what `stages/calibrate.py` writes, for every student that is calibrated."""
         for key, stage in self.plan.stages.items():
             if stage.kind == "calibration":
                 self.folder(key).path.mkdir(parents=True, exist_ok=True)
                 metrics = {"images_per_second": images_per_second}
                 cost = {"devices": devices, "unit": "GPU-hours", "device_hours": 0.01}
-                write_json(self.folder(key).record, {"metrics": metrics, "cost": cost})
+                record = {"metrics": metrics, "cost": cost, "environment": {"device": device}}
+                write_json(self.folder(key).record, record)
+                write_json(self.folder(key).spec, {"job": stage.job})
 
     def teacher(self) -> str:
         """The key of the only stage that adapts a teacher."""

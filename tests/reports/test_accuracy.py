@@ -83,3 +83,17 @@ def test_notes_say_how_to_read_it(finished, make_lab):
     assert "teachers: big (scratch) on cifar 90.0" in notes
     chosen = make_lab("selection={rule: best, validation: 0.25}")
     assert "best epoch on a validation split of 25%" in accuracy(chosen.frame(), chosen.plan).notes[0]
+
+
+def test_the_best_is_bold_however_the_means_were_summed(lab):
+    lab.finish_arm("scratch", [0.407, 0.348, 0.549])
+    lab.finish_arm("probe", [0.3, 0.3, 0.3])
+    (scratch,) = (row for row in accuracy(lab.frame(), lab.plan).rows if row[0].text == "scratch")
+    assert scratch[1].bold
+
+
+def test_what_reads_the_same_is_bold_together(lab):
+    lab.finish_arm("scratch", [0.5001, 0.5001, 0.5001])
+    lab.finish_arm("probe", [0.5002, 0.5002, 0.5002])
+    bold = {row[0].text for row in accuracy(lab.frame(), lab.plan).rows if row[1].bold}
+    assert bold == {"scratch", "probe"}

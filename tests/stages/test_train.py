@@ -66,7 +66,7 @@ def make_job(recipe=None, data=None, **changes) -> dict[str, Any]:
     return {
         "method": "scratch",
         "seed": 3,
-        "data": source | {"subset_seed": 0, "classes": None, "validation": 0.0} | (data or {}),
+        "data": source | {"subset_seed": 0, "validation": 0.0} | (data or {}),
         "model": model_job(),
         "model_kind": "student",
         "teacher": None,
@@ -341,12 +341,6 @@ def test_weights_that_do_not_fit_are_refused(stage, teacher_weights):
     job = make_job(method="finetune", model=model_job("test_efficientnet", weights=teacher_weights))
     with pytest.raises(WeightsError, match=r"w\.safetensors does not fit the network: "):
         train.run(stage(job))
-
-
-def test_another_number_of_classes_is_refused(stage):
-    with pytest.raises(DataError) as caught:
-        train.run(stage(make_job(data={"classes": 12})))
-    assert str(caught.value) == "the data set has 10 classes, the suite says 12"
 
 
 def test_the_subset_does_not_depend_on_the_training_seed(stage, monkeypatch):

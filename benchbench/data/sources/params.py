@@ -78,6 +78,9 @@ class Cub200Params(DatasetParams):
 
     path: Path | None = None
 
+    def place(self, root: Path) -> Path | None:
+        return root / "CUB_200_2011" if self.path is None else None
+
     def info(self, root: Path) -> DataInfo:
         from benchbench.data.sources.cub200 import sizes
 
@@ -92,6 +95,9 @@ class Mit67Params(DatasetParams):
     """
 
     path: Path | None = None
+
+    def place(self, root: Path) -> Path | None:
+        return root / "mit67" if self.path is None else None
 
     def info(self, root: Path) -> DataInfo:
         from benchbench.data.sources.mit67 import sizes

@@ -1,0 +1,67 @@
+"""What stands at a path: a hash of bytes, so that other images are another data set whatever they are called."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchbench.store import file_sha256, write_json
+
+ABSENT = "absent"
+
+
+def content_hash(path: Path) -> str:
+    """sha256 of a file, or of a folder's relative file names and their bytes (links followed).
+
+    Reading a large folder takes its time, so the answer is kept in the user's cache and holds for as long as every
+    name, size, time of change and inode stays what it was.
+    """
+    if path.is_file():
+        return file_sha256(path)
+    if not path.is_dir():
+        return ABSENT
+    listing = hashlib.sha256()
+    for name, file in _files(path):
+        stat = file.stat()
+        listing.update(_encoded(name, stat.st_size, stat.st_mtime_ns, stat.st_ino))
+    cache, place = _cache(), str(path.resolve())
+    kept = _read(cache).get(place)
+    if isinstance(kept, dict) and kept.get("listing") == listing.hexdigest():
+        return str(kept["content"])
+    content = hashlib.sha256()
+    for name, file in _files(path):
+        content.update(_encoded(name, file_sha256(file)))
+    with contextlib.suppress(OSError):  # only a cache
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        write_json(cache, {**_read(cache), place: {"listing": listing.hexdigest(), "content": content.hexdigest()}})
+    return content.hexdigest()
+
+
+def _files(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Every file by its relative name, in a fixed order."""
+    for root, folders, names in os.walk(folder, followlinks=True):
+        folders.sort()
+        for name in sorted(names):
+            file = Path(root, name)
+            if file.is_file():
+                yield file.relative_to(folder).as_posix(), file
+
+
+def _encoded(*parts: object) -> bytes:
+    return "".join(f"{part}\0" for part in parts).encode(errors="surrogateescape")
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "benchbench" / "content.json"
+
+
+def _read(cache: Path) -> dict[str, dict[str, str]]:
+    try:
+        content = json.loads(cache.read_text())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
