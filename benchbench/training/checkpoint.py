@@ -47,7 +47,7 @@ class Checkpoints:
                 if damaged := archive.testzip():
                     raise ValueError(f"wrong checksum of {damaged}")
             state = torch.load(path, map_location="cpu", weights_only=True)
-            if not isinstance(state, dict) or state.get("stage") != self.folder.path.name:
+            if not isinstance(state, dict) or state.pop("stage", None) != self.folder.path.name:
                 raise ValueError("it belongs to another stage")
             return state
         except Exception as error:  # torch's readers raise many kinds

@@ -141,3 +141,13 @@ def test_code_in_a_checkpoint_is_not_run(folder, capsys, tmp_path_factory, kind)
     assert not sprung.exists()
     pickle.loads(pickle.dumps(Trap(sprung)))  # noqa: S301 (the trap works)
     assert sprung.exists()
+
+
+def test_another_stage_s_checkpoint_is_set_aside(tmp_path, capsys):
+    one, other = StageFolder(tmp_path / "one"), StageFolder(tmp_path / "other")
+    for folder in (one, other):
+        folder.path.mkdir()
+    Checkpoints(one, 0).save(STATE)
+    one.checkpoint.replace(other.checkpoint)
+    assert Checkpoints(other, 0).load() is None
+    assert "it belongs to another stage" in capsys.readouterr().out

@@ -198,8 +198,8 @@ def test_a_run_resumed_at_any_step_ends_bit_for_bit_the_same(case, make, tmp_pat
     assert_same_end(saving, undisturbed)  # saving changes nothing
     assert len(kept.kept) == EPOCHS * (STEPS + 1)
     for number, content in enumerate(kept.kept):
-        folder = StageFolder(tmp_path / str(number))
-        folder.path.mkdir()
+        folder = StageFolder(tmp_path / str(number) / tmp_path.name)  # a stage is known by its folder
+        folder.path.mkdir(parents=True)
         folder.checkpoint.write_bytes(content)
         checkpoints = Checkpoints(folder, 1e9)
         # Other initial weights, projectors and random state: all that counts is in the checkpoint.
