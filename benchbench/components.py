@@ -55,9 +55,7 @@ class Component:
         if not (isinstance(self.params, type) and issubclass(self.params, Params)):
             raise PluginError(f"component '{self.name}': its params must be a class derived from benchbench.Params")
         if not isinstance(self.needs, frozenset) or not self.needs <= NEEDS:
-            raise PluginError(
-                f"component '{self.name}': its needs must be a frozenset of {', '.join(sorted(NEEDS))}"
-            )
+            raise PluginError(f"component '{self.name}': its needs must be a frozenset of {', '.join(sorted(NEEDS))}")
 
     def load(self) -> Any:
         """The target itself.

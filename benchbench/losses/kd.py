@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchbench.data.batch import Batch
-from benchbench.errors import StageError
 from benchbench.losses import KDParams
 from benchbench.losses.base import Loss, LossContext
+from benchbench.losses.logits import both_logits, standardized
 from benchbench.models.outputs import Outputs
 
 
@@ -36,13 +36,14 @@ def distillation_kl(student_logits: Tensor, teacher_logits: Tensor, temperature:
 
 
 class KD(Loss):
-    """Term `kd`: `distillation_kl` of the task logits of both sides."""
+    """Term `kd`: `distillation_kl` of the task logits of both sides, or of their `standardized` form."""
 
     def __init__(self, context: LossContext, **params: Any):
         super().__init__(context)
         self.params = KDParams(**params)
 
     def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
-        if student.logits is None or teacher is None or teacher.logits is None:
-            raise StageError("loss 'kd' needs the task logits of student and teacher; adapt the teacher to the task")
-        return {"kd": distillation_kl(student.logits, teacher.logits, self.params.temperature)}
+        s, t = both_logits("kd", student, teacher)
+        if self.params.standardize:
+            s, t = standardized(s), standardized(t)
+        return {"kd": distillation_kl(s, t, self.params.temperature)}

@@ -20,11 +20,43 @@ CASES = [
     ("ce", {}),
     ("ce", {"label_smoothing": 0.1}),
     ("kd", {}),
+    ("kd", {"standardize": True}),
     ("srrl", {}),
+    ("logit_mse", {}),
+    ("dkd", {}),
+    ("dkd", {"standardize": True}),
+    ("dist", {}),
+    ("dist", {"standardize": True}),
+    ("nkd", {}),
+    ("wsld", {}),
+    ("embedding_mse", {}),
+    ("embedding_cosine", {}),
+    ("pkt", {}),
+    ("rkd", {}),
+    ("cc", {}),
+    ("cc", {"order": 4}),
+    ("sp", {}),
+    ("vid", {}),
     *[("align_uniform", {"projector": kind, "dim": 4}) for kind in PROJECTORS],
     *[("crd", {"projector": kind, "dim": 4, "negatives": 33}) for kind in PROJECTORS],
+    *[("info_nce", {"projector": kind, "dim": 4}) for kind in PROJECTORS],
 ]
-READS = {"ce": "logits", "kd": "logits", "align_uniform": "embedding", "crd": "embedding", "srrl": "embedding"}
+ON_LOGITS = ["logit_mse", "kd", "dkd", "dist", "nkd", "wsld"]
+ON_EMBEDDINGS = [
+    "align_uniform",
+    "crd",
+    "embedding_mse",
+    "embedding_cosine",
+    "pkt",
+    "rkd",
+    "cc",
+    "sp",
+    "vid",
+    "info_nce",
+]
+TRAINED = ["align_uniform", "crd", "srrl", "embedding_mse", "embedding_cosine", "vid", "info_nce"]  # own parameters
+READS = {"ce": "logits", "srrl": "embedding"} | dict.fromkeys(ON_LOGITS, "logits")
+READS |= dict.fromkeys(ON_EMBEDDINGS, "embedding")
 cases = pytest.mark.parametrize(("name", "params"), CASES)
 
 
@@ -51,13 +83,9 @@ def test_every_loss_has_a_case():
 
 
 def test_needs():
-    assert {name: set(component.needs) for name, component in COMPONENTS.items()} == {
-        "ce": set(),
-        "kd": {"teacher", "teacher.logits"},
-        "align_uniform": {"teacher"},
-        "crd": {"teacher"},
-        "srrl": {"teacher", "teacher.logits"},
-    }
+    of_task = dict.fromkeys([*ON_LOGITS, "srrl"], frozenset({"teacher", "teacher.logits"}))
+    expected = {"ce": frozenset()} | of_task | dict.fromkeys(ON_EMBEDDINGS, frozenset({"teacher"}))
+    assert {name: component.needs for name, component in COMPONENTS.items()} == expected
 
 
 @pytest.mark.parametrize("component", COMPONENTS.values(), ids=COMPONENTS)
@@ -131,7 +159,7 @@ def test_same_seed_same_value(name, params, context, make_step):
     assert_same(first, second)
 
 
-@pytest.mark.parametrize("name", ["align_uniform", "crd", "srrl"])
+@pytest.mark.parametrize("name", TRAINED)
 def test_everything_a_loss_owns_is_on_the_training_device(name, context):
     context.device = torch.device("meta")
     owned = build(name, {}, context)
@@ -158,7 +186,7 @@ def test_a_restored_loss_goes_on_alike(name, params, context, make_step):
 
 def test_a_fresh_loss_does_not_go_on_alike(context, make_step):
     """The check above tells a restored loss from one that starts anew."""
-    for name in ("align_uniform", "crd", "srrl"):
+    for name in TRAINED:
         values = [step(build(name, {}, context, seed), make_step()) for seed in (1, 2)]
         assert any(values[0][term] != values[1][term] for term in values[0])
 
@@ -183,6 +211,20 @@ def test_a_fresh_loss_does_not_go_on_alike(context, make_step):
         ("crd", {"momentum": 1}),
         ("crd", {"dim": 0}),
         ("crd", {"projector": "mlp"}),
+        ("kd", {"standardize": "perhaps"}),
+        *[(name, {"temperature": 0}) for name in ("dkd", "dist", "nkd", "wsld", "info_nce")],
+        ("dkd", {"alpha": -1}),
+        ("dkd", {"beta": -1}),
+        ("dist", {"beta": -1}),
+        ("dist", {"gamma": -1}),
+        ("nkd", {"gamma": -1}),
+        ("rkd", {"distance": -1}),
+        ("rkd", {"angle": -1}),
+        ("cc", {"gamma": 0}),
+        ("cc", {"order": 0}),
+        ("vid", {"variance": 0}),
+        ("info_nce", {"dim": 0}),
+        ("info_nce", {"projector": "mlp"}),
     ],
 )
 def test_bad_parameters_are_refused(name, bad):

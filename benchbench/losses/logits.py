@@ -1,0 +1,47 @@
+"""What the losses on logits share."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from benchbench.errors import StageError
+from benchbench.models.outputs import Outputs
+
+EPS = 1e-7  # the official code's, beside the standard deviation
+
+
+def both_logits(name: str, student: Outputs, teacher: Outputs | None) -> tuple[Tensor, Tensor]:
+    """The task logits of student and teacher in float32; the teacher's get no gradient.
+
+    Raises:
+        StageError: a side has none; `name` is the loss that asks.
+    """
+    if student.logits is None or teacher is None or teacher.logits is None:
+        raise StageError(f"loss '{name}' needs the task logits of student and teacher; adapt the teacher to the task")
+    return student.logits.float(), teacher.logits.detach().float()
+
+
+def standardized(logits: Tensor) -> Tensor:
+    """Logit standardisation: (z_ic - mean_i) / (std_i + eps), mean and deviation over the C logits of each sample.
+
+    It stands before the temperature, so that the student matches the teacher's logits up to shift and scale.
+
+    Source: Sun et al. 2024, "Logit Standardization in Knowledge Distillation" (arXiv 2403.01427), section 4, with the
+    deviation sqrt(1/C sum (z - mean)^2) of their Algorithm 1. Their code has eps, and divides by C - 1 instead of C,
+    which for C classes is the temperature times sqrt(C / (C - 1)).
+
+    Args:
+        logits: [B, C].
+    """
+    centred = logits - logits.mean(dim=1, keepdim=True)
+    deviation = torch.linalg.vector_norm(centred, dim=1, keepdim=True) / math.sqrt(logits.shape[1])
+    return centred / (deviation + EPS)
+
+
+def non_target(logits: Tensor, labels: Tensor) -> Tensor:
+    """The logits of all classes but the sample's own, in order: [B, C] -> [B, C - 1]."""
+    place = torch.arange(logits.shape[1] - 1, device=logits.device)
+    return logits.gather(1, place + (place >= labels.unsqueeze(1)))

@@ -1,0 +1,43 @@
+"""Similarity-preserving distillation: what is similar to the teacher is similar to the student."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from benchbench.data.batch import Batch
+from benchbench.losses.base import Loss, LossContext
+from benchbench.losses.embeddings import both_embeddings, teacher_width, unit
+from benchbench.models.outputs import Outputs
+
+
+def similarity_gap(h_student: Tensor, h_teacher: Tensor) -> Tensor:
+    """1/B^2 ||G_s - G_t||_F^2, where the rows of G are those of h h^T, each divided by its Euclidean norm.
+
+    A batch of one has G = 1 on both sides: the value is 0.
+
+    Source: Tung and Mori 2019, "Similarity-Preserving Knowledge Distillation" (arXiv 1907.09682), section 3.
+
+    Args:
+        h_student, h_teacher: embeddings [B, D_s] and [B, D_t].
+    """
+    return F.mse_loss(unit(h_student @ h_student.T), unit(h_teacher @ h_teacher.T))
+
+
+class SP(Loss):
+    """Term `sp`: `similarity_gap` of the embeddings of both sides; there is nothing to train but the student.
+
+    The paper compares flattened feature maps at one or more depths, and weighs the sum by 3000. On the pooled embedding
+    models without feature maps can take part; the version on features is not here yet.
+    """
+
+    def __init__(self, context: LossContext):
+        super().__init__(context)
+        teacher_width("sp", context)
+
+    def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
+        h_student, h_teacher = both_embeddings("sp", student, teacher)
+        # Embeddings are not normalised, and their products are too coarse in half precision, so autocast ends here.
+        with torch.autocast(h_student.device.type, enabled=False):
+            return {"sp": similarity_gap(h_student, h_teacher)}

@@ -1,0 +1,59 @@
+"""What the README shows is what the repository has."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchbench.suitefile import load_suite
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def test_the_example_plugin_is_the_one_in_the_repository():
+    plugin = (ROOT / "plugins" / "benchbench-relation" / "benchbench_relation.py").read_text(encoding="utf-8")
+    assert plugin in blocks("python")
+
+
+def test_the_example_suite_is_a_suite(tmp_path):
+    (example,) = blocks("yaml")
+    (tmp_path / "example.yaml").write_text(example)
+    assert load_suite(tmp_path / "example.yaml").suite.name == "example"
+
+
+def test_links_lead_somewhere():
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+@pytest.mark.parametrize("name", ["quickstart", "cifar", "paper"])
+def test_the_suites_that_ship_can_be_planned(name, tmp_path):
+    """Cards, and so model names, are checked by the real libraries, without a GPU and without a download."""
+    command = [
+        sys.executable,
+        "-m",
+        "benchbench",
+        "plan",
+        ROOT / "suites" / f"{name}.yaml",
+        "--store",
+        tmp_path / "runs",
+    ]
+    done = subprocess.run([str(word) for word in command], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert " cells in " in done.stdout
+
+
+def test_the_quickstart_s_tables_are_those_that_were_run():
+    """The README quotes the committed report, and the report is of the suite as it stands."""
+    report = (ROOT / "reports" / "quickstart" / "accuracy.md").read_text(encoding="utf-8")
+    rows = [line for line in report.splitlines() if line.startswith("| ") and "±" in line]
+    assert rows
+    assert all(row in README for row in rows)
