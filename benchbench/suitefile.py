@@ -17,7 +17,7 @@ from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from benchbench.errors import SuiteError, one_line
-from benchbench.suite import Suite
+from benchbench.suite import PATTERNS_IN_WORDS, Suite
 
 Loc = Sequence[str | int]
 MOST_NODES = 100_000
@@ -114,7 +114,8 @@ def explain(
         message = f"'{problem['loc'][-1]}' is missing"
         loc = loc[:-1]
     else:
-        message = _PLAIN_WORDS.get(problem["type"]) or message[0].lower() + message[1:]
+        words = _PLAIN_WORDS.get(problem["type"]) or PATTERNS_IN_WORDS.get(str(context.get("pattern")))
+        message = words or message[0].lower() + message[1:]
         given = problem.get("input")
         if isinstance(given, str | int | float | bool | None):
             message += f" (given: {one_line(repr(given))})"

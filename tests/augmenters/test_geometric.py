@@ -15,14 +15,6 @@ FULL = {"min_scale": 1.0, "max_scale": 1.0, "min_ratio": 1.0, "max_ratio": 1.0}
 INCEPTION = {"min_scale": 0.08, "max_scale": 1.0, "min_ratio": 3 / 4, "max_ratio": 4 / 3}
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def seeded(seed: int = 0) -> Generator:
     return torch.Generator().manual_seed(seed)
 

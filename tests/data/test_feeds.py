@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import pytest
 import torch
@@ -30,16 +28,6 @@ FUNCTIONS = {"flip": flip, "random_crop": random_crop, "random_resized_crop": ra
 AUGMENTED = Pipeline(SIDE, None, bind_augmenters(RECIPE, FUNCTIONS.__getitem__))
 PLAIN = Pipeline(SIDE, None, [])
 KINDS = ["resident", "streamed"]
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with warnings.catch_warnings():  # about processes that fork beside torch's threads
-        warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*fork.*")
-        yield
-    torch.set_num_threads(threads)
 
 
 def images(height=SIDE, width=SIDE) -> ImageSet:

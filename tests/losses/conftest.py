@@ -18,15 +18,6 @@ LABELS = [3, 0, 1, 4, 0, 0, 3, 1, 4, 2, 0, 1, 3, 0, 4, 1, 0, 3, 2, 0, 4, 0, 1]  
 Step = tuple[Outputs, Outputs, Batch]
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture
 def context() -> LossContext:
     head = nn.Linear(TEACHER_DIM, CLASSES).requires_grad_(False)

@@ -15,15 +15,6 @@ from benchbench.plugins import load_plugins
 MEAN, STD = (0.1, 0.4, 0.7), (0.5, 0.25, 2.0)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def registry():
     return load_plugins().registry

@@ -17,14 +17,6 @@ from benchbench.models.cards import _card, cards_for
 from benchbench.plugins import load_plugins
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def registry():
     return load_plugins().registry

@@ -24,15 +24,6 @@ MIXED = ["test_maxvit"]  # convolutions and attention, of one input size
 TRANSFORMERS = ["test_vit", "test_vit2", "test_vit3"]
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    yield
-    torch.set_num_threads(threads)
-
-
 @torch.no_grad()
 def forward(model: Backbone, size: int, features: bool = False):
     images = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(3))

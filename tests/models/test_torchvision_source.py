@@ -37,15 +37,6 @@ WIDTHS = {"alexnet": 4096, "vgg11": 4096, "mobilenet_v3_small": 1024}  # of the 
 TRAINED = ["mobilenet_v3_small", "resnet18", "shufflenet_v2_x0_5"]  # small enough to compute with
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.mark.parametrize(("name", "size"), MAPS)
 def test_shapes(name, size):
     expected = MAPS[name, size]

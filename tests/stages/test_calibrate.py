@@ -15,14 +15,6 @@ from benchbench.stages.context import StageContext
 from benchbench.store import StageFolder
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture
 def context(tmp_path):
     model = {"source": "timm", "name": "test_resnet", "params": {}} | dict.fromkeys(

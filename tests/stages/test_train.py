@@ -42,14 +42,6 @@ def _images_are_decoded_once(monkeypatch):
     monkeypatch.setattr("benchbench.data.sources.bundled.load", decoded_once)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def registry():
     return load_plugins().registry

@@ -41,14 +41,6 @@ def ruined(student, teacher, batch):
     return {"fine": student.logits.square().mean(), "boom": student.logits.mean() * float("nan")}
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def registry():
     found = load_plugins().registry
