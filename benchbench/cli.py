@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import shlex
@@ -36,6 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = BAD_INPUT
     except BenchBenchError as error:
         click.echo(f"error: {one_line(error)}", err=True)
+        code = BAD_INPUT
+    except OSError as error:  # a full disk or a closed pipe, say
+        with contextlib.suppress(OSError):
+            click.echo(f"error: {one_line(error)}", err=True)
         code = BAD_INPUT
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted; run the same command again to go on from the last checkpoints", err=True)
