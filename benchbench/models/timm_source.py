@@ -26,6 +26,8 @@ def build(name: str, weights: Weights | None, /, **params: Any) -> Trunk:
         WeightsError: the weights cannot be had or do not fit.
         BenchBenchError: the params do not fit, or it is no classification backbone.
     """
+    if not name:
+        raise UnknownNameError("a model needs a name: write timm/NAME, as in timm/resnet18")
     architecture, _, tag = name.partition(".")
     if not is_model(architecture):
         raise UnknownNameError(f"unknown timm model '{name}'; {did_you_mean(architecture, timm.list_models())}")

@@ -28,6 +28,8 @@ def build(name: str, weights: Weights | None, /, **params: Any) -> Trunk:
         WeightsError: the weights cannot be had or do not fit.
         BenchBenchError: the params do not fit, or the classifier is not linear.
     """
+    if not name:
+        raise UnknownNameError("a model needs a name: write torchvision/NAME, as in torchvision/resnet18")
     known = torchvision.models.list_models(module=torchvision.models)
     if name not in known:
         raise UnknownNameError(f"unknown torchvision model '{name}'; {did_you_mean(name, known)}")

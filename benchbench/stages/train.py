@@ -117,6 +117,11 @@ class _Data:
         if context.job["selection"] == "best" and not len(held):
             raise DataError("no class has an image to spare for validation; take more images, or `selection: last`")
         self.described = {"names": list(self.classes), "train": len(kept), "validation": len(held)}
+        if (
+            images.array is not None
+        ):  # streamed sets are known by the fingerprint in their spec, or by their publisher's
+            pixels = images.labels[part].tobytes() + images.array[part].tobytes()
+            self.described["sha256"] = hashlib.sha256(pixels).hexdigest()
 
     def _feed(self, images: ImageSet, indices: np.ndarray) -> Feed:
         return make_feed(images, indices, self._pipeline, self._device, self._workers)

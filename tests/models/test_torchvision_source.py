@@ -217,3 +217,8 @@ def test_weights_that_cannot_be_downloaded_are_one_line(tag, monkeypatch, tmp_pa
     assert message.startswith("the pre-trained weights of torchvision/shufflenet_v2_x0_5 could not be had (URLError")
     assert message.endswith("check the network, or download them elsewhere and write `weights: {file: PATH}`")
     assert "\n" not in message
+
+
+def test_a_source_without_a_name_says_how_to_write_one():
+    with pytest.raises(UnknownNameError, match="write torchvision/NAME"):
+        build("", None)

@@ -151,7 +151,9 @@ def test_the_record_is_reproduced_by_the_weights(channels_last, stage, tmp_path)
     assert metrics["validation_accuracy"] == max(accuracies)
     assert metrics["chosen_epoch"] == 1 + accuracies.index(max(accuracies))
     # A fifth of 6 a class, rounded, is held out; 50 images make 2 steps of 20.
-    assert {**record["data"], "names": None} == {"names": None, "train": 50, "validation": 10, "test": 1000}
+    counts = {name: record["data"][name] for name in ("train", "validation", "test")}
+    assert counts == {"train": 50, "validation": 10, "test": 1000}
+    assert len(record["data"]["sha256"]) == 64
     assert record["model"]["parameters"] == sum(parameter.numel() for parameter in model.parameters())
     assert record["teacher"] is None
 
@@ -387,3 +389,10 @@ def test_choosing_by_validation_needs_an_image_to_hold_out(stage):
     job = make_job(data={"per_class": 1, "validation": 0.5}, selection="best")
     with pytest.raises(DataError, match="no class has an image to spare for validation"):
         train.run(stage(job))
+
+
+def test_other_images_have_another_checksum(stage):
+    one, same, other = (
+        train.run(stage(make_job(data=data)))["data"]["sha256"] for data in ({}, {}, {"subset_seed": 1})
+    )
+    assert one == same != other
