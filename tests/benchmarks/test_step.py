@@ -27,7 +27,7 @@ from benchbench.suite import Recipe
 from benchbench.training.checkpoint import Checkpoints
 from benchbench.training.loop import Training
 
-SIZE, BATCH, STEPS, PAIRS = 32, 64, 10, 7
+SIZE, BATCH, STEPS, PAIRS = 32, 64, 5, 5
 DEVICE = torch.device("cpu")
 
 
