@@ -174,10 +174,12 @@ def plugins_json(host: PluginHost) -> list[dict[str, Any]]:
     for kind in KINDS:
         for offer in host.registry.of_kind(kind):
             offers[offer.origin].append(f"{kind}/{offer.component.name}")
-    loaded = [{"plugin": name, "origin": origin, "error": None} for name, origin in host.origins.items()]
+    loaded: list[dict[str, Any]] = [
+        {"plugin": name, "origin": origin, "error": None} for name, origin in host.origins.items()
+    ]
     for entry in loaded:
         if entry["origin"] != "benchbench":
-            entry["offers"] = offers[str(entry["origin"])]  # type: ignore[assignment]
+            entry["offers"] = offers[entry["origin"]]
     return loaded + [{"plugin": name, "origin": name, "error": reason} for name, reason in host.failed.items()]
 
 
