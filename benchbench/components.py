@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from benchbench.errors import PluginError, UnknownNameError, did_you_mean, one_line
 
-NEEDS = frozenset({"teacher", "teacher.logits", "features"})
+NEEDS = frozenset({"teacher", "teacher.logits", "features", "token"})
 KINDS = ("teacher", "student", "loss", "augmenter", "dataset", "executor", "report")
 
 
@@ -33,8 +33,10 @@ class Component:
         params: a `Params` class; the suite's parameters are checked against it before any compute is spent.
         summary: one line for `benchbench list`.
         needs: for losses, what the loss reads beside the student's logits and embedding, out of
-            `teacher` (any output of it), `teacher.logits` (task logits: a probed or fine-tuned teacher) and
-            `features` (the maps between stages, of both sides).
+            `teacher` (its embedding), `teacher.logits` (task logits: an adapted teacher), `features` (the maps between
+            stages, of the student and of the teacher if it has one) and `token` (the logits of the student's
+            distillation token). With several teachers, a loss that reads `teacher.logits` alone sees their weighted
+            mean once; any other is built and added up once a teacher.
         version: part of the key of every stage that uses the component, beside the hash of its source. Set it where
             behaviour depends on something that the source does not show.
     """

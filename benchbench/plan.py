@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,7 +49,8 @@ class Cell:
 
     Attributes:
         arm, method, data, student, seed: where it stands in the grid.
-        teacher, adapt: the teacher's label and state; None without a teacher.
+        teachers: labels of the teachers, all in state `adapt`; none without distillation.
+        row: the row of the tables that this cell belongs to.
         stage: key of the stage that trains it.
         calibration: key of the stage that measures the student's pre-training throughput; None where nothing is priced.
         pretraining: the published recipe of the weights that the student starts from; None for random or unknown ones.
@@ -58,16 +61,30 @@ class Cell:
     data: str
     student: str
     seed: int
-    teacher: str | None
+    teachers: tuple[str, ...]
     adapt: str | None
+    row: str
     stage: str
     calibration: str | None
     pretraining: PreTraining | None
 
     @property
-    def row(self) -> str:
-        """The row of the tables that this cell belongs to."""
-        return f"{self.arm}, {self.teacher} ({self.adapt})" if self.teacher else self.arm
+    def teacher(self) -> str | None:
+        """The teachers in one word, as tables show them."""
+        return " + ".join(self.teachers) or None
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Who teaches in one row: teachers with their weights, all in one state."""
+
+    teachers: tuple[str, ...]
+    weights: tuple[float, ...]
+    state: str
+
+    @property
+    def shown(self) -> str:
+        return f"{' + '.join(self.teachers)} ({self.state})"
 
 
 @dataclass
@@ -136,13 +153,14 @@ class _Expansion:
     def plan(self) -> Plan:
         info = {label: self._info(label) for label in self.suite.data}
         cells = [
-            self._cell(label, arm, data, student, teacher, state, seed)
+            self._cell(label, arm, data, student, lesson, row, seed)
             for label, arm in self.suite.arms.items()
-            for teacher, state in self._teachers(label, arm)
+            for lesson, row, students in self._rows(label, self._lessons(label, arm))
             for data in self.suite.data
-            for student in self.suite.students
+            for student in students
             for seed in self.suite.seeds
         ]
+        self._check_published()
         return Plan(self.file, self.host, self.devices, self.stages, cells, info)
 
     def _info(self, label: str) -> DataInfo:
@@ -163,8 +181,32 @@ class _Expansion:
             raise self.file.error(problem, ("data", label, "per_class"))
         return info
 
-    def _teachers(self, label: str, arm: Arm) -> list[tuple[str | None, str | None]]:
-        """The teachers and states that an arm takes; one empty pair for an arm without a teacher."""
+    def _rows(self, label: str, lessons: list[Lesson | None]) -> Iterator[tuple[Lesson | None, str, list[str]]]:
+        """Each lesson of an arm with its row of the tables and the students that take it."""
+        taught = {id(lesson): self._students(label, lesson) for lesson in lessons}
+        count = Counter(student for students in taught.values() for student in students)
+        # Where every student has a teacher of its own, its column says which: the arm is one row.
+        paired = len(lessons) > 1 and max(count.values()) == 1
+        for lesson in lessons:
+            row = label if lesson is None or paired else f"{label}, {lesson.shown}"
+            yield lesson, row, taught[id(lesson)]
+
+    def _students(self, label: str, lesson: Lesson | None) -> list[str]:
+        """The suite's students, without those that a teacher of the lesson does not teach."""
+        chosen = list(self.suite.students)
+        for teacher in lesson.teachers if lesson else ():
+            students = self.suite.teachers[teacher].students
+            for student in students or ():
+                if student not in self.suite.students:
+                    hint = did_you_mean(student, self.suite.students)
+                    raise self.file.error(f"unknown student '{student}'; {hint}", ("teachers", teacher, "students"))
+            chosen = [student for student in chosen if students is None or student in students]
+        if not chosen:
+            raise self.file.error(f"no student is taught by all teachers of arm '{label}'", ("arms", label, "teachers"))
+        return chosen
+
+    def _lessons(self, label: str, arm: Arm) -> list[Lesson | None]:
+        """The teachers and states that an arm takes, one a row; a single None for an arm without a teacher."""
         loc = ("arms", label)
         components = {ref.name: self.resolver.component("loss", ref.name, [*loc, "loss", ref.name]) for ref in arm.loss}
         taught = [name for name, component in components.items() if component.needs & {"teacher", "teacher.logits"}]
@@ -176,24 +218,45 @@ class _Expansion:
                 if getattr(arm, name) is not None:
                     problem = f"arm '{label}' has method {arm.method}, which takes no {name}"
                     raise self.file.error(problem, [*loc, name], "use `method: distill`, or take it out")
-            return [(None, None)]
+            return [None]
         if not taught:
             raise self.file.error(f"arm '{label}' distils, but none of its losses uses a teacher", [*loc, "loss"])
         if not self.suite.teachers:
             raise self.file.error(f"arm '{label}' distils, but the suite has no teachers", loc, "add `teachers:`")
-        pairs: list[tuple[str | None, str | None]] = []
-        for teacher in arm.teachers or self.suite.teachers:
+        chosen = arm.teachers or list(self.suite.teachers)
+        for teacher in chosen:
             if teacher not in self.suite.teachers:
                 hint = did_you_mean(teacher, self.suite.teachers)
                 raise self.file.error(f"unknown teacher '{teacher}'; {hint}", [*loc, "teachers"])
-            offered = self.suite.teachers[teacher].adapt
-            for state in arm.adapt or offered:
-                if state not in offered:
-                    hint = f"teachers.{teacher}.adapt has {', '.join(offered)}"
-                    raise self.file.error(f"teacher '{teacher}' has no state '{state}'", [*loc, "adapt"], hint)
+        together = [chosen] if isinstance(chosen, dict) else [{teacher: 1.0} for teacher in chosen]
+        lessons: list[Lesson | None] = []
+        for weights in together:
+            for state in arm.adapt or list(self.suite.teachers[next(iter(weights))].adapt):
+                for teacher in weights:
+                    if state not in self.suite.teachers[teacher].adapt:
+                        hint = f"teachers.{teacher}.adapt has {', '.join(self.suite.teachers[teacher].adapt)}"
+                        raise self.file.error(f"teacher '{teacher}' has no state '{state}'", [*loc, "adapt"], hint)
                 self._check_logits(label, state, components)
-                pairs.append((teacher, state))
-        return pairs
+                lessons.append(Lesson(tuple(weights), tuple(weights.values()), state))
+        return lessons
+
+    def _check_published(self) -> None:
+        """Published figures must name what the suite has, or a typing mistake would leave a gap in the table."""
+        for number, published in enumerate(self.suite.published):
+            loc: Loc = ("published", number)
+            named: list[tuple[str, Any, Any, Loc]] = [
+                ("data set", [published.data], self.suite.data, [*loc, "data"]),
+                ("teacher", published.teachers, self.suite.teachers, [*loc, "teachers"]),
+                ("arm", published.accuracy, self.suite.arms, [*loc, "accuracy"]),
+            ]
+            named += [
+                ("student", students, self.suite.students, [*loc, "accuracy", arm])
+                for arm, students in published.accuracy.items()
+            ]
+            for what, names, known, place in named:
+                for name in names:
+                    if name not in known:
+                        raise self.file.error(f"unknown {what} '{name}'; {did_you_mean(name, known)}", place)
 
     def _check_logits(self, label: str, state: str, components: dict[str, Component]) -> None:
         for name, component in components.items():
@@ -204,9 +267,7 @@ class _Expansion:
                 hint = f"give arm '{label}' `adapt: [linear_probe]` or `[finetune]`"
                 raise self.file.error(problem, ("arms", label, "loss", name), hint)
 
-    def _cell(
-        self, label: str, arm: Arm, data: str, student: str, teacher: str | None, state: str | None, seed: int
-    ) -> Cell:
+    def _cell(self, label: str, arm: Arm, data: str, student: str, lesson: Lesson | None, row: str, seed: int) -> Cell:
         suite = self.suite
         used: dict[str, Any] = {}
         entry = suite.students[student]
@@ -221,20 +282,22 @@ class _Expansion:
         ]
         job["recipe"] = self.resolver.recipe(recipe, augmenters, used)
         needs: dict[str, str] = {}
-        if teacher is not None and state is not None:
+        for number, (teacher, weight) in enumerate(zip(lesson.teachers, lesson.weights, strict=True) if lesson else ()):
+            assert lesson is not None
             teacher_entry = suite.teachers[teacher]
-            if state != "pretrained":
-                needs["teacher"] = self._teacher_stage(teacher, teacher_entry, state, data)
+            if lesson.state != "pretrained":
+                needs[f"teacher{number}"] = self._teacher_stage(teacher, teacher_entry, lesson.state, data)
             place = ("teachers", teacher)
             # An adapted teacher's weights come from its stage; the key of that stage stands for them.
-            model = self.resolver.model("teacher", teacher_entry, state == "pretrained", place, used)
-            job["teacher"] = {"model": model, "adapt": state}
+            model = self.resolver.model("teacher", teacher_entry, lesson.state == "pretrained", place, used)
+            job["teachers"].append({"model": model, "adapt": lesson.state, "weight": weight})
         job["needs"] = needs
-        shown = f"{label}, {teacher} ({state})" if teacher else label
+        shown = f"{label}, {lesson.shown}" if lesson else label
         stage = self._add("cell", f"{shown} | {data} | {student} | seed {seed}", job, needs)
         pretraining = published_recipe(entry) if starts_pretrained else None
         calibration = self._calibration(student, pretraining, recipe) if pretraining else None
-        return Cell(label, arm.method, data, student, seed, teacher, state, stage, calibration, pretraining)
+        names, state = (lesson.teachers, lesson.state) if lesson else ((), None)
+        return Cell(label, arm.method, data, student, seed, names, state, row, stage, calibration, pretraining)
 
     def _teacher_stage(self, label: str, entry: TeacherEntry, state: Any, data: str) -> str:
         used: dict[str, Any] = {}
@@ -267,7 +330,7 @@ class _Expansion:
             "data": self.resolver.data(self.suite.data[data], self.suite.selection, ("data", data), used),
             "model": self.resolver.model(kind, entry, pretrained, place, used),
             "model_kind": kind,
-            "teacher": None,
+            "teachers": [],
             "selection": self.suite.selection.rule,
             "components": used,
             "code": self.train_code,

@@ -26,6 +26,13 @@ IGNORED = frozenset(
         "benchbench.errors",
         "benchbench.hookspecs",
         "benchbench.losses",
+        "benchbench.losses.catalog",
+        "benchbench.losses.catalog.embeddings",
+        "benchbench.losses.catalog.entry",
+        "benchbench.losses.catalog.features",
+        "benchbench.losses.catalog.labels",
+        "benchbench.losses.catalog.logits",
+        "benchbench.losses.catalog.stages",
         "benchbench.store",
     }
 )

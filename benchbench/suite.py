@@ -36,6 +36,7 @@ PATTERNS_IN_WORDS = {
 Label = Annotated[str, StringConstraints(pattern=LABEL, max_length=60)]
 
 Positive = Annotated[float, Field(gt=0)]
+Percent = Annotated[float, Field(ge=0, le=100)]
 
 
 class Strict(BaseModel):
@@ -179,6 +180,13 @@ class ModelEntry(Strict):
     recipe: Recipe = Recipe()
 
 
+def _listed(value: Any) -> Any:
+    value = [value] if isinstance(value, str) else value
+    if value == {} or (isinstance(value, list) and (not value or any(value.count(item) > 1 for item in value))):
+        raise PydanticCustomError("listed", "name at least one, each once; leave the key out for all")
+    return value
+
+
 def _states(value: Any) -> Any:
     if isinstance(value, str):
         value = [value]
@@ -188,6 +196,9 @@ def _states(value: Any) -> Any:
 class TeacherEntry(ModelEntry):
     """A teacher, and the states in which arms may take it, each with what its recipe changes."""
 
+    students: Annotated[list[str] | None, BeforeValidator(_listed)] = Field(
+        None, description="the students that it teaches; default: all"
+    )
     adapt: Annotated[dict[TeacherState, Recipe], BeforeValidator(_states)] = Field(min_length=1)
 
 
@@ -208,19 +219,14 @@ class DataEntry(Strict):
         return self
 
 
-def _listed(value: Any) -> Any:
-    value = [value] if isinstance(value, str) else value
-    if isinstance(value, list) and (not value or any(value.count(item) > 1 for item in value)):
-        raise PydanticCustomError("listed", "name at least one, each once; leave the key out for all")
-    return value
-
-
 class Arm(Strict):
     """One way to get a small model: one row of the tables (one a teacher and state, for distillation)."""
 
     method: Method
     loss: Annotated[list[WeightedRef], BeforeValidator(_losses)] = [WeightedRef(name="ce")]
-    teachers: Annotated[list[str] | None, BeforeValidator(_listed)] = None
+    teachers: Annotated[list[str] | dict[str, Positive] | None, BeforeValidator(_listed)] = Field(
+        None, description="a list: one row each; a mapping {teacher: weight}: all of them teach together"
+    )
     adapt: Annotated[list[TeacherState] | None, BeforeValidator(_listed)] = None
     recipe: Recipe = Recipe()
 
@@ -255,6 +261,15 @@ def _selection(value: Any) -> Any:
     return {"rule": value} if isinstance(value, str) else value
 
 
+class Published(Strict):
+    """Accuracies (%) that somebody else has published for this grid, to be printed beside the reproduced ones."""
+
+    source: str = Field(min_length=1, max_length=300)
+    data: str
+    accuracy: dict[str, dict[str, Percent]] = Field({}, description="by arm and student")
+    teachers: dict[str, Percent] = Field({}, description="by teacher")
+
+
 class Suite(Strict):
     """A whole suite file."""
 
@@ -268,6 +283,7 @@ class Suite(Strict):
     teachers: dict[Label, TeacherEntry] = {}
     recipes: Recipes = Recipes()
     arms: dict[Label, Arm] = Field(min_length=1)
+    published: list[Published] = []
 
     @field_validator("seeds")
     @classmethod

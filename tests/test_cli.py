@@ -300,7 +300,7 @@ class TestList:
         listed = {entry["name"]: entry for entry in json.loads(cli("list", "losses", "--json").out)}
         assert listed["kd"]["kind"] == "loss"
         assert listed["kd"]["origin"] == "benchbench"
-        assert listed["kd"]["needs"] == ["teacher", "teacher.logits"]
+        assert listed["kd"]["needs"] == ["teacher.logits"]
         assert listed["kd"]["params"]["temperature"] == {"type": "float", "required": False, "default": 4.0}
         everything = json.loads(cli("list", "--json").out)
         folders = next(entry for entry in everything if entry["name"] == "imagefolder")

@@ -112,7 +112,7 @@ class TestGrid:
         assert [stage.kind for stage in plan.stages.values()] == ["cell", "cell"]
         stage = next(iter(plan.stages.values()))
         assert stage.needs == {}
-        assert stage.job["teacher"]["model"]["weights"]["file"]["$path"] == str(tmp_path / "weights.bin")
+        assert stage.job["teachers"][0]["model"]["weights"]["file"]["$path"] == str(tmp_path / "weights.bin")
 
     def test_stages_come_after_those_they_need(self, full, plan_of, tmp_path):
         seen = set()
@@ -175,7 +175,7 @@ class TestRecipe:
             overrides.append(f"{part}.batch_size={number}")
             plan = plan_of(path, *overrides)
             cell = next(cell for cell in plan.cells if cell.arm == arm)
-            key = cell.stage if kind == "cell" else plan.stages[cell.stage].needs["teacher"]
+            key = cell.stage if kind == "cell" else plan.stages[cell.stage].needs["teacher0"]
             assert plan.stages[key].job["recipe"]["batch_size"] == number, part
             # What no part sets comes from the schema.
             assert plan.stages[key].job["recipe"]["momentum"] == Recipe().momentum

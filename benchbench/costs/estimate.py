@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,19 +57,21 @@ def _places(plan: Plan) -> dict[str, dict[str, Loc]]:
     """Where in the suite each stage's model, teacher and data stand."""
     places: dict[str, dict[str, Loc]] = {}
     for cell in plan.cells:
-        student = ("students", cell.student, "model")
-        teacher = ("teachers", cell.teacher or "", "model")
-        places[cell.stage] = {"model": student, "teacher": teacher, "data": ("data", cell.data)}
-        for key in plan.stages[cell.stage].needs.values():
-            places[key] = {"model": teacher, "data": ("data", cell.data)}
+        student, data = ("students", cell.student, "model"), ("data", cell.data)
+        places[cell.stage] = {"model": student, "data": data}
+        for number, teacher in enumerate(cell.teachers):
+            role, place = f"teacher{number}", ("teachers", teacher, "model")
+            places[cell.stage][role] = place
+            if key := plan.stages[cell.stage].needs.get(role):
+                places[key] = {"model": place, "data": data}
     return places
 
 
 def _requests(stage: Stage) -> dict[str, dict[str, Any]]:
     """The networks of a stage, as `cards_for` wants them."""
     models = {"model": (stage.job["model"], stage.job["model_kind"])}
-    if stage.job["teacher"]:
-        models["teacher"] = (stage.job["teacher"]["model"], "teacher")
+    for number, teacher in enumerate(stage.job["teachers"]):
+        models[f"teacher{number}"] = (teacher["model"], "teacher")
     return {
         role: {
             "model": {**model, "weights": None},
@@ -84,10 +87,11 @@ def _estimate(plan: Plan, stage: Stage, data: Any, cards: Mapping[str, dict[str,
     job, recipe = stage.job, stage.job["recipe"]
     count = plan.train_images(job["data"], data)
     batch = min(recipe["batch_size"], count)
-    images = max(1, count // batch) * batch * recipe["epochs"]
+    # A two-stage method's first stage is a parameter of its loss by that name.
+    preparation = max((entry["params"].get("preparation", 0) for entry in job["loss"]), default=0)
+    images = max(1, count // batch) * batch * (recipe["epochs"] + math.ceil(preparation * recipe["epochs"]))
     forward = cards[f"{stage.key}/model"]["flops"]
     flops = images * forward * (FORWARD if job["method"] == "linear_probe" else TRAINED)
-    if job["teacher"]:
-        flops += images * cards[f"{stage.key}/teacher"]["flops"]
+    flops += sum(images * cards[f"{stage.key}/teacher{number}"]["flops"] for number in range(len(job["teachers"])))
     tested = plan.info[data].test + plan.validation_images(job["data"], data) * recipe["epochs"]
     return Estimate(images, float(flops + tested * forward))

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from benchbench.data.batch import Batch
 from benchbench.errors import StageError
-from benchbench.losses import AlignUniformParams
 from benchbench.losses.base import Loss, LossContext
+from benchbench.losses.catalog.embeddings import AlignUniformParams
 from benchbench.losses.projectors import build_projector
 from benchbench.models.outputs import Outputs
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
 from benchbench.data.batch import Batch
 from benchbench.models.outputs import Outputs
+
+Shape = tuple[int, int, int]
+Preparation = Literal["nothing", "parts", "student"]
 
 
 @dataclass
@@ -20,21 +23,26 @@ class LossContext:
         classes: number of classes.
         student_dim: width D_s of the student's embedding.
         teacher_dim: width D_t of the teacher's embedding; None without a teacher.
+        student_head: the student's classifier, embedding [B, D_s] -> logits [B, classes]; it trains with the student,
+            so a loss may use it but must not keep it as a part of its own (`object.__setattr__` or a list around it).
         teacher_head: the teacher's frozen classifier, embedding [B, D_t] -> logits [B, classes]; or None.
         student_features: shapes (C, H, W) of the student's feature maps; empty unless the loss needs `features`.
         teacher_features: the teacher's, likewise.
         labels: class of every training sample [samples], int64, on the training device; `Batch.index` points into it.
+        epochs: length of the training run; `Batch.epoch` runs from 0 up to it.
         device: the training device.
     """
 
     classes: int
     student_dim: int
     teacher_dim: int | None
-    teacher_head: Callable[[Tensor], Tensor] | None
-    student_features: list[tuple[int, int, int]]
-    teacher_features: list[tuple[int, int, int]]
+    student_head: nn.Module
+    teacher_head: nn.Linear | None
     labels: Tensor
+    epochs: int
     device: Any
+    student_features: list[Shape] = field(default_factory=list)
+    teacher_features: list[Shape] = field(default_factory=list)
 
 
 class Loss(nn.Module):
@@ -42,11 +50,30 @@ class Loss(nn.Module):
 
     Whatever must survive a checkpoint is a parameter or a buffer. Random numbers come from torch's global generator,
     which the training loop seeds anew at every step, so that a resumed run draws the same ones.
+
+    A method of two stages says so here. Before the first epoch the loop runs `preparation` x epochs epochs (rounded up)
+    on `prepare` alone, with an optimiser of its own; then training begins with a fresh one.
+
+    Attributes:
+        prepares: what `prepare` trains: "nothing" (there is no such stage), the loss's own "parts" (from the teacher's
+            outputs alone: the student is not even run), or the "student" together with them.
+        preparation: length of that stage as a share of the recipe's epochs; set by the loss's constructor.
+        make_head: for methods that give the student another classifier: `(student_dim, teacher_dim, classes, **params)
+            -> nn.Module`, embedding [B, D_s] -> logits [B, classes]. It becomes the student's task head before the loss
+            is built, is trained as such, and is saved with the student. None: the student's own linear head.
     """
+
+    prepares: ClassVar[Preparation] = "nothing"
+    preparation: float = 0.0
+    make_head: ClassVar[Callable[..., nn.Module] | None] = None
 
     def __init__(self, context: LossContext):
         super().__init__()
 
     def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
         """Named scalar terms; the training loop adds them up and multiplies the sum by the suite's weight."""
+        raise NotImplementedError
+
+    def prepare(self, student: Outputs | None, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
+        """The terms of the first stage; `student` is None where `prepares` is "parts"."""
         raise NotImplementedError

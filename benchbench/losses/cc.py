@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchbench.data.batch import Batch
-from benchbench.losses import CCParams
 from benchbench.losses.base import Loss, LossContext
+from benchbench.losses.catalog.embeddings import CCParams
 from benchbench.losses.embeddings import both_embeddings, teacher_width, unit
 from benchbench.models.outputs import Outputs
 

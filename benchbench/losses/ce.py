@@ -9,8 +9,8 @@ from torch import Tensor
 
 from benchbench.data.batch import Batch
 from benchbench.errors import StageError
-from benchbench.losses import CEParams
 from benchbench.losses.base import Loss, LossContext
+from benchbench.losses.catalog.labels import CEParams
 from benchbench.models.outputs import Outputs
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from benchbench.components import Registry
 from benchbench.data.batch import Batch
 from benchbench.errors import PluginError, StageError
-from benchbench.losses.base import LossContext
+from benchbench.losses.base import Loss, LossContext
 from benchbench.models.outputs import Outputs
 
 RESERVED = frozenset({"epoch", "loss", "train_accuracy", "validation_accuracy"})
@@ -43,17 +43,35 @@ class LossSum(nn.Module):
 
     def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum, and every term by "loss" or "loss.term", unweighted."""
-        terms: dict[str, Tensor] = {}
-        total = batch.images.new_zeros(())
-        for name, weight, loss in self.entries:
-            value = loss(student, teacher, batch)
-            named = value if isinstance(value, dict) else {name: value}
-            if not named or not all(isinstance(scalar, Tensor) and scalar.ndim == 0 for scalar in named.values()):
-                raise StageError(f"loss '{name}' gave {_shape(value)}; it must give a scalar tensor, or a dict of them")
-            for term, scalar in named.items():
-                terms[name if term == name else f"{name}.{term}"] = scalar
-                total = total + weight * scalar
-        return total, terms
+        return _weighted([(name, weight, loss(student, teacher, batch)) for name, weight, loss in self.entries], batch)
+
+    def preparing(self) -> list[Loss]:
+        """The losses that have a first stage."""
+        return [loss for loss in self.parts.values() if isinstance(loss, Loss) and loss.prepares != "nothing"]
+
+    def prepare(
+        self, student: Outputs | None, teacher: Outputs | None, batch: Batch
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The same of the first stage; the losses that have none stay out of it."""
+        values = [
+            (name, weight, loss.prepare(student if loss.prepares == "student" else None, teacher, batch))
+            for name, weight, loss in self.entries
+            if isinstance(loss, Loss) and loss.prepares != "nothing"
+        ]
+        return _weighted(values, batch)
+
+
+def _weighted(values: Sequence[tuple[str, float, Any]], batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    terms: dict[str, Tensor] = {}
+    total = batch.images.new_zeros(())
+    for name, weight, value in values:
+        named = value if isinstance(value, dict) else {name: value}
+        if not named or not all(isinstance(scalar, Tensor) and scalar.ndim == 0 for scalar in named.values()):
+            raise StageError(f"loss '{name}' gave {_shape(value)}; it must give a scalar tensor, or a dict of them")
+        for term, scalar in named.items():
+            terms[name if term == name else f"{name}.{term}"] = scalar
+            total = total + weight * scalar
+    return total, terms
 
 
 def _shape(value: Any) -> str:

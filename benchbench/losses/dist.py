@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from benchbench.data.batch import Batch
-from benchbench.losses import DISTParams
 from benchbench.losses.base import Loss, LossContext
+from benchbench.losses.catalog.logits import DISTParams
 from benchbench.losses.logits import both_logits, standardized
 from benchbench.models.outputs import Outputs
 

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchbench.data.batch import Batch
-from benchbench.losses import DKDParams
 from benchbench.losses.base import Loss, LossContext
+from benchbench.losses.catalog.logits import DKDParams
 from benchbench.losses.logits import both_logits, non_target, standardized
 from benchbench.models.outputs import Outputs
 

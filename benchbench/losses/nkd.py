@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchbench.data.batch import Batch
-from benchbench.losses import NKDParams
 from benchbench.losses.base import Loss, LossContext
+from benchbench.losses.catalog.logits import NKDParams
 from benchbench.losses.logits import both_logits, non_target
 from benchbench.models.outputs import Outputs
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchbench.losses import ProjectorKind
+from benchbench.losses.catalog.embeddings import ProjectorKind
 
 
 class BatchNorm(nn.BatchNorm1d):

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchbench.data.batch import Batch
-from benchbench.losses import VIDParams
 from benchbench.losses.base import Loss, LossContext
+from benchbench.losses.catalog.embeddings import VIDParams
 from benchbench.losses.embeddings import both_embeddings, teacher_width
 from benchbench.losses.projectors import build_projector
 from benchbench.models.outputs import Outputs

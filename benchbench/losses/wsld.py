@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchbench.data.batch import Batch
-from benchbench.losses import WSLDParams
 from benchbench.losses.base import Loss, LossContext
+from benchbench.losses.catalog.logits import WSLDParams
 from benchbench.losses.logits import both_logits
 from benchbench.models.outputs import Outputs
 

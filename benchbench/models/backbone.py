@@ -25,6 +25,8 @@ class Trunk:
         mean, std: what the weights were trained with, per channel, for images in 0..1.
         input_size: the only image size that the network takes; None where it takes any.
         with_features: maps normalised images to (embedding, maps between stages); None where there are none to be had.
+        with_token: maps normalised images to (class token's embedding, distillation token's, maps between stages); None
+            where the network has no distillation token. Without it the network's embedding is the mean of the two.
     """
 
     module: nn.Module
@@ -33,6 +35,7 @@ class Trunk:
     std: tuple[float, ...]
     input_size: int | None = None
     with_features: Callable[[Tensor], tuple[Tensor, list[Tensor]]] | None = None
+    with_token: Callable[[Tensor], tuple[Tensor, Tensor, list[Tensor]]] | None = None
 
 
 class Backbone(nn.Module):
@@ -46,9 +49,11 @@ class Backbone(nn.Module):
         self.trunk = trunk.module
         self.dim = trunk.dim
         self.input_size = trunk.input_size
-        self.head = nn.Linear(trunk.dim, classes) if classes is not None else None
+        self.classes = classes
+        self.head: nn.Module | None = nn.Linear(trunk.dim, classes) if classes is not None else None
+        self.token_head: nn.Linear | None = None
         self.frozen = False
-        self._with_features = trunk.with_features
+        self._with_features, self._with_token = trunk.with_features, trunk.with_token
         # Saved with the weights: a network rebuilt without the pre-trained weights it came from has other defaults.
         self.register_buffer("mean", torch.tensor(trunk.mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(trunk.std).view(1, 3, 1, 1))
@@ -66,11 +71,26 @@ class Backbone(nn.Module):
             )
         images = (images - self.mean) / self.std
         maps: list[Tensor] = []
+        if self.token_head is not None and self.head is not None and self._with_token is not None:
+            embedding, token, maps = self._with_token(images)
+            logits, token_logits = self.head(embedding), self.token_head(token)
+            if not self.training:
+                logits = (logits + token_logits) / 2
+            return Outputs(logits, (embedding + token) / 2, maps if features else [], token_logits)
         if features and self._with_features is not None:
             embedding, maps = self._with_features(images)
         else:
             embedding = self.trunk(images)
         return Outputs(self.head(embedding) if self.head is not None else None, embedding, maps)
+
+    def add_token_head(self) -> None:
+        """Gives the distillation token a classifier of its own; in eval mode the logits are the mean of both heads.
+
+        Source: Touvron et al. 2021 (arXiv 2012.12877), section 4, where the two add their softmax outputs; the mean of
+        the logits is their code's. A network without such a token stays as it is.
+        """
+        if self._with_token is not None and self.classes is not None:
+            self.token_head = nn.Linear(self.dim, self.classes)
 
     def freeze(self, head: bool = True) -> Backbone:
         """Frozen means frozen: eval mode for good, no gradient; for all of it or (`head=False`) the trunk alone."""

@@ -14,9 +14,13 @@ class Outputs:
     Attributes:
         logits: task logits [B, classes]; None where the model has no task head (a teacher taken as pre-trained).
         embedding: the backbone's pooled penultimate output [B, D].
-        features: the maps between stages, shallow to deep, [B, C, H, W] each; empty unless a loss asks for them.
+        features: the maps between stages, shallow to deep, [B, C, H, W] each, tokens of a transformer as maps; the last
+            is what the embedding is pooled from, where the network has such a map. Empty unless a loss asks for them.
+        token_logits: what the head on the distillation token says [B, classes]; None unless a loss asks for it and the
+            network has such a token.
     """
 
     logits: Tensor | None
     embedding: Tensor
     features: list[Tensor] = field(default_factory=list)
+    token_logits: Tensor | None = None

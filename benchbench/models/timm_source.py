@@ -6,6 +6,7 @@ from typing import Any
 
 import timm
 from timm.models import is_model
+from timm.models.deit import VisionTransformerDistilled
 from torch import Tensor, nn
 
 from benchbench.errors import BenchBenchError, UnknownNameError, did_you_mean, one_line
@@ -60,6 +61,7 @@ def build(name: str, weights: Weights | None, /, **params: Any) -> Trunk:
         std=tuple(config["std"]),
         input_size=size if config.get("fixed_input_size") and isinstance(size, int) else None,
         with_features=_Features(module) if hasattr(module, "forward_intermediates") else None,
+        with_token=_Token(module) if isinstance(module, VisionTransformerDistilled) else None,
     )
 
 
@@ -71,4 +73,19 @@ class _Features:
 
     def __call__(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
         final, maps = self.module.forward_intermediates(images, output_fmt="NCHW")
-        return self.module.forward_head(final, pre_logits=True), maps
+        embedding = self.module.forward_head(final, pre_logits=True)
+        # The map that the embedding is pooled from comes last: a last normalisation or 1x1 convolution is part of it.
+        if isinstance(final, Tensor) and final.ndim == 4 and final.shape[1] == embedding.shape[1]:
+            maps = [*(maps[:-1] if maps[-1].shape == final.shape else maps), final]
+        return embedding, maps
+
+
+class _Token:
+    """Class token's embedding, distillation token's, and the maps of a distilled vision transformer."""
+
+    def __init__(self, module: nn.Module):
+        self.module: Any = module
+
+    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+        final, maps = self.module.forward_intermediates(images, output_fmt="NCHW")
+        return final[:, 0], final[:, 1], maps

@@ -7,6 +7,7 @@ from pathlib import Path
 import safetensors.torch
 
 from benchbench.errors import StoreError
+from benchbench.losses.teachers import fit_student
 from benchbench.models.backbone import Backbone, build_backbone
 from benchbench.plugins import load_plugins
 from benchbench.resolve import unwrap
@@ -29,9 +30,9 @@ def load_trained(folder: str | Path, plugins: tuple[Path, ...] = ()) -> tuple[Ba
         raise StoreError(f"{folder} holds no finished training; give a folder like runs/cell/KEY")
     job = unwrap(read_json(stage.spec)["job"])
     classes = tuple(record["data"]["names"])
+    registry = load_plugins(plugins).registry
     # The trained weights replace whatever the run started from, which need not be here any more.
-    model = build_backbone(
-        {**job["model"], "weights": None}, job["model_kind"], load_plugins(plugins).registry, len(classes)
-    )
+    model = build_backbone({**job["model"], "weights": None}, job["model_kind"], registry, len(classes))
+    fit_student(model, job["loss"], registry, [teacher["dim"] for teacher in record["teachers"]])
     model.load_state_dict(safetensors.torch.load_file(stage.verified_weights()))
     return model.eval(), classes

@@ -17,7 +17,7 @@ COLUMNS = {
     "method": "scratch, linear_probe, finetune or distill",
     "data": "data set",
     "student": "student",
-    "teacher": "teacher",
+    "teacher": "teacher; several that teach together are joined by +",
     "adapt": "state of the teacher",
     "seed": "training seed",
     "status": "done, failed or missing",
@@ -32,7 +32,7 @@ COLUMNS = {
     "stage_hours": "device-hours of the stages it stands on (the teacher's adaptation), in full",
     "shared_stage_hours": "the same, divided by the cells of this suite that share them",
     "pretraining_hours": "estimated device-hours of the student's public pre-training; empty where unknown",
-    "teacher_accuracy": "test accuracy of the adapted teacher",
+    "teacher_accuracy": "test accuracy of the adapted teacher; the mean where several teach together",
     "parameters": "of the student",
     "device": "what it ran on",
     "key": "key of its stage",
@@ -94,7 +94,8 @@ def _row(cell: Cell, plan: Plan, store: Store, users: Counter[str]) -> dict[str,
             raise StoreError(f"{folder.path} stands on stage {key[:16]}, which is gone; run the suite again")
         row["stage_hours"] += needed["cost"]["device_hours"]
         row["shared_stage_hours"] += needed["cost"]["device_hours"] / users[key]
-        row["teacher_accuracy"] = needed["metrics"]["test_accuracy"]
+        share = needed["metrics"]["test_accuracy"] / len(stage.needs)
+        row["teacher_accuracy"] = row.get("teacher_accuracy", 0.0) + share
     return row
 
 

@@ -16,7 +16,7 @@ from benchbench.data.images import ImageSet
 from benchbench.data.splits import hold_out, subset
 from benchbench.errors import DataError
 from benchbench.losses.base import LossContext
-from benchbench.losses.combine import LossSum
+from benchbench.losses.teachers import Lessons, fit_student
 from benchbench.models.backbone import Backbone, build_backbone
 from benchbench.stages.context import StageContext
 from benchbench.store import file_sha256, write_atomic
@@ -37,15 +37,16 @@ def run(context: StageContext) -> dict[str, Any]:
     begun = time.perf_counter()
     data = _Data(context, device)
     model = build_backbone(job["model"], job["model_kind"], context.registry, len(data.classes))
-    teacher = _teacher(context, len(data.classes), device) if job["teacher"] else None
+    teachers = [_teacher(context, number, len(data.classes), device) for number in range(len(job["teachers"]))]
     started = time.perf_counter()
+    fit_student(model, job["loss"], context.registry, [teacher.dim for teacher in teachers])
     if job["method"] == "linear_probe":
         model.freeze(head=False)
     _place(model, job, device)
-    losses = _losses(context, model, teacher, data, device)
+    losses = _losses(context, model, teachers, data, device)
     training = Training(
         model=model,
-        teacher=teacher,
+        teachers=teachers,
         losses=losses,
         train=data.train,
         validation=data.validation,
@@ -67,7 +68,7 @@ def run(context: StageContext) -> dict[str, Any]:
     with training.timed("checkpoint"):
         tensors = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
         write_atomic(context.folder.weights, safetensors.torch.save(tensors))
-    steps = training.steps * job["recipe"]["epochs"]
+    steps = training.steps * (job["recipe"]["epochs"] + training.preparation)
     # A resumed run keeps its first thread count, so that is what it holds of a CPU, whatever it was given this time.
     held = context.held if device.type == "cuda" else torch.get_num_threads()
     # Reading images and weights is not charged: the first cell would pay for everybody's download.
@@ -91,7 +92,7 @@ def run(context: StageContext) -> dict[str, Any]:
         },
         "data": data.described,
         "model": {"parameters": sum(p.numel() for p in model.parameters())},
-        "teacher": _fingerprint(teacher) if teacher else None,
+        "teachers": [_fingerprint(teacher) for teacher in teachers],
         "weights_sha256": file_sha256(context.folder.weights),
     }
 
@@ -134,45 +135,54 @@ class _Data:
         return self._feed(images, np.arange(len(images)))
 
 
-def _teacher(context: StageContext, classes: int, device: torch.device) -> Backbone:
-    entry = context.job["teacher"]
+def _teacher(context: StageContext, number: int, classes: int, device: torch.device) -> Backbone:
+    entry = context.job["teachers"][number]
     adapted = entry["adapt"] != "pretrained"
     teacher = build_backbone(entry["model"], "teacher", context.registry, classes if adapted else None)
     if adapted:
-        teacher.load_state_dict(safetensors.torch.load_file(context.needs["teacher"].verified_weights()))
+        teacher.load_state_dict(safetensors.torch.load_file(context.needs[f"teacher{number}"].verified_weights()))
     teacher.freeze()
     _place(teacher, context.job, device)
     return teacher
 
 
 def _fingerprint(model: Backbone) -> dict[str, Any]:
-    """Which network it was: its size, and the sha256 of its parameters and buffers."""
+    """Which network it was: its size, its embedding's width, and the sha256 of its parameters and buffers."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return {"parameters": sum(p.numel() for p in model.parameters()), "sha256": digest.hexdigest()}
+    size = sum(p.numel() for p in model.parameters())
+    return {"parameters": size, "dim": model.dim, "sha256": digest.hexdigest()}
 
 
 def _losses(
-    context: StageContext, model: Backbone, teacher: Backbone | None, data: _Data, device: torch.device
-) -> LossSum:
+    context: StageContext, model: Backbone, teachers: list[Backbone], data: _Data, device: torch.device
+) -> Lessons:
     job = context.job
     needs = [context.registry.get("loss", entry["name"]).needs for entry in job["loss"]]
     wants_features = any("features" in need for need in needs)
     size = job["recipe"]["image_size"]
-    loss_context = LossContext(
-        classes=len(data.classes),
-        student_dim=model.dim,
-        teacher_dim=teacher.dim if teacher else None,
-        teacher_head=teacher.head if teacher else None,
-        student_features=_shapes(model, size, device) if wants_features else [],
-        teacher_features=_shapes(teacher, size, device) if wants_features and teacher else [],
-        labels=data.train.labels,
-        device=device,
-    )
+    assert model.head is not None
+    sides: list[Backbone | None] = [*teachers] or [None]
+    contexts = [
+        LossContext(
+            classes=len(data.classes),
+            student_dim=model.dim,
+            student_head=model.head,
+            teacher_dim=teacher.dim if teacher else None,
+            teacher_head=teacher.head if teacher and isinstance(teacher.head, nn.Linear) else None,
+            student_features=_shapes(model, size, device) if wants_features else [],
+            teacher_features=_shapes(teacher, size, device) if wants_features and teacher else [],
+            labels=data.train.labels,
+            epochs=job["recipe"]["epochs"],
+            device=device,
+        )
+        for teacher in sides
+    ]
     torch.manual_seed(derive(job["seed"], "losses"))
-    return LossSum(job["loss"], context.registry, loss_context).to(device)
+    weights = [entry["weight"] for entry in job["teachers"]]
+    return Lessons(job["loss"], context.registry, contexts, weights).to(device)
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch import Tensor
 from benchbench.data.batch import Batch
 from benchbench.data.feeds import Feed, steps_per_epoch
 from benchbench.errors import StageError
-from benchbench.losses.combine import LossSum
+from benchbench.losses.teachers import Lessons
 from benchbench.models.backbone import Backbone
 from benchbench.models.outputs import Outputs
 from benchbench.training.checkpoint import Checkpoints
@@ -32,7 +32,7 @@ class Training:
 
     Attributes:
         model: what is trained.
-        teacher: frozen; None without one.
+        teachers: frozen; none without distillation.
         losses: the weighted sum of losses.
         train: the training images.
         validation: the held-out ones; None without any.
@@ -43,12 +43,12 @@ class Training:
         checkpoints: where the unfinished run is kept.
         report: called with progress a few times a second.
         seconds: the wall-clock ledger, by what the time went to.
-        curve: one entry an epoch.
+        curve: one entry an epoch; those of a two-stage method's first stage have numbers up to 0.
     """
 
     model: Backbone
-    teacher: Backbone | None
-    losses: LossSum
+    teachers: Sequence[Backbone]
+    losses: Lessons
     train: Feed
     validation: Feed | None
     recipe: Mapping[str, Any]
@@ -69,19 +69,29 @@ class Training:
         """
         if self.recipe["precision"] == "fp16" and self.device.type != "cuda":
             raise StageError("precision fp16 needs a GPU; use bf16 or fp32 on the CPU")
-        self.optimizer = make_optimizer(self.model, self.losses, self.recipe)
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.recipe["precision"] == "fp16")
+        self._new_optimizer()
         self.steps = steps_per_epoch(len(self.train.labels), self.recipe["batch_size"])
-        epoch, step, sums = self._restore(state) if state else (0, 0, {})
+        epoch, step, sums = self._restore(state) if state else (-self.preparation, 0, {})
         while epoch < self.recipe["epochs"]:
-            with self.timed("train"):
+            with self.timed("train" if epoch >= 0 else "preparation"):
                 sums = self._epoch(epoch, step, sums)
             self._close_epoch(epoch, sums)
             epoch, step, sums = epoch + 1, 0, {}
+            if epoch == 0:
+                self._new_optimizer()
             if self.checkpoints.due():
                 self._save(epoch, step, sums)
         if self.best and self.best_epoch is not None:
             self.model.load_state_dict(self.best_epoch["weights"])
+
+    @property
+    def preparation(self) -> int:
+        """Epochs of the first stage of a two-stage method; they are numbered from -preparation to -1."""
+        return math.ceil(self.losses.preparation * self.recipe["epochs"])
+
+    def _new_optimizer(self) -> None:
+        self.optimizer = make_optimizer(self.model, self.losses, self.recipe)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.recipe["precision"] == "fp16")
 
     def _epoch(self, epoch: int, start: int, sums: dict[str, Tensor]) -> dict[str, Tensor]:
         self.model.train()
@@ -90,8 +100,9 @@ class Training:
         for step, batch in enumerate(batches, start):
             # Dropout and negatives draw from the global generator; seeding it by step leaves no state to checkpoint.
             torch.manual_seed(derive(self.seed, "step", epoch, step))
-            set_rates(self.optimizer, rate_factor(self.recipe, epoch + step / self.steps))
-            for name, value in self._step(batch).items():
+            batch.epoch = epoch + step / self.steps
+            set_rates(self.optimizer, rate_factor(self.recipe, batch.epoch) if epoch >= 0 else 1.0)
+            for name, value in self._step(batch, preparing=epoch < 0).items():
                 # A new tensor, since a checkpoint may still hold the old one.
                 sums[name] = sums.get(name, torch.zeros((), dtype=torch.float64, device=self.device)) + value
             if time.monotonic() - last_report > 0.3:
@@ -101,27 +112,30 @@ class Training:
                 self._save(epoch, step + 1, sums)
         return sums
 
-    def _step(self, batch: Batch) -> dict[str, Tensor]:
+    def _step(self, batch: Batch, preparing: bool) -> dict[str, Tensor]:
         if self.recipe["channels_last"]:
             batch.images = batch.images.contiguous(memory_format=torch.channels_last)
         features = self.losses.needs_features
         with self.autocast():
-            taught = None
-            if self.teacher is not None:
-                with torch.no_grad():
-                    taught = self.teacher(batch.images, features)
-            outputs: Outputs = self.model(batch.images, features)
-            total, terms = self.losses(outputs, taught, batch)
+            with torch.no_grad():
+                taught = [teacher(batch.images, features) for teacher in self.teachers]
+            outputs: Outputs | None = None
+            if not preparing or self.losses.prepares_student:
+                outputs = self.model(batch.images, features)
+            if preparing:
+                total, terms = self.losses.prepare(outputs, taught, batch)
+            else:
+                total, terms = self.losses(outputs, taught, batch)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(total).backward()
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        assert outputs.logits is not None
-        correct = (outputs.logits.detach().argmax(1) == batch.labels).double().mean()
-        return {name: value.detach() for name, value in terms.items()} | {
-            "loss": total.detach(),
-            "train_accuracy": correct,
-        }
+        values = {name: value.detach() for name, value in terms.items()} | {"loss": total.detach()}
+        if not preparing:
+            assert outputs is not None
+            assert outputs.logits is not None
+            values["train_accuracy"] = (outputs.logits.detach().argmax(1) == batch.labels).double().mean()
+        return values
 
     def _close_epoch(self, epoch: int, sums: dict[str, Tensor]) -> None:
         means = {name: float(value) / self.steps for name, value in sums.items()}
@@ -132,7 +146,7 @@ class Training:
                 f"loss is {means['loss']} in epoch {epoch + 1} (terms: {names}); lower the rate or the term's weight"
             )
         row: dict[str, Any] = {"epoch": epoch + 1, **means}
-        if self.validation is not None:
+        if self.validation is not None and epoch >= 0:
             with self.timed("evaluation"):
                 row["validation_accuracy"] = float(correct_by_example(self, self.validation).mean())
             if self.best and (self.best_epoch is None or row["validation_accuracy"] > self.best_epoch["accuracy"]):
@@ -142,7 +156,8 @@ class Training:
         self._report(epoch, self.steps)
 
     def _report(self, epoch: int, step: int) -> None:
-        done, total = epoch * self.steps + step, self.recipe["epochs"] * self.steps
+        done = (epoch + self.preparation) * self.steps + step
+        total = (self.recipe["epochs"] + self.preparation) * self.steps
         self.report({"done": done, "total": total, "epoch": epoch + 1, "epochs": self.recipe["epochs"]})
 
     def _save(self, epoch: int, step: int, sums: dict[str, Tensor]) -> None:

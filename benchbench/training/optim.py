@@ -14,7 +14,8 @@ from benchbench.models.backbone import Backbone
 
 def make_optimizer(model: Backbone, losses: nn.Module, recipe: Mapping[str, Any]) -> torch.optim.Optimizer:
     """The recipe's optimiser over what trains: trunk and losses' parts at `lr`, the task head at `head_lr`."""
-    head = list(model.head.parameters()) if model.head is not None else []
+    heads = [part for part in (model.head, model.token_head) if part is not None]
+    head = [p for part in heads for p in part.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in model.trunk.parameters() if p.requires_grad], "base_lr": recipe["lr"]},
         {"params": head, "base_lr": recipe["head_lr"] or recipe["lr"]},

@@ -19,7 +19,7 @@ from benchbench.augmenters.geometric import flip, random_crop
 from benchbench.data.feeds import Pipeline, ResidentFeed
 from benchbench.data.sources.bundled import load
 from benchbench.losses.base import LossContext
-from benchbench.losses.combine import LossSum
+from benchbench.losses.teachers import Lessons
 from benchbench.models.backbone import Backbone, build_backbone
 from benchbench.plugins import load_plugins
 from benchbench.store import StageFolder
@@ -49,7 +49,7 @@ def our_epoch(teacher_name: str, student_name: str, channels_last: bool, folder:
     )
     feed = ResidentFeed(images, np.arange(STEPS * BATCH), pipeline, DEVICE)
     student, teacher = backbone(student_name, channels_last), backbone(teacher_name, channels_last).freeze()
-    context = LossContext(10, student.dim, teacher.dim, teacher.head, [], [], feed.labels, DEVICE)
+    context = LossContext(10, student.dim, teacher.dim, student.head, teacher.head, feed.labels, 1, DEVICE)
     entries = [
         {"name": "ce", "params": {}, "weight": 1.0},
         {"name": "kd", "params": {"temperature": 4.0}, "weight": 1.0},
@@ -59,8 +59,8 @@ def our_epoch(teacher_name: str, student_name: str, channels_last: bool, folder:
     def run() -> None:
         Training(
             model=student,
-            teacher=teacher,
-            losses=LossSum(entries, load_plugins().registry, context),
+            teachers=[teacher],
+            losses=Lessons(entries, load_plugins().registry, [context], [1.0]),
             train=feed,
             validation=None,
             recipe=recipe,

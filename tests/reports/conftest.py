@@ -53,7 +53,7 @@ class Lab:
             },
             "data": {"names": ["a", "b"], "train": 40, "validation": 0, "test": 1000},
             "model": {"parameters": 123},
-            "teacher": None,
+            "teachers": [],
             "weights_sha256": "ab" * 32,
             "key": key,
             "label": self.plan.stages[key].label,

@@ -61,7 +61,7 @@ def make_job(recipe=None, data=None, **changes) -> dict[str, Any]:
         "data": source | {"subset_seed": 0, "validation": 0.0} | (data or {}),
         "model": model_job(),
         "model_kind": "student",
-        "teacher": None,
+        "teachers": [],
         "selection": "last",
         "loss": [{"name": "ce", "params": {"label_smoothing": 0.0}, "weight": 1.0}],
         "recipe": full.model_dump(mode="json") | {"augment": AUGMENT},
@@ -155,7 +155,7 @@ def test_the_record_is_reproduced_by_the_weights(channels_last, stage, tmp_path)
     assert counts == {"train": 50, "validation": 10, "test": 1000}
     assert len(record["data"]["sha256"]) == 64
     assert record["model"]["parameters"] == sum(parameter.numel() for parameter in model.parameters())
-    assert record["teacher"] is None
+    assert record["teachers"] == []
 
     cost = record["cost"]
     assert cost["images"] == EPOCHS * 2 * BATCH
@@ -193,10 +193,10 @@ def test_a_killed_stage_goes_on_where_it_was(stage, monkeypatch):
         selection="best",
         method="distill",
         model=model_job(params={"drop_rate": 0.3}),
-        teacher={"model": model_job("test_resnet"), "adapt": "scratch"},
+        teachers=[{"model": model_job("test_resnet"), "adapt": "scratch", "weight": 1.0}],
         loss=[{"name": name, "params": {}, "weight": 1.0} for name in ("ce", "align_uniform", "crd")],
     )
-    needs = {"teacher": teacher.folder}
+    needs = {"teacher0": teacher.folder}
     expected = train.run(stage(job, needs=needs))
     real, saves = Checkpoints.save, iter(())
 
@@ -267,7 +267,7 @@ def distilling(adapt: str, loss: list[str], weights=None) -> dict[str, Any]:
     return make_job(
         {"epochs": 1},
         method="distill",
-        teacher={"model": model_job("test_resnet", weights=weights), "adapt": adapt},
+        teachers=[{"model": model_job("test_resnet", weights=weights), "adapt": adapt, "weight": 1.0}],
         loss=[{"name": name, "params": {}, "weight": 1.0} for name in loss],
     )
 
@@ -280,13 +280,13 @@ def test_an_adapted_teacher_teaches_as_it_was_saved(stage, teacher_weights, monk
     teachers = []
     real = train._teacher
     monkeypatch.setattr(train, "_teacher", lambda *given: teachers.append(real(*given)) or teachers[-1])
-    context = stage(distilling("linear_probe", ["ce", "kd", "srrl"]), needs={"teacher": adapted.folder})
+    context = stage(distilling("linear_probe", ["ce", "kd", "srrl"]), needs={"teacher0": adapted.folder})
     record = finish(context)
     saved, used = loaded(adapted.folder.weights), teachers[0].state_dict()
     assert saved.keys() == used.keys()
     assert all(torch.equal(tensor, saved[name]) for name, tensor in used.items())
     assert not any(part.training for part in teachers[0].modules())
-    assert record["teacher"]["parameters"] == sum(tensor.numel() for tensor in teachers[0].parameters())
+    assert record["teachers"][0]["parameters"] == sum(tensor.numel() for tensor in teachers[0].parameters())
     assert set(record["curve"][0]) == {
         *("epoch", "loss", "train_accuracy", "ce", "kd"),
         *("srrl.feature", "srrl.softmax_regression"),
@@ -332,7 +332,7 @@ def test_a_teacher_s_damaged_weights_are_refused(stage, damage):
     else:
         folder.record.unlink()
     with pytest.raises(StoreError) as caught:
-        train.run(stage(distilling("scratch", ["ce", "kd"]), needs={"teacher": folder}))
+        train.run(stage(distilling("scratch", ["ce", "kd"]), needs={"teacher0": folder}))
     assert str(caught.value) == f"{folder.weights} is missing or damaged; delete {folder.path} to train it again"
 
 
@@ -379,7 +379,7 @@ def test_features_reach_the_losses_that_read_them(stage, tmp_path):
     finish(teacher)
     context = stage(
         distilling("scratch", ["ce", "hint"]),
-        needs={"teacher": teacher.folder},
+        needs={"teacher0": teacher.folder},
         registry=load_plugins([file]).registry,
     )
     assert finish(context)["curve"][0]["hint.maps"] > 0

@@ -20,7 +20,7 @@ from benchbench.data.images import ImageSet
 from benchbench.data.sources.common import ArrayImages
 from benchbench.errors import StageError
 from benchbench.losses.base import LossContext
-from benchbench.losses.combine import LossSum
+from benchbench.losses.teachers import Lessons
 from benchbench.models.backbone import Backbone, Trunk
 from benchbench.plugins import load_plugins
 from benchbench.store import StageFolder
@@ -106,22 +106,22 @@ def make(registry, images, tmp_path):
         if linear_probe:
             model.freeze(head=False)
         needs = set().union(*(registry.get("loss", entry["name"]).needs for entry in entries))
-        teacher = teacher_network() if "teacher" in needs else None
+        teacher = teacher_network() if needs & {"teacher", "teacher.logits"} else None
         context = LossContext(
             classes=CLASSES,
             student_dim=model.dim,
+            student_head=model.head,
             teacher_dim=teacher.dim if teacher else None,
             teacher_head=teacher.head if teacher else None,
-            student_features=[],
-            teacher_features=[],
             labels=torch.from_numpy(images.labels[TRAIN]),
+            epochs=full["epochs"],
             device=CPU,
         )
         torch.manual_seed(start + 1000)
         return Training(
             model=model,
-            teacher=teacher,
-            losses=LossSum(entries, registry, context),
+            teachers=[teacher] if teacher else [],
+            losses=Lessons(entries, registry, [context], [1.0] if teacher else []),
             train=ResidentFeed(images, TRAIN, pipeline, CPU),
             validation=ResidentFeed(images, HELD, pipeline, CPU),
             recipe=full,
@@ -231,13 +231,13 @@ TAUGHT = ["align_uniform", CRD, "kd", "srrl"]
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_teacher_stays_as_it_is(losses, precision, make):
     run = make(["ce", *losses], epochs=1, precision=precision)
-    before = snapshot(run.teacher)
+    before = snapshot(run.teachers[0])
     student, parts = snapshot(run.model), snapshot(run.losses)
-    run.teacher.train()
+    run.teachers[0].train()
     run.run(None)
-    assert same(run.teacher.state_dict(), before)
-    assert not any(part.training for part in run.teacher.modules())
-    assert all(parameter.grad is None for parameter in run.teacher.parameters())
+    assert same(run.teachers[0].state_dict(), before)
+    assert not any(part.training for part in run.teachers[0].modules())
+    assert all(parameter.grad is None for parameter in run.teachers[0].parameters())
     # The rest did train: the student with its batch statistics, and everything that the losses own.
     for state, module, still in ((student, run.model, ["mean", "std"]), (parts, run.losses, [])):
         assert [name for name, tensor in module.state_dict().items() if torch.equal(tensor, state[name])] == still
@@ -269,7 +269,7 @@ def test_one_sgd_step_is_the_gradient_s(make):
     (batch,) = run.train.train_batches(1, 0, 64, 0)
     run.run(None)
     logits = model(batch.images).logits
-    taught = run.teacher(batch.images).logits
+    taught = run.teachers[0](batch.images).logits
     ce = nn.functional.cross_entropy(logits, batch.labels)
     kd = 16 * nn.functional.kl_div((logits / 4).log_softmax(1), (taught / 4).softmax(1), reduction="batchmean")
     (ce + kd).backward()

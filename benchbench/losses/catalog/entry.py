@@ -1,0 +1,10 @@
+"""How the built-in losses are registered: one line each, in four tables; imports no torch."""
+
+from __future__ import annotations
+
+from benchbench.components import Component, Params
+
+
+def loss(name: str, attribute: str, params: type[Params], summary: str, *needs: str) -> Component:
+    """A loss that lives in `benchbench/losses/NAME.py`; for `needs` see `Component`."""
+    return Component(name, f"benchbench.losses.{name}:{attribute}", params, summary, frozenset(needs))

@@ -1,0 +1,64 @@
+"""What the losses on feature maps share: which maps are paired, and how two of them get one size."""
+
+from __future__ import annotations
+
+import math
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from benchbench.errors import StageError
+from benchbench.losses.base import LossContext
+from benchbench.models.outputs import Outputs
+
+Pair = tuple[int, int]
+
+
+def depths(count: int, parts: int) -> list[int]:
+    """The last map of each of `parts` equal parts of a network with `count` maps, shallow to deep."""
+    return [math.ceil((part + 1) * count / parts) - 1 for part in range(parts)]
+
+
+def paired(name: str, context: LossContext, most: int = 4) -> list[Pair]:
+    """Which maps of student and teacher are compared: (student, teacher) indices at equal depth, shallow to deep.
+
+    There are as many pairs as the network with fewer maps has, and no more than `most`. Of four stages and a stem the
+    stages are taken; of a transformer's twelve blocks every third.
+
+    Raises:
+        StageError: there is no teacher, or a side has no maps; `name` is the loss that asks.
+    """
+    if context.teacher_dim is None:
+        raise StageError(f"loss '{name}' needs a teacher")
+    for side, shapes in (("student", context.student_features), ("teacher", context.teacher_features)):
+        if not shapes:
+            raise StageError(f"loss '{name}' compares feature maps, and this {side} has none; take another {side}")
+    counts = len(context.student_features), len(context.teacher_features)
+    parts = min(*counts, most)
+    return list(zip(depths(counts[0], parts), depths(counts[1], parts), strict=True))
+
+
+def both_maps(name: str, student: Outputs, teacher: Outputs | None, pairs: list[Pair]) -> list[tuple[Tensor, Tensor]]:
+    """The paired maps [B, C_s, H_s, W_s] and [B, C_t, H_t, W_t] in float32; the teacher's get no gradient.
+
+    Raises:
+        StageError: there is no teacher; `name` is the loss that asks.
+    """
+    if teacher is None:
+        raise StageError(f"loss '{name}' needs a teacher")
+    return [(student.features[s].float(), teacher.features[t].detach().float()) for s, t in pairs]
+
+
+def same_size(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Two maps [B, C, H, W] at the smaller of their sizes, the larger one averaged down to it."""
+    size = (min(x.shape[2], y.shape[2]), min(x.shape[3], y.shape[3]))
+    return resized(x, size), resized(y, size)
+
+
+def resized(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """A map [B, C, H, W] at another size [B, C, *size]: averaged where it shrinks, nearest neighbour where it grows."""
+    if tuple(x.shape[2:]) == size:
+        return x
+    if x.shape[2] >= size[0] and x.shape[3] >= size[1]:
+        return F.adaptive_avg_pool2d(x, size)
+    return F.interpolate(x, size, mode="nearest")

@@ -1,0 +1,117 @@
+"""One student and its teachers: which loss sees which teacher, and the student's head where a method replaces it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchbench.components import Registry
+from benchbench.data.batch import Batch
+from benchbench.errors import StageError
+from benchbench.losses.base import Loss, LossContext
+from benchbench.losses.combine import LossSum
+from benchbench.models.backbone import Backbone
+from benchbench.models.outputs import Outputs
+
+Entry = Mapping[str, Any]
+
+
+class Lessons(nn.Module):
+    """The weighted sum of a suite's losses over any number of teachers.
+
+    With several teachers, a loss that reads their logits alone sees the weighted mean of the logits (the ensemble); any
+    other loss, with projectors and banks of its own, is built once a teacher, and the teachers' weights multiply its
+    terms.
+
+    Attributes:
+        needs_features: whether any loss reads the maps between stages.
+        preparation: length of the first stage of two-stage methods, as a share of the epochs; the longest one's.
+        prepares_student: whether that stage trains the student.
+    """
+
+    def __init__(
+        self,
+        entries: Sequence[Entry],
+        registry: Registry,
+        contexts: Sequence[LossContext],
+        weights: Sequence[float],
+    ):
+        """`contexts`: one a teacher, or a single one without; `weights`: the teachers', of any positive sum."""
+        super().__init__()
+        several = len(contexts) > 1
+        apart = [entry for entry in entries if several and _reads_more_than_logits(entry, registry)]
+        self.together = LossSum([entry for entry in entries if entry not in apart], registry, contexts[0])
+        self.apart = nn.ModuleList(LossSum(apart, registry, context) for context in contexts if apart)
+        self.weights = [weight / sum(weights) for weight in weights]
+        sums = [self.together, *self._apart()]
+        preparing = [loss for part in sums for loss in part.preparing()]
+        self.needs_features = any(part.needs_features for part in sums)
+        self.preparation = max((loss.preparation for loss in preparing), default=0.0)
+        self.prepares_student = any(loss.prepares == "student" for loss in preparing)
+
+    def forward(self, student: Outputs, teachers: Sequence[Outputs], batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted sum, and every term, unweighted: "loss", "loss.term", and "loss.term 2" of the second teacher."""
+        total, terms = self.together(student, self._mean(teachers), batch)
+        for number, (part, weight) in enumerate(zip(self._apart(), self.weights, strict=False)):
+            value, named = part(student, teachers[number], batch)
+            total = total + weight * value
+            terms |= {f"{term} {number + 1}": scalar for term, scalar in named.items()}
+        return total, terms
+
+    def prepare(
+        self, student: Outputs | None, teachers: Sequence[Outputs], batch: Batch
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The same of the first stage."""
+        total, terms = self.together.prepare(student, self._mean(teachers), batch)
+        for number, (part, weight) in enumerate(zip(self._apart(), self.weights, strict=False)):
+            value, named = part.prepare(student, teachers[number], batch)
+            total = total + weight * value
+            terms |= {f"{term} {number + 1}": scalar for term, scalar in named.items()}
+        return total, terms
+
+    def _apart(self) -> list[LossSum]:
+        return [part for part in self.apart if isinstance(part, LossSum)]
+
+    def _mean(self, teachers: Sequence[Outputs]) -> Outputs | None:
+        if len(teachers) < 2:
+            return teachers[0] if teachers else None
+        logits = [teacher.logits for teacher in teachers]
+        if any(each is None for each in logits):
+            return Outputs(None, teachers[0].embedding)
+        stacked = torch.stack([each.float() for each in logits if each is not None])
+        return Outputs(torch.einsum("tbc,t->bc", stacked, stacked.new_tensor(self.weights)), teachers[0].embedding)
+
+
+def _reads_more_than_logits(entry: Entry, registry: Registry) -> bool:
+    needs = registry.get("loss", entry["name"]).needs
+    return "teacher" in needs or {"features", "teacher.logits"} <= needs
+
+
+def fit_student(model: Backbone, entries: Sequence[Entry], registry: Registry, teacher_dims: Sequence[int]) -> None:
+    """Gives a student the heads that its losses ask for: a distillation token's, or one that replaces its own.
+
+    Raises:
+        StageError: two losses replace the head, or one does with several teachers.
+    """
+    components = [(entry, registry.get("loss", entry["name"])) for entry in entries]
+    if any("token" in component.needs for _, component in components):
+        model.add_token_head()
+    targets = [(entry, component.load()) for entry, component in components]
+    makers = [
+        (entry, target)
+        for entry, target in targets
+        if isinstance(target, type) and issubclass(target, Loss) and target.make_head is not None
+    ]
+    if not makers:
+        return
+    if len(makers) > 1:
+        names = " and ".join(f"'{entry['name']}'" for entry, _ in makers)
+        raise StageError(f"losses {names} both replace the student's classifier; take one of them")
+    (entry, target), count = makers[0], len(teacher_dims)
+    if count != 1:
+        raise StageError(f"loss '{entry['name']}' replaces the student's classifier by its teacher's; give one teacher")
+    assert target.make_head is not None
+    model.head = target.make_head(model.dim, teacher_dims[0], model.classes, **entry["params"])

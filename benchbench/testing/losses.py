@@ -1,0 +1,258 @@
+"""The contract of a loss as checks: gradients, precision, batch sizes, determinism, resume, preparation."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchbench.components import Component, Offer, Registry
+from benchbench.data.batch import Batch
+from benchbench.errors import StageError
+from benchbench.losses.base import LossContext, Shape
+from benchbench.losses.combine import LossSum
+from benchbench.models.outputs import Outputs
+
+CLASSES, STUDENT_DIM, TEACHER_DIM = 5, 6, 11
+LABELS = (3, 0, 1, 4, 0, 0, 3, 1, 4, 2, 0, 1, 3, 0, 4, 1, 0, 3, 2, 0, 4, 0, 1)  # 23 samples of uneven classes
+# Maps of networks that differ in width, depth and size, (student, teacher); the last map is as wide as the embedding.
+CNN_STUDENT: list[Shape] = [(3, 8, 8), (4, 4, 4), (STUDENT_DIM, 2, 2)]
+CNN_TEACHER: list[Shape] = [(4, 12, 12), (6, 6, 6), (8, 4, 4), (TEACHER_DIM, 3, 3)]
+VIT_STUDENT: list[Shape] = [(STUDENT_DIM, 4, 4)] * 5
+VIT_TEACHER: list[Shape] = [(TEACHER_DIM, 3, 3)] * 6
+PAIRS: Mapping[str, tuple[list[Shape], list[Shape]]] = {
+    "cnn > cnn": (CNN_STUDENT, CNN_TEACHER),
+    "vit > cnn": (CNN_STUDENT, VIT_TEACHER),
+    "cnn > vit": (VIT_STUDENT, CNN_TEACHER),
+}
+Step = tuple[Outputs, Outputs | None, Batch]
+
+
+@dataclass(frozen=True)
+class LossCase:
+    """A loss with parameters on one pair of networks ("teacher > student", a key of `PAIRS`)."""
+
+    component: Component
+    params: Mapping[str, Any] = field(default_factory=dict)
+    pair: str = "cnn > cnn"
+
+    def context(self) -> LossContext:
+        """A small task with uneven classes and a frozen teacher head."""
+        student, teacher = PAIRS[self.pair]
+        torch.manual_seed(0)
+        head = nn.Linear(TEACHER_DIM, CLASSES).requires_grad_(False)
+        return LossContext(
+            classes=CLASSES,
+            student_dim=STUDENT_DIM,
+            teacher_dim=TEACHER_DIM,
+            student_head=nn.Linear(STUDENT_DIM, CLASSES),
+            teacher_head=head,
+            labels=torch.tensor(LABELS),
+            epochs=10,
+            device=torch.device("cpu"),
+            student_features=list(student),
+            teacher_features=list(teacher),
+        )
+
+    def build(self, seed: int = 0, context: LossContext | None = None) -> LossSum:
+        """As a training stage does: parameters checked first, then the method's head, then the loss.
+
+        Raises:
+            StageError: the loss refuses this pair of networks.
+        """
+        context = context or self.context()
+        params = self.component.params(**self.params).model_dump()
+        torch.manual_seed(seed)
+        make_head = getattr(self.component.load(), "make_head", None)
+        if make_head is not None:
+            context.student_head = make_head(context.student_dim, context.teacher_dim, context.classes, **params)
+        registry = Registry()
+        registry.add(Offer("loss", self.component, "under test"))
+        entry = {"name": self.component.name, "weight": 1.0, "params": params}
+        return LossSum([entry], registry, context)
+
+    def step(self, size: int = 7, seed: int = 0, dtype: torch.dtype = torch.float32, epoch: float = 3.0) -> Step:
+        """Outputs of both sides and the batch they are of: leaves that require gradients, the teacher's too."""
+        generator = torch.Generator().manual_seed(seed)
+
+        def leaf(*shape: int) -> Tensor:
+            return (3 * torch.randn(size, *shape, generator=generator)).to(dtype).requires_grad_()
+
+        student, teacher = PAIRS[self.pair]
+        index = torch.randperm(len(LABELS), generator=generator)[:size]
+        batch = Batch(torch.rand(size, 3, 4, 4, generator=generator), torch.tensor(LABELS)[index], index, epoch)
+        sides = Outputs(leaf(CLASSES), leaf(STUDENT_DIM)), Outputs(leaf(CLASSES), leaf(TEACHER_DIM))
+        if "features" in self.component.needs:
+            sides[0].features, sides[1].features = [leaf(*s) for s in student], [leaf(*s) for s in teacher]
+        if "token" in self.component.needs:
+            sides[0].token_logits = leaf(CLASSES)
+        taught = self.component.needs & {"teacher", "teacher.logits"}
+        return sides[0], sides[1] if taught else None, batch
+
+
+def run(loss: LossSum, step: Step, seed: int = 5) -> tuple[Tensor, dict[str, Tensor]]:
+    """One evaluation of a loss, seeded as the training loop does."""
+    torch.manual_seed(seed)
+    return loss(*step)
+
+
+def leaves(outputs: Outputs | None) -> list[Tensor]:
+    """Every tensor of a network's outputs."""
+    if outputs is None:
+        return []
+    single = (outputs.logits, outputs.embedding, outputs.token_logits)
+    return [tensor for tensor in single if tensor is not None] + outputs.features
+
+
+def check_terms(case: LossCase) -> None:
+    """Finite float32 scalars, with finite gradients, in float32 and bfloat16, for batches of one, two and seven."""
+    for dtype in (torch.float32, torch.bfloat16):
+        for size in (1, 2, 7):
+            where = f"with a batch of {size} in {str(dtype).removeprefix('torch.')}"
+            step = case.step(size, dtype=dtype)
+            total, terms = run(case.build(), step)
+            for name, term in terms.items():
+                assert term.dtype == torch.float32, (
+                    f"term '{name}' is {term.dtype} {where}: call .float() on what it reads"
+                )
+                assert term.isfinite(), (
+                    f"term '{name}' is {term.item()} {where}: look for a division by 0 or a log of 0"
+                )
+            if total.requires_grad:
+                total.backward()
+            for tensor in leaves(step[0]):
+                assert tensor.grad is None or tensor.grad.isfinite().all(), (
+                    f"the student's gradient is not finite {where}"
+                )
+
+
+def check_gradients(case: LossCase) -> None:
+    """To the student and to every part of the loss; none to the teacher, nor to its classifier."""
+    context = case.context()
+    loss = case.build(context=context)
+    step = case.step()
+    total, _ = run(loss, step)
+    assert total.requires_grad, "no gradient reaches the student: something detaches its outputs"
+    total.backward()
+    reached = [tensor for tensor in leaves(step[0]) if tensor.grad is not None and tensor.grad.abs().sum() > 0]
+    assert reached, "no gradient reaches the student: does the loss depend on its outputs?"
+    assert all(tensor.grad is None for tensor in leaves(step[1])), "the teacher gets a gradient: .detach() its outputs"
+    assert context.teacher_head is not None
+    assert all(p.grad is None and not p.requires_grad for p in context.teacher_head.parameters()), (
+        "the teacher's classifier gets a gradient: it stays as it is"
+    )
+    own = {id(parameter) for parameter in context.student_head.parameters()}
+    for name, parameter in loss.named_parameters():
+        assert id(parameter) not in own, "the loss keeps the student's head as its own part: it would be trained twice"
+        if not parameter.requires_grad:
+            continue
+        assert parameter.grad is not None, f"its parameter {name} gets no gradient: use it, or make it a buffer"
+        assert parameter.grad.isfinite().all(), f"the gradient of its parameter {name} is not finite"
+
+
+def check_precision(case: LossCase) -> None:
+    """Half-precision outputs are computed on in float32, with and without autocast, to the last bit."""
+    half, full = case.step(dtype=torch.bfloat16), case.step(dtype=torch.bfloat16)
+    for side in full[:2]:
+        if side is not None:
+            side.logits = None if side.logits is None else side.logits.float()
+            side.embedding = side.embedding.float()
+            side.token_logits = None if side.token_logits is None else side.token_logits.float()
+            side.features = [value.float() for value in side.features]
+    _, expected = run(case.build(), full)
+    _assert_same(run(case.build(), half)[1], expected, "in bfloat16 than in float32: call .float() on what it reads")
+    with torch.autocast("cpu", torch.bfloat16):
+        terms = run(case.build(), half)[1]
+    advice = "under autocast: compute inside `torch.autocast(device_type, enabled=False)`"
+    _assert_same(terms, expected, advice)
+
+
+def check_determinism(case: LossCase) -> None:
+    """The same seed gives the same value, and so do outputs that were made in another memory layout."""
+    first, second = (run(case.build(seed=1), case.step())[1] for _ in range(2))
+    _assert_same(first, second, "with the same seed: draw from torch's global generator alone")
+
+
+def check_resume(case: LossCase) -> None:
+    """A loss restored from its state goes on as if nothing had happened: banks and projectors are in the state."""
+    loss = case.build(seed=1)
+    optimizer = torch.optim.SGD([*loss.parameters(), nn.Parameter(torch.zeros(1))], lr=0.1)
+    for seed in range(3):
+        total, _ = run(loss, case.step(seed=seed), seed)
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+    restored = case.build(seed=2)
+    restored.load_state_dict(copy.deepcopy(loss.state_dict()))
+    for seed in range(3, 6):
+        expected = run(loss, case.step(seed=seed), seed)[1]
+        terms = run(restored, case.step(seed=seed), seed)[1]
+        _assert_same(terms, expected, "after a resume: keep state in parameters and buffers, not in attributes")
+
+
+def check_device(case: LossCase) -> None:
+    """Everything that a loss owns is on the training device."""
+    context = case.context()
+    context.device = torch.device("meta")
+    loss = case.build(context=context)
+    away = [name for name, tensor in [*loss.named_parameters(), *loss.named_buffers()] if tensor.device.type != "meta"]
+    assert not away, f"{away[0]} is not on the training device: end the constructor with `self.to(context.device)`"
+
+
+def check_teacher(case: LossCase) -> None:
+    """A loss that needs a teacher says so where there is none."""
+    if not case.component.needs & {"teacher", "teacher.logits"}:
+        return
+    loss = case.build()
+    student, _, batch = case.step()
+    try:
+        loss(student, None, batch)
+    except StageError:
+        return
+    except Exception as error:
+        if not loss.parts:  # a plain function: the plan refuses it before any compute is spent
+            return
+        raise AssertionError(f"without a teacher it raises {type(error).__name__}, not StageError") from error
+    raise AssertionError("it needs a teacher and runs without one: take the teacher out of its needs")
+
+
+def check_preparation(case: LossCase) -> None:
+    """The first stage of a two-stage method trains what it says, and nothing of the teacher."""
+    loss = case.build()
+    for part in loss.preparing():
+        prepares = part.prepares
+        assert part.preparation > 0, "`prepares` is set and `preparation` is 0: set it in the constructor"
+        student, teacher, batch = step = case.step()
+        torch.manual_seed(5)
+        terms = part.prepare(student if prepares == "student" else None, teacher, batch)
+        assert terms, "`prepare` gives no terms"
+        assert all(term.isfinite() for term in terms.values()), "a term of `prepare` is not finite"
+        torch.stack(list(terms.values())).sum().backward()
+        reached = any(tensor.grad is not None for tensor in leaves(student))
+        assert reached == (prepares == "student"), f"`prepares` is {prepares!r}, and its gradient says otherwise"
+        assert any(p.grad is not None for p in part.parameters()) or reached, "`prepare` trains nothing"
+        assert all(tensor.grad is None for tensor in leaves(step[1])), "`prepare` sends a gradient to the teacher"
+
+
+CHECKS: Mapping[str, Callable[[LossCase], None]] = {
+    "terms": check_terms,
+    "gradients": check_gradients,
+    "precision": check_precision,
+    "determinism": check_determinism,
+    "resume": check_resume,
+    "device": check_device,
+    "teacher": check_teacher,
+    "preparation": check_preparation,
+}
+
+
+def _assert_same(terms: Mapping[str, Tensor], expected: Mapping[str, Tensor], advice: str) -> None:
+    assert terms.keys() == expected.keys(), f"other terms {advice}"
+    for name, term in terms.items():
+        assert torch.equal(term, expected[name]), (
+            f"term '{name}' differs ({term.item():.9g}, not {expected[name].item():.9g}) {advice}"
+        )
