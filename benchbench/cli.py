@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from benchbench import __version__
-from benchbench.components import KINDS
-from benchbench.errors import BenchBenchError, did_you_mean, one_line
+from benchbench.cli_plugins import check, file_type, folder_type, json_option, list_, new, plugin_option, plugins
+from benchbench.errors import BenchBenchError, one_line
 
 if TYPE_CHECKING:
     from benchbench.plan import Plan
@@ -65,6 +65,8 @@ def cli() -> None:
       benchbench run suites/cifar.yaml --set seeds=[0] --set recipes.default.epochs=5
       benchbench report suites/quickstart.yaml
       benchbench list losses
+      benchbench new loss my_loss
+      benchbench check benchbench-my-loss
     """
 
 
@@ -103,35 +105,29 @@ class Request:
         return make_plan(file, host, find_devices(self.device, self.jobs), self.data), store
 
 
-_folder = click.Path(file_okay=False, path_type=Path)
-_file = click.Path(dir_okay=False, path_type=Path)
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")
-_plugin_option = click.option(
-    "--plugin", "plugins", type=_file, multiple=True, help="A plugin file to load; may be repeated."
-)
 _report_option = click.option(
-    "--report", "folder", type=_folder, help="Where tables go.  [default: reports/NAME-OF-SUITE]"
+    "--report", "folder", type=folder_type, help="Where tables go.  [default: reports/NAME-OF-SUITE]"
 )
 _JOBS = "Stages side by side on a CPU.  [default: one a core, at most 8]"
 _SET = "Override a part of the suite, e.g. recipes.default.epochs=5; may be repeated."
 _SUITE_OPTIONS = (
-    click.argument("suite", type=_file),
-    click.option("--store", type=_folder, default=Path("runs"), show_default=True, help="Where results are kept."),
+    click.argument("suite", type=file_type),
+    click.option("--store", type=folder_type, default=Path("runs"), show_default=True, help="Where results are kept."),
     click.option(
         "--data",
-        type=_folder,
+        type=folder_type,
         default=Path("data"),
         show_default=True,
         envvar="BENCHBENCH_DATA",
         help="Where data sets are downloaded to (or BENCHBENCH_DATA).",
     ),
     click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help=_SET),
-    _plugin_option,
+    plugin_option,
     click.option(
         "--device", default="auto", show_default=True, help="cpu, cuda, cuda:N, or auto: CUDA if there is any."
     ),
     click.option("--jobs", type=click.IntRange(1), help=_JOBS),
-    _json_option,
+    json_option,
 )
 
 
@@ -163,7 +159,7 @@ def plan(request: Request, show_all: bool) -> None:
     from benchbench.overview import plan_json, plan_text
 
     made, store = request.plan()
-    costs = estimate(made, store.root)
+    costs = estimate(made)
     if request.as_json:
         click.echo(json.dumps(plan_json(made, store, costs), indent=1))
     else:
@@ -202,7 +198,7 @@ def run(request: Request, folder: Path | None, executor: str, checkpoint_seconds
     made, store = request.plan()
     component = made.host.registry.get("executor", executor)
     store.open()
-    weights = {key: cost.flops for key, cost in estimate(made, store.root).items()}
+    weights = {key: cost.flops for key, cost in estimate(made).items()}
     progress = Progress(weights)
     made.host.manager.register(progress, name="progress")
     try:
@@ -262,38 +258,5 @@ def _report(request: Request, made: Plan, store: Store, folder: Path | None, for
     click.echo(f"written to {folder}: {', '.join(path.name for path in paths)}", err=True)
 
 
-@cli.command(name="list")
-@click.argument("kind", required=False)
-@_plugin_option
-@_json_option
-def list_(kind: str | None, plugins: tuple[Path, ...], as_json: bool) -> None:
-    """List components, or those of one KIND, with their parameters and who offers them.
-
-    \b
-    Examples:
-      benchbench list
-      benchbench list losses
-      benchbench list datasets --json
-    """
-    from benchbench.overview import components_json, components_text
-    from benchbench.plugins import load_plugins
-
-    if kind is not None and kind not in KINDS:
-        plurals = {f"{name}s": name for name in KINDS if name != "loss"} | {"losses": "loss"}
-        if kind not in plurals:
-            raise BenchBenchError(f"unknown kind '{kind}'; {did_you_mean(kind, plurals)}")
-        kind = plurals[kind]
-    host = load_plugins(plugins)
-    click.echo(json.dumps(components_json(host, kind), indent=1) if as_json else components_text(host, kind))
-
-
-@cli.command()
-@_plugin_option
-@_json_option
-def plugins(plugins: tuple[Path, ...], as_json: bool) -> None:
-    """List plugins: where they come from, what they offer, and which did not load and why."""
-    from benchbench.overview import plugins_json, plugins_text
-    from benchbench.plugins import load_plugins
-
-    host = load_plugins(plugins)
-    click.echo(json.dumps(plugins_json(host), indent=1) if as_json else plugins_text(host))
+for _command in (list_, plugins, new, check):
+    cli.add_command(_command)

@@ -28,7 +28,7 @@ def content_hash(path: Path) -> str:
     for name, file in _files(path):
         stat = file.stat()
         listing.update(_encoded(name, stat.st_size, stat.st_mtime_ns, stat.st_ino))
-    cache, place = _cache(), str(path.resolve())
+    cache, place = user_cache("content.json"), str(path.resolve())
     kept = _read(cache).get(place)
     if isinstance(kept, dict) and kept.get("listing") == listing.hexdigest():
         return str(kept["content"])
@@ -55,8 +55,9 @@ def _encoded(*parts: object) -> bytes:
     return "".join(f"{part}\0" for part in parts).encode(errors="surrogateescape")
 
 
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "benchbench" / "content.json"
+def user_cache(name: str) -> Path:
+    """A file of the user's cache: answers that any store can use, and that can be made anew at any time."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "benchbench" / name
 
 
 def _read(cache: Path) -> dict[str, dict[str, str]]:

@@ -5,6 +5,8 @@ through the entry-point group `benchbench`, a suite's `plugins:` list, or `--plu
 
 Registration hooks are pure and cheap: they return `Component` records and import neither torch nor data. Lifecycle
 hooks are for side effects (progress, trackers); what they raise is reported once and never ends a run.
+
+Every example below is a whole plugin file; the tests load and run each of them.
 """
 
 from __future__ import annotations
@@ -31,12 +33,59 @@ class Registration:
         """Model sources for teachers. The target builds one: `(name: str, weights: Weights | None, **params) -> Trunk`.
 
         Example:
-            `yield Component("my_zoo", "my_package.zoo:build", summary="the group's own networks")`
+            from benchbench import Component, hookimpl
+
+            @hookimpl
+            def benchbench_teachers():
+                yield Component("patches", f"{__name__}:build", summary="one layer of 4 x 4 patches: patches/WIDTH")
+
+            def build(name, weights, /):
+                from torch import nn  # here, so that listing plugins never imports torch
+
+                from benchbench.models.backbone import Trunk
+
+                width = int(name or 32)
+                module = nn.Sequential(nn.Conv2d(3, width, 4, 4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+                if weights is not None:
+                    weights.load_into(module, classifier="head")
+                return Trunk(module, dim=width, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
         """
 
     @hookspec
     def benchbench_students(self) -> Iterable[Component]:  # type: ignore[empty-body]
-        """Model sources for students; the same contract as teachers."""
+        """Model sources for students; the same contract as teachers. Most sources are offered as both.
+
+        Example:
+            from benchbench import Component, hookimpl
+
+            SOURCE = Component("shallow", f"{__name__}:build", summary="one convolution, as student or as teacher")
+
+            @hookimpl
+            def benchbench_students():
+                yield SOURCE
+
+            @hookimpl
+            def benchbench_teachers():
+                yield SOURCE
+
+            def build(name, weights, /):
+                from torch import nn
+
+                from benchbench.errors import WeightsError
+                from benchbench.models.backbone import Trunk
+
+                if weights is not None:
+                    raise WeightsError("shallow has no weights to start from")
+                first = nn.Sequential(nn.Conv2d(3, 16, 3, 2, 1), nn.ReLU())
+                pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+                def with_features(images):  # what losses on the maps between stages read
+                    maps = first(images)
+                    return pool(maps), [maps]
+
+                module = nn.Sequential(first, pool)
+                return Trunk(module, 16, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), with_features=with_features)
+        """
 
     @hookspec
     def benchbench_losses(self) -> Iterable[Component]:  # type: ignore[empty-body]
@@ -44,28 +93,129 @@ class Registration:
         `(student: Outputs, teacher: Outputs | None, batch: Batch, **params) -> Tensor | dict[str, Tensor]`.
 
         Example:
-            `yield Component("cosine", "my_losses:cosine", needs=frozenset({"teacher"}))`
+            from pydantic import Field
+
+            from benchbench import Component, Params, hookimpl
+
+            class GapParams(Params):
+                power: float = Field(2.0, ge=1, description="power of the difference")
+
+            @hookimpl
+            def benchbench_losses():
+                needs = frozenset({"teacher.logits"})  # what it reads beside the student's logits and embedding
+                yield Component("gap", f"{__name__}:gap", GapParams, "difference of the probabilities", needs)
+
+            def gap(student, teacher, batch, *, power):
+                p, q = (side.logits.float().softmax(dim=1) for side in (student, teacher))
+                return (p - q.detach()).abs().pow(power).sum(dim=1).mean()
         """
 
     @hookspec
     def benchbench_augmenters(self) -> Iterable[Component]:  # type: ignore[empty-body]
         """Batched image transforms. The target is a function `(images, size, generator, **params) -> images` on float
         images [B, 3, H, W] in 0..1, drawing all randomness from the generator.
+
+        Example:
+            from pydantic import Field
+
+            from benchbench import Component, Params, hookimpl
+
+            class GrayParams(Params):
+                probability: float = Field(0.2, ge=0, le=1, description="of an image to lose its colours")
+
+            @hookimpl
+            def benchbench_augmenters():
+                yield Component("gray", f"{__name__}:gray", GrayParams, "random grayscale")
+
+            def gray(images, size, generator, *, probability):
+                import torch
+
+                # The generator is on the CPU: the same numbers whatever the training device.
+                chosen = torch.rand(len(images), 1, 1, 1, generator=generator).to(images.device) < probability
+                return torch.where(chosen, images.mean(dim=1, keepdim=True), images)
         """
 
     @hookspec
     def benchbench_datasets(self) -> Iterable[Component]:  # type: ignore[empty-body]
         """Data sets. The target loads one split: `(params, root: Path, split: "train" | "test") -> ImageSet`; the
         params class derives from `benchbench.data.info.DatasetParams`, whose `info` tells sizes without reading images.
+
+        Example:
+            from functools import partial
+
+            from pydantic import Field
+
+            from benchbench import Component, hookimpl
+            from benchbench.data.info import DataInfo, DatasetParams
+
+            class ShadesParams(DatasetParams):
+                per_class: int = Field(50, ge=1, description="images of each class, in each split")
+
+                def info(self, root):
+                    return DataInfo(classes=2, train=2 * self.per_class, test=2 * self.per_class)
+
+            @hookimpl
+            def benchbench_datasets():
+                yield Component("shades", f"{__name__}:load", ShadesParams, "dark and light noise")
+
+            def load(params, root, split):
+                import numpy as np  # here, so that listing plugins stays quick
+
+                from benchbench.data.images import ImageSet
+
+                random = np.random.default_rng(["train", "test"].index(split))
+                labels = np.repeat(np.arange(2), params.per_class)
+                dark = random.integers(0, 128, (len(labels), 16, 16, 3), dtype=np.uint8)
+                array = dark + 127 * labels.astype(np.uint8)[:, None, None, None]
+                return ImageSet(labels, ("dark", "light"), partial(decode, array), array)
+
+            def decode(array, index):
+                from PIL import Image
+
+                return Image.fromarray(array[index])
         """
 
     @hookspec
     def benchbench_executors(self) -> Iterable[Component]:  # type: ignore[empty-body]
-        """Where stages run. The target is a `benchbench.executors.base.Executor` class."""
+        """Where stages run. The target is a `benchbench.executors.base.Executor` class.
+
+        Example:
+            import os
+
+            from benchbench import Component, hookimpl
+            from benchbench.executors.local import LocalExecutor
+
+            @hookimpl
+            def benchbench_executors():
+                yield Component("nice", f"{__name__}:NiceExecutor", summary="as local, after all else on the CPU")
+
+            class NiceExecutor(LocalExecutor):
+                def __init__(self, devices, settings, lock):
+                    os.nice(10)  # its workers inherit it
+                    super().__init__(devices, settings, lock)
+        """
 
     @hookspec
     def benchbench_reports(self) -> Iterable[Component]:  # type: ignore[empty-body]
-        """Tables of a report. The target is a function `(results: pandas.DataFrame, plan: Plan) -> Table`."""
+        """Tables of a report. The target is a function `(results: pandas.DataFrame, plan: Plan) -> Table | None`; None
+        where the suite gives it nothing to say.
+
+        Example:
+            from benchbench import Component, hookimpl
+
+            @hookimpl
+            def benchbench_reports():
+                yield Component("progress", f"{__name__}:progress", summary="how many cells of each arm are done")
+
+            def progress(results, plan):
+                from benchbench.reports.table import Entry, Table
+
+                rows = []
+                for arm, cells in results.groupby("row", sort=False):
+                    done = int((cells.status == "done").sum())
+                    rows.append([Entry(str(arm)), Entry(f"{done} of {len(cells)}")])
+                return Table("progress", f"What is done of {plan.suite.name}", ["arm", "cells"], rows)
+        """
 
 
 class Lifecycle:
@@ -73,27 +223,77 @@ class Lifecycle:
 
     @hookspec
     def benchbench_plan_made(self, plan: Plan, done: list[str]) -> None:
-        """The grid is expanded and keyed, and nothing has run yet; `done` are the keys of stages done before."""
+        """The grid is expanded and keyed, and nothing has run yet; `done` are the keys of stages done before.
+
+        Example:
+            from benchbench import hookimpl
+
+            @hookimpl
+            def benchbench_plan_made(plan, done):
+                print(f"{plan.suite.name}: {len(plan.stages) - len(done)} of {len(plan.stages)} stages to run")
+        """
 
     @hookspec
     def benchbench_stage_started(self, stage: Stage, worker: str) -> None:
-        """A worker took the stage up, from its start or from its last checkpoint."""
+        """A worker took the stage up, from its start or from its last checkpoint.
+
+        Example:
+            from benchbench import hookimpl
+
+            @hookimpl
+            def benchbench_stage_started(stage, worker):
+                print(f"{stage.kind} {stage.key[:8]} on {worker}: {stage.label}")
+        """
 
     @hookspec
     def benchbench_progress(self, stage: Stage, progress: dict[str, Any]) -> None:
-        """A stage moved on: `done` and `total` (steps), `epoch`, `epochs`, `loss`; at most a few times a second."""
+        """A stage moved on: `done` and `total` (steps), `epoch`, `epochs`, `loss`; at most a few times a second.
+
+        Example:
+            from benchbench import hookimpl
+
+            @hookimpl
+            def benchbench_progress(stage, progress):
+                print(f"{stage.label}: {progress['done'] / progress['total']:.0%}")
+        """
 
     @hookspec
     def benchbench_stage_finished(self, stage: Stage, record: dict[str, Any]) -> None:
-        """The stage's record is on disk."""
+        """The stage's record is on disk; `record` is what its `record.json` says.
+
+        Example:
+            from benchbench import hookimpl
+
+            @hookimpl
+            def benchbench_stage_finished(stage, record):
+                accuracy = record["metrics"].get("test_accuracy")  # a calibration has none
+                if accuracy is not None:
+                    print(f"{stage.label}: {accuracy:.1%} in {record['cost']['device_hours']:.3f} device-hours")
+        """
 
     @hookspec
     def benchbench_stage_failed(self, stage: Stage, reason: str) -> None:
-        """The stage failed, or a stage that it needs did."""
+        """The stage failed, or a stage that it needs did.
+
+        Example:
+            from benchbench import hookimpl
+
+            @hookimpl
+            def benchbench_stage_failed(stage, reason):
+                print(f"{stage.label} failed: {reason}")
+        """
 
     @hookspec
     def benchbench_run_finished(self, plan: Plan, failed: dict[str, str]) -> None:
-        """Everything that could run has run; `failed` maps stage keys to reasons."""
+        """Everything that could run has run; `failed` maps stage keys to reasons.
+
+        Example:
+            from benchbench import hookimpl
+
+            @hookimpl
+            def benchbench_run_finished(plan, failed):
+                print(f"{plan.suite.name} is over, with {len(failed)} of {len(plan.stages)} stages failed")
+        """
 
 
 REGISTRATION_HOOKS = {

@@ -10,7 +10,7 @@ from tabulate import tabulate
 from benchbench.components import KINDS, Offer
 from benchbench.costs.estimate import Estimate
 from benchbench.errors import StoreError, one_line
-from benchbench.plan import Plan, Stage
+from benchbench.plan import PRETRAINED_METHODS, Plan, Stage
 from benchbench.plugins import PluginHost
 from benchbench.store import Store
 
@@ -110,9 +110,7 @@ def _notes(plan: Plan) -> list[str]:
     notes = [f"{label}: {info.note}" for label, info in plan.info.items() if info.note]
     if len(plan.suite.seeds) < 3:
         notes.append("fewer than three seeds: the spread says little")
-    unpriced = {
-        cell.student for cell in plan.cells if cell.method in ("linear_probe", "finetune") and not cell.pretraining
-    }
+    unpriced = {cell.student for cell in plan.cells if cell.method in PRETRAINED_METHODS and not cell.pretraining}
     notes += [f"the pre-training of {s} has no known recipe; add `pretraining:` to price it" for s in sorted(unpriced)]
     return notes
 

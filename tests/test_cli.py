@@ -18,8 +18,9 @@ FLOPS = {"test_efficientnet": 1e9, "test_resnet": 5e9}
 
 
 @pytest.fixture
-def fake_cards(monkeypatch) -> list[int]:
+def fake_cards(monkeypatch, tmp_path) -> list[int]:
     """Answers for the process that builds networks; the list fills with how many it was asked for."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     asked = []
 
     def card(name: str) -> dict:
@@ -28,7 +29,10 @@ def fake_cards(monkeypatch) -> list[int]:
     def run(command, *, input, **_):
         requests = json.loads(input)["requests"]
         asked.append(len(requests))
-        cards = {key: card(request["model"]["name"]) for key, request in requests.items()}
+        cards = {
+            key: {"refused": None} if "loss" in request else card(request["model"]["name"])
+            for key, request in requests.items()
+        }
         return SimpleNamespace(returncode=0, stdout=f"a library's chatter\n{json.dumps(cards)}\n", stderr="")
 
     monkeypatch.setattr("benchbench.models.cards.subprocess", SimpleNamespace(run=run))
@@ -157,9 +161,9 @@ class TestPlan:
     def test_what_a_network_costs_is_asked_once(self, cli, suite, fake_cards):
         cli("plan", suite)
         cli("plan", suite, "--set", "seeds=[5]", "--set", "recipes.default.lr=0.1")
-        assert fake_cards == [2]
+        assert fake_cards == [3]  # two networks, and whether the losses can work on them
         cli("plan", suite, "--set", "recipes.default.image_size=64")
-        assert fake_cards == [2, 2]
+        assert fake_cards == [3, 3]
 
     @pytest.mark.parametrize("name", ["test_efficientnet", "test_resnet"])
     def test_a_model_that_its_library_does_not_have(self, cli, suite, fake_cards, name):
@@ -169,7 +173,7 @@ class TestPlan:
         for _ in range(2):  # what went wrong is not kept
             done = cli("plan", suite)
             assert (done.code, done.out, done.err) == (2, "", f"error: suite.yaml:{line}: no 'test_typo' here\n")
-        assert fake_cards == [2, 1]
+        assert fake_cards == [3, 1]
         suite.write_text(text)
         assert cli("plan", suite).code == 0
 
@@ -202,7 +206,9 @@ class TestPlan:
         assert (done.code, done.err.strip()) == (0, "[]")
         assert "2.64 T" in done.out  # with the numbers of the cards that were kept
 
-    def test_a_process_that_cannot_look_at_networks(self, cli, suite, monkeypatch):
+    def test_a_process_that_cannot_look_at_networks(self, cli, suite, monkeypatch, tmp_path):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
         def run(*_, **__):
             return SimpleNamespace(returncode=1, stdout="", stderr="Traceback ...\nImportError: libfoo.so\n")
 

@@ -76,7 +76,7 @@ def records(store: Path) -> dict[str, dict]:
     found = {}
     for path in [*store.glob("cell/*/record.json"), *store.glob("teacher/*/record.json")]:
         record = json.loads(path.read_text())
-        kept = {name: record[name] for name in ("key", "metrics", "data", "model", "teacher", "weights_sha256")}
+        kept = {name: record[name] for name in ("key", "metrics", "data", "model", "teachers", "weights_sha256")}
         found[record["label"]] = {**kept, "curve": path.with_name("curve.jsonl").read_text()}
     return found
 

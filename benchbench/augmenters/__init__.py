@@ -13,7 +13,7 @@ from benchbench.hookspecs import hookimpl
 
 
 class FlipParams(Params):
-    probability: float = Field(0.5, ge=0, le=1)
+    probability: float = Field(0.5, ge=0, le=1, description="of an image to be mirrored")
 
 
 class RandomCropParams(Params):
@@ -23,9 +23,9 @@ class RandomCropParams(Params):
 
 class RandomResizedCropParams(Params):
     min_scale: float = Field(0.08, gt=0, le=1, description="smallest share of the area")
-    max_scale: float = Field(1.0, gt=0, le=1)
+    max_scale: float = Field(1.0, gt=0, le=1, description="largest share of the area")
     min_ratio: float = Field(3 / 4, gt=0, description="narrowest width / height")
-    max_ratio: float = Field(4 / 3, gt=0)
+    max_ratio: float = Field(4 / 3, gt=0, description="widest width / height")
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

@@ -10,6 +10,7 @@ from typing import Any
 
 from benchbench.models.cards import cards_for
 from benchbench.plan import Plan, Stage
+from benchbench.provenance import source_hash
 from benchbench.suitefile import Loc
 
 # A training step is one forward and about two forwards' worth of backward.
@@ -29,23 +30,27 @@ class Estimate:
     flops: float
 
 
-def estimate(plan: Plan, store: Path) -> dict[str, Estimate]:
+def estimate(plan: Plan) -> dict[str, Estimate]:
     """The predicted cost of every training stage of a plan, by key.
 
     Raises:
-        SuiteError: a model that its source does not have, or that cannot be built.
+        SuiteError: a model that its source does not have, or that cannot be built; a loss that cannot work on it.
     """
     places = _places(plan)
     requests: dict[str, dict[str, Any]] = {}
     for key, stage in plan.stages.items():
         if stage.kind != "calibration":
             requests |= {f"{key}/{role}": request for role, request in _requests(stage).items()}
+            if stage.job["teachers"]:
+                requests[f"{key}/loss"] = _rehearsal(plan, stage, places[key]["data"][1])
     plugins = [Path(name) for name, origin in plan.host.origins.items() if name == origin]
-    cards = cards_for(requests, store, plugins)
+    cards = cards_for(requests, plugins)
     for name, card in cards.items():
         key, _, role = name.partition("/")
         if "error" in card:
             raise plan.file.error(card["error"], places[key][role])
+        if card.get("refused"):
+            raise plan.file.error(card["refused"], places[key][role])
     return {
         key: _estimate(plan, stage, places[key]["data"][1], cards)
         for key, stage in plan.stages.items()
@@ -58,7 +63,7 @@ def _places(plan: Plan) -> dict[str, dict[str, Loc]]:
     places: dict[str, dict[str, Loc]] = {}
     for cell in plan.cells:
         student, data = ("students", cell.student, "model"), ("data", cell.data)
-        places[cell.stage] = {"model": student, "data": data}
+        places[cell.stage] = {"model": student, "data": data, "loss": ("arms", cell.arm, "loss")}
         for number, teacher in enumerate(cell.teachers):
             role, place = f"teacher{number}", ("teachers", teacher, "model")
             places[cell.stage][role] = place
@@ -83,13 +88,32 @@ def _requests(stage: Stage) -> dict[str, dict[str, Any]]:
     }
 
 
+def _rehearsal(plan: Plan, stage: Stage, data: Any) -> dict[str, Any]:
+    """A cell's networks and losses, as `cards_for` wants them."""
+    job = stage.job
+    return {
+        "student": {**job["model"], "weights": None},
+        "teachers": [
+            {"model": {**teacher["model"], "weights": None}, "head": teacher["adapt"] != "pretrained"}
+            for teacher in job["teachers"]
+        ],
+        "loss": job["loss"],
+        "classes": plan.info[data].classes,
+        "image_size": job["recipe"]["image_size"],
+        "epochs": job["recipe"]["epochs"],
+        "sources": job["components"],
+        "code": source_hash("benchbench.losses.rehearsal"),
+    }
+
+
 def _estimate(plan: Plan, stage: Stage, data: Any, cards: Mapping[str, dict[str, Any]]) -> Estimate:
     job, recipe = stage.job, stage.job["recipe"]
     count = plan.train_images(job["data"], data)
     batch = min(recipe["batch_size"], count)
     # A two-stage method's first stage is a parameter of its loss by that name.
     preparation = max((entry["params"].get("preparation", 0) for entry in job["loss"]), default=0)
-    images = max(1, count // batch) * batch * (recipe["epochs"] + math.ceil(preparation * recipe["epochs"]))
+    epochs = recipe["epochs"] + math.ceil(round(preparation * recipe["epochs"], 9))  # as the training loop counts them
+    images = max(1, count // batch) * batch * epochs
     forward = cards[f"{stage.key}/model"]["flops"]
     flops = images * forward * (FORWARD if job["method"] == "linear_probe" else TRAINED)
     flops += sum(images * cards[f"{stage.key}/teacher{number}"]["flops"] for number in range(len(job["teachers"])))

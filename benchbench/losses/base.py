@@ -63,7 +63,7 @@ class Loss(nn.Module):
             is built, is trained as such, and is saved with the student. None: the student's own linear head.
     """
 
-    prepares: ClassVar[Preparation] = "nothing"
+    prepares: Preparation = "nothing"
     preparation: float = 0.0
     make_head: ClassVar[Callable[..., nn.Module] | None] = None
 

@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchbench.data.batch import Batch
-from benchbench.errors import StageError
 from benchbench.losses.base import Loss, LossContext
 from benchbench.losses.catalog.labels import CEParams
+from benchbench.losses.logits import student_logits
 from benchbench.models.outputs import Outputs
 
 
@@ -20,7 +20,9 @@ def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) 
     CE = -1/B sum_i sum_c q_ic log softmax(logits_i)_c, where q_ic = (1 - e) [c = y_i] + e / C and e is the smoothing.
 
     Source: Szegedy et al. 2016, "Rethinking the Inception Architecture for Computer Vision" (arXiv 1512.00567),
-    section 7, with the uniform prior over classes; e = 0 is plain cross-entropy.
+    section 7, with the uniform prior over classes; e = 0 is plain cross-entropy, e = 0.1 is that paper's choice. Label
+    smoothing as a regulariser is this very sum: (1 - e) times plain cross-entropy plus e times the cross-entropy with
+    the uniform distribution.
 
     Args:
         logits: [B, C].
@@ -38,6 +40,4 @@ class CE(Loss):
         self.params = CEParams(**params)
 
     def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
-        if student.logits is None:
-            raise StageError("loss 'ce' needs the student's logits, and this student has no task head")
-        return {"ce": cross_entropy(student.logits, batch.labels, self.params.label_smoothing)}
+        return {"ce": cross_entropy(student_logits("ce", student), batch.labels, self.params.label_smoothing)}

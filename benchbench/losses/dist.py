@@ -10,7 +10,7 @@ from torch import Tensor
 from benchbench.data.batch import Batch
 from benchbench.losses.base import Loss, LossContext
 from benchbench.losses.catalog.logits import DISTParams
-from benchbench.losses.logits import both_logits, standardized
+from benchbench.losses.logits import both_logits
 from benchbench.models.outputs import Outputs
 
 EPS = 1e-8  # the official code's, beside the product of the two norms
@@ -48,9 +48,7 @@ class DIST(Loss):
         self.params = DISTParams(**params)
 
     def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
-        s, t = both_logits("dist", student, teacher)
-        if self.params.standardize:
-            s, t = standardized(s), standardized(t)
+        s, t = both_logits("dist", student, teacher, self.params.standardize)
         tau = self.params.temperature
         s, t = torch.softmax(s / tau, dim=1), torch.softmax(t / tau, dim=1)
         intra = relation_gap(s.T, t.T) if len(s) > 1 else 0.0 * s.sum()

@@ -11,7 +11,7 @@ from torch import Tensor
 from benchbench.data.batch import Batch
 from benchbench.losses.base import Loss, LossContext
 from benchbench.losses.catalog.logits import DKDParams
-from benchbench.losses.logits import both_logits, non_target, standardized
+from benchbench.losses.logits import both_logits, non_target
 from benchbench.models.outputs import Outputs
 
 
@@ -50,7 +50,7 @@ class DKD(Loss):
 
     Source: as there, section 3.3. The defaults suit most of its CIFAR-100 pairs; its ImageNet runs have beta 0.5 and
     T 1. The official code also raises both weights linearly from 0 over the first epochs (20 on CIFAR-100); this loss
-    has no such warm-up, since a loss does not know the epoch.
+    has no such warm-up.
     """
 
     def __init__(self, context: LossContext, **params: Any):
@@ -58,8 +58,6 @@ class DKD(Loss):
         self.params = DKDParams(**params)
 
     def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
-        s, t = both_logits("dkd", student, teacher)
-        if self.params.standardize:
-            s, t = standardized(s), standardized(t)
+        s, t = both_logits("dkd", student, teacher, self.params.standardize)
         target, rest = decoupled_kl(s, t, batch.labels, self.params.temperature)
         return {"target": self.params.alpha * target, "non_target": self.params.beta * rest}

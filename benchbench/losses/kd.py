@@ -10,11 +10,11 @@ from torch import Tensor
 from benchbench.data.batch import Batch
 from benchbench.losses.base import Loss, LossContext
 from benchbench.losses.catalog.logits import KDParams
-from benchbench.losses.logits import both_logits, standardized
+from benchbench.losses.logits import both_logits
 from benchbench.models.outputs import Outputs
 
 
-def distillation_kl(student_logits: Tensor, teacher_logits: Tensor, temperature: float = 4.0) -> Tensor:
+def distillation_kl(student_logits: Tensor, teacher_logits: Tensor, temperature: float | Tensor = 4.0) -> Tensor:
     """Temperature-scaled KL divergence from teacher to student, in float32.
 
     KD = T^2 / B * sum_i KL(softmax(t_i / T) || softmax(s_i / T)). The factor T^2 keeps the gradient's size comparable
@@ -28,7 +28,7 @@ def distillation_kl(student_logits: Tensor, teacher_logits: Tensor, temperature:
     Args:
         student_logits: s [B, C].
         teacher_logits: t [B, C]; gets no gradient.
-        temperature: T > 0.
+        temperature: T > 0; a tensor gets a gradient, through both sides.
     """
     student_log_p = F.log_softmax(student_logits.float() / temperature, dim=1)
     teacher_log_p = F.log_softmax(teacher_logits.detach().float() / temperature, dim=1)
@@ -43,7 +43,5 @@ class KD(Loss):
         self.params = KDParams(**params)
 
     def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
-        s, t = both_logits("kd", student, teacher)
-        if self.params.standardize:
-            s, t = standardized(s), standardized(t)
+        s, t = both_logits("kd", student, teacher, self.params.standardize)
         return {"kd": distillation_kl(s, t, self.params.temperature)}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch.nn.functional as F
 from torch import Tensor
 
 from benchbench.data.batch import Batch
-from benchbench.losses.base import Loss
+from benchbench.losses.base import Loss, LossContext
+from benchbench.losses.catalog.logits import LogitParams
 from benchbench.losses.logits import both_logits
 from benchbench.models.outputs import Outputs
 
@@ -26,7 +29,15 @@ def logit_error(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
 
 
 class LogitMSE(Loss):
-    """Term `logit_mse`: `logit_error` of the task logits of both sides."""
+    """Term `logit_mse`: `logit_error` of the task logits of both sides.
+
+    Of standardised logits (Sun et al. 2024; an option that neither paper tried) it is 2 - 2 times Pearson's correlation
+    of the two sides, averaged over the samples.
+    """
+
+    def __init__(self, context: LossContext, **params: Any):
+        super().__init__(context)
+        self.params = LogitParams(**params)
 
     def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
-        return {"logit_mse": logit_error(*both_logits("logit_mse", student, teacher))}
+        return {"logit_mse": logit_error(*both_logits("logit_mse", student, teacher, self.params.standardize))}

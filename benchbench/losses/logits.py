@@ -13,15 +13,29 @@ from benchbench.models.outputs import Outputs
 EPS = 1e-7  # the official code's, beside the standard deviation
 
 
-def both_logits(name: str, student: Outputs, teacher: Outputs | None) -> tuple[Tensor, Tensor]:
-    """The task logits of student and teacher in float32; the teacher's get no gradient.
+def student_logits(name: str, student: Outputs) -> Tensor:
+    """The student's task logits in float32.
+
+    Raises:
+        StageError: it has none; `name` is the loss that asks.
+    """
+    if student.logits is None:
+        raise StageError(f"loss '{name}' needs the student's logits, and this student has no task head")
+    return student.logits.float()
+
+
+def both_logits(
+    name: str, student: Outputs, teacher: Outputs | None, standardize: bool = False
+) -> tuple[Tensor, Tensor]:
+    """The task logits of student and teacher in float32, `standardized` if so asked; the teacher's get no gradient.
 
     Raises:
         StageError: a side has none; `name` is the loss that asks.
     """
     if student.logits is None or teacher is None or teacher.logits is None:
         raise StageError(f"loss '{name}' needs the task logits of student and teacher; adapt the teacher to the task")
-    return student.logits.float(), teacher.logits.detach().float()
+    s, t = student.logits.float(), teacher.logits.detach().float()
+    return (standardized(s), standardized(t)) if standardize else (s, t)
 
 
 def standardized(logits: Tensor) -> Tensor:

@@ -40,13 +40,16 @@ def normalized_kd(s: Tensor, t: Tensor, labels: Tensor, temperature: float = 1.0
 
 
 class NKD(Loss):
-    """Terms `target` and `non_target`, the second times gamma: see `normalized_kd`."""
+    """Terms `target` and `non_target`, the second times gamma: see `normalized_kd`.
+
+    Standardised logits (Sun et al. 2024) are an option that neither paper tried; they then stand in both terms.
+    """
 
     def __init__(self, context: LossContext, **params: Any):
         super().__init__(context)
         self.params = NKDParams(**params)
 
     def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
-        s, t = both_logits("nkd", student, teacher)
+        s, t = both_logits("nkd", student, teacher, self.params.standardize)
         target, rest = normalized_kd(s, t, batch.labels, self.params.temperature)
         return {"target": target, "non_target": self.params.gamma * rest}

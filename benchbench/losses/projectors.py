@@ -21,9 +21,9 @@ class BatchNorm(nn.BatchNorm1d):
         return super().forward(input)
 
 
-def hidden_block(width: int) -> list[nn.Module]:
+def hidden_block(width_in: int, width_out: int) -> list[nn.Module]:
     """Linear, BN, ReLU; the Linear has no bias, since BN would cancel it."""
-    return [nn.Linear(width, width, bias=False), BatchNorm(width), nn.ReLU()]
+    return [nn.Linear(width_in, width_out, bias=False), BatchNorm(width_out), nn.ReLU()]
 
 
 def build_projector(kind: ProjectorKind, width_in: int, width_out: int) -> nn.Sequential:
@@ -43,8 +43,8 @@ def build_projector(kind: ProjectorKind, width_in: int, width_out: int) -> nn.Se
         case "mocov2":
             return nn.Sequential(nn.Linear(width_in, width_in), nn.ReLU(), nn.Linear(width_in, width_out))
         case "simclr":
-            return nn.Sequential(*hidden_block(width_in), *last)
+            return nn.Sequential(*hidden_block(width_in, width_in), *last)
         case "simclrv2":
-            return nn.Sequential(*hidden_block(width_in), *hidden_block(width_in), *last)
+            return nn.Sequential(*hidden_block(width_in, width_in), *hidden_block(width_in, width_in), *last)
         case _:
             raise ValueError(f"unknown projector '{kind}'")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from benchbench.components import Registry
 from benchbench.data.batch import Batch
 from benchbench.errors import StageError
-from benchbench.losses.base import Loss, LossContext
+from benchbench.losses.base import Loss, LossContext, Shape
 from benchbench.losses.combine import LossSum
 from benchbench.models.backbone import Backbone
 from benchbench.models.outputs import Outputs
@@ -53,7 +53,7 @@ class Lessons(nn.Module):
         self.prepares_student = any(loss.prepares == "student" for loss in preparing)
 
     def forward(self, student: Outputs, teachers: Sequence[Outputs], batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The weighted sum, and every term, unweighted: "loss", "loss.term", and "loss.term 2" of the second teacher."""
+        """The weighted sum, and every term, unweighted: "loss", "loss.term", "loss.term 2" of the second teacher."""
         total, terms = self.together(student, self._mean(teachers), batch)
         for number, (part, weight) in enumerate(zip(self._apart(), self.weights, strict=False)):
             value, named = part(student, teachers[number], batch)
@@ -81,8 +81,10 @@ class Lessons(nn.Module):
         logits = [teacher.logits for teacher in teachers]
         if any(each is None for each in logits):
             return Outputs(None, teachers[0].embedding)
-        stacked = torch.stack([each.float() for each in logits if each is not None])
-        return Outputs(torch.einsum("tbc,t->bc", stacked, stacked.new_tensor(self.weights)), teachers[0].embedding)
+        # A sum of products: autocast would take a product of matrices (einsum too) in half precision.
+        pairs = zip(self.weights, logits, strict=True)
+        shares = [weight * each.float() for weight, each in pairs if each is not None]
+        return Outputs(torch.stack(shares).sum(0), teachers[0].embedding)
 
 
 def _reads_more_than_logits(entry: Entry, registry: Registry) -> bool:
@@ -94,11 +96,16 @@ def fit_student(model: Backbone, entries: Sequence[Entry], registry: Registry, t
     """Gives a student the heads that its losses ask for: a distillation token's, or one that replaces its own.
 
     Raises:
-        StageError: two losses replace the head, or one does with several teachers.
+        StageError: a loss reads the distillation token of a student that has none; two losses replace the head, or one
+            does with several teachers.
     """
     components = [(entry, registry.get("loss", entry["name"])) for entry in entries]
-    if any("token" in component.needs for _, component in components):
-        model.add_token_head()
+    for entry, component in components:
+        if "token" in component.needs:
+            if not model.has_token:
+                example = "timm/deit_tiny_distilled_patch16_224"
+                raise StageError(f"loss '{entry['name']}' needs a student with a distillation token, such as {example}")
+            model.add_token_head()
     targets = [(entry, component.load()) for entry, component in components]
     makers = [
         (entry, target)
@@ -115,3 +122,59 @@ def fit_student(model: Backbone, entries: Sequence[Entry], registry: Registry, t
         raise StageError(f"loss '{entry['name']}' replaces the student's classifier by its teacher's; give one teacher")
     assert target.make_head is not None
     model.head = target.make_head(model.dim, teacher_dims[0], model.classes, **entry["params"])
+
+
+def make_lessons(
+    entries: Sequence[Entry],
+    registry: Registry,
+    student: Backbone,
+    teachers: Sequence[Backbone],
+    weights: Sequence[float],
+    run: Mapping[str, Any],
+    labels: Tensor,
+    device: torch.device,
+) -> Lessons:
+    """The losses of one training run, built for its networks.
+
+    Args:
+        entries: name, params and weight of each loss.
+        registry: where they are looked up.
+        student: with the heads that `fit_student` gives it.
+        teachers: frozen; none without distillation.
+        weights: of the teachers.
+        run: `image_size` and `epochs`.
+        labels: class of every training sample.
+        device: where the networks are.
+
+    Raises:
+        StageError: a method cannot work on these networks.
+    """
+    wants_features = any("features" in registry.get("loss", entry["name"]).needs for entry in entries)
+    sides: list[Backbone | None] = [*teachers] or [None]
+    assert student.head is not None
+    assert student.classes is not None
+    contexts = [
+        LossContext(
+            classes=student.classes,
+            student_dim=student.dim,
+            student_head=student.head,
+            teacher_dim=teacher.dim if teacher else None,
+            teacher_head=teacher.head if teacher and isinstance(teacher.head, nn.Linear) else None,
+            student_features=_shapes(student, run["image_size"], device) if wants_features else [],
+            teacher_features=_shapes(teacher, run["image_size"], device) if wants_features and teacher else [],
+            labels=labels,
+            epochs=run["epochs"],
+            device=device,
+        )
+        for teacher in sides
+    ]
+    return Lessons(entries, registry, contexts, weights).to(device)
+
+
+@torch.no_grad()
+def _shapes(model: Backbone, size: int, device: torch.device) -> list[Shape]:
+    """Shapes (C, H, W) of a network's maps."""
+    mode = model.training
+    maps = model.eval()(torch.zeros(1, 3, size, size, device=device), features=True).features
+    model.train(mode)
+    return [(shape[1], shape[2], shape[3]) for shape in (value.shape for value in maps)]

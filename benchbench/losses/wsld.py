@@ -39,12 +39,15 @@ def weighted_soft_labels(s: Tensor, t: Tensor, labels: Tensor, temperature: floa
 
 
 class WSLD(Loss):
-    """Term `wsld`: `weighted_soft_labels` of the task logits of both sides."""
+    """Term `wsld`: `weighted_soft_labels` of the task logits of both sides.
+
+    Standardised logits (Sun et al. 2024) are an option that neither paper tried; they then stand in the weights, too.
+    """
 
     def __init__(self, context: LossContext, **params: Any):
         super().__init__(context)
         self.params = WSLDParams(**params)
 
     def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
-        s, t = both_logits("wsld", student, teacher)
+        s, t = both_logits("wsld", student, teacher, self.params.standardize)
         return {"wsld": weighted_soft_labels(s, t, batch.labels, self.params.temperature)}

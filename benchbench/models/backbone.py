@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchbench.components import Registry
+from benchbench.errors import WeightsError
 from benchbench.models.outputs import Outputs
 from benchbench.models.weights import Weights
 
@@ -27,6 +28,7 @@ class Trunk:
         with_features: maps normalised images to (embedding, maps between stages); None where there are none to be had.
         with_token: maps normalised images to (class token's embedding, distillation token's, maps between stages); None
             where the network has no distillation token. Without it the network's embedding is the mean of the two.
+        head: the classifier that the weights came with; None for random weights, or where it is not one linear layer.
     """
 
     module: nn.Module
@@ -36,6 +38,7 @@ class Trunk:
     input_size: int | None = None
     with_features: Callable[[Tensor], tuple[Tensor, list[Tensor]]] | None = None
     with_token: Callable[[Tensor], tuple[Tensor, Tensor, list[Tensor]]] | None = None
+    head: nn.Linear | None = None
 
 
 class Backbone(nn.Module):
@@ -83,6 +86,11 @@ class Backbone(nn.Module):
             embedding = self.trunk(images)
         return Outputs(self.head(embedding) if self.head is not None else None, embedding, maps)
 
+    @property
+    def has_token(self) -> bool:
+        """Whether the network has a distillation token."""
+        return self._with_token is not None
+
     def add_token_head(self) -> None:
         """Gives the distillation token a classifier of its own; in eval mode the logits are the mean of both heads.
 
@@ -93,18 +101,21 @@ class Backbone(nn.Module):
             self.token_head = nn.Linear(self.dim, self.classes)
 
     def freeze(self, head: bool = True) -> Backbone:
-        """Frozen means frozen: eval mode for good, no gradient; for all of it or (`head=False`) the trunk alone."""
+        """Frozen means frozen: eval mode for good, no gradient; for all of it or (`head=False`) without its heads."""
         self.frozen = True
         self.requires_grad_(False)
-        if self.head is not None:
-            self.head.requires_grad_(not head)
+        for part in (self.head, self.token_head):
+            if part is not None:
+                part.requires_grad_(not head)
         return self.train(False)
 
     def train(self, mode: bool = True) -> Backbone:
         return super().train(mode and not self.frozen)
 
 
-def build_backbone(job: Mapping[str, Any], kind: str, registry: Registry, classes: int | None) -> Backbone:
+def build_backbone(
+    job: Mapping[str, Any], kind: str, registry: Registry, classes: int | None, published: bool = False
+) -> Backbone:
     """Builds a model from its description in a job (paths unwrapped).
 
     Args:
@@ -112,9 +123,10 @@ def build_backbone(job: Mapping[str, Any], kind: str, registry: Registry, classe
         kind: "teacher" or "student".
         registry: where the source is looked up.
         classes: width of the task head; None for none.
+        published: whether the task head is the classifier that the weights came with.
 
     Raises:
-        WeightsError: the weights cannot be had or do not fit.
+        WeightsError: the weights cannot be had or do not fit, or their classifier is of another task.
         UnknownNameError: the source has no such model.
     """
     weights = Weights(**job["weights"]) if job["weights"] else None
@@ -122,4 +134,12 @@ def build_backbone(job: Mapping[str, Any], kind: str, registry: Registry, classe
     for name in ("mean", "std", "input_size"):
         if job[name] is not None:
             setattr(trunk, name, job[name])
-    return Backbone(trunk, classes)
+    model = Backbone(trunk, classes)
+    if published:
+        if trunk.head is None or trunk.head.out_features != classes:
+            theirs = f"one of {trunk.head.out_features}" if trunk.head is not None else "none that is one linear layer"
+            name = "/".join(filter(None, (job["source"], job["name"])))
+            problem = f"the weights of {name} have no classifier of {classes} classes, but {theirs}"
+            raise WeightsError(f"{problem}; adapt it by linear_probe or finetune")
+        model.head = trunk.head
+    return model

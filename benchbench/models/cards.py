@@ -1,7 +1,7 @@
 """What a network is, before it is trained: parameters, multiply-adds, embedding width; kept so that planning is quick.
 
 Building a network means importing torch and its library, which takes seconds. `cards_for` does it in a process of its
-own, once for each network and image size, and remembers the answer in the store.
+own, once for each network and image size, and remembers the answer in the user's cache.
 """
 
 from __future__ import annotations
@@ -14,22 +14,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchbench.content import user_cache
 from benchbench.errors import BenchBenchError, one_line
 from benchbench.resolve import key_of
 from benchbench.store import write_json
 
 
-def cards_for(
-    requests: Mapping[str, dict[str, Any]], store: Path, plugins: Sequence[Path]
-) -> dict[str, dict[str, Any]]:
+def cards_for(requests: Mapping[str, dict[str, Any]], plugins: Sequence[Path]) -> dict[str, dict[str, Any]]:
     """Cards of networks: `parameters`, `flops` (of one forward pass of one image), `dim`; or `error`.
 
+    A request with a `loss` is answered with `refused` instead: why its losses cannot work on its networks, or None.
+
     Args:
-        requests: by any name: a model's job (without weights), its `kind`, `image_size` and the hash of its source.
-        store: the store's folder; answers are kept in cards.json there.
+        requests: by any name: a model's job (without weights), its `kind`, `image_size` and the hash of its source; or
+            what `benchbench.losses.rehearsal.Rehearsal` takes, with the hashes of the sources.
         plugins: plugin files to load.
     """
-    kept = _read(store / "cards.json")
+    cache = user_cache("cards.json")
+    kept = _read(cache)
     keys = {name: key_of(request) for name, request in requests.items()}
     missing = {keys[name]: request for name, request in requests.items() if keys[name] not in kept}
     if missing:
@@ -43,9 +45,9 @@ def cards_for(
             raise BenchBenchError(f"cannot look at the suite's models: {one_line(lines[-1])}")
         new = json.loads(answer.stdout.splitlines()[-1])
         kept |= {key: card for key, card in new.items() if "error" not in card}
-        with contextlib.suppress(OSError):  # only a cache; `run` says what is wrong with the store
-            store.mkdir(parents=True, exist_ok=True)
-            write_json(store / "cards.json", kept)
+        with contextlib.suppress(OSError):  # only a cache
+            cache.parent.mkdir(parents=True, exist_ok=True)
+            write_json(cache, kept)
         kept = kept | new
     return {name: kept[key] for name, key in keys.items()}
 
@@ -57,7 +59,9 @@ def _read(path: Path) -> dict[str, Any]:
         return {}
     cards = content.items() if isinstance(content, dict) else ()
     return {
-        key: card for key, card in cards if isinstance(card, dict) and card.keys() >= {"parameters", "flops", "dim"}
+        key: card
+        for key, card in cards
+        if isinstance(card, dict) and (card.keys() >= {"parameters", "flops", "dim"} or card.keys() == {"refused"})
     }
 
 
@@ -85,14 +89,26 @@ def _card(request: Mapping[str, Any], registry: Any) -> dict[str, Any]:
     return {"parameters": parameters, "flops": counter.get_total_flops(), "dim": backbone.dim}
 
 
+def _refused(request: Mapping[str, Any], rehearsal: Any) -> str | None:
+    try:
+        return rehearsal.refused(request)
+    except Exception:  # what only fails without memory must not keep a suite from running; the run itself will tell
+        return None
+
+
 def _main() -> None:
+    from benchbench.losses.rehearsal import Rehearsal
     from benchbench.plugins import load_plugins
     from benchbench.resolve import unwrap
 
     question = json.load(sys.stdin)
     registry = load_plugins([Path(path) for path in question["plugins"]]).registry
-    answer = {}
+    rehearsal = Rehearsal(registry)
+    answer: dict[str, dict[str, Any]] = {}
     for key, request in question["requests"].items():
+        if "loss" in request:
+            answer[key] = {"refused": _refused(unwrap(request), rehearsal)}
+            continue
         try:
             answer[key] = _card(unwrap(request), registry)
         except BenchBenchError as error:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from benchbench.components import Component, Params
 from benchbench.hookspecs import hookimpl
@@ -20,6 +20,14 @@ class LibraryParams(Params):
     __pydantic_extra__: dict[str, Any]
 
 
+class CifarParams(Params):
+    shortcut: Literal["A", "B"] = Field(
+        "B",
+        description="of the ResNets of 6n + 2 layers: A has no parameters (He et al.'s), B is a 1x1 convolution "
+        "(RepDistiller's)",
+    )
+
+
 def _sources() -> Iterable[Component]:
     # The library defines the network behind a name, so its version is part of every key that uses it.
     for name, what in (("timm", "timm.list_models()"), ("torchvision", "torchvision.models.list_models()")):
@@ -30,6 +38,12 @@ def _sources() -> Iterable[Component]:
             f"any classification backbone of {what}: {name}/NAME",
             version=importlib.metadata.version(name),
         )
+    yield Component(
+        "cifar",
+        "benchbench.models.cifar_source:build",
+        CifarParams,
+        "the networks of the published CIFAR-100 distillation tables (resnet56, wrn_40_2, vgg8, ...): cifar/NAME",
+    )
 
 
 @hookimpl

@@ -50,8 +50,9 @@ def build(name: str, weights: Weights | None, /, **params: Any) -> Trunk:
     if not hasattr(module, "reset_classifier"):
         raise BenchBenchError(f"timm/{name} with these params is no classification backbone")
     config = module.pretrained_cfg
+    own = module.get_classifier() if pretrained else None
     if weights is not None and not pretrained:
-        weights.load_into(module, config["classifier"])
+        own = weights.load_into(module, config["classifier"])
     module.reset_classifier(0)
     size = params.get("img_size", config["input_size"][-1])
     return Trunk(
@@ -61,6 +62,7 @@ def build(name: str, weights: Weights | None, /, **params: Any) -> Trunk:
         std=tuple(config["std"]),
         input_size=size if config.get("fixed_input_size") and isinstance(size, int) else None,
         with_features=_Features(module) if hasattr(module, "forward_intermediates") else None,
+        head=own if isinstance(own, nn.Linear) else None,
         with_token=_Token(module) if isinstance(module, VisionTransformerDistilled) else None,
     )
 

@@ -55,8 +55,9 @@ def build(name: str, weights: Weights | None, /, **params: Any) -> Trunk:
     last = nn.Conv2d if convolutional else nn.Linear
     found: list[tuple[str, Any]] = [(label, part) for label, part in module.named_modules() if isinstance(part, last)]
     label, classifier = found[-1]
-    if weights is not None and weights.pretrained is None:
-        weights.load_into(module, label)
+    own = classifier if tag is not None else None
+    if weights is not None and tag is None:
+        own = weights.load_into(module, label)
     if hasattr(module, "aux_logits"):
         # In training mode they would add logits of which no loss here knows.
         module.aux_logits, module.aux1, module.aux2, module.AuxLogits = False, None, None, None
@@ -66,7 +67,15 @@ def build(name: str, weights: Weights | None, /, **params: Any) -> Trunk:
         module.set_submodule(label, nn.Identity())
     dim = classifier.in_channels if convolutional else classifier.in_features
     size = getattr(module, "image_size", None)
-    return Trunk(module, dim, MEAN, STD, input_size=size, with_features=_Features(module))
+    return Trunk(
+        module,
+        dim,
+        MEAN,
+        STD,
+        input_size=size,
+        with_features=_Features(module),
+        head=own if isinstance(own, nn.Linear) else None,
+    )
 
 
 class _Features:

@@ -19,7 +19,7 @@ def load_trained(folder: str | Path, plugins: tuple[Path, ...] = ()) -> tuple[Ba
 
     Args:
         folder: `runs/cell/KEY` or `runs/teacher/KEY`.
-        plugins: plugin files, where its model comes from one.
+        plugins: plugin files, where its model or a loss that trained it comes from one.
 
     Raises:
         StoreError: the stage is not finished, or its weights are damaged.

@@ -30,8 +30,8 @@ class Weights:
     pypi: str | None = None
     version: str | None = None
 
-    def load_into(self, module: nn.Module, classifier: str | Sequence[str]) -> None:
-        """Fills a whole network, strictly.
+    def load_into(self, module: nn.Module, classifier: str | Sequence[str]) -> nn.Linear | None:
+        """Fills a whole network, strictly; gives the weights' own classifier, of any width, if it is one linear layer.
 
         Names must match; where none of them does, tensors are matched in the order of definition, each with the same
         last name and shape (the same network under other names). The classifier may have another width: it is left
@@ -63,6 +63,7 @@ class Weights:
             raise WeightsError(f"{path} does not fit the network: {problems[0]}{more}")
         fits = {name: tensor for name, tensor in given.items() if tensor.shape == expected[name].shape}
         module.load_state_dict({**expected, **fits}, strict=True)
+        return _classifier(given, classifiers)
 
     def _path(self) -> Path:
         if self.file is not None:
@@ -77,6 +78,15 @@ class Weights:
         return Path(str(found[0].locate()))
 
 
+def _classifier(given: dict[str, Tensor], names: Sequence[str]) -> nn.Linear | None:
+    weight, bias = (given.get(f"{names[0]}.{part}") if len(names) == 1 else None for part in ("weight", "bias"))
+    if weight is None or bias is None or weight.ndim != 2:
+        return None
+    linear = nn.Linear(weight.shape[1], weight.shape[0])
+    linear.load_state_dict({"weight": weight, "bias": bias})
+    return linear
+
+
 def _read(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
@@ -89,7 +99,10 @@ def _read(path: Path) -> dict[str, Tensor]:
         raise WeightsError(
             f"{path} is damaged or holds more than tensors ({reason}); give a .safetensors file or a state dict"
         ) from None
-    content = content.get("state_dict", content) if isinstance(content, dict) else content
+    if isinstance(content, dict):  # training scripts keep the network beside the optimiser, under one of these names
+        content = next(
+            (content[name] for name in ("state_dict", "model") if isinstance(content.get(name), dict)), content
+        )
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise WeightsError(f"{path} holds no state dict; save model.state_dict()")
     return content

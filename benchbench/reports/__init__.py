@@ -16,3 +16,6 @@ def benchbench_reports() -> Iterable[Component]:
     yield Component(
         "gpu_hours", "benchbench.reports.cost:gpu_hours", summary="device-hours by arm, against pre-train + fine-tune"
     )
+    yield Component(
+        "published", "benchbench.reports.published:published", summary="published against reproduced accuracy, if any"
+    )

@@ -8,13 +8,13 @@ from typing import Any
 import pandas as pd
 
 from benchbench.errors import StoreError, one_line
-from benchbench.plan import Cell, Plan
+from benchbench.plan import PRETRAINED_METHODS, Cell, Plan
 from benchbench.store import Store, read_json
 
 COLUMNS = {
     "arm": "the suite's arm",
     "row": "its row in the tables: the arm, with teacher and state for distillation",
-    "method": "scratch, linear_probe, finetune or distill",
+    "method": "scratch, linear_probe, finetune, published or distill",
     "data": "data set",
     "student": "student",
     "teacher": "teacher; several that teach together are joined by +",
@@ -88,11 +88,14 @@ def _row(cell: Cell, plan: Plan, store: Store, users: Counter[str]) -> dict[str,
         "weights_sha256": record["weights_sha256"],
         "pretraining_hours": _pretraining_hours(cell, plan, store, environment["device"], cost["devices"]),
     }
-    for key in stage.needs.values():
+    for role, key in stage.needs.items():
         needed = store.stage(plan.stages[key].kind, key).done()
         if needed is None:
             raise StoreError(f"{folder.path} stands on stage {key[:16]}, which is gone; run the suite again")
-        row["stage_hours"] += needed["cost"]["device_hours"]
+        if role == next(
+            first for first, each in stage.needs.items() if each == key
+        ):  # one stage in two roles costs once
+            row["stage_hours"] += needed["cost"]["device_hours"]
         row["shared_stage_hours"] += needed["cost"]["device_hours"] / users[key]
         share = needed["metrics"]["test_accuracy"] / len(stage.needs)
         row["teacher_accuracy"] = row.get("teacher_accuracy", 0.0) + share
@@ -111,7 +114,7 @@ def _why(plan: Plan, store: Store, cell: Cell) -> dict[str, Any]:
 
 def _pretraining_hours(cell: Cell, plan: Plan, store: Store, device: str, held: int) -> float | None:
     """Images x epochs of the published recipe at the throughput measured here."""
-    if cell.method not in ("linear_probe", "finetune"):
+    if cell.method not in PRETRAINED_METHODS:
         return 0.0
     record = _calibration(cell, plan, store, device, held)
     if record is None or cell.pretraining is None:

@@ -23,8 +23,9 @@ def make_tables(plan: Plan, store: Store, command: str) -> tuple[pd.DataFrame, l
     tables = []
     for name in registry.offers["report"]:
         try:
-            table: Table = registry.get("report", name).load()(results, plan)
-            tables.append(replace(table, notes=[*table.notes, made]))
+            table: Table | None = registry.get("report", name).load()(results, plan)
+            if table is not None:
+                tables.append(replace(table, notes=[*table.notes, made]))
         except Exception as error:  # a plugin's; it must not cost the other tables of a run that took days
             print(f"warning: no table '{name}': {one_line(error)}", file=sys.stderr)
     return results, tables

@@ -15,8 +15,7 @@ from benchbench.data.feeds import Feed, Pipeline, bind_augmenters, make_feed
 from benchbench.data.images import ImageSet
 from benchbench.data.splits import hold_out, subset
 from benchbench.errors import DataError
-from benchbench.losses.base import LossContext
-from benchbench.losses.teachers import Lessons, fit_student
+from benchbench.losses.teachers import fit_student, make_lessons
 from benchbench.models.backbone import Backbone, build_backbone
 from benchbench.stages.context import StageContext
 from benchbench.store import file_sha256, write_atomic
@@ -36,14 +35,19 @@ def run(context: StageContext) -> dict[str, Any]:
 
     begun = time.perf_counter()
     data = _Data(context, device)
-    model = build_backbone(job["model"], job["model_kind"], context.registry, len(data.classes))
+    published = job["method"] == "published"
+    model = build_backbone(job["model"], job["model_kind"], context.registry, len(data.classes), published)
     teachers = [_teacher(context, number, len(data.classes), device) for number in range(len(job["teachers"]))]
     started = time.perf_counter()
     fit_student(model, job["loss"], context.registry, [teacher.dim for teacher in teachers])
     if job["method"] == "linear_probe":
         model.freeze(head=False)
     _place(model, job, device)
-    losses = _losses(context, model, teachers, data, device)
+    torch.manual_seed(derive(job["seed"], "losses"))
+    weights = [entry["weight"] for entry in job["teachers"]]
+    losses = make_lessons(
+        job["loss"], context.registry, model, teachers, weights, job["recipe"], data.train.labels, device
+    )
     training = Training(
         model=model,
         teachers=teachers,
@@ -154,43 +158,6 @@ def _fingerprint(model: Backbone) -> dict[str, Any]:
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     size = sum(p.numel() for p in model.parameters())
     return {"parameters": size, "dim": model.dim, "sha256": digest.hexdigest()}
-
-
-def _losses(
-    context: StageContext, model: Backbone, teachers: list[Backbone], data: _Data, device: torch.device
-) -> Lessons:
-    job = context.job
-    needs = [context.registry.get("loss", entry["name"]).needs for entry in job["loss"]]
-    wants_features = any("features" in need for need in needs)
-    size = job["recipe"]["image_size"]
-    assert model.head is not None
-    sides: list[Backbone | None] = [*teachers] or [None]
-    contexts = [
-        LossContext(
-            classes=len(data.classes),
-            student_dim=model.dim,
-            student_head=model.head,
-            teacher_dim=teacher.dim if teacher else None,
-            teacher_head=teacher.head if teacher and isinstance(teacher.head, nn.Linear) else None,
-            student_features=_shapes(model, size, device) if wants_features else [],
-            teacher_features=_shapes(teacher, size, device) if wants_features and teacher else [],
-            labels=data.train.labels,
-            epochs=job["recipe"]["epochs"],
-            device=device,
-        )
-        for teacher in sides
-    ]
-    torch.manual_seed(derive(job["seed"], "losses"))
-    weights = [entry["weight"] for entry in job["teachers"]]
-    return Lessons(job["loss"], context.registry, contexts, weights).to(device)
-
-
-@torch.no_grad()
-def _shapes(model: Backbone, size: int, device: torch.device) -> list[tuple[int, int, int]]:
-    mode = model.training
-    maps = model.eval()(torch.zeros(1, 3, size, size, device=device), features=True).features
-    model.train(mode)
-    return [(shape[1], shape[2], shape[3]) for shape in (value.shape for value in maps)]
 
 
 def _place(model: nn.Module, job: dict[str, Any], device: torch.device) -> None:

@@ -1,1 +1,9 @@
-"""What a plugin's author tests with: each component's contract as checks whose messages say what to change."""
+"""What a plugin's author tests with: each component's contract as checks whose messages say what to change.
+
+Imports no torch: what a kind of component needs is imported when one is checked.
+"""
+
+from benchbench.testing.check import Check, Finding
+from benchbench.testing.conformance import check_component, checks_of, failures
+
+__all__ = ["Check", "Finding", "check_component", "checks_of", "failures"]

@@ -131,7 +131,11 @@ def check_terms(case: LossCase) -> None:
 
 
 def check_gradients(case: LossCase) -> None:
-    """To the student and to every part of the loss; none to the teacher, nor to its classifier."""
+    """To the student and to every part of the loss; none to the teacher, nor to its classifier.
+
+    A part that the first stage trains needs no gradient afterwards. A loss whose first stage trains the student may be
+    a constant 0 afterwards; `check_preparation` sees to it that the student is reached before.
+    """
     context = case.context()
     loss = case.build(context=context)
     step = case.step()
@@ -139,16 +143,23 @@ def check_gradients(case: LossCase) -> None:
     assert total.requires_grad, "no gradient reaches the student: something detaches its outputs"
     total.backward()
     reached = [tensor for tensor in leaves(step[0]) if tensor.grad is not None and tensor.grad.abs().sum() > 0]
-    assert reached, "no gradient reaches the student: does the loss depend on its outputs?"
+    two_stage = loss.preparing()
+    rests = bool(two_stage) and all(part.prepares == "student" for part in two_stage) and total.item() == 0
+    assert reached or rests, "no gradient reaches the student: does the loss depend on its outputs?"
     assert all(tensor.grad is None for tensor in leaves(step[1])), "the teacher gets a gradient: .detach() its outputs"
     assert context.teacher_head is not None
     assert all(p.grad is None and not p.requires_grad for p in context.teacher_head.parameters()), (
         "the teacher's classifier gets a gradient: it stays as it is"
     )
     own = {id(parameter) for parameter in context.student_head.parameters()}
+    prepared: set[str] = set()
+    if two_stage:
+        first = case.build()
+        first.prepare(*case.step())[0].backward()
+        prepared = {name for name, parameter in first.named_parameters() if parameter.grad is not None}
     for name, parameter in loss.named_parameters():
         assert id(parameter) not in own, "the loss keeps the student's head as its own part: it would be trained twice"
-        if not parameter.requires_grad:
+        if not parameter.requires_grad or (parameter.grad is None and name in prepared):
             continue
         assert parameter.grad is not None, f"its parameter {name} gets no gradient: use it, or make it a buffer"
         assert parameter.grad.isfinite().all(), f"the gradient of its parameter {name} is not finite"
@@ -179,15 +190,19 @@ def check_determinism(case: LossCase) -> None:
 
 def check_resume(case: LossCase) -> None:
     """A loss restored from its state goes on as if nothing had happened: banks and projectors are in the state."""
-    loss = case.build(seed=1)
-    optimizer = torch.optim.SGD([*loss.parameters(), nn.Parameter(torch.zeros(1))], lr=0.1)
+    context, fresh = case.context(), case.context()
+    loss = case.build(seed=1, context=context)
+    # The student's head is saved and restored with the student; a method may have put in its own.
+    parameters = [p for p in [*loss.parameters(), *context.student_head.parameters()] if p.requires_grad]
+    optimizer = torch.optim.SGD(parameters, lr=0.1)
     for seed in range(3):
         total, _ = run(loss, case.step(seed=seed), seed)
         optimizer.zero_grad()
         total.backward()
         optimizer.step()
-    restored = case.build(seed=2)
+    restored = case.build(seed=2, context=fresh)
     restored.load_state_dict(copy.deepcopy(loss.state_dict()))
+    fresh.student_head.load_state_dict(copy.deepcopy(context.student_head.state_dict()))
     for seed in range(3, 6):
         expected = run(loss, case.step(seed=seed), seed)[1]
         terms = run(restored, case.step(seed=seed), seed)[1]

@@ -87,7 +87,8 @@ class Training:
     @property
     def preparation(self) -> int:
         """Epochs of the first stage of a two-stage method; they are numbered from -preparation to -1."""
-        return math.ceil(self.losses.preparation * self.recipe["epochs"])
+        # Rounded first: 0.07 x 100 is 7.000000000000001.
+        return math.ceil(round(self.losses.preparation * self.recipe["epochs"], 9))
 
     def _new_optimizer(self) -> None:
         self.optimizer = make_optimizer(self.model, self.losses, self.recipe)

@@ -17,13 +17,15 @@ def benchbench_losses():
 
 def relation(student, teacher, batch, *, temperature):
     """KL(p_t || p_s), p = softmax over the batch's other images of cos(h_i, h_j) / temperature; batch mean."""
-    from torch.nn import functional as F  # here, so that listing plugins never imports torch
+    import torch  # here, so that listing plugins never imports it
+    from torch.nn import functional as F
 
     def log_similarities(embedding):
         unit = F.normalize(embedding.float(), dim=1)
-        itself = unit.new_ones(len(unit)).diag().bool()
+        itself = torch.eye(len(unit), dtype=torch.bool, device=unit.device)
         rows = (unit @ unit.T / temperature).masked_fill(itself, float("-inf"))
         return rows.log_softmax(dim=1).masked_fill(itself, 0)
 
-    target = log_similarities(teacher.embedding.detach())
-    return F.kl_div(log_similarities(student.embedding), target, reduction="batchmean", log_target=True)
+    with torch.autocast(student.embedding.device.type, enabled=False):  # half precision is too coarse for this
+        target = log_similarities(teacher.embedding.detach())
+        return F.kl_div(log_similarities(student.embedding), target, reduction="batchmean", log_target=True)

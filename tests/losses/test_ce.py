@@ -30,6 +30,19 @@ def test_value(size, smoothing):
     assert value.item() == pytest.approx(reference(logits, labels, smoothing), rel=1e-6)
 
 
+def test_smoothing_is_a_mixture_with_the_uniform_distribution():
+    logits, labels = torch.randn(7, 5, dtype=torch.float64), torch.tensor([0, 1, 2, 3, 4, 0, 1])
+    plain = cross_entropy(logits, labels)
+    uniform = torch.stack([cross_entropy(logits, torch.full((7,), c)) for c in range(5)]).mean()
+    assert cross_entropy(logits, labels, 0.3).item() == pytest.approx((0.7 * plain + 0.3 * uniform).item(), rel=1e-5)
+
+
+def test_there_is_no_smoothing_by_default(context, make_step):
+    student, teacher, batch = make_step()
+    expected = reference(student.logits.detach().double().numpy(), batch.labels.numpy(), 0.0)
+    assert CE(context)(student, teacher, batch)["ce"].item() == pytest.approx(expected, rel=1e-6)
+
+
 def test_the_class_passes_its_parameter_on(context, make_step):
     student, teacher, batch = make_step()
     terms = CE(context, label_smoothing=0.3)(student, teacher, batch)

@@ -49,4 +49,4 @@ def test_terms(context, make_step, gamma, temperature):
 
 
 def test_defaults(context):
-    assert NKD(context).params.model_dump() == {"temperature": 1, "gamma": 1.5}
+    assert NKD(context).params.model_dump() == {"temperature": 1, "gamma": 1.5, "standardize": False}

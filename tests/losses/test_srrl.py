@@ -65,6 +65,18 @@ def test_any_callable_is_a_head(context, make_step):
     assert loss(student, teacher, batch)["softmax_regression"].item() == pytest.approx(expected, rel=1e-5)
 
 
+def test_the_student_s_head_is_its_own_affair(context, make_step):
+    student, teacher, batch = make_step()
+    torch.manual_seed(1)
+    expected = SRRL(context)(student, teacher, batch)
+    context.student_head = nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 5))
+    torch.manual_seed(1)
+    loss = SRRL(context)
+    terms = loss(student, teacher, batch)
+    assert all(torch.equal(terms[term], expected[term]) for term in expected)
+    assert not {id(parameter) for parameter in loss.parameters()} & {id(p) for p in context.student_head.parameters()}
+
+
 @pytest.mark.parametrize("lacking", ["teacher_dim", "teacher_head"])
 def test_a_teacher_without_a_head_is_refused(context, lacking):
     setattr(context, lacking, None)

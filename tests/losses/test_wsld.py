@@ -61,7 +61,7 @@ def test_term_and_defaults(context, make_step):
     student, teacher, batch = make_step()
     sides = [side.logits.detach().double().numpy() for side in (student, teacher)]
     loss = WSLD(context)
-    assert loss.params.model_dump() == {"temperature": 2}
+    assert loss.params.model_dump() == {"temperature": 2, "standardize": False}
     for value, temperature in ((loss, 2.0), (WSLD(context, temperature=3), 3.0)):
         terms = value(student, teacher, batch)
         assert list(terms) == ["wsld"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import timm
@@ -20,6 +21,13 @@ from benchbench.plugins import load_plugins
 @pytest.fixture(scope="module")
 def registry():
     return load_plugins().registry
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch) -> Path:
+    """The file that answers are kept in; it is not there yet."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "benchbench" / "cards.json"
 
 
 def request_for(source, name, image_size=32, **changes):
@@ -71,8 +79,7 @@ def test_a_card_follows_the_model_s_params_and_input_size(registry):
     assert _card(request_for("timm", "test_vit", 32), registry) == _card(request_for("timm", "test_vit", 300), registry)
 
 
-def test_cards_are_made_in_another_process_and_kept(tmp_path, monkeypatch, registry):
-    store = tmp_path / "new" / "store"
+def test_cards_are_made_in_another_process_and_kept(cache, monkeypatch, registry):
     requests = {
         "a": request_for("timm", "test_resnet"),
         "b": request_for("torchvision", "shufflenet_v2_x0_5", 64),
@@ -80,44 +87,45 @@ def test_cards_are_made_in_another_process_and_kept(tmp_path, monkeypatch, regis
         "typo": request_for("timm", "test_resnett"),
         "small": request_for("torchvision", "inception_v3", 16),
     }
-    found = cards_for(requests, store, [])
+    found = cards_for(requests, [])
     assert found["a"] == found["again"] == _card(requests["a"], registry)
     assert found["b"] == _card(requests["b"], registry)
     assert found["typo"] == {"error": "unknown timm model 'test_resnett'; did you mean 'test_resnet'?"}
     assert found["small"]["error"].startswith("torchvision/inception_v3 fails on images of 16 px (RuntimeError: ")
-    assert len(json.loads((store / "cards.json").read_text())) == 2  # what failed may work another time
+    assert len(json.loads(cache.read_text())) == 2  # what failed may work another time
 
     def never(*_args, **_kwargs):
         raise AssertionError("a second process")
 
     monkeypatch.setattr(subprocess, "run", never)
     known = {name: requests[name] for name in ("a", "b")}
-    assert cards_for(known, store, []) == {name: found[name] for name in known}
+    assert cards_for(known, []) == {name: found[name] for name in known}
     with pytest.raises(AssertionError, match="a second process"):  # another size is another card
-        cards_for({"a": request_for("timm", "test_resnet", 40)}, store, [])
+        cards_for({"a": request_for("timm", "test_resnet", 40)}, [])
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1]", "null", '"text"'])
-def test_a_damaged_cache_is_made_anew(tmp_path, monkeypatch, content):
+def test_a_damaged_cache_is_made_anew(cache, monkeypatch, content):
     def answer(*_args, input, **_kwargs):
         new = {key: {"parameters": 1, "flops": 2, "dim": 3} for key in json.loads(input)["requests"]}
         return subprocess.CompletedProcess([], 0, f"noise of a library\n{json.dumps(new)}\n", "")
 
     monkeypatch.setattr(subprocess, "run", answer)
-    (tmp_path / "cards.json").write_text(content)
-    found = cards_for({"a": request_for("timm", "test_resnet")}, tmp_path, [])
+    cache.parent.mkdir()
+    cache.write_text(content)
+    found = cards_for({"a": request_for("timm", "test_resnet")}, [])
     assert found == {"a": {"parameters": 1, "flops": 2, "dim": 3}}
-    assert list(json.loads((tmp_path / "cards.json").read_text()).values()) == [found["a"]]
+    assert list(json.loads(cache.read_text()).values()) == [found["a"]]
 
 
-def test_a_process_that_fails_is_one_line(tmp_path):
+def test_a_process_that_fails_is_one_line(cache, tmp_path):
     with pytest.raises(BenchBenchError) as caught:
-        cards_for({"a": request_for("timm", "test_resnet")}, tmp_path, [tmp_path / "absent.py"])
+        cards_for({"a": request_for("timm", "test_resnet")}, [tmp_path / "absent.py"])
     message = str(caught.value)
     assert message.startswith("cannot look at the suite's models: ")
     assert "absent.py does not exist" in message
     assert "\n" not in message
-    assert not (tmp_path / "cards.json").exists()
+    assert not cache.exists()
 
 
 def test_looking_a_card_up_does_not_import_torch():

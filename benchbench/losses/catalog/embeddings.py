@@ -60,6 +60,41 @@ class InfoNCEParams(Params):
     projector: ProjectorKind = Field("linear", description="architecture of the projectors of both sides")
 
 
+class SimKDParams(Params):
+    """Parameters of `simkd`."""
+
+    factor: int = Field(2, gt=0, description="r, the projector's hidden layers are D_t / r wide")
+    relu: bool = Field(True, description="ReLU behind the projector: for teachers that pool their embedding after one")
+
+
+class SEEDParams(Params):
+    """Parameters of `seed`."""
+
+    queue: int = Field(65536, gt=0, description="K, teacher embeddings that are kept")
+    # The cosines are divided by it; under this a single bit of their 24 is already worth 0.06 of a logit.
+    teacher_temperature: FiniteFloat = Field(0.01, ge=1e-6, description="tau_t, divides the teacher's cosines")
+    student_temperature: FiniteFloat = Field(0.2, ge=1e-6, description="tau_s, divides the student's cosines")
+    projector: ProjectorKind = Field("mocov2", description="architecture of the student's projector")
+
+
+class WCoRDParams(Params):
+    """Parameters of `wcord`."""
+
+    local_weight: FiniteFloat = Field(1.0, ge=0, description="weight of the transport within the batch")
+    global_weight: FiniteFloat = Field(1.0, ge=0, description="weight of the critic's contrast")
+    # Costs reach 2: their quotient with it must not overflow.
+    epsilon: FiniteFloat = Field(0.05, ge=1e-4, description="weight of the entropy of the transport plan")
+    iterations: int = Field(20, gt=0, description="Sinkhorn iterations")
+    dim: int = Field(128, gt=0, description="d, width of the critic")
+
+
+class SRDParams(Params):
+    """Parameters of `srd`."""
+
+    # Under 1 the gradient of |.|^alpha is unbounded where the two sides agree; far above, the power overflows.
+    alpha: FiniteFloat = Field(4.0, ge=1, le=16, description="power of the differences")
+
+
 EMBEDDINGS = (
     loss(
         "align_uniform",
@@ -97,4 +132,16 @@ EMBEDDINGS = (
     loss("sp", "SP", Params, "row-normalised similarities of the batch (Tung and Mori 2019)", "teacher"),
     loss("vid", "VID", VIDParams, "Gaussian prediction of the teacher's embedding (Ahn et al. 2019)", "teacher"),
     loss("info_nce", "InfoNCE", InfoNCEParams, "contrast within the batch (van den Oord et al. 2018)", "teacher"),
+    loss(
+        "simkd",
+        "SimKD",
+        SimKDParams,
+        "the teacher's classifier behind a projector (Chen et al. 2022)",
+        "teacher",
+        "teacher.logits",
+    ),
+    loss("seed", "SEED", SEEDParams, "similarities to a queue of teacher embeddings (Fang et al. 2021)", "teacher"),
+    loss("wcord", "WCoRD", WCoRDParams, "optimal transport and a Lipschitz critic (Chen et al. 2021)", "teacher"),
+    loss("srd", "SRD", SRDParams, "LogSum distance of normalised embeddings (Miles and Mikolajczyk 2024)", "teacher"),
+    loss("vkd", "VkD", Params, "orthogonal projection onto the teacher's embedding (Miles et al. 2024)", "teacher"),
 )

@@ -2,6 +2,64 @@
 
 from __future__ import annotations
 
-from benchbench.components import Component
+from pydantic import Field, FiniteFloat
 
-FEATURES: tuple[Component, ...] = ()
+from benchbench.components import Params
+from benchbench.losses.catalog.entry import loss
+
+
+class StudentFirstParams(Params):
+    """Parameters of the methods that train the student alone first, `fsp` among them."""
+
+    preparation: FiniteFloat = Field(
+        0.125, ge=0, le=10, description="first stage as a share of the epochs; 0: none, joins the training instead"
+    )
+
+
+class FitNetsParams(StudentFirstParams):
+    """Parameters of `fitnets`."""
+
+    preparation: FiniteFloat = Field(
+        0.0, ge=0, le=10, description="first stage as a share of the epochs; 0: none, joins the training instead"
+    )
+    relu: bool = Field(False, description="ReLU after the regressor, for teachers whose map is not negative either")
+
+
+class ATParams(Params):
+    """Parameters of `at`."""
+
+    # Under 1 the gradient of |A|^p is unbounded where A is 0.
+    p: FiniteFloat = Field(2.0, ge=1, description="power of the activations in the attention map")
+
+
+class ABParams(StudentFirstParams):
+    """Parameters of `ab`."""
+
+    margin: FiniteFloat = Field(1.0, gt=0, description="how far from its boundary a neuron is to be")
+
+
+class FTParams(Params):
+    """Parameters of `ft`."""
+
+    # Without its first stage the paraphraser would stay random.
+    preparation: FiniteFloat = Field(
+        0.125, gt=0, le=10, description="the paraphraser's training as a share of the epochs"
+    )
+    rate: FiniteFloat = Field(0.5, gt=0, le=16, description="k, the factor's channels over the teacher's")
+
+
+FEATURES = (
+    loss(
+        "fitnets",
+        "FitNets",
+        FitNetsParams,
+        "regression onto the teacher's middle map (Romero et al. 2015)",
+        "teacher",
+        "features",
+    ),
+    loss("at", "AT", ATParams, "attention maps (Zagoruyko and Komodakis 2017)", "teacher", "features"),
+    loss("nst", "NST", Params, "distribution of the channels (Huang and Wang 2017)", "teacher", "features"),
+    loss("fsp", "FSP", StudentFirstParams, "flow from map to map (Yim et al. 2017)", "teacher", "features"),
+    loss("ab", "AB", ABParams, "activation boundaries (Heo et al. 2019)", "teacher", "features"),
+    loss("ft", "FT", FTParams, "factors of a paraphraser (Kim et al. 2018)", "teacher", "features"),
+)

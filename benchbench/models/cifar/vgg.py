@@ -1,0 +1,49 @@
+"""VGG (Simonyan and Zisserman 2015, arXiv 1409.1556) with BatchNorm, pooled to one linear classifier."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from benchbench.models.cifar.base import CifarNetwork, initialise
+
+WIDTHS = (64, 128, 256, 512, 512)
+# From this image side on there is something left to pool before the last stage.
+LARGE = 64
+
+
+class VGG(CifarNetwork):
+    """Embedding [B, 512]; maps of 64, 128, 256, 512, 512 channels at 1, 1/2, 1/4, 1/8, 1/8 (from 64 px: 1/16).
+
+    Layers and names as in RepDistiller (Tian et al. 2020, arXiv 1910.10699).
+
+    Args:
+        depths: 3x3 convolutions in each of the five stages.
+    """
+
+    dim = WIDTHS[-1]
+    classifier_name = "classifier"
+
+    def __init__(self, depths: tuple[int, int, int, int, int]):
+        super().__init__()
+        for number, (depth, (width_in, width)) in enumerate(zip(depths, pairwise((3, *WIDTHS)), strict=True)):
+            self.add_module(f"block{number}", _stage(depth, width_in, width))
+        initialise(self)
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        stages = [self.get_submodule(f"block{number}") for number in range(len(WIDTHS))]
+        maps = [stages[0](images)]
+        for stage in stages[1:]:
+            pools = stage is not stages[-1] or images.shape[-2] >= LARGE
+            maps.append(stage(F.max_pool2d(maps[-1], 2) if pools else maps[-1]))
+        return maps
+
+
+def _stage(depth: int, width_in: int, width: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for _ in range(depth):
+        layers += [nn.Conv2d(width_in, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+        width_in = width
+    return nn.Sequential(*layers)

@@ -1,0 +1,78 @@
+"""The page of commands, from click's own description of them."""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from typing import Any
+
+import click
+
+from benchbench.cli import cli
+from benchbench.reference.markdown import inline, prose, table
+
+INTRO = """\
+Every command with its options; `benchbench COMMAND --help` says the same in a terminal.
+
+Exit codes: 0 all done, 1 some cells or checks failed, 2 bad input (one line: what, where, what to do), 130
+interrupted."""
+
+
+def commands_page() -> str:
+    """The page as Markdown."""
+    parts = ["# Commands", INTRO]
+    parts.append("\n".join(f"- [`benchbench {n}`](#benchbench-{n}): {_summary(c)}" for n, c in cli.commands.items()))
+    for name, command in cli.commands.items():
+        # Under its group, whose settings a command remembers from the first context that it meets.
+        context = click.Context(command, info_name=name, parent=click.Context(cli, **cli.context_settings))
+        usage = " ".join([f"benchbench {name}", *command.collect_usage_pieces(context)])
+        text, examples = _help(command)
+        parts += [f"## `benchbench {name}`", f"```console\n$ {usage}\n```", text]
+        rows = [_option(each) for each in command.params if isinstance(each, click.Option)]
+        parts.append(table(["option", "value", "default", "what it does"], rows))
+        if examples:
+            parts.append(f"```bash\n{examples}\n```")
+    return "\n\n".join(parts) + "\n"
+
+
+def _summary(command: click.Command) -> str:
+    first = _help(command)[0].partition("\n\n")[0]
+    return first[:1].lower() + first[1:].rstrip(".")
+
+
+def _help(command: click.Command) -> tuple[str, str]:
+    """A command's help in Markdown, and its examples: the block that click is told not to wrap."""
+    text, _, block = inspect.cleandoc(command.help or "").partition("\b\nExamples:\n")
+    return prose(text), textwrap.dedent(block).strip()
+
+
+def _option(option: click.Option) -> list[str]:
+    text = inline(option.help or "")
+    about, _, default = text.partition("[default: ")  # where the code has no value that says it
+    shown = default.rstrip("] ") if default else _default(option)
+    names = ", ".join(f"`{name}`" for name in option.opts)
+    return [names, _value(option), shown, about.strip()]
+
+
+def _value(option: click.Option) -> str:
+    kind: Any = option.type
+    if option.is_flag:
+        return ""
+    if isinstance(kind, click.Choice):
+        return ", ".join(f"`{choice}`" for choice in kind.choices)
+    if option.metavar:
+        return f"`{option.metavar}`"
+    if isinstance(kind, click.Path):
+        return "`DIR`" if kind.dir_okay and not kind.file_okay else "`FILE`"
+    limits = [f"≥ {kind.min}"] if getattr(kind, "min", None) is not None else []
+    limits += [f"≤ {kind.max}"] if getattr(kind, "max", None) is not None else []
+    words = {"integer": "integer", "float": "number", "text": "text"}
+    word = next((words[name] for name in words if kind.name.startswith(name)), kind.name)
+    return " ".join([word, *limits])
+
+
+def _default(option: click.Option) -> str:
+    if not option.show_default:
+        return ""
+    value = f"{option.default:g}" if isinstance(option.default, float) else option.default
+    return ", ".join(f"`{each}`" for each in value) if isinstance(value, tuple) else f"`{value}`"

@@ -1,0 +1,155 @@
+"""The page of each kind of component: what it is, its parameters, where its code is."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from benchbench.components import Component, Params
+from benchbench.plugins import load_plugins
+from benchbench.reference.markdown import (
+    Link,
+    default_of,
+    inline,
+    limits_of,
+    named,
+    no_link,
+    prose,
+    sections,
+    table,
+    type_in_words,
+)
+from benchbench.reference.sources import definition, file_of
+
+HEADERS = ["parameter", "type", "default", "limits", "what it is"]
+
+
+@dataclass(frozen=True)
+class Page:
+    """What is particular to a page of components.
+
+    Attributes:
+        title: its heading.
+        kinds: the kinds of component on it; those of one name are one entry.
+        intro: what the page is about, in Markdown.
+    """
+
+    title: str
+    kinds: Sequence[str]
+    intro: str
+
+
+COMPONENT_PAGES = {
+    "models.md": Page(
+        "Models",
+        ("teacher", "student"),
+        "Where teachers and students come from: `model: SOURCE/NAME` in a [suite](suite.md#students-label). A source "
+        "builds a network without its classifier; the task gets a linear head of its own. Another source is offered "
+        "by the hooks [`benchbench_teachers`](hooks.md#benchbench_teachers) and "
+        "[`benchbench_students`](hooks.md#benchbench_students).",
+    ),
+    "datasets.md": Page(
+        "Data sets",
+        ("dataset",),
+        "What `source:` may name in a [suite's `data:`](suite.md#data-label). Paths are relative to the suite file. "
+        "Another data set is offered by the hook [`benchbench_datasets`](hooks.md#benchbench_datasets).",
+    ),
+    "augmenters.md": Page(
+        "Augmenters",
+        ("augmenter",),
+        "Batched image transforms on the training device, as a recipe's [`augment:`](suite.md#recipe) names them, "
+        "in that order; every random number comes from the generator of the step. Another one is offered by the hook "
+        "[`benchbench_augmenters`](hooks.md#benchbench_augmenters).",
+    ),
+    "executors.md": Page(
+        "Executors",
+        ("executor",),
+        "Where stages run: [`benchbench run --executor NAME`](commands.md#benchbench-run). Another one is offered by "
+        "the hook [`benchbench_executors`](hooks.md#benchbench_executors).",
+    ),
+    "reports.md": Page(
+        "Reports",
+        ("report",),
+        "The tables that [`benchbench report`](commands.md#benchbench-report) prints and writes. Another one is "
+        "offered by the hook [`benchbench_reports`](hooks.md#benchbench_reports).",
+    ),
+}
+
+
+@functools.cache
+def built_in(kind: str) -> list[Component]:
+    """What comes with BenchBench, by name; other plugins that are installed stay out of its pages."""
+    return [offer.component for offer in load_plugins().registry.of_kind(kind) if offer.origin == "benchbench"]
+
+
+def component_page(name: str) -> str:
+    """One of `COMPONENT_PAGES` as Markdown."""
+    page = COMPONENT_PAGES[name]
+    found: dict[str, tuple[Component, list[str]]] = {}
+    for kind in page.kinds:
+        for component in built_in(kind):
+            found.setdefault(component.name, (component, []))[1].append(kind)
+    parts = [f"# {page.title}", page.intro, contents(component for component, _ in found.values())]
+    for component, kinds in found.values():
+        parts.append(f"## `{component.name}`")
+        parts.append(f"{capital(component.summary)}.")
+        if len(page.kinds) > 1:
+            parts.append(f"Offered as {' and '.join(kinds)}.")
+        parts += [about(component), parameters(component), code(component)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def contents(components: Iterable[Component]) -> str:
+    """A line for each component of a page."""
+    return "\n".join(f"- [`{each.name}`](#{each.name}): {inline(each.summary)}" for each in components)
+
+
+def about(component: Component, link: Link = no_link) -> str:
+    """What the docstrings of a component's parameters and target say."""
+    module, _, attribute = component.target.partition(":")
+    found = definition(module, attribute)
+    # A class without a docstring has pydantic's or its base's; one that only says whose parameters it has is no news.
+    given = "" if component.params is Params else sections(vars(component.params).get("__doc__"))[""]
+    texts = ["" if given.startswith("Parameters of ") else given, sections(found.doc)[""] if found else ""]
+    return "\n\n".join(prose(text, link) for text in texts if text)
+
+
+def parameters(component: Component) -> str:
+    """The table of a component's parameters."""
+    told = described(component)
+    rows = [
+        [
+            f"`{name}`",
+            type_in_words(field.annotation),
+            default_of(field),
+            limits_of(field.metadata),
+            inline(told[name]),
+        ]
+        for name, field in component.params.model_fields.items()
+    ]
+    if component.params.model_config.get("extra") == "allow":
+        return table(HEADERS, rows) if rows else ""
+    return table(HEADERS, rows) if rows else "No parameters."
+
+
+def described(component: Component) -> dict[str, str]:
+    """Each parameter's description: the field's own, or the one in the docstring of the class."""
+    attributes = named(sections(component.params.__doc__).get("Attributes", ""))
+    return {
+        name: field.description or attributes.get(name, "").rstrip(".")
+        for name, field in component.params.model_fields.items()
+    }
+
+
+def code(component: Component) -> str:
+    """Where a component's code is."""
+    module, _, attribute = component.target.partition(":")
+    return f"Code: [`{module}`](../{file_of(module).as_posix()}), `{attribute}`."
+
+
+def capital(text: str) -> str:
+    """A sentence's beginning; a name that is written small stays so."""
+    first = text.split(maxsplit=1)[0] if text else ""
+    return text[:1].upper() + text[1:] if re.fullmatch(r"[a-z,-]+", first) else text

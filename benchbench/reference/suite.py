@@ -1,0 +1,97 @@
+"""The page of the suite file: every key of its schema."""
+
+from __future__ import annotations
+
+import typing
+from typing import Any
+
+from pydantic import BaseModel
+
+from benchbench import suite
+from benchbench.reference.markdown import default_of, inline, limits_of, slug, table, type_in_words
+
+# How each part of the file is called here; one that is missing goes by the name of its class.
+TITLES: dict[Any, str] = {
+    suite.Suite: "The file",
+    suite.Selection: "selection",
+    suite.DataEntry: "data: LABEL",
+    suite.ModelEntry: "students: LABEL",
+    suite.TeacherEntry: "teachers: LABEL",
+    suite.Weights: "weights",
+    suite.PreTraining: "pretraining",
+    suite.Recipes: "recipes",
+    suite.Recipe: "recipe",
+    suite.Arm: "arms: LABEL",
+    suite.Published: "published",
+}
+INTRO = """\
+One YAML (1.2) file says what is compared. Every key is here; what is not is refused, with its line and a suggestion.
+[`suites/quickstart.yaml`](../suites/quickstart.yaml) is a whole one. `--set KEY=VALUE` overrides any part:
+`--set seeds=[0,1,2] --set recipes.default.epochs=5`. Labels, which name the parts of a suite in its tables, begin with
+a letter or digit and go on with those, spaces and `_ + - / ( )`.
+
+A component is written `name`, or `{name: {parameter: value}}`; a loss, `{name: weight}` or
+`{name: {weight: 1, parameter: value}}`. `.inf`, `.nan` and numbers in quotes are refused."""
+RECIPE = """\
+From far to near: `recipes: default`, `recipes: METHOD`, then the `recipe:` of the data set, of the student or teacher,
+and of the arm (for teachers, of the state in `adapt:`)."""
+
+
+def suite_page() -> str:
+    """The page as Markdown."""
+    parts = ["# Suite files", INTRO]
+    for model in models():
+        parts += [f"## {_title(model)}", inline(" ".join((model.__doc__ or "").split()))]
+        if model is suite.Recipe:
+            parts.append(RECIPE)
+        base = next((other for other in model.__bases__ if other in TITLES), None)
+        if base is not None:
+            parts.append(f"Beside these keys, all those of {_link(base)}.")
+        shown = {key: field for key, field in model.model_fields.items() if base is None or _new(model, base, key)}
+        rows = [
+            [
+                f"`{key}`",
+                type_in_words(field.annotation, _words()),
+                default_of(field),
+                limits_of(field.metadata, suite.PATTERNS_IN_WORDS),
+                inline(field.description or ""),
+            ]
+            for key, field in shown.items()
+        ]
+        parts.append(table(["key", "type", "default", "limits", "what it is"], rows))
+    return "\n\n".join(parts) + "\n"
+
+
+def models() -> list[type[BaseModel]]:
+    """The classes of the schema that are mappings in the file, those that a key leads to after the key's own."""
+    found: list[type[BaseModel]] = [suite.Suite]
+    for model in found:
+        for field in model.model_fields.values():
+            found += [each for each in _named(field.annotation) if each not in found]
+    return found
+
+
+def _named(annotation: Any) -> list[type[BaseModel]]:
+    """The classes of the schema in a type; components are written in a line, and are none."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [] if issubclass(annotation, suite.Ref) else [annotation]
+    return [each for argument in typing.get_args(annotation) for each in _named(argument)]
+
+
+def _new(model: type[BaseModel], base: type[BaseModel], key: str) -> bool:
+    return key not in base.model_fields or key in model.__annotations__
+
+
+def _title(model: type[BaseModel]) -> str:
+    title = TITLES.get(model, model.__name__)
+    return title if model is suite.Suite else f"`{title}`"
+
+
+def _link(model: Any) -> str:
+    title = TITLES.get(model, model.__name__)
+    return f"[{title}](#{slug(title)})"
+
+
+def _words() -> dict[Any, str]:
+    links = {model: _link(model) for model in models()}
+    return {**links, suite.Ref: "component", suite.WeightedRef: "loss", suite.Label: "label"}

@@ -1,0 +1,127 @@
+"""The contract of an augmenter: a pure function of images, size and generator, that gives images again."""
+
+from __future__ import annotations
+
+import pickle
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from benchbench.components import Component
+from benchbench.testing.check import Call, Options, require
+
+SIZE = 32
+# (images, height, width): square and not, larger than the size asked for, equal to it and smaller.
+SHAPES = ((5, 40, 40), (3, 48, 36), (4, 32, 32), (4, 20, 20))
+
+
+@dataclass(frozen=True)
+class AugmenterCase:
+    """An augmenter with parameters."""
+
+    component: Component
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+    def images(self, count: int = 5, height: int = 40, width: int = 40) -> Tensor:
+        generator = torch.Generator().manual_seed(count * height + width)
+        return torch.rand(count, 3, height, width, generator=generator)
+
+    def run(self, images: Tensor, seed: int = 0) -> Tensor:
+        """One call, as the pipeline makes it."""
+        generator = Generator().manual_seed(seed)
+        return self.component.load()(images, SIZE, generator, **self.params)
+
+
+def check_shape(case: AugmenterCase) -> None:
+    """As many images as came in, of three channels, as a float32 tensor without a gradient."""
+    for shape in SHAPES:
+        images = case.images(*shape)
+        result = case.run(images)
+        where = f"for images of shape {list(images.shape)}"
+        require(isinstance(result, Tensor), f"it gives a {type(result).__name__} {where}: give a tensor [B, 3, H, W]")
+        kept = result.ndim == 4 and result.shape[:2] == images.shape[:2] and min(result.shape) > 0
+        require(kept, f"it gives shape {list(result.shape)} {where}: keep the batch and the three channels")
+        require(result.dtype == images.dtype, f"it gives {result.dtype} for {images.dtype}: convert the result")
+        require(not result.requires_grad, "its result requires a gradient: compute without one")
+
+
+def check_range(case: AugmenterCase) -> None:
+    """Pixels stay in 0..1, at the ends of the range too."""
+    for name, images in (
+        ("random", case.images()),
+        ("black", torch.zeros(4, 3, 40, 40)),
+        ("white", torch.ones(4, 3, 40, 40)),
+    ):
+        for seed in range(3):
+            result = case.run(images, seed)
+            require(result.isfinite().all(), f"{name} images become NaN or infinite: look for a division by 0")
+            low, high = result.min().item(), result.max().item()
+            inside = low >= -1e-5 and high <= 1 + 1e-5
+            require(inside, f"{name} images leave 0..1 (they reach {low:.3g} and {high:.3g}): end with .clamp(0, 1)")
+
+
+def check_generator(case: AugmenterCase) -> None:
+    """All randomness comes from the generator: a resumed run must see the images that an uninterrupted one would."""
+    images = case.images()
+    random.seed(1)
+    np.random.seed(1)
+    torch.manual_seed(1)
+    first = case.run(images)
+    before = _global_states()
+    second = case.run(images)
+    require(
+        first.shape == second.shape and torch.equal(first, second),
+        "the same generator gives other images: draw from the generator that is passed, torch.rand(..., "
+        "generator=generator)",
+    )
+    same = before == _global_states()
+    require(same, "it draws from a global random state: pass generator=generator to every draw")
+
+
+def check_input(case: AugmenterCase) -> None:
+    """The images that come in stay as they are."""
+    images = case.images()
+    before = images.clone()
+    case.run(images)
+    require(torch.equal(images, before), "it changes its input: write into a copy, not in place")
+
+
+def check_single(case: AugmenterCase) -> None:
+    """A batch of one, which is how images that stream from disk come."""
+    result = case.run(case.images(count=1))
+    require(len(result) == 1, f"one image becomes {len(result)}")
+
+
+def check_pickles(case: AugmenterCase) -> None:
+    """It travels to loader processes."""
+    try:
+        pickle.dumps(case.component.load())
+    except Exception as error:
+        raise AssertionError("it does not pickle: define it at the top level of its module") from error
+
+
+CHECKS: Mapping[str, Callable[[AugmenterCase], str | None]] = {
+    "shape": check_shape,
+    "range": check_range,
+    "generator": check_generator,
+    "input": check_input,
+    "single": check_single,
+    "pickles": check_pickles,
+}
+
+
+def cases(component: Component, kind: str, options: Options) -> dict[str, Call]:
+    """Every check of an augmenter, ready to run."""
+    case = AugmenterCase(component, options.params_of(component).model_dump(mode="json"))
+    return {name: partial(check, case) for name, check in CHECKS.items()}
+
+
+def _global_states() -> list[str]:
+    """What Python's, NumPy's and torch's own generators would draw next."""
+    return [str(random.getstate()), str(np.random.get_state(legacy=False)), str(torch.get_rng_state().tolist())]

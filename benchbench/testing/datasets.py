@@ -1,0 +1,156 @@
+"""The contract of a data set: two splits of labelled images that agree with one another and with what was promised."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from benchbench.components import Component
+from benchbench.data.images import ImageSet
+from benchbench.data.info import DataInfo, DatasetParams
+from benchbench.testing.check import Call, Options, require
+
+SPLITS = ("train", "test")
+LOOKED_AT = 20  # images of a split
+
+
+@dataclass(frozen=True)
+class DatasetCase:
+    """A data set with parameters, and the folder of downloads."""
+
+    component: Component
+    params: Any
+    root: Path
+    loaded: dict[str, ImageSet] = field(default_factory=dict)
+
+    def split(self, name: str) -> ImageSet:
+        """One split, read once for all checks: a real set takes its time."""
+        if name not in self.loaded:
+            self.loaded[name] = self.load(name)
+        return self.loaded[name]
+
+    def load(self, split: str) -> ImageSet:
+        """One split, as a stage loads it."""
+        images = self.component.load()(self.params, self.root, split)
+        require(isinstance(images, ImageSet), f"it gives a {type(images).__name__}: give an ImageSet")
+        return images
+
+
+def check_info(case: DatasetCase) -> str | None:
+    """Sizes, known before any image is read."""
+    params = case.params
+    require(isinstance(params, DatasetParams), "its params derive from Params: derive them from DatasetParams")
+    info = params.info(case.root)
+    require(isinstance(info, DataInfo), f"info() gives a {type(info).__name__}: give a DataInfo")
+    sizes = {"classes": info.classes, "train": info.train, "test": info.test}
+    wrong = [f"{name} {value!r}" for name, value in sizes.items() if type(value) is not int or value < 1]
+    require(not wrong, f"info() has {', '.join(wrong)}: give whole numbers above 0")
+    place = params.place(case.root)
+    require(place is None or isinstance(place, Path), "place() gives neither a Path nor None")
+    return info.note
+
+
+def check_labels(case: DatasetCase) -> None:
+    """Class numbers as int64, in range; every class has a training image."""
+    for split in SPLITS:
+        images = case.split(split)
+        labels = images.labels
+        is_array = isinstance(labels, np.ndarray) and labels.dtype == np.int64 and labels.ndim == 1
+        shown = f"{labels.dtype} {list(labels.shape)}" if isinstance(labels, np.ndarray) else type(labels).__name__
+        require(is_array, f"the {split} labels are {shown}: give np.array(labels, dtype=np.int64) of one dimension")
+        require(len(labels), f"the {split} split holds no image")
+        count = len(images.classes)
+        outside = labels[(labels < 0) | (labels >= count)]
+        require(not len(outside), f"a {split} label is {outside[:1]}, but {count} classes are numbered from 0")
+        absent = sorted(set(range(count)) - set(labels.tolist())) if split == "train" else []
+        require(not absent, f"class {absent[:1]} has no training image: leave it out of the classes")
+
+
+def check_classes(case: DatasetCase) -> None:
+    """The same class names, each once and in the same order, in both splits."""
+    train, test = (case.split(split).classes for split in SPLITS)
+    named = isinstance(train, tuple) and all(isinstance(name, str) and name for name in train)
+    require(named, "its classes are no tuple of names: give tuple(names)")
+    require(len(set(train)) == len(train), "two of its classes have one name")
+    require(train == test, "the splits number their classes differently: give both the same tuple of names")
+
+
+def check_sizes(case: DatasetCase) -> None:
+    """What `info` promises is what loads: plans and subsets are made of it."""
+    info = case.params.info(case.root)
+    train, test = (case.split(split) for split in SPLITS)
+    loaded = {"classes": len(train.classes), "train": len(train), "test": len(test)}
+    for name, value in loaded.items():
+        said = getattr(info, name)
+        require(said == value, f"info() says {name}={said}, and {value} load: make them agree")
+
+
+def check_images(case: DatasetCase) -> None:
+    """RGB images, and the same pixels in the array where there is one."""
+    for split in SPLITS:
+        images = case.split(split)
+        array = images.array
+        if array is not None:
+            fits = array.dtype == np.uint8 and array.ndim == 4 and array.shape[3] == 3 and len(array) == len(images)
+            shown = f"{array.dtype} {list(array.shape)}"
+            require(fits, f"the {split} array is {shown}: give uint8 [{len(images)}, H, W, 3], or None")
+        for index in _some(images):
+            image = images.image(index)
+            require(isinstance(image, Image.Image), f"image({index}) gives a {type(image).__name__}: give a PIL.Image")
+            require(image.mode == "RGB", f"image({index}) of {split} has mode {image.mode}: add .convert('RGB')")
+            same = array is None or np.array_equal(np.asarray(image), array[index])
+            require(same, f"image({index}) of {split} and array[{index}] differ: make one from the other")
+
+
+def check_determinism(case: DatasetCase) -> None:
+    """Loaded again it is the same: labels, order and pixels."""
+    for split in SPLITS:
+        first, second = case.split(split), case.load(split)
+        same = np.array_equal(first.labels, second.labels)
+        require(same, f"the {split} split comes in another order when it is loaded again: sort it, or fix the seed")
+        for index in _some(first):
+            pixels, again = (np.asarray(images.image(index)) for images in (first, second))
+            require(
+                np.array_equal(pixels, again),
+                f"image({index}) of {split} differs when it is loaded again: fix the seed",
+            )
+
+
+def check_pickles(case: DatasetCase) -> None:
+    """The reader travels to loader processes."""
+    image = case.split("train").image
+    try:
+        copy = pickle.loads(pickle.dumps(image))  # noqa: S301  # made one line above
+    except Exception as error:
+        advice = "use a function of a module, or a dataclass with __call__, not a lambda or an open file"
+        raise AssertionError(f"its `image` does not pickle: {advice}") from error
+    require(np.array_equal(np.asarray(copy(0)), np.asarray(image(0))), "its `image` gives other pixels once pickled")
+
+
+CHECKS: Mapping[str, Callable[[DatasetCase], str | None]] = {
+    "info": check_info,
+    "labels": check_labels,
+    "classes": check_classes,
+    "sizes": check_sizes,
+    "images": check_images,
+    "determinism": check_determinism,
+    "pickles": check_pickles,
+}
+
+
+def cases(component: Component, kind: str, options: Options) -> dict[str, Call]:
+    """Every check of a data set, ready to run."""
+    case = DatasetCase(component, options.params_of(component), options.data)
+    return {name: partial(check, case) for name, check in CHECKS.items()}
+
+
+def _some(images: ImageSet) -> list[int]:
+    """Numbers of images from all over a split, the first and the last among them."""
+    return sorted({round(step) for step in np.linspace(0, len(images) - 1, LOOKED_AT)})

@@ -1,0 +1,55 @@
+"""The contract of lifecycle hooks: told of what happens in a run, they do not raise."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache, partial
+from typing import Any
+
+from benchbench import hookspecs
+from benchbench.plan import Plan
+from benchbench.plugins import PluginHost
+from benchbench.testing.check import Check
+from benchbench.testing.sample import sample_plan, sample_record
+
+HOOKS = tuple(name for name in vars(hookspecs.Lifecycle) if name.startswith("benchbench_"))
+
+
+@cache
+def _plan() -> Plan:
+    return sample_plan()
+
+
+def events() -> Mapping[str, Mapping[str, Any]]:
+    """Arguments of every hook, as a run with one finished and one failed stage would give them, in its order."""
+    plan = _plan()
+    first, *_, last = plan.stages.values()
+    progress = {"done": 15, "total": 30, "epoch": 1, "epochs": 2, "loss": 1.75}
+    reason = "it needs a stage that failed"
+    return {
+        "benchbench_plan_made": {"plan": plan, "done": [first.key]},
+        "benchbench_stage_started": {"stage": last, "worker": "0"},
+        "benchbench_progress": {"stage": last, "progress": progress},
+        "benchbench_stage_finished": {"stage": first, "record": sample_record()},
+        "benchbench_stage_failed": {"stage": last, "reason": reason},
+        "benchbench_run_finished": {"plan": plan, "failed": {last.key: reason}},
+    }
+
+
+def checks(host: PluginHost, plugin: str) -> Iterator[Check]:
+    """A check of every lifecycle hook that a plugin has, in the order of a run."""
+    for name in HOOKS:
+        for implementation in getattr(host.manager.hook, name).get_hookimpls():
+            if implementation.plugin_name == plugin:
+                module = getattr(implementation.function, "__module__", "")
+                call = partial(_call, implementation.function, implementation.argnames, name)
+                yield Check(f"hook/{name}", "call", call, module)
+
+
+def _call(function: Callable[..., Any], names: tuple[str, ...], hook: str) -> None:
+    given = events()[hook]
+    # Whatever it writes beside where it stands goes with the folder.
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        function(*(given[name] for name in names))

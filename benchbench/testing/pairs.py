@@ -1,0 +1,143 @@
+"""A loss's checks on every pair of networks that it can tell apart, and what a step of it costs."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchbench.components import Component
+from benchbench.data.batch import Batch
+from benchbench.errors import StageError
+from benchbench.losses import benchbench_losses
+from benchbench.losses.base import LossContext, Shape
+from benchbench.losses.combine import LossSum
+from benchbench.models.outputs import Outputs
+from benchbench.testing.check import Call, Options, Refused, require
+from benchbench.testing.losses import CHECKS, PAIRS, LossCase, Step
+
+# A common size of task, for timing: maps are those of ResNets at 112 px.
+BATCH, CLASSES, SAMPLES, STUDENT_DIM, TEACHER_DIM = 64, 100, 10_000, 256, 512
+STUDENT_MAPS: list[Shape] = [(32, 28, 28), (64, 14, 14), (128, 7, 7), (STUDENT_DIM, 4, 4)]
+TEACHER_MAPS: list[Shape] = [(64, 28, 28), (128, 14, 14), (256, 7, 7), (TEACHER_DIM, 4, 4)]
+ROUNDS, SECONDS = 15, 3.0  # of timing: at most
+
+
+def cases(component: Component, kind: str, options: Options) -> dict[str, Call]:
+    """Every check of a loss, ready to run; a loss that sees no maps cannot tell one pair of networks from another."""
+    params = options.params_of(component).model_dump()
+    pairs = list(PAIRS) if "features" in component.needs else list(PAIRS)[:1]
+    on_pairs = [LossCase(component, params, pair) for pair in pairs]
+    found: dict[str, Call] = {f"teacher > student: {case.pair}": partial(check_builds, case) for case in on_pairs}
+    found |= {name: partial(check_everywhere, check, on_pairs) for name, check in CHECKS.items()}
+    return found | {"speed": partial(speed, component, params)}
+
+
+def check_builds(case: LossCase) -> None:
+    """The loss is built for this pair of networks, or says why not."""
+    try:
+        case.build()
+    except StageError as error:
+        raise Refused(str(error)) from error
+
+
+def check_everywhere(check: Callable[[LossCase], None], on_pairs: Sequence[LossCase]) -> None:
+    """One check on every pair that the loss does not refuse."""
+    accepted = [case for case in on_pairs if not _refuses(case)]
+    require(accepted, "it refuses every pair of networks, so nothing can be checked")
+    for case in accepted:
+        try:
+            check(case)
+        except AssertionError as error:
+            where = f"{case.pair}: " if len(on_pairs) > 1 else ""
+            raise AssertionError(f"{where}{error}") from error
+
+
+def speed(component: Component, params: Mapping[str, Any]) -> str:
+    """Time of one forward and backward pass beside that of `ce`, in turns; a remark, since any cost may be worth it."""
+    try:
+        ours = _Step(component, params)
+    except StageError as error:
+        raise Refused(str(error)) from error
+    cheapest = _Step(next(each for each in benchbench_losses() if each.name == "ce"), {})
+    times: list[tuple[float, float]] = []
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # several would wait for one another wherever the machine has other work to do
+    try:
+        for step in (ours, cheapest):
+            step.seconds()  # the first pays for allocations
+        end = time.perf_counter() + SECONDS
+        while len(times) < 3 or (len(times) < ROUNDS and time.perf_counter() < end):
+            times.append((ours.seconds(), cheapest.seconds()))
+    finally:
+        torch.set_num_threads(threads)
+    low, ratio, high = statistics.quantiles([mine / other for mine, other in times], n=4)
+    milliseconds = 1000 * statistics.median(mine for mine, _ in times)
+    spread = f"median of {len(times)}, quartiles {_short(low)} and {_short(high)}"
+    return f"{milliseconds:.4g} ms a step of {BATCH} images on one core, {_short(ratio)} x the built-in ce ({spread})"
+
+
+def _short(ratio: float) -> str:
+    return f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:.3g}"
+
+
+class _Step:
+    """A loss on outputs of a realistic size, ready to be timed."""
+
+    def __init__(self, component: Component, params: Mapping[str, Any]):
+        case = LossCase(component, params)
+        self.loss: LossSum = case.build(context=_context(case))
+        self.step = _outputs(component)
+
+    def seconds(self) -> float:
+        student, teacher, batch = self.step
+        start = time.perf_counter()
+        total, _ = self.loss(student, teacher, batch)
+        if total.requires_grad:
+            total.backward()
+        return time.perf_counter() - start
+
+
+def _context(case: LossCase) -> LossContext:
+    return replace(
+        case.context(),
+        classes=CLASSES,
+        student_dim=STUDENT_DIM,
+        teacher_dim=TEACHER_DIM,
+        student_head=nn.Linear(STUDENT_DIM, CLASSES),
+        teacher_head=nn.Linear(TEACHER_DIM, CLASSES).requires_grad_(False),
+        labels=torch.arange(SAMPLES) % CLASSES,
+        student_features=list(STUDENT_MAPS),
+        teacher_features=list(TEACHER_MAPS),
+    )
+
+
+def _outputs(component: Component) -> Step:
+    needs = component.needs
+
+    def leaf(*shape: int, train: bool = True) -> Tensor:
+        return torch.randn(BATCH, *shape).requires_grad_(train)
+
+    batch = Batch(torch.rand(BATCH, 3, 8, 8), torch.arange(BATCH) % CLASSES, torch.arange(BATCH), 1.0)
+    student = Outputs(leaf(CLASSES), leaf(STUDENT_DIM))
+    teacher = Outputs(leaf(CLASSES, train=False), leaf(TEACHER_DIM, train=False))
+    if "features" in needs:
+        student.features = [leaf(*shape) for shape in STUDENT_MAPS]
+        teacher.features = [leaf(*shape, train=False) for shape in TEACHER_MAPS]
+    if "token" in needs:
+        student.token_logits = leaf(CLASSES)
+    return student, teacher if needs & {"teacher", "teacher.logits"} else None, batch
+
+
+def _refuses(case: LossCase) -> bool:
+    try:
+        case.build()
+    except StageError:
+        return True
+    return False

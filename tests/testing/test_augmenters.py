@@ -1,0 +1,60 @@
+"""The checks of augmenters tell a broken one what to change."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from benchbench.plugins import load_plugins
+from benchbench.testing.augmenters import CHECKS, AugmenterCase
+
+
+def fine(images, size, generator):
+    return images * torch.rand(len(images), 1, 1, 1, generator=generator)
+
+
+def in_place(images, size, generator):
+    return images.mul_(0.5)
+
+
+BROKEN = [
+    ("shape", lambda x, size, g: x[:1], r"it gives shape \[1, 3, 40, 40\] .*: keep the batch"),
+    ("shape", lambda x, size, g: x.mean(dim=1, keepdim=True), "keep the batch and the three channels"),
+    ("shape", lambda x, size, g: x.double(), "it gives torch.float64 for torch.float32"),
+    ("shape", lambda x, size, g: x.numpy(), "it gives a ndarray"),
+    ("shape", lambda x, size, g: x * torch.ones((), requires_grad=True), "requires a gradient"),
+    ("range", lambda x, size, g: x * 1.5, r"images leave 0\.\.1 .*: end with \.clamp\(0, 1\)"),
+    ("range", lambda x, size, g: x / x.amax(dim=(1, 2, 3), keepdim=True), "black images become NaN"),
+    ("generator", lambda x, size, g: x * torch.rand(()), "draw from the generator that is passed"),
+    ("generator", lambda x, size, g: x * random.random(), "draw from the generator that is passed"),
+    ("generator", lambda x, size, g: x + 0 * float(np.random.rand()), "draws from a global random state"),
+    ("generator", lambda x, size, g: x + 0 * torch.rand(()), "draws from a global random state"),
+    ("input", in_place, "write into a copy, not in place"),
+    ("single", lambda x, size, g: torch.cat([x, x]), "one image becomes 2"),
+    ("pickles", lambda x, size, g: x, "define it at the top level"),
+]
+
+
+@pytest.mark.parametrize(("check", "target", "message"), BROKEN)
+def test_a_broken_augmenter_is_told_what_to_change(component, check, target, message):
+    with pytest.raises(AssertionError, match=message):
+        CHECKS[check](AugmenterCase(component(target)))
+
+
+def test_every_check_has_an_augmenter_that_breaks_it():
+    assert {check for check, _, _ in BROKEN} == set(CHECKS)
+
+
+def test_a_good_augmenter_breaks_none(component):
+    for check in CHECKS.values():
+        check(AugmenterCase(component(fine)))
+
+
+@pytest.mark.parametrize("offer", load_plugins().registry.of_kind("augmenter"), ids=lambda offer: offer.component.name)
+def test_those_that_come_with_benchbench_break_none(offer):
+    case = AugmenterCase(offer.component, offer.component.params().model_dump())
+    for check in CHECKS.values():
+        check(case)

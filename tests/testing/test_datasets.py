@@ -1,0 +1,129 @@
+"""The checks of data sets tell a broken one what to change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchbench.components import Params
+from benchbench.data.images import ImageSet
+from benchbench.data.info import DataInfo, DatasetParams
+from benchbench.data.sources.common import ArrayImages
+from benchbench.testing import check_component
+from benchbench.testing.datasets import CHECKS, DatasetCase
+
+
+class TinyParams(DatasetParams):
+    classes: Any = 2
+
+    def info(self, root):
+        return DataInfo(self.classes, train=6, test=4)
+
+
+def fine(params, root, split):
+    labels = np.arange(6 if split == "train" else 4, dtype=np.int64) % 2
+    array = np.random.default_rng(len(labels)).integers(0, 256, (len(labels), 8, 8, 3), dtype=np.uint8)
+    return ImageSet(labels, ("cat", "dog"), ArrayImages(array), array)
+
+
+def with_(**changes):
+    """The good data set with other fields: values, or functions of the split that it gives."""
+
+    def load(params, root, split):
+        images = fine(params, root, split)
+        given = {name: value(images, split) if callable(value) else value for name, value in changes.items()}
+        return replace(images, **given)
+
+    return load
+
+
+@dataclass
+class Modes:
+    mode: str
+
+    def __call__(self, index: int) -> Image.Image:
+        return Image.new(self.mode, (8, 8))
+
+
+def shuffled(params, root, split):
+    images = fine(params, root, split)
+    shuffled.calls += 1
+    return replace(images, labels=np.roll(images.labels, shuffled.calls))
+
+
+def noisy(params, root, split):
+    array = np.random.randint(0, 256, (6 if split == "train" else 4, 8, 8, 3), dtype=np.uint8)
+    return replace(fine(params, root, split), image=ArrayImages(array), array=array)
+
+
+shuffled.calls = 0
+BROKEN = [
+    ("labels", lambda params, root, split: [], "it gives a list: give an ImageSet"),
+    ("labels", with_(labels=lambda i, _: i.labels.astype(np.int32)), r"labels are int32 \[6\]: give np\.array"),
+    ("labels", with_(labels=lambda i, _: i.labels.tolist()), "the train labels are list"),
+    ("labels", with_(labels=lambda i, _: i.labels + 1), r"a train label is \[2\], but 2 classes are numbered from 0"),
+    ("labels", with_(labels=lambda i, _: 0 * i.labels), r"class \[1\] has no training image"),
+    ("classes", with_(classes=lambda _i, _: ["cat", "dog"]), r"give tuple\(names\)"),
+    ("classes", with_(classes=("cat", "cat")), "two of its classes have one name"),
+    (
+        "classes",
+        with_(classes=lambda _, split: ("cat", "dog")[:: 1 if split == "train" else -1]),
+        "number their classes",
+    ),
+    ("sizes", with_(labels=lambda i, _: i.labels[1:]), r"info\(\) says train=6, and 5 load: make them agree"),
+    (
+        "images",
+        with_(array=lambda i, _: i.array.astype(float)),
+        r"the train array is float64 .*: give uint8 \[6, H, W, 3\]",
+    ),
+    ("images", with_(array=lambda i, _: i.array[:, ::-1]), r"image\(0\) of train and array\[0\] differ"),
+    ("images", with_(image=lambda _i, _: Modes("L"), array=None), r"has mode L: add \.convert\('RGB'\)"),
+    ("images", with_(image=lambda _i, _: np.asarray, array=None), "gives a ndarray: give a PIL.Image"),
+    ("determinism", shuffled, "comes in another order when it is loaded again"),
+    ("determinism", noisy, r"image\(0\) of train differs when it is loaded again: fix the seed"),
+    ("pickles", with_(image=lambda i, _: lambda index: i.image(index)), "does not pickle: use a function of a module"),
+]
+
+
+def case(component, target, params=None) -> DatasetCase:
+    return DatasetCase(component(target, params=TinyParams), params or TinyParams(), Path())
+
+
+@pytest.mark.parametrize(("check", "target", "message"), BROKEN)
+def test_a_broken_data_set_is_told_what_to_change(component, check, target, message):
+    with pytest.raises(AssertionError, match=message):
+        CHECKS[check](case(component, target))
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        (Params(), "its params derive from Params: derive them from DatasetParams"),
+        (TinyParams(classes="two"), r"info\(\) has classes 'two': give whole numbers above 0"),
+        (TinyParams(classes=0), r"info\(\) has classes 0"),
+    ],
+)
+def test_sizes_that_are_none(component, params, message):
+    with pytest.raises(AssertionError, match=message):
+        CHECKS["info"](case(component, fine, params))
+
+
+def test_every_check_has_a_data_set_that_breaks_it():
+    assert {check for check, _, _ in BROKEN} | {"info"} == set(CHECKS)
+
+
+def test_a_good_data_set_breaks_none(component):
+    for check in CHECKS.values():
+        check(case(component, fine))
+
+
+def test_the_one_that_comes_with_benchbench_breaks_none(tmp_path):
+    from benchbench.data import benchbench_datasets
+
+    subset = next(each for each in benchbench_datasets() if each.name == "cifar10_subset")
+    assert [str(f) for f in check_component("dataset", subset, data=tmp_path) if f.status != "ok"] == []

@@ -1,0 +1,51 @@
+"""The checks of executors."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchbench.executors.base import Executor
+from benchbench.executors.local import LocalExecutor
+from benchbench.testing.executors import CHECKS
+
+
+class WithoutClose(Executor):
+    def submit(self, slot, stage):
+        pass
+
+    def wait(self, timeout):
+        return []
+
+
+class NoTimeout(LocalExecutor):
+    def wait(self):
+        return []
+
+
+class OwnConstructor(LocalExecutor):
+    def __init__(self, devices):
+        pass
+
+
+BROKEN = [
+    ("class", lambda devices, settings, lock: None, "is no class derived from benchbench.executors.base.Executor"),
+    ("class", Executor, "is no class derived from"),
+    ("constructor", OwnConstructor, r"its constructor does not take \(devices, settings, lock\)"),
+    ("methods", WithoutClose, r"it does not define close\(\)"),
+    ("methods", NoTimeout, r"wait\(\) does not take \(self, timeout"),
+]
+
+
+@pytest.mark.parametrize(("check", "target", "message"), BROKEN)
+def test_a_broken_executor_is_told_what_to_change(component, check, target, message):
+    with pytest.raises(AssertionError, match=message):
+        CHECKS[check](component(target))
+
+
+def test_every_check_has_an_executor_that_breaks_it():
+    assert {check for check, _, _ in BROKEN} == set(CHECKS)
+
+
+def test_a_good_executor_breaks_none(component):
+    for check in CHECKS.values():
+        check(component(LocalExecutor))

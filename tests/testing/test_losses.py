@@ -1,0 +1,158 @@
+"""The checks of losses tell a broken loss what to change."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from benchbench.errors import StageError
+from benchbench.losses.base import Loss
+from benchbench.testing import check_component
+from benchbench.testing.losses import CHECKS, LossCase
+
+TEACHER = frozenset({"teacher", "teacher.logits"})
+
+
+def fine(student, teacher, batch):
+    with torch.autocast("cpu", enabled=False):
+        return F.mse_loss(student.logits.float(), teacher.logits.detach().float())
+
+
+def varies(student, teacher, batch):
+    return student.logits.float().sum() / (len(batch.labels) - 1)  # infinite for one image
+
+
+def half(student, teacher, batch):
+    return student.logits.sum()
+
+
+def detached(student, teacher, batch):
+    return student.logits.detach().float().sum()
+
+
+def trains_the_teacher(student, teacher, batch):
+    return F.mse_loss(student.logits.float(), teacher.logits.float())
+
+
+def multiplies(student, teacher, batch):
+    return (student.embedding.float() @ student.embedding.float().T).mean()
+
+
+def draws(student, teacher, batch):
+    return student.logits.float().square().mean() * random.random()
+
+
+def ignores_the_teacher(student, teacher, batch):
+    return student.logits.float().square().mean()
+
+
+class Counts(Loss):
+    """Keeps state where no checkpoint sees it."""
+
+    def __init__(self, context):
+        super().__init__(context)
+        self.calls = 0
+
+    def forward(self, student, teacher, batch):
+        self.calls += 1
+        return {"counts": self.calls * student.logits.float().square().mean()}
+
+
+class Elsewhere(Loss):
+    """Leaves its projector where it was made."""
+
+    def __init__(self, context):
+        super().__init__(context)
+        self.weight = nn.Parameter(torch.ones(()))
+
+    def forward(self, student, teacher, batch):
+        return {"elsewhere": self.weight * student.logits.float().square().mean()}
+
+
+class Unused(Elsewhere):
+    def forward(self, student, teacher, batch):
+        return {"unused": student.logits.float().square().mean()}
+
+
+class NeverPrepares(Elsewhere):
+    prepares = "parts"
+
+
+class OnlyCnns(Elsewhere):
+    """Says what it cannot work on."""
+
+    def __init__(self, context):
+        super().__init__(context)
+        self.to(context.device)
+        sides = {shape[-1] for shape in context.student_features}
+        if len(sides) == 1:
+            raise StageError("the student's maps are all of one size")
+
+
+class OnNothing(Elsewhere):
+    def __init__(self, context):
+        raise StageError("not today")
+
+
+BROKEN = [
+    ("terms", varies, "term 'mine' is -?inf with a batch of 1 in float32: look for a division by 0"),
+    ("terms", half, r"term 'mine' is torch.bfloat16 .*: call \.float\(\) on what it reads"),
+    ("gradients", detached, "no gradient reaches the student"),
+    ("gradients", trains_the_teacher, r"the teacher gets a gradient: \.detach\(\) its outputs"),
+    ("gradients", Unused, "its parameter .*weight gets no gradient"),
+    ("precision", multiplies, "under autocast: compute inside"),
+    ("determinism", draws, "with the same seed: draw from torch's global generator alone"),
+    ("resume", Counts, "after a resume: keep state in parameters and buffers"),
+    ("device", Elsewhere, "is not on the training device"),
+    ("teacher", ignores_the_teacher, "take the teacher out of its needs"),
+    ("preparation", NeverPrepares, "`preparation` is 0"),
+]
+
+
+@pytest.mark.parametrize(("check", "target", "message"), BROKEN)
+def test_a_broken_loss_is_told_what_to_change(component, check, target, message):
+    with pytest.raises(AssertionError, match=message):
+        CHECKS[check](LossCase(component(target, needs=TEACHER)))
+
+
+def test_every_check_has_a_loss_that_breaks_it():
+    assert {check for check, _, _ in BROKEN} == set(CHECKS)
+
+
+def test_a_good_loss_breaks_none(component):
+    case = LossCase(component(fine, needs=TEACHER))
+    for check in CHECKS.values():
+        check(case)
+
+
+class TestPairs:
+    def findings(self, component, target, monkeypatch, needs=frozenset({"features"})):
+        monkeypatch.setattr("benchbench.testing.pairs.SECONDS", 0.0)
+        found = check_component("loss", component(target, needs=needs))
+        return {finding.check: finding for finding in found if finding.check not in ("name", "loads", "params")}
+
+    def test_a_loss_without_maps_sees_one_pair(self, component, monkeypatch):
+        found = self.findings(component, fine, monkeypatch, TEACHER)
+        assert list(found) == ["teacher > student: cnn > cnn", *CHECKS, "speed"]
+        assert {finding.status for finding in found.values()} == {"ok"}
+        assert " ms a step of 64 images on one core, " in found["speed"].message
+
+    def test_a_refusal_is_no_failure_and_the_other_pairs_are_checked(self, component, monkeypatch):
+        found = self.findings(component, OnlyCnns, monkeypatch)
+        assert found["teacher > student: cnn > vit"].status == "refused"
+        assert found["teacher > student: cnn > vit"].message == "the student's maps are all of one size"
+        assert {finding.status for name, finding in found.items() if "cnn > vit" not in name} == {"ok"}
+
+    def test_what_refuses_everything_is_not_sound(self, component, monkeypatch):
+        found = self.findings(component, OnNothing, monkeypatch)
+        assert found["terms"].message == "it refuses every pair of networks, so nothing can be checked"
+        assert found["speed"].status == "refused"
+
+    def test_the_pair_is_named(self, component, monkeypatch):
+        found = self.findings(component, Elsewhere, monkeypatch)
+        assert found["device"].message.startswith("cnn > cnn: ")
+        assert "is not on the training device" in found["device"].message

@@ -1,0 +1,200 @@
+"""The checks of model sources tell a broken network what to change."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from benchbench.components import Params
+from benchbench.errors import BenchBenchError, UnknownNameError, WeightsError
+from benchbench.models.backbone import Trunk
+from benchbench.testing import check_component
+from benchbench.testing.models import CHECKS, ModelCase
+
+HALF = (0.5, 0.5, 0.5)
+
+
+class Net(nn.Module):
+    """A small CNN of 4 channels; what a test breaks is a method of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3, 4, 1)
+
+    def map(self, images: Tensor) -> Tensor:
+        return self.stem(images).relu()
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.map(images).mean(dim=(2, 3))
+
+    def with_features(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+        return self(images), [self.map(images)]
+
+    def with_token(self, images: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+        return self(images) - 1, self(images) + 1, [self.map(images)]
+
+
+class Unpooled(Net):
+    def forward(self, images):
+        return self.map(images)
+
+
+class BatchMean(Net):
+    def forward(self, images):
+        return super().forward(images - images.mean(dim=0) / 2)
+
+
+class Drops(Net):
+    def forward(self, images):
+        return F.dropout(super().forward(images))
+
+
+class Unseeded(Net):
+    def __init__(self):
+        super().__init__()
+        random = torch.Generator()
+        random.seed()
+        self.stem.weight.data.normal_(generator=random if self.stem.weight.device.type == "cpu" else None)
+
+
+class OneSize(Net):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4 * 24 * 24, 4)
+
+    def forward(self, images):
+        return self.fc(self.map(images).flatten(1))
+
+
+class Detached(Net):
+    def forward(self, images):
+        return super().forward(images).detach()
+
+
+class ChannelsLast(Net):
+    def with_features(self, images):
+        return self(images), [self.map(images).permute(0, 2, 3, 1)]
+
+
+class OtherEmbedding(Net):
+    def with_features(self, images):
+        return self(images) + 1, [self.map(images)]
+
+
+class DeepToShallow(Net):
+    def with_features(self, images):
+        small = self.map(images)
+        return self(images), [small, F.interpolate(small, scale_factor=2)]
+
+
+class OneToken(Net):
+    def with_token(self, images):
+        return self(images) + 1, self(images) + 1, []
+
+
+class Unregistered(Net):
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.randn(4)
+
+    def forward(self, images):
+        return super().forward(images) * self.scale
+
+
+class Shared(Net):
+    def __init__(self):
+        super().__init__()
+        self.again = self.stem.weight
+
+
+class ReadsValues(Net):
+    def forward(self, images):
+        return super().forward(images) * float(images.mean())
+
+
+def source(net: type[Net] = Net, load: bool = True, give=Trunk, **fields):
+    def build(name, weights, /, **params):
+        if weights is not None and load:
+            raise WeightsError("no weights")
+        module = net()
+        trunk = {"dim": 4, "mean": HALF, "std": HALF, "with_features": module.with_features}
+        return give(
+            module, **trunk | {key: value(module) if callable(value) else value for key, value in fields.items()}
+        )
+
+    return build
+
+
+def fails_on_weights(name, weights, /):
+    return source()(name, None) if weights is None else open(weights.file)
+
+
+BROKEN = [
+    ("trunk", source(give=lambda module, **_: module), "it gives a Net: give a benchbench.models.backbone.Trunk"),
+    ("trunk", source(dim=None), "dim is None: give the embedding's width"),
+    ("trunk", source(mean=(0.5,)), "mean is .*: give three numbers"),
+    ("trunk", source(mean=(123.7, 116.3, 103.5)), "images are in 0..1, so divide by 255"),
+    ("trunk", source(std=(0.5, 0.5, 0.0)), "images are divided by it"),
+    ("trunk", source(input_size=(32, 32)), "input_size is .*: give pixels, or None for any"),
+    ("embedding", source(Unpooled), r"has shape \[4, 4, 24, 24\], not \[4, 4\]: pool the last map"),
+    ("embedding", source(dim=8), r"not \[4, 8\]: pool the last map, and say its width in dim"),
+    ("single", source(BatchMean), "use running statistics in eval mode"),
+    ("determinism", source(Drops), "draw in training mode alone"),
+    ("determinism", source(Unseeded), "the same seed gives other weights"),
+    ("sizes", source(OneSize), "it fails on images of 97 px .*: set the trunk's input_size"),
+    ("gradients", source(Detached), "no gradient reaches its parameters"),
+    ("features", source(ChannelsLast), r"map 0 of square images has shape \[4, 24, 24, 4\]: give channels first"),
+    ("features", source(OtherEmbedding), "with_features gives another embedding"),
+    ("features", source(DeepToShallow), r"maps have sides \[24, 48\]: give them shallow to deep"),
+    ("token", source(OneToken, with_token=lambda module: module.with_token), "not the mean of its two tokens'"),
+    ("state", source(Unregistered), "keep weights in parameters and buffers"),
+    ("state", source(Shared), "its weights cannot be saved and loaded"),
+    ("meta", source(ReadsValues), "does not run on the meta device .*: make its tensors parameters and buffers"),
+    ("weights", source(load=False), r"it ignores `weights`: call weights\.load_into"),
+    ("weights", fails_on_weights, "weights that do not exist raise FileNotFoundError.*: raise WeightsError"),
+]
+
+
+@pytest.mark.parametrize(("check", "target", "message"), BROKEN)
+def test_a_broken_source_is_told_what_to_change(component, check, target, message):
+    with pytest.raises(AssertionError, match=message):
+        CHECKS[check](ModelCase(component(target)))
+
+
+def test_every_check_has_a_source_that_breaks_it():
+    assert {check for check, _, _ in BROKEN} == set(CHECKS)
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"input_size": 48}, {"with_features": None}, {"with_token": lambda module: module.with_token}]
+)
+def test_a_good_source_breaks_none(component, fields):
+    case = ModelCase(component(source(**fields)))
+    remarks = {name: check(case) for name, check in CHECKS.items()}
+    assert ("no maps" in (remarks["features"] or "")) == (fields.get("with_features", 1) is None)
+
+
+def test_the_network_and_its_parameters_are_those_that_are_asked_for(component):
+    class WidthParams(Params):
+        width: int = 4
+
+    def build(name, weights, /, *, width):
+        if name != "one":
+            raise UnknownNameError(f"unknown network '{name}'")
+        return source(dim=width)(name, weights)
+
+    made = component(build, params=WidthParams)
+    with pytest.raises(
+        BenchBenchError, match="student/mine: unknown network ''; name one of its networks with --model"
+    ):
+        check_component("student", made)
+    with pytest.raises(BenchBenchError, match=r"student/mine: unknown network 'two'$"):
+        check_component("student", made, model="two")
+    failed = {f.check for f in check_component("student", made, model="one") if f.status == "failed"}
+    assert failed == {"loads"}  # a made-up module has no source
+    failed = {
+        f.check for f in check_component("student", made, model="one", params={"width": 5}) if f.status == "failed"
+    }
+    assert "embedding" in failed

@@ -1,0 +1,410 @@
+"""The first stage of two-stage methods: what it trains, how long, its place in curve and ledger, and resumption."""
+
+from __future__ import annotations
+
+import math
+import types
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from benchbench.components import Component, Offer
+from benchbench.data.feeds import Pipeline, ResidentFeed
+from benchbench.data.images import ImageSet
+from benchbench.data.sources.common import ArrayImages
+from benchbench.errors import StageError
+from benchbench.losses.base import Loss, LossContext
+from benchbench.losses.teachers import Lessons
+from benchbench.models.backbone import Backbone, Trunk
+from benchbench.plugins import load_plugins
+from benchbench.store import StageFolder
+from benchbench.suite import Recipe
+from benchbench.training import loop
+from benchbench.training.checkpoint import Checkpoints
+from benchbench.training.loop import Training, correct_by_example
+
+CPU = torch.device("cpu")
+CLASSES, SIDE, BATCH, EPOCHS = 3, 8, 4, 3
+TRAIN, HELD = np.arange(13), np.arange(13, 25)  # 3 steps an epoch, and one image that sits out
+STEPS = 3
+SHARE, PREPARATION = 0.5, 2  # of 3 epochs, rounded up
+LENGTH = (PREPARATION + EPOCHS) * STEPS
+
+
+class Projected(Loss):
+    """Both sides meet in a space of the loss's own; draws random numbers, and notes the epochs that it is told."""
+
+    def __init__(self, context: LossContext, share: float = SHARE, broken: bool = False):
+        super().__init__(context)
+        self.preparation, self.broken = share, broken
+        self.of_teacher = nn.Linear(context.teacher_dim, 4)
+        self.back = nn.Linear(4, context.teacher_dim)
+        self.of_student = nn.Linear(context.student_dim, 4)
+        self.norm = nn.BatchNorm1d(4)
+        self.register_buffer("calls", torch.zeros(2))
+        self.epochs: dict[str, list[float]] = {"prepare": [], "forward": []}
+
+    def forward(self, student, teacher, batch):
+        self.calls[1] += 1
+        self.epochs["forward"].append(batch.epoch)
+        noise = 0.1 * torch.rand(4)
+        target = self.of_teacher(teacher.embedding)
+        return {"meet": (self.norm(self.of_student(student.embedding)) - target + noise).square().mean()}
+
+    def start(self, batch) -> float:
+        self.calls[0] += 1
+        self.epochs["prepare"].append(batch.epoch)
+        last_step = batch.epoch > -1.5 / STEPS
+        return math.nan if self.broken and last_step else 1.0
+
+
+class PartsFirst(Projected):
+    """Reconstructs the teacher's embedding before it teaches."""
+
+    prepares = "parts"
+
+    def prepare(self, student, teacher, batch):
+        assert student is None
+        code = self.norm(self.of_teacher(teacher.embedding)) + 0.1 * torch.rand(4)
+        return {"reconstruct": self.start(batch) * (self.back(code) - teacher.embedding).square().mean()}
+
+
+class StudentFirst(Projected):
+    """The student's embedding meets the teacher's before the task begins."""
+
+    prepares = "student"
+
+    def prepare(self, student, teacher, batch):
+        code = self.norm(self.of_student(student.embedding)) + 0.1 * torch.rand(4)
+        gap = (code - self.of_teacher(teacher.embedding)).square().mean()
+        return {"hint": self.start(batch) * gap, "size": student.embedding.abs().mean()}
+
+
+@pytest.fixture(scope="module")
+def registry():
+    found = load_plugins().registry
+    for name, target in (("parts_first", PartsFirst), ("student_first", StudentFirst)):
+        component = Component(name, f"{__name__}:{target.__name__}", needs=frozenset({"teacher"}))
+        found.add(Offer("loss", component, "here"))
+    return found
+
+
+@pytest.fixture(scope="module")
+def images() -> ImageSet:
+    random = np.random.RandomState(0)
+    labels = random.randint(0, CLASSES, 25)
+    array = random.randint(0, 140, (25, SIDE, SIDE, 3))
+    array[np.arange(25), :, :, labels] += 70
+    return ImageSet(labels.astype(np.int64), ("a", "b", "c"), ArrayImages(array), array.astype(np.uint8))
+
+
+def network(seed: int, width: int = 6) -> Backbone:
+    torch.manual_seed(seed)
+    layers = [nn.Conv2d(3, width, 3, stride=2), nn.BatchNorm2d(width), nn.ReLU(), nn.AdaptiveAvgPool2d(1)]
+    module = nn.Sequential(*layers, nn.Flatten(), nn.Dropout(0.2))
+    return Backbone(Trunk(module, width, (0.4, 0.5, 0.6), (0.2, 0.3, 0.4)), CLASSES)
+
+
+@pytest.fixture
+def make(registry, images, tmp_path):
+    """A training run with cross-entropy and the named losses, each with params."""
+
+    def training(losses, start=0, best=False, checkpoints=None, **recipe) -> Training:
+        losses = losses if isinstance(losses, dict) else {losses: {}}
+        entries = [{"name": name, "params": params, "weight": 1.0} for name, params in {"ce": {}, **losses}.items()]
+        full = Recipe(**({"epochs": EPOCHS, "batch_size": BATCH, "image_size": SIDE, "lr": 0.02} | recipe))
+        model, teacher = network(start), network(77, width=9).freeze()
+        context = LossContext(
+            classes=CLASSES,
+            student_dim=model.dim,
+            student_head=model.head,
+            teacher_dim=teacher.dim,
+            teacher_head=teacher.head,
+            labels=torch.from_numpy(images.labels[TRAIN]),
+            epochs=full.epochs,
+            device=CPU,
+        )
+        torch.manual_seed(start + 1000)
+        return Training(
+            model=model,
+            teachers=[teacher],
+            losses=Lessons(entries, registry, [context], [1.0]),
+            train=ResidentFeed(images, TRAIN, Pipeline(SIDE, None, []), CPU),
+            validation=ResidentFeed(images, HELD, Pipeline(SIDE, None, []), CPU),
+            recipe=full.model_dump(mode="json") | {"augment": []},
+            seed=1,
+            best=best,
+            device=CPU,
+            checkpoints=checkpoints or Checkpoints(StageFolder(tmp_path), 1e9),
+            report=lambda progress: None,
+        )
+
+    return training
+
+
+def part(run: Training, name: str) -> Projected:
+    return run.losses.together.parts[name]
+
+
+def snapshot(module: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
+
+
+def changed(module: nn.Module, before: dict[str, torch.Tensor]) -> set[str]:
+    return {name for name, tensor in module.state_dict().items() if not torch.equal(tensor, before[name])}
+
+
+class StopError(Exception):
+    pass
+
+
+def until_training(run: Training) -> None:
+    """Runs the first stage alone, to where the first batch of the training would be drawn."""
+    real = run.train.train_batches
+
+    def batches(seed, epoch, *rest):
+        if epoch == 0:
+            raise StopError
+        return real(seed, epoch, *rest)
+
+    run.train.train_batches = batches
+    with pytest.raises(StopError):
+        run.run(None)
+    run.train.train_batches = real
+
+
+OPTIMIZERS = {"adamw": {"weight_decay": 0.1}, "sgd": {"optimizer": "sgd", "weight_decay": 0.1}}
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_loss_that_prepares_its_parts_leaves_the_student_alone(make, optimizer):
+    run = make("parts_first", **OPTIMIZERS[optimizer])
+    student, parts, teacher, passes = snapshot(run.model), snapshot(run.losses), snapshot(run.teachers[0]), []
+    run.model.register_forward_hook(lambda *_: passes.append(1))
+    until_training(run)
+    assert passes == []
+    assert changed(run.model, student) == set()  # batch statistics included
+    assert changed(run.teachers[0], teacher) == set()
+    own = {name.removeprefix("together.parts.parts_first.") for name in changed(run.losses, parts)}
+    read = {f"{layer}.{kind}" for layer in ("of_teacher", "back", "norm") for kind in ("weight", "bias")}
+    statistics = {"norm.running_mean", "norm.running_var", "norm.num_batches_tracked"}
+    assert own == read | statistics | {"calls"}
+    assert part(run, "parts_first").calls.tolist() == [PREPARATION * STEPS, 0]
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_loss_that_prepares_the_student_leaves_its_head_alone(make, optimizer):
+    run = make("student_first", **OPTIMIZERS[optimizer])
+    student, teacher = snapshot(run.model), snapshot(run.teachers[0])
+    until_training(run)
+    trunk = {name for name in student if name.startswith("trunk.")}
+    assert changed(run.model, student) == trunk
+    assert changed(run.teachers[0], teacher) == set()
+    assert part(run, "student_first").calls.tolist() == [PREPARATION * STEPS, 0]
+
+
+def test_a_loss_of_each_kind_together(make):
+    """The longest first stage is that of both; each is given what it trains."""
+    run = make({"parts_first": {"share": 0.1}, "student_first": {}})
+    run.run(None)
+    for name in ("parts_first", "student_first"):
+        assert part(run, name).calls.tolist() == [PREPARATION * STEPS, EPOCHS * STEPS]
+    assert set(run.curve[0]) == {"epoch", "loss", "parts_first.reconstruct", "student_first.hint", "student_first.size"}
+
+
+@pytest.mark.parametrize(
+    ("share", "epochs", "expected"),
+    [(0.0, 3, 0), (0.01, 3, 1), (1 / 3, 3, 1), (0.34, 3, 2), (1.0, 2, 2), (2.0, 2, 4), (0.07, 100, 7), (0.28, 25, 7)],
+)
+def test_its_length_is_the_share_of_the_epochs_rounded_up(make, share, epochs, expected):
+    """Of the number meant: 0.07 x 100 is a little more than 7 in floating point."""
+    run = make({"student_first": {"share": share}}, epochs=epochs)
+    assert run.preparation == expected
+
+
+def test_a_share_of_0_is_no_first_stage(make):
+    run = make({"parts_first": {"share": 0.0}})
+    run.run(None)
+    assert [row["epoch"] for row in run.curve] == [1, 2, 3]
+    assert part(run, "parts_first").calls.tolist() == [0, EPOCHS * STEPS]
+    assert "preparation" not in run.seconds
+
+
+@pytest.mark.parametrize(
+    ("name", "terms"),
+    [
+        ("parts_first", {"parts_first.reconstruct"}),
+        ("student_first", {"student_first.hint", "student_first.size"}),
+    ],
+)
+def test_the_curve_begins_with_it(make, name, terms):
+    run, evaluated = make(name, best=True), []
+    real = run.validation.test_batches
+    run.validation.test_batches = lambda size: evaluated.append(len(run.curve)) or real(size)
+    run.run(None)
+    assert [row["epoch"] for row in run.curve] == [-1, 0, 1, 2, 3]
+    assert [set(row) for row in run.curve[:PREPARATION]] == [{"epoch", "loss"} | terms] * PREPARATION
+    trained = {"epoch", "loss", "ce", f"{name}.meet", "train_accuracy", "validation_accuracy"}
+    assert [set(row) for row in run.curve[PREPARATION:]] == [trained] * EPOCHS
+    assert all(row["loss"] == pytest.approx(sum(row[term] for term in terms)) for row in run.curve[:PREPARATION])
+    assert evaluated == [2, 3, 4]  # once an epoch of the training, never before
+    assert 1 <= run.best_epoch["epoch"] <= EPOCHS
+    assert run.curve[0][next(iter(sorted(terms)))] > run.curve[1][next(iter(sorted(terms)))]
+
+
+def test_losses_are_told_the_epoch(make):
+    run = make("student_first")
+    run.run(None)
+    told = part(run, "student_first").epochs
+    assert told["prepare"] == pytest.approx([-2 + step / STEPS for step in range(PREPARATION * STEPS)])
+    assert told["forward"] == pytest.approx([step / STEPS for step in range(EPOCHS * STEPS)])
+    assert max(told["prepare"]) < 0 == min(told["forward"])
+
+
+def test_rates_are_constant_in_it_and_follow_the_schedule_afterwards(make):
+    run, rates = make("student_first", schedule="cosine", warmup_epochs=1, head_lr=0.5), []
+    run.losses.together.parts["student_first"].norm.register_forward_pre_hook(
+        lambda *_: rates.append([group["lr"] for group in run.optimizer.param_groups])
+    )
+    run.run(None)
+    rising = [step / STEPS for step in range(STEPS)]
+    falling = [(1 + math.cos(math.pi * step / (2 * STEPS))) / 2 for step in range(2 * STEPS)]
+    for found, factor in zip(rates, [1.0] * PREPARATION * STEPS + rising + falling, strict=True):
+        assert found == pytest.approx([0.02 * factor, 0.5 * factor, 0.02 * factor], abs=1e-7)
+
+
+@pytest.mark.parametrize("name", ["parts_first", "student_first"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_the_training_begins_with_a_fresh_optimizer(make, name, optimizer):
+    run, states = make(name, **OPTIMIZERS[optimizer]), []
+    part(run, name).norm.register_forward_pre_hook(lambda *_: states.append(len(run.optimizer.state)))
+    run.run(None)
+    begin = PREPARATION * STEPS
+    assert states[0] == states[begin] == 0
+    assert all(states[1:begin])
+    assert all(states[begin + 1 :])
+
+
+@pytest.mark.parametrize("name", ["parts_first", "student_first"])
+def test_what_it_leaves_is_weights_alone(make, name):
+    """The training goes on as one would that starts from these weights and has no first stage."""
+    both, first, second = make(name), make(name), make({name: {"share": 0.0}}, start=9)
+    both.run(None)
+    until_training(first)
+    second.model.load_state_dict(first.model.state_dict())
+    second.losses.load_state_dict(first.losses.state_dict())
+    second.run(None)
+    assert changed(second.model, snapshot(both.model)) == set()
+    assert changed(second.losses, snapshot(both.losses)) == set()
+    assert second.curve == both.curve[PREPARATION:]
+
+
+def test_progress_counts_it(make, monkeypatch):
+    now = iter(range(1, 1000))
+    monkeypatch.setattr(
+        loop, "time", types.SimpleNamespace(perf_counter=lambda: 0.0, monotonic=lambda: float(next(now)))
+    )
+    run, seen = make("parts_first"), []
+    run.report = seen.append
+    run.run(None)
+    done = [progress["done"] for progress in seen]
+    assert done == sorted(done)
+    assert set(done) == set(range(1, LENGTH + 1))
+    assert seen[0] == {"done": 1, "total": LENGTH, "epoch": -1, "epochs": EPOCHS}
+    assert seen[-1] == {"done": LENGTH, "total": LENGTH, "epoch": EPOCHS, "epochs": EPOCHS}
+
+
+def test_the_ledger_books_it_by_name(make, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(loop, "time", types.SimpleNamespace(perf_counter=lambda: clock[0], monotonic=lambda: clock[0]))
+    run = make("student_first")
+    real = run.train.train_batches
+
+    def batches(*given):
+        for batch in real(*given):
+            clock[0] += 1
+            yield batch
+
+    run.train.train_batches = batches
+    run.run(None)
+    assert run.seconds == {"preparation": PREPARATION * STEPS, "train": EPOCHS * STEPS, "evaluation": 0}
+
+
+def test_a_term_that_is_not_finite_ends_it(make):
+    with pytest.raises(StageError, match=r"loss is nan in epoch 0 \(terms: student_first\.hint\)"):
+        make({"student_first": {"broken": True}}).run(None)
+
+
+def test_half_precision(make):
+    run, kinds = make("parts_first", precision="bf16"), set()
+    part(run, "parts_first").of_teacher.register_forward_hook(lambda _part, _given, out: kinds.add(out.dtype))
+    until_training(run)
+    assert kinds == {torch.bfloat16}
+    assert {parameter.dtype for parameter in run.losses.parameters()} == {torch.float32}
+
+
+class EveryStep(Checkpoints):
+    """Saves at every opportunity and keeps each checkpoint by the place it was made at."""
+
+    def __init__(self, folder):
+        super().__init__(folder, interval=0)
+        self.kept: dict[tuple[int, int], bytes] = {}
+
+    def save(self, state):
+        super().save(state)
+        self.kept[state["epoch"], state["step"]] = self.folder.checkpoint.read_bytes()
+
+
+def flat(value, place=""):
+    """Every leaf of a nested state by its place."""
+    if isinstance(value, dict):
+        return {k: v for key, item in value.items() for k, v in flat(item, f"{place}/{key}").items()}
+    if isinstance(value, list | tuple):
+        return {k: v for key, item in enumerate(value) for k, v in flat(item, f"{place}/{key}").items()}
+    return {place: value if isinstance(value, torch.Tensor) else torch.tensor(float(value or 0))}
+
+
+def assert_same_end(found: Training, expected: Training) -> None:
+    states = [
+        flat([run.model.state_dict(), run.losses.state_dict(), run.optimizer.state_dict(), run.best_epoch])
+        for run in (found, expected)
+    ]
+    assert states[0].keys() == states[1].keys()
+    assert [name for name in states[0] if not torch.equal(states[0][name], states[1][name])] == []
+    assert found.curve == expected.curve
+    assert np.array_equal(*(correct_by_example(run, run.validation) for run in (found, expected)))
+
+
+@pytest.mark.parametrize(
+    ("losses", "options"),
+    [
+        ("parts_first", {"best": True}),
+        ("student_first", {"optimizer": "sgd", "schedule": "cosine"}),
+        ({"parts_first": {"share": 0.2}, "student_first": {}, "crd": {"dim": 4, "negatives": 5}}, {}),
+    ],
+    ids=["parts", "student", "both"],
+)
+def test_a_run_resumed_anywhere_ends_bit_for_bit_the_same(losses, options, make, tmp_path):
+    undisturbed = make(losses, **options)
+    undisturbed.run(None)
+    kept = EveryStep(StageFolder(tmp_path))
+    saving = make(losses, **options, checkpoints=kept)
+    saving.run(None)
+    assert_same_end(saving, undisturbed)
+    assert len(kept.kept) == (PREPARATION + EPOCHS) * (STEPS + 1)
+    # Within the first stage, between its epochs, after its last step, at the boundary, behind it, between two epochs.
+    for epoch, step in ((-2, 1), (-1, 0), (-1, STEPS), (0, 0), (0, 1), (1, 0)):
+        folder = StageFolder(tmp_path / f"{epoch} {step}" / tmp_path.name)  # a stage is known by its folder
+        folder.path.mkdir(parents=True)
+        folder.checkpoint.write_bytes(kept.kept[epoch, step])
+        checkpoints = Checkpoints(folder, 1e9)
+        state = checkpoints.load()
+        if (epoch, step) == (0, 0):
+            assert state["optimizer"]["state"] == {}
+        # Other initial weights and random state: all that counts is in the checkpoint.
+        resumed = make(losses, **options, start=5 + step, checkpoints=checkpoints)
+        torch.manual_seed(step)
+        resumed.run(state)
+        assert_same_end(resumed, undisturbed)
