@@ -61,6 +61,9 @@ def write_suite(path: Path, weights: dict[str, Path], epochs: int = 2, text: str
 
 
 def command(*arguments: object) -> list[str]:
+    """One worker where a test does not ask for more: each takes seconds to start."""
+    if arguments[0] == "run" and "--jobs" not in arguments:
+        arguments = (*arguments, "--jobs", 1)
     return [sys.executable, "-m", "benchbench", *(str(argument) for argument in arguments)]
 
 
@@ -217,7 +220,7 @@ def test_failed_cells_are_reported_and_the_others_go_on(suite, tmp_path, used):
     (tmp_path / "broken.py").write_text(BROKEN_LOSSES)
     losses = {"r": {"ce": 1, "raises": 1}, "n": {"ce": 1, "nan": 1}, "ok": {"ce": 1}}
     broken = json.dumps({arm: {"method": "scratch", "loss": loss} for arm, loss in losses.items()})
-    arguments = [suite, "--plugin", "broken.py", "--set", "seeds=[0]", "--set", f"arms={broken}"]
+    arguments = [suite, "--plugin", "broken.py", "--set", "seeds=[0]", "--set", f"arms={broken}", "--jobs", 2]
     arguments += [
         "--set",
         "recipes.default.batch_size=60",
