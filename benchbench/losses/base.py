@@ -52,12 +52,13 @@ class Loss(nn.Module):
     which the training loop seeds anew at every step, so that a resumed run draws the same ones.
 
     A method of two stages says so here. Before the first epoch the loop runs `preparation` x epochs epochs (rounded up)
-    on `prepare` alone, with an optimiser of its own; then training begins with a fresh one.
+    on `prepare` alone, unweighted, with an optimiser of its own; then training begins with a fresh one.
 
     Attributes:
         prepares: what `prepare` trains: "nothing" (there is no such stage), the loss's own "parts" (from the teacher's
             outputs alone: the student is not even run), or the "student" together with them.
         preparation: length of that stage as a share of the recipe's epochs; set by the loss's constructor.
+        preparation_rate: the stage's learning rate, constant, as a share of the recipe's.
         make_head: for methods that give the student another classifier: `(student_dim, teacher_dim, classes, **params)
             -> nn.Module`, embedding [B, D_s] -> logits [B, classes]. It becomes the student's task head before the loss
             is built, is trained as such, and is saved with the student. None: the student's own linear head.
@@ -65,6 +66,7 @@ class Loss(nn.Module):
 
     prepares: Preparation = "nothing"
     preparation: float = 0.0
+    preparation_rate: float = 1.0
     make_head: ClassVar[Callable[..., nn.Module] | None] = None
 
     def __init__(self, context: LossContext):

@@ -52,10 +52,13 @@ class LossSum(nn.Module):
     def prepare(
         self, student: Outputs | None, teacher: Outputs | None, batch: Batch
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The same of the first stage; the losses that have none stay out of it."""
+        """The same of the first stage: unweighted, since a weight balances a loss against others in the training.
+
+        The losses that have no such stage stay out of it.
+        """
         values = [
-            (name, weight, loss.prepare(student if loss.prepares == "student" else None, teacher, batch))
-            for name, weight, loss in self.entries
+            (name, 1.0, loss.prepare(student if loss.prepares == "student" else None, teacher, batch))
+            for name, _, loss in self.entries
             if isinstance(loss, Loss) and loss.prepares != "nothing"
         ]
         return _weighted(values, batch)

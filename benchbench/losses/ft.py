@@ -52,8 +52,8 @@ class FT(Loss):
     stays as it is from then on. The translator, three convolutions of the student's last map, trains with the student.
 
     Source: as there, sections 3.1 and 3.2. The official code has the mean absolute error in the first stage, which is
-    5 or 6 epochs before 163 there, and 30 before 240 in RepDistiller; neither has BN in the paraphraser, and the
-    official code none in the translator.
+    5 or 6 epochs before 163 there, and 30 before 240 in RepDistiller, at a fifth of the rate; neither has BN in the
+    paraphraser, and the official code none in the translator.
     """
 
     prepares = "parts"
@@ -61,7 +61,7 @@ class FT(Loss):
     def __init__(self, context: LossContext, **params: Any):
         super().__init__(context)
         self.params = FTParams(**params)
-        self.preparation = self.params.preparation
+        self.preparation, self.preparation_rate = self.params.preparation, self.params.preparation_rate
         self.pairs = paired("ft", context, most=1)
         s, t = self.pairs[0]
         c_s, c_t = context.student_features[s][0], context.teacher_features[t][0]

@@ -29,6 +29,7 @@ class Lessons(nn.Module):
     Attributes:
         needs_features: whether any loss reads the maps between stages.
         preparation: length of the first stage of two-stage methods, as a share of the epochs; the longest one's.
+        preparation_rate: that stage's learning rate as a share of the recipe's; the smallest one's.
         prepares_student: whether that stage trains the student.
     """
 
@@ -50,6 +51,7 @@ class Lessons(nn.Module):
         preparing = [loss for part in sums for loss in part.preparing()]
         self.needs_features = any(part.needs_features for part in sums)
         self.preparation = max((loss.preparation for loss in preparing), default=0.0)
+        self.preparation_rate = min((loss.preparation_rate for loss in preparing), default=1.0)
         self.prepares_student = any(loss.prepares == "student" for loss in preparing)
 
     def forward(self, student: Outputs, teachers: Sequence[Outputs], batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:

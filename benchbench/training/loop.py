@@ -102,7 +102,8 @@ class Training:
             # Dropout and negatives draw from the global generator; seeding it by step leaves no state to checkpoint.
             torch.manual_seed(derive(self.seed, "step", epoch, step))
             batch.epoch = epoch + step / self.steps
-            set_rates(self.optimizer, rate_factor(self.recipe, batch.epoch) if epoch >= 0 else 1.0)
+            factor = rate_factor(self.recipe, batch.epoch) if epoch >= 0 else self.losses.preparation_rate
+            set_rates(self.optimizer, factor)
             for name, value in self._step(batch, preparing=epoch < 0).items():
                 # A new tensor, since a checkpoint may still hold the old one.
                 sums[name] = sums.get(name, torch.zeros((), dtype=torch.float64, device=self.device)) + value
@@ -143,8 +144,9 @@ class Training:
         broken = [name for name, value in means.items() if not math.isfinite(value)]
         if broken:
             names = ", ".join(name for name in broken if name != "loss") or "loss"
+            where = f"epoch {epoch + 1}" if epoch >= 0 else "the first stage of a two-stage method"
             raise StageError(
-                f"loss is {means['loss']} in epoch {epoch + 1} (terms: {names}); lower the rate or the term's weight"
+                f"loss is {means['loss']} in {where} (terms: {names}); lower the rate or the term's weight"
             )
         row: dict[str, Any] = {"epoch": epoch + 1, **means}
         if self.validation is not None and epoch >= 0:
@@ -159,7 +161,7 @@ class Training:
     def _report(self, epoch: int, step: int) -> None:
         done = (epoch + self.preparation) * self.steps + step
         total = (self.recipe["epochs"] + self.preparation) * self.steps
-        self.report({"done": done, "total": total, "epoch": epoch + 1, "epochs": self.recipe["epochs"]})
+        self.report({"done": done, "total": total, "epoch": max(epoch + 1, 0), "epochs": self.recipe["epochs"]})
 
     def _save(self, epoch: int, step: int, sums: dict[str, Tensor]) -> None:
         with self.timed("checkpoint"):

@@ -75,6 +75,7 @@ class StudentFirst(Projected):
     """The student's embedding meets the teacher's before the task begins."""
 
     prepares = "student"
+    preparation_rate = 0.5
 
     def prepare(self, student, teacher, batch):
         code = self.norm(self.of_student(student.embedding)) + 0.1 * torch.rand(4)
@@ -271,7 +272,7 @@ def test_rates_are_constant_in_it_and_follow_the_schedule_afterwards(make):
     run.run(None)
     rising = [step / STEPS for step in range(STEPS)]
     falling = [(1 + math.cos(math.pi * step / (2 * STEPS))) / 2 for step in range(2 * STEPS)]
-    for found, factor in zip(rates, [1.0] * PREPARATION * STEPS + rising + falling, strict=True):
+    for found, factor in zip(rates, [0.5] * PREPARATION * STEPS + rising + falling, strict=True):
         assert found == pytest.approx([0.02 * factor, 0.5 * factor, 0.02 * factor], abs=1e-7)
 
 
@@ -312,7 +313,7 @@ def test_progress_counts_it(make, monkeypatch):
     done = [progress["done"] for progress in seen]
     assert done == sorted(done)
     assert set(done) == set(range(1, LENGTH + 1))
-    assert seen[0] == {"done": 1, "total": LENGTH, "epoch": -1, "epochs": EPOCHS}
+    assert seen[0] == {"done": 1, "total": LENGTH, "epoch": 0, "epochs": EPOCHS}
     assert seen[-1] == {"done": LENGTH, "total": LENGTH, "epoch": EPOCHS, "epochs": EPOCHS}
 
 
@@ -333,7 +334,9 @@ def test_the_ledger_books_it_by_name(make, monkeypatch):
 
 
 def test_a_term_that_is_not_finite_ends_it(make):
-    with pytest.raises(StageError, match=r"loss is nan in epoch 0 \(terms: student_first\.hint\)"):
+    with pytest.raises(
+        StageError, match=r"loss is nan in the first stage of a two-stage method \(terms: student_first\.hint\)"
+    ):
         make({"student_first": {"broken": True}}).run(None)
 
 

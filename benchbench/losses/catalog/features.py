@@ -45,6 +45,9 @@ class FTParams(Params):
     preparation: FiniteFloat = Field(
         0.125, gt=0, le=10, description="the paraphraser's training as a share of the epochs"
     )
+    preparation_rate: FiniteFloat = Field(
+        0.2, gt=0, le=10, description="the paraphraser's learning rate over the recipe's"
+    )
     rate: FiniteFloat = Field(0.5, gt=0, le=16, description="k, the factor's channels over the teacher's")
 
 
