@@ -160,7 +160,7 @@ class _Expansion:
             for student in students
             for seed in self.suite.seeds
         ]
-        self._check_published()
+        self._check_published(cells)
         return Plan(self.file, self.host, self.devices, self.stages, cells, info)
 
     def _info(self, label: str) -> DataInfo:
@@ -184,6 +184,11 @@ class _Expansion:
     def _rows(self, label: str, lessons: list[Lesson | None]) -> Iterator[tuple[Lesson | None, str, list[str]]]:
         """Each lesson of an arm with its row of the tables and the students that take it."""
         taught = {id(lesson): self._students(label, lesson) for lesson in lessons}
+        if not self.suite.arms[label].teachers:  # a teacher that nobody asked for need not have a student
+            lessons = [lesson for lesson in lessons if taught[id(lesson)]]
+        if not lessons or not all(taught[id(lesson)] for lesson in lessons):
+            problem = f"arm '{label}' has no student that all its teachers teach and that it may take"
+            raise self.file.error(problem, ("arms", label), "see `students:` and `by_name:` of teachers and students")
         count = Counter(student for students in taught.values() for student in students)
         # Where every student has a teacher of its own, its column says which: the arm is one row.
         paired = len(lessons) > 1 and max(count.values()) == 1
@@ -200,9 +205,6 @@ class _Expansion:
             students = self.suite.teachers[teacher].students
             self._check_students(students or (), ("teachers", teacher, "students"))
             chosen = [student for student in chosen if students is None or student in students]
-        if not chosen:
-            problem = f"arm '{label}' has no student that all its teachers teach and that it may take"
-            raise self.file.error(problem, ("arms", label), "see `students:` and `by_name:` of teachers and students")
         return chosen
 
     def _check_students(self, names: Iterable[str], loc: Loc) -> None:
@@ -238,7 +240,12 @@ class _Expansion:
         together = [chosen] if isinstance(chosen, dict) else [{teacher: 1.0} for teacher in chosen]
         lessons: list[Lesson | None] = []
         for weights in together:
-            for state in arm.adapt or list(self.suite.teachers[next(iter(weights))].adapt):
+            offered = [self.suite.teachers[teacher].adapt for teacher in weights]
+            common = [state for state in offered[0] if all(state in each for each in offered)]
+            if not arm.adapt and not common:
+                problem = f"the teachers of arm '{label}' have no state in common"
+                raise self.file.error(problem, [*loc, "teachers"], "give them one in their `adapt:`")
+            for state in arm.adapt or common:
                 for teacher in weights:
                     if state not in self.suite.teachers[teacher].adapt:
                         hint = f"teachers.{teacher}.adapt has {', '.join(self.suite.teachers[teacher].adapt)}"
@@ -247,7 +254,7 @@ class _Expansion:
                 lessons.append(Lesson(tuple(weights), tuple(weights.values()), state))
         return lessons
 
-    def _check_published(self) -> None:
+    def _check_published(self, cells: list[Cell]) -> None:
         """Published figures must name what the suite has, or a typing mistake would leave a gap in the table."""
         for number, published in enumerate(self.suite.published):
             loc: Loc = ("published", number)
@@ -264,6 +271,12 @@ class _Expansion:
                 for name in names:
                     if name not in known:
                         raise self.file.error(f"unknown {what} '{name}'; {did_you_mean(name, known)}", place)
+            there = {(cell.arm, cell.student) for cell in cells if cell.data == published.data}
+            for arm, figures in published.accuracy.items():
+                for student in figures:
+                    if (arm, student) not in there:
+                        problem = f"arm '{arm}' has no student '{student}' on {published.data}"
+                        raise self.file.error(problem, [*loc, "accuracy", arm])
 
     def _check_logits(self, label: str, state: str, components: dict[str, Component]) -> None:
         for name, component in components.items():

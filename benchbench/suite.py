@@ -202,6 +202,17 @@ def _listed(value: Any) -> Any:
     return value
 
 
+def _taught_by(value: Any) -> Any:
+    """A list of teachers, or a mapping of them to weights."""
+    if isinstance(value, dict):
+        for teacher, weight in value.items():
+            if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight > 0:
+                context = {"teacher": str(teacher), "weight": repr(weight)}
+                problem = "the weight of teacher '{teacher}' is a number above 0 (given: {weight})"
+                raise PydanticCustomError("weight", problem, context)
+    return _listed(value)
+
+
 def _states(value: Any) -> Any:
     if isinstance(value, str):
         value = [value]
@@ -246,7 +257,7 @@ class Arm(Strict):
     loss: Annotated[list[WeightedRef], BeforeValidator(_losses)] = Field(
         [WeightedRef(name="ce")], description="losses to add up, as in `{ce: 1, kd: {weight: 0.5, temperature: 4}}`"
     )
-    teachers: Annotated[list[str] | dict[str, Positive] | None, BeforeValidator(_listed)] = Field(
+    teachers: Annotated[list[str] | dict[str, Positive] | None, BeforeValidator(_taught_by)] = Field(
         None, description="a list: one row each; a mapping {teacher: weight}: all of them teach together"
     )
     adapt: Annotated[list[TeacherState] | None, BeforeValidator(_listed)] = Field(

@@ -186,9 +186,33 @@ class TestErrors:
 
     def test_a_state_that_one_of_them_lacks(self, suite, plan_of):
         changes = {"teachers": teachers(big={"adapt": ["scratch", "finetune"], "weights": "pretrained"})}
-        for arm in (distil({"big": 1, "wide": 1}, adapt="finetune"), distil({"big": 1, "wide": 1})):
-            error = self.refused(plan_of, suite(arms={"distil": arm}, **changes))
-            assert "teacher 'wide' has no state 'finetune'; teachers.wide.adapt has scratch" in str(error)
+        arm = distil({"big": 1, "wide": 1}, adapt="finetune")
+        error = self.refused(plan_of, suite(arms={"distil": arm}, **changes))
+        assert "teacher 'wide' has no state 'finetune'; teachers.wide.adapt has scratch" in str(error)
+        # Unless the arm says otherwise it takes the states that all of them have.
+        changes["teachers"]["big"]["weights"] = None
+        plan = plan_of(suite(arms={"distil": distil({"big": 1, "wide": 1})}, **changes))
+        assert {cell.adapt for cell in plan.cells} == {"scratch"}
+        changes["teachers"]["big"]["adapt"] = ["finetune"]
+        error = self.refused(plan_of, suite(arms={"distil": distil({"big": 1, "wide": 1})}, **changes))
+        assert "the teachers of arm 'distil' have no state in common" in str(error)
+
+    @pytest.mark.parametrize("weight", [0, -1, True, "2"])
+    def test_a_weight_that_is_none(self, suite, plan_of, weight):
+        error = self.refused(plan_of, suite({"big": weight, "wide": 1}))
+        assert f"the weight of teacher 'big' is a number above 0 (given: {weight!r})" in str(error)
+
+    def test_published_figures_of_a_student_that_the_arm_does_not_train(self, suite, plan_of):
+        figures = {"source": "a paper", "data": "cifar", "accuracy": {"distil": {"tiny": 50.0}}}
+        arm = distil({"big": 1}, students=["small"])
+        error = self.refused(plan_of, suite(arms={"distil": arm}, published=[figures]))
+        assert "arm 'distil' has no student 'tiny' on cifar" in str(error)
+
+    def test_an_arm_s_students_narrow_down_those_of_its_teachers(self, suite, plan_of):
+        own = teachers(big={"students": ["small"]}, wide={"students": ["tiny"]})
+        arm = {"method": "distill", "loss": {"ce": 1, "kd": 1}, "students": ["small"]}
+        plan = plan_of(suite(arms={"distil": arm}, teachers=own))
+        assert {(cell.student, cell.teacher) for cell in plan.cells} == {("small", "big")}
 
     def test_logits_of_teachers_as_pretrained(self, suite, plan_of):
         pretrained = {"adapt": ["pretrained"], "weights": "pretrained"}

@@ -83,6 +83,7 @@ def _requests(stage: Stage) -> dict[str, dict[str, Any]]:
             "kind": kind,
             "image_size": stage.job["recipe"]["image_size"],
             "source": stage.job["components"][f"{kind}/{model['source']}"],
+            "code": source_hash("benchbench.models.cards"),
         }
         for role, (model, kind) in models.items()
     }
@@ -111,7 +112,8 @@ def _estimate(plan: Plan, stage: Stage, data: Any, cards: Mapping[str, dict[str,
     count = plan.train_images(job["data"], data)
     batch = min(recipe["batch_size"], count)
     # A two-stage method's first stage is a parameter of its loss by that name.
-    preparation = max((entry["params"].get("preparation", 0) for entry in job["loss"]), default=0)
+    stated = [entry["params"].get("preparation", 0) for entry in job["loss"]]
+    preparation = max((share for share in stated if isinstance(share, int | float)), default=0)
     epochs = recipe["epochs"] + math.ceil(round(preparation * recipe["epochs"], 9))  # as the training loop counts them
     images = max(1, count // batch) * batch * epochs
     forward = cards[f"{stage.key}/model"]["flops"]

@@ -19,7 +19,7 @@ def load_trained(folder: str | Path, plugins: tuple[Path, ...] = ()) -> tuple[Ba
 
     Args:
         folder: `runs/cell/KEY` or `runs/teacher/KEY`.
-        plugins: plugin files, where its model or a loss that trained it comes from one.
+        plugins: plugin files, where its model comes from one, or a loss that gave it another head.
 
     Raises:
         StoreError: the stage is not finished, or its weights are damaged.
@@ -33,6 +33,16 @@ def load_trained(folder: str | Path, plugins: tuple[Path, ...] = ()) -> tuple[Ba
     registry = load_plugins(plugins).registry
     # The trained weights replace whatever the run started from, which need not be here any more.
     model = build_backbone({**job["model"], "weights": None}, job["model_kind"], registry, len(classes))
-    fit_student(model, job["loss"], registry, [teacher["dim"] for teacher in record["teachers"]])
-    model.load_state_dict(safetensors.torch.load_file(stage.verified_weights()))
+    # A loss leaves a trace in the student only where it gives it a head.
+    known = [entry for entry in job["loss"] if entry["name"] in registry.offers["loss"]]
+    fit_student(model, known, registry, [teacher["dim"] for teacher in record["teachers"]])
+    try:
+        model.load_state_dict(safetensors.torch.load_file(stage.verified_weights()))
+    except RuntimeError:
+        unknown = ", ".join(entry["name"] for entry in job["loss"] if entry not in known)
+        if not unknown:
+            raise
+        raise StoreError(
+            f"{folder} was trained with a loss that no plugin offers here ({unknown}); name its plugin"
+        ) from None
     return model.eval(), classes

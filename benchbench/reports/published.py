@@ -32,7 +32,7 @@ def published(results: pd.DataFrame, plan: Plan) -> Table | None:
 def _teachers(entry: Published, done: pd.DataFrame, number: int) -> list[list[str]]:
     rows = []
     for teacher, figure in entry.teachers.items():
-        taught = done[(done.data == entry.data) & (done.teacher == teacher)]
+        taught = done[(done.data == entry.data) & (done.teacher == teacher)].dropna(subset="teacher_accuracy")
         states = taught.drop_duplicates("adapt")
         for state, accuracy in zip(states.adapt, states.teacher_accuracy, strict=True):
             rows.append(_row(entry, teacher, f"teacher ({state})", figure, pd.Series([accuracy]), number))

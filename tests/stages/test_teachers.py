@@ -18,7 +18,7 @@ from benchbench.data.images import ImageSet
 from benchbench.data.sources.bundled import load
 from benchbench.data.sources.common import ArrayImages
 from benchbench.data.sources.params import Cifar10SubsetParams
-from benchbench.errors import StageError, UnknownNameError
+from benchbench.errors import StageError, StoreError
 from benchbench.models.backbone import Backbone, build_backbone
 from benchbench.models.trained import load_trained
 from benchbench.plugins import load_plugins
@@ -240,7 +240,7 @@ def test_a_replaced_head_comes_back(stage, teachers, tmp_path):
         10,
     ]
     assert int(model.head[1].num_batches_tracked) == 2 * EPOCHS * STEPS  # in the student's pass and in the loss
-    with pytest.raises(UnknownNameError, match="unknown loss 'borrow'"):
+    with pytest.raises(StoreError, match=r"trained with a loss that no plugin offers here \(borrow\); name its plugin"):
         load_trained(context.folder.path)
 
 
