@@ -179,7 +179,14 @@ def plan(request: Request, show_all: bool) -> None:
     show_default=True,
     help="How much of a stage's work a kill may cost.",
 )
-def run(request: Request, folder: Path | None, executor: str, checkpoint_seconds: float) -> None:
+@click.option(
+    "--cohort",
+    type=click.IntRange(1),
+    default=8,
+    show_default=True,
+    help="Most cells that train side by side behind one teacher; 1: each alone.",
+)
+def run(request: Request, folder: Path | None, executor: str, checkpoint_seconds: float, cohort: int) -> None:
     """Run whatever of SUITE is not done yet, then print and write its tables.
 
     Stages that are done are never run again; an interrupted run goes on from its last checkpoints. Exit code 0: all
@@ -202,7 +209,7 @@ def run(request: Request, folder: Path | None, executor: str, checkpoint_seconds
     progress = Progress(weights)
     made.host.manager.register(progress, name="progress")
     try:
-        outcome = run_plan(made, store, component, request.data, checkpoint_seconds)
+        outcome = run_plan(made, store, component, request.data, checkpoint_seconds, cohort)
     finally:
         progress.close()
     _report(request, made, store, folder, ("md", "tex", "csv"))

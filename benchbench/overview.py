@@ -72,12 +72,12 @@ def plan_text(plan: Plan, store: Store, costs: dict[str, Estimate], show_all: bo
 
 def _arms(plan: Plan, states: dict[str, tuple[str, str]], costs: dict[str, Estimate]) -> str:
     rows = []
-    users = Counter(key for cell in plan.cells for key in plan.stages[cell.stage].needs.values())
+    stands_on = {cell.stage: plan.foundations(cell.stage) for cell in plan.cells}
+    users = Counter(key for cell in plan.cells for key in stands_on[cell.stage])
     for row in dict.fromkeys(cell.row for cell in plan.cells):
         keys = [cell.stage for cell in plan.cells if cell.row == row]
-        shares = [(need, 1 / users[need]) for key in keys for need in plan.stages[key].needs.values()]
         own = sum(costs[key].flops for key in keys)
-        whole = own + sum(costs[need].flops * share for need, share in shares)
+        whole = own + sum(costs[need].flops / users[need] for key in keys for need in stands_on[key] if need in costs)
         done = sum(states[key][0] == "done" for key in keys)
         rows.append(
             [row, f"{done}/{len(keys)}", f"{sum(costs[key].images for key in keys):,}", _amount(own), _amount(whole)]

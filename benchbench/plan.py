@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchbench.components import Component
 from benchbench.costs.pretraining import published_recipe
 from benchbench.data.info import DataInfo, DatasetParams
-from benchbench.errors import DataError, did_you_mean
+from benchbench.errors import DataError
+from benchbench.frozen import FrozenNetwork, FrozenStages, group_of
+from benchbench.grid import Grid, Lesson
 from benchbench.hardware import Devices
 from benchbench.plugins import PluginHost
 from benchbench.provenance import source_hash
@@ -20,7 +20,10 @@ from benchbench.resolve import Resolver, key_of
 from benchbench.suite import Arm, PreTraining, Recipe, Ref, Suite, TeacherEntry
 from benchbench.suitefile import Loc, SuiteFile
 
-# What these start from; the others start from random weights.
+# "tuning": choosing how a network is run; "teacher": adapting one; "outputs": what a frozen network says of every view
+# of the images; "cell": training a student; "calibration": measuring throughput. In this order where workers are free.
+KINDS = ("tuning", "teacher", "outputs", "cell", "calibration")
+# These start from the student's weights; the others start from random ones.
 PRETRAINED_METHODS = ("linear_probe", "finetune", "published")
 
 
@@ -29,11 +32,13 @@ class Stage:
     """One unit of work with inputs, outputs and a cost.
 
     Attributes:
-        kind: "teacher" (adapting one), "cell" (training a student) or "calibration" (measuring throughput).
+        kind: one of `KINDS`.
         key: sha256 over the job without places of files.
         label: for people; not part of the key.
         job: all that a worker needs to know, as JSON.
-        needs: keys of the stages whose weights it reads, by role.
+        needs: keys of the stages whose weights or outputs it reads, by role.
+        after: keys of the stages whose findings make it faster, by role; they are no part of its key.
+        group: cells of one group see the same batches and the same teachers, and can train side by side.
     """
 
     kind: str
@@ -41,6 +46,8 @@ class Stage:
     label: str
     job: dict[str, Any]
     needs: dict[str, str] = field(default_factory=dict)
+    after: dict[str, str] = field(default_factory=dict)
+    group: str | None = None
 
 
 @dataclass(frozen=True)
@@ -74,19 +81,6 @@ class Cell:
         return " + ".join(self.teachers) or None
 
 
-@dataclass(frozen=True)
-class Lesson:
-    """Who teaches in one row: teachers with their weights, all in one state."""
-
-    teachers: tuple[str, ...]
-    weights: tuple[float, ...]
-    state: str
-
-    @property
-    def shown(self) -> str:
-        return f"{' + '.join(self.teachers)} ({self.state})"
-
-
 @dataclass
 class Plan:
     """All that a suite asks for.
@@ -116,20 +110,37 @@ class Plan:
         """One hash for the whole grid, wherever it runs: equal keys mean equal experiments."""
         return hashlib.sha256("".join(cell.stage for cell in self.cells).encode()).hexdigest()
 
+    def foundations(self, key: str) -> list[str]:
+        """Keys of all stages that a stage stands on, directly or not, each once."""
+        found: dict[str, None] = {}
+        open_keys = [key]
+        while open_keys:
+            stage = self.stages[open_keys.pop()]
+            for needed in (*stage.needs.values(), *stage.after.values()):
+                if needed not in found:
+                    found[needed] = None
+                    open_keys.append(needed)
+        return list(found)
+
     def train_images(self, job: dict[str, Any], data: str) -> int:
-        """Training images of a job, after the subset and the validation split."""
-        # A validation split leaves each class an image.
-        return max(self._subset(job, data) - self.validation_images(job, data), self.info[data].classes)
+        """Training images of a job's data, after the subset and the validation split."""
+        return train_images(self.info[data], job)
 
     def validation_images(self, job: dict[str, Any], data: str) -> int:
-        """Images that a job holds out."""
-        return round(self._subset(job, data) * job["validation"])
+        """Images that a job's data hold out."""
+        return round(_subset(self.info[data], job) * job["validation"])
 
-    def _subset(self, job: dict[str, Any], data: str) -> int:
-        info = self.info[data]
-        if job["per_class"] is not None:
-            return job["per_class"] * info.classes
-        return info.train if job["fraction"] is None else round(info.train * job["fraction"])
+
+def train_images(info: DataInfo, job: Mapping[str, Any]) -> int:
+    """Training images of a job's data, after the subset and the validation split."""
+    subset = _subset(info, job)
+    return max(subset - round(subset * job["validation"]), info.classes)  # a split leaves each class an image
+
+
+def _subset(info: DataInfo, job: Mapping[str, Any]) -> int:
+    if job["per_class"] is not None:
+        return job["per_class"] * info.classes
+    return info.train if job["fraction"] is None else round(info.train * job["fraction"])
 
 
 def make_plan(file: SuiteFile, host: PluginHost, devices: Devices, data_root: Path) -> Plan:
@@ -146,22 +157,24 @@ class _Expansion:
         self.file, self.suite, self.host, self.devices, self.root = file, file.suite, host, devices, data_root
         self.resolver = Resolver(file, host, data_root)
         self.stages: dict[str, Stage] = {}
+        self.info = {label: self._info(label) for label in self.suite.data}
+        self.frozen = FrozenStages(self.suite, self.resolver, devices, self._add)
         # What can change a stage's numbers beside its components: the code that runs it.
         self.train_code = source_hash("benchbench.stages.train")
         self.calibration_code = source_hash("benchbench.stages.calibrate")
 
     def plan(self) -> Plan:
-        info = {label: self._info(label) for label in self.suite.data}
+        grid = Grid(self.file, self.resolver)
         cells = [
             self._cell(label, arm, data, student, lesson, row, seed)
             for label, arm in self.suite.arms.items()
-            for lesson, row, students in self._rows(label, self._lessons(label, arm))
+            for lesson, row, students in grid.rows(label)
             for data in self.suite.data
             for student in students
             for seed in self.suite.seeds
         ]
-        self._check_published(cells)
-        return Plan(self.file, self.host, self.devices, self.stages, cells, info)
+        grid.check_published(cells)
+        return Plan(self.file, self.host, self.devices, self.stages, cells, self.info)
 
     def _info(self, label: str) -> DataInfo:
         entry, loc = self.suite.data[label], ("data", label, "source")
@@ -181,112 +194,6 @@ class _Expansion:
             raise self.file.error(problem, ("data", label, "per_class"))
         return info
 
-    def _rows(self, label: str, lessons: list[Lesson | None]) -> Iterator[tuple[Lesson | None, str, list[str]]]:
-        """Each lesson of an arm with its row of the tables and the students that take it."""
-        taught = {id(lesson): self._students(label, lesson) for lesson in lessons}
-        if not self.suite.arms[label].teachers:  # a teacher that nobody asked for need not have a student
-            lessons = [lesson for lesson in lessons if taught[id(lesson)]]
-        if not lessons or not all(taught[id(lesson)] for lesson in lessons):
-            problem = f"arm '{label}' has no student that all its teachers teach and that it may take"
-            raise self.file.error(problem, ("arms", label), "see `students:` and `by_name:` of teachers and students")
-        count = Counter(student for students in taught.values() for student in students)
-        # Where every student has a teacher of its own, its column says which: the arm is one row.
-        paired = len(lessons) > 1 and max(count.values()) == 1
-        for lesson in lessons:
-            row = label if lesson is None or paired else f"{label}, {lesson.shown}"
-            yield lesson, row, taught[id(lesson)]
-
-    def _students(self, label: str, lesson: Lesson | None) -> list[str]:
-        """The suite's students, without those that a teacher of the lesson does not teach."""
-        named = self.suite.arms[label].students
-        self._check_students(named or (), ("arms", label, "students"))
-        chosen = named or [student for student, entry in self.suite.students.items() if not entry.by_name]
-        for teacher in lesson.teachers if lesson else ():
-            students = self.suite.teachers[teacher].students
-            self._check_students(students or (), ("teachers", teacher, "students"))
-            chosen = [student for student in chosen if students is None or student in students]
-        return chosen
-
-    def _check_students(self, names: Iterable[str], loc: Loc) -> None:
-        for student in names:
-            if student not in self.suite.students:
-                raise self.file.error(f"unknown student '{student}'; {did_you_mean(student, self.suite.students)}", loc)
-
-    def _lessons(self, label: str, arm: Arm) -> list[Lesson | None]:
-        """The teachers and states that an arm takes, one a row; a single None for an arm without a teacher."""
-        loc = ("arms", label)
-        components = {ref.name: self.resolver.component("loss", ref.name, [*loc, "loss", ref.name]) for ref in arm.loss}
-        taught = [name for name, component in components.items() if component.needs & {"teacher", "teacher.logits"}]
-        if arm.method != "distill":
-            if taught:
-                problem = f"loss '{taught[0]}' needs a teacher, but arm '{label}' has method {arm.method}"
-                raise self.file.error(problem, [*loc, "loss", taught[0]], "use `method: distill`")
-            for name in ("teachers", "adapt"):
-                if getattr(arm, name) is not None:
-                    problem = f"arm '{label}' has method {arm.method}, which takes no {name}"
-                    raise self.file.error(problem, [*loc, name], "use `method: distill`, or take it out")
-            return [None]
-        if not taught:
-            raise self.file.error(f"arm '{label}' distils, but none of its losses uses a teacher", [*loc, "loss"])
-        if not self.suite.teachers:
-            raise self.file.error(f"arm '{label}' distils, but the suite has no teachers", loc, "add `teachers:`")
-        chosen = arm.teachers or [name for name, entry in self.suite.teachers.items() if not entry.by_name]
-        if not chosen:
-            raise self.file.error(f"arm '{label}' distils, and every teacher is taken by name alone", loc, "name one")
-        for teacher in chosen:
-            if teacher not in self.suite.teachers:
-                hint = did_you_mean(teacher, self.suite.teachers)
-                raise self.file.error(f"unknown teacher '{teacher}'; {hint}", [*loc, "teachers"])
-        together = [chosen] if isinstance(chosen, dict) else [{teacher: 1.0} for teacher in chosen]
-        lessons: list[Lesson | None] = []
-        for weights in together:
-            offered = [self.suite.teachers[teacher].adapt for teacher in weights]
-            common = [state for state in offered[0] if all(state in each for each in offered)]
-            if not arm.adapt and not common:
-                problem = f"the teachers of arm '{label}' have no state in common"
-                raise self.file.error(problem, [*loc, "teachers"], "give them one in their `adapt:`")
-            for state in arm.adapt or common:
-                for teacher in weights:
-                    if state not in self.suite.teachers[teacher].adapt:
-                        hint = f"teachers.{teacher}.adapt has {', '.join(self.suite.teachers[teacher].adapt)}"
-                        raise self.file.error(f"teacher '{teacher}' has no state '{state}'", [*loc, "adapt"], hint)
-                self._check_logits(label, state, components)
-                lessons.append(Lesson(tuple(weights), tuple(weights.values()), state))
-        return lessons
-
-    def _check_published(self, cells: list[Cell]) -> None:
-        """Published figures must name what the suite has, or a typing mistake would leave a gap in the table."""
-        for number, published in enumerate(self.suite.published):
-            loc: Loc = ("published", number)
-            named: list[tuple[str, Any, Any, Loc]] = [
-                ("data set", [published.data], self.suite.data, [*loc, "data"]),
-                ("teacher", published.teachers, self.suite.teachers, [*loc, "teachers"]),
-                ("arm", published.accuracy, self.suite.arms, [*loc, "accuracy"]),
-            ]
-            named += [
-                ("student", students, self.suite.students, [*loc, "accuracy", arm])
-                for arm, students in published.accuracy.items()
-            ]
-            for what, names, known, place in named:
-                for name in names:
-                    if name not in known:
-                        raise self.file.error(f"unknown {what} '{name}'; {did_you_mean(name, known)}", place)
-            there = {(cell.arm, cell.student) for cell in cells if cell.data == published.data}
-            for arm, figures in published.accuracy.items():
-                for student in figures:
-                    if (arm, student) not in there:
-                        problem = f"arm '{arm}' has no student '{student}' on {published.data}"
-                        raise self.file.error(problem, [*loc, "accuracy", arm])
-
-    def _check_logits(self, label: str, state: str, components: dict[str, Component]) -> None:
-        for name, component in components.items():
-            if state == "pretrained" and "teacher.logits" in component.needs:
-                problem = (
-                    f"loss '{name}' needs the teacher's task logits, which a teacher in state 'pretrained' has not"
-                )
-                hint = f"give arm '{label}' `adapt: [linear_probe]` or `[finetune]`"
-                raise self.file.error(problem, ("arms", label, "loss", name), hint)
-
     def _cell(self, label: str, arm: Arm, data: str, student: str, lesson: Lesson | None, row: str, seed: int) -> Cell:
         suite = self.suite
         used: dict[str, Any] = {}
@@ -294,14 +201,17 @@ class _Expansion:
         starts_pretrained = arm.method in PRETRAINED_METHODS
         nearer = (("students", student, "recipe"), entry.recipe), (("arms", label, "recipe"), arm.recipe)
         recipe, augmenters = self._recipe(arm.method, data, *nearer)
-        job = self._training_job("student", entry, student, starts_pretrained, data, arm.method, recipe, seed, used)
+        job = self._training_job("student", entry, student, starts_pretrained, data, arm.method, seed, used)
         loc = ["arms", label]
         job["loss"] = [
             {**self.resolver.reference("loss", ref, [*loc, "loss", ref.name], used), "weight": ref.weight}
             for ref in arm.loss
         ]
-        job["recipe"] = self.resolver.recipe(recipe, augmenters, used)
+        job["recipe"] = self.resolver.recipe(recipe, arm.method, augmenters, used)
+        # Maps between stages are too large to be kept.
+        wants_maps = any("features" in self.host.registry.get("loss", ref.name).needs for ref in arm.loss)
         needs: dict[str, str] = {}
+        after: dict[str, str] = {}
         for number, (teacher, weight) in enumerate(zip(lesson.teachers, lesson.weights, strict=True) if lesson else ()):
             assert lesson is not None
             teacher_entry = suite.teachers[teacher]
@@ -311,9 +221,15 @@ class _Expansion:
             # An adapted teacher's weights come from its stage; the key of that stage stands for them.
             model = self.resolver.model("teacher", teacher_entry, lesson.state == "pretrained", place, used)
             job["teachers"].append({"model": model, "adapt": lesson.state, "weight": weight})
-        job["needs"] = needs
+            source = FrozenNetwork(f"{teacher} ({lesson.state})", "teacher", model, lesson.state)
+            if job["recipe"]["views"] and not wants_maps:
+                stage = needs.get(f"teacher{number}")
+                needs[f"outputs{number}"] = self.frozen.outputs(source, stage, data, job, (augmenters, recipe))
+            else:
+                after |= self.frozen.tuned(f"teacher{number}", source, job["recipe"], self._steps(job, data))
         shown = f"{label}, {lesson.shown}" if lesson else label
-        stage = self._add("cell", f"{shown} | {data} | {student} | seed {seed}", job, needs)
+        shown = f"{shown} | {data} | {student} | seed {seed}"
+        stage = self._train("cell", shown, job, needs, after, student, data, (augmenters, recipe))
         pretraining = published_recipe(entry) if starts_pretrained else None
         calibration = self._calibration(student, pretraining, recipe) if pretraining else None
         names, state = (lesson.teachers, lesson.state) if lesson else ((), None)
@@ -325,28 +241,46 @@ class _Expansion:
         nearer = ((*place, "recipe"), entry.recipe), ((*place, "adapt", state), entry.adapt[state])
         recipe, augmenters = self._recipe(state, data, *nearer)
         seed = self.suite.teacher_seed if entry.seed is None else entry.seed
-        job = self._training_job("teacher", entry, label, state != "scratch", data, state, recipe, seed, used)
+        job = self._training_job("teacher", entry, label, state != "scratch", data, state, seed, used)
         job["loss"] = [{"name": "ce", "params": self._default_params("loss", "ce", used), "weight": 1.0}]
-        job["recipe"] = self.resolver.recipe(recipe, augmenters, used)
-        job["needs"] = {}
-        return self._add("teacher", f"teacher {label} ({state}) | {data}", job, {})
+        job["recipe"] = self.resolver.recipe(recipe, state, augmenters, used)
+        shown = f"teacher {label} ({state}) | {data}"
+        return self._train("teacher", shown, job, {}, {}, label, data, (augmenters, recipe))
 
-    def _training_job(
+    def _train(
         self,
         kind: str,
-        entry: Any,
-        label: str,
-        pretrained: bool,
+        shown: str,
+        job: dict[str, Any],
+        needs: dict[str, str],
+        after: dict[str, str],
+        model: str,
         data: str,
-        method: str,
-        recipe: Recipe,
-        seed: int,
-        used: Any,
+        augmenters: tuple[Loc, Recipe],
+    ) -> str:
+        """Adds a stage that trains, with what it stands on."""
+        if job["method"] == "linear_probe":
+            # The trunk is frozen: what it says of the images is computed once, and the head trains on that.
+            source = FrozenNetwork(model, job["model_kind"], job["model"], "pretrained")
+            needs = {**needs, "features": self.frozen.outputs(source, None, data, job, augmenters, every_split=True)}
+        elif job["recipe"]["epochs"]:
+            source = FrozenNetwork(model, job["model_kind"], job["model"], None)
+            after = {**after, **self.frozen.tuned("student", source, job["recipe"], self._steps(job, data))}
+        job["needs"] = needs
+        return self._add(kind, shown, job, needs, after, group_of(job) if kind == "cell" else None)
+
+    def _steps(self, job: dict[str, Any], data: str) -> int:
+        count = train_images(self.info[data], job["data"])
+        return max(1, count // job["recipe"]["batch_size"]) * job["recipe"]["epochs"]
+
+    def _training_job(
+        self, kind: str, entry: Any, label: str, pretrained: bool, data: str, method: str, seed: int, used: Any
     ) -> dict[str, Any]:
         place = (f"{kind}s", label)
         return {
             "method": method,
             "seed": seed,
+            "data_seed": seed if self.suite.data_seed is None else self.suite.data_seed,
             "data": self.resolver.data(self.suite.data[data], self.suite.selection, ("data", data), used),
             "model": self.resolver.model(kind, entry, pretrained, place, used),
             "model_kind": kind,
@@ -379,9 +313,8 @@ class _Expansion:
         job = {
             "model": self.resolver.model("student", entry, False, ("students", student), used),
             "image_size": pretraining.image_size,
-            "precision": recipe.precision,
-            "channels_last": recipe.channels_last,
-            # The one kind of stage whose result is about a device.
+            **{name: getattr(recipe, name) for name in ("precision", "channels_last", "fold_bn", "compile")},
+            # Like a "tuning" stage's, its result is about a device.
             "device": self.devices.name,
             "threads": self.devices.threads if self.devices.kind == "cpu" else None,
             "components": used,
@@ -390,7 +323,15 @@ class _Expansion:
         }
         return self._add("calibration", f"throughput of {student} at {pretraining.image_size} px", job, {})
 
-    def _add(self, kind: str, label: str, job: dict[str, Any], needs: dict[str, str]) -> str:
+    def _add(
+        self,
+        kind: str,
+        label: str,
+        job: dict[str, Any],
+        needs: dict[str, str],
+        after: dict[str, str] | None = None,
+        group: str | None = None,
+    ) -> str:
         key = key_of({"kind": kind, **job})
-        self.stages.setdefault(key, Stage(kind, key, label, job, needs))
+        self.stages.setdefault(key, Stage(kind, key, label, job, needs, after or {}, group))
         return key

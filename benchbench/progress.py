@@ -109,7 +109,22 @@ def _result(record: dict[str, Any]) -> str:
     metrics, seconds = record["metrics"], sum(record["cost"]["seconds"].values())
     if "test_accuracy" in metrics:
         return f"{100 * metrics['test_accuracy']:.1f} % in {seconds:.1f} s"
-    return f"{metrics['images_per_second']:.1f} images/s"
+    if "images_per_second" in metrics:
+        return f"{metrics['images_per_second']:.1f} images/s"
+    if "execution" in metrics:
+        return _choice(metrics)
+    return f"{metrics['images']:,} images, {metrics['views']} views in {seconds:.1f} s"
+
+
+def _choice(metrics: dict[str, Any]) -> str:
+    """What a measurement chose, and what it gained."""
+    chosen = metrics["execution"]
+    words = [name for name in ("channels_last", "fold_bn", "compile") if chosen[name]]
+    words += ["depthwise by taps"] if chosen["depthwise"] else []
+    words += [chosen["precision"]] if chosen["precision"] != "fp32" else []
+    seconds = metrics["step_seconds"]
+    gain = seconds["plain"] / seconds["chosen"]
+    return f"{gain:.2f} x a plain step ({', '.join(words) or 'nothing gained'})"
 
 
 def _clock(seconds: float) -> str:

@@ -24,6 +24,8 @@ from benchbench.provenance import source_hash
 from benchbench.suite import DataEntry, ModelEntry, Recipe, Ref, Selection
 from benchbench.suitefile import Loc, SuiteFile, explain
 
+# Augmented views of each image that a linear probe's head is trained on.
+PROBE_VIEWS = 4
 # No parameter of a component can be called so.
 PATH, CONTENT = "$path", "$content"
 
@@ -137,14 +139,21 @@ class Resolver:
             "validation": selection.validation,
         }
 
-    def recipe(self, recipe: Recipe, loc: Loc, used: dict[str, Any]) -> dict[str, Any]:
-        """A full recipe with its augmenters resolved; `loc` is where they stand."""
+    def use(self, kind: str, name: str, used: dict[str, Any]) -> None:
+        """Notes a component among the used ones."""
+        used[f"{kind}/{name}"] = describe(self.host.registry.get(kind, name))
+
+    def recipe(self, recipe: Recipe, method: str, loc: Loc, used: dict[str, Any]) -> dict[str, Any]:
+        """A full recipe with its augmenters resolved (`loc` is where they stand) and its number of views."""
         if recipe.schedule == "step" and not recipe.milestones:
             raise self.file.error("schedule 'step' needs milestones", loc, "for example milestones: [150, 180, 210]")
         job = recipe.model_dump(mode="json")
         job["augment"] = [
             self.reference("augmenter", ref, [*loc, index, ref.name], used) for index, ref in enumerate(recipe.augment)
         ]
+        views = PROBE_VIEWS if method == "linear_probe" and recipe.views is None else recipe.views
+        if views is not None:
+            job["views"] = min(recipe.epochs if views == "all" else views, recipe.epochs if recipe.augment else 1)
         return job
 
 

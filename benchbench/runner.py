@@ -12,8 +12,11 @@ from benchbench.environment import git_commit
 from benchbench.errors import StoreError, one_line
 from benchbench.executors.base import Event, Executor
 from benchbench.lifecycle import Lifecycle
-from benchbench.plan import Plan, Stage
+from benchbench.plan import KINDS, Plan, Stage
 from benchbench.store import Store, write_json
+
+# Most cells that train side by side in one worker.
+COHORT = 8
 
 
 @dataclass
@@ -32,7 +35,12 @@ class Outcome:
 
 
 def run_plan(
-    plan: Plan, store: Store, executor: Component, data_root: Path, checkpoint_seconds: float = 30.0
+    plan: Plan,
+    store: Store,
+    executor: Component,
+    data_root: Path,
+    checkpoint_seconds: float = 30.0,
+    cohort: int = COHORT,
 ) -> Outcome:
     """Runs whatever of a plan is not done yet.
 
@@ -42,6 +50,7 @@ def run_plan(
         executor: the component that runs stages.
         data_root: where downloads go.
         checkpoint_seconds: how much work of a stage a kill may cost.
+        cohort: most cells that train side by side.
 
     Raises:
         StoreError: the store is in use, of another version, or cannot be written.
@@ -57,7 +66,7 @@ def run_plan(
         "commit": git_commit(plan.file.path.absolute().parent),
     }
     with store.locked() as lock:
-        run = _Run(plan, store, hooks, outcome, executor.load()(plan.devices, settings, lock))
+        run = _Run(plan, store, hooks, outcome, executor.load()(plan.devices, settings, lock), cohort)
         try:
             run.to_end()
         finally:
@@ -66,10 +75,21 @@ def run_plan(
     return outcome
 
 
+@dataclass
+class _Busy:
+    """What a slot is busy with: stages that have not ended yet, and whether they were several."""
+
+    keys: set[str]
+    company: bool
+
+
 class _Run:
-    def __init__(self, plan: Plan, store: Store, hooks: Lifecycle, outcome: Outcome, executor: Executor):
+    def __init__(self, plan: Plan, store: Store, hooks: Lifecycle, outcome: Outcome, executor: Executor, cohort: int):
         self.plan, self.store, self.hooks, self.outcome, self.executor = plan, store, hooks, outcome, executor
+        self.cohort = cohort
         self.free = list(plan.devices.slots)
+        self.busy: dict[str, _Busy] = {}
+        self.alone: set[str] = set()
         self.running: dict[str, Stage] = {}
         self.waiting: dict[str, Stage] = {}
         self.done: set[str] = set()
@@ -106,17 +126,48 @@ class _Run:
                 needed = self.plan.stages[broken[0]].label
                 del self.waiting[stage.key]
                 self._fail(stage, f"needs '{needed}', which failed")
-        ready = [stage for stage in self.waiting.values() if self.done.issuperset(stage.needs.values())]
-        # Others wait for teachers; calibrations want a machine that is otherwise quiet.
-        ready.sort(key=lambda stage: ("teacher", "cell", "calibration").index(stage.kind))
-        for stage in ready[: len(self.free)]:
+        for unit in self._units():
+            if not self.free:
+                break
             slot = self.free.pop(0)
-            self.running[stage.key] = self.waiting.pop(stage.key)
-            needs = [
-                {"role": role, "key": key, "kind": self.plan.stages[key].kind} for role, key in stage.needs.items()
-            ]
-            message: dict[str, Any] = {"kind": stage.kind, "key": stage.key, "label": stage.label, "job": stage.job}
-            self.executor.submit(slot, {**message, "needs": needs})
+            self.busy[slot] = _Busy({stage.key for stage in unit}, len(unit) > 1)
+            for stage in unit:
+                self.running[stage.key] = self.waiting.pop(stage.key)
+            self.executor.submit(slot, [self._message(stage) for stage in unit])
+
+    def _units(self) -> list[list[Stage]]:
+        """What can be started now: stages alone, and cells of one group side by side."""
+        over = self.done | self.outcome.failed.keys()  # a choice that could not be measured only makes a stage slower
+        ready = [
+            stage
+            for stage in self.waiting.values()
+            if self.done.issuperset(stage.needs.values()) and over.issuperset(stage.after.values())
+        ]
+        ready.sort(key=lambda stage: KINDS.index(stage.kind))
+        units: list[list[Stage]] = []
+        groups: dict[str, list[Stage]] = {}
+        for stage in ready:
+            group = None if stage.key in self.alone else stage.group
+            unit = groups.get(group) if group else None
+            if unit is None or len(unit) >= self.cohort:
+                unit = []
+                units.append(unit)
+            if group:
+                groups[group] = unit
+            unit.append(stage)
+        # No worker is left without work so that another may have company.
+        while units and len(units) < len(self.free) and len(largest := max(units, key=len)) > 1:
+            half = len(largest) // 2
+            units.append(largest[half:])
+            del largest[half:]
+        return units
+
+    def _message(self, stage: Stage) -> dict[str, Any]:
+        needs = [
+            {"role": role, "key": key, "kind": self.plan.stages[key].kind}
+            for role, key in (*stage.needs.items(), *stage.after.items())
+        ]
+        return {"kind": stage.kind, "key": stage.key, "label": stage.label, "job": stage.job, "needs": needs}
 
     def _take(self, event: Event) -> None:
         stage = self.running.get(event.key)
@@ -129,7 +180,15 @@ class _Run:
             self.hooks.progress(stage, event.details["progress"])
             return
         del self.running[stage.key]
-        self.free.append(event.slot)
+        busy = self.busy[event.slot]
+        beside = busy.company
+        busy.keys.discard(stage.key)
+        if not busy.keys:
+            self.free.append(event.slot)
+        if event.name == "died" and beside:  # whichever of them killed the worker: from here on each is alone
+            self.alone.add(stage.key)
+            self.waiting[stage.key] = stage
+            return
         folder = self.store.stage(stage.kind, stage.key)
         reason = event.details.get("reason", "")
         record = None

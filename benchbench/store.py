@@ -6,7 +6,8 @@ runs/cell/1a2b3c.../spec.json       what the stage is: the resolved spec that it
                     curve.jsonl     one line an epoch
                     log.txt         what the worker said
                     checkpoint.pt   while it runs
-                    weights.safetensors
+                    weights.safetensors   of a stage that trains
+                    outputs/*.npy         of a stage that runs a frozen network over a data set
                     record.json     written last: the stage is done
 """
 
@@ -66,6 +67,7 @@ class StageFolder:
         self.log = path / "log.txt"
         self.checkpoint = path / "checkpoint.pt"
         self.weights = path / "weights.safetensors"
+        self.outputs = path / "outputs"
 
     def done(self) -> dict[str, Any] | None:
         """The record of a finished stage, else None."""
@@ -94,6 +96,22 @@ class StageFolder:
         if expected is None or not self.weights.exists() or file_sha256(self.weights) != expected:
             raise StoreError(f"{self.weights} is missing or damaged; delete {self.path} to train it again")
         return self.weights
+
+    def verified_outputs(self) -> tuple[dict[str, Any], dict[str, Path]]:
+        """The record of a finished stage that keeps a network's outputs, and their files by name.
+
+        Raises:
+            StoreError: one is absent or not what the record says.
+        """
+        record = self.done()
+        hashes = record["outputs"]["sha256"] if record else {}
+        files = {name: self.outputs / f"{name}.npy" for name in hashes}
+        for name, file in files.items():
+            if not file.exists() or file_sha256(file) != hashes[name]:
+                raise StoreError(f"{file} is missing or damaged; delete {self.path} to compute it again")
+        if record is None:
+            raise StoreError(f"{self.path} holds no finished stage; run the suite again")
+        return record, files
 
 
 class Store:

@@ -36,6 +36,7 @@ PATTERNS_IN_WORDS = {
 Label = Annotated[str, StringConstraints(pattern=LABEL, max_length=60)]
 
 Positive = Annotated[float, Field(gt=0)]
+Auto = Literal[True, False, "auto"]
 Percent = Annotated[float, Field(ge=0, le=100)]
 
 
@@ -128,10 +129,22 @@ class Recipe(Strict):
     augment: Annotated[list[Ref], BeforeValidator(_refs)] = Field(
         [], description="augmenters in this order, as in `{flip: {}, random_crop: {padding: 4}}`"
     )
-    precision: Literal["fp32", "bf16", "fp16"] = Field(
-        "fp32", description="of the forward and backward pass (autocast)"
+    views: Annotated[int, Field(ge=1)] | Literal["all"] | None = Field(
+        None,
+        description="draw so many augmented views of each image and keep what frozen networks say of them; `all`: a "
+        "new view each epoch; default: augment every batch afresh (linear_probe: 4)",
     )
-    channels_last: bool = Field(False, description="memory layout NHWC, which many CNNs are faster in")
+    precision: Literal["fp32", "auto", "bf16", "fp16", "exact"] = Field(
+        "fp32",
+        description="of the forward and backward pass (autocast); auto: lower where it is faster and within the "
+        "tolerance; exact: fp32 as a plain PyTorch loop computes it, with every automatic choice off",
+    )
+    tolerance: float = Field(
+        0.02, gt=0, lt=1, description="how far `auto` may move a network's outputs (relative RMS difference)"
+    )
+    channels_last: Auto = Field("auto", description="memory layout NHWC; auto: where it is measured to be faster")
+    fold_bn: Auto = Field("auto", description="fold a frozen network's batch normalisation into its convolutions")
+    compile: Auto = Field("auto", description="torch.compile; auto: where a long run is measured to gain")
 
     def updated(self, *others: Recipe) -> Recipe:
         """This recipe with every field that the others set; later ones win."""
@@ -317,6 +330,11 @@ class Suite(Strict):
     )
     seeds: list[StrictInt] = Field(min_length=1, description="every cell is run once with each")
     teacher_seed: int = Field(0, description="the seed of the teachers' adaptation")
+    data_seed: StrictInt | None = Field(
+        None,
+        description="draws the order of images and their augmentation for every cell, so that cells of different seeds "
+        "train side by side; default: each cell's own seed",
+    )
     plugins: list[str] = Field([], description="plugin files to load; relative to the suite file")
     selection: Annotated[Selection, BeforeValidator(_selection)] = Field(
         Selection(), description="which epoch's weights are tested; the rule alone may stand here"

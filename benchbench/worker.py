@@ -1,7 +1,7 @@
 """A process that runs stages, one after another: `python -m benchbench.worker`.
 
-It reads JSON lines: first its settings, then one stage a line; it writes events as JSON lines. Results go to the
-store. When its input ends, because the runner is done or dead, it ends at once.
+It reads JSON lines: first its settings, then a list of stages a line, which it runs side by side; it writes events as
+JSON lines. Results go to the store. When its input ends, because the runner is done or dead, it ends at once.
 """
 
 from __future__ import annotations
@@ -17,13 +17,16 @@ import threading
 import time
 import traceback
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from benchbench.errors import BenchBenchError, one_line
 from benchbench.plugins import load_plugins
 from benchbench.resolve import unwrap
 from benchbench.stages import RUNNERS
 from benchbench.store import StageFolder, Store, write_atomic, write_json
+
+if TYPE_CHECKING:
+    from benchbench.stages.context import StageContext
 
 
 def main() -> None:
@@ -56,48 +59,79 @@ class Worker:
         self.registry = load_plugins([Path(path) for path in settings["plugins"]]).registry
         self.last_progress = 0.0
 
-    def run(self, stage: dict[str, Any]) -> None:
-        """Runs one stage; whatever goes wrong in it becomes an event."""
-        folder = self.store.stage(stage["kind"], stage["key"])
-        key = stage["key"]
-        attempts = folder.attempts() + 1
-        state = {"status": "running", "attempts": attempts, "pid": os.getpid(), "started": time.time()}
+    def run(self, stages: list[dict[str, Any]]) -> None:
+        """Runs stages, side by side where there are several; whatever goes wrong in one becomes an event."""
+        begun = [stage for stage in stages if self._begin(stage)]
+        if not begun:
+            return
+        crowded = self._attempt(begun)
+        for stage in crowded:  # what did not fit into memory beside others may fit alone
+            self._attempt([stage], crowd=False)
+
+    def _begin(self, stage: dict[str, Any]) -> bool:
+        folder, key = self._folder(stage), stage["key"]
+        state = {"status": "running", "attempts": folder.attempts() + 1, "pid": os.getpid(), "started": time.time()}
         try:
             folder.path.mkdir(parents=True, exist_ok=True)
             write_json(folder.spec, {"kind": stage["kind"], "key": key, "label": stage["label"], "job": stage["job"]})
             write_json(folder.state, state)
-            self._emit("started", key)
-            with folder.log.open("a", encoding="utf-8", buffering=1) as log, _Redirected(log):
-                print(f"attempt {attempts} on {self.settings['device']}, {self.settings['threads']} threads")
-                try:
-                    record = self._run(stage, folder)
-                except Exception:
-                    traceback.print_exc()
-                    raise
-            write_atomic(folder.curve, "".join(json.dumps(row) + "\n" for row in record.pop("curve", [])).encode())
-            write_json(folder.record, record)
-            for leftover in (folder.checkpoint, folder.state):
-                leftover.unlink(missing_ok=True)
-            self._emit("finished", key)
         except Exception as error:
-            reason = one_line(error)[:1000]
-            if not isinstance(error, BenchBenchError):
-                reason += f" (traceback in {folder.log})"
-            with contextlib.suppress(OSError):  # a full disk, say: the event still tells
-                write_json(folder.state, {**state, "status": "failed", "reason": reason})
-            self._emit("failed", key, reason=reason)
+            self._fail(stage, error)
+            return False
+        self._emit("started", key)
+        return True
 
-    def _run(self, stage: dict[str, Any], folder: StageFolder) -> dict[str, Any]:
+    def _attempt(self, stages: list[dict[str, Any]], crowd: bool = True) -> list[dict[str, Any]]:
+        """Runs stages in one go; gives back those that ran out of memory beside others."""
+        leader = self._folder(stages[0])
+        for stage in stages[1:]:
+            with self._folder(stage).log.open("a", encoding="utf-8") as log:
+                log.write(f"side by side with {len(stages) - 1} more: see {leader.log}\n")
+        with leader.log.open("a", encoding="utf-8", buffering=1) as log, _Redirected(log):
+            print(f"attempt {leader.attempts()} on {self.settings['device']}, {self.settings['threads']} threads")
+            try:
+                results = self._run(stages)
+            except Exception as error:
+                results = [error] * len(stages)
+        crowded = []
+        for stage, result in zip(stages, results, strict=True):
+            if isinstance(result, Exception) and crowd and len(stages) > 1 and _out_of_memory(result):
+                crowded.append(stage)
+                continue
+            try:
+                if isinstance(result, Exception):
+                    raise result
+                self._finish(stage, result)
+            except Exception as error:
+                self._fail(stage, error)
+        return crowded
+
+    def _run(self, stages: list[dict[str, Any]]) -> list[dict[str, Any] | Exception]:
         # Imported here and not above: a stage that cannot import its library fails as a stage, with a log.
         from benchbench.environment import environment
+
+        runner = importlib.import_module(RUNNERS[stages[0]["kind"]])
+        for name in {name for stage in stages for name in stage["job"]["components"]}:
+            # Imported before the stage's clock starts: the first stage of a worker would pay for all that follow.
+            self.registry.get(*name.split("/", 1)).load()
+        contexts = [self._context(stage) for stage in stages]
+        results = runner.run_group(contexts) if len(contexts) > 1 else [runner.run(contexts[0])]
+        where = environment(self.settings["device"], self.settings["device_name"], self.settings["commit"])
+        return [
+            result
+            if isinstance(result, Exception)
+            else {**result, "key": stage["key"], "label": stage["label"], "environment": where}
+            for stage, result in zip(stages, results, strict=True)
+        ]
+
+    def _context(self, stage: dict[str, Any]) -> StageContext:
         from benchbench.stages.context import StageContext
 
         settings = self.settings
-        kinds = {need["role"]: self.store.stage(need["kind"], need["key"]) for need in stage["needs"]}
-        context = StageContext(
+        return StageContext(
             job=unwrap(stage["job"]),
-            folder=folder,
-            needs=kinds,
+            folder=self._folder(stage),
+            needs={need["role"]: self.store.stage(need["kind"], need["key"]) for need in stage["needs"]},
             registry=self.registry,
             device=settings["device"],
             threads=settings["threads"],
@@ -107,17 +141,34 @@ class Worker:
             checkpoint_seconds=settings["checkpoint_seconds"],
             report=lambda progress: self._emit("progress", stage["key"], progress=progress),
         )
-        runner = importlib.import_module(RUNNERS[stage["kind"]])
-        for name in stage["job"]["components"]:
-            # Imported before the stage's clock starts: the first stage of a worker would pay for all that follow.
-            self.registry.get(*name.split("/", 1)).load()
-        record = runner.run(context)
-        record |= {"key": stage["key"], "label": stage["label"]}
-        record["environment"] = environment(settings["device"], settings["device_name"], settings["commit"])
-        return record
+
+    def _finish(self, stage: dict[str, Any], record: dict[str, Any]) -> None:
+        folder = self._folder(stage)
+        write_atomic(folder.curve, "".join(json.dumps(row) + "\n" for row in record.pop("curve", [])).encode())
+        write_json(folder.record, record)
+        for leftover in (folder.checkpoint, folder.state):
+            leftover.unlink(missing_ok=True)
+        self._emit("finished", stage["key"])
+
+    def _fail(self, stage: dict[str, Any], error: Exception) -> None:
+        folder, reason = self._folder(stage), one_line(error)[:1000]
+        if not isinstance(error, BenchBenchError):
+            reason += f" (traceback in {folder.log})"
+        with contextlib.suppress(OSError):  # a full disk, say: the event still tells
+            with folder.log.open("a", encoding="utf-8") as log:
+                traceback.print_exception(error, file=log)
+            write_json(folder.state, {**folder.read_state(), "status": "failed", "reason": reason})
+        self._emit("failed", stage["key"], reason=reason)
+
+    def _folder(self, stage: dict[str, Any]) -> StageFolder:
+        return self.store.stage(stage["kind"], stage["key"])
 
     def _emit(self, event: str, key: str, **more: Any) -> None:
         self.events.write(json.dumps({"event": event, "key": key, **more}) + "\n")
+
+
+def _out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"  # torch's; not imported here
 
 
 class _Redirected:

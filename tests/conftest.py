@@ -27,7 +27,7 @@ TINY: dict[str, Any] = {
     "data": {"cifar": {"source": "cifar10_subset", "per_class": 4}},
     "students": {"small": {"model": "timm/test_efficientnet"}},
     "teachers": {"big": {"model": "timm/test_resnet", "adapt": {"scratch": {}}}},
-    "recipes": {"default": {"epochs": 1, "batch_size": 20, "image_size": 32}},
+    "recipes": {"default": {"epochs": 1, "batch_size": 20, "image_size": 32, "precision": "exact"}},
     "arms": {
         "scratch": {"method": "scratch"},
         "distil": {"method": "distill", "loss": {"ce": 1, "kd": 1}},

@@ -225,7 +225,7 @@ def one_done(suite, plan_of) -> None:
     folder = Store(Path("runs")).stage("cell", stage)
     folder.path.mkdir(parents=True)
     metrics = {"test_accuracy": 0.5, "test_count": 10, "validation_accuracy": None, "chosen_epoch": 1}
-    cost = {"unit": "CPU-hours", "device_hours": 0.1, "devices": 1}
+    cost = {"unit": "CPU-hours", "device_hours": 0.1, "alone_device_hours": 0.1, "cohort": 1, "devices": 1}
     record = {"metrics": metrics, "cost": cost, "data": {"train": 40}, "model": {"parameters": 9}}
     write_json(folder.record, record | {"environment": {"device": "CPU"}, "weights_sha256": "ab"})
 

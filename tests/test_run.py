@@ -32,7 +32,8 @@ teachers:
     weights: {{file: {teacher}}}
     adapt: [pretrained, linear_probe]
 recipes:
-  default: {{epochs: {epochs}, batch_size: 16, image_size: 32, augment: {{flip: {{}}, random_crop: {{padding: 4}}}}}}
+  default: {{epochs: {epochs}, batch_size: 16, image_size: 32, precision: exact,
+    augment: {{flip: {{}}, random_crop: {{padding: 4}}}}}}
 arms:
   scratch: {{method: scratch}}
   tuned: {{method: finetune}}
@@ -132,7 +133,7 @@ def test_a_teacher_is_trained_once_for_all_cells(finished):
 def test_a_finished_suite_runs_nothing_again(finished):
     before = {path: path.stat().st_mtime_ns for path in (finished / "runs").glob("*/*/*")}
     again = run("tiny.yaml", cwd=finished)
-    assert "7 stages, 7 done" in again.stderr
+    assert "8 stages, 8 done" in again.stderr
     assert {path: path.stat().st_mtime_ns for path in (finished / "runs").glob("*/*/*")} == before
     planned = subprocess.run(command("plan", "tiny.yaml", "--json"), cwd=finished, capture_output=True, text=True)
     assert {stage["state"] for stage in json.loads(planned.stdout)["stages"]} == {"done"}
@@ -150,7 +151,7 @@ def test_a_changed_recipe_runs_what_it_touches_again(used, tmp_path, weights):
         "seeds=[0]",
         cwd=tmp_path,
     )
-    assert "4 stages, 3 done" in again.stderr
+    assert "5 stages, 4 done" in again.stderr
     assert again.stderr.count("done    scratch") == 1
 
 
@@ -174,7 +175,7 @@ def test_killed_and_started_again_it_ends_with_the_same_numbers(finished, suite,
 
 def test_a_killed_worker_costs_its_stage_alone(finished, suite, tmp_path):
     store = tmp_path / "runs"
-    arguments = command("run", suite, "--checkpoint-seconds", 0)
+    arguments = command("run", suite, "--checkpoint-seconds", 0, "--cohort", 1)
     process = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     wait_for(lambda: list(store.glob("cell/*/checkpoint.pt")), process)
     state = next(path.with_name("state.json") for path in store.glob("cell/*/checkpoint.pt"))

@@ -14,7 +14,9 @@ from benchbench.provenance import source_hash
 from benchbench.suitefile import Loc
 
 # A training step is one forward and about two forwards' worth of backward.
-TRAINED, FORWARD = 3, 1
+TRAINED = 3
+# Kinds of stages that measure for a few seconds, whatever the suite asks for.
+MEASURING = ("tuning", "calibration")
 
 
 @dataclass(frozen=True)
@@ -39,44 +41,54 @@ def estimate(plan: Plan) -> dict[str, Estimate]:
     places = _places(plan)
     requests: dict[str, dict[str, Any]] = {}
     for key, stage in plan.stages.items():
-        if stage.kind != "calibration":
-            requests |= {f"{key}/{role}": request for role, request in _requests(stage).items()}
-            if stage.job["teachers"]:
-                requests[f"{key}/loss"] = _rehearsal(plan, stage, places[key]["data"][1])
+        if stage.kind in MEASURING:
+            continue
+        requests |= {f"{key}/{role}": request for role, request in _requests(stage).items()}
+        if stage.kind == "cell" and stage.job["teachers"]:
+            requests[f"{key}/loss"] = _rehearsal(plan, stage, places[key]["data"][1])
     plugins = [Path(name) for name, origin in plan.host.origins.items() if name == origin]
     cards = cards_for(requests, plugins)
     for name, card in cards.items():
         key, _, role = name.partition("/")
-        if "error" in card:
-            raise plan.file.error(card["error"], places[key][role])
-        if card.get("refused"):
-            raise plan.file.error(card["refused"], places[key][role])
+        if reason := card.get("error") or card.get("refused"):
+            raise plan.file.error(reason, places[key][role])
+    count = {"cell": _training, "teacher": _training, "outputs": _outputs}
     return {
-        key: _estimate(plan, stage, places[key]["data"][1], cards)
+        key: count[stage.kind](plan, stage, places[key]["data"][1], cards)
         for key, stage in plan.stages.items()
-        if stage.kind != "calibration"
+        if stage.kind not in MEASURING
     }
 
 
 def _places(plan: Plan) -> dict[str, dict[str, Loc]]:
-    """Where in the suite each stage's model, teacher and data stand."""
+    """Where in the suite each stage's networks and data stand."""
     places: dict[str, dict[str, Loc]] = {}
+
+    def note(key: str, data: Loc, networks: dict[str, Loc]) -> None:
+        places[key] = {"data": data, **networks}
+        for role, needed in plan.stages[key].needs.items():
+            kind = plan.stages[needed].kind
+            # A probe's features are its own network's; the outputs of a teacher are that teacher's.
+            place: Loc = networks["model"] if role == "features" else networks[f"teacher{role[-1]}"]
+            note(needed, data, {"teacher0": place} if kind == "outputs" else {"model": place})
+
     for cell in plan.cells:
-        student, data = ("students", cell.student, "model"), ("data", cell.data)
-        places[cell.stage] = {"model": student, "data": data, "loss": ("arms", cell.arm, "loss")}
-        for number, teacher in enumerate(cell.teachers):
-            role, place = f"teacher{number}", ("teachers", teacher, "model")
-            places[cell.stage][role] = place
-            if key := plan.stages[cell.stage].needs.get(role):
-                places[key] = {"model": place, "data": data}
+        teachers: dict[str, Loc] = {
+            f"teacher{number}": ("teachers", teacher, "model") for number, teacher in enumerate(cell.teachers)
+        }
+        networks: dict[str, Loc] = {"model": ("students", cell.student, "model"), **teachers}
+        note(cell.stage, ("data", cell.data), {**networks, "loss": ("arms", cell.arm, "loss")})
     return places
 
 
 def _requests(stage: Stage) -> dict[str, dict[str, Any]]:
     """The networks of a stage, as `cards_for` wants them."""
-    models = {"model": (stage.job["model"], stage.job["model_kind"])}
-    for number, teacher in enumerate(stage.job["teachers"]):
-        models[f"teacher{number}"] = (teacher["model"], "teacher")
+    models = {
+        f"teacher{number}": (teacher["model"], teacher.get("kind", "teacher"))
+        for number, teacher in enumerate(stage.job["teachers"])
+    }
+    if "model" in stage.job:
+        models["model"] = (stage.job["model"], stage.job["model_kind"])
     return {
         role: {
             "model": {**model, "weights": None},
@@ -107,7 +119,7 @@ def _rehearsal(plan: Plan, stage: Stage, data: Any) -> dict[str, Any]:
     }
 
 
-def _estimate(plan: Plan, stage: Stage, data: Any, cards: Mapping[str, dict[str, Any]]) -> Estimate:
+def _training(plan: Plan, stage: Stage, data: Any, cards: Mapping[str, dict[str, Any]]) -> Estimate:
     job, recipe = stage.job, stage.job["recipe"]
     count = plan.train_images(job["data"], data)
     batch = min(recipe["batch_size"], count)
@@ -116,8 +128,20 @@ def _estimate(plan: Plan, stage: Stage, data: Any, cards: Mapping[str, dict[str,
     preparation = max((share for share in stated if isinstance(share, int | float)), default=0)
     epochs = recipe["epochs"] + math.ceil(round(preparation * recipe["epochs"], 9))  # as the training loop counts them
     images = max(1, count // batch) * batch * epochs
-    forward = cards[f"{stage.key}/model"]["flops"]
-    flops = images * forward * (FORWARD if job["method"] == "linear_probe" else TRAINED)
-    flops += sum(images * cards[f"{stage.key}/teacher{number}"]["flops"] for number in range(len(job["teachers"])))
+    card = cards[f"{stage.key}/model"]
     tested = plan.info[data].test + plan.validation_images(job["data"], data) * recipe["epochs"]
-    return Estimate(images, float(flops + tested * forward))
+    if job["method"] == "linear_probe":  # its trunk runs in the stage that keeps what it says
+        head = 2.0 * card["dim"] * plan.info[data].classes
+        return Estimate(images, head * (TRAINED * images + tested))
+    flops = images * card["flops"] * TRAINED
+    for number in range(len(job["teachers"])):
+        if f"outputs{number}" not in stage.needs:
+            flops += images * cards[f"{stage.key}/teacher{number}"]["flops"]
+    return Estimate(images, float(flops + tested * card["flops"]))
+
+
+def _outputs(plan: Plan, stage: Stage, data: Any, cards: Mapping[str, dict[str, Any]]) -> Estimate:
+    job = stage.job
+    images = plan.train_images(job["data"], data) * job["recipe"]["views"]
+    others = plan.validation_images(job["data"], data) + plan.info[data].test if "test" in job["splits"] else 0
+    return Estimate(images, float((images + others) * cards[f"{stage.key}/teacher0"]["flops"]))

@@ -1,7 +1,9 @@
 """Images on their way to the model: one interface, whether they live on the device or stream from disk.
 
 The order of an epoch, and every augmentation, is drawn from a generator that depends on (seed, epoch, step) or
-(seed, epoch, image) alone, so that a resumed run sees what an uninterrupted one would.
+(seed, epoch, image) alone, so that a resumed run sees what an uninterrupted one would. A pipeline with views draws each
+image's augmentations from (view seed, view, place of the image) instead: the same ones in every epoch that shows the
+view, and in every stage that asks for them.
 """
 
 from __future__ import annotations
@@ -23,17 +25,29 @@ from benchbench.training.seeds import derive, generator
 
 # Sets of this many bytes and fewer live on the device as uint8.
 RESIDENT_BYTES = 2 * 2**30
+# Images that share a generator where views are drawn in batches.
+VIEW_CHUNK = 256
 
 Augmenter = Callable[[Tensor, int, Generator], Tensor]
 
 
 @dataclass(frozen=True)
 class Pipeline:
-    """How raw images become the model's input: augmented for training, resized and centre-cropped for testing."""
+    """How raw images become the model's input: augmented for training, resized and centre-cropped for testing.
+
+    Attributes:
+        image_size, eval_resize: pixels.
+        augmenters: in their order.
+        views: augmented views of each image, of which epoch e shows view e modulo `views`; None augments every batch
+            afresh.
+        view_seed: draws the views.
+    """
 
     image_size: int
     eval_resize: int | None
     augmenters: Sequence[Augmenter]
+    views: int | None = None
+    view_seed: int = 0
 
     def train(self, images: Tensor, random: Generator) -> Tensor:
         for augment in self.augmenters:
@@ -66,6 +80,13 @@ class Feed(Protocol):
         """Every image once, in order."""
         ...
 
+    def view_batches(self, batch_size: int, start: int) -> Iterator[list[Batch]]:
+        """Every view of every image, images in order, from image `start` on: a list has a batch for each view.
+
+        `start` is a multiple of `VIEW_CHUNK`; no image is decoded twice.
+        """
+        ...
+
 
 def steps_per_epoch(count: int, batch_size: int) -> int:
     """Batches of one epoch; one batch of all images where there are fewer than `batch_size`."""
@@ -74,7 +95,8 @@ def steps_per_epoch(count: int, batch_size: int) -> int:
 
 def make_feed(images: ImageSet, indices: np.ndarray, pipeline: Pipeline, device: torch.device, workers: int) -> Feed:
     """The feed that suits a split's size: resident on the device, or streamed by that many loader processes."""
-    if images.array is not None and images.array[0].nbytes * len(indices) <= RESIDENT_BYTES:
+    shown = 3 * pipeline.image_size**2 * len(indices) if pipeline.views else 0  # a view lies in memory as a whole
+    if images.array is not None and max(images.array[0].nbytes * len(indices), shown) <= RESIDENT_BYTES:
         return ResidentFeed(images, indices, pipeline, device)
     return StreamedFeed(images, indices, pipeline, device, workers)
 
@@ -88,17 +110,42 @@ class ResidentFeed:
         self.images = torch.from_numpy(pixels).to(device)
         self.labels = torch.from_numpy(images.labels[indices]).to(device)
         self.pipeline = pipeline
+        self._views: dict[int, Tensor] = {}
 
     def train_batches(self, seed: int, epoch: int, batch_size: int, start: int) -> Iterator[Batch]:
-        batches = _order(len(self.labels), seed, epoch, batch_size)
-        for step in range(start, len(batches)):
-            index = batches[step].to(self.images.device)
-            images = self.pipeline.train(_unit(self.images[index]), generator(seed, "augment", epoch, step))
+        order = training_order(len(self.labels), seed, epoch, batch_size).to(self.images.device)
+        view = self._view(epoch % self.pipeline.views) if self.pipeline.views else None
+        for step in range(start, len(order)):
+            index = order[step]
+            if view is None:
+                images = self.pipeline.train(_unit(self.images[index]), generator(seed, "augment", epoch, step))
+            else:
+                images = _unit(view[index])
             yield Batch(images, self.labels[index], index)
 
     def test_batches(self, batch_size: int) -> Iterator[Batch]:
         for index in torch.arange(len(self.labels), device=self.images.device).split(batch_size):
             yield Batch(self.pipeline.test(_unit(self.images[index])), self.labels[index], index)
+
+    def view_batches(self, batch_size: int, start: int) -> Iterator[list[Batch]]:
+        for index in torch.arange(start, len(self.labels), device=self.images.device).split(VIEW_CHUNK):
+            views = [self._draw(view, index) for view in range(self.pipeline.views or 1)]
+            for part in torch.arange(len(index), device=index.device).split(batch_size):
+                yield [Batch(_unit(view[part]), self.labels[index[part]], index[part]) for view in views]
+
+    def _view(self, number: int) -> Tensor:
+        """One view of every image: uint8 [N, 3, S, S]; as many are kept as there is room for."""
+        if number not in self._views:
+            chunks = torch.arange(len(self.labels), device=self.images.device).split(VIEW_CHUNK)
+            drawn = torch.cat([self._draw(number, chunk) for chunk in chunks])
+            if (len(self._views) + 1) * drawn.nbytes > RESIDENT_BYTES:
+                self._views.clear()
+            self._views[number] = drawn
+        return self._views[number]
+
+    def _draw(self, view: int, index: Tensor) -> Tensor:
+        random = generator(self.pipeline.view_seed, "view", view, int(index[0]))
+        return _bytes(self.pipeline.train(_unit(self.images[index]), random))
 
 
 class StreamedFeed:
@@ -110,19 +157,36 @@ class StreamedFeed:
         self.labels = torch.from_numpy(images.labels[indices]).to(device)
 
     def train_batches(self, seed: int, epoch: int, batch_size: int, start: int) -> Iterator[Batch]:
-        batches = _order(len(self.labels), seed, epoch, batch_size)[start:]
-        dataset = _Decoded(self.source, self.indices, self.pipeline, train=True)
-        keys = [[(int(index), derive(seed, "augment", epoch, int(index))) for index in batch] for batch in batches]
-        yield from self._load(dataset, keys)
+        batches = training_order(len(self.labels), seed, epoch, batch_size)[start:]
+
+        def name(index: int) -> int:
+            if self.pipeline.views:
+                return self._view_seed(epoch % self.pipeline.views, index)
+            return derive(seed, "augment", epoch, index)
+
+        yield from self._load([[(int(index), (name(int(index)),)) for index in batch] for batch in batches])
 
     def test_batches(self, batch_size: int) -> Iterator[Batch]:
-        dataset = _Decoded(self.source, self.indices, self.pipeline, train=False)
-        yield from self._load(
-            dataset, [[(int(i), 0) for i in b] for b in torch.arange(len(self.labels)).split(batch_size)]
-        )
+        batches = torch.arange(len(self.labels)).split(batch_size)
+        yield from self._load([[(int(index), None) for index in batch] for batch in batches])
 
-    def _load(self, dataset: _Decoded, keys: list[list[tuple[int, int]]]) -> Iterator[Batch]:
+    def view_batches(self, batch_size: int, start: int) -> Iterator[list[Batch]]:
+        views = range(self.pipeline.views or 1)
+        keys: list[list[Key]] = [
+            [(int(index), tuple(self._view_seed(view, int(index)) for view in views)) for index in batch]
+            for chunk in torch.arange(start, len(self.labels)).split(VIEW_CHUNK)
+            for batch in chunk.split(batch_size)
+        ]
+        for batch in self._load(keys):  # a batch of every view at once
+            yield [Batch(images, batch.labels, batch.index) for images in batch.images.split(len(batch.labels))]
+
+    def _view_seed(self, view: int, index: int) -> int:
+        return derive(self.pipeline.view_seed, "view", view, index)
+
+    def _load(self, keys: list[list[Key]]) -> Iterator[Batch]:
+        """Batches of these images; of several views, view 0 of all images comes first, then view 1, ..."""
         cuda = self.device.type == "cuda"
+        dataset = _Decoded(self.source, self.indices, self.pipeline)
         loader: Iterable[Any] = DataLoader(
             dataset, batch_sampler=keys, num_workers=self.workers, collate_fn=_collate, pin_memory=cuda
         )
@@ -133,22 +197,27 @@ class StreamedFeed:
             yield Batch(_unit(pixels), self.labels[index], index)
 
 
+# An image's index, and the seeds of its augmented views; None for the test pipeline.
+Key = tuple[int, tuple[int, ...] | None]
+
+
 class _Decoded(Dataset):
-    """Decoded and cropped images; an item is named by its index and the seed of its augmentation."""
+    """Decoded and cropped images; an item is an image and its views: uint8 [V, 3, S, S]."""
 
-    def __init__(self, source: ImageSet, indices: np.ndarray, pipeline: Pipeline, train: bool):
-        self.source, self.indices, self.pipeline, self.train = source, indices, pipeline, train
+    def __init__(self, source: ImageSet, indices: np.ndarray, pipeline: Pipeline):
+        self.source, self.indices, self.pipeline = source, indices, pipeline
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int] | str:
-        index, seed = key
+    def __getitem__(self, key: Key) -> tuple[Tensor, int] | str:
+        index, seeds = key
         try:
             image = np.array(self.source.image(int(self.indices[index])).convert("RGB"))
         except DataError as error:  # as a value: an exception from a loader process arrives wrapped in its traceback
             return str(error)
         pixels = _unit(torch.from_numpy(image).permute(2, 0, 1).unsqueeze(0))
-        random = torch.Generator().manual_seed(seed)
-        ready = self.pipeline.train(pixels, random) if self.train else self.pipeline.test(pixels)
-        return (ready[0] * 255).round().to(torch.uint8), index
+        if seeds is None:
+            return _bytes(self.pipeline.test(pixels)), index
+        views = [self.pipeline.train(pixels.clone(), torch.Generator().manual_seed(seed)) for seed in seeds]
+        return _bytes(torch.cat(views)), index
 
 
 def _collate(items: Sequence[tuple[Tensor, int] | str]) -> tuple[Tensor, Tensor] | str:
@@ -157,17 +226,23 @@ def _collate(items: Sequence[tuple[Tensor, int] | str]) -> tuple[Tensor, Tensor]
         if isinstance(item, str):
             return item
         pairs.append(item)
-    return torch.stack([pixels for pixels, _ in pairs]), torch.tensor([index for _, index in pairs])
+    views = torch.stack([pixels for pixels, _ in pairs], dim=1)
+    return views.flatten(0, 1), torch.tensor([index for _, index in pairs])
 
 
-def _order(count: int, seed: int, epoch: int, batch_size: int) -> list[Tensor]:
+def training_order(count: int, seed: int, epoch: int, batch_size: int) -> Tensor:
+    """Which images each batch of an epoch holds: [steps, B], drawn from (seed, epoch)."""
     shuffled = torch.randperm(count, generator=generator(seed, "order", epoch))
-    steps = steps_per_epoch(count, batch_size)
-    return list(shuffled.split(min(batch_size, count))[:steps])
+    steps, size = steps_per_epoch(count, batch_size), min(batch_size, count)
+    return shuffled[: steps * size].view(steps, size)
 
 
 def _unit(pixels: Tensor) -> Tensor:
     return pixels.float().div_(255)
+
+
+def _bytes(images: Tensor) -> Tensor:
+    return (images * 255).round().to(torch.uint8)
 
 
 def bind_augmenters(recipe: Mapping[str, Any], load: Callable[[str], Callable[..., Tensor]]) -> list[Augmenter]:

@@ -32,8 +32,8 @@ class Executor:
     def __init__(self, devices: Devices, settings: dict[str, Any], lock: int):
         self.devices, self.settings, self.lock = devices, settings, lock
 
-    def submit(self, slot: str, stage: dict[str, Any]) -> None:
-        """Starts a stage in a free slot."""
+    def submit(self, slot: str, stages: list[dict[str, Any]]) -> None:
+        """Starts stages in a free slot: one, or several that a worker runs side by side."""
         raise NotImplementedError
 
     def wait(self, timeout: float) -> list[Event]:

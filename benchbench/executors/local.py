@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from benchbench.hardware import Devices
 @dataclass
 class _Worker:
     process: subprocess.Popen[str]
-    stage: str | None = None
+    stages: set[str] = field(default_factory=set)
 
 
 class LocalExecutor(Executor):
@@ -32,14 +32,14 @@ class LocalExecutor(Executor):
         self.workers: dict[str, _Worker] = {}
         self.events: queue.Queue[Event] = queue.Queue()
 
-    def submit(self, slot: str, stage: dict[str, Any]) -> None:
+    def submit(self, slot: str, stages: list[dict[str, Any]]) -> None:
         worker = self.workers.get(slot)
         if worker is None or worker.process.poll() is not None:
             worker = self.workers[slot] = self._start(slot)
-        worker.stage = stage["key"]
-        self._send(worker, stage)
+        worker.stages = {stage["key"] for stage in stages}
+        self._send(worker, stages)
 
-    def _send(self, worker: _Worker, message: dict[str, Any]) -> None:
+    def _send(self, worker: _Worker, message: Any) -> None:
         assert worker.process.stdin is not None
         # A worker that died meanwhile is reported by the thread that reads its output.
         with contextlib.suppress(BrokenPipeError):
@@ -76,11 +76,11 @@ class LocalExecutor(Executor):
             message = json.loads(line)
             name, key = message.pop("event"), message.pop("key")
             if name in ("finished", "failed"):
-                worker.stage = None
+                worker.stages.discard(key)
             self.events.put(Event(name, key, slot, message))
         code = worker.process.wait()
-        if worker.stage is not None:
-            self.events.put(Event("died", worker.stage, slot, {"reason": _ending(code, self._log(slot))}))
+        for key in sorted(worker.stages):
+            self.events.put(Event("died", key, slot, {"reason": _ending(code, self._log(slot))}))
 
     def wait(self, timeout: float) -> list[Event]:
         events = []
@@ -92,7 +92,7 @@ class LocalExecutor(Executor):
 
     def close(self) -> None:
         for worker in self.workers.values():
-            worker.stage = None
+            worker.stages = set()
             worker.process.kill()
         for worker in self.workers.values():
             worker.process.wait()

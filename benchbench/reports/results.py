@@ -28,8 +28,10 @@ COLUMNS = {
     "test_images": "images in the test split",
     "train_images": "distinct training images",
     "unit": "GPU-hours or CPU-hours",
-    "own_hours": "device-hours of the cell's own training, testing and set-up",
-    "stage_hours": "device-hours of the stages it stands on (the teacher's adaptation), in full",
+    "own_hours": "device-hours of the cell's own training, testing and set-up, as if it had trained alone",
+    "here_hours": "what it took here, where cells that trained side by side shared batches and teachers",
+    "cohort": "cells that trained side by side with it, itself included",
+    "stage_hours": "device-hours of the stages it stands on (adapting and running the teacher, tuning), in full",
     "shared_stage_hours": "the same, divided by the cells of this suite that share them",
     "pretraining_hours": "estimated device-hours of the student's public pre-training; empty where unknown",
     "teacher_accuracy": "test accuracy of the adapted teacher; the mean where several teach together",
@@ -45,7 +47,7 @@ def results_frame(plan: Plan, store: Store) -> pd.DataFrame:
 
     A cell whose record cannot be read counts as failed.
     """
-    users = Counter(key for cell in plan.cells for key in plan.stages[cell.stage].needs.values())
+    users = Counter(key for cell in plan.cells for key in plan.foundations(cell.stage))
     rows = []
     for cell in plan.cells:
         try:
@@ -80,7 +82,9 @@ def _row(cell: Cell, plan: Plan, store: Store, users: Counter[str]) -> dict[str,
         "test_images": metrics["test_count"],
         "train_images": record["data"]["train"],
         "unit": cost["unit"],
-        "own_hours": cost["device_hours"],
+        "own_hours": cost["alone_device_hours"],
+        "here_hours": cost["device_hours"],
+        "cohort": cost["cohort"],
         "stage_hours": 0.0,
         "shared_stage_hours": 0.0,
         "parameters": record["model"]["parameters"],
@@ -88,24 +92,25 @@ def _row(cell: Cell, plan: Plan, store: Store, users: Counter[str]) -> dict[str,
         "weights_sha256": record["weights_sha256"],
         "pretraining_hours": _pretraining_hours(cell, plan, store, environment["device"], cost["devices"]),
     }
-    for role, key in stage.needs.items():
+    for key in plan.foundations(stage.key):
         needed = store.stage(plan.stages[key].kind, key).done()
+        if needed is None and plan.stages[key].kind == "tuning":  # of another device: the cell ran elsewhere
+            continue
         if needed is None:
             raise StoreError(f"{folder.path} stands on stage {key[:16]}, which is gone; run the suite again")
-        if role == next(
-            first for first, each in stage.needs.items() if each == key
-        ):  # one stage in two roles costs once
-            row["stage_hours"] += needed["cost"]["device_hours"]
+        row["stage_hours"] += needed["cost"]["device_hours"]
         row["shared_stage_hours"] += needed["cost"]["device_hours"] / users[key]
-        share = needed["metrics"]["test_accuracy"] / len(stage.needs)
-        row["teacher_accuracy"] = row.get("teacher_accuracy", 0.0) + share
+    taught = [key for role, key in stage.needs.items() if role.startswith("teacher")]
+    records = [store.stage("teacher", key).done() or {} for key in taught]
+    accuracies = [record["metrics"]["test_accuracy"] for record in records]
+    row["teacher_accuracy"] = sum(accuracies) / len(accuracies) if accuracies else None
     return row
 
 
 def _why(plan: Plan, store: Store, cell: Cell) -> dict[str, Any]:
     """Why a cell has no record: its own failure, or that of a stage it needs."""
     stage = plan.stages[cell.stage]
-    for key in (stage.key, *stage.needs.values()):
+    for key in (stage.key, *plan.foundations(stage.key)):
         state = store.stage(plan.stages[key].kind, key).read_state()
         if state.get("status") == "failed":
             return {"status": "failed", "reason": state.get("reason")}

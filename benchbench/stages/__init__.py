@@ -3,5 +3,7 @@
 RUNNERS = {
     "teacher": "benchbench.stages.train",
     "cell": "benchbench.stages.train",
+    "outputs": "benchbench.stages.outputs",
+    "tuning": "benchbench.stages.tuning",
     "calibration": "benchbench.stages.calibrate",
 }

@@ -9,8 +9,14 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
+from benchbench.execution.network import Network
+from benchbench.execution.tune import tune
 from benchbench.models.backbone import build_backbone
 from benchbench.stages.context import StageContext
+from benchbench.stages.cost import cost_of
+from benchbench.stages.tuning import wishes_of
+from benchbench.training.clock import Account, Clock
+from benchbench.training.loop import fixed_execution
 
 # A full training step costs the same whatever the images show; ImageNet's classes set the head's width.
 CLASSES = 1000
@@ -19,22 +25,40 @@ MEASURED_SECONDS = 4.0
 
 def run(context: StageContext) -> dict[str, Any]:
     """Times full training steps on random images at the pre-training resolution; gives images a second."""
-    started = time.perf_counter()
-    job, device = context.job, torch.device(context.device)
+    device = torch.device(context.device)
     torch.set_num_threads(context.threads)
-    layout = torch.channels_last if job["channels_last"] else torch.contiguous_format
-    model = build_backbone(job["model"], "student", context.registry, CLASSES)
-    model.to(device).to(memory_format=layout)
+    clock, account = Clock(device), Account()
+    with clock.section("calibration", account):
+        times, batch = _measure(context, device)
+    clock.settle()
+    low, middle, high = statistics.quantiles(times, n=4)
+    return {
+        "metrics": {
+            "images_per_second": batch / middle,
+            "images_per_second_quartiles": [batch / high, batch / low],
+            "steps": len(times),
+            "batch_size": batch,
+        },
+        "cost": cost_of(account, device, context.held, context.unit),
+        "weights_sha256": None,
+    }
+
+
+def _measure(context: StageContext, device: torch.device) -> tuple[list[float], int]:
+    """Seconds of full training steps, run in the way that is fastest here; and the batch size."""
+    job = context.job
+    model = build_backbone(job["model"], "student", context.registry, CLASSES).to(device)
     batch, size = (64 if device.type == "cuda" else 16), job["image_size"]
-    images = torch.rand(batch, 3, size, size, device=device).contiguous(memory_format=layout)
-    labels = torch.randint(CLASSES, (batch,), device=device)
-    optimizer = torch.optim.AdamW(model.parameters())
-    precision = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(job["precision"])
+    images, labels = torch.rand(batch, 3, size, size, device=device), torch.randint(CLASSES, (batch,), device=device)
+    how = fixed_execution(job)
+    if job["precision"] != "exact":
+        how, _ = tune(model, images, wishes_of({**job, "trained": True, "steps": 0}, context.threads))
+    network, optimizer = Network(model, how, device), torch.optim.AdamW(model.parameters(), fused=True)
 
     def step() -> float:
         begun = time.perf_counter()
-        with torch.autocast(device.type, precision or torch.bfloat16, enabled=precision is not None):
-            logits = model(images).logits
+        logits = network(images).logits
+        assert logits is not None
         loss = F.cross_entropy(logits.float(), labels)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -49,20 +73,4 @@ def run(context: StageContext) -> dict[str, Any]:
     while len(times) < 3 or sum(times) < MEASURED_SECONDS:
         times.append(step())
         context.report({"done": min(sum(times), MEASURED_SECONDS), "total": MEASURED_SECONDS})
-    low, middle, high = statistics.quantiles(times, n=4)
-    seconds = {"calibration": time.perf_counter() - started}
-    return {
-        "metrics": {
-            "images_per_second": batch / middle,
-            "images_per_second_quartiles": [batch / high, batch / low],
-            "steps": len(times),
-            "batch_size": batch,
-        },
-        "cost": {
-            "seconds": seconds,
-            "devices": context.held,
-            "unit": context.unit,
-            "device_hours": seconds["calibration"] * context.held / 3600,
-        },
-        "weights_sha256": None,
-    }
+    return times, batch

@@ -1,165 +1,211 @@
-"""The stage that trains one network: a cell's student, or a teacher's adaptation."""
+"""The stage that trains one network, a cell's student or a teacher's adaptation; or several cells side by side."""
 
 from __future__ import annotations
 
-import hashlib
-import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import safetensors.torch
 import torch
-from torch import nn
 
-from benchbench.data.feeds import Feed, Pipeline, bind_augmenters, make_feed
-from benchbench.data.images import ImageSet
-from benchbench.data.splits import hold_out, subset
-from benchbench.errors import DataError
+from benchbench.data.feeds import Feed
+from benchbench.data.kept import KeptOutputs
+from benchbench.execution.network import Execution
 from benchbench.losses.teachers import fit_student, make_lessons
 from benchbench.models.backbone import Backbone, build_backbone
+from benchbench.models.probe import Probe
 from benchbench.stages.context import StageContext
+from benchbench.stages.cost import cost_of
+from benchbench.stages.data import SplitData
+from benchbench.stages.networks import SAMPLE, fingerprint, load_frozen, run_frozen, tuned
 from benchbench.store import file_sha256, write_atomic
 from benchbench.training.checkpoint import Checkpoints
-from benchbench.training.loop import Training, correct_by_example
+from benchbench.training.clock import Account, Clock
+from benchbench.training.cohort import evaluate, run_together
+from benchbench.training.loop import Teach, Training
 from benchbench.training.seeds import derive
+
+Result = dict[str, Any] | Exception
 
 
 def run(context: StageContext) -> dict[str, Any]:
     """Trains, tests once, and leaves weights; gives the stage's record."""
-    job, device = context.job, torch.device(context.device)
-    checkpoints = Checkpoints(context.folder, context.checkpoint_seconds)
-    state = checkpoints.load()
-    # Sums depend on how work is split over threads: a resumed run keeps the count it began with.
-    torch.set_num_threads(state["threads"] if state else context.threads)
-    torch.manual_seed(derive(job["seed"], "initialisation"))
+    (result,) = run_group([context])
+    if isinstance(result, Exception):
+        raise result
+    return result
 
-    begun = time.perf_counter()
-    data = _Data(context, device)
-    published = job["method"] == "published"
-    model = build_backbone(job["model"], job["model_kind"], context.registry, len(data.classes), published)
-    teachers = [_teacher(context, number, len(data.classes), device) for number in range(len(job["teachers"]))]
-    started = time.perf_counter()
-    fit_student(model, job["loss"], context.registry, [teacher.dim for teacher in teachers])
-    if job["method"] == "linear_probe":
-        model.freeze(head=False)
-    _place(model, job, device)
-    torch.manual_seed(derive(job["seed"], "losses"))
-    weights = [entry["weight"] for entry in job["teachers"]]
-    losses = make_lessons(
-        job["loss"], context.registry, model, teachers, weights, job["recipe"], data.train.labels, device
-    )
-    training = Training(
-        model=model,
-        teachers=teachers,
-        losses=losses,
-        train=data.train,
-        validation=data.validation,
-        recipe=job["recipe"],
-        seed=job["seed"],
-        best=job["selection"] == "best",
-        device=device,
-        checkpoints=checkpoints,
-        report=context.report,
-        seconds={"loading": started - begun, "setup": time.perf_counter() - started},
-    )
+
+def run_group(contexts: Sequence[StageContext]) -> list[Result]:
+    """Trains cells of one group side by side; gives each one's record, or why it failed."""
+    states = [Checkpoints(context.folder, context.checkpoint_seconds).load() for context in contexts]
+    # Sums depend on how work is split over threads: a resumed run keeps the count it began with, apart from the others.
+    counts = [state["threads"] if state else _threads(context) for context, state in zip(contexts, states, strict=True)]
+    results: dict[int, Result] = {}
+    for threads in dict.fromkeys(counts):
+        torch.set_num_threads(threads)
+        chosen = [number for number, count in enumerate(counts) if count == threads]
+        try:
+            ran = _side_by_side([contexts[number] for number in chosen], [states[number] for number in chosen])
+        except Exception as error:  # what they share: images, teachers
+            ran = [error] * len(chosen)
+        results |= dict(zip(chosen, ran, strict=True))
+    return [results[number] for number in range(len(contexts))]
+
+
+def _threads(context: StageContext) -> int:
+    return tuned(context, "student").threads or context.threads
+
+
+def _side_by_side(contexts: Sequence[StageContext], states: Sequence[dict[str, Any] | None]) -> list[Result]:
+    device = torch.device(contexts[0].device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    training.run(state)
-    with training.timed("loading"):
-        test = data.test()
-    with training.timed("evaluation"):
-        correct = correct_by_example(training, test)
-    with training.timed("checkpoint"):
-        tensors = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
-        write_atomic(context.folder.weights, safetensors.torch.save(tensors))
-    steps = training.steps * (job["recipe"]["epochs"] + training.preparation)
+    clock, accounts = Clock(device), [Account() for _ in contexts]
+    with clock.section("loading", *accounts):
+        shared = _Shared(contexts[0], device, clock, accounts)
+    results: list[Result | None] = [None] * len(contexts)
+    members: dict[Training, int] = {}
+    for number, (context, state, account) in enumerate(zip(contexts, states, accounts, strict=True)):
+        try:
+            members[_member(context, state, shared, clock, account)] = number
+        except Exception as error:
+            results[number] = error
+    begun = [(member, states[number]) for member, number in members.items()]
+    for member, why in run_together([each for each, _ in begun], [state for _, state in begun], clock).items():
+        results[members.pop(member)] = why
+    if members:
+        with clock.section("loading", *(member.account for member in members)):
+            test = shared.test()
+        for member, correct in zip(members, evaluate(list(members), test, clock), strict=True):
+            number = members[member]
+            try:
+                with clock.section("checkpoint", member.account):
+                    _save_weights(contexts[number], member.model if shared.kept is None else shared.whole[member])
+                clock.settle()
+                results[number] = _record(contexts[number], member, shared, correct, len(contexts))
+            except Exception as error:
+                results[number] = error
+    return [result if result is not None else RuntimeError("it ended without a result") for result in results]
+
+
+class _Shared:
+    """What cells of one group have in common: images (or what a frozen trunk says of them), and teachers.
+
+    Attributes:
+        train, validation, classes, described: of the data set.
+        kept: the trunk's outputs, for a linear probe; the feeds are then embeddings.
+        teachers: frozen; `teach` says what they say of a batch.
+        how: how each is run, for the record.
+        whole: the networks whose heads are trained on kept outputs.
+    """
+
+    def __init__(self, context: StageContext, device: torch.device, clock: Clock, accounts: Sequence[Account]):
+        self.device, self.whole = device, dict[Training, Backbone]()
+        self.kept = KeptOutputs(context.needs["features"], device) if "features" in context.needs else None
+        self._data = SplitData(context, device) if self.kept is None else None
+        self.train: Feed
+        if self._data is not None:
+            self.train, self.validation, self.described = self._data.train, self._data.validation, self._data.described
+        elif self.kept is not None and (feed := self.kept.feed("train")) is not None:
+            self.train, self.validation, self.described = feed, self.kept.feed("validation"), self.kept.described
+        self.classes = self.described["names"]
+        self.how: dict[str, Any] = {}
+        self.teach: list[Teach] = []
+        numbers = range(len(context.job["teachers"]))
+        self.teachers = [load_frozen(context, number, len(self.classes), device) for number in numbers]
+        self.fingerprints = [fingerprint(teacher) for teacher in self.teachers]
+        with clock.section("setup", *accounts):
+            for number, teacher in enumerate(self.teachers):
+                self.teach.append(self._taught(context, number, teacher))
+
+    def _taught(self, context: StageContext, number: int, teacher: Backbone) -> Teach:
+        role = f"outputs{number}"
+        if role in context.needs:
+            self.how[f"teacher{number}"] = "kept outputs"
+            return KeptOutputs(context.needs[role], self.device).teach()
+        sample = next(self.train.test_batches(SAMPLE)).images
+        maps = any("features" in context.registry.get("loss", entry["name"]).needs for entry in context.job["loss"])
+        network, self.how[f"teacher{number}"] = run_frozen(context, number, teacher, self.device, sample, maps)
+        return lambda batch, wanted: network(batch.images, wanted)
+
+    def test(self) -> Feed:
+        if self._data is not None:
+            return self._data.test()
+        feed = self.kept.feed("test") if self.kept else None
+        assert feed is not None
+        return feed
+
+
+def _member(
+    context: StageContext, state: dict[str, Any] | None, shared: _Shared, clock: Clock, account: Account
+) -> Training:
+    """One cell's training, ready to begin."""
+    job, device = context.job, shared.device
+    with clock.section("loading", account):
+        torch.manual_seed(derive(job["seed"], "initialisation"))
+        published = job["method"] == "published"
+        whole = build_backbone(job["model"], job["model_kind"], context.registry, len(shared.classes), published)
+    with clock.section("setup", account):
+        torch.manual_seed(derive(job["seed"], "heads"))
+        fit_student(whole, job["loss"], context.registry, [teacher.dim for teacher in shared.teachers])
+        if job["method"] == "linear_probe":
+            whole.freeze(head=False)
+        model = whole.to(device) if shared.kept is None else Probe(whole.to(device))
+        torch.manual_seed(derive(job["seed"], "losses"))
+        weights = [entry["weight"] for entry in job["teachers"]]
+        lessons = make_lessons(
+            job["loss"], context.registry, model, shared.teachers, weights, job["recipe"], shared.train.labels, device
+        )
+        training = Training(
+            model=model,
+            teachers=shared.teachers,
+            losses=lessons,
+            train=shared.train,
+            validation=shared.validation,
+            recipe=job["recipe"],
+            seed=job["seed"],
+            best=job["selection"] == "best",
+            device=device,
+            checkpoints=Checkpoints(context.folder, context.checkpoint_seconds),
+            report=context.report,
+            data_seed=job["data_seed"],
+            execution=Execution.of(state["execution"]) if state else tuned(context, "student"),
+            teach=shared.teach,
+            account=account,
+        )
+    shared.whole[training] = whole
+    return training
+
+
+def _save_weights(context: StageContext, model: Backbone) -> None:
+    tensors = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
+    write_atomic(context.folder.weights, safetensors.torch.save(tensors))
+
+
+def _record(
+    context: StageContext, member: Training, shared: _Shared, correct: np.ndarray, cohort: int
+) -> dict[str, Any]:
+    recipe, best = context.job["recipe"], member.best_epoch
+    steps = member.steps * (recipe["epochs"] + member.preparation)
     # A resumed run keeps its first thread count, so that is what it holds of a CPU, whatever it was given this time.
-    held = context.held if device.type == "cuda" else torch.get_num_threads()
-    # Reading images and weights is not charged: the first cell would pay for everybody's download.
-    charged = sum(seconds for name, seconds in training.seconds.items() if name != "loading")
+    held = context.held if member.device.type == "cuda" else torch.get_num_threads()
+    cost = cost_of(member.account, member.device, held, context.unit, cohort)
+    model = shared.whole[member]
     return {
         "metrics": {
             "test_accuracy": float(correct.mean()),
             "test_count": len(correct),
             "test_correct": np.packbits(correct).tobytes().hex(),
-            "chosen_epoch": training.best_epoch["epoch"] if training.best_epoch else job["recipe"]["epochs"],
-            "validation_accuracy": training.best_epoch["accuracy"] if training.best_epoch else None,
+            "chosen_epoch": best["epoch"] if best else recipe["epochs"],
+            "validation_accuracy": best["accuracy"] if best else None,
         },
-        "curve": training.curve,
-        "cost": {
-            "seconds": training.seconds,
-            "devices": held,
-            "unit": context.unit,
-            "device_hours": charged * held / 3600,
-            "images": steps * min(job["recipe"]["batch_size"], len(data.train.labels)),
-            "peak_device_bytes": torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None,
-        },
-        "data": data.described,
+        "curve": member.curve,
+        "cost": cost | {"images": steps * min(recipe["batch_size"], len(shared.train.labels))},
+        "data": shared.described,
         "model": {"parameters": sum(p.numel() for p in model.parameters())},
-        "teachers": [_fingerprint(teacher) for teacher in teachers],
+        "teachers": shared.fingerprints,
+        "execution": {"student": member.network.how.as_json(), **shared.how},
         "weights_sha256": file_sha256(context.folder.weights),
     }
-
-
-class _Data:
-    """The splits of a job's data set as feeds. The test split is read when it is asked for, at the end."""
-
-    def __init__(self, context: StageContext, device: torch.device):
-        job, recipe = context.job["data"], context.job["recipe"]
-        component = context.registry.get("dataset", job["source"]["name"])
-        self._load, self._params = component.load(), component.params.model_validate(job["source"]["params"])
-        self._root, self._device = context.data_root, device
-        augmenters = bind_augmenters(recipe, lambda name: context.registry.get("augmenter", name).load())
-        self._pipeline = Pipeline(recipe["image_size"], recipe["eval_resize"], augmenters)
-        # Loader processes take cores from the other workers, so a worker of one thread decodes by itself.
-        self._workers = 0 if context.threads == 1 else min(8, context.threads)
-        images: ImageSet = self._load(self._params, self._root, "train")
-        self.classes = images.classes
-        part = subset(images.labels, job["fraction"], job["per_class"], job["subset_seed"])
-        kept, held = hold_out(images.labels[part], job["validation"])
-        self.train = self._feed(images, part[kept])
-        self.validation = self._feed(images, part[held]) if len(held) else None
-        if context.job["selection"] == "best" and not len(held):
-            raise DataError("no class has an image to spare for validation; take more images, or `selection: last`")
-        self.described = {"names": list(self.classes), "train": len(kept), "validation": len(held)}
-        if (
-            images.array is not None
-        ):  # streamed sets are known by the fingerprint in their spec, or by their publisher's
-            pixels = images.labels[part].tobytes() + images.array[part].tobytes()
-            self.described["sha256"] = hashlib.sha256(pixels).hexdigest()
-
-    def _feed(self, images: ImageSet, indices: np.ndarray) -> Feed:
-        return make_feed(images, indices, self._pipeline, self._device, self._workers)
-
-    def test(self) -> Feed:
-        images: ImageSet = self._load(self._params, self._root, "test")
-        if images.classes != self.classes:
-            raise DataError("the test split has other classes than the training split")
-        self.described["test"] = len(images)
-        return self._feed(images, np.arange(len(images)))
-
-
-def _teacher(context: StageContext, number: int, classes: int, device: torch.device) -> Backbone:
-    entry = context.job["teachers"][number]
-    adapted = entry["adapt"] != "pretrained"
-    teacher = build_backbone(entry["model"], "teacher", context.registry, classes if adapted else None)
-    if adapted:
-        teacher.load_state_dict(safetensors.torch.load_file(context.needs[f"teacher{number}"].verified_weights()))
-    teacher.freeze()
-    _place(teacher, context.job, device)
-    return teacher
-
-
-def _fingerprint(model: Backbone) -> dict[str, Any]:
-    """Which network it was: its size, its embedding's width, and the sha256 of its parameters and buffers."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    size = sum(p.numel() for p in model.parameters())
-    return {"parameters": size, "dim": model.dim, "sha256": digest.hexdigest()}
-
-
-def _place(model: nn.Module, job: dict[str, Any], device: torch.device) -> None:
-    layout = torch.channels_last if job["recipe"]["channels_last"] else torch.contiguous_format
-    model.to(device).to(memory_format=layout)

@@ -11,7 +11,7 @@ from benchbench.components import Component
 from benchbench.executors.base import Executor
 from benchbench.testing.check import Call, Options, require
 
-METHODS: Mapping[str, tuple[Any, ...]] = {"submit": ("0", {}), "wait": (1.0,), "close": ()}
+METHODS: Mapping[str, tuple[Any, ...]] = {"submit": ("0", [{}]), "wait": (1.0,), "close": ()}
 
 
 def check_class(component: Component) -> None:

@@ -1,11 +1,13 @@
-"""The training loop: one for scratch, linear probe, fine-tuning, distillation, and the adaptation of teachers."""
+"""One training run: scratch, linear probe, fine-tuning, distillation, or the adaptation of a teacher.
+
+`benchbench.training.cohort` takes the steps of one run, or of several side by side.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,17 +18,21 @@ from torch import Tensor
 from benchbench.data.batch import Batch
 from benchbench.data.feeds import Feed, steps_per_epoch
 from benchbench.errors import StageError
+from benchbench.execution.network import Execution, Network, Precision
 from benchbench.losses.teachers import Lessons
 from benchbench.models.backbone import Backbone
 from benchbench.models.outputs import Outputs
 from benchbench.training.checkpoint import Checkpoints
+from benchbench.training.clock import Account, Clock
 from benchbench.training.optim import make_optimizer, rate_factor, set_rates
 from benchbench.training.seeds import derive
 
 Report = Callable[[dict[str, Any]], None]
+# What a frozen network says of a batch, computed or kept: (batch, whether maps are asked for) -> its outputs.
+Teach = Callable[[Batch, bool], Outputs]
 
 
-@dataclass
+@dataclass(eq=False)
 class Training:
     """One training run.
 
@@ -37,13 +43,17 @@ class Training:
         train: the training images.
         validation: the held-out ones; None without any.
         recipe: the full recipe, as JSON.
-        seed: of order, augmentation, dropout, negatives.
+        seed: of dropout and negatives, and of whatever `data_seed` does not draw.
         best: whether to keep the epoch that is best on the validation images; else the last.
         device: where it runs.
         checkpoints: where the unfinished run is kept.
         report: called with progress a few times a second.
-        seconds: the wall-clock ledger, by what the time went to.
+        data_seed: of order and augmentation; default: `seed`.
+        execution: how the model is run; default: as the recipe fixes it.
+        teach: where the teachers' outputs come from; default: the teachers, run as they are.
+        account: the wall-clock ledger, by what the time went to.
         curve: one entry an epoch; those of a two-stage method's first stage have numbers up to 0.
+        position: the next step: (epoch, step).
     """
 
     model: Backbone
@@ -57,9 +67,27 @@ class Training:
     device: torch.device
     checkpoints: Checkpoints
     report: Report
-    seconds: dict[str, float] = field(default_factory=dict)
+    data_seed: int | None = None
+    execution: Execution | None = None
+    teach: Sequence[Teach] | None = None
+    account: Account = field(default_factory=Account)
     curve: list[dict[str, Any]] = field(default_factory=list)
     best_epoch: dict[str, Any] | None = None
+    position: tuple[int, int] = (0, 0)
+
+    def __post_init__(self) -> None:
+        how = self.execution or fixed_execution(self.recipe)
+        if how.precision == "fp16" and self.device.type != "cuda":
+            raise StageError("precision fp16 needs a GPU; use bf16 or fp32 on the CPU")
+        self.network = Network(self.model, how, self.device)
+        if self.data_seed is None:
+            self.data_seed = self.seed
+        if self.teach is None:
+            networks = [Network(teacher, how, self.device) for teacher in self.teachers]
+            self.teach = [lambda batch, maps, run=run: run(batch.images, maps) for run in networks]  # type: ignore[misc]
+        self.steps = steps_per_epoch(len(self.train.labels), self.recipe["batch_size"])
+        self._sums: dict[str, Tensor] = {}
+        self._reported = 0.0
 
     def run(self, state: dict[str, Any] | None) -> None:
         """Trains from a checkpoint's state, or from the start, to the last epoch; leaves the chosen weights in.
@@ -67,22 +95,31 @@ class Training:
         Raises:
             StageError: a loss is no longer finite.
         """
-        if self.recipe["precision"] == "fp16" and self.device.type != "cuda":
-            raise StageError("precision fp16 needs a GPU; use bf16 or fp32 on the CPU")
+        from benchbench.training.cohort import run_together  # which knows this class
+
+        failed = run_together([self], [state], Clock(self.device))
+        if self in failed:
+            raise failed[self]
+
+    def begin(self, state: dict[str, Any] | None) -> None:
+        """Makes the optimiser; takes up what a checkpoint holds."""
         self._new_optimizer()
-        self.steps = steps_per_epoch(len(self.train.labels), self.recipe["batch_size"])
-        epoch, step, sums = self._restore(state) if state else (-self.preparation, 0, {})
-        while epoch < self.recipe["epochs"]:
-            with self.timed("train" if epoch >= 0 else "preparation"):
-                sums = self._epoch(epoch, step, sums)
-            self._close_epoch(epoch, sums)
-            epoch, step, sums = epoch + 1, 0, {}
-            if epoch == 0:
-                self._new_optimizer()
-            if self.checkpoints.due():
-                self._save(epoch, step, sums)
-        if self.best and self.best_epoch is not None:
-            self.model.load_state_dict(self.best_epoch["weights"])
+        self.position = (-self.preparation, 0)
+        if state is None:
+            return
+        self.model.load_state_dict(state["model"])
+        self.losses.load_state_dict(state["losses"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.best_epoch, self.curve = state["best_epoch"], state["curve"]
+        for name, seconds in state["alone_seconds"].items():
+            self.account.add(name, state["seconds"][name], seconds)
+        self.position = state["epoch"], state["step"]
+        self._sums = {name: value.to(self.device) for name, value in state["sums"].items()}
+
+    @property
+    def done(self) -> bool:
+        return self.position[0] >= self.recipe["epochs"]
 
     @property
     def preparation(self) -> int:
@@ -92,41 +129,32 @@ class Training:
 
     def _new_optimizer(self) -> None:
         self.optimizer = make_optimizer(self.model, self.losses, self.recipe)
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.recipe["precision"] == "fp16")
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.network.how.precision == "fp16")
 
-    def _epoch(self, epoch: int, start: int, sums: dict[str, Tensor]) -> dict[str, Tensor]:
+    def step(self, batch: Batch, taught: Sequence[Outputs]) -> None:
+        """One step of the optimiser, at `position`."""
+        epoch, step = self.position
         self.model.train()
-        batches = self.train.train_batches(self.seed, epoch, self.recipe["batch_size"], start)
-        last_report = 0.0
-        for step, batch in enumerate(batches, start):
-            # Dropout and negatives draw from the global generator; seeding it by step leaves no state to checkpoint.
-            torch.manual_seed(derive(self.seed, "step", epoch, step))
-            batch.epoch = epoch + step / self.steps
-            factor = rate_factor(self.recipe, batch.epoch) if epoch >= 0 else self.losses.preparation_rate
-            set_rates(self.optimizer, factor)
-            for name, value in self._step(batch, preparing=epoch < 0).items():
-                # A new tensor, since a checkpoint may still hold the old one.
-                sums[name] = sums.get(name, torch.zeros((), dtype=torch.float64, device=self.device)) + value
-            if time.monotonic() - last_report > 0.3:
-                last_report = time.monotonic()
-                self._report(epoch, step + 1)
-            if self.checkpoints.due():
-                self._save(epoch, step + 1, sums)
-        return sums
+        # Dropout and negatives draw from the global generator; seeding it by step leaves no state to checkpoint.
+        torch.manual_seed(derive(self.seed, "step", epoch, step))
+        set_rates(self.optimizer, rate_factor(self.recipe, batch.epoch) if epoch >= 0 else self.losses.preparation_rate)
+        for name, value in self._learn(batch, taught, preparing=epoch < 0).items():
+            # A new tensor, since a checkpoint may still hold the old one.
+            self._sums[name] = self._sums.get(name, torch.zeros((), dtype=torch.float64, device=self.device)) + value
+        self.position = epoch, step + 1
+        if time.monotonic() - self._reported > 0.3:
+            self._reported = time.monotonic()
+            self._report(epoch, step + 1)
 
-    def _step(self, batch: Batch, preparing: bool) -> dict[str, Tensor]:
-        if self.recipe["channels_last"]:
-            batch.images = batch.images.contiguous(memory_format=torch.channels_last)
-        features = self.losses.needs_features
-        with self.autocast():
-            with torch.no_grad():
-                taught = [teacher(batch.images, features) for teacher in self.teachers]
-            outputs: Outputs | None = None
-            if not preparing or self.losses.prepares_student:
-                outputs = self.model(batch.images, features)
+    def _learn(self, batch: Batch, taught: Sequence[Outputs], preparing: bool) -> dict[str, Tensor]:
+        outputs: Outputs | None = None
+        if not preparing or self.losses.prepares_student:
+            outputs = self.network(batch.images, self.losses.needs_features)
+        with self.network.autocast():
             if preparing:
                 total, terms = self.losses.prepare(outputs, taught, batch)
             else:
+                assert outputs is not None
                 total, terms = self.losses(outputs, taught, batch)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(total).backward()
@@ -139,8 +167,16 @@ class Training:
             values["train_accuracy"] = (outputs.logits.detach().argmax(1) == batch.labels).double().mean()
         return values
 
-    def _close_epoch(self, epoch: int, sums: dict[str, Tensor]) -> None:
-        means = {name: float(value) / self.steps for name, value in sums.items()}
+    def close_epoch(self, accuracy: float | None) -> None:
+        """Adds an epoch to the curve; `accuracy` is the validation images', where there are any.
+
+        Raises:
+            StageError: a loss is no longer finite.
+        """
+        epoch = self.position[0]
+        # One copy from the device for all of them.
+        totals = torch.stack(list(self._sums.values())).tolist()
+        means = {name: total / self.steps for name, total in zip(self._sums, totals, strict=True)}
         broken = [name for name, value in means.items() if not math.isfinite(value)]
         if broken:
             names = ", ".join(name for name in broken if name != "loss") or "loss"
@@ -149,91 +185,65 @@ class Training:
                 f"loss is {means['loss']} in {where} (terms: {names}); lower the rate or the term's weight"
             )
         row: dict[str, Any] = {"epoch": epoch + 1, **means}
-        if self.validation is not None and epoch >= 0:
-            with self.timed("evaluation"):
-                row["validation_accuracy"] = float(correct_by_example(self, self.validation).mean())
-            if self.best and (self.best_epoch is None or row["validation_accuracy"] > self.best_epoch["accuracy"]):
+        if accuracy is not None:
+            row["validation_accuracy"] = accuracy
+            if self.best and (self.best_epoch is None or accuracy > self.best_epoch["accuracy"]):
                 weights = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
-                self.best_epoch = {"epoch": epoch + 1, "accuracy": row["validation_accuracy"], "weights": weights}
+                self.best_epoch = {"epoch": epoch + 1, "accuracy": accuracy, "weights": weights}
         self.curve.append(row)
         self._report(epoch, self.steps)
+        self.position, self._sums = (epoch + 1, 0), {}
+        if epoch == -1:
+            self._new_optimizer()
+
+    def finish(self) -> None:
+        """Puts the chosen weights in."""
+        if self.best and self.best_epoch is not None:
+            self.model.load_state_dict(self.best_epoch["weights"])
 
     def _report(self, epoch: int, step: int) -> None:
         done = (epoch + self.preparation) * self.steps + step
         total = (self.recipe["epochs"] + self.preparation) * self.steps
         self.report({"done": done, "total": total, "epoch": max(epoch + 1, 0), "epochs": self.recipe["epochs"]})
 
-    def _save(self, epoch: int, step: int, sums: dict[str, Tensor]) -> None:
-        with self.timed("checkpoint"):
-            self.checkpoints.save(
-                {
-                    "epoch": epoch,
-                    "step": step,
-                    "sums": sums,
-                    "model": self.model.state_dict(),
-                    "losses": self.losses.state_dict(),
-                    "optimizer": self.optimizer.state_dict(),
-                    "scaler": self.scaler.state_dict(),
-                    "best_epoch": self.best_epoch,
-                    "curve": self.curve,
-                    "seconds": self._seconds_now(),
-                    "threads": torch.get_num_threads(),
-                }
-            )
+    def save(self) -> None:
+        """Writes a checkpoint; the clock has been settled before."""
+        self.checkpoints.save(
+            {
+                "epoch": self.position[0],
+                "step": self.position[1],
+                "sums": self._sums,
+                "model": self.model.state_dict(),
+                "losses": self.losses.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "scaler": self.scaler.state_dict(),
+                "best_epoch": self.best_epoch,
+                "curve": self.curve,
+                "seconds": self.account.here,
+                "alone_seconds": self.account.alone,
+                "threads": torch.get_num_threads(),
+                "execution": self.network.how.as_json(),
+            }
+        )
 
-    def _restore(self, state: dict[str, Any]) -> tuple[int, int, dict[str, Tensor]]:
-        self.model.load_state_dict(state["model"])
-        self.losses.load_state_dict(state["losses"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
-        self.best_epoch, self.curve = state["best_epoch"], state["curve"]
-        for name, value in state["seconds"].items():
-            self.seconds[name] = self.seconds.get(name, 0.0) + value
-        return state["epoch"], state["step"], {name: value.to(self.device) for name, value in state["sums"].items()}
 
-    def autocast(self) -> contextlib.AbstractContextManager[Any]:
-        kind = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.recipe["precision"])
-        return torch.autocast(self.device.type, kind) if kind else contextlib.nullcontext()
-
-    @contextlib.contextmanager
-    def timed(self, name: str) -> Iterator[None]:
-        """Books wall-clock seconds under a name; a nested block's time is booked under its own name alone."""
-        outer = self._open[-1] if self._open else None
-        self._book(outer)
-        self._open.append(name)
-        try:
-            yield
-        finally:
-            if self.device.type == "cuda":
-                torch.cuda.synchronize(self.device)
-            self._book(name)
-            self._open.pop()
-
-    def __post_init__(self) -> None:
-        self._open: list[str] = []
-        self._since = time.perf_counter()
-
-    def _book(self, name: str | None) -> None:
-        now = time.perf_counter()
-        if name is not None:
-            self.seconds[name] = self.seconds.get(name, 0.0) + now - self._since
-        self._since = now
-
-    def _seconds_now(self) -> dict[str, float]:
-        self._book(self._open[-1] if self._open else None)
-        return dict(self.seconds)
+def fixed_execution(recipe: Mapping[str, Any]) -> Execution:
+    """How a recipe says that a network is run, where nothing has been measured."""
+    precisions: dict[str, Precision] = {"bf16": "bf16", "fp16": "fp16"}
+    return Execution(precisions.get(recipe["precision"], "fp32"), recipe["channels_last"] is True)
 
 
 @torch.no_grad()
 def correct_by_example(training: Training, feed: Feed) -> np.ndarray:
     """Whether the model's top class is right, for each image of a feed in order: [N], bool."""
     training.model.eval()
-    correct = []
-    for batch in feed.test_batches(training.recipe["batch_size"]):
-        images = batch.images
-        if training.recipe["channels_last"]:
-            images = images.contiguous(memory_format=torch.channels_last)
-        with training.autocast():
-            logits = training.model(images).logits
-        correct.append(logits.argmax(1) == batch.labels)
-    return torch.cat(correct).cpu().numpy()
+    batches = feed.test_batches(training.recipe["batch_size"])
+    return torch.cat([correct(training, batch) for batch in batches]).cpu().numpy()
+
+
+@torch.no_grad()
+def correct(training: Training, batch: Batch) -> Tensor:
+    """Whether the top class is right, for each image of a batch: [B], bool; the model is in eval mode."""
+    logits = training.network(batch.images).logits
+    assert logits is not None
+    return logits.argmax(1) == batch.labels

@@ -118,6 +118,7 @@ def make_job(teachers: list[dict[str, Any]], loss: dict[str, Any], student=None,
     return {
         "method": "distill",
         "seed": 3,
+        "data_seed": 3,
         "data": {"source": source, "fraction": None, "per_class": PER_CLASS, "subset_seed": 0, "validation": 0.0},
         "model": student or model_job("test_efficientnet"),
         "model_kind": "student",

@@ -21,6 +21,7 @@ from benchbench.data.sources.params import Cifar10SubsetParams
 from benchbench.errors import DataError, StoreError, WeightsError
 from benchbench.models.backbone import build_backbone
 from benchbench.plugins import load_plugins
+from benchbench.stages import data as feeding
 from benchbench.stages import train
 from benchbench.stages.context import StageContext
 from benchbench.store import StageFolder, file_sha256, write_json
@@ -58,6 +59,7 @@ def make_job(recipe=None, data=None, **changes) -> dict[str, Any]:
     return {
         "method": "scratch",
         "seed": 3,
+        "data_seed": 3,
         "data": source | {"subset_seed": 0, "validation": 0.0} | (data or {}),
         "model": model_job(),
         "model_kind": "student",
@@ -159,7 +161,7 @@ def test_the_record_is_reproduced_by_the_weights(channels_last, stage, tmp_path)
 
     cost = record["cost"]
     assert cost["images"] == EPOCHS * 2 * BATCH
-    assert set(cost["seconds"]) >= {"setup", "train", "evaluation", "checkpoint"}
+    assert set(cost["seconds"]) >= {"setup", "data", "student", "evaluation", "checkpoint"}
     assert all(seconds >= 0 for seconds in cost["seconds"].values())
     assert 0 < sum(cost["seconds"].values()) <= wall
     # What a CPU run holds is its threads; reading images and weights is booked and not charged.
@@ -278,8 +280,8 @@ def test_an_adapted_teacher_teaches_as_it_was_saved(stage, teacher_weights, monk
     )
     finish(adapted)
     teachers = []
-    real = train._teacher
-    monkeypatch.setattr(train, "_teacher", lambda *given: teachers.append(real(*given)) or teachers[-1])
+    real = train.load_frozen
+    monkeypatch.setattr(train, "load_frozen", lambda *given: teachers.append(real(*given)) or teachers[-1])
     context = stage(distilling("linear_probe", ["ce", "kd", "srrl"]), needs={"teacher0": adapted.folder})
     record = finish(context)
     saved, used = loaded(adapted.folder.weights), teachers[0].state_dict()
@@ -298,8 +300,8 @@ def test_an_adapted_teacher_teaches_as_it_was_saved(stage, teacher_weights, monk
 
 def test_a_teacher_as_pre_trained_has_no_head(stage, teacher_weights, monkeypatch):
     teachers = []
-    real = train._teacher
-    monkeypatch.setattr(train, "_teacher", lambda *given: teachers.append(real(*given)) or teachers[-1])
+    real = train.load_frozen
+    monkeypatch.setattr(train, "load_frozen", lambda *given: teachers.append(real(*given)) or teachers[-1])
     record = finish(stage(distilling("pretrained", ["ce", "align_uniform"], teacher_weights)))
     given = loaded(teacher_weights["file"])
     assert teachers[0].head is None
@@ -348,8 +350,8 @@ def test_the_subset_does_not_depend_on_the_training_seed(stage, monkeypatch):
     def stop(*_given):
         raise KilledError
 
-    real = train.make_feed
-    monkeypatch.setattr(train, "make_feed", lambda *given: chosen.append(given[1].tolist()) or real(*given))
+    real = feeding.make_feed
+    monkeypatch.setattr(feeding, "make_feed", lambda *given: chosen.append(given[1].tolist()) or real(*given))
     monkeypatch.setattr(train, "build_backbone", stop)
     for seed, subset in ((1, 0), (2, 0), (1, 1)):
         with pytest.raises(KilledError):

@@ -10,7 +10,7 @@ from benchbench.testing.executors import CHECKS
 
 
 class WithoutClose(Executor):
-    def submit(self, slot, stage):
+    def submit(self, slot, stages):
         pass
 
     def wait(self, timeout):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import itertools
 import math
@@ -25,7 +24,7 @@ from benchbench.models.backbone import Backbone, Trunk
 from benchbench.plugins import load_plugins
 from benchbench.store import StageFolder
 from benchbench.suite import Recipe
-from benchbench.training import loop
+from benchbench.training import clock, loop
 from benchbench.training.checkpoint import Checkpoints
 from benchbench.training.loop import Training, correct_by_example
 
@@ -412,14 +411,15 @@ def test_progress_ends_at_the_total(make):
     assert {progress["epoch"] for progress in seen} == {1, 2, 3}
 
 
-class Clock:
+class Passing:
     """Time that passes only where the test says so."""
 
     def __init__(self, monkeypatch):
         self.now = 0.0
-        monkeypatch.setattr(
-            loop, "time", types.SimpleNamespace(perf_counter=lambda: self.now, monotonic=lambda: self.now)
-        )
+        for module in (clock, loop):
+            monkeypatch.setattr(
+                module, "time", types.SimpleNamespace(perf_counter=lambda: self.now, monotonic=lambda: self.now)
+            )
 
     def slow(self, owner, name: str, seconds: float) -> None:
         """Every call takes as long; of a generator, every item."""
@@ -439,59 +439,47 @@ class Clock:
 
 
 def test_the_ledger_books_every_second_once(make, tmp_path, monkeypatch):
-    clock = Clock(monkeypatch)
+    passing = Passing(monkeypatch)
     checkpoints = EveryStep(StageFolder(tmp_path))
-    run = make(checkpoints=checkpoints)
-    run.seconds["setup"] = 7.0
-    clock.slow(run.train, "train_batches", 1)
-    clock.slow(run.validation, "test_batches", 10)
-    clock.slow(checkpoints, "save", 1000)
+    run = make(["ce", "kd"], checkpoints=checkpoints)
+    run.account.add("setup", 7.0, 7.0)
+    passing.slow(run.train, "train_batches", 1)
+    passing.slow(run.teachers[0], "forward", 100)
+    passing.slow(run.losses, "forward", 10_000)
+    passing.slow(run.validation, "test_batches", 10)
+    passing.slow(checkpoints, "save", 1000)
     run.run(None)
     batches = -(-len(HELD) // BATCH)
     saves = EPOCHS * (STEPS + 1)
     expected = {
         "setup": 7.0,
-        "train": EPOCHS * STEPS * 1.0,
+        "data": EPOCHS * STEPS * 1.0,
+        "teacher": EPOCHS * STEPS * 100.0,
+        "student": EPOCHS * STEPS * 10_000.0,
         "evaluation": EPOCHS * batches * 10.0,
         "checkpoint": saves * 1000.0,
     }
-    assert run.seconds == expected
-    assert sum(run.seconds.values()) == 7 + clock.now
+    assert run.account.here == run.account.alone == expected
+    assert sum(run.account.here.values()) == 7 + passing.now
 
 
 def test_the_ledger_of_a_resumed_run_adds_up(make, tmp_path, monkeypatch):
-    clock = Clock(monkeypatch)
+    passing = Passing(monkeypatch)
     checkpoints = EveryStep(StageFolder(tmp_path))
     first = make(checkpoints=checkpoints)
-    clock.slow(first.train, "train_batches", 1)
-    clock.slow(first.validation, "test_batches", 10)
+    passing.slow(first.train, "train_batches", 1)
+    passing.slow(first.validation, "test_batches", 10)
     first.run(None)
     (tmp_path / "checkpoint.pt").write_bytes(checkpoints.kept[7])  # the second step of the second epoch
     resumed = make()
-    resumed.seconds["setup"] = 3.0
-    clock.slow(resumed.train, "train_batches", 2)
-    clock.slow(resumed.validation, "test_batches", 20)
+    resumed.account.add("setup", 3.0, 3.0)
+    passing.slow(resumed.train, "train_batches", 2)
+    passing.slow(resumed.validation, "test_batches", 20)
     resumed.run(Checkpoints(StageFolder(tmp_path), 1e9).load())
     batches = -(-len(HELD) // BATCH)
-    assert resumed.seconds == {
+    seconds = {name: value for name, value in resumed.account.here.items() if value}
+    assert seconds == {
         "setup": 3.0,
-        "train": 7 * 1.0 + 8 * 2.0,
+        "data": 7 * 1.0 + 8 * 2.0,
         "evaluation": batches * 10.0 + 2 * batches * 20.0,
-        "checkpoint": 0.0,
     }
-
-
-def test_time_of_a_nested_block_is_booked_once(make, monkeypatch):
-    clock = Clock(monkeypatch)
-    run = make()
-    clock.pass_by(5)  # under no name
-    with run.timed("outer"):
-        clock.pass_by(1)
-        with run.timed("inner"):
-            clock.pass_by(10)
-        clock.pass_by(2)
-        with contextlib.suppress(ValueError), run.timed("inner"):
-            clock.pass_by(100)
-            raise ValueError
-    clock.pass_by(5)
-    assert run.seconds == {"outer": 3.0, "inner": 110.0}

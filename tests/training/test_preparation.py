@@ -21,7 +21,7 @@ from benchbench.models.backbone import Backbone, Trunk
 from benchbench.plugins import load_plugins
 from benchbench.store import StageFolder
 from benchbench.suite import Recipe
-from benchbench.training import loop
+from benchbench.training import clock, loop
 from benchbench.training.checkpoint import Checkpoints
 from benchbench.training.loop import Training, correct_by_example
 
@@ -230,7 +230,7 @@ def test_a_share_of_0_is_no_first_stage(make):
     run.run(None)
     assert [row["epoch"] for row in run.curve] == [1, 2, 3]
     assert part(run, "parts_first").calls.tolist() == [0, EPOCHS * STEPS]
-    assert "preparation" not in run.seconds
+    assert "preparation" not in run.account.here
 
 
 @pytest.mark.parametrize(
@@ -318,19 +318,23 @@ def test_progress_counts_it(make, monkeypatch):
 
 
 def test_the_ledger_books_it_by_name(make, monkeypatch):
-    clock = [0.0]
-    monkeypatch.setattr(loop, "time", types.SimpleNamespace(perf_counter=lambda: clock[0], monotonic=lambda: clock[0]))
+    now = [0.0]
+    for module in (clock, loop):
+        monkeypatch.setattr(
+            module, "time", types.SimpleNamespace(perf_counter=lambda: now[0], monotonic=lambda: now[0])
+        )
     run = make("student_first")
-    real = run.train.train_batches
+    real = run.network.model.forward
 
-    def batches(*given):
-        for batch in real(*given):
-            clock[0] += 1
-            yield batch
+    def forward(*given):
+        now[0] += 1
+        return real(*given)
 
-    run.train.train_batches = batches
+    run.network.model.forward = forward
+    run.validation = None
     run.run(None)
-    assert run.seconds == {"preparation": PREPARATION * STEPS, "train": EPOCHS * STEPS, "evaluation": 0}
+    seconds = {name: value for name, value in run.account.here.items() if value}
+    assert seconds == {"preparation": PREPARATION * STEPS, "student": EPOCHS * STEPS}
 
 
 def test_a_term_that_is_not_finite_ends_it(make):

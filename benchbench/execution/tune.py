@@ -1,0 +1,223 @@
+"""Choosing how a network is run, by a short measurement on the device that will run it."""
+
+from __future__ import annotations
+
+import copy
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from benchbench.execution.depthwise import DepthwiseMode, Pair, weight_gradient
+from benchbench.execution.folding import fold_batch_norm
+from benchbench.execution.network import Execution, Network
+from benchbench.models.backbone import Backbone
+
+# A choice must be this much faster than the plainer one, or timing noise would decide what a run's last bits are.
+GAIN = 0.97
+ROUNDS, ROUND_SECONDS = 3, 1.0
+# Steps that take longer than this are measured on a quarter of the batch, and once.
+LONG_STEP = 2.0
+# Compilation takes a minute or two, so it is only looked at where the run is longer than this.
+WORTH_COMPILING = 1200.0
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What may be chosen: None leaves it to the measurement.
+
+    Attributes:
+        trained: whether the network trains (forward, backward), or is frozen (forward alone).
+        precision: "fp32", "bf16", "fp16"; None where a lower one may be chosen.
+        channels_last, fold_bn, compile: True or False where the recipe fixes them.
+        steps: length of the run, which decides whether compiling can pay.
+        threads: the most that there are.
+    """
+
+    trained: bool
+    precision: str | None
+    channels_last: bool | None
+    fold_bn: bool | None
+    compile: bool | None
+    steps: int
+    threads: int
+
+
+def tune(model: Backbone, images: Tensor, wishes: Wishes) -> tuple[Execution, dict[str, float]]:
+    """The fastest way to run a network, and the seconds of one step by way.
+
+    Every candidate stands beside the best one so far and the two take turns, so that a busy machine slows both.
+
+    Args:
+        model: with a task head; frozen where it does not train. It is not changed.
+        images: a batch [B, 3, H, W] on the device.
+        wishes: what may be chosen.
+    """
+    return _Tuning(model, images, wishes).choose()
+
+
+class _Tuning:
+    def __init__(self, model: Backbone, images: Tensor, wishes: Wishes):
+        self.model, self.images, self.wishes = model, images, wishes
+        self.device = images.device
+        self.rounds = ROUNDS
+        self.seconds: dict[str, float] = {}
+        self.best = Execution(
+            precision=wishes.precision or "fp32",  # type: ignore[arg-type]
+            channels_last=bool(wishes.channels_last),
+            fold_bn=bool(wishes.fold_bn) and not wishes.trained,
+        )
+
+    def choose(self) -> tuple[Execution, dict[str, float]]:
+        wishes = self.wishes
+        step = self._step(self.best)
+        step()
+        if _seconds(step, self.device) > LONG_STEP:
+            self.images, self.rounds = self.images[: max(8, len(self.images) // 4)], 1
+        self._try("plain", self.best)
+        if wishes.channels_last is None:
+            self._try("channels_last", replace(self.best, channels_last=True))
+        if wishes.fold_bn is None and not wishes.trained:
+            self._try("fold_bn", replace(self.best, fold_bn=True))
+        if wishes.trained and self.device.type == "cpu" and self.best.precision == "fp32":
+            chosen = _slow_depthwise(self.model, self.images, self.best)
+            if chosen:
+                self._try("depthwise", replace(self.best, depthwise=chosen))
+        if wishes.precision is None:
+            self._try_low_precision()
+        if wishes.threads > 1 and self.device.type == "cpu":
+            self._try("one thread", replace(self.best, threads=1))
+        if wishes.compile or (wishes.compile is None and self._compiling_pays()):
+            self._try_compiled()
+        plain = replace(Execution(), precision=self.wishes.precision or "fp32")  # type: ignore[arg-type]
+        times = self._race(self.best, plain) if self.best != plain else self._race(plain) * 2
+        self.seconds["chosen"], self.seconds["plain"] = (statistics.median(taken) for taken in times)
+        return self.best, self.seconds
+
+    def _try(self, name: str, candidate: Execution) -> None:
+        """Takes the candidate where it is faster than the best so far."""
+        if name == "plain":
+            self.seconds[name] = statistics.median(self._race(self.best)[0])
+            return
+        times = self._race(candidate, self.best)
+        self.seconds[name] = statistics.median(times[0])
+        # By pairs: what slows the machine for a while slows both of a pair.
+        if statistics.median(ours / theirs for ours, theirs in zip(*times, strict=True)) < GAIN:
+            self.best = candidate
+
+    def _race(self, *ways: Execution) -> list[list[float]]:
+        """Seconds of steps of each way; they take turns."""
+        steps = [self._step(way) for way in ways]
+        for step in steps:
+            step()  # allocations and kernel choices happen once
+        times: list[list[float]] = [[] for _ in ways]
+        while len(times[0]) < self.rounds or (sum(map(sum, times)) < ROUND_SECONDS and len(times[0]) < 5 * ROUNDS):
+            for way, step, taken in zip(ways, steps, times, strict=True):
+                taken.append(self._timed(way, step))
+        return times
+
+    def _timed(self, way: Execution, step: Callable[[], None]) -> float:
+        before = torch.get_num_threads()
+        torch.set_num_threads(way.threads or self.wishes.threads)
+        try:
+            return _seconds(step, self.device)
+        finally:
+            torch.set_num_threads(before)
+
+    def _try_low_precision(self) -> None:
+        """bf16 where the device computes in it; one that only emulates it takes many times as long."""
+        candidate = replace(self.best, precision="bf16", depthwise=())
+        if self.device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+            return
+        few = self.images[:2]
+        for way in (candidate, self.best):
+            self._step(way, few)()
+        low, full = (_seconds(self._step(way, few), self.device) for way in (candidate, self.best))
+        self.seconds["bf16, of fp32, on two images"] = low / full
+        if low < full:
+            self._try("bf16", candidate)
+
+    def _compiling_pays(self) -> bool:
+        return self.wishes.steps * self.seconds["plain"] > WORTH_COMPILING
+
+    def _try_compiled(self) -> None:
+        mode = "reduce-overhead" if self.device.type == "cuda" else "default"  # CUDA graphs where there is CUDA
+        candidate = replace(self.best, compile=mode, depthwise=())
+        if self.wishes.compile:
+            self.best = candidate
+            return
+        begun = time.perf_counter()
+        try:
+            self._step(candidate)()
+        except Exception as error:  # compilers raise many kinds; running eagerly always works
+            print(f"not compiled: {type(error).__name__}: {str(error)[:500]}")
+            return
+        self.seconds["compiling"] = time.perf_counter() - begun
+        self._try("compile", candidate)
+
+    def _step(self, way: Execution, images: Tensor | None = None) -> Callable[[], None]:
+        images = self.images if images is None else images
+        network = Network(copy.deepcopy(self.model), way, self.device)
+        if way.fold_bn:
+            fold_batch_norm(network.model, images[:2])
+        labels = torch.arange(len(images), device=self.device) % (self.model.classes or 1)
+
+        def forward() -> None:
+            with torch.no_grad():
+                network(images)
+
+        def train() -> None:
+            network.model.train()
+            logits = network(images).logits
+            assert logits is not None
+            F.cross_entropy(logits.float(), labels).backward()
+            network.model.zero_grad(set_to_none=True)
+
+        return train if self.wishes.trained else forward
+
+
+def _seconds(step: Callable[[], None], device: torch.device) -> float:
+    """Seconds of one call: of this process's processor time on one CPU thread, so that neighbours do not count."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    clock = time.process_time if device.type == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
+    begun = clock()
+    step()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return clock() - begun
+
+
+def _slow_depthwise(model: Backbone, images: Tensor, way: Execution) -> tuple[str, ...]:
+    """Signatures of the depthwise convolutions whose weight gradient is faster tap by tap."""
+    layers: dict[str, tuple[Tensor, Tensor, Pair, Pair]] = {}
+
+    def seen(name: str, inputs: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> None:
+        layers.setdefault(name, (inputs.detach().clone(), weight.detach(), stride, padding))
+
+    with torch.no_grad(), DepthwiseMode((), seen):
+        Network(copy.deepcopy(model).eval(), way, images.device)(images)
+    return tuple(sorted(name for name, layer in layers.items() if _taps_are_faster(*layer)))
+
+
+def _taps_are_faster(images: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> bool:
+    gradient = torch.randn_like(torch.conv2d(images, weight, None, stride, padding, 1, len(weight)))
+    settings = (stride, padding, (1, 1), False, (0, 0), len(weight), (False, True, False))
+    kernel = (weight.shape[2], weight.shape[3])
+
+    def library() -> None:
+        torch.ops.aten.convolution_backward(gradient, images, weight, None, *settings)
+
+    def taps() -> None:
+        weight_gradient(images, gradient, kernel, stride, padding)
+
+    times: Mapping[Any, list[float]] = {library: [], taps: []}
+    for _ in range(ROUNDS + 1):
+        for way, taken in times.items():
+            taken.append(_seconds(way, images.device))
+    return statistics.median(times[taps][1:]) < 0.8 * statistics.median(times[library][1:])

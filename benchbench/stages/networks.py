@@ -1,0 +1,64 @@
+"""A stage's frozen networks: built, weighed, and run as fast as was found out."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from benchbench.execution.network import Execution, Network, frozen_network
+from benchbench.models.backbone import Backbone, build_backbone
+from benchbench.stages.context import StageContext
+from benchbench.training.loop import fixed_execution
+
+# Images that two ways of running a network are compared on.
+SAMPLE = 16
+
+
+def load_frozen(context: StageContext, number: int, classes: int, device: torch.device) -> Backbone:
+    """One of the job's teachers, with the weights of the stage that adapted it, on the device."""
+    entry = context.job["teachers"][number]
+    adapted = entry["adapt"] != "pretrained"
+    kind = entry.get("kind", "teacher")
+    model = build_backbone(entry["model"], kind, context.registry, classes if adapted else None)
+    if adapted:
+        model.load_state_dict(safetensors.torch.load_file(context.needs[f"teacher{number}"].verified_weights()))
+    return model.freeze().to(device)
+
+
+def tuned(context: StageContext, role: str) -> Execution:
+    """How a network of this stage is run: as measured on this device, or as the recipe fixes it."""
+    folder = context.needs.get(f"tuning.{role}")
+    record = folder.done() if folder else None
+    return Execution.of(record["metrics"]["execution"]) if record else fixed_execution(context.job["recipe"])
+
+
+def run_frozen(
+    context: StageContext, number: int, model: Backbone, device: torch.device, sample: Tensor, maps: bool = False
+) -> tuple[Network, dict[str, Any]]:
+    """A frozen network as it was found to run fastest, if that moves its outputs no further than the recipe allows.
+
+    Returns:
+        The network, and how it is run, for the record.
+    """
+    recipe, how = context.job["recipe"], tuned(context, f"teacher{number}")
+    if recipe["precision"] in ("bf16", "fp16"):  # asked for in so many words: there is nothing to compare with
+        return Network(model, how, device), {"precision": how.precision, "channels_last": how.channels_last}
+    network, report = frozen_network(model, how, device, sample, recipe["tolerance"], maps)
+    if report["refused"]:
+        moved = ", ".join(f"{name}: {value:.2g}" for name, value in report["refused"].items())
+        print(f"teacher {number + 1} is run more slowly than it could be: its outputs would move ({moved})")
+    return network, report
+
+
+def fingerprint(model: Backbone) -> dict[str, Any]:
+    """Which network it was: its size, its embedding's width, and the sha256 of its parameters and buffers."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    size = sum(p.numel() for p in model.parameters())
+    return {"parameters": size, "dim": model.dim, "sha256": digest.hexdigest()}
