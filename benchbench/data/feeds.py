@@ -93,7 +93,9 @@ class ResidentFeed:
         batches = _order(len(self.labels), seed, epoch, batch_size)
         for step in range(start, len(batches)):
             index = batches[step].to(self.images.device)
-            images = self.pipeline.train(_unit(self.images[index]), generator(seed, "augment", epoch, step))
+            # This copies whole images; `self.images[index]` would go pixel by pixel.
+            pixels = _unit(self.images.index_select(0, index))
+            images = self.pipeline.train(pixels, generator(seed, "augment", epoch, step))
             yield Batch(images, self.labels[index], index)
 
     def test_batches(self, batch_size: int) -> Iterator[Batch]:
