@@ -301,6 +301,7 @@ class _Expansion:
             for ref in arm.loss
         ]
         job["recipe"] = self.resolver.recipe(recipe, augmenters, used)
+        self.resolver.check_labels(label, arm, recipe, augmenters)
         needs: dict[str, str] = {}
         for number, (teacher, weight) in enumerate(zip(lesson.teachers, lesson.weights, strict=True) if lesson else ()):
             assert lesson is not None

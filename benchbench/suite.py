@@ -126,7 +126,9 @@ class Recipe(Strict):
     image_size: int = Field(224, ge=8, le=8192, description="pixels a side of what the network is given")
     eval_resize: int | None = Field(None, ge=8, description="shorter side before the centre crop; default: image_size")
     augment: Annotated[list[Ref], BeforeValidator(_refs)] = Field(
-        [], description="augmenters in this order, as in `{flip: {}, random_crop: {padding: 4}}`"
+        [],
+        description="augmenters in this order, as in `{flip: {}, random_crop: {padding: 4}}`; those that mix images "
+        "come last, and of several each batch draws one",
     )
     precision: Literal["fp32", "bf16", "fp16"] = Field(
         "fp32", description="of the forward and backward pass (autocast)"

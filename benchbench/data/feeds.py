@@ -1,13 +1,15 @@
 """Images on their way to the model: one interface, whether they live on the device or stream from disk.
 
 The order of an epoch, and every augmentation, is drawn from a generator that depends on (seed, epoch, step) or
-(seed, epoch, image) alone, so that a resumed run sees what an uninterrupted one would.
+(seed, epoch, image) alone, so that a resumed run sees what an uninterrupted one would. Mixing needs two images, so it
+comes last, on the whole batch on the device.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,7 +18,7 @@ from torch import Generator, Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from benchbench.augmenters.geometric import center_crop, resize
-from benchbench.data.batch import Batch
+from benchbench.data.batch import Batch, Mix
 from benchbench.data.images import ImageSet
 from benchbench.errors import DataError
 from benchbench.training.seeds import derive, generator
@@ -25,15 +27,21 @@ from benchbench.training.seeds import derive, generator
 RESIDENT_BYTES = 2 * 2**30
 
 Augmenter = Callable[[Tensor, int, Generator], Tensor]
+Mixer = Callable[[Tensor, Generator], tuple[Tensor, Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
 class Pipeline:
-    """How raw images become the model's input: augmented for training, resized and centre-cropped for testing."""
+    """How raw images become the model's input: augmented for training, resized and centre-cropped for testing.
+
+    Attributes:
+        mixers: augmenters that mix images and labels; each batch draws one of them.
+    """
 
     image_size: int
     eval_resize: int | None
     augmenters: Sequence[Augmenter]
+    mixers: Sequence[Mixer] = ()
 
     def train(self, images: Tensor, random: Generator) -> Tensor:
         for augment in self.augmenters:
@@ -41,6 +49,15 @@ class Pipeline:
         if images.shape[-2:] != (self.image_size, self.image_size):
             images = center_crop(resize(images, self.image_size), self.image_size)
         return images
+
+    def mix(self, batch: Batch, seed: int, epoch: int, step: int) -> Batch:
+        """A finished training batch with its images mixed, where the pipeline does that."""
+        if not self.mixers:
+            return batch
+        random = generator(seed, "mix", epoch, step)
+        mixer = self.mixers[int(torch.randint(len(self.mixers), (), generator=random))]
+        images, partner, share = mixer(batch.images, random)
+        return replace(batch, images=images, mix=Mix(batch.labels[partner], share))
 
     def test(self, images: Tensor) -> Tensor:
         return center_crop(resize(images, max(self.eval_resize or 0, self.image_size)), self.image_size)
@@ -96,7 +113,7 @@ class ResidentFeed:
             # This copies whole images; `self.images[index]` would go pixel by pixel.
             pixels = _unit(self.images.index_select(0, index))
             images = self.pipeline.train(pixels, generator(seed, "augment", epoch, step))
-            yield Batch(images, self.labels[index], index)
+            yield self.pipeline.mix(Batch(images, self.labels[index], index), seed, epoch, step)
 
     def test_batches(self, batch_size: int) -> Iterator[Batch]:
         for index in torch.arange(len(self.labels), device=self.images.device).split(batch_size):
@@ -115,7 +132,8 @@ class StreamedFeed:
         batches = _order(len(self.labels), seed, epoch, batch_size)[start:]
         dataset = _Decoded(self.source, self.indices, self.pipeline, train=True)
         keys = [[(int(index), derive(seed, "augment", epoch, int(index))) for index in batch] for batch in batches]
-        yield from self._load(dataset, keys)
+        for step, batch in enumerate(self._load(dataset, keys), start):
+            yield self.pipeline.mix(batch, seed, epoch, step)
 
     def test_batches(self, batch_size: int) -> Iterator[Batch]:
         dataset = _Decoded(self.source, self.indices, self.pipeline, train=False)
@@ -184,3 +202,8 @@ class _Bound:
 
     def __call__(self, images: Tensor, size: int, random: Generator) -> Tensor:
         return self.function(images, size, random, **self.params)
+
+
+def bind_mixers(recipe: Mapping[str, Any], load: Callable[[str], Callable[..., Any]]) -> list[Mixer]:
+    """The recipe's mixing augmenters as functions of (images, generator)."""
+    return [partial(load(entry["name"]), **entry["params"]) for entry in recipe.get("mix", ())]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from benchbench.data.feeds import Feed, Pipeline, bind_augmenters, make_feed
+from benchbench.data.feeds import Feed, Pipeline, bind_augmenters, bind_mixers, make_feed
 from benchbench.data.images import ImageSet
 from benchbench.data.splits import hold_out, subset
 from benchbench.errors import DataError
@@ -109,8 +110,12 @@ class _Data:
         component = context.registry.get("dataset", job["source"]["name"])
         self._load, self._params = component.load(), component.params.model_validate(job["source"]["params"])
         self._root, self._device = context.data_root, device
-        augmenters = bind_augmenters(recipe, lambda name: context.registry.get("augmenter", name).load())
-        self._pipeline = Pipeline(recipe["image_size"], recipe["eval_resize"], augmenters)
+
+        def load(name: str) -> Callable[..., Any]:
+            return context.registry.get("augmenter", name).load()
+
+        augmenters, mixers = bind_augmenters(recipe, load), bind_mixers(recipe, load)
+        self._pipeline = Pipeline(recipe["image_size"], recipe["eval_resize"], augmenters, mixers)
         # Loader processes take cores from the other workers, so a worker of one thread decodes by itself.
         self._workers = 0 if context.threads == 1 else min(8, context.threads)
         images: ImageSet = self._load(self._params, self._root, "train")
