@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict
 
 from benchbench.errors import PluginError, UnknownNameError, did_you_mean, one_line
 
-NEEDS = frozenset({"teacher", "teacher.logits", "features", "token"})
+LOSS_NEEDS = frozenset({"teacher", "teacher.logits", "features", "token", "hard_labels"})
+AUGMENTER_NEEDS = frozenset({"labels"})
 KINDS = ("teacher", "student", "loss", "augmenter", "dataset", "executor", "report")
 
 
@@ -34,9 +35,11 @@ class Component:
         summary: one line for `benchbench list`.
         needs: for losses, what the loss reads beside the student's logits and embedding, out of
             `teacher` (its embedding), `teacher.logits` (task logits: an adapted teacher), `features` (the maps between
-            stages, of the student and of the teacher if it has one) and `token` (the logits of the student's
-            distillation token). With several teachers, a loss that reads `teacher.logits` alone sees their weighted
-            mean once; any other is built and added up once a teacher.
+            stages, of the student and of the teacher if it has one), `token` (the logits of the student's
+            distillation token) and `hard_labels` (`Batch.labels` or `Batch.index`, as what an image shows: it cannot
+            work on mixed ones). With several teachers, a loss that reads of them `teacher.logits` alone sees their
+            weighted mean once; any other is built and added up once a teacher.
+            For augmenters, `labels`: it mixes images and so their labels, and has the form for that.
         version: part of the key of every stage that uses the component, beside the hash of its source. Set it where
             behaviour depends on something that the source does not show.
     """
@@ -56,8 +59,14 @@ class Component:
             raise PluginError(f"component '{self.name}': its target is written 'package.module:attribute'")
         if not (isinstance(self.params, type) and issubclass(self.params, Params)):
             raise PluginError(f"component '{self.name}': its params must be a class derived from benchbench.Params")
-        if not isinstance(self.needs, frozenset) or not self.needs <= NEEDS:
-            raise PluginError(f"component '{self.name}': its needs must be a frozenset of {', '.join(sorted(NEEDS))}")
+        known = LOSS_NEEDS | AUGMENTER_NEEDS
+        if not isinstance(self.needs, frozenset) or not self.needs <= known:
+            raise PluginError(f"component '{self.name}': its needs must be a frozenset of {', '.join(sorted(known))}")
+
+    @property
+    def mixes(self) -> bool:
+        """Whether this is an augmenter that mixes images and their labels."""
+        return "labels" in self.needs
 
     def load(self) -> Any:
         """The target itself.
@@ -79,6 +88,13 @@ class Offer:
     kind: str
     component: Component
     origin: str
+
+    def __post_init__(self) -> None:
+        """Raises PluginError where the component needs what its kind does not know: nothing would heed it."""
+        known = {"loss": LOSS_NEEDS, "augmenter": AUGMENTER_NEEDS}.get(self.kind, frozenset())
+        if foreign := sorted(self.component.needs - known):
+            what = f"may need {', '.join(sorted(known))}" if known else "has no needs"
+            raise PluginError(f"component '{self.component.name}': {self.kind} {what}; not {', '.join(foreign)}")
 
 
 @dataclass

@@ -88,7 +88,7 @@ class FrozenStages:
         views = {
             "data": self.resolver.data(entry, self.suite.selection, ("data", data), used),
             # The same views for every seed: that is what makes them worth keeping.
-            "view_seed": self.suite.data_seed or 0,
+            "view_seed": self.suite.view_seed,
             "teachers": [{"model": source.model, "kind": source.kind, "adapt": source.state}],
             "recipe": {name: recipe[name] for name in (*SHOWN, *CHOICES)},
             "splits": ["train", "validation", "test"] if every_split else ["train"],

@@ -113,7 +113,10 @@ class Registration:
     @hookspec
     def benchbench_augmenters(self) -> Iterable[Component]:  # type: ignore[empty-body]
         """Batched image transforms. The target is a function `(images, size, generator, **params) -> images` on float
-        images [B, 3, H, W] in 0..1, drawing all randomness from the generator.
+        images [B, 3, H, W] in 0..1, drawing all randomness from the generator. An augmenter that `needs` `labels`
+        mixes the images of a finished batch, and so their labels: `(images, generator, **params) -> (images, partner,
+        share)`, the place in the batch of the image that each was mixed with [B], int64, and its own share in the
+        result [B], float32. A recipe names those last.
 
         Example:
             from pydantic import Field

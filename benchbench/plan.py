@@ -208,6 +208,7 @@ class _Expansion:
             for ref in arm.loss
         ]
         job["recipe"] = self.resolver.recipe(recipe, arm.method, augmenters, used)
+        self.resolver.check_labels(label, arm, recipe, augmenters)
         # Maps between stages are too large to be kept.
         wants_maps = any("features" in self.host.registry.get("loss", ref.name).needs for ref in arm.loss)
         needs: dict[str, str] = {}
@@ -281,6 +282,7 @@ class _Expansion:
             "method": method,
             "seed": seed,
             "data_seed": seed if self.suite.data_seed is None else self.suite.data_seed,
+            "view_seed": self.suite.view_seed,
             "data": self.resolver.data(self.suite.data[data], self.suite.selection, ("data", data), used),
             "model": self.resolver.model(kind, entry, pretrained, place, used),
             "model_kind": kind,

@@ -21,7 +21,7 @@ from benchbench.data.info import DatasetParams
 from benchbench.errors import UnknownNameError, did_you_mean
 from benchbench.plugins import PluginHost
 from benchbench.provenance import source_hash
-from benchbench.suite import DataEntry, ModelEntry, Recipe, Ref, Selection
+from benchbench.suite import Arm, DataEntry, ModelEntry, Recipe, Ref, Selection
 from benchbench.suitefile import Loc, SuiteFile, explain
 
 # Augmented views of each image that a linear probe's head is trained on.
@@ -144,17 +144,64 @@ class Resolver:
         used[f"{kind}/{name}"] = describe(self.host.registry.get(kind, name))
 
     def recipe(self, recipe: Recipe, method: str, loc: Loc, used: dict[str, Any]) -> dict[str, Any]:
-        """A full recipe with its augmenters resolved (`loc` is where they stand) and its number of views."""
+        """A full recipe with its augmenters resolved, those that mix apart as `mix`, and its number of views.
+
+        Args:
+            recipe: what the suite says.
+            method: of the stage.
+            loc: where the augmenters stand.
+            used: components that the stage uses.
+
+        Raises:
+            SuiteError: batches that are mixed, where views of single images are asked for.
+        """
         if recipe.schedule == "step" and not recipe.milestones:
             raise self.file.error("schedule 'step' needs milestones", loc, "for example milestones: [150, 180, 210]")
         job = recipe.model_dump(mode="json")
-        job["augment"] = [
+        entries = [
             self.reference("augmenter", ref, [*loc, index, ref.name], used) for index, ref in enumerate(recipe.augment)
         ]
+        first = len(entries) - len(self.mixers(recipe, loc))
+        job["augment"], job["mix"] = entries[:first], entries[first:]
         views = PROBE_VIEWS if method == "linear_probe" and recipe.views is None else recipe.views
         if views is not None:
+            if job["mix"]:
+                problem = f"'{job['mix'][0]['name']}' mixes the images of a batch, and views are of single images"
+                hint = f"give {method} an `augment` without it" + ("" if recipe.views is None else ", or no `views`")
+                raise self.file.error(problem, loc, hint)
             job["views"] = min(recipe.epochs if views == "all" else views, recipe.epochs if recipe.augment else 1)
         return job
+
+    def mixers(self, recipe: Recipe, loc: Loc) -> list[str]:
+        """The augmenters that mix images and labels: they work on finished batches and stand last.
+
+        Raises:
+            SuiteError: another augmenter comes after one of them.
+        """
+        found: list[str] = []
+        for index, ref in enumerate(recipe.augment):
+            if self.component("augmenter", ref.name, [*loc, index, ref.name]).mixes:
+                found.append(ref.name)
+            elif found:
+                problem = f"augmenter '{ref.name}' comes after '{found[0]}', which mixes the images of finished batches"
+                raise self.file.error(problem, [*loc, index, ref.name], f"put {_quoted(found)} last")
+        return found
+
+    def check_labels(self, label: str, arm: Arm, recipe: Recipe, loc: Loc) -> None:
+        """Refuses an arm whose recipe mixes labels together with a loss that needs one label an image.
+
+        Raises:
+            SuiteError: at the loss.
+        """
+        mixers = self.mixers(recipe, loc)
+        for ref in arm.loss if mixers else ():
+            place = ("arms", label, "loss", ref.name)
+            if "hard_labels" in self.component("loss", ref.name, place).needs:
+                where = ".".join(str(part) for part in loc)
+                problem = f"loss '{ref.name}' needs one label an image, and '{mixers[0]}' of {where} gives it two"
+                own = f"give arm '{label}' a `recipe: {{augment: ...}}` of its own"
+                hint = f"{own} without {_quoted(mixers)}, or take the loss out"
+                raise self.file.error(problem, place, hint)
 
 
 def describe(component: Component) -> dict[str, str]:
@@ -186,6 +233,10 @@ def _map_paths(value: Any, replace: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_map_paths(item, replace) for item in value]
     return value
+
+
+def _quoted(names: list[str]) -> str:
+    return " and ".join(f"'{name}'" for name in names)
 
 
 def _is_path(annotation: Any) -> bool:

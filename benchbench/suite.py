@@ -127,7 +127,9 @@ class Recipe(Strict):
     image_size: int = Field(224, ge=8, le=8192, description="pixels a side of what the network is given")
     eval_resize: int | None = Field(None, ge=8, description="shorter side before the centre crop; default: image_size")
     augment: Annotated[list[Ref], BeforeValidator(_refs)] = Field(
-        [], description="augmenters in this order, as in `{flip: {}, random_crop: {padding: 4}}`"
+        [],
+        description="augmenters in this order, as in `{flip: {}, random_crop: {padding: 4}}`; those that mix images "
+        "come last, and of several each batch draws one",
     )
     views: Annotated[int, Field(ge=1)] | Literal["all"] | None = Field(
         None,
@@ -345,6 +347,11 @@ class Suite(Strict):
     recipes: Recipes = Field(Recipes(), description="how training runs are done")
     arms: dict[Label, Arm] = Field(min_length=1, description="the ways to get a small model that are compared")
     published: list[Published] = Field([], description="numbers of others, printed beside the reproduced ones")
+
+    @property
+    def view_seed(self) -> int:
+        """What draws the views of images; one for all cells."""
+        return self.data_seed or 0
 
     @field_validator("seeds")
     @classmethod

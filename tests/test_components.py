@@ -84,13 +84,29 @@ def test_target_that_cannot_be_had(target):
         ({"target": ":x"}, "its target is written"),
         ({"params": None}, "its params must be a class derived from benchbench.Params"),
         ({"params": dict}, "its params must be a class"),
-        ({"needs": "teacher"}, "its needs must be a frozenset of features, teacher, teacher.logits"),
+        (
+            {"needs": "teacher"},
+            "its needs must be a frozenset of features, hard_labels, labels, teacher, teacher.logits, token",
+        ),
         ({"needs": frozenset({"teachers"})}, "its needs must be a frozenset"),
     ],
 )
 def test_records_that_cannot_work_are_refused_at_once(wrong, message):
     with pytest.raises(PluginError, match=message):
         Component(**({"name": "some", "target": "json:loads"} | wrong))
+
+
+@pytest.mark.parametrize(
+    ("kind", "need", "message"),
+    [
+        ("loss", "labels", "component 'some': loss may need features, hard_labels, .*; not labels"),
+        ("augmenter", "hard_labels", "component 'some': augmenter may need labels; not hard_labels"),
+        ("dataset", "labels", "component 'some': dataset has no needs; not labels"),
+    ],
+)
+def test_what_another_kind_needs_is_refused(kind, need, message):
+    with pytest.raises(PluginError, match=message):
+        Offer(kind, Component("some", "json:loads", needs=frozenset({need})), "here")
 
 
 def test_target_whose_module_raises(tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ import pytest
 
 from benchbench import hookspecs
 from benchbench.cli import main
-from benchbench.components import KINDS, NEEDS, Offer
+from benchbench.components import KINDS, LOSS_NEEDS, Offer
 from benchbench.models import cards
 from benchbench.plugins import load_plugins
 from benchbench.reference import COMMAND, pages
@@ -77,7 +77,7 @@ class TestPages:
         assert [entry.splitlines()[0] for entry in entries if "**Source:**" not in entry] == []
 
     def test_words_are_there_for_all_that_a_loss_may_need(self):
-        assert set(NEEDS_IN_WORDS) == NEEDS
+        assert set(NEEDS_IN_WORDS) == LOSS_NEEDS
 
     def test_every_part_of_the_schema_has_a_title(self):
         assert [model.__name__ for model in models() if model not in TITLES] == []

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from benchbench.components import Component, Params
 from benchbench.hookspecs import hookimpl
+
+Fill = Literal["noise", "mean", "black"]
+Strength = Annotated[float, Field(ge=0)]
 
 
 class FlipParams(Params):
@@ -21,17 +24,60 @@ class RandomCropParams(Params):
     resize: int | None = Field(None, ge=8, description="shorter side before the crop; default: the image size")
 
 
-class RandomResizedCropParams(Params):
-    min_scale: float = Field(0.08, gt=0, le=1, description="smallest share of the area")
-    max_scale: float = Field(1.0, gt=0, le=1, description="largest share of the area")
-    min_ratio: float = Field(3 / 4, gt=0, description="narrowest width / height")
-    max_ratio: float = Field(4 / 3, gt=0, description="widest width / height")
+class _BoxParams(Params):
+    """What the parameters of boxes of random area and ratio have in common."""
+
+    min_scale: float
+    max_scale: float
+    min_ratio: float
+    max_ratio: float
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.min_scale > self.max_scale or self.min_ratio > self.max_ratio:
             raise PydanticCustomError("order", "a smallest value is above its largest one")
         return self
+
+
+class RandomResizedCropParams(_BoxParams):
+    min_scale: float = Field(0.08, gt=0, le=1, description="smallest share of the area")
+    max_scale: float = Field(1.0, gt=0, le=1, description="largest share of the area")
+    min_ratio: float = Field(3 / 4, gt=0, description="narrowest width / height")
+    max_ratio: float = Field(4 / 3, gt=0, description="widest width / height")
+
+
+class ColorJitterParams(Params):
+    """The strengths are those of MoCo v2's code; 0 leaves a property as it is."""
+
+    brightness: Strength = Field(0.4, description="factors are drawn from max(0, 1 - this) to 1 + this")
+    contrast: Strength = Field(0.4, description="likewise")
+    saturation: Strength = Field(0.4, description="likewise")
+    hue: float = Field(0.1, ge=0, le=0.5, description="turns are drawn from minus this to this, in whole circles")
+
+
+class RandAugmentParams(Params):
+    num_ops: int = Field(2, ge=1, le=20, description="operations an image goes through")
+    magnitude: int = Field(9, ge=0, le=30, description="how strong they are")
+
+
+class RandomErasingParams(_BoxParams):
+    probability: float = Field(0.5, ge=0, le=1, description="of an image to lose a rectangle")
+    min_scale: float = Field(0.02, gt=0, le=1, description="smallest share of the area")
+    max_scale: float = Field(0.4, gt=0, le=1, description="largest share of the area")
+    min_ratio: float = Field(0.3, gt=0, description="flattest height / width")
+    max_ratio: float = Field(1 / 0.3, gt=0, description="tallest height / width")
+    fill: Fill = Field("noise", description="a random value for each pixel, the image's mean colour, or black")
+
+
+class CutoutParams(Params):
+    probability: float = Field(1.0, ge=0, le=1, description="of an image to lose a square")
+    length: int = Field(16, ge=1, description="pixels a side, at the size that the image has by then")
+    fill: Fill = Field("mean", description="a random value for each pixel, the image's mean colour, or black")
+
+
+class MixParams(Params):
+    alpha: float = Field(1.0, gt=0, le=1000, description="shares are drawn from Beta(alpha, alpha)")
+    probability: float = Field(1.0, ge=0, le=1, description="of a batch to be mixed")
 
 
 @hookimpl
@@ -47,3 +93,19 @@ def benchbench_augmenters() -> Iterable[Component]:
         RandomResizedCropParams,
         "crop of random area and ratio (Inception)",
     )
+    module = "benchbench.augmenters.color"
+    summary = "brightness, contrast, saturation and hue (torchvision's ColorJitter)"
+    yield Component("color_jitter", f"{module}:color_jitter", ColorJitterParams, summary)
+    module = "benchbench.augmenters.rand_augment"
+    summary = "operations out of a list of fourteen (Cubuk et al. 2020)"
+    yield Component("rand_augment", f"{module}:rand_augment", RandAugmentParams, summary)
+    module = "benchbench.augmenters.erasing"
+    summary = "a rectangle is filled (Zhong et al. 2020)"
+    yield Component("random_erasing", f"{module}:random_erasing", RandomErasingParams, summary)
+    summary = "a square is filled (DeVries and Taylor 2017)"
+    yield Component("cutout", f"{module}:cutout", CutoutParams, summary)
+    module, mixes = "benchbench.augmenters.mixing", frozenset({"labels"})
+    summary = "weighted sums of two images and their labels (Zhang et al. 2018)"
+    yield Component("mixup", f"{module}:mixup", MixParams, summary, mixes)
+    summary = "a rectangle of another image, and that share of its label (Yun et al. 2019)"
+    yield Component("cutmix", f"{module}:cutmix", MixParams, summary, mixes)

@@ -8,6 +8,8 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from benchbench.augmenters.draws import uniform
+
 
 def resize(images: Tensor, shorter: int) -> Tensor:
     """Images [B, 3, H, W] with their shorter side at that many pixels, ratio kept, antialiased."""
@@ -27,7 +29,7 @@ def center_crop(images: Tensor, size: int) -> Tensor:
 
 def flip(images: Tensor, size: int, generator: Generator, *, probability: float) -> Tensor:
     """Mirrors each image left to right with that probability."""
-    chosen = _uniform(len(images), generator, images) < probability
+    chosen = uniform(len(images), generator, images) < probability
     return torch.where(chosen[:, None, None, None], images.flip(-1), images)
 
 
@@ -36,14 +38,9 @@ def random_crop(images: Tensor, size: int, generator: Generator, *, padding: int
     images = _resize(images, max(resize or size, size))
     images = F.pad(images, (padding,) * 4)
     height, width = images.shape[-2:]
-    top = (_uniform(len(images), generator, images) * (height - size + 1)).long()
-    left = (_uniform(len(images), generator, images) * (width - size + 1)).long()
-    offsets = torch.arange(size, device=images.device)
-    rows = (top[:, None] + offsets)[:, None, :, None]
-    columns = (left[:, None] + offsets)[:, None, None, :]
-    sample = torch.arange(len(images), device=images.device)[:, None, None, None]
-    channel = torch.arange(3, device=images.device)[None, :, None, None]
-    return images[sample, channel, rows, columns]
+    top = (uniform(len(images), generator, images) * (height - size + 1)).long()
+    left = (uniform(len(images), generator, images) * (width - size + 1)).long()
+    return _windows(images, top, left, size)
 
 
 def random_resized_crop(
@@ -62,13 +59,13 @@ def random_resized_crop(
     image. Sampled bilinearly; where a box is far larger than the output the images are reduced first, against aliasing.
     """
     count, _, height, width = images.shape
-    area = height * width * (min_scale + (max_scale - min_scale) * _uniform(count, generator, images))
+    area = height * width * (min_scale + (max_scale - min_scale) * uniform(count, generator, images))
     low, high = math.log(min_ratio), math.log(max_ratio)
-    ratio = torch.exp(low + (high - low) * _uniform(count, generator, images))
+    ratio = torch.exp(low + (high - low) * uniform(count, generator, images))
     box_w = (area * ratio).sqrt().clamp(1, width)
     box_h = (area / ratio).sqrt().clamp(1, height)
-    left = _uniform(count, generator, images) * (width - box_w)
-    top = _uniform(count, generator, images) * (height - box_h)
+    left = uniform(count, generator, images) * (width - box_w)
+    top = uniform(count, generator, images) * (height - box_h)
     if min(height, width) > 2 * size:
         images = _resize(images, 2 * size)
     # The box of each image, in the [-1, 1] coordinates of affine_grid.
@@ -83,6 +80,15 @@ def random_resized_crop(
 _resize = resize  # `resize` is also the name of a parameter of `random_crop`
 
 
-def _uniform(count: int, generator: Generator, like: Tensor) -> Tensor:
-    # Drawn on the CPU in float32: the same numbers on every device and at every precision.
-    return torch.rand(count, generator=generator).to(like.device)
+def _windows(images: Tensor, top: Tensor, left: Tensor, size: int) -> Tensor:
+    """The size x size pixels of each image [B, 3, H, W] from its own corner on; corners are [B], on its device.
+
+    A window is the same pattern of strides wherever it begins: taking one is copying rows, which is several times
+    faster than an index for every pixel.
+    """
+    images = images.contiguous()
+    count, channels, height, width = images.shape
+    last = ((channels - 1) * height + size - 1) * width + size - 1  # a window's last pixel, from its first one
+    every = images.as_strided((images.numel() - last, channels, size, size), (1, height * width, width, 1))
+    first = (torch.arange(count, device=images.device) * channels * height + top) * width + left
+    return every.index_select(0, first)

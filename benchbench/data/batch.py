@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Mix:
+    """What the images of a batch were mixed with.
+
+    Attributes:
+        labels: class numbers of the other images [B], int64.
+        share: each image's own share in the mixture [B], float32 in 0..1; the rest is the other image's.
+    """
+
+    labels: Tensor
+    share: Tensor
 
 
 @dataclass
@@ -16,9 +30,18 @@ class Batch:
         labels: class numbers [B], int64.
         index: each sample's number in the training set [B], int64, 0 <= index < samples; memory banks go by it.
         epoch: epochs done so far, with the part of the current one; below 0 while a loss prepares.
+        mix: of images that are mixtures of two (mixup, cutmix), the second ones; `labels` and `index` are of the first.
     """
 
     images: Tensor
     labels: Tensor
     index: Tensor
     epoch: float = 0.0
+    mix: Mix | None = None
+
+    @property
+    def main_labels(self) -> Tensor:
+        """The one class of each image that counts where only one can [B]: of a mixture, that of the larger share."""
+        if self.mix is None:
+            return self.labels
+        return torch.where(self.mix.share >= 0.5, self.labels, self.mix.labels)

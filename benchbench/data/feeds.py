@@ -3,13 +3,14 @@
 The order of an epoch, and every augmentation, is drawn from a generator that depends on (seed, epoch, step) or
 (seed, epoch, image) alone, so that a resumed run sees what an uninterrupted one would. A pipeline with views draws each
 image's augmentations from (view seed, view, place of the image) instead: the same ones in every epoch that shows the
-view, and in every stage that asks for them.
+view, and in every stage that asks for them. Mixing needs two images: it comes last, on the whole batch on the device.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,7 +19,7 @@ from torch import Generator, Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from benchbench.augmenters.geometric import center_crop, resize
-from benchbench.data.batch import Batch
+from benchbench.data.batch import Batch, Mix
 from benchbench.data.images import ImageSet
 from benchbench.errors import DataError
 from benchbench.training.seeds import derive, generator
@@ -29,6 +30,7 @@ RESIDENT_BYTES = 2 * 2**30
 VIEW_CHUNK = 256
 
 Augmenter = Callable[[Tensor, int, Generator], Tensor]
+Mixer = Callable[[Tensor, Generator], tuple[Tensor, Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,13 @@ class Pipeline:
         views: augmented views of each image, of which epoch e shows view e modulo `views`; None augments every batch
             afresh.
         view_seed: draws the views.
+        mixers: augmenters that mix images and labels; each batch draws one of them.
     """
 
     image_size: int
     eval_resize: int | None
     augmenters: Sequence[Augmenter]
+    mixers: Sequence[Mixer] = ()
     views: int | None = None
     view_seed: int = 0
 
@@ -55,6 +59,15 @@ class Pipeline:
         if images.shape[-2:] != (self.image_size, self.image_size):
             images = center_crop(resize(images, self.image_size), self.image_size)
         return images
+
+    def mix(self, batch: Batch, seed: int, epoch: int, step: int) -> Batch:
+        """A finished training batch with its images mixed, where the pipeline does that."""
+        if not self.mixers:
+            return batch
+        random = generator(seed, "mix", epoch, step)
+        mixer = self.mixers[int(torch.randint(len(self.mixers), (), generator=random))]
+        images, partner, share = mixer(batch.images, random)
+        return replace(batch, images=images, mix=Mix(batch.labels[partner], share))
 
     def test(self, images: Tensor) -> Tensor:
         return center_crop(resize(images, max(self.eval_resize or 0, self.image_size)), self.image_size)
@@ -117,11 +130,11 @@ class ResidentFeed:
         view = self._view(epoch % self.pipeline.views) if self.pipeline.views else None
         for step in range(start, len(order)):
             index = order[step]
+            # This copies whole images; indexing with [index] would go pixel by pixel.
+            pixels = _unit((self.images if view is None else view).index_select(0, index))
             if view is None:
-                images = self.pipeline.train(_unit(self.images[index]), generator(seed, "augment", epoch, step))
-            else:
-                images = _unit(view[index])
-            yield Batch(images, self.labels[index], index)
+                pixels = self.pipeline.train(pixels, generator(seed, "augment", epoch, step))
+            yield self.pipeline.mix(Batch(pixels, self.labels[index], index), seed, epoch, step)
 
     def test_batches(self, batch_size: int) -> Iterator[Batch]:
         for index in torch.arange(len(self.labels), device=self.images.device).split(batch_size):
@@ -164,7 +177,9 @@ class StreamedFeed:
                 return self._view_seed(epoch % self.pipeline.views, index)
             return derive(seed, "augment", epoch, index)
 
-        yield from self._load([[(int(index), (name(int(index)),)) for index in batch] for batch in batches])
+        keys: list[list[Key]] = [[(int(index), (name(int(index)),)) for index in batch] for batch in batches]
+        for step, batch in enumerate(self._load(keys), start):
+            yield self.pipeline.mix(batch, seed, epoch, step)
 
     def test_batches(self, batch_size: int) -> Iterator[Batch]:
         batches = torch.arange(len(self.labels)).split(batch_size)
@@ -257,3 +272,8 @@ class _Bound:
 
     def __call__(self, images: Tensor, size: int, random: Generator) -> Tensor:
         return self.function(images, size, random, **self.params)
+
+
+def bind_mixers(recipe: Mapping[str, Any], load: Callable[[str], Callable[..., Any]]) -> list[Mixer]:
+    """The recipe's mixing augmenters as functions of (images, generator)."""
+    return [partial(load(entry["name"]), **entry["params"]) for entry in recipe.get("mix", ())]

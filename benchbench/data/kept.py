@@ -24,8 +24,8 @@ class KeptOutputs:
     """The outputs of one frozen network.
 
     Attributes:
-        views: augmented views of each training image.
-        names: class names.
+        views, view_seed: augmented views of each training image, and what drew them.
+        described: the data set, as in records.
     """
 
     def __init__(self, folder: StageFolder, device: torch.device):
@@ -36,6 +36,7 @@ class KeptOutputs:
         """
         record, files = folder.verified_outputs()
         self.views: int = record["outputs"]["views"]
+        self.view_seed: int = record["outputs"]["view_seed"]
         self.described: dict = record["data"]
         self.device = device
         self._files = files

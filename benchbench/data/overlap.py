@@ -21,7 +21,8 @@ def overlapped(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch
     while ahead is not None:
         main.wait_stream(side)
         batch = ahead
-        for tensor in (batch.images, batch.labels, batch.index):
+        mixed = (batch.mix.labels, batch.mix.share) if batch.mix else ()
+        for tensor in (batch.images, batch.labels, batch.index, *mixed):
             tensor.record_stream(main)  # its memory is not used again before the main stream is done with it
         with torch.cuda.stream(side):
             ahead = next(batches, None)

@@ -7,7 +7,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchbench.data.batch import Batch
+from benchbench.data.batch import Batch, Mix
 from benchbench.losses.base import Loss, LossContext
 from benchbench.losses.catalog.labels import CEParams
 from benchbench.losses.logits import student_logits
@@ -32,12 +32,37 @@ def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) 
     return F.cross_entropy(logits.float(), labels, label_smoothing=label_smoothing)
 
 
+def mixed_cross_entropy(logits: Tensor, labels: Tensor, mix: Mix, label_smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy where each image is a mixture of two, in float32.
+
+    CE = 1/B sum_i (l_i CE_i(y_i) + (1 - l_i) CE_i(y'_i)), with the smoothed cross-entropies of the image's own label
+    y_i and of its partner's y'_i, and its own share l_i in the mixture.
+
+    Source: Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization" (arXiv 1710.09412), section 2: the
+    cross-entropy with the mixed label, which is linear in the label.
+
+    Args:
+        logits: [B, C].
+        labels: y, class numbers [B].
+        mix: y' and l, [B] each.
+        label_smoothing: as of `cross_entropy`.
+    """
+    own, others = (
+        F.cross_entropy(logits.float(), each, label_smoothing=label_smoothing, reduction="none")
+        for each in (labels, mix.labels)
+    )
+    return (mix.share * own + (1 - mix.share) * others).mean()
+
+
 class CE(Loss):
-    """Term `ce`: `cross_entropy` of the student's logits."""
+    """Term `ce`: `cross_entropy` of the student's logits; `mixed_cross_entropy` where images are mixed."""
 
     def __init__(self, context: LossContext, **params: Any):
         super().__init__(context)
         self.params = CEParams(**params)
 
     def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
-        return {"ce": cross_entropy(student_logits("ce", student), batch.labels, self.params.label_smoothing)}
+        logits, smoothing = student_logits("ce", student), self.params.label_smoothing
+        if batch.mix is not None:
+            return {"ce": mixed_cross_entropy(logits, batch.labels, batch.mix, smoothing)}
+        return {"ce": cross_entropy(logits, batch.labels, smoothing)}

@@ -34,6 +34,7 @@ NEEDS_IN_WORDS = {
     "teacher.logits": "the teacher's task logits",
     "features": "the maps between stages of both networks",
     "token": "the student's distillation token",
+    "hard_labels": "one label of each image, which mixed ones do not have",
 }
 
 INTRO = """\

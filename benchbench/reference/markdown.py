@@ -114,7 +114,7 @@ def type_in_words(annotation: Any, models: Mapping[Any, str] | None = None) -> s
     if origin in (typing.Union, types.UnionType):
         return " or ".join(inner)
     if origin is Literal:
-        *others, last = (f"`{argument}`" for argument in arguments)
+        *others, last = (f"`{str(each).lower() if isinstance(each, bool) else each}`" for each in arguments)
         return f"{', '.join(others)} or {last}" if others else last
     if origin is list:
         return f"list of {_plural(inner[0])}"

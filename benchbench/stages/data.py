@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from benchbench.components import Params
-from benchbench.data.feeds import Feed, Pipeline, bind_augmenters, make_feed
+from benchbench.data.feeds import Feed, Pipeline, bind_augmenters, bind_mixers, make_feed
 from benchbench.data.images import ImageSet
 from benchbench.data.splits import hold_out, subset
 from benchbench.errors import DataError
@@ -34,9 +34,13 @@ class SplitData:
         component = context.registry.get("dataset", job["source"]["name"])
         self._load = component.load(), component.params, json.dumps(job["source"]["params"], sort_keys=True)
         self._root, self._device = context.data_root, device
-        augmenters = bind_augmenters(recipe, lambda name: context.registry.get("augmenter", name).load())
-        views, seed = recipe["views"], context.job.get("view_seed", 0)
-        self._pipeline = Pipeline(recipe["image_size"], recipe["eval_resize"], augmenters, views, seed)
+
+        def load(name: str) -> Callable[..., Any]:
+            return context.registry.get("augmenter", name).load()
+
+        augmenters, mixers = bind_augmenters(recipe, load), bind_mixers(recipe, load)
+        views, seed = recipe["views"], context.job["view_seed"]
+        self._pipeline = Pipeline(recipe["image_size"], recipe["eval_resize"], augmenters, mixers, views, seed)
         # Loader processes take cores from the other workers, so a worker of one thread decodes by itself.
         self._workers = 0 if context.threads == 1 else min(8, context.threads)
         images = self._images("train")

@@ -72,7 +72,12 @@ def run(context: StageContext) -> dict[str, Any]:
     held = context.held if device.type == "cuda" else torch.get_num_threads()
     return {
         "metrics": {"images": len(data.train.labels), "views": views},
-        "outputs": {"views": views, "sha256": hashes, "bytes": sum(path.stat().st_size for path in paths)},
+        "outputs": {
+            "views": views,
+            "view_seed": job["view_seed"],
+            "sha256": hashes,
+            "bytes": sum(path.stat().st_size for path in paths),
+        },
         "cost": cost_of(account, device, held, context.unit),
         "data": data.described,
         "execution": {"teacher0": how},

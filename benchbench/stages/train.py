@@ -11,6 +11,7 @@ import torch
 
 from benchbench.data.feeds import Feed
 from benchbench.data.kept import KeptOutputs
+from benchbench.errors import StageError
 from benchbench.execution.network import Execution
 from benchbench.losses.teachers import fit_student, make_lessons
 from benchbench.models.backbone import Backbone, build_backbone
@@ -124,7 +125,14 @@ class _Shared:
         role = f"outputs{number}"
         if role in context.needs:
             self.how[f"teacher{number}"] = "kept outputs"
-            return KeptOutputs(context.needs[role], self.device).teach()
+            kept = KeptOutputs(context.needs[role], self.device)
+            if (kept.views, kept.view_seed, kept.described.get("sha256")) != (
+                context.job["recipe"]["views"],
+                context.job["view_seed"],
+                self.described.get("sha256"),
+            ):  # the keys make sure of it; nothing is taught by what was said of other images
+                raise StageError(f"{context.needs[role].path} is about other images; delete it to compute it again")
+            return kept.teach()
         sample = next(self.train.test_batches(SAMPLE)).images
         maps = any("features" in context.registry.get("loss", entry["name"]).needs for entry in context.job["loss"])
         network, self.how[f"teacher{number}"] = run_frozen(context, number, teacher, self.device, sample, maps)

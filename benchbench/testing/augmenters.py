@@ -1,4 +1,7 @@
-"""The contract of an augmenter: a pure function of images, size and generator, that gives images again."""
+"""The contract of an augmenter: a pure function of images, size and generator, that gives images again.
+
+One that mixes images is a function of images and generator; it gives each image's partner and share as well.
+"""
 
 from __future__ import annotations
 
@@ -33,9 +36,17 @@ class AugmenterCase:
         return torch.rand(count, 3, height, width, generator=generator)
 
     def run(self, images: Tensor, seed: int = 0) -> Tensor:
-        """One call, as the pipeline makes it."""
-        generator = Generator().manual_seed(seed)
-        return self.component.load()(images, SIZE, generator, **self.params)
+        """The images of one call, as the pipeline makes it."""
+        if self.component.mixes:
+            return self.mix(images, seed)[0]
+        return self.component.load()(images, SIZE, Generator().manual_seed(seed), **self.params)
+
+    def mix(self, images: Tensor, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+        """Images, partners and shares of one call."""
+        result = self.component.load()(images, Generator().manual_seed(seed), **self.params)
+        form = isinstance(result, tuple) and len(result) == 3 and all(isinstance(each, Tensor) for each in result)
+        require(form, f"it gives {_kind(result)}: an augmenter that mixes gives (images, partner, share)")
+        return result
 
 
 def check_shape(case: AugmenterCase) -> None:
@@ -49,6 +60,31 @@ def check_shape(case: AugmenterCase) -> None:
         require(kept, f"it gives shape {list(result.shape)} {where}: keep the batch and the three channels")
         require(result.dtype == images.dtype, f"it gives {result.dtype} for {images.dtype}: convert the result")
         require(not result.requires_grad, "its result requires a gradient: compute without one")
+
+
+def check_mixture(case: AugmenterCase) -> None:
+    """Partners are places in the batch, and shares say how much of its own each image has kept."""
+    for shape in SHAPES:
+        count = shape[0]
+        # Of one colour each, so that the mean of a mixture tells what is in it.
+        own = (torch.arange(count) + 0.5) / count
+        images = own.view(-1, 1, 1, 1).expand(count, 3, *shape[1:]).contiguous()
+        for seed in range(3):
+            mixed, partner, share = case.mix(images, seed)
+            kept = mixed.shape == images.shape
+            require(kept, f"it gives shape {list(mixed.shape)} for {list(images.shape)}: a mixture keeps the shape")
+            place = partner.dtype == torch.int64 and partner.shape == own.shape
+            require(place, f"partners are {partner.dtype} {list(partner.shape)}: give int64 [B]")
+            require(partner.min() >= 0 and partner.max() < count, "a partner is not in the batch: give places in it")
+            number = share.dtype == torch.float32 and share.shape == own.shape
+            require(number, f"shares are {share.dtype} {list(share.shape)}: give float32 [B]")
+            require(share.min() >= 0 and share.max() <= 1, "a share is not in 0..1")
+            expected = share * own + (1 - share) * own[partner]
+            told = torch.allclose(mixed.mean((1, 2, 3)), expected, atol=1e-4)
+            require(told, "images hold another share of themselves, or another partner, than it says")
+            again = case.mix(images, seed)
+            same = torch.equal(partner, again[1]) and torch.equal(share, again[2])
+            require(same, "the same generator gives other partners or shares: draw from the generator that is passed")
 
 
 def check_range(case: AugmenterCase) -> None:
@@ -106,7 +142,8 @@ def check_pickles(case: AugmenterCase) -> None:
         raise AssertionError("it does not pickle: define it at the top level of its module") from error
 
 
-CHECKS: Mapping[str, Callable[[AugmenterCase], str | None]] = {
+AugmenterCheck = Callable[[AugmenterCase], str | None]
+CHECKS: Mapping[str, AugmenterCheck] = {
     "shape": check_shape,
     "range": check_range,
     "generator": check_generator,
@@ -114,12 +151,23 @@ CHECKS: Mapping[str, Callable[[AugmenterCase], str | None]] = {
     "single": check_single,
     "pickles": check_pickles,
 }
+MIXING_CHECKS: Mapping[str, AugmenterCheck] = {"mixture": check_mixture, **CHECKS}
 
 
 def cases(component: Component, kind: str, options: Options) -> dict[str, Call]:
     """Every check of an augmenter, ready to run."""
     case = AugmenterCase(component, options.params_of(component).model_dump(mode="json"))
-    return {name: partial(check, case) for name, check in CHECKS.items()}
+    return {name: partial(check, case) for name, check in checks_for(component).items()}
+
+
+def checks_for(component: Component) -> Mapping[str, AugmenterCheck]:
+    """The checks of an augmenter by name."""
+    return MIXING_CHECKS if component.mixes else CHECKS
+
+
+def _kind(result: object) -> str:
+    """What an augmenter gave, in a few words."""
+    return f"{len(result)} values" if isinstance(result, tuple) else f"a {type(result).__name__}"
 
 
 def _global_states() -> list[str]:

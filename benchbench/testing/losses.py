@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from benchbench.components import Component, Offer, Registry
-from benchbench.data.batch import Batch
+from benchbench.data.batch import Batch, Mix
 from benchbench.errors import StageError
 from benchbench.losses.base import LossContext, Shape
 from benchbench.losses.combine import LossSum
@@ -235,6 +235,32 @@ def check_teacher(case: LossCase) -> None:
     raise AssertionError("it needs a teacher and runs without one: take the teacher out of its needs")
 
 
+def check_mixing(case: LossCase) -> None:
+    """On mixed images neither of the two labels is the label, and the index names neither of the two images.
+
+    Which of two images is called the first says nothing about a mixture of them: a loss that says so has no answer to
+    it, and must need `hard_labels`.
+    """
+    if "hard_labels" in case.component.needs:
+        return
+    values = []
+    for swapped in (False, True):
+        student, teacher, batch = case.step()
+        other, share = batch.labels.roll(1), torch.linspace(0, 1, len(batch.labels))
+        first, second = (other, batch.labels) if swapped else (batch.labels, other)
+        index = batch.index.roll(1) if swapped else batch.index
+        mix = Mix(second, 1 - share if swapped else share)
+        loss = case.build()
+        for _ in range(2):  # the second time, a memory bank holds what the first one has left
+            _, terms = run(loss, (student, teacher, Batch(batch.images, first, index, batch.epoch, mix)))
+        values.append(terms)
+    for name, term in values[0].items():
+        assert torch.allclose(term, values[1][name], rtol=1e-4), (
+            f"term '{name}' reads the label or the index of one of two mixed images: add `hard_labels` to its needs, "
+            "or use `batch.mix` too"
+        )
+
+
 def check_preparation(case: LossCase) -> None:
     """The first stage of a two-stage method trains what it says, and nothing of the teacher."""
     loss = case.build()
@@ -261,6 +287,7 @@ CHECKS: Mapping[str, Callable[[LossCase], None]] = {
     "resume": check_resume,
     "device": check_device,
     "teacher": check_teacher,
+    "mixing": check_mixing,
     "preparation": check_preparation,
 }
 

@@ -164,7 +164,7 @@ class Training:
         if not preparing:
             assert outputs is not None
             assert outputs.logits is not None
-            values["train_accuracy"] = (outputs.logits.detach().argmax(1) == batch.labels).double().mean()
+            values["train_accuracy"] = (outputs.logits.detach().argmax(1) == batch.main_labels).double().mean()
         return values
 
     def close_epoch(self, accuracy: float | None) -> None:

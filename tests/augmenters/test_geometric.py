@@ -102,6 +102,27 @@ def test_random_crop_takes_windows_of_the_padded_image(height, width, padding):
     assert {left for _, left in found} == set(lefts)
 
 
+@pytest.mark.parametrize("padding", [0, 2])
+def test_random_crop_cuts_where_the_generator_says(padding):
+    """However the images lie in memory: rows and columns are its first and second draws."""
+    whole = noise(7, 11, 13)
+    layouts = {
+        "contiguous": whole,
+        "channels last": whole.contiguous(memory_format=torch.channels_last),
+        "a part of more": noise(9, 15, 17)[1:8, :, 2:13, 1:14].copy_(whole),
+        "rows of bytes": whole.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2),
+    }
+    generator = seeded(5)
+    top, left = (
+        (torch.rand(7, generator=generator) * (side + 2 * padding - 9 + 1)).long().tolist() for side in (11, 13)
+    )
+    padded = torch.nn.functional.pad(whole, (padding,) * 4)
+    expected = [each[:, y : y + 9, x : x + 9] for each, y, x in zip(padded, top, left, strict=True)]
+    for name, images in layouts.items():
+        out = random_crop(images, 9, seeded(5), padding=padding, resize=11)
+        assert torch.equal(out, torch.stack(expected)), name
+
+
 @pytest.mark.parametrize(("shape", "to"), [((8, 8), 16), ((40, 30), 16), ((40, 30), None), ((6, 6), None)])
 def test_random_crop_resizes_first(shape, to):
     """To `resize`, or to the size of the crop: an image that is smaller grows, one that is larger shrinks."""

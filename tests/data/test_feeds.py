@@ -9,8 +9,17 @@ import torchvision
 from PIL import Image
 
 from benchbench.augmenters.geometric import flip, random_crop, random_resized_crop
+from benchbench.augmenters.mixing import cutmix, mixup
 from benchbench.data import feeds
-from benchbench.data.feeds import Pipeline, ResidentFeed, StreamedFeed, bind_augmenters, make_feed, steps_per_epoch
+from benchbench.data.feeds import (
+    Pipeline,
+    ResidentFeed,
+    StreamedFeed,
+    bind_augmenters,
+    bind_mixers,
+    make_feed,
+    steps_per_epoch,
+)
 from benchbench.data.images import ImageSet
 from benchbench.data.sources.common import ArrayImages, FileImages
 from benchbench.errors import DataError
@@ -24,7 +33,14 @@ RECIPE = {
         {"name": "random_crop", "params": {"padding": 2, "resize": None}},
     ]
 }
-FUNCTIONS = {"flip": flip, "random_crop": random_crop, "random_resized_crop": random_resized_crop}
+MIXES = [{"name": name, "params": {"alpha": 1.0, "probability": 1.0}} for name in ("mixup", "cutmix")]
+FUNCTIONS = {
+    "flip": flip,
+    "random_crop": random_crop,
+    "random_resized_crop": random_resized_crop,
+    "mixup": mixup,
+    "cutmix": cutmix,
+}
 AUGMENTED = Pipeline(SIDE, None, bind_augmenters(RECIPE, FUNCTIONS.__getitem__))
 PLAIN = Pipeline(SIDE, None, [])
 KINDS = ["resident", "streamed"]
@@ -57,6 +73,10 @@ def assert_same(batches, expected):
         assert torch.equal(batch.index, other.index)
         assert torch.equal(batch.labels, other.labels)
         assert torch.equal(batch.images, other.images)
+        assert (batch.mix is None) == (other.mix is None)
+        if batch.mix is not None:
+            assert torch.equal(batch.mix.labels, other.mix.labels)
+            assert torch.equal(batch.mix.share, other.mix.share)
 
 
 @pytest.mark.parametrize(("count", "batch_size", "steps"), [(23, 5, 4), (20, 5, 4), (4, 5, 1), (5, 5, 1), (1, 64, 1)])
@@ -242,3 +262,58 @@ def test_small_sets_live_on_the_device_and_large_ones_stream(monkeypatch):
     for limit, kind in ((needed, ResidentFeed), (needed - 1, StreamedFeed)):
         monkeypatch.setattr(feeds, "RESIDENT_BYTES", limit)
         assert isinstance(make_feed(source, INDICES, PLAIN, CPU, 0), kind)
+
+
+def mixing(*entries) -> Pipeline:
+    return Pipeline(SIDE, None, AUGMENTED.augmenters, bind_mixers({"mix": entries}, FUNCTIONS.__getitem__))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+class TestMixing:
+    def test_finished_batches_are_mixed_and_their_labels_with_them(self, kind):
+        """The images are the mixture of what the feed gives without mixing; partners are of the same batch."""
+        plain, mixed = epoch(kind, number=2), epoch(kind, number=2, pipeline=mixing(MIXES[0]))
+        assert [batch.mix for batch in plain] == [None] * 4
+        for step, (before, after) in enumerate(zip(plain, mixed, strict=True)):
+            assert torch.equal(after.index, before.index)
+            assert torch.equal(after.labels, before.labels)
+            random = feeds.generator(1, "mix", 2, step)
+            torch.randint(1, (), generator=random)
+            images, partner, share = mixup(before.images, random, alpha=1.0, probability=1.0)
+            assert torch.equal(after.images, images)
+            assert torch.equal(after.mix.labels, before.labels[partner])
+            assert torch.equal(after.mix.share, share)
+
+    def test_mixing_changes_with_seed_epoch_and_step(self, kind):
+        shares = [
+            batch.mix.share[0].item()
+            for seed, number in ((1, 0), (1, 1), (2, 0))
+            for batch in epoch(kind, seed=seed, number=number, pipeline=mixing(MIXES[0]))
+        ]
+        assert len(set(shares)) == 12
+
+    @pytest.mark.parametrize("start", [1, 3])
+    def test_a_later_start_gives_the_tail_of_the_epoch(self, kind, start):
+        pipeline = mixing(*MIXES)
+        assert_same(epoch(kind, pipeline=pipeline, start=start), epoch(kind, pipeline=pipeline)[start:])
+
+    def test_of_several_each_batch_draws_one(self, kind):
+        """Alone in a batch of two colours, cutmix leaves those two; mixup makes others of them."""
+        array = np.zeros((20, SIDE, SIDE, 3), np.uint8)
+        array[10:] = 255
+        source = ImageSet(np.arange(20) // 10, ("a", "b"), ArrayImages(array), array)
+        pipeline = Pipeline(SIDE, None, [], mixing(*MIXES).mixers)
+        drawn = []
+        for number in range(10):
+            for batch in epoch(kind, number=number, pipeline=pipeline, source=source, indices=np.arange(20)):
+                drawn.append(bool(((batch.images > 0.01) & (batch.images < 0.99)).any()))
+        assert 10 < sum(drawn) < 30
+
+    def test_testing_mixes_nothing(self, kind):
+        batches = list(feed(kind, mixing(*MIXES)).test_batches(5))
+        assert_same(batches, list(feed(kind).test_batches(5)))
+
+
+def test_mixing_is_the_same_behind_loader_processes():
+    expected = epoch("streamed", pipeline=mixing(*MIXES))
+    assert_same(epoch("streamed", pipeline=mixing(*MIXES), workers=2), expected)

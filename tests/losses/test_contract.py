@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pluggy
 import pytest
@@ -58,6 +59,14 @@ def case_of(name, params, pair="cnn > cnn") -> LossCase:
 def test_contract(name, params, pair, check):
     case = case_of(name, params, pair)
     CHECKS[check](case)
+
+
+@pytest.mark.parametrize("name", [name for name in COMPONENTS if "hard_labels" in COMPONENTS[name].needs])
+def test_a_loss_that_refuses_mixed_images_has_to(name):
+    """Without the need it would be found out: it is not there for caution's sake."""
+    component = replace(COMPONENTS[name], needs=COMPONENTS[name].needs - {"hard_labels"})
+    with pytest.raises(AssertionError, match="reads the label or the index of one of two mixed images"):
+        CHECKS["mixing"](LossCase(component))
 
 
 @pytest.mark.parametrize("component", COMPONENTS.values(), ids=COMPONENTS)

@@ -60,6 +60,7 @@ def make_job(recipe=None, data=None, **changes) -> dict[str, Any]:
         "method": "scratch",
         "seed": 3,
         "data_seed": 3,
+        "view_seed": 0,
         "data": source | {"subset_seed": 0, "validation": 0.0} | (data or {}),
         "model": model_job(),
         "model_kind": "student",
@@ -187,7 +188,7 @@ class KilledError(Exception):
 
 
 def test_a_killed_stage_goes_on_where_it_was(stage, monkeypatch):
-    """An augmented, distilled, best-epoch run: killed after some checkpoint, then started again with more threads."""
+    """An augmented, mixed, distilled, best-epoch run: killed after some checkpoint, then started with more threads."""
     teacher = stage(make_job({"epochs": 1}, model=model_job("test_resnet"), model_kind="teacher"))
     finish(teacher)
     job = make_job(
@@ -196,10 +197,15 @@ def test_a_killed_stage_goes_on_where_it_was(stage, monkeypatch):
         method="distill",
         model=model_job(params={"drop_rate": 0.3}),
         teachers=[{"model": model_job("test_resnet"), "adapt": "scratch", "weight": 1.0}],
-        loss=[{"name": name, "params": {}, "weight": 1.0} for name in ("ce", "align_uniform", "crd")],
+        loss=[{"name": name, "params": {}, "weight": 1.0} for name in ("ce", "align_uniform", "seed")],
     )
+    plain = train.run(stage(job, needs={"teacher0": teacher.folder}))
+    job["recipe"]["mix"] = [
+        {"name": name, "params": {"alpha": 1.0, "probability": 1.0}} for name in ("mixup", "cutmix")
+    ]
     needs = {"teacher0": teacher.folder}
     expected = train.run(stage(job, needs=needs))
+    assert expected["curve"] != plain["curve"]
     real, saves = Checkpoints.save, iter(())
 
     def save(self, state):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from benchbench.plugins import load_plugins
-from benchbench.testing.augmenters import CHECKS, AugmenterCase
+from benchbench.testing.augmenters import CHECKS, MIXING_CHECKS, AugmenterCase, checks_for
 
 
 def fine(images, size, generator):
@@ -38,6 +38,57 @@ BROKEN = [
 ]
 
 
+def mixes(images, generator, share=0.7, told=0.7):
+    """A mixture with the next image of the batch."""
+    mixed = share * images + (1 - share) * images.roll(-1, 0)
+    return mixed, (torch.arange(len(images)) + 1) % len(images), torch.full((len(images),), told)
+
+
+def mixes_changed(place, change):
+    """The same, with one of its three results changed."""
+
+    def target(images, generator):
+        result = list(mixes(images, generator))
+        result[place] = change(result[place])
+        return tuple(result)
+
+    return target
+
+
+def draws_elsewhere(images, generator):
+    return mixes(images, generator, *[random.random()] * 2)
+
+
+BROKEN_MIXERS = [
+    ("mixture", lambda x, g: x, r"it gives a Tensor: .* gives \(images, partner, share\)"),
+    ("mixture", lambda x, g: (x, None), "it gives 2 values"),
+    ("mixture", mixes_changed(0, lambda x: x[..., 1:]), "a mixture keeps the shape"),
+    ("mixture", mixes_changed(1, lambda x: x.int()), r"partners are torch.int32 \[5\]: give int64 \[B\]"),
+    ("mixture", mixes_changed(1, lambda x: x + 1), "a partner is not in the batch"),
+    ("mixture", mixes_changed(1, lambda x: x * 0), "another share of themselves, or another partner, than it says"),
+    ("mixture", mixes_changed(2, lambda x: x[0]), r"shares are torch.float32 \[\]: give float32 \[B\]"),
+    ("mixture", mixes_changed(2, lambda x: x * 2), "a share is not in 0..1"),
+    ("mixture", lambda x, g: mixes(x, g, told=0.6), "another share of themselves, or another partner, than it says"),
+    ("mixture", draws_elsewhere, "gives other partners or shares"),
+    ("range", mixes_changed(0, lambda x: x * 1.5), r"images leave 0\.\.1"),
+    ("generator", draws_elsewhere, "draw from the generator that is passed"),
+    ("input", lambda x, g: mixes(x.mul_(0.5), g), "write into a copy, not in place"),
+]
+
+
+@pytest.mark.parametrize(("check", "target", "message"), BROKEN_MIXERS)
+def test_one_that_mixes_wrongly_is_told_what_to_change(component, check, target, message):
+    with pytest.raises(AssertionError, match=message):
+        MIXING_CHECKS[check](AugmenterCase(component(target, needs=frozenset({"labels"}))))
+
+
+def test_one_that_mixes_well_breaks_no_check(component):
+    case = AugmenterCase(component(mixes, needs=frozenset({"labels"})))
+    assert set(checks_for(case.component)) == {*CHECKS, "mixture"}
+    for check in checks_for(case.component).values():
+        check(case)
+
+
 @pytest.mark.parametrize(("check", "target", "message"), BROKEN)
 def test_a_broken_augmenter_is_told_what_to_change(component, check, target, message):
     with pytest.raises(AssertionError, match=message):
@@ -56,5 +107,5 @@ def test_a_good_augmenter_breaks_none(component):
 @pytest.mark.parametrize("offer", load_plugins().registry.of_kind("augmenter"), ids=lambda offer: offer.component.name)
 def test_those_that_come_with_benchbench_break_none(offer):
     case = AugmenterCase(offer.component, offer.component.params().model_dump())
-    for check in CHECKS.values():
+    for check in checks_for(offer.component).values():
         check(case)

@@ -50,6 +50,14 @@ def ignores_the_teacher(student, teacher, batch):
     return student.logits.float().square().mean()
 
 
+def reads_labels(student, teacher, batch):
+    return F.cross_entropy(student.logits.float(), batch.labels)
+
+
+def reads_places(student, teacher, batch):
+    return (student.logits.float().square().mean(1) * (batch.index + 1)).mean()
+
+
 class Counts(Loss):
     """Keeps state where no checkpoint sees it."""
 
@@ -109,6 +117,8 @@ BROKEN = [
     ("resume", Counts, "after a resume: keep state in parameters and buffers"),
     ("device", Elsewhere, "is not on the training device"),
     ("teacher", ignores_the_teacher, "take the teacher out of its needs"),
+    ("mixing", reads_labels, "term 'mine' reads the label or the index of one of two mixed images: add `hard_labels`"),
+    ("mixing", reads_places, "add `hard_labels` to its needs, or use `batch.mix` too"),
     ("preparation", NeverPrepares, "`preparation` is 0"),
 ]
 
@@ -127,6 +137,11 @@ def test_a_good_loss_breaks_none(component):
     case = LossCase(component(fine, needs=TEACHER))
     for check in CHECKS.values():
         check(case)
+
+
+@pytest.mark.parametrize("target", [reads_labels, reads_places])
+def test_a_loss_that_needs_hard_labels_may_read_them(component, target):
+    CHECKS["mixing"](LossCase(component(target, needs=frozenset({"hard_labels"}))))
 
 
 class TestPairs:

@@ -13,8 +13,9 @@ import torch
 from torch import nn
 
 from benchbench.augmenters.geometric import flip, random_crop
+from benchbench.augmenters.mixing import mixup
 from benchbench.components import Component, Offer
-from benchbench.data.feeds import Pipeline, ResidentFeed, bind_augmenters
+from benchbench.data.feeds import Pipeline, ResidentFeed, bind_augmenters, bind_mixers
 from benchbench.data.images import ImageSet
 from benchbench.data.sources.common import ArrayImages
 from benchbench.errors import StageError
@@ -32,7 +33,7 @@ CPU = torch.device("cpu")
 CLASSES, SIDE, BATCH, EPOCHS = 3, 8, 4, 3
 TRAIN, HELD = np.arange(22), np.arange(22, 40)  # 5 steps an epoch, and 2 images that sit out
 STEPS = 5
-FUNCTIONS = {"flip": flip, "random_crop": random_crop}
+FUNCTIONS = {"flip": flip, "random_crop": random_crop, "mixup": mixup}
 
 
 def ruined(student, teacher, batch):
@@ -89,7 +90,7 @@ def make(registry, images, tmp_path):
     """Training runs of a small network; parts of two runs have nothing in common but the data and the teacher."""
 
     def training(
-        losses=("ce",), start=0, seed=1, dropout=0.0, best=False, linear_probe=False, checkpoints=None, **recipe
+        losses=("ce",), start=0, seed=1, dropout=0.0, best=False, linear_probe=False, mix=(), checkpoints=None, **recipe
     ) -> Training:
         entries = [
             entry if isinstance(entry, dict) else {"name": entry, "params": {}, "weight": 1.0} for entry in losses
@@ -100,7 +101,9 @@ def make(registry, images, tmp_path):
             {"name": "flip", "params": {"probability": 0.5}},
             {"name": "random_crop", "params": {"padding": 1, "resize": None}},
         ]
-        pipeline = Pipeline(SIDE, None, bind_augmenters(full, FUNCTIONS.__getitem__))
+        full["mix"] = [{"name": name, "params": {"alpha": 1.0, "probability": 0.8}} for name in mix]
+        load = FUNCTIONS.__getitem__
+        pipeline = Pipeline(SIDE, None, bind_augmenters(full, load), bind_mixers(full, load))
         model = network(start, dropout=dropout)
         if linear_probe:
             model.freeze(head=False)
@@ -174,6 +177,7 @@ RESUMED = {
         "milestones": [1],
         "warmup_epochs": 1,
     },
+    "mixed images": {"losses": ["ce", "kd"], "mix": ["mixup"]},
     "srrl, bf16": {"losses": ["ce", "srrl"], "dropout": 0.2, "precision": "bf16", "best": True},
 }
 
@@ -356,6 +360,20 @@ def test_validation_neither_trains_nor_augments(make):
         each.run(None)
     assert same(with_it.model.state_dict(), without.model.state_dict())
     assert [{k: v for k, v in row.items() if k != "validation_accuracy"} for row in with_it.curve] == without.curve
+
+
+def test_the_accuracy_on_mixed_images_counts_the_label_of_the_larger_share(make):
+    run = make(start=2, seed=3, mix=["mixup"], lr=1e-9, epochs=1)
+    batches = list(run.train.train_batches(3, 0, BATCH, 0))
+    model = copy.deepcopy(run.model).train()
+    right, first = [], []
+    for batch in batches:
+        chosen = model(batch.images).logits.argmax(1)
+        right += (chosen == torch.where(batch.mix.share < 0.5, batch.mix.labels, batch.labels)).tolist()
+        first += (chosen == batch.labels).tolist()
+    assert sum(right) != sum(first), "the case should tell the two apart"
+    run.run(None)
+    assert run.curve[0]["train_accuracy"] == pytest.approx(np.mean(right))
 
 
 def test_a_loss_that_is_not_finite_is_named(make):

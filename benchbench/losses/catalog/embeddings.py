@@ -103,7 +103,9 @@ EMBEDDINGS = (
         "alignment and uniformity of projected embeddings (Farhat and Chen 2024)",
         "teacher",
     ),
-    loss("crd", "CRD", CRDParams, "contrast with memory banks of negatives (Tian et al. 2020)", "teacher"),
+    loss(
+        "crd", "CRD", CRDParams, "contrast with memory banks of negatives (Tian et al. 2020)", "teacher", "hard_labels"
+    ),
     loss(
         "srrl",
         "SRRL",

@@ -23,5 +23,5 @@ class TfKDParams(Params):
 
 LABELS = (
     loss("ce", "CE", CEParams, "cross-entropy on the labels (Szegedy et al. 2016)"),
-    loss("tf_kd", "TfKD", TfKDParams, "KL divergence to a virtual teacher (Yuan et al. 2020)"),
+    loss("tf_kd", "TfKD", TfKDParams, "KL divergence to a virtual teacher (Yuan et al. 2020)", "hard_labels"),
 )

@@ -95,10 +95,19 @@ LOGITS = (
         "mean squared error of the logits (Ba and Caruana 2014)",
         "teacher.logits",
     ),
-    loss("dkd", "DKD", DKDParams, "target and non-target classes apart (Zhao et al. 2022)", "teacher.logits"),
+    loss(
+        "dkd",
+        "DKD",
+        DKDParams,
+        "target and non-target classes apart (Zhao et al. 2022)",
+        "teacher.logits",
+        "hard_labels",
+    ),
     loss("dist", "DIST", DISTParams, "relations between and within classes (Huang et al. 2022)", "teacher.logits"),
-    loss("nkd", "NKD", NKDParams, "normalised non-target classes (Yang et al. 2023)", "teacher.logits"),
-    loss("wsld", "WSLD", WSLDParams, "soft labels weighted by sample (Zhou et al. 2021)", "teacher.logits"),
+    loss("nkd", "NKD", NKDParams, "normalised non-target classes (Yang et al. 2023)", "teacher.logits", "hard_labels"),
+    loss(
+        "wsld", "WSLD", WSLDParams, "soft labels weighted by sample (Zhou et al. 2021)", "teacher.logits", "hard_labels"
+    ),
     loss(
         "mlkd",
         "MLKD",

@@ -1,0 +1,32 @@
+"""Random draws for each image of a batch, and operations on the images that they fall to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Generator, Tensor
+
+# Images [G, 3, H, W] of one group, and their places in the batch [G], by which it picks each image's own factor.
+Operation = Callable[[Tensor, Tensor], Tensor]
+
+
+def uniform(count: int, generator: Generator, like: Tensor) -> Tensor:
+    """Numbers in 0..1 [count] on the device of `like`, drawn on the CPU in float32: the same ones on every device."""
+    return torch.rand(count, generator=generator).to(like.device)
+
+
+def by_group(images: Tensor, groups: Tensor, operations: Sequence[Operation]) -> Tensor:
+    """Each image through the operation that it drew; every operation runs once, on all of its images together.
+
+    Args:
+        images: [B, 3, H, W].
+        groups: each image's place in `operations` [B], on the CPU, so that no device is waited for.
+        operations: they keep the shape of what they are given.
+    """
+    order = groups.argsort(stable=True)
+    sizes = groups.bincount(minlength=len(operations)).tolist()
+    places = order.to(images.device)
+    parts = zip(images.index_select(0, places).split(sizes), places.split(sizes), operations, strict=True)
+    done = [operation(part, place) for part, place, operation in parts if len(part)]
+    return torch.cat(done).index_select(0, order.argsort().to(images.device))
