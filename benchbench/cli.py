@@ -241,12 +241,13 @@ def report(request: Request, folder: Path | None, formats: tuple[str, ...]) -> N
 
 
 def _report(request: Request, made: Plan, store: Store, folder: Path | None, formats: tuple[str, ...]) -> None:
+    from benchbench.reports.results import readable
     from benchbench.reports.table import plain
     from benchbench.reports.write import make_tables, write_report
 
     results, tables = make_tables(made, store, request.command())
     if request.as_json:
-        click.echo(results.to_json(orient="records", indent=1))
+        click.echo(readable(results).to_json(orient="records", indent=1))
     else:
         for table in tables:
             click.echo(plain(table, color=sys.stdout.isatty()))

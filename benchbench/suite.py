@@ -315,6 +315,15 @@ def _selection(value: Any) -> Any:
     return {"rule": value} if isinstance(value, str) else value
 
 
+class Statistics(Strict):
+    """What the tables may claim. It is part of no key: changing it runs nothing again."""
+
+    margin: float = Field(0.5, gt=0, le=100, description="points of accuracy that an arm may lose and still match")
+    alpha: float = Field(
+        0.05, gt=0, le=0.5, description="intervals hold 1 - alpha; each one-sided test is made at alpha / 2"
+    )
+
+
 class Published(Strict):
     """Accuracies (%) that somebody else has published for this grid, to be printed beside the reproduced ones."""
 
@@ -346,6 +355,7 @@ class Suite(Strict):
     teachers: dict[Label, TeacherEntry] = Field({}, description="the networks to distil from")
     recipes: Recipes = Field(Recipes(), description="how training runs are done")
     arms: dict[Label, Arm] = Field(min_length=1, description="the ways to get a small model that are compared")
+    statistics: Statistics = Field(Statistics(), description="the margin and the level of the tests")
     published: list[Published] = Field([], description="numbers of others, printed beside the reproduced ones")
 
     @property

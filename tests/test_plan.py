@@ -248,6 +248,9 @@ class TestEqualKeys:
     def test_with_another_price_of_pretraining(self, plan, plan_of):
         assert keys(plan_of(plan.file.path, "students.small.pretraining.epochs=99")) == keys(plan)
 
+    def test_with_another_margin(self, plan, plan_of):
+        assert plan_of(plan.file.path, "statistics={margin: 1, alpha: 0.1}").key == plan.key
+
     def test_with_more_arms_seeds_and_students(self, plan, plan_of):
         more = plan_of(
             plan.file.path,

@@ -109,7 +109,7 @@ def wait_for(condition, process: subprocess.Popen, seconds: float = 120) -> None
 
 def test_a_run_leaves_tables_and_stages(finished):
     report = finished / "reports" / "tiny"
-    expected = {f"{name}.{kind}" for name in ("accuracy", "gpu_hours") for kind in ("md", "tex", "csv")}
+    expected = {f"{name}.{kind}" for name in ("accuracy", "gpu_hours", "verdicts") for kind in ("md", "tex", "csv")}
     assert {path.name for path in report.iterdir()} == expected | {"results.csv", "COMMAND"}
     with (report / "results.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -123,6 +123,18 @@ def test_a_run_leaves_tables_and_stages(finished):
     assert "taught, big (linear\\_probe)" in accuracy
     assert accuracy.count("(n=2)") == 3
     assert "\\toprule" in (report / "gpu_hours.tex").read_text()
+
+
+def test_verdicts_are_on_the_images_that_were_tested(finished, used, tmp_path):
+    """One run each: images won less images lost is the difference in accuracy times the images."""
+    suite = finished / "tiny.yaml"
+    run(suite, "--set", "seeds=[0]", "--store", used, "--report", tmp_path / "one", cwd=tmp_path)
+    with (tmp_path / "one" / "verdicts.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    won, lost = map(int, row["images won : lost"].split(" : "))
+    assert row["verdict"] == "n too small to test"
+    assert won - lost == round(float(row["difference"]) / 100 * 1000)
+    assert won + lost > 0
 
 
 def test_a_teacher_is_trained_once_for_all_cells(finished):

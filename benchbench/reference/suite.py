@@ -22,6 +22,7 @@ TITLES: dict[Any, str] = {
     suite.Recipes: "recipes",
     suite.Recipe: "recipe",
     suite.Arm: "arms: LABEL",
+    suite.Statistics: "statistics",
     suite.Published: "published",
 }
 INTRO = """\

@@ -17,5 +17,12 @@ def benchbench_reports() -> Iterable[Component]:
         "gpu_hours", "benchbench.reports.cost:gpu_hours", summary="device-hours by arm, against pre-train + fine-tune"
     )
     yield Component(
+        "verdicts", "benchbench.reports.verdicts:verdicts", summary="each distilled arm against pre-train + fine-tune"
+    )
+    yield Component("ranking", "benchbench.reports.ranking:ranking", summary="arms over all data sets and students")
+    yield Component(
+        "profiles", "benchbench.reports.ranking:profiles", summary="share of runs above each gain, over all data sets"
+    )
+    yield Component(
         "published", "benchbench.reports.published:published", summary="published against reproduced accuracy, if any"
     )

@@ -2,46 +2,59 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import pandas as pd
 
 from benchbench.plan import Plan
+from benchbench.reports.blocks import Block, Cells, blocks_of
 from benchbench.reports.table import Entry, Table
+from benchbench.statistics.estimate import mean
 
 
 def accuracy(results: pd.DataFrame, plan: Plan) -> Table:
-    """Mean test accuracy with its standard deviation over seeds (ddof = 1) and n; the best mean of a column is bold."""
-    groups = {(data, student): frame for (data, student), frame in results.groupby(["data", "student"], sort=False)}
-    best = {key: max(_means(frame), default=None) for key, frame in groups.items()}
-    rows = []
-    for row in dict.fromkeys(results["row"]):
-        entries = [Entry(row)]
-        for key, frame in groups.items():
-            cells = frame[frame["row"] == row]
-            entries.append(_entry(cells, best[key]))
-        rows.append(entries)
-    columns = ["arm", *(f"{data}, {student}" for data, student in groups)]
+    """Mean test accuracy with its standard deviation over seeds (ddof = 1) and n; the best of a column is bold.
+
+    With it every mean that its t-interval holds, at the level of the suite's `statistics`, where it has three runs or
+    more: below that the interval is wider than any difference. Means that read the same are bold together.
+    """
+    blocks = blocks_of(results)
+    level = 1 - plan.suite.statistics.alpha
+    least = [_least_of_the_best(block, level) for block in blocks]
+    rows = [
+        [Entry(row), *(_entry(block.rows.get(row), bound) for block, bound in zip(blocks, least, strict=True))]
+        for row in dict.fromkeys(results["row"])
+    ]
+    columns = ["arm", *(f"{block.data}, {block.student}" for block in blocks)]
     return Table("accuracy", f"Test accuracy (%) of {plan.suite.name}", columns, rows, _notes(results, plan))
 
 
-def _means(frame: pd.DataFrame) -> list[str]:
-    done = frame[frame.status == "done"]
-    return [_percent(cells.accuracy) for _, cells in done.groupby("row")]
+def _least_of_the_best(block: Block, level: float) -> float:
+    """The lowest mean (%), as the table shows it, that is bold."""
+    done = [cells for cells in block.rows.values() if cells.accuracies]
+    if not done:
+        return math.inf
+    best = max(done, key=lambda cells: float(np.mean(cells.accuracies)))
+    if len(best.runs) < 3:
+        return _shown(best)
+    low, _ = mean(best.runs).interval(level)
+    # Rounded up, so that no mean below the interval is taken in; the best itself always is.
+    return min(math.ceil(10 * low) / 10, _shown(best))
 
 
-def _percent(accuracy: pd.Series) -> str:
-    """A mean as the table shows it; padded, so that texts compare as numbers do."""
-    return f"{100 * accuracy.mean():5.1f}"
+def _shown(cells: Cells) -> float:
+    """A mean as the table shows it."""
+    return round(100 * float(np.mean(cells.accuracies)), 1)
 
 
-def _entry(cells: pd.DataFrame, best: str | None) -> Entry:
-    done = cells[cells.status == "done"]
-    lost = len(cells) - len(done)
-    if done.empty:
-        return Entry("failed" if (cells.status == "failed").any() else "–")
-    mean = _percent(done.accuracy)
-    spread = f" ± {100 * done.accuracy.std(ddof=1):.1f}" if len(done) > 1 else ""
-    missing = f", {lost} missing" if lost else ""
-    return Entry(f"{mean.strip()}{spread} (n={len(done)}{missing})", bold=mean == best)
+def _entry(cells: Cells | None, least: float) -> Entry:
+    if cells is None or not cells.accuracies:
+        return Entry("failed" if cells and cells.failed else "–")
+    shown, n = _shown(cells), len(cells.accuracies)
+    spread = f" ± {cells.runs.std(ddof=1):.1f}" if n > 1 else ""
+    missing = f", {cells.missing} missing" if cells.missing else ""
+    return Entry(f"{shown:.1f}{spread} (n={n}{missing})", bold=shown >= least)
 
 
 def _notes(results: pd.DataFrame, plan: Plan) -> list[str]:
@@ -52,7 +65,11 @@ def _notes(results: pd.DataFrame, plan: Plan) -> list[str]:
         if selection.rule == "last"
         else f"best epoch on a validation split of {selection.validation:.0%}"
     )
-    notes = [f"mean ± standard deviation over n seeds; tested: {chosen}; the test split is read once a cell"]
+    level = f"{100 * (1 - plan.suite.statistics.alpha):g} %"
+    notes = [
+        f"mean ± standard deviation over n seeds (ddof = 1); tested: {chosen}; the test split is read once a cell",
+        f"bold: the best mean of a column and what its {level} t-interval holds, from n = 3 on",
+    ]
     if not done.empty:
         sizes = done.drop_duplicates("data")[["data", "train_images", "test_images"]]
         shown = "; ".join(

@@ -39,6 +39,7 @@ COLUMNS = {
     "device": "what it ran on",
     "key": "key of its stage",
     "weights_sha256": "of its weights file",
+    "test_correct": "which test images it got right: numpy.packbits as hex; left out of results.csv and --json",
 }
 
 
@@ -52,12 +53,17 @@ def results_frame(plan: Plan, store: Store) -> pd.DataFrame:
     for cell in plan.cells:
         try:
             rows.append(_row(cell, plan, store, users))
-        except (StoreError, KeyError, TypeError, AttributeError) as error:
+        except (StoreError, KeyError, TypeError, ValueError, AttributeError) as error:
             folder = store.stage("cell", cell.stage).path
             known = str(error) if isinstance(error, StoreError) else ""
             reason = known or f"{folder} holds a damaged record ({one_line(error)}); delete it and run again"
             rows.append({**_place(cell), "status": "failed", "reason": reason})
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def readable(results: pd.DataFrame) -> pd.DataFrame:
+    """What results.csv and --json show: all but the bits, which are longer than the rest and stay in the records."""
+    return results.drop(columns="test_correct")
 
 
 def _place(cell: Cell) -> dict[str, Any]:
@@ -90,6 +96,7 @@ def _row(cell: Cell, plan: Plan, store: Store, users: Counter[str]) -> dict[str,
         "parameters": record["model"]["parameters"],
         "device": environment["device"],
         "weights_sha256": record["weights_sha256"],
+        "test_correct": _bits(metrics),
         "pretraining_hours": _pretraining_hours(cell, plan, store, environment["device"], cost["devices"]),
     }
     for key in plan.foundations(stage.key):
@@ -105,6 +112,16 @@ def _row(cell: Cell, plan: Plan, store: Store, users: Counter[str]) -> dict[str,
     accuracies = [record["metrics"]["test_accuracy"] for record in records]
     row["teacher_accuracy"] = sum(accuracies) / len(accuracies) if accuracies else None
     return row
+
+
+def _bits(metrics: dict[str, Any]) -> str | None:
+    packed = metrics.get("test_correct")
+    if not packed:
+        return None
+    images, wanted = metrics["test_count"], -(-metrics["test_count"] // 8)
+    if len(bytes.fromhex(packed)) != wanted:
+        raise ValueError(f"test_correct is not {wanted} bytes for {images} images")
+    return packed
 
 
 def _why(plan: Plan, store: Store, cell: Cell) -> dict[str, Any]:

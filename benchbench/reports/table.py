@@ -55,7 +55,7 @@ def plain(table: Table, color: bool = False) -> str:
     )
     lines = [_printable(table.title), "", drawn, ""]
     if not color and any(entry.bold for row in table.rows for entry in row):
-        lines.append("* best of its column")
+        lines.append("* best of its column, or tied with it")
     return "\n".join([*lines, *(_printable(note) for note in table.notes)]) + "\n"
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from benchbench.errors import StoreError, one_line
 from benchbench.plan import Plan
-from benchbench.reports.results import results_frame
+from benchbench.reports.results import readable, results_frame
 from benchbench.reports.table import RENDERERS, Table
 from benchbench.store import Store, write_atomic
 
@@ -40,7 +40,7 @@ def write_report(
         StoreError: the folder cannot be written.
     """
     texts = {f"{table.name}.{kind}": RENDERERS[kind](table) for table in tables for kind in formats}
-    texts["results.csv"] = results.to_csv(index=False, lineterminator="\n")
+    texts["results.csv"] = readable(results).to_csv(index=False, lineterminator="\n")
     texts["COMMAND"] = f"{command}\n"
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -112,9 +112,10 @@ def _place(cell: Cell, columns: list[str]) -> dict[str, Any]:
 def _done(plan: Plan, cell: Cell, number: int) -> dict[str, Any]:
     info = plan.info[cell.data]
     starts_pretrained = cell.method in ("linear_probe", "finetune")
+    right = round((0.4 + (number * 37 % 100) / 250) * info.test)
     return {
         "status": "done",
-        "accuracy": 0.4 + (number * 37 % 100) / 250,
+        "accuracy": right / info.test,
         "validation_accuracy": 0.4 + (number * 31 % 100) / 250,
         "chosen_epoch": 2,
         "test_images": info.test,
@@ -130,4 +131,12 @@ def _done(plan: Plan, cell: Cell, number: int) -> dict[str, Any]:
         "parameters": 360_000,
         "device": "a processor",
         "weights_sha256": "ab" * 32,
+        "test_correct": _bits(right, info.test, number),
     }
+
+
+def _bits(right: int, count: int, number: int) -> str:
+    """So many right answers, to other images for each cell."""
+    import numpy as np
+
+    return np.packbits((np.arange(count) * 7 + number * 13) % count < right).tobytes().hex()

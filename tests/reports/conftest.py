@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -32,8 +33,11 @@ class Lab:
         """Cells of an arm, in the order of their seeds, where their attributes have these values."""
         return [c for c in self.plan.cells if c.arm == arm and all(getattr(c, k) == v for k, v in where.items())]
 
-    def finish(self, key: str, accuracy: float = 0.5, hours: float = 1.0, **changes: Any) -> None:
-        """Leaves what `stages/train.py` and the worker write for a training stage."""
+    def finish(self, key: str, accuracy: float = 0.5, hours: float = 1.0, correct: Any = (), **changes: Any) -> None:
+        """Leaves what `stages/train.py` and the worker write for a training stage; changes are of its cost.
+
+        The bits are there where `correct` says which of the 1,000 test images are right.
+        """
         folder = self.folder(key)
         for needed in self.plan.foundations(key):  # what a frozen network says has cost nothing worth speaking of
             if self.plan.stages[needed].kind == "outputs" and self.folder(needed).done() is None:
@@ -42,7 +46,7 @@ class Lab:
             "metrics": {
                 "test_accuracy": accuracy,
                 "test_count": 1000,
-                "test_correct": "",
+                "test_correct": np.packbits(np.asarray(correct, bool)).tobytes().hex(),
                 "chosen_epoch": 1,
                 "validation_accuracy": None,
             },
@@ -86,6 +90,12 @@ class Lab:
                 record = {"metrics": metrics, "cost": cost, "environment": {"device": device}}
                 write_json(self.folder(key).record, record)
                 write_json(self.folder(key).spec, {"job": stage.job})
+
+    def teach(self) -> None:
+        """Finishes every stage that adapts a teacher."""
+        for key, stage in self.plan.stages.items():
+            if stage.kind == "teacher":
+                self.finish(key)
 
     def teacher(self) -> str:
         """The key of the only stage that adapts a teacher."""

@@ -26,7 +26,28 @@ def test_mean_spread_and_n(finished):
     }
     assert f"{100 * statistics.stdev([0.5, 0.6, 0.9]):.1f}" == "20.8"
     assert table.columns == ["arm", "cifar, small"]
-    assert bold(table) == {"tune"}
+    # The interval of 80 ± 10 from three runs is ± 4.303 x 10 / sqrt(3) = 24.8 wide, and so ends at 55.2.
+    assert bold(table) == {"tune", "distil, big (scratch)", "scratch"}
+
+
+def test_what_the_interval_of_the_best_holds_is_bold_with_it(lab, make_lab):
+    lab.finish_arm("tune", [0.798, 0.800, 0.802])  # 80 ± 0.497
+    lab.finish_arm("scratch", [0.7955, 0.7956, 0.7957])  # shown as 79.6, the least that the interval holds
+    lab.finish_arm("probe", [0.7949, 0.7949, 0.7949])
+    assert bold(accuracy(lab.frame(), lab.plan)) == {"tune", "scratch"}
+    # At the level of 99.9 % the interval is 31.6 / 4.3 times as wide.
+    wider = make_lab("statistics={alpha: 0.001}")
+    assert bold(accuracy(lab.frame(), wider.plan)) == {"tune", "scratch", "probe"}
+    # One run has no interval.
+    lab.finish(lab.teacher())
+    lab.finish_arm("distil", [0.801])
+    assert bold(accuracy(lab.frame(), lab.plan)) == {"distil, big (scratch)"}
+
+
+def test_two_runs_have_no_ties_but_equal_ones(lab):
+    lab.finish_arm("tune", [0.70, 0.90])
+    lab.finish_arm("scratch", [0.79, 0.79])
+    assert bold(accuracy(lab.frame(), lab.plan)) == {"tune"}
 
 
 def test_equal_bests_are_all_bold(lab):
@@ -77,7 +98,8 @@ def test_a_column_for_every_data_set_and_student_with_its_own_best(make_lab):
 
 def test_notes_say_how_to_read_it(finished, make_lab):
     notes = "\n".join(accuracy(finished.frame(), finished.plan).notes)
-    assert "standard deviation over n seeds" in notes
+    assert "mean ± standard deviation over n seeds (ddof = 1)" in notes
+    assert "bold: the best mean of a column and what its 95 % t-interval holds, from n = 3 on" in notes
     assert "the last epoch" in notes
     assert "cifar: 40 training, 1000 test images" in notes
     assert "teachers: big (scratch) on cifar 90.0" in notes
@@ -87,9 +109,8 @@ def test_notes_say_how_to_read_it(finished, make_lab):
 
 def test_the_best_is_bold_however_the_means_were_summed(lab):
     lab.finish_arm("scratch", [0.407, 0.348, 0.549])
-    lab.finish_arm("probe", [0.3, 0.3, 0.3])
-    (scratch,) = (row for row in accuracy(lab.frame(), lab.plan).rows if row[0].text == "scratch")
-    assert scratch[1].bold
+    lab.finish_arm("probe", [0.1, 0.1, 0.1])
+    assert bold(accuracy(lab.frame(), lab.plan)) == {"scratch"}
 
 
 def test_what_reads_the_same_is_bold_together(lab):

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from benchbench.reports.results import COLUMNS
+from benchbench.statistics.examples import unpack
 from benchbench.store import StageFolder, read_json, write_json
 
 
@@ -127,3 +128,29 @@ def test_a_teacher_that_is_gone(finished):
     frame = finished.frame()
     assert set(frame[frame.status == "failed"].arm) == {"distil"}
     assert frame[frame.status == "failed"].reason.str.contains("which is gone; run the suite again").all()
+
+
+class TestBits:
+    """Which test images a cell got right."""
+
+    def test_are_in_the_frame(self, lab):
+        correct = [image % 3 == 0 for image in range(1000)]
+        lab.finish(lab.cells("scratch")[0].stage, correct=correct)
+        assert unpack(row(lab, "scratch").test_correct, 1000).tolist() == correct
+
+    def test_need_not_be_there(self, lab):
+        lab.finish(lab.cells("scratch")[0].stage)
+        assert row(lab, "scratch").status == "done"
+        assert pd.isna(row(lab, "scratch").test_correct)
+
+    @pytest.mark.parametrize(
+        ("bits", "reason"),
+        [("ff" * 124, "test_correct is not 125 bytes for 1000 images"), ("zz" * 125, "ValueError: non-hexadecimal")],
+    )
+    def test_that_cannot_be_of_these_images_are_damage(self, lab, bits, reason):
+        record = lab.folder(lab.cells("scratch")[0].stage).record
+        lab.finish(lab.cells("scratch")[0].stage)
+        found = read_json(record)
+        write_json(record, found | {"metrics": found["metrics"] | {"test_correct": bits}})
+        assert row(lab, "scratch").status == "failed"
+        assert reason in row(lab, "scratch").reason

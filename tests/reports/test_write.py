@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from benchbench.errors import StoreError
-from benchbench.reports.results import COLUMNS
+from benchbench.reports.results import COLUMNS, readable
 from benchbench.reports.write import make_tables, write_report
 
 PLUGIN = """
@@ -28,7 +28,9 @@ def test_every_table_in_every_format(finished, tmp_path):
     results, tables = make_tables(finished.plan, finished.store, COMMAND)
     folder = tmp_path / "deep" / "reports"
     paths = write_report(results, tables, folder, ("md", "tex", "csv", "txt"), "benchbench report 'a b.yaml'")
-    names = {f"{table}.{kind}" for table in ("accuracy", "gpu_hours") for kind in ("md", "tex", "csv", "txt")}
+    names = {
+        f"{table}.{kind}" for table in ("accuracy", "gpu_hours", "verdicts") for kind in ("md", "tex", "csv", "txt")
+    }
     assert {path.name for path in paths} == {path.name for path in folder.iterdir()}
     assert {path.name for path in paths} == {*names, "results.csv", "COMMAND"}
     assert (folder / "COMMAND").read_text() == "benchbench report 'a b.yaml'\n"
@@ -50,7 +52,9 @@ def test_results_read_back_with_pandas(finished, tmp_path):
     results, tables = make_tables(finished.plan, finished.store, COMMAND)
     write_report(results, tables, tmp_path / "out", ("md",), "")
     found = pd.read_csv(tmp_path / "out" / "results.csv")
-    assert list(found.columns) == list(COLUMNS)
+    assert (
+        list(found.columns) == [name for name in COLUMNS if name != "test_correct"] == list(readable(results).columns)
+    )
     assert list(found.key) == [cell.stage for cell in finished.plan.cells]
     assert list(found.status) == ["failed"] + ["done"] * 11
     assert found.reason[0] == 'a "quoted", comma\nand line'
@@ -80,7 +84,7 @@ def test_a_plugin_s_table_comes_with_the_others(make_lab, tmp_path):
     (tmp_path / "count.py").write_text(PLUGIN)
     lab = make_lab(plugins=["count.py"])
     results, tables = make_tables(lab.plan, lab.store, COMMAND)
-    assert {table.name for table in tables} == {"accuracy", "gpu_hours", "count"}
+    assert {table.name for table in tables} == {"accuracy", "gpu_hours", "verdicts", "count"}
     write_report(results, tables, tmp_path / "out", ("csv",), "")
     assert (tmp_path / "out" / "count.csv").read_text() == "what,n\ncells,12\n"
 

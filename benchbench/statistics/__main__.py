@@ -1,0 +1,81 @@
+"""`python -m benchbench.statistics [DRAWS]` prints what the intervals and the verdicts are worth, as Markdown."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+
+from benchbench.reports.table import Entry, Table, markdown
+from benchbench.statistics.noninferiority import MATCHES, SURPASSES
+from benchbench.statistics.simulation import (
+    DISTRIBUTIONS,
+    SIZES,
+    bootstrap_coverage,
+    iqm_coverage,
+    judged,
+    t_coverage,
+)
+
+DRAWS = 10_000
+SPREADS = (0.2, 0.4, 0.6, 1.0)
+ARMS = 5
+
+
+def coverage(draws: int) -> Table:
+    """How often a 95 % interval of a mean holds it."""
+    rows = [
+        [
+            distribution,
+            str(n),
+            percent(t_coverage(distribution, n, draws)),
+            percent(bootstrap_coverage(distribution, n, draws)),
+        ]
+        for distribution in DISTRIBUTIONS
+        for n in SIZES
+    ]
+    title = f"How often a 95 % interval of a mean of n runs holds it (%; {draws:,} draws)"
+    return table("coverage", title, ["runs", "n", "t-interval", "percentile bootstrap"], rows)
+
+
+def verdicts(draws: int) -> Table:
+    """How often an arm is said to match or to surpass its reference, rightly and wrongly."""
+
+    def well(n: int, spread: float, truth: float, arms: int) -> np.ndarray:
+        return np.isin(judged(n, spread, [truth] * arms, draws), (MATCHES, SURPASSES))
+
+    rows = []
+    for arms in (1, ARMS):
+        what = "equal, alone" if arms == 1 else f"equal, one of {arms}"
+        for spread in SPREADS:
+            shares = [percent(well(n, spread, 0.0, arms)[:, 0].mean()) for n in SIZES]
+            rows.append([what, f"{spread:g}", *shares])
+    wrong = [percent(well(n, 1.0, -1.0, ARMS).any(axis=1).mean()) for n in SIZES]
+    rows.append([f"any of {ARMS}, all a margin below (wrong)", "any", *wrong])
+    columns = ["the truth", "spread / margin", *(f"n = {n}" for n in SIZES)]
+    return table("verdicts", f"How often an arm is said to match or surpass (%; {draws:,} draws)", columns, rows)
+
+
+def bootstraps(draws: int) -> Table:
+    """How often the stratified bootstrap of the interquartile mean holds it."""
+    sizes = [n for n in SIZES if n > 2]
+    rows = [[f"{blocks} blocks", *(percent(iqm_coverage(blocks, n, draws)) for n in sizes)] for blocks in (2, 6)]
+    title = f"How often a 95 % stratified bootstrap interval holds the interquartile mean gain (%; {draws:,} draws)"
+    return table("iqm", title, ["data", *(f"n = {n}" for n in sizes)], rows)
+
+
+def table(name: str, title: str, columns: list[str], rows: list[list[str]]) -> Table:
+    return Table(name, title, columns, [[Entry(text) for text in row] for row in rows])
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f}"
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 2 or not all(word.isdecimal() and int(word) for word in sys.argv[1:]):
+        print("usage: python -m benchbench.statistics [DRAWS], a whole number above 0", file=sys.stderr)
+        sys.exit(2)
+    draws = int(sys.argv[1]) if len(sys.argv) > 1 else DRAWS
+    for made in (coverage(draws), verdicts(draws), bootstraps(max(draws // 10, 1))):
+        print(markdown(made))

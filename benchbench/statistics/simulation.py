@@ -1,0 +1,80 @@
+"""What the intervals and the verdicts are worth, by simulation from known distributions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from benchbench.statistics.aggregate import iqm_of_gains
+from benchbench.statistics.estimate import mean, welch
+from benchbench.statistics.noninferiority import judge
+
+# Both have mean 0 and standard deviation 1. The exponential one has skewness 2: most runs close, a few far off.
+DISTRIBUTIONS = {
+    "normal": lambda rng, shape: rng.standard_normal(shape),
+    "skewed": lambda rng, shape: 1 - rng.standard_exponential(shape),
+}
+SIZES = (2, 3, 5, 10)
+CHUNK = 1000
+
+
+def t_coverage(distribution: str, n: int, draws: int, level: float = 0.95) -> float:
+    """Share of t-intervals of a mean of n runs that hold the true mean."""
+    runs = DISTRIBUTIONS[distribution](_rng("t", n), (draws, n))
+    low, high = mean(runs).interval(level)
+    return float(((low <= 0) & (high >= 0)).mean())
+
+
+def bootstrap_coverage(distribution: str, n: int, draws: int, level: float = 0.95, resamples: int = 2000) -> float:
+    """The same of percentile bootstrap intervals. One set of resamples serves all draws: it is random as it is."""
+    rng = _rng("bootstrap", n)
+    runs = DISTRIBUTIONS[distribution](rng, (draws, n))
+    weights = rng.multinomial(n, np.full(n, 1 / n), size=resamples) / n
+    held = 0
+    for start in range(0, draws, CHUNK):
+        means = runs[start : start + CHUNK] @ weights.T
+        low, high = np.quantile(means, ((1 - level) / 2, (1 + level) / 2), axis=1)
+        held += int(((low <= 0) & (high >= 0)).sum())
+    return held / draws
+
+
+def iqm_coverage(blocks: int, n: int, draws: int, level: float = 0.95, resamples: int = 500) -> float:
+    """Share of stratified percentile bootstrap intervals that hold the interquartile mean of endless gains.
+
+    Normal runs around a mean of each block's own (standard deviation between blocks: twice that of the runs); the
+    reference is as noisy and equally resampled.
+    """
+    rng = _rng("iqm", blocks, n)
+    centres = 2 * rng.standard_normal((blocks, 1))
+    truth = float(iqm_of_gains(list(centres + rng.standard_normal((blocks, 100_000))), [np.zeros(1)] * blocks))
+    held = 0
+    for _ in range(draws):
+        samples = [centres + rng.standard_normal((blocks, n)), rng.standard_normal((blocks, n))]
+        drawn = [
+            np.take_along_axis(runs[:, None], rng.integers(n, size=(blocks, resamples, n)), -1) for runs in samples
+        ]
+        low, high = np.quantile(iqm_of_gains(list(drawn[0]), list(drawn[1])), ((1 - level) / 2, (1 + level) / 2))
+        held += bool(low <= truth <= high)
+    return held / draws
+
+
+def judged(n: int, spread: float, differences: Sequence[float], draws: int, alpha: float = 0.05) -> np.ndarray:
+    """Verdicts [draws, arms] on normal runs of arms whose true difference to their reference is known.
+
+    Args:
+        n: runs of each arm and of the reference, which all arms are compared with, as in a suite.
+        spread: standard deviation of the runs, in margins.
+        differences: each arm's true difference to the reference, in margins.
+        draws: simulated suites.
+        alpha: as for `judge`.
+    """
+    rng = _rng("verdict", n)
+    arms = np.asarray(differences)[:, None] + spread * rng.standard_normal((draws, len(differences), n))
+    reference = spread * rng.standard_normal((draws, 1, n))
+    return judge(welch(arms, reference), margin=1.0, alpha=alpha)[0]
+
+
+def _rng(*parts: str | int) -> np.random.Generator:
+    """A stream of its own for every experiment, so that each can be repeated alone."""
+    return np.random.default_rng([int.from_bytes(str(part).encode()) for part in parts])

@@ -1,0 +1,43 @@
+"""The simulation itself, and the command that prints it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchbench.statistics.simulation import DISTRIBUTIONS, bootstrap_coverage, judged, t_coverage
+
+
+@pytest.mark.parametrize(("name", "skewness"), [("normal", 0.0), ("skewed", -2.0)])
+def test_distributions_have_mean_0_and_deviation_1(name, skewness):
+    drawn = DISTRIBUTIONS[name](np.random.default_rng(0), 200_000)
+    assert (drawn.mean(), drawn.std(), (drawn**3).mean()) == pytest.approx((0, 1, skewness), abs=0.06)
+
+
+def test_a_bootstrap_of_two_runs_holds_the_truth_half_of_the_time():
+    # Its interval is from the smaller to the larger run; they lie on different sides of the median half of the time.
+    assert bootstrap_coverage("normal", 2, 4000, resamples=200) == pytest.approx(0.5, abs=0.025)
+
+
+def test_a_level_that_is_asked_for():
+    assert t_coverage("normal", 4, 20_000, level=0.8) == pytest.approx(0.8, abs=0.01)
+
+
+def test_the_reference_is_shared_by_the_arms():
+    """Verdicts on equal arms go together, since they are held against the same runs."""
+    wrong = judged(10, 1.0, [0.0, 0.0], 4000, alpha=0.5) == "surpasses"
+    assert (wrong[:, 0] & wrong[:, 1]).mean() > 1.5 * wrong[:, 0].mean() * wrong[:, 1].mean()
+
+
+def test_the_command_prints_three_tables(python):
+    done = python("-m", "benchbench.statistics", 20)
+    assert done.code == 0, done.err
+    assert done.out.count("|:---") == 3
+    assert "| normal |   3 |" in done.out
+    assert "20 draws" in done.out
+
+
+@pytest.mark.parametrize("argument", ["many", "0"])
+def test_draws_are_a_number(python, argument):
+    done = python("-m", "benchbench.statistics", argument)
+    assert (done.code, done.err) == (2, "usage: python -m benchbench.statistics [DRAWS], a whole number above 0\n")
