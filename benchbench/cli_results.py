@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
+import sys
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from benchbench.cli_plugins import folder_type, plugin_option
+from benchbench.cli_plugins import folder_type, json_option, plugin_option
+from benchbench.errors import one_line
+
+if TYPE_CHECKING:
+    from benchbench.merge import Merged
 
 _store_option = click.option(
     "--store", type=folder_type, default=Path("runs"), show_default=True, help="Where results are kept."
@@ -51,3 +59,48 @@ def export(
     click.echo(f"written to {done.folder}: {', '.join(done.files)}")
     for form, difference in done.difference.items():
         click.echo(f"checked: loaded by {form} it gives the same logits (largest difference {difference:.1e})")
+
+
+@click.command()
+@click.argument("stores", metavar="STORE...", nargs=-1, required=True, type=folder_type)
+@click.option("--into", type=folder_type, required=True, help="The store that takes them in; made where there is none.")
+@json_option
+def merge(stores: tuple[Path, ...], into: Path, as_json: bool) -> None:
+    """Join stores, of several machines say, into one.
+
+    Finished stages alone are copied, each with its key and the hash of its weights verified. A stage that is there
+    already is never replaced: one with another record (trained again elsewhere: other costs at least) is a conflict,
+    named together with what differs. A merge that was cut short goes on when it is called again. Exit code 0: all is
+    there; 1: conflicts, or damaged stages; 2: bad input.
+
+    \b
+    Examples:
+      benchbench merge /mnt/node1/runs /mnt/node2/runs --into runs
+      benchbench merge backup/runs --into runs --json
+    """
+    from benchbench.merge import merge_stores
+
+    found = []
+    for merged in merge_stores(stores, into):
+        found.append(merged)
+        if not as_json:
+            _print_merged(merged, into)
+    if as_json:
+        click.echo(json.dumps([{**asdict(merged), "store": str(merged.store)} for merged in found], indent=1))
+    sys.exit(1 if any(merged.conflicts or merged.damaged for merged in found) else 0)
+
+
+def _print_merged(merged: Merged, into: Path) -> None:
+    counts = {
+        "copied": merged.copied,
+        "there already": merged.same,
+        "in conflict": merged.conflicts,
+        "damaged": merged.damaged,
+        "not finished": merged.unfinished,
+    }
+    shown = ", ".join(f"{len(stages)} {what}" for what, stages in counts.items() if stages)
+    click.echo(f"{merged.store}: {shown or 'no stages'}")
+    for stage, parts in merged.conflicts.items():
+        click.echo(f"  conflict: {stage} has another {', '.join(parts)} in {into}, which is kept")
+    for stage, reason in merged.damaged.items():
+        click.echo(f"  damaged: {stage}: {one_line(reason)}")

@@ -1,4 +1,4 @@
-"""The commands `export`, `merge` and `compare`: what they print, exit codes, and one line for what a user gets wrong."""
+"""The commands `export`, `merge` and `compare`: what they print, exit codes, and one line for what is wrong."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class TestExport:
         assert "has format 99" in done.err
 
 
-@pytest.mark.parametrize("command", ["export"])
+@pytest.mark.parametrize("command", ["export", "merge"])
 def test_help_has_examples(cli, command):
     done = cli(command, "--help")
     assert (done.code, done.err) == (0, "")
