@@ -50,12 +50,15 @@ def export(
       benchbench export 1a2b3c4d
       benchbench export 1a2b3c4d --out my_model --onnx --licence Apache-2.0
     """
-    from benchbench.export import export_student
     from benchbench.store import Store
 
     place = Store(store)
     place.check_format()
-    done = export_student(place, cell, out, onnx, licence, plugins)
+    stage = place.find_trained(cell)
+
+    from benchbench.export import export_student  # torch and the model libraries, after what is quickly refused
+
+    done = export_student(place, stage, out, onnx, licence, plugins)
     click.echo(f"written to {done.folder}: {', '.join(done.files)}")
     for form, difference in done.difference.items():
         click.echo(f"checked: loaded by {form} it gives the same logits (largest difference {difference:.1e})")
@@ -104,3 +107,44 @@ def _print_merged(merged: Merged, into: Path) -> None:
         click.echo(f"  conflict: {stage} has another {', '.join(parts)} in {into}, which is kept")
     for stage, reason in merged.damaged.items():
         click.echo(f"  damaged: {stage}: {one_line(reason)}")
+
+
+@click.command()
+@click.argument("a")
+@click.argument("b")
+@click.option(
+    "--data",
+    type=folder_type,
+    default=Path("data"),
+    show_default=True,
+    envvar="BENCHBENCH_DATA",
+    help="Where data sets are downloaded to (or BENCHBENCH_DATA).",
+)
+@plugin_option
+@json_option
+def compare(a: str, b: str, data: Path, plugins: tuple[Path, ...], as_json: bool) -> None:
+    """Say what changed from A to B, by how much, and whether it is more than chance.
+
+    A and B are suite files, each with its store (SUITE.yaml@STORE; default: runs), or the results.csv of an earlier
+    report (results.csv@STORE tells the specs too). Cells are matched by arm, data set, student and seed. Differences of
+    accuracy come with a t-interval: paired by seed where both sides have the same seeds, by Welch otherwise; p-values
+    are corrected over the rows by Holm's method, and there is none where n is too small. Exit code 0, whatever there
+    is to say.
+
+    \b
+    Examples:
+      benchbench compare old.yaml new.yaml
+      benchbench compare suite.yaml@runs suite.yaml@other_machine/runs
+      benchbench compare reports/mine/results.csv suite.yaml --json
+    """
+    from benchbench.reports import compare as comparison
+    from benchbench.reports.sides import load_side
+    from benchbench.reports.table import plain
+
+    found = comparison.compare(*(load_side(side, data, plugins) for side in (a, b)))
+    if as_json:
+        click.echo(json.dumps(found.as_json(), indent=1))
+        return
+    for table in comparison.tables(found):
+        click.echo(plain(table, color=sys.stdout.isatty()))
+    click.echo(comparison.summary(found))

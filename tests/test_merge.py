@@ -218,7 +218,7 @@ class TestRefusals:
     def test_no_store(self, stores, tmp_path):
         (a,) = stores("a")
         stage(a, 1)
-        with pytest.raises(StoreError, match="nowhere is no store: it has no store.json"):
+        with pytest.raises(StoreError, match=r"nowhere is no store: it has no store\.json"):
             merged(a, tmp_path / "nowhere", into=tmp_path / "into")
         assert not (tmp_path / "into").exists()
 

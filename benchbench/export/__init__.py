@@ -47,23 +47,22 @@ class Exported:
 
 
 def export_student(
-    store: Store, cell: str, out: Path | None, onnx: bool, licence: str | None, plugins: tuple[Path, ...] = ()
+    store: Store, stage: StageFolder, out: Path | None, onnx: bool, licence: str | None, plugins: tuple[Path, ...] = ()
 ) -> Exported:
     """Writes a trained student for its own library (and as ONNX), and checks it before the folder appears.
 
     Args:
-        store: where it was trained.
-        cell: its stage's key, or the beginning of it.
+        store: where the stages are that it stands on.
+        stage: its own, finished.
         out: the new folder; default: `exports/KEY`.
         onnx: whether to write an ONNX file too; a student that its library cannot build is written as that alone.
         licence: what the card says; None for unknown.
         plugins: plugin files that its model or losses come from.
 
     Raises:
-        StoreError: there is no such stage, its weights are damaged, or the folder exists or cannot be written.
+        StoreError: its weights are damaged, or the folder exists or cannot be written.
         ExportError: the student does not fit the form, or what was written gives other logits.
     """
-    stage = store.find_trained(cell)
     out = out or Path("exports") / stage.path.name
     if out.exists():
         raise StoreError(f"{out} exists already; give another folder with --out DIR")

@@ -25,7 +25,7 @@ def card(trained, store, tmp_path):
         for name, part in (record or {}).items():
             kept[name] = {**kept[name], **part} if isinstance(part, dict) else part
         write_json(folder.record, kept)
-        done = export_student(store, folder.path.name, tmp_path / "out", False, licence)
+        done = export_student(store, folder, tmp_path / "out", False, licence)
         return (done.folder / "README.md").read_text(encoding="utf-8")
 
     return make
@@ -65,7 +65,7 @@ def test_the_teacher_s_cost_is_told_apart(trained, store, tmp_path):
     teacher = store.stage("teacher", key)
     teacher.path.mkdir(parents=True)
     write_json(teacher.record, {"cost": {"device_hours": 6.0, "unit": "GPU-hours"}, "label": "teacher big"})
-    done = export_student(store, folder.path.name, tmp_path / "out", False, None)
+    done = export_student(store, folder, tmp_path / "out", False, None)
     assert "- 6 GPU-hours for the stage it stands on: teacher big" in (done.folder / "README.md").read_text()
 
 
@@ -98,7 +98,7 @@ def test_a_file_s_place_is_not_told(trained, store, tmp_path):
         (tmp_path / "secret" / name / "x.png").write_bytes(PIXEL)
     source = {"imagefolder": {"path": str(tmp_path / "secret")}}
     folder = trained("timm/test_efficientnet", data={"mine": {"source": source}})
-    done = export_student(store, folder.path.name, tmp_path / "out", False, None)
+    done = export_student(store, folder, tmp_path / "out", False, None)
     text = (done.folder / "README.md").read_text()
     assert "secret" not in text
     assert re.search(r"imagefolder \(path: content [0-9a-f]{16}", text)

@@ -18,7 +18,7 @@ from benchbench.export.forms import load_exported
 from benchbench.models.cifar_source import build
 from benchbench.models.trained import load_trained
 from benchbench.models.weights import Weights
-from benchbench.store import Store, write_json
+from benchbench.store import StageFolder, Store, write_json
 
 TINY_DEIT = {"img_size": 32, "patch_size": 16, "embed_dim": 12, "num_heads": 3, "depth": 2}
 DEIT = {"model": "timm/deit_tiny_distilled_patch16_224", "params": TINY_DEIT}
@@ -37,7 +37,7 @@ TIMM = [
 
 
 def export(store, folder, tmp_path, onnx=False):
-    return export_student(store, folder.path.name, tmp_path / "out", onnx, None)
+    return export_student(store, folder, tmp_path / "out", onnx, None)
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ class TestTimm:
         spec = json.loads((moved / "spec.json").read_text())
         spec["job"]["model_kind"] = "teacher"
         write_json(moved / "spec.json", spec)
-        done = export_student(store, moved.name, tmp_path / "out", False, None)
+        done = export_student(store, StageFolder(moved), tmp_path / "out", False, None)
         assert "A teacher of a BenchBench suite" in (done.folder / "README.md").read_text()
 
 
@@ -162,7 +162,7 @@ class TestRefusals:
         source.write_text(PLUGIN)
         folder = trained("mine/x", plugins=[str(source)])
         with pytest.raises(ExportError, match="models of 'mine' have no form that another program loads; load it with"):
-            export_student(store, folder.path.name, tmp_path / "out", False, None, (source,))
+            export_student(store, folder, tmp_path / "out", False, None, (source,))
 
     def test_a_copy_that_answers_otherwise_is_not_left_behind(self, trained, store, tmp_path, monkeypatch):
         """timm's loader may change what it reads; then the check is all that stands between."""
@@ -196,7 +196,7 @@ class TestRefusals:
         folder = trained("timm/test_efficientnet")
         (tmp_path / "file").touch()
         with pytest.raises(StoreError, match="cannot write to"):
-            export_student(store, folder.path.name, tmp_path / "file" / "out", False, None)
+            export_student(store, folder, tmp_path / "file" / "out", False, None)
 
 
 PLUGIN = """

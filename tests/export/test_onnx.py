@@ -24,7 +24,7 @@ def student(trained):
 def test_it_answers_as_the_student(student, store, tmp_path, capfd):
     runtime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
-    done = export_student(store, student.path.name, tmp_path / "out", True, None)
+    done = export_student(store, student, tmp_path / "out", True, None)
     assert done.files == ["README.md", "model.onnx"]
     assert list(done.difference) == ["onnxruntime"]
     session = runtime.InferenceSession(done.folder / "model.onnx", providers=["CPUExecutionProvider"])
@@ -45,5 +45,5 @@ def test_without_the_extra(student, store, tmp_path, monkeypatch, library):
         pytest.importorskip(name)
     monkeypatch.setitem(sys.modules, library, None)  # as import answers for what is not installed
     with pytest.raises(ExportError, match=rf"--onnx needs {library} .*; pip install 'benchbench\[onnx\]'"):
-        export_student(store, student.path.name, tmp_path / "out", True, None)
+        export_student(store, student, tmp_path / "out", True, None)
     assert not (tmp_path / "out").exists()
