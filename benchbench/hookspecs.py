@@ -198,7 +198,8 @@ class Registration:
     @hookspec
     def benchbench_reports(self) -> Iterable[Component]:  # type: ignore[empty-body]
         """Tables of a report. The target is a function `(results: pandas.DataFrame, plan: Plan) -> Table | None`; None
-        where the suite gives it nothing to say.
+        where the suite gives it nothing to say. One with a third argument, `store: Store`, may look into the folders of
+        stages: `store.stage("cell", key).read_curve()`.
 
         Example:
             from benchbench import Component, hookimpl

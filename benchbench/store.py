@@ -72,6 +72,14 @@ class StageFolder:
         """The record of a finished stage, else None."""
         return read_json(self.record) if self.record.exists() else None
 
+    def read_curve(self) -> list[dict[str, Any]]:
+        """The epochs of a finished training; none where there is no curve, or none that can be read."""
+        try:
+            rows = json.loads(f"[{','.join(self.curve.read_text(encoding='utf-8').splitlines())}]")
+        except (OSError, ValueError):
+            return []
+        return [row for row in rows if isinstance(row, dict)]
+
     def read_state(self) -> dict[str, Any]:
         try:
             state = read_json(self.state) if self.state.exists() else {}

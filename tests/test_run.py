@@ -109,7 +109,8 @@ def wait_for(condition, process: subprocess.Popen, seconds: float = 120) -> None
 def test_a_run_leaves_tables_and_stages(finished):
     report = finished / "reports" / "tiny"
     expected = {f"{name}.{kind}" for name in ("accuracy", "gpu_hours") for kind in ("md", "tex", "csv")}
-    assert {path.name for path in report.iterdir()} == expected | {"results.csv", "COMMAND"}
+    written = {path.name for path in report.iterdir() if path.stem != "diagnosis"}  # of chance, at this size
+    assert written == expected | {"results.csv", "COMMAND"}
     with (report / "results.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 6

@@ -28,7 +28,9 @@ def test_every_table_in_every_format(finished, tmp_path):
     results, tables = make_tables(finished.plan, finished.store, COMMAND)
     folder = tmp_path / "deep" / "reports"
     paths = write_report(results, tables, folder, ("md", "tex", "csv", "txt"), "benchbench report 'a b.yaml'")
-    names = {f"{table}.{kind}" for table in ("accuracy", "gpu_hours") for kind in ("md", "tex", "csv", "txt")}
+    names = {
+        f"{table}.{kind}" for table in ("accuracy", "gpu_hours", "diagnosis") for kind in ("md", "tex", "csv", "txt")
+    }
     assert {path.name for path in paths} == {path.name for path in folder.iterdir()}
     assert {path.name for path in paths} == {*names, "results.csv", "COMMAND"}
     assert (folder / "COMMAND").read_text() == "benchbench report 'a b.yaml'\n"
