@@ -12,6 +12,7 @@ Every example below is a whole plugin file; the tests load and run each of them.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -259,8 +260,9 @@ class Lifecycle:
         """
 
     @hookspec
-    def benchbench_stage_finished(self, stage: Stage, record: dict[str, Any]) -> None:
-        """The stage's record is on disk; `record` is what its `record.json` says.
+    def benchbench_stage_finished(self, stage: Stage, record: dict[str, Any], folder: Path) -> None:
+        """The stage's record is on disk; `record` is what its `record.json` says, and `folder` is where that lies,
+        beside `curve.jsonl` (a line an epoch), `log.txt` and the weights.
 
         Example:
             from benchbench import hookimpl
