@@ -96,7 +96,7 @@ def _student(stage: StageFolder, plugins: tuple[Path, ...]) -> Student:
     spec: dict[str, Any] = read_json(stage.spec)
     record = stage.done()
     assert record is not None
-    return Student(stage, model, classes, spec["job"], unwrap(spec["job"]["model"]), record)
+    return Student(model, classes, spec["job"], unwrap(spec["job"]["model"]), record)
 
 
 def _no_form(student: Student) -> Form:

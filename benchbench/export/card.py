@@ -55,24 +55,24 @@ def _about(student: Student) -> str:
 
 def _accuracy(student: Student) -> str:
     metrics, data = student.record["metrics"], student.record["data"]
-    rule = (
-        f"the epoch ({metrics['chosen_epoch']}) that is best on a validation split of the training set"
-        if job_selects(student)
-        else f"the last epoch ({metrics['chosen_epoch']})"
-    )
     validation = metrics["validation_accuracy"]
     lines = [
         f"Test accuracy {100 * metrics['test_accuracy']:.2f} % (n = {metrics['test_count']:,} test images, one seed); "
-        f"tested: {rule}; the test split was read once.",
+        f"tested: {_tested(student)}; the test split was read once.",
     ]
     if validation is not None:
         lines.append(f"Validation accuracy {100 * validation:.2f} % (n = {data['validation']:,} images).")
     return "\n".join(lines) + "\n"
 
 
-def job_selects(student: Student) -> bool:
-    """Whether the tested epoch was chosen on validation images."""
-    return student.job["selection"] == "best" and student.record["metrics"]["validation_accuracy"] is not None
+def _tested(student: Student) -> str:
+    """Which weights were tested, and how they were chosen."""
+    if student.job["method"] == "published":
+        return "its weights as they came"
+    metrics = student.record["metrics"]
+    if student.job["selection"] == "best" and metrics["validation_accuracy"] is not None:
+        return f"the epoch ({metrics['chosen_epoch']}) that is best on a validation split of the training set"
+    return f"the last epoch ({metrics['chosen_epoch']})"
 
 
 def _training(student: Student) -> str:

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from benchbench.errors import ExportError
 from benchbench.models.backbone import Backbone, build_backbone
 from benchbench.plugins import load_plugins
-from benchbench.store import StageFolder
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
@@ -30,7 +29,6 @@ class Student:
     """A trained network, and all that is known of how it came about.
 
     Attributes:
-        stage: its folder in the store.
         model: in eval mode, on the CPU.
         classes: names of the classes.
         job: the stage's job; paths with the hash of what they held.
@@ -38,7 +36,6 @@ class Student:
         record: the stage's record.
     """
 
-    stage: StageFolder
     model: Backbone
     classes: tuple[str, ...]
     job: Mapping[str, Any]

@@ -123,8 +123,9 @@ def _instability(epochs: Curve) -> Finding | None:
     steps = [after - before for before, after in itertools.pairwise(losses)]
     usual = statistics.median(map(abs, steps))
     worst: Finding | None = None
+    lowest = list(itertools.accumulate(losses, min))
     for number, rise in enumerate(steps[1:], start=2):
-        gained = losses[0] - min(losses[:number])
+        gained = losses[0] - lowest[number - 1]
         if gained > 0 and rise > LIMITS.spike * gained and rise > LIMITS.spike_times * usual:
             share = rise / gained
             if worst is None or share > worst.strength:
