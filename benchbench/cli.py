@@ -16,6 +16,7 @@ import click
 
 from benchbench import __version__
 from benchbench.cli_plugins import check, file_type, folder_type, json_option, list_, new, plugin_option, plugins
+from benchbench.cli_results import compare, export, merge
 from benchbench.errors import BenchBenchError, one_line
 
 if TYPE_CHECKING:
@@ -266,5 +267,5 @@ def _report(request: Request, made: Plan, store: Store, folder: Path | None, for
     click.echo(f"written to {folder}: {', '.join(path.name for path in paths)}", err=True)
 
 
-for _command in (list_, plugins, new, check):
+for _command in (list_, plugins, new, check, export, merge, compare):
     cli.add_command(_command)

@@ -48,6 +48,10 @@ class StageError(BenchBenchError):
     """A stage that failed while it ran; the others go on."""
 
 
+class ExportError(BenchBenchError):
+    """A student that cannot be handed on in the form that is asked for."""
+
+
 class UnknownNameError(BenchBenchError):
     """A name that no component, model or option has."""
 

@@ -12,6 +12,7 @@ Every example below is a whole plugin file; the tests load and run each of them.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -201,7 +202,8 @@ class Registration:
     @hookspec
     def benchbench_reports(self) -> Iterable[Component]:  # type: ignore[empty-body]
         """Tables of a report. The target is a function `(results: pandas.DataFrame, plan: Plan) -> Table | None`; None
-        where the suite gives it nothing to say.
+        where the suite gives it nothing to say. One with a third argument, `store: Store`, may look into the folders of
+        stages: `store.stage("cell", key).read_curve()`.
 
         Example:
             from benchbench import Component, hookimpl
@@ -261,8 +263,9 @@ class Lifecycle:
         """
 
     @hookspec
-    def benchbench_stage_finished(self, stage: Stage, record: dict[str, Any]) -> None:
-        """The stage's record is on disk; `record` is what its `record.json` says.
+    def benchbench_stage_finished(self, stage: Stage, record: dict[str, Any], folder: Path) -> None:
+        """The stage's record is on disk; `record` is what its `record.json` says, and `folder` is where that lies,
+        beside `curve.jsonl` (a line an epoch), `log.txt` and the weights.
 
         Example:
             from benchbench import hookimpl

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 from benchbench.errors import one_line
@@ -26,8 +27,8 @@ class Lifecycle:
     def progress(self, stage: Stage, progress: dict[str, Any]) -> None:
         self._call("benchbench_progress", stage=stage, progress=progress)
 
-    def stage_finished(self, stage: Stage, record: dict[str, Any]) -> None:
-        self._call("benchbench_stage_finished", stage=stage, record=record)
+    def stage_finished(self, stage: Stage, record: dict[str, Any], folder: Path) -> None:
+        self._call("benchbench_stage_finished", stage=stage, record=record, folder=folder)
 
     def stage_failed(self, stage: Stage, reason: str) -> None:
         self._call("benchbench_stage_failed", stage=stage, reason=reason)

@@ -208,7 +208,7 @@ class _Run:
         else:
             self.done.add(stage.key)
             self.outcome.ran.append(stage.key)
-            self.hooks.stage_finished(stage, record)
+            self.hooks.stage_finished(stage, record, folder.path)
 
     def _fail(self, stage: Stage, reason: str) -> None:
         self.outcome.failed[stage.key] = one_line(reason)

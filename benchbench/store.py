@@ -23,9 +23,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchbench.errors import StoreError, one_line
+from benchbench.errors import StoreError, did_you_mean, one_line
 
 FORMAT = 1
+KEY_LENGTH = 16  # of a stage's key, as its folder is called
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -72,6 +73,14 @@ class StageFolder:
     def done(self) -> dict[str, Any] | None:
         """The record of a finished stage, else None."""
         return read_json(self.record) if self.record.exists() else None
+
+    def read_curve(self) -> list[dict[str, Any]]:
+        """The epochs of a finished training; none where there is no curve, or none that can be read."""
+        try:
+            rows = json.loads(f"[{','.join(self.curve.read_text(encoding='utf-8').splitlines())}]")
+        except (OSError, ValueError):
+            return []
+        return [row for row in rows if isinstance(row, dict)]
 
     def read_state(self) -> dict[str, Any]:
         try:
@@ -153,11 +162,35 @@ class Store:
             raise StoreError(f"cannot write store {self.root} ({one_line(error)}); use another --store DIR") from None
 
     def stage(self, kind: str, key: str) -> StageFolder:
-        return StageFolder(self.root / kind / key[:16])
+        return StageFolder(self.root / kind / key[:KEY_LENGTH])
 
     def finished(self, kind: str) -> list[StageFolder]:
         """Every finished stage of a kind."""
         return [StageFolder(path.parent) for path in sorted((self.root / kind).glob("*/record.json"))]
+
+    def find_trained(self, text: str) -> StageFolder:
+        """The finished training of a student, or of a teacher, whose key is this text or begins with it.
+
+        Raises:
+            StoreError: there is none, or several have that beginning; with the keys that may be meant.
+        """
+        text = text.strip().lower()
+        folders = [folder for kind in ("teacher", "cell") for folder in self.finished(kind)]
+        found = [folder for folder in folders if text and folder.path.name.startswith(text[:KEY_LENGTH])]
+        if len(text) > KEY_LENGTH:
+            found = [folder for folder in found if str(read_json(folder.record).get("key")).startswith(text)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            shown = [f"{each.path.name} ({one_line(str(read_json(each.record).get('label')))})" for each in found[:8]]
+            more = f" and {len(found) - 8} more" if len(found) > 8 else ""
+            raise StoreError(f"{len(found)} keys begin with '{text}': {', '.join(shown)}{more}; give more of the key")
+        begun = {path.parent for kind in ("teacher", "cell") for path in (self.root / kind).glob("*/spec.json")}
+        begun -= {folder.path for folder in folders}
+        if text and any(path.name.startswith(text[:KEY_LENGTH]) for path in begun):
+            raise StoreError(f"stage {text} of store {self.root} is not finished; run its suite to go on with it")
+        hint = did_you_mean(text, {folder.path.name[: max(len(text), 8)] for folder in folders})
+        raise StoreError(f"no finished training in store {self.root} has a key that begins with '{text}'; {hint}")
 
     @contextlib.contextmanager
     def locked(self, wait: float = 10.0) -> Iterator[int]:

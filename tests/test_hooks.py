@@ -13,7 +13,7 @@ from benchbench.executors.base import Event, Executor
 from benchbench.hookspecs import REGISTRATION_HOOKS, Lifecycle
 from benchbench.plugins import load_plugins
 from benchbench.runner import run_plan
-from benchbench.store import Store, write_json
+from benchbench.store import Store, read_json, write_json
 from benchbench.testing.sample import sample_plan, sample_record
 
 
@@ -85,7 +85,8 @@ class Diary:
         self.pages.append(("progress", stage.key, progress))
 
     @hookimpl
-    def benchbench_stage_finished(self, stage, record):
+    def benchbench_stage_finished(self, stage, record, folder):
+        assert read_json(folder / "record.json") == record
         self.pages.append(("finished", stage.key, record["metrics"]["test_accuracy"]))
 
     @hookimpl

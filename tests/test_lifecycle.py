@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from benchbench import hookimpl
@@ -24,8 +26,8 @@ class Listener:
         self.heard.append(("started", stage.label, worker))
 
     @hookimpl
-    def benchbench_stage_finished(self, record):
-        self.heard.append(("finished", record))
+    def benchbench_stage_finished(self, folder, record):
+        self.heard.append(("finished", record, folder))
 
     @hookimpl
     def benchbench_run_finished(self):
@@ -60,10 +62,14 @@ def test_passes_the_arguments_that_a_plugin_asks_for(host):
     hooks = Lifecycle(host)
     hooks.stage_started(STAGE, "0")
     hooks.progress(STAGE, {"done": 1})
-    hooks.stage_finished(STAGE, {"metrics": {}})
+    hooks.stage_finished(STAGE, {"metrics": {}}, Path("here"))
     hooks.stage_failed(STAGE, "why")
     hooks.run_finished(None, {})
-    assert listener.heard == [("started", "a label", "0"), ("finished", {"metrics": {}}), ("run finished",)]
+    assert listener.heard == [
+        ("started", "a label", "0"),
+        ("finished", {"metrics": {}}, Path("here")),
+        ("run finished",),
+    ]
 
 
 @pytest.mark.parametrize("broken_first", [True, False])
@@ -122,7 +128,7 @@ def test_every_hook_can_be_called(host):
     hooks.plan_made(None, [])
     hooks.stage_started(STAGE, "0")
     hooks.progress(STAGE, {})
-    hooks.stage_finished(STAGE, {})
+    hooks.stage_finished(STAGE, {}, Path("here"))
     hooks.stage_failed(STAGE, "")
     hooks.run_finished(None, {})
     assert sorted(heard) == sorted(specified)

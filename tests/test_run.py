@@ -110,7 +110,8 @@ def wait_for(condition, process: subprocess.Popen, seconds: float = 120) -> None
 def test_a_run_leaves_tables_and_stages(finished):
     report = finished / "reports" / "tiny"
     expected = {f"{name}.{kind}" for name in ("accuracy", "gpu_hours", "verdicts") for kind in ("md", "tex", "csv")}
-    assert {path.name for path in report.iterdir()} == expected | {"results.csv", "COMMAND"}
+    written = {path.name for path in report.iterdir() if path.stem != "diagnosis"}  # of chance, at this size
+    assert written == expected | {"results.csv", "COMMAND"}
     with (report / "results.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 6
@@ -314,6 +315,26 @@ def test_a_trained_student_can_be_used_elsewhere(finished):
     with torch.no_grad():
         right = (model(images).logits.argmax(1) == torch.from_numpy(test.labels)).double().mean().item()
     assert right == pytest.approx(json.loads(record.read_text())["metrics"]["test_accuracy"], abs=0.002)
+
+
+def test_a_trained_student_leaves_for_its_library(finished, tmp_path, cli):
+    """timm alone finds as many test images right as the record says."""
+    from benchbench.data.sources.bundled import load
+
+    record = json.loads(next((finished / "runs").glob("cell/*/record.json")).read_text())
+    done = cli("export", record["key"][:12], "--store", finished / "runs", "--out", tmp_path / "mine")
+    assert done.code == 0, done.err
+    first, second = done.out.splitlines()
+    assert first == f"written to {tmp_path / 'mine'}: README.md, config.json, model.safetensors"
+    assert second.startswith("checked: loaded by timm it gives the same logits (largest difference ")
+    model = timm.create_model(f"local-dir:{tmp_path / 'mine'}", pretrained=True).eval()
+    config, test = model.pretrained_cfg, load(None, Path(), "test")
+    assert config["label_names"] == list(test.classes)
+    images = torch.from_numpy(test.array).permute(0, 3, 1, 2).float() / 255
+    mean, std = (torch.tensor(config[name]).view(3, 1, 1) for name in ("mean", "std"))
+    with torch.no_grad():
+        right = (model((images - mean) / std).argmax(1) == torch.from_numpy(test.labels)).double().mean().item()
+    assert right == pytest.approx(record["metrics"]["test_accuracy"], abs=0.002)
 
 
 def test_images_of_many_sizes_stream_through_loader_processes(tmp_path):

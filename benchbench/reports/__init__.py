@@ -26,3 +26,6 @@ def benchbench_reports() -> Iterable[Component]:
     yield Component(
         "published", "benchbench.reports.published:published", summary="published against reproduced accuracy, if any"
     )
+    yield Component(
+        "diagnosis", "benchbench.reports.diagnosis:diagnosis", summary="signs of failure with their evidence, if any"
+    )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,12 +25,17 @@ def make_tables(plan: Plan, store: Store, command: str) -> tuple[pd.DataFrame, l
     tables = []
     for name in registry.offers["report"]:
         try:
-            table: Table | None = registry.get("report", name).load()(results, plan)
+            table = call_report(registry.get("report", name).load(), results, plan, store)
             if table is not None:
                 tables.append(replace(table, notes=[*table.notes, made]))
         except Exception as error:  # a plugin's; it must not cost the other tables of a run that took days
             print(f"warning: no table '{name}': {one_line(error)}", file=sys.stderr)
     return results, tables
+
+
+def call_report(target: Callable[..., Table | None], results: pd.DataFrame, plan: Plan, store: Store) -> Table | None:
+    """One report; those that do not ask for the store are not given it."""
+    return target(results, plan, store) if "store" in inspect.signature(target).parameters else target(results, plan)
 
 
 def write_report(

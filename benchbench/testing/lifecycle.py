@@ -6,11 +6,13 @@ import contextlib
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 from benchbench import hookspecs
 from benchbench.plan import Plan
 from benchbench.plugins import PluginHost
+from benchbench.store import KEY_LENGTH
 from benchbench.testing.check import Check
 from benchbench.testing.sample import sample_plan, sample_record
 
@@ -32,7 +34,11 @@ def events() -> Mapping[str, Mapping[str, Any]]:
         "benchbench_plan_made": {"plan": plan, "done": [first.key]},
         "benchbench_stage_started": {"stage": last, "worker": "0"},
         "benchbench_progress": {"stage": last, "progress": progress},
-        "benchbench_stage_finished": {"stage": first, "record": sample_record()},
+        "benchbench_stage_finished": {
+            "stage": first,
+            "record": sample_record(),
+            "folder": Path("runs", first.kind, first.key[:KEY_LENGTH]),  # there is nothing in it
+        },
         "benchbench_stage_failed": {"stage": last, "reason": reason},
         "benchbench_run_finished": {"plan": plan, "failed": {last.key: reason}},
     }

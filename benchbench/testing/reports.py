@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
+from pathlib import Path
 
 import pandas as pd
 
@@ -13,8 +14,12 @@ from benchbench.components import Component
 from benchbench.errors import one_line
 from benchbench.plan import Plan
 from benchbench.reports.table import RENDERERS, Entry, Table
+from benchbench.reports.write import call_report
+from benchbench.store import Store
 from benchbench.testing.check import Call, Options, require
 from benchbench.testing.sample import empty_results, missing_results, sample_plan, sample_results
+
+NOTHING = Store(Path("no-store"))  # the sample's results are made up: no stage is behind them
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,7 @@ class ReportCase:
 
     def run(self, results: pd.DataFrame) -> Table | None:
         """One call, as `benchbench report` makes it; None where the report has nothing to say."""
-        return self.component.load()(results, self.plan())
+        return call_report(self.component.load(), results, self.plan(), NOTHING)
 
 
 def check_table(case: ReportCase) -> str | None:

@@ -29,7 +29,9 @@ def test_every_table_in_every_format(finished, tmp_path):
     folder = tmp_path / "deep" / "reports"
     paths = write_report(results, tables, folder, ("md", "tex", "csv", "txt"), "benchbench report 'a b.yaml'")
     names = {
-        f"{table}.{kind}" for table in ("accuracy", "gpu_hours", "verdicts") for kind in ("md", "tex", "csv", "txt")
+        f"{table}.{kind}"
+        for table in ("accuracy", "gpu_hours", "verdicts", "diagnosis")
+        for kind in ("md", "tex", "csv", "txt")
     }
     assert {path.name for path in paths} == {path.name for path in folder.iterdir()}
     assert {path.name for path in paths} == {*names, "results.csv", "COMMAND"}

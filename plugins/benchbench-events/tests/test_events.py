@@ -12,6 +12,7 @@ from benchbench.testing import checks_of
 
 FILE = Path(__file__).parent.parent / "benchbench_events.py"
 STAGE = Stage("cell", "0" * 64, "KD, big (finetune) | cifar | small | seed 0", {})
+FOLDER = Path("runs/cell") / STAGE.key[:16]
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def test_contract(check):
 
 
 def test_a_line_for_each_stage_under_one_header(hooks):
-    hooks.stage_finished(STAGE, {"metrics": {"test_accuracy": 0.5}, "cost": {"device_hours": 1.25}})
+    hooks.stage_finished(STAGE, {"metrics": {"test_accuracy": 0.5}, "cost": {"device_hours": 1.25}}, FOLDER)
     hooks.stage_failed(STAGE, "out of memory, again")
     finished, failed = rows("benchbench-events.csv")
     assert (finished["event"], finished["device_hours"], finished["test_accuracy"]) == ("finished", "1.25", "0.5")
@@ -42,7 +43,7 @@ def test_a_line_for_each_stage_under_one_header(hooks):
 
 
 def test_a_calibration_has_no_accuracy(hooks):
-    hooks.stage_finished(STAGE, {"metrics": {"images_per_second": 50.0}, "cost": {"device_hours": 0.1}})
+    hooks.stage_finished(STAGE, {"metrics": {"images_per_second": 50.0}, "cost": {"device_hours": 0.1}}, FOLDER)
     (row,) = rows("benchbench-events.csv")
     assert row["test_accuracy"] == ""
 

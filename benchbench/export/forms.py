@@ -1,0 +1,222 @@
+"""What an export is made of, and the forms of torchvision's networks and of the CIFAR networks.
+
+A form is written by one function and loaded again by another that uses nothing but what was written, so that the
+check is of what a stranger gets.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from benchbench.errors import ExportError
+from benchbench.models.backbone import Backbone, build_backbone
+from benchbench.plugins import load_plugins
+
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+
+
+@dataclass(frozen=True)
+class Student:
+    """A trained network, and all that is known of how it came about.
+
+    Attributes:
+        model: in eval mode, on the CPU.
+        classes: names of the classes.
+        job: the stage's job; paths with the hash of what they held.
+        network: the job's model; paths as paths.
+        record: the stage's record.
+    """
+
+    model: Backbone
+    classes: tuple[str, ...]
+    job: Mapping[str, Any]
+    network: Mapping[str, Any]
+    record: Mapping[str, Any]
+
+    @property
+    def source(self) -> str:
+        return str(self.network["source"])
+
+    @property
+    def shown(self) -> str:
+        """The network as a suite writes it."""
+        return "/".join(filter(None, (self.source, self.network["name"])))
+
+    @property
+    def size(self) -> int:
+        """Pixels of the images that the network itself sees."""
+        return self.model.input_size or int(self.job["recipe"]["image_size"])
+
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        """How images reach the network, in timm's words: resized to size / crop_pct, cropped, normalised."""
+        recipe = self.job["recipe"]
+        resized = max(recipe["eval_resize"] or 0, recipe["image_size"])
+        return {
+            "input_size": [3, self.size, self.size],
+            "interpolation": "bilinear",
+            "crop_pct": recipe["image_size"] / resized,
+            "crop_mode": "center",
+            "mean": _decimals(self.model.mean),
+            "std": _decimals(self.model.std),
+        }
+
+    def heads(self) -> list[nn.Linear]:
+        """Its classifiers: one, or the class token's and the distillation token's.
+
+        Raises:
+            ExportError: a loss has put something else in the classifier's place.
+        """
+        heads = [head for head in (self.model.head, self.model.token_head) if head is not None]
+        linear = [head for head in heads if isinstance(head, nn.Linear)]
+        if len(linear) < len(heads):
+            losses = ", ".join(entry["name"] for entry in self.job["loss"])
+            raise ExportError(
+                f"the classifier of {self.shown} is not one linear layer but what its loss ({losses}) put there, "
+                f"which {self.source} cannot build"
+            )
+        return linear
+
+
+@dataclass(frozen=True)
+class Form:
+    """One way of writing a student.
+
+    Attributes:
+        name: who loads it.
+        write: writes its files into a folder.
+        logits: loads the folder anew and gives the logits [B, classes] of images [B, 3, H, W] in 0..1.
+        usage: Python that loads it, for the card.
+    """
+
+    name: str
+    write: Callable[[Path], None]
+    logits: Callable[[Path, Tensor], Tensor]
+    usage: str
+
+
+def library_state(student: Student, module: nn.Module, classifiers: list[str]) -> dict[str, Tensor]:
+    """The student's tensors by the names of its library's own network, which has these classifiers.
+
+    Raises:
+        ExportError: the library's network has other tensors.
+    """
+    heads = student.heads()
+    if len(heads) == 1:  # two classifiers whose logits are averaged: one of each is the same function
+        heads *= len(classifiers)
+    if len(heads) != len(classifiers):
+        raise ExportError(f"{student.shown} has {len(classifiers)} classifiers, the trained one {len(heads)}")
+    state = dict(student.model.trunk.state_dict())
+    for name, head in zip(classifiers, heads, strict=True):
+        state |= {f"{name}.{part}": tensor.detach().clone() for part, tensor in head.named_parameters()}
+    expected = module.state_dict()
+    other = sorted(state.keys() ^ expected.keys())
+    # A classifier may be a convolution of 1 x 1: the same numbers in another shape.
+    other += [name for name in expected if name in state and state[name].numel() != expected[name].numel()]
+    if other:
+        raise ExportError(f"{student.shown} has other tensors in {student.source} than it was trained with: {other[0]}")
+    return {name: state[name].reshape(expected[name].shape).contiguous() for name in expected}
+
+
+def normalised(images: Tensor, config: Mapping[str, Any]) -> Tensor:
+    """Images in 0..1 as the network wants them, by the mean and std of a written config."""
+    mean, std = (torch.tensor(config[name]).view(1, 3, 1, 1) for name in ("mean", "std"))
+    return (images - mean) / std
+
+
+def torchvision_form(student: Student) -> Form:
+    """A state dict for torchvision's own constructor."""
+    name = student.network["name"]
+    params = {**student.network["params"], "num_classes": len(student.classes)}
+    if name in ("googlenet", "inception_v3"):  # as they were trained: without auxiliary classifiers
+        params |= {"aux_logits": False, "transform_input": True, "init_weights": False}
+    module = torchvision.models.get_model(name, **params)
+    if isinstance(module, torchvision.models.SqueezeNet):
+        raise ExportError(
+            f"torchvision/{name} classifies before it pools, with a ReLU between; here it was trained with a linear "
+            "classifier after pooling, which torchvision cannot build"
+        )
+    last = [label for label, part in module.named_modules() if isinstance(part, nn.Linear)][-1]
+    config = _config(student, {"library": "torchvision", "architecture": name, "model_args": params})
+    usage = """\
+import json
+
+import torchvision
+from safetensors.torch import load_file
+
+config = json.load(open("config.json"))
+model = torchvision.models.get_model(config["architecture"], **config["model_args"])
+model.load_state_dict(load_file("model.safetensors"))
+model.eval()  # wants images normalised by config["mean"] and config["std"]
+"""
+    return Form("torchvision", _writer(config, library_state(student, module, [last])), _torchvision_logits, usage)
+
+
+def _torchvision_logits(folder: Path, images: Tensor) -> Tensor:
+    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    module = torchvision.models.get_model(config["architecture"], **config["model_args"])
+    module.load_state_dict(safetensors.torch.load_file(folder / WEIGHTS))
+    return module.eval()(normalised(images, config))
+
+
+def cifar_form(student: Student) -> Form:
+    """A state dict by the names of the public weight files, which a suite's `weights: {file: PATH}` takes too."""
+    (head,) = student.heads()
+    name = student.model.trunk.classifier_name
+    state = student.model.trunk.state_dict() | {f"{name}.{part}": t.detach() for part, t in head.named_parameters()}
+    network = {key: student.network[key] for key in ("source", "name", "params", "input_size")}
+    config = _config(student, {"library": "benchbench", "model": network})
+    usage = """\
+from benchbench.export.forms import load_exported
+
+model, classes = load_exported(".")  # images [B, 3, H, W] in 0..1 -> Outputs(logits, embedding, features)
+"""
+    return Form("benchbench", _writer(config, state), lambda folder, x: _logits(load_exported(folder)[0], x), usage)
+
+
+def load_exported(folder: str | Path) -> tuple[Backbone, tuple[str, ...]]:
+    """A network that `benchbench export` has written in its own form, in eval mode on the CPU, and its class names."""
+    config = json.loads(Path(folder, CONFIG).read_text(encoding="utf-8"))
+    weights = {"file": str(Path(folder, WEIGHTS))}
+    job = {**config["model"], "weights": weights, "mean": config["mean"], "std": config["std"]}
+    classes = tuple(config["label_names"])
+    model = build_backbone(job, "student", load_plugins().registry, len(classes), published=True)
+    return model.eval(), classes
+
+
+def _logits(model: Backbone, images: Tensor) -> Tensor:
+    logits = model(images).logits
+    assert logits is not None
+    return logits
+
+
+def _config(student: Student, more: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **more,
+        "num_classes": len(student.classes),
+        "label_names": list(student.classes),
+        **student.preprocessing,
+    }
+
+
+def _writer(config: dict[str, Any], state: dict[str, Tensor]) -> Callable[[Path], None]:
+    def write(folder: Path) -> None:
+        tensors = {name: tensor.contiguous() for name, tensor in state.items()}
+        safetensors.torch.save_file(tensors, folder / WEIGHTS)
+        (folder / CONFIG).write_text(json.dumps(config, indent=1), encoding="utf-8")
+
+    return write
+
+
+def _decimals(values: Tensor) -> list[float]:
+    """Float32 numbers as they were written: 0.485, not 0.48500001430511475."""
+    return [float(str(value)) for value in values.flatten().numpy()]

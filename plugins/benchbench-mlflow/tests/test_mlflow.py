@@ -1,0 +1,96 @@
+"""What MLflow finds after a stage has finished, read back by its own client."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchbench.lifecycle import Lifecycle
+from benchbench.plan import Stage
+from benchbench.plugins import load_plugins
+from benchbench.testing import checks_of
+
+for library in ("mlflow", "sqlalchemy", "alembic"):
+    pytest.importorskip(library, reason=f"{library} is not installed")
+ENVIRONMENT = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME")
+FILE = Path(__file__).parent.parent / "benchbench_mlflow.py"
+JOB = {"method": "scratch", "seed": 3, "recipe": {"epochs": 2, "lr": 0.001}}
+STAGE = Stage("cell", "0a" * 32, "A/U, big (finetune) | ../cifar | small | seed 3", JOB)
+RECORD = {
+    "metrics": {"test_accuracy": 0.625, "test_correct": "ff", "validation_accuracy": None},
+    "cost": {"device_hours": 1.25},
+}
+CURVE = [
+    {"epoch": 0, "loss": 9.0},  # the first stage of a two-stage method
+    {"epoch": 1, "loss": 2.0, "align_uniform.uniform": -1.5},
+    {"epoch": 2, "loss": 1.0, "align_uniform.uniform": -2.5},
+]
+
+
+@pytest.fixture
+def finished(tmp_path, monkeypatch):
+    """Tells the plugin of a finished stage, as a run does; gives the folder that it works in."""
+    monkeypatch.chdir(tmp_path)
+    for name in ENVIRONMENT:
+        monkeypatch.delenv(name, raising=False)
+    folder = tmp_path / "stage"
+    folder.mkdir()
+    (folder / "curve.jsonl").write_text("".join(json.dumps(row) + "\n" for row in CURVE))
+    hooks = Lifecycle(load_plugins([FILE]))
+
+    def finish(stage=STAGE, record=RECORD, curve=True):
+        hooks.stage_finished(stage, record, folder if curve else tmp_path / "none")
+        assert hooks.broken == set()
+        return tmp_path
+
+    return finish
+
+
+@pytest.mark.parametrize("check", checks_of(FILE), ids=str)
+def test_contract(check):
+    finding = check.run()
+    assert finding.status != "failed", finding
+
+
+def runs(name="benchbench"):
+    from mlflow import MlflowClient
+
+    client = MlflowClient()
+    return client, client.search_runs([client.get_experiment_by_name(name).experiment_id])
+
+
+@pytest.fixture(autouse=True)
+def _a_database_of_its_own(tmp_path, monkeypatch, finished):
+    """MLflow finds its default place once a process; a test's is in its own folder."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+
+
+def test_a_run_with_its_curve_and_its_figures(finished):
+    finished()
+    client, (run,) = runs()
+    assert (run.info.run_name, run.info.status) == (STAGE.label, "FINISHED")
+    assert (run.data.tags["kind"], run.data.tags["key"]) == ("cell", STAGE.key)
+    assert run.data.params == {"method": "scratch", "seed": "3", "epochs": "2", "lr": "0.001"}
+    assert run.data.metrics == {
+        "loss": 1.0,
+        "align_uniform.uniform": -2.5,
+        "test_accuracy": 0.625,
+        "device_hours": 1.25,
+    }
+    history = client.get_metric_history(run.info.run_id, "loss")
+    assert [(point.step, point.value) for point in history] == [(0, 9.0), (1, 2.0), (2, 1.0)]
+
+
+def test_more_than_mlflow_takes_at_once(finished, tmp_path):
+    (tmp_path / "stage" / "curve.jsonl").write_text("".join(f'{{"epoch": {n}, "loss": {n}}}\n' for n in range(1500)))
+    finished()
+    _, (run,) = runs()
+    assert run.data.metrics["loss"] == 1499
+    assert run.data.metrics["test_accuracy"] == 0.625
+
+
+def test_the_experiment_can_be_another(finished, monkeypatch):
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
+    finished()
+    finished(Stage("calibration", "0b" * 32, "throughput of small", {}), curve=False)
+    assert len(runs("mine")[1]) == 2
