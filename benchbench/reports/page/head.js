@@ -32,7 +32,7 @@ function drawSummary() {
       items.filter((item) => item.tone),
       (item) => item.verdict,
     ),
-  ].map(([text, all]) => `${all.length} ${text}`);
+  ].map(([verdict, all]) => `${verdict}: ${all.length}`);
   const list = h("ul", {}, drawn);
   const folded = drawn.length > 12 ? h("details", {}, h("summary", {}, `All ${drawn.length}`), list) : list;
   headline.replaceChildren(

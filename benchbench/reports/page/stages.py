@@ -120,29 +120,26 @@ class StageReader:
 
     def _curve(self, folder: StageFolder) -> dict[str, list[float | None]]:
         """A curve by column; of a long one every k-th epoch, and the first and the last."""
-        rows = _rows(folder)
-        step = math.ceil(len(rows) / self.bounds.points)
+        try:
+            lines = folder.curve.read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
+            return {}
+        step = math.ceil(len(lines) / self.bounds.points)
         if step > 1:
             self.thinned += 1
-            rows = [row for number, row in enumerate(rows, 1) if number % step == 0 or number in (1, len(rows))]
+            lines = [line for number, line in enumerate(lines, 1) if number % step == 0 or number in (1, len(lines))]
+        rows = [row for line in lines if (row := _row(line))]
         names = dict.fromkeys(name for row in rows for name in row)
         return {name: [_rounded(row.get(name)) for row in rows] for name in names}
 
 
-def _rows(folder: StageFolder) -> list[dict[str, Any]]:
+def _row(line: str) -> dict[str, Any] | None:
+    """An epoch of a curve; None for what is none, such as the last line of a file that is being written."""
     try:
-        lines = folder.curve.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return []
-    rows = []
-    for line in lines:
-        try:
-            row = json.loads(line)
-        except ValueError:  # the last line of a file that is being written
-            continue
-        if isinstance(row, dict) and _rounded(row.get("epoch")) is not None:
-            rows.append(row)
-    return rows
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) and _rounded(row.get("epoch")) is not None else None
 
 
 def _rounded(value: Any) -> float | None:

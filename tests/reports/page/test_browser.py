@@ -398,7 +398,7 @@ class TestEverywhere:
         screen(scheme="dark", media="print")
         assert self.colours(page)[0] > 240
         assert page.run("return getComputedStyle(document.querySelector('.scroller')).overflow") == "visible"
-        for control in ("nav", ".tools", ".legend input"):
+        for control in ("nav", "#cells input", ".legend input", ".legend button"):
             assert page.run("return document.querySelector(arguments[0]).checkVisibility()", control) is False, control
         screen()
         printed = page.browser.execute_cdp_cmd("Page.printToPDF", {"paperWidth": 8.27, "paperHeight": 11.69})
