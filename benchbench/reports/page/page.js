@@ -21,8 +21,6 @@ function drawTables() {
 const cellTable = tableView();
 
 function drawCells() {
-  const unit = new Set(content.cells.map((cell) => cell.unit).filter(Boolean));
-  const unitText = unit.size === 1 ? [...unit][0] : "device-hours";
   const shares = (share) => ({ text: percent(share), value: share ?? null });
   const amounts = (hours) => ({ text: amount(hours), value: hours ?? null });
   cellTable.update({
@@ -36,7 +34,7 @@ function drawCells() {
       "status",
       "accuracy (%)",
       "validation (%)",
-      `${unitText}, own`,
+      `${unitOf(content.cells)}, own`,
       "with stages",
     ],
     labels: 3,

@@ -108,6 +108,12 @@ function chosen() {
     .map(([name, cells]) => ({ name, number: numbers.get(name), cells }));
 }
 
+/** GPU-hours or CPU-hours; device-hours where there are both. */
+function unitOf(cells) {
+  const units = new Set(cells.map((cell) => cell.unit).filter(Boolean));
+  return units.size === 1 ? [...units][0] : "device-hours";
+}
+
 function costOf(cell) {
   if (cost.value() === "own") return cell.own;
   if (cost.value() === "stages") return cell.own + cell.shared;
@@ -140,7 +146,7 @@ function drawScatter() {
       cell: cells[0],
     };
   });
-  const unit = known[0].cells[0].unit;
+  const unit = unitOf(known.flatMap((group) => group.cells));
   const open = ({ cell }) => {
     const labels = [cell.row, cell.data, cell.student];
     cellTable.only(labels.join(", "), (row) => labels.every((label, column) => row[column].text === label));
