@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -61,12 +61,12 @@ def page_of(tmp_path) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def chromium(tmp_path_factory) -> Iterator[SimpleNamespace]:
+def chromium(tmp_path_factory) -> Iterator[Any]:
     """A browser for the whole session."""
     binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not binary or not driver:
         pytest.skip("needs chromium and chromedriver (Debian: apt-get install chromium chromium-driver)")
-    from selenium import webdriver
+    webdriver = pytest.importorskip("selenium.webdriver")
 
     options = webdriver.ChromeOptions()
     options.binary_location = binary
@@ -76,3 +76,84 @@ def chromium(tmp_path_factory) -> Iterator[SimpleNamespace]:
     browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
     yield browser
     browser.quit()
+
+
+class Page:
+    """A page that is open in the browser."""
+
+    def __init__(self, browser):
+        self.browser = browser
+
+    def all(self, selector: str) -> list[Any]:
+        return self.browser.find_elements("css selector", selector)
+
+    def one(self, selector: str):
+        return self.browser.find_element("css selector", selector)
+
+    def run(self, script: str, *arguments: Any) -> Any:
+        return self.browser.execute_script(script, *arguments)
+
+    def column(self, table: int, number: int) -> list[str]:
+        """The texts of a column of the table-th table, from top to bottom."""
+        rows = "[...document.querySelectorAll('table')[arguments[0]].tBodies[0].rows]"
+        return self.run(f"return {rows}.map(row => row.cells[arguments[1]].innerText)", table, number)
+
+    def sort(self, table: int, number: int) -> str:
+        """Presses Enter on the head of a column; gives the order that is then announced."""
+        head = "document.querySelectorAll('table')[arguments[0]].tHead.rows[0].cells[arguments[1]]"
+        self.run(f"{head}.firstChild.focus()", table, number)
+        self.browser.switch_to.active_element.send_keys("\ue007")  # enter
+        return self.run(f"return {head}.ariaSort", table, number)
+
+    def wait(self, condition: str) -> Any:
+        """The value of a JavaScript expression as soon as it is true."""
+        script = """
+            const done = arguments[0], until = Date.now() + 15000;
+            (function look() {
+                const value = (%s);
+                if (value || Date.now() > until) done(value);
+                else setTimeout(look, 20);
+            })();"""
+        value = self.browser.execute_async_script(script % condition)
+        assert value, condition
+        return value
+
+
+@pytest.fixture
+def screen(chromium) -> Iterator[Callable[..., None]]:
+    """Sets the window's size and what the reader prefers; back to a desk in daylight afterwards."""
+
+    def become(width: int = 1280, height: int = 900, scheme: str = "light", media: str = "") -> None:
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+        chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": features})
+
+    become()
+    yield become
+    become()
+
+
+@pytest.fixture
+def open_page(chromium, screen) -> Iterator[Callable[..., Page]]:
+    """Opens a file or an address. At the end: nothing was said on the console, and nothing else was asked for."""
+    opened: list[str] = []
+
+    def open_(where: Path | str) -> Page:
+        chromium.get("about:blank")
+        for kind in ("browser", "performance"):
+            chromium.get_log(kind)  # of the test before
+        opened.append(where.as_uri() if isinstance(where, Path) else where)
+        chromium.get(opened[-1])
+        return Page(chromium)
+
+    yield open_
+    assert chromium.get_log("browser") == []
+    messages = [json.loads(entry["message"])["message"] for entry in chromium.get_log("performance")]
+    asked = {each["params"]["request"]["url"] for each in messages if each["method"] == "Network.requestWillBeSent"}
+    assert {url for url in asked if not url.startswith("data:")} <= {*opened, *(f"{url}data.json" for url in opened)}
+
+
+@pytest.fixture
+def page(told, page_of, open_page) -> Page:
+    return open_page(page_of(told))

@@ -1,108 +1,14 @@
-"""The page in a real browser: what a reader sees, clicks, types and prints, and that nothing in a run can act in it."""
+"""The page in a real browser: what a reader sees, clicks, types and prints."""
 
 from __future__ import annotations
 
 import base64
-import json
-import re
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from threading import Thread
-from typing import Any
 
 import pytest
-
-from benchbench.reports.page.render import render
-from benchbench.reports.page.server import PageServer, Watched
-from benchbench.store import read_json, write_json
 
 pytest.importorskip("selenium")
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-
-NASTY = "</script><img src=x onerror=acted=1><!--\u2028\"'&lt;"
-
-
-class Page:
-    """A page that is open in the browser."""
-
-    def __init__(self, browser):
-        self.browser = browser
-
-    def all(self, selector: str) -> list[Any]:
-        return self.browser.find_elements(By.CSS_SELECTOR, selector)
-
-    def one(self, selector: str):
-        return self.browser.find_element(By.CSS_SELECTOR, selector)
-
-    def run(self, script: str, *arguments: Any) -> Any:
-        return self.browser.execute_script(script, *arguments)
-
-    def column(self, table: int, number: int) -> list[str]:
-        """The texts of a column of the table-th table, from top to bottom."""
-        rows = "[...document.querySelectorAll('table')[arguments[0]].tBodies[0].rows]"
-        return self.run(f"return {rows}.map(row => row.cells[arguments[1]].innerText)", table, number)
-
-    def sort(self, table: int, number: int) -> str:
-        """Presses Enter on the head of a column; gives the order that is then announced."""
-        head = "document.querySelectorAll('table')[arguments[0]].tHead.rows[0].cells[arguments[1]]"
-        self.run(f"{head}.firstChild.focus()", table, number)
-        self.browser.switch_to.active_element.send_keys(Keys.ENTER)
-        return self.run(f"return {head}.ariaSort", table, number)
-
-    def wait(self, condition: str) -> Any:
-        """The value of a JavaScript expression as soon as it is true."""
-        script = """
-            const done = arguments[0], until = Date.now() + 15000;
-            (function look() {
-                const value = (%s);
-                if (value || Date.now() > until) done(value);
-                else setTimeout(look, 20);
-            })();"""
-        value = self.browser.execute_async_script(script % condition)
-        assert value, condition
-        return value
-
-
-@pytest.fixture
-def screen(chromium) -> Iterator[Callable[..., None]]:
-    """Sets the window's size and what the reader prefers; back to a desk in daylight afterwards."""
-
-    def become(width: int = 1280, height: int = 900, scheme: str = "light", media: str = "") -> None:
-        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
-        chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
-        chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": features})
-
-    become()
-    yield become
-    become()
-
-
-@pytest.fixture
-def open_page(chromium, screen) -> Iterator[Callable[..., Page]]:
-    """Opens a file or an address. At the end: nothing was said on the console, and nothing else was asked for."""
-    opened: list[str] = []
-
-    def open_(where: Path | str) -> Page:
-        chromium.get("about:blank")
-        for kind in ("browser", "performance"):
-            chromium.get_log(kind)  # of the test before
-        opened.append(where.as_uri() if isinstance(where, Path) else where)
-        chromium.get(opened[-1])
-        return Page(chromium)
-
-    yield open_
-    assert chromium.get_log("browser") == []
-    messages = [json.loads(entry["message"])["message"] for entry in chromium.get_log("performance")]
-    asked = {each["params"]["request"]["url"] for each in messages if each["method"] == "Network.requestWillBeSent"}
-    assert {url for url in asked if not url.startswith("data:")} <= {*opened, *(f"{url}data.json" for url in opened)}
-
-
-@pytest.fixture
-def page(told, page_of, open_page) -> Page:
-    return open_page(page_of(told))
 
 
 class TestFirstSight:
@@ -293,81 +199,6 @@ class TestCells:
         assert "teacher big (scratch) | cifar says <hello>" in text
 
 
-class TestUntrustedText:
-    @pytest.fixture
-    def nasty(self, told, data_of, tmp_path) -> Path:
-        """A page in which every text that comes from elsewhere tries to act."""
-        (done, failed) = (told.cells("scratch")[n].stage for n in (0, 1))
-        told.fail(failed, NASTY)
-        told.finish(done, unit=NASTY)
-        record = read_json(told.folder(done).record)
-        record["environment"] = {NASTY: NASTY, "device": NASTY}
-        record["data"]["names"] = [NASTY]
-        write_json(told.folder(done).record, record)
-        for key in (done, failed):
-            told.folder(key).log.write_text(NASTY, encoding="utf-8")
-            told.folder(key).curve.write_text(json.dumps({"epoch": 1, NASTY: 1.0}), encoding="utf-8")
-        data = data_of(told)
-        assert {NASTY} <= {data["devices"][0], data["stages"][done[:16]]["log"], data["cells"][1]["reason"]}
-        # Suites cannot have such names, but the page need not trust that.
-        data |= {"suite": NASTY, "key": NASTY, "command": NASTY, "version": NASTY, "left_out": [NASTY]}
-        data["summary"] = {"title": NASTY, "items": [{"label": NASTY, "text": NASTY, "tone": ""}], "note": NASTY}
-        entry = {"text": NASTY, "bold": True}
-        table = {"name": NASTY, "title": NASTY, "columns": [NASTY] * 2, "rows": [[entry] * 2], "notes": [NASTY]}
-        data["tables"].append({**table, "labels": 1})
-        for cell in data["cells"][:2]:
-            cell |= {"row": NASTY, "data": NASTY, "student": NASTY}
-            stage = data["stages"][cell["stage"]]
-            stage |= {"label": NASTY, "kind": NASTY, "needs": {NASTY: data["cells"][-1]["stage"]}}
-        path = tmp_path / "nasty.html"
-        path.write_text(render(data), encoding="utf-8")
-        return path
-
-    def test_is_shown_as_text_wherever_it_comes_from(self, nasty, open_page):
-        page = open_page(nasty)
-        assert page.browser.title == f"{NASTY} – BenchBench"
-        assert page.run("return document.querySelector('.top').textContent").count(NASTY) == 3
-        assert page.run("return document.querySelector('main').textContent").count(NASTY) > 20
-        for number in (0, 1):
-            page.all("#cells tbody button")[number].click()
-            page.run("document.querySelectorAll('dialog details').forEach(each => { each.open = true; })")
-            page.wait(
-                "[...document.querySelectorAll('dialog details[open]')].every(each => each.childElementCount > 1)"
-            )
-            texts = page.run("return document.querySelector('dialog').textContent")
-            assert texts.count(NASTY) >= 7
-            page.one("dialog .close").click()
-        page.one("#charts select option:last-child").click()
-        assert page.run("return [window.acted, document.images.length, document.scripts.length]") == [None, 0, 2]
-
-    def test_cannot_end_the_data_it_stands_in(self, nasty):
-        text = nasty.read_text(encoding="utf-8")
-        assert text.isascii() or "\u2028" not in text
-        data = text.partition('id="data">')[2].partition("</script>")[0]
-        assert not set("<>&\u2028\u2029") & set(data)
-        assert json.loads(data)["suite"] == NASTY
-
-    def test_the_policy_stops_what_is_not_the_page_s_own(self, page):
-        acts = {
-            "a script": "s = document.createElement('script'); s.text = 'acted = 1'; document.body.append(s)",
-            "markup": "document.body.insertAdjacentHTML('beforeend', '<b>x</b>')",
-            "code from text": "window.acted = eval('1')",
-        }
-        for what, act in acts.items():
-            # By way of a timer, since the driver's own scripts may do what the page's may not.
-            page.run(f"window.tried = 0; setTimeout(() => {{ try {{ {act} }} finally {{ window.tried = 1 }} }})")
-            page.wait("window.tried")
-            assert page.run("return window.acted") is None, what
-            assert page.all("body > b") == [], what
-        page.run("const i = document.createElement('img'); i.src = 'http://127.0.0.1:9/x.png'; document.body.append(i)")
-        page.wait("document.querySelector('img').complete")
-        complaints = [entry["message"] for entry in page.browser.get_log("browser")]  # which the fixture would not want
-        for expected in ("TrustedScript", "TrustedHTML", "unsafe-eval", "img-src"):
-            assert any(expected in each for each in complaints), (expected, complaints)
-        messages = [json.loads(each["message"])["message"] for each in page.browser.get_log("performance")]
-        assert not any("127.0.0.1" in json.dumps(m) for m in messages if m["method"] == "Network.responseReceived")
-
-
 class TestEverywhere:
     def colours(self, page) -> tuple[int, int]:
         """Brightness of the ground and of the text, 0 to 255."""
@@ -409,43 +240,6 @@ class TestEverywhere:
         screen(media="print")
         assert page.run("return document.querySelector('main').checkVisibility()") is False
         assert page.run("return document.querySelector('dialog').checkVisibility()") is True
-
-
-class TestLive:
-    @pytest.fixture
-    def live(self, told, open_page) -> Iterator[Page]:
-        with PageServer(Watched(told.plan, told.store, "benchbench report suite.yaml"), port=0) as server:
-            Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-            yield open_page(server.url)
-            server.shutdown()
-
-    def test_what_happens_shows_and_what_the_reader_did_stays(self, live, told):
-        live.wait("document.querySelector('.connection').textContent === 'Live: no run is using this store now.'")
-        live.one("#cells input").send_keys("scratch")
-        live.one("#cells tbody button").send_keys(Keys.ENTER)
-        cells = [cell.stage for cell in told.cells("scratch")]
-        with told.store.locked():
-            told.folder(cells[2]).path.mkdir()
-            write_json(told.folder(cells[2]).state, {"status": "running", "attempts": 2, "started": time.time() - 65})
-            told.folder(cells[2]).log.write_text("attempt 2 on cpu\nstep 7\n")
-            live.wait("document.querySelector('.counts').textContent.includes('1 running')")
-            assert live.one(".connection").get_attribute("textContent") == "Live: a run is using this store."
-            now = live.one(".running").get_attribute("textContent")
-            assert re.fullmatch(r"Running nowscratch \| cifar \| small \| seed 2 0:01:\d\dstep 7", now)
-        told.finish(cells[2], accuracy=0.25)
-        live.wait("document.querySelector('.counts').textContent.includes('11 done, 1 failed')")
-        assert live.column(2, 5) == ["50.0", "–", "25.0", "60.0", "70.0", "80.0"]  # distilled from a scratch teacher
-        assert live.one("dialog[open] h2").text == "scratch | cifar | small | seed 0"
-
-    def test_a_server_that_is_gone_is_said_to_be(self, told, chromium, open_page):
-        with PageServer(Watched(told.plan, told.store, ""), port=0) as server:
-            Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-            page = open_page(server.url)
-            page.wait("document.querySelector('.connection').textContent.startsWith('Live')")
-            server.shutdown()
-        page.wait("document.querySelector('.connection').textContent.startsWith('benchbench watch has ended')")
-        assert page.one("h1").text == "tiny"
-        assert {entry["source"] for entry in chromium.get_log("browser")} == {"network"}  # the browser's own complaint
 
 
 def test_nothing_done_yet(lab, page_of, open_page):
