@@ -223,7 +223,7 @@ def run(request: Request, folder: Path | None, executor: str, checkpoint_seconds
 @click.option(
     "--format",
     "formats",
-    type=click.Choice(["md", "tex", "csv", "txt"]),
+    type=click.Choice(["md", "tex", "csv", "txt", "html"]),
     multiple=True,
     default=("md", "tex", "csv"),
     show_default=True,
@@ -232,10 +232,13 @@ def run(request: Request, folder: Path | None, executor: str, checkpoint_seconds
 def report(request: Request, folder: Path | None, formats: tuple[str, ...]) -> None:
     """Print SUITE's tables from what is in the store, and write them as Markdown, LaTeX and CSV.
 
+    `--format html` writes them all into one page with charts and every cell, report.html, which needs no network.
+
     \b
     Examples:
       benchbench report suites/quickstart.yaml
       benchbench report suites/cifar.yaml --format tex --report paper/tables
+      benchbench report suites/cifar.yaml --format html
     """
     made, store = request.plan()
     _report(request, made, store, folder, formats)
@@ -259,12 +262,41 @@ def _report(request: Request, made: Plan, store: Store, folder: Path | None, for
         missing = int((results.status == "missing").sum())
         if missing:
             click.echo(f"{missing} of {len(results)} cells have not been run; benchbench run {made.file.path}")
+    if "html" in formats:  # with the reasons and logs of cells that failed, so also where none is done
+        from benchbench.reports.page import write_page
+
+        page = write_page(made, store, results, tables, folder or Path("reports") / made.suite.name, request.command())
+        click.echo(f"written: {page}", err=True)
+        formats = tuple(kind for kind in formats if kind != "html")
+
     if not (results.status == "done").any():
         click.echo("no cell is done, so no tables are written", err=True)
         return
     folder = folder or Path("reports") / made.suite.name
     paths = write_report(results, tables, folder, formats, request.command())
     click.echo(f"written to {folder}: {', '.join(path.name for path in paths)}", err=True)
+
+
+@cli.command()
+@_reads_suite
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="Where to listen; 0: any free one."
+)
+def watch(request: Request, port: int) -> None:
+    """Show SUITE's report as a page in a browser, and keep it new while the suite runs.
+
+    Only this machine can open it, and it only reads the store: start it before, during or after a run, and end it with
+    Ctrl-C. `ssh -L 8765:127.0.0.1:8765 HOST` brings it here from another machine.
+
+    \b
+    Examples:
+      benchbench watch suites/quickstart.yaml
+      benchbench watch suites/cifar.yaml --store /big/runs --port 0
+    """
+    from benchbench.cli_watch import serve
+
+    made, store = request.plan()
+    serve(made, store, request.command(), port, request.as_json)
 
 
 for _command in (list_, plugins, new, check, export, merge, compare):

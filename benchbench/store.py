@@ -220,6 +220,17 @@ class Store:
                     time.sleep(0.1)
             yield lock.fileno()
 
+    def in_use(self) -> bool:
+        """Whether a run, or a worker that outlives one, holds the store. Takes nothing away from it."""
+        try:
+            with (self.root / ".lock").open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:  # there has been no run
+            return False
+        return False
+
 
 def file_sha256(path: Path) -> str:
     with path.open("rb") as stream:

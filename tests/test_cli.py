@@ -82,7 +82,7 @@ class TestHelp:
         assert done.code == 0
         assert done.out == cli("--help").out
 
-    @pytest.mark.parametrize("command", ["plan", "run", "report", "list", "plugins"])
+    @pytest.mark.parametrize("command", ["plan", "run", "report", "watch", "list", "plugins"])
     def test_every_command(self, cli, command):
         assert command in cli("--help").out
         for flag in ("-h", "--help"):
@@ -90,7 +90,7 @@ class TestHelp:
             assert (done.code, done.err) == (0, "")
             assert f"benchbench {command}" in done.out
 
-    @pytest.mark.parametrize("command", ["plan", "run", "report", "list"])
+    @pytest.mark.parametrize("command", ["plan", "run", "report", "watch", "list"])
     def test_has_examples(self, cli, command):
         assert f"Examples:\n    benchbench {command}" in cli(command, "--help").out
 
@@ -355,7 +355,7 @@ class TestBadInput:
             (["plan", "suite.yaml", "--set", "plugins=[gone.py]"], "--set plugins: plugin file gone.py does not exist"),
             (["plan", "nowhere.yaml"], "suite file nowhere.yaml does not exist; give the path of a YAML file"),
             (["plan", "."], "'.' is a directory."),
-            (["report", "suite.yaml", "--format", "pdf"], "'pdf' is not one of 'md', 'tex', 'csv', 'txt'."),
+            (["report", "suite.yaml", "--format", "pdf"], "'pdf' is not one of 'md', 'tex', 'csv', 'txt', 'html'."),
             (["report", "nowhere.yaml"], "suite file nowhere.yaml does not exist"),
             (["list", "lossess"], "unknown kind 'lossess'; did you mean 'losses'?"),
             (["list", "xyzzy"], "unknown kind 'xyzzy'; known: augmenters, datasets, executors, losses, reports, st"),

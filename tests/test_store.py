@@ -199,6 +199,16 @@ class TestLock:
         with store.locked(wait=0.2):
             pass
 
+    def test_whether_it_is_in_use_can_be_asked_without_taking_it(self, store):
+        assert not Store(store.root / "nowhere").in_use()
+        with self.start(HOLD, str(store.root)) as other:
+            assert store.in_use()
+            self.assert_held(store)
+            other.communicate("\n")
+        assert not store.in_use()
+        with store.locked(wait=0.2):
+            assert store.in_use()
+
     def test_held_by_another_process_that_is_killed(self, store):
         with self.start(HOLD, str(store.root)) as other:
             other.kill()

@@ -1,0 +1,85 @@
+"""JSON and the page's own script and style become one HTML file."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from benchbench.errors import StoreError, one_line
+from benchbench.plan import Plan
+from benchbench.reports.page.data import page_data
+from benchbench.reports.table import Table
+from benchbench.store import Store, write_atomic
+
+NAME = "report.html"
+# In this order: each uses what those before it define.
+SCRIPTS = ("dom.js", "tables.js", "charts.js", "stages.js", "head.js", "panel.js", "page.js")
+
+
+def write_page(
+    plan: Plan, store: Store, results: pd.DataFrame, tables: Sequence[Table], folder: Path, command: str
+) -> Path:
+    """Writes the page of a report into a folder; gives its path.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
+    page = render(page_data(plan, store, results, tables, command))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomic(folder / NAME, page.encode())
+    except OSError as error:
+        raise StoreError(f"cannot write the report to {folder} ({one_line(error)}); use another --report DIR") from None
+    return folder / NAME
+
+
+def render(data: dict[str, Any]) -> str:
+    """A whole page around its data. Only a live one may connect, and only to where it came from."""
+    script, style = _script(), _text("page.css")
+    policy = "; ".join(
+        [
+            "default-src 'none'",
+            f"script-src '{_hash(script)}'",
+            f"style-src '{_hash(style)}'",
+            "img-src data:",  # its icon
+            *(["connect-src 'self'"] if data["live"] else []),
+            "base-uri 'none'",
+            "form-action 'none'",
+            "require-trusted-types-for 'script'",  # text cannot become markup, whatever the script does
+            "trusted-types 'none'",
+        ]
+    )
+    parts = {"POLICY": policy, "STYLE": style, "SCRIPT": script, "DATA": to_json(data)}
+    # In one pass: what a part holds is never looked at again.
+    return re.sub(r"@@([A-Z]+)@@", lambda match: parts[match[1]], _text("page.html"))
+
+
+def to_json(data: Any) -> str:
+    """JSON in ASCII that no HTML parser takes for markup, wherever it stands in a document."""
+    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", r"\u003c").replace(">", r"\u003e").replace("&", r"\u0026")
+
+
+@functools.cache
+def _script() -> str:
+    parts = "\n".join(_text(name) for name in SCRIPTS)
+    return f'(() => {{\n"use strict";\n{parts}}})();\n'
+
+
+@functools.cache
+def _text(name: str) -> str:
+    return (files("benchbench.reports.page") / name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    """A source of a content security policy: the hash of what stands between the tags."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

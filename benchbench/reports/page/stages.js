@@ -1,0 +1,145 @@
+// One stage in full, in a dialog: state, curve, settings, costs, environment, log, and the stages it stands on.
+
+const QUANTITIES = ["validation_accuracy", "train_accuracy", "loss"];
+const isAccuracy = (name) => name.endsWith("accuracy");
+const quantityLabel = (name) => name.replaceAll("_", " ") + (isAccuracy(name) ? " (%)" : "");
+const OPEN = ["Result", "Cost", "Loss"];
+
+/** What a list of curves has values of, those that are looked at most first. */
+function quantitiesOf(curves) {
+  const names = new Set(curves.flatMap((curve) => Object.keys(curve)));
+  names.delete("epoch");
+  return [...QUANTITIES.filter((name) => names.delete(name)), ...names];
+}
+
+/** Curves of several seeds as one: mean, lowest and highest at each epoch. */
+function merged(curves, quantity) {
+  const factor = isAccuracy(quantity) ? 100 : 1;
+  const at = new Map();
+  for (const curve of curves) {
+    (curve[quantity] || []).forEach((value, place) => {
+      const epoch = curve.epoch[place];
+      if (value !== null) at.set(epoch, [...(at.get(epoch) || []), factor * value]);
+    });
+  }
+  return [...at]
+    .sort(([a], [b]) => a - b)
+    .map(([x, values]) => ({ x, y: mean(values), low: Math.min(...values), high: Math.max(...values) }));
+}
+
+const elapsed = (stage) => {
+  const seconds = Math.max(0, Math.round(Date.now() / 1000 - stage.started));
+  const [minutes, hours] = [Math.floor(seconds / 60) % 60, Math.floor(seconds / 3600)];
+  return `${hours}:${String(minutes).padStart(2, "0")}:${String(seconds % 60).padStart(2, "0")}`;
+};
+
+/** The dialog of stages; `content()` gives the page's data of the moment. */
+function stageDialog(content) {
+  const heading = h("h2", { id: "stage-name" });
+  const close = h("button", { type: "button", class: "close", click: () => dialog.close() }, "Close");
+  const body = h("div", { class: "body" });
+  const dialog = h(
+    "dialog",
+    {
+      "aria-labelledby": "stage-name",
+      close: () => {
+        shown = null;
+      },
+      click: (event) => event.target === dialog && dialog.close(), // on what is around it
+    },
+    h("header", {}, heading, close),
+    body,
+  );
+  const folds = new Map(); // what was opened and closed
+  let shown = null;
+  let drawn = "";
+
+  /** A part that folds, and stays as it was left when it is drawn anew. */
+  function fold(stage, title, open, draw) {
+    const place = JSON.stringify([shown, stage.label, title]);
+    const details = h("details", { open: folds.get(place) ?? open }, h("summary", {}, title));
+    const filled = () => details.open && details.childElementCount === 1 && details.append(...draw());
+    details.addEventListener("toggle", () => folds.set(place, details.open) && filled());
+    filled();
+    return details;
+  }
+
+  function sections(stage) {
+    return Object.entries(stage.sections).map(([title, place]) =>
+      fold(stage, title, OPEN.includes(title), () => [facts(content().pool[place])]),
+    );
+  }
+
+  function curve(stage) {
+    const names = quantitiesOf([stage.curve]);
+    if (!names.length) return null;
+    const host = h("div", { class: "chart" });
+    const draw = () => {
+      const points = merged([stage.curve], select.value());
+      const label = quantityLabel(select.value());
+      const values = points.map((point) => `${point.x}: ${amount(point.y)}`).join(", ");
+      const { svg } = curves(
+        [{ name: stage.label, number: 0, points }],
+        Math.max(280, body.clientWidth - 2),
+        label,
+        () => {},
+      );
+      svg.setAttribute("role", "img");
+      svg.setAttribute("aria-label", `${label} by epoch: ${values}`);
+      host.replaceChildren(svg);
+    };
+    const select = choice("curve", draw);
+    select.offer(names.map((name) => [name, quantityLabel(name)]));
+    queueMicrotask(draw); // once it is in the dialog, and has a width
+    return h("section", {}, h("h3", {}, "Learning curve"), select.node, host);
+  }
+
+  function needs(stage) {
+    return Object.entries(stage.needs).map(([role, key]) => {
+      const needed = content().stages[key];
+      const title = `${role}: ${needed.label} (${stateText(needed.status)})`;
+      return fold(stage, title, needed.status === "failed", () => parts(needed));
+    });
+  }
+
+  function parts(stage) {
+    const attempt = stage.attempts ? ` (attempt ${stage.attempts})` : "";
+    return [
+      h("p", {}, h("span", { class: `tone ${toneOf(stage.status)}` }, stateText(stage.status)), attempt),
+      stage.reason && h("p", { class: "reason" }, stage.reason),
+      curve(stage),
+      ...sections(stage),
+      Object.keys(stage.needs).length > 0 && h("h3", {}, "Stands on"),
+      ...needs(stage),
+      fold(stage, "End of the log", stage.status !== "done", () => [
+        h("pre", { tabindex: 0, role: "region", "aria-label": "Log" }, stage.log || "The log is empty."),
+      ]),
+    ].filter(Boolean);
+  }
+
+  function draw() {
+    const stage = content().stages[shown];
+    if (!stage || JSON.stringify(stage) === drawn) return;
+    drawn = JSON.stringify(stage);
+    heading.textContent = stage.label;
+    body.replaceChildren(...parts(stage), h("p", { class: "key" }, `stage ${stage.kind}/${shown}`));
+  }
+
+  return {
+    node: dialog,
+    update: () => shown && draw(),
+    resize() {
+      drawn = "";
+      if (shown) draw();
+    },
+    show(key) {
+      [shown, drawn] = [key, ""];
+      dialog.showModal();
+      body.scrollTop = 0;
+      draw();
+    },
+  };
+}
+
+const stateText = (status) => (status === "missing" ? "not run yet" : status);
+const toneOf = (status) => ({ failed: "bad", interrupted: "bad", running: "open" })[status] || "";

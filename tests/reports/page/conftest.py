@@ -1,0 +1,159 @@
+"""A store with everything that a page shows, and one headless browser for all tests that need one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchbench.reports.page import write_page
+from benchbench.reports.page.data import page_data
+from benchbench.reports.write import make_tables
+
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --disable-dev-shm-usage"
+)
+COMMAND = "benchbench report suite.yaml"
+
+
+@pytest.fixture
+def told(finished):
+    """The finished lab with what its workers said and how they learned; a cell that failed, one that never ran."""
+    for key, stage in finished.plan.stages.items():
+        if stage.kind == "calibration":
+            continue
+        folder = finished.folder(key)
+        folder.log.write_text(f"attempt 1 on cpu\n{stage.label} says <hello> & goodbye\n", encoding="utf-8")
+        rows = [{"epoch": n, "loss": 3 - n / 2, "train_accuracy": n / 10} for n in range(1, 5)]
+        folder.curve.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    failed, missing = (finished.cells("scratch")[n].stage for n in (1, 2))
+    finished.folder(failed).record.unlink()
+    finished.fail(failed, "OutOfMemoryError: no room")
+    shutil.rmtree(finished.folder(missing).path)
+    return finished
+
+
+@pytest.fixture
+def data_of() -> Callable[..., dict]:
+    """What a page of a lab says: `data_of(lab, live=True)`."""
+
+    def data(lab, **options) -> dict:
+        results, tables = make_tables(lab.plan, lab.store, COMMAND)
+        return page_data(lab.plan, lab.store, results, tables, COMMAND, **options)
+
+    return data
+
+
+@pytest.fixture
+def page_of(tmp_path) -> Callable[..., Path]:
+    """Writes the page of a lab and gives its path."""
+
+    def page(lab, folder: str = "out") -> Path:
+        results, tables = make_tables(lab.plan, lab.store, COMMAND)
+        return write_page(lab.plan, lab.store, results, tables, tmp_path / folder, COMMAND)
+
+    return page
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory) -> Iterator[Any]:
+    """A browser for the whole session."""
+    binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not binary or not driver:
+        pytest.skip("needs chromium and chromedriver (Debian: apt-get install chromium chromium-driver)")
+    webdriver = pytest.importorskip("selenium.webdriver")
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = binary
+    for flag in [*FLAGS.split(), f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"]:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    yield browser
+    browser.quit()
+
+
+class Page:
+    """A page that is open in the browser."""
+
+    def __init__(self, browser):
+        self.browser = browser
+
+    def all(self, selector: str) -> list[Any]:
+        return self.browser.find_elements("css selector", selector)
+
+    def one(self, selector: str):
+        return self.browser.find_element("css selector", selector)
+
+    def run(self, script: str, *arguments: Any) -> Any:
+        return self.browser.execute_script(script, *arguments)
+
+    def column(self, table: int, number: int) -> list[str]:
+        """The texts of a column of the table-th table, from top to bottom."""
+        rows = "[...document.querySelectorAll('table')[arguments[0]].tBodies[0].rows]"
+        return self.run(f"return {rows}.map(row => row.cells[arguments[1]].innerText)", table, number)
+
+    def sort(self, table: int, number: int) -> str:
+        """Presses Enter on the head of a column; gives the order that is then announced."""
+        head = "document.querySelectorAll('table')[arguments[0]].tHead.rows[0].cells[arguments[1]]"
+        self.run(f"{head}.firstChild.focus()", table, number)
+        self.browser.switch_to.active_element.send_keys("\ue007")  # enter
+        return self.run(f"return {head}.ariaSort", table, number)
+
+    def wait(self, condition: str) -> Any:
+        """The value of a JavaScript expression as soon as it is true."""
+        script = """
+            const done = arguments[0], until = Date.now() + 15000;
+            (function look() {
+                const value = (%s);
+                if (value || Date.now() > until) done(value);
+                else setTimeout(look, 20);
+            })();"""
+        value = self.browser.execute_async_script(script % condition)
+        assert value, condition
+        return value
+
+
+@pytest.fixture
+def screen(chromium) -> Iterator[Callable[..., None]]:
+    """Sets the window's size and what the reader prefers; back to a desk in daylight afterwards."""
+
+    def become(width: int = 1280, height: int = 900, scheme: str = "light", media: str = "") -> None:
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+        chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": features})
+
+    become()
+    yield become
+    become()
+
+
+@pytest.fixture
+def open_page(chromium, screen) -> Iterator[Callable[..., Page]]:
+    """Opens a file or an address. At the end: nothing was said on the console, and nothing else was asked for."""
+    opened: list[str] = []
+
+    def open_(where: Path | str) -> Page:
+        chromium.get("about:blank")
+        for kind in ("browser", "performance"):
+            chromium.get_log(kind)  # of the test before
+        opened.append(where.as_uri() if isinstance(where, Path) else where)
+        chromium.get(opened[-1])
+        return Page(chromium)
+
+    yield open_
+    assert chromium.get_log("browser") == []
+    messages = [json.loads(entry["message"])["message"] for entry in chromium.get_log("performance")]
+    asked = {each["params"]["request"]["url"] for each in messages if each["method"] == "Network.requestWillBeSent"}
+    assert {url for url in asked if not url.startswith("data:")} <= {*opened, *(f"{url}data.json" for url in opened)}
+
+
+@pytest.fixture
+def page(told, page_of, open_page) -> Page:
+    return open_page(page_of(told))

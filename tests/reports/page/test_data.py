@@ -1,0 +1,197 @@
+"""What a page holds: every cell, every stage once, and no more of logs and curves than its bounds."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+from benchbench.reports.page.stages import CURVE_POINTS, ITEMS, LOG_BYTES, TEXT, Bounds, short
+from benchbench.store import read_json, write_json
+
+
+def stage_of(data: dict, cell: dict) -> dict:
+    return data["stages"][cell["stage"]]
+
+
+def sections(data: dict, stage: dict) -> dict:
+    return {title: data["pool"][place] for title, place in stage["sections"].items()}
+
+
+class TestCells:
+    def test_a_done_one(self, told, data_of):
+        cell = data_of(told)["cells"][9]
+        assert cell == {
+            "row": "distil, big (scratch)",
+            "data": "cifar",
+            "student": "small",
+            "seed": 0,
+            "status": "done",
+            "accuracy": 0.6,
+            "unit": "GPU-hours",
+            "own": 3.0,
+            "shared": 2.0,
+            "pretraining": 0.0,
+            "stage": told.cells("distil")[0].stage[:16],
+        }
+
+    def test_what_is_not_known_is_left_out(self, told, data_of):
+        told.fail(told.cells("scratch")[1].stage, f"ValueError: no (traceback in {told.store.root}/cell/x/log.txt)")
+        failed, missing = data_of(told)["cells"][1:3]
+        assert "accuracy" not in failed | missing
+        assert (failed["status"], missing["status"]) == ("failed", "missing")
+        assert failed["reason"] == "ValueError: no"  # equal failures have equal reasons; the page has the log itself
+
+    def test_running_or_interrupted(self, told, data_of):
+        key = told.cells("scratch")[2].stage
+        told.folder(key).path.mkdir()
+        write_json(told.folder(key).state, {"status": "running", "attempts": 3, "started": 5.0})
+        with told.store.locked():
+            data = data_of(told)
+        assert (data["active"], data["cells"][2]["status"]) == (True, "running")
+        assert {"status": "running", "attempts": 3, "started": 5.0}.items() <= data["stages"][key[:16]].items()
+        data = data_of(told)
+        assert (data["active"], data["cells"][2]["status"]) == (False, "interrupted")
+
+
+class TestStages:
+    def test_all_of_them_each_once(self, told, data_of):
+        data = data_of(told)
+        assert list(data["stages"]) == [key[:16] for key in told.plan.stages]
+        assert {key for stage in data["stages"].values() for key in stage["needs"].values()} == {told.teacher()[:16]}
+
+    def test_what_was_asked_and_what_it_gave(self, told, data_of):
+        data = data_of(told)
+        found = sections(data, stage_of(data, data["cells"][9]))
+        assert found["Recipe"]["batch_size"] == 20
+        assert found["Loss"] == {
+            "ce": {"weight": 1.0, "label_smoothing": 0.0},
+            "kd": {"weight": 1.0, "standardize": False, "temperature": 4.0},
+        }
+        assert found["Result"]["test_accuracy"] == 0.6
+        assert "test_correct" not in found["Result"]
+        assert found["Cost"]["device_hours"] == 3.0
+        assert found["Weights"] == {"sha256": "ab" * 32}
+        assert found["Environment"] == {"device": "Big GPU"}
+        assert found["Other settings"]["seed"] == 0
+
+    def test_what_cells_share_is_there_once(self, told, data_of):
+        data = data_of(told)
+        stages = [stage for stage in data["stages"].values() if stage["kind"] == "cell"]
+        assert len({stage["sections"]["Recipe"] for stage in stages}) == 1
+        texts = [json.dumps(value, sort_keys=True) for value in data["pool"]]
+        assert len(set(texts)) == len(texts)
+
+    def test_a_damaged_record(self, told, data_of):
+        cell = told.cells("tune")[0]
+        told.folder(cell.stage).record.write_text("{")
+        stage = data_of(told)["stages"][cell.stage[:16]]
+        assert stage["status"] == "failed"
+        assert "cannot be read" in stage["reason"]
+
+    @pytest.mark.parametrize("record", [[], {"metrics": [1]}, {"cost": "none", "environment": None}])
+    def test_a_record_of_another_shape(self, told, data_of, record):
+        cell = told.cells("tune")[0]
+        write_json(told.folder(cell.stage).record, record)
+        data = data_of(told)
+        assert data["cells"][6]["status"] == "failed"
+        assert json.dumps(data, allow_nan=False)
+
+
+class TestBounds:
+    def test_a_page_of_few_has_more_of_each(self):
+        assert Bounds.of(1) == Bounds.of(10) == Bounds(log=LOG_BYTES, points=CURVE_POINTS)
+        assert Bounds.of(1_000) == Bounds(log=1_000, points=50)
+        assert Bounds.of(1_000_000) == Bounds(log=200, points=20)
+
+    def test_of_a_long_log_the_end_is_kept_from_the_beginning_of_a_line(self, told, data_of):
+        cell = told.cells("tune")[0]
+        assert data_of(told)["left_out"] == []
+        lines = "".join(f"line {n} — done\n" for n in range(100_000))
+        told.folder(cell.stage).log.write_text(lines, encoding="utf-8")
+        data = data_of(told)
+        log = data["stages"][cell.stage[:16]]["log"]
+        assert lines.endswith(log)
+        assert log.startswith("line ")
+        assert 0.9 * LOG_BYTES < len(log.encode()) <= LOG_BYTES
+        assert data["left_out"][0] == "Of 1 logs only the last 4,000 bytes are here."
+        assert "log.txt" in data["left_out"][-1]
+
+    def test_one_long_line_and_bytes_that_are_no_text(self, told, data_of):
+        first, second = (cell.stage for cell in told.cells("tune")[:2])
+        told.folder(first).log.write_text("x" * 10_000)
+        told.folder(second).log.write_bytes(b"\xff\xfe\x00 \x1b[31mred")
+        stages = data_of(told)["stages"]
+        assert stages[first[:16]]["log"] == "x" * LOG_BYTES
+        assert stages[second[:16]]["log"] == "\ufffd\ufffd\x00 \x1b[31mred"
+
+    def test_of_a_long_curve_every_kth_epoch_with_both_ends(self, told, data_of):
+        cell = told.cells("tune")[0]
+        rows = [{"epoch": n, "loss": 1 / n} for n in range(1, 1000)]
+        told.folder(cell.stage).curve.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        data = data_of(told)
+        curve = data["stages"][cell.stage[:16]]["curve"]
+        assert curve["epoch"] == [1, *range(5, 996, 5), 999]
+        assert curve["loss"][:2] == [1.0, 0.2]
+        assert curve["loss"][-1] == 0.001001
+        assert data["left_out"][0] == "Of 1 curves about 200 evenly spaced epochs each are here."
+
+    def test_a_curve_that_is_being_written_or_has_gaps(self, told, data_of):
+        cell = told.cells("tune")[0]
+        text = '{"epoch": 1, "loss": NaN}\n[1]\n{"loss": 2}\n{"epoch": 2, "other": "x", "kd": true}\n{"epoch": 3, "lo'
+        told.folder(cell.stage).curve.write_text(text)
+        curve = data_of(told)["stages"][cell.stage[:16]]["curve"]
+        assert curve == {"epoch": [1, 2], "loss": [None, None], "other": [None, None], "kd": [None, None]}
+
+    def test_long_parts_of_a_record_are_cut_and_marked(self):
+        assert short("x" * 1000) == "x" * TEXT + "… (1000 characters)"
+        assert short({"names": list(range(1000))}) == {"names": [*range(ITEMS), "… (1000 in all)"]}
+        assert short([float("nan"), 1.5, None, True]) == ["nan", 1.5, None, True]
+
+
+class TestTables:
+    def test_verdicts_come_first(self, make_lab, data_of, tmp_path):
+        plugin = """
+from benchbench import Component, hookimpl
+from benchbench.reports.table import Entry, Table
+
+@hookimpl
+def benchbench_reports():
+    yield Component("other", __name__ + ":other")
+
+def other(results, plan):
+    return Table("verdicts", "Verdicts", ["arm", "verdict"], [[Entry("distil"), Entry("matches")]], ["a note"])
+"""
+        (tmp_path / "other.py").write_text(plugin)
+        data = data_of(make_lab(plugins=["other.py"]))
+        assert [table["name"] for table in data["tables"]] == ["verdicts", "accuracy", "gpu_hours"]
+        table = data["tables"][0]
+        assert table["rows"] == [[{"text": "distil"}, {"text": "matches"}]]
+        assert table["notes"][0] == "a note"
+        assert data["summary"]["title"] == "Verdicts"
+
+    def test_what_stands_out_is_marked(self, told, data_of):
+        (rows,) = (table["rows"] for table in data_of(told)["tables"] if table["name"] == "accuracy")
+        assert [row[1].get("bold", False) for row in rows] == [False, False, True, False]
+
+
+def test_the_store_is_only_read(told, data_of):
+    def files() -> dict:
+        return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in told.store.root.rglob("*")}
+
+    for path in told.store.root.rglob("*"):
+        os.utime(path, (1, 1))
+    before = files()
+    data_of(told)
+    assert files() == before
+
+
+def test_lists_of_classes_are_kept_short(told, data_of):
+    cell = told.cells("tune")[0]
+    record = read_json(told.folder(cell.stage).record)
+    record["data"]["names"] = [f"class {n}" for n in range(200)]
+    write_json(told.folder(cell.stage).record, record)
+    data = data_of(told)
+    names = sections(data, data["stages"][cell.stage[:16]])["Data as read"]["names"]
+    assert (len(names), names[-1]) == (ITEMS + 1, "… (200 in all)")

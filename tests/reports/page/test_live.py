@@ -1,0 +1,53 @@
+"""The page that `benchbench watch` serves, in a real browser."""
+
+from __future__ import annotations
+
+import re
+import time
+from threading import Thread
+
+import pytest
+
+from benchbench.reports.page.server import PageServer, Watched
+from benchbench.store import write_json
+
+pytest.importorskip("selenium")
+from selenium.webdriver.common.keys import Keys
+
+
+@pytest.fixture
+def live(told, open_page):
+    with PageServer(Watched(told.plan, told.store, "benchbench report suite.yaml"), port=0) as server:
+        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        yield open_page(server.url)
+        server.shutdown()
+
+
+def test_what_happens_shows_and_what_the_reader_did_stays(live, told):
+    live.wait("document.querySelector('.connection').textContent === 'Live: no run is using this store now.'")
+    live.one("#cells input").send_keys("scratch")
+    live.one("#cells tbody button").send_keys(Keys.ENTER)
+    cells = [cell.stage for cell in told.cells("scratch")]
+    with told.store.locked():
+        told.folder(cells[2]).path.mkdir()
+        write_json(told.folder(cells[2]).state, {"status": "running", "attempts": 2, "started": time.time() - 65})
+        told.folder(cells[2]).log.write_text("attempt 2 on cpu\nstep 7\n")
+        live.wait("document.querySelector('.counts').textContent.includes('1 running')")
+        assert live.one(".connection").get_attribute("textContent") == "Live: a run is using this store."
+        now = live.one(".running").get_attribute("textContent")
+        assert re.fullmatch(r"Running nowscratch \| cifar \| small \| seed 2 0:01:\d\dstep 7", now)
+    told.finish(cells[2], accuracy=0.25)
+    live.wait("document.querySelector('.counts').textContent.includes('11 done, 1 failed')")
+    assert live.column(2, 5) == ["50.0", "–", "25.0", "60.0", "70.0", "80.0"]  # distilled from a scratch teacher
+    assert live.one("dialog[open] h2").text == "scratch | cifar | small | seed 0"
+
+
+def test_a_server_that_is_gone_is_said_to_be(told, chromium, open_page):
+    with PageServer(Watched(told.plan, told.store, ""), port=0) as server:
+        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        page = open_page(server.url)
+        page.wait("document.querySelector('.connection').textContent.startsWith('Live')")
+        server.shutdown()
+    page.wait("document.querySelector('.connection').textContent.startsWith('benchbench watch has ended')")
+    assert page.one("h1").text == "tiny"
+    assert {entry["source"] for entry in chromium.get_log("browser")} == {"network"}  # the browser's own complaint

@@ -1,0 +1,174 @@
+"""The page over HTTP: to this machine alone, two addresses, read only, and no more often than it costs little."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from http.client import HTTPConnection, HTTPResponse
+from threading import Thread
+
+import pytest
+
+from benchbench.reports.page import server as module
+from benchbench.reports.page.server import PageServer, Watched
+
+
+@pytest.fixture
+def watched(told) -> Watched:
+    return Watched(told.plan, told.store, "benchbench report suite.yaml")
+
+
+@pytest.fixture
+def server(watched) -> Iterator[PageServer]:
+    with PageServer(watched, port=0) as running:
+        Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        yield running
+        running.shutdown()
+
+
+@pytest.fixture
+def ask(server) -> Callable[..., HTTPResponse]:
+    """Sends a request and gives the answer, its body in `.text`."""
+
+    def ask_(path: str, method: str = "GET", **headers: str | None) -> HTTPResponse:
+        connection = HTTPConnection("127.0.0.1", server.server_address[1], timeout=10)
+        connection.putrequest(method, path, skip_host="Host" in headers)
+        for name, value in headers.items():
+            if value is not None:
+                connection.putheader(name.replace("_", "-"), value)
+        connection.endheaders()
+        answer = connection.getresponse()
+        answer.text = answer.read().decode()
+        connection.close()
+        return answer
+
+    return ask_
+
+
+def test_the_page_and_its_data(ask, told):
+    page, data = ask("/"), ask("/data.json")
+    assert (page.status, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    assert "connect-src 'self'" in page.text
+    assert (data.status, data.headers["Content-Type"]) == (200, "application/json; charset=utf-8")
+    content = json.loads(data.text)
+    assert content["live"] is True
+    assert len(content["cells"]) == 12
+    assert page.headers["Content-Security-Policy"] == "frame-ancestors 'none'"
+    assert page.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_it_listens_on_this_machine_alone(server):
+    assert server.socket.getsockname()[0] == "127.0.0.1"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "localhost:9000", "LOCALHOST:1"])
+def test_names_of_this_machine(ask, host):
+    assert ask("/", Host=host).status == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *(None, "", "evil.example", "evil.example:8765", "127.0.0.1.evil.example", "localhost@evil.example"),
+        *("a@localhost", "localhost/", "0.0.0.0", "[::1]", "[", "127.0.0.1:1:2:x]"),
+    ],
+)
+def test_any_other_name_is_refused(ask, host):
+    """A page elsewhere whose name is made to mean 127.0.0.1 must not read this one."""
+    for path in ("/", "/data.json"):
+        answer = ask(path, Host=host)
+        assert answer.status == 403
+        assert "cells" not in answer.text
+
+
+@pytest.mark.parametrize(
+    "path", ["/report.html", "/../suite.yaml", "/%2e%2e/suite.yaml", "/data.json/..", "/runs/store.json"]
+)
+def test_no_path_is_a_file(ask, path):
+    assert ask(path).status == 404
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
+def test_it_only_reads(ask, method):
+    assert ask("/data.json", method).status == 501
+
+
+def test_head_has_no_body(ask):
+    answer = ask("/", "HEAD")
+    assert (answer.status, answer.text) == (200, "")
+    assert int(answer.headers["Content-Length"]) > 1000
+
+
+def test_what_has_not_changed_is_not_sent_again(ask, told, watched, monkeypatch):
+    monkeypatch.setattr(module, "SHORTEST", 0)
+    monkeypatch.setattr(module, "SHARE", float("inf"))
+    first = ask("/data.json")
+    again = ask("/data.json", If_None_Match=f'"other", W/{first.headers["ETag"]}')
+    assert (again.status, again.text) == (304, "")
+    assert again.headers["ETag"] == first.headers["ETag"]
+    told.finish(told.cells("scratch")[1].stage, accuracy=0.75)
+    after = ask("/data.json", If_None_Match=first.headers["ETag"])
+    assert after.status == 200
+    assert json.loads(after.text)["cells"][1]["accuracy"] == 0.75
+    assert "0.75" in ask("/").text
+
+
+def test_the_store_is_looked_at_now_and_then(watched, told, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    first = watched.json()
+    told.finish(told.cells("scratch")[1].stage, accuracy=0.75)
+    now[0] += 0.9
+    assert watched.json() == first
+    now[0] += 0.2
+    assert watched.json() != first
+
+
+def test_looking_takes_a_small_share_of_the_time(watched, monkeypatch):
+    """A store that takes 3 seconds to read is read every 15 seconds and not every one."""
+    now, reads = [0.0], []
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+
+    def read() -> dict:
+        reads.append(now[0])
+        now[0] += 3
+        return {"live": True, "reads": len(reads)}
+
+    monkeypatch.setattr(watched, "_read", read)
+    watched.json()
+    now[0] += 14.9
+    watched.json()
+    assert reads == [0.0]
+    now[0] += 0.2
+    watched.json()
+    assert len(reads) == 2
+
+
+def test_a_table_that_cannot_be_made_is_said_once(make_lab, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(module, "SHORTEST", 0)
+    monkeypatch.setattr(module, "SHARE", float("inf"))
+    plugin = """
+from benchbench import Component, hookimpl
+
+@hookimpl
+def benchbench_reports():
+    yield Component("broken", __name__ + ":broken")
+
+def broken(results, plan):
+    raise ValueError("no such column")
+"""
+    (tmp_path / "broken.py").write_text(plugin)
+    lab = make_lab(plugins=["broken.py"])
+    watched = Watched(lab.plan, lab.store, "")
+    for _ in range(3):
+        watched.json()
+    assert capsys.readouterr().err.count("no table 'broken'") == 1
+
+
+def test_what_goes_wrong_is_one_line_and_the_next_request_is_answered(ask, watched, monkeypatch, capsys):
+    with monkeypatch.context() as patch:
+        patch.setattr(watched, "_read", lambda: 1 / 0)
+        with pytest.raises(ConnectionError):
+            ask("/")
+    assert ask("/").status == 200
+    assert capsys.readouterr().err == "warning: a request failed: ZeroDivisionError: division by zero\n"

@@ -1,0 +1,88 @@
+"""Text from runs is shown as text, in a real browser, and the page's policy stops what is not its own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchbench.reports.page.render import render
+from benchbench.store import read_json, write_json
+
+NASTY = "</script><img src=x onerror=acted=1><!--\u2028\"'&lt;"
+
+
+@pytest.fixture
+def nasty(told, data_of, tmp_path) -> Path:
+    """A page in which every text that comes from elsewhere tries to act."""
+    (done, failed) = (told.cells("scratch")[n].stage for n in (0, 1))
+    told.fail(failed, NASTY)
+    told.finish(done, unit=NASTY)
+    record = read_json(told.folder(done).record)
+    record["environment"] = {NASTY: NASTY, "device": NASTY}
+    record["data"]["names"] = [NASTY]
+    write_json(told.folder(done).record, record)
+    for key in (done, failed):
+        told.folder(key).log.write_text(NASTY, encoding="utf-8")
+        told.folder(key).curve.write_text(json.dumps({"epoch": 1, NASTY: 1.0}), encoding="utf-8")
+    data = data_of(told)
+    assert {NASTY} <= {data["devices"][0], data["stages"][done[:16]]["log"], data["cells"][1]["reason"]}
+    # Suites cannot have such names, but the page need not trust that.
+    data |= {"suite": NASTY, "key": NASTY, "command": NASTY, "version": NASTY, "left_out": [NASTY]}
+    data["summary"] = {"title": NASTY, "items": [{"label": NASTY, "text": NASTY, "tone": ""}], "note": NASTY}
+    entry = {"text": NASTY, "bold": True}
+    table = {"name": NASTY, "title": NASTY, "columns": [NASTY] * 2, "rows": [[entry] * 2], "notes": [NASTY]}
+    data["tables"].append({**table, "labels": 1})
+    for cell in data["cells"][:2]:
+        cell |= {"row": NASTY, "data": NASTY, "student": NASTY}
+        stage = data["stages"][cell["stage"]]
+        stage |= {"label": NASTY, "kind": NASTY, "needs": {NASTY: data["cells"][-1]["stage"]}}
+    path = tmp_path / "nasty.html"
+    path.write_text(render(data), encoding="utf-8")
+    return path
+
+
+def test_is_shown_as_text_wherever_it_comes_from(nasty, open_page):
+    page = open_page(nasty)
+    assert page.browser.title == f"{NASTY} – BenchBench"
+    assert page.run("return document.querySelector('.top').textContent").count(NASTY) == 3
+    assert page.run("return document.querySelector('main').textContent").count(NASTY) > 20
+    for number in (0, 1):
+        page.all("#cells tbody button")[number].click()
+        page.run("document.querySelectorAll('dialog details').forEach(each => { each.open = true; })")
+        page.wait("[...document.querySelectorAll('dialog details[open]')].every(each => each.childElementCount > 1)")
+        texts = page.run("return document.querySelector('dialog').textContent")
+        assert texts.count(NASTY) >= 7
+        page.one("dialog .close").click()
+    page.one("#charts select option:last-child").click()
+    assert page.run("return [window.acted, document.images.length, document.scripts.length]") == [None, 0, 2]
+
+
+def test_cannot_end_the_data_it_stands_in(nasty):
+    text = nasty.read_text(encoding="utf-8")
+    assert text.isascii() or "\u2028" not in text
+    data = text.partition('id="data">')[2].partition("</script>")[0]
+    assert not set("<>&\u2028\u2029") & set(data)
+    assert json.loads(data)["suite"] == NASTY
+
+
+def test_the_policy_stops_what_is_not_the_page_s_own(page):
+    acts = {
+        "a script": "s = document.createElement('script'); s.text = 'acted = 1'; document.body.append(s)",
+        "markup": "document.body.insertAdjacentHTML('beforeend', '<b>x</b>')",
+        "code from text": "window.acted = eval('1')",
+    }
+    for what, act in acts.items():
+        # By way of a timer, since the driver's own scripts may do what the page's may not.
+        page.run(f"window.tried = 0; setTimeout(() => {{ try {{ {act} }} finally {{ window.tried = 1 }} }})")
+        page.wait("window.tried")
+        assert page.run("return window.acted") is None, what
+        assert page.all("body > b") == [], what
+    page.run("const i = document.createElement('img'); i.src = 'http://127.0.0.1:9/x.png'; document.body.append(i)")
+    page.wait("document.querySelector('img').complete")
+    complaints = [entry["message"] for entry in page.browser.get_log("browser")]  # which the fixture would not want
+    for expected in ("TrustedScript", "TrustedHTML", "unsafe-eval", "img-src"):
+        assert any(expected in each for each in complaints), (expected, complaints)
+    messages = [json.loads(each["message"])["message"] for each in page.browser.get_log("performance")]
+    assert not any("127.0.0.1" in json.dumps(m) for m in messages if m["method"] == "Network.responseReceived")
