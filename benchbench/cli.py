@@ -109,7 +109,7 @@ class Request:
 _report_option = click.option(
     "--report", "folder", type=folder_type, help="Where tables go.  [default: reports/NAME-OF-SUITE]"
 )
-_JOBS = "Stages side by side on a CPU.  [default: one a core, at most 8]"
+_JOBS = "Workers side by side: on the CPU, or on each GPU.  [default: one a core, at most 8; one a GPU]"
 _SET = "Override a part of the suite, e.g. recipes.default.epochs=5; may be repeated."
 _SUITE_OPTIONS = (
     click.argument("suite", type=file_type),

@@ -19,19 +19,22 @@ class Devices:
     Attributes:
         kind: "cuda" or "cpu".
         name: the model's name, for tables and for calibrations.
-        slots: one entry a worker that runs side by side: the GPU's number, or a slot's number on the CPU.
+        slots: one entry a worker that runs side by side: the GPU's number ("0", or "0.1" for its second worker), or a
+            slot's number on the CPU.
         threads: CPU threads of each worker.
+        sharing: workers on each GPU.
     """
 
     kind: str
     name: str
     slots: tuple[str, ...]
     threads: int
+    sharing: int = 1
 
     @property
-    def held(self) -> int:
-        """Devices that one worker holds, as the ledger counts them: one GPU, or its CPU cores."""
-        return 1 if self.kind == "cuda" else self.threads
+    def held(self) -> float:
+        """Devices that one worker holds, as the ledger counts them: its share of a GPU, or its CPU cores."""
+        return 1 / self.sharing if self.kind == "cuda" else self.threads
 
     @property
     def unit(self) -> str:
@@ -43,7 +46,8 @@ def find_devices(device: str = "auto", jobs: int | None = None) -> Devices:
 
     Args:
         device: "auto" (CUDA where there is any), "cpu", "cuda", or "cuda:N".
-        jobs: stages side by side on the CPU; default: one a core, at most eight, which share the cores evenly.
+        jobs: stages side by side; default: one on each GPU, or on the CPU one a core, at most eight, which share the
+            cores evenly.
 
     Raises:
         BenchBenchError: CUDA is asked for and not there, or the name is unknown.
@@ -57,15 +61,16 @@ def find_devices(device: str = "auto", jobs: int | None = None) -> Devices:
         chosen = {number: gpus[number]} if number in gpus else gpus if not number else {}
         if chosen:
             names = sorted(set(chosen.values()))
-            threads = max(1, cores // len(chosen))
-            return Devices("cuda", " + ".join(names), tuple(chosen), threads)
+            sharing = jobs or 1
+            slots = [f"{gpu}.{worker}" if worker else gpu for worker in range(sharing) for gpu in chosen]
+            return Devices("cuda", " + ".join(names), tuple(slots), max(1, cores // len(slots)), sharing)
         if kind == "cuda":
             have = f"this machine has cuda:{', cuda:'.join(gpus)}" if gpus else "nvidia-smi finds no GPU here"
             raise BenchBenchError(f"device '{device}' is not there: {have}; use --device cpu")
     if jobs is not None and jobs > cores:
         raise BenchBenchError(f"--jobs {jobs} is more than this machine's {cores} cores")
-    slots = jobs or min(cores, 8)
-    return Devices("cpu", _cpu_name(), tuple(str(slot) for slot in range(slots)), max(1, cores // slots))
+    count = jobs or min(cores, 8)
+    return Devices("cpu", _cpu_name(), tuple(str(slot) for slot in range(count)), max(1, cores // count))
 
 
 def _gpus() -> dict[str, str]:

@@ -101,6 +101,12 @@ class TestGpus:
                 find_devices(device)
         assert find_devices("cpu").kind == "cpu"
 
+    def test_may_be_shared(self, nvidia_smi):
+        nvidia_smi(TWO)
+        devices = find_devices(jobs=2)
+        assert devices.slots == ("0", "1", "0.1", "1.1")
+        assert devices.held == 0.5
+
     def test_hold_one_device_a_slot(self):
         assert Devices("cuda", "GPU", ("0", "1"), 6).held == 1
         assert Devices("cuda", "GPU", ("0",), 6).unit == "GPU-hours"

@@ -112,6 +112,8 @@ def frozen_network(
         The network, and for the record: how it is run, the deviation, and what was refused for its deviation.
     """
     plain = Network(model, replace(Execution(), threads=how.threads), device)
+    if how == plain.how:
+        return plain, {**how.as_json(), "deviation": 0.0, "refused": {}}
     expected = plain(sample, features)
     refused: dict[str, float] = {}
     # From the fastest down to what is left when a choice moves the results too far.
@@ -134,6 +136,24 @@ def frozen_network(
         "deviation": 0.0,
         "refused": refused,
     }
+
+
+@torch.no_grad()
+def trainable_precision(
+    model: Backbone, how: Execution, device: torch.device, sample: Tensor, tolerance: float
+) -> tuple[Execution, float]:
+    """How a network is trained, with float32 in the place of a lower precision that moves its outputs too far.
+
+    Returns:
+        That, and the `deviation` that the lower precision causes in train mode; the model stays as it is.
+    """
+    found = []
+    for way in (how, replace(how, precision="fp32")):
+        network = Network(copy.deepcopy(model).train(), replace(way, compile=None, depthwise=()), device, widen=True)
+        torch.manual_seed(0)  # the same dropout for both
+        found.append(network(sample))
+    moved = deviation(*found)
+    return (how if moved <= tolerance else replace(how, precision="fp32")), moved
 
 
 def deviation(found: Outputs, expected: Outputs) -> float:

@@ -50,7 +50,7 @@ class LocalExecutor(Executor):
         cuda = self.devices.kind == "cuda"
         env = {**os.environ, "OMP_NUM_THREADS": str(self.devices.threads)}
         if cuda:  # nvidia-smi counts GPUs by bus; without this, CUDA counts the fastest first
-            env |= {"CUDA_VISIBLE_DEVICES": slot, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+            env |= {"CUDA_VISIBLE_DEVICES": slot.partition(".")[0], "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
         with self._log(slot).open("w") as log:  # what is said outside of any stage: a worker that cannot start, say
             process = subprocess.Popen(
                 [sys.executable, "-m", "benchbench.worker"],

@@ -20,16 +20,25 @@ def gpu_hours(results: pd.DataFrame, plan: Plan) -> Table:
     units = sorted(done.unit.unique())
     unit = units[0] if len(units) == 1 else "device-hours" if units else plan.devices.unit
     several = len(results[["data", "student"]].drop_duplicates()) > 1
+    together = bool((done.cohort > 1).any())
     rows = []
     for (data, student), frame in results.groupby(["data", "student"], sort=False):
         reference = _reference(frame[frame.status == "done"])
         for row in dict.fromkeys(results["row"]):
             cells = frame[frame["row"] == row]
             label = [Entry(str(data)), Entry(str(student)), Entry(row)] if several else [Entry(row)]
-            rows.append(label + _entries(cells, reference))
+            rows.append(label + _entries(cells, reference, together))
     columns = ["data", "student", "arm"] if several else ["arm"]
     labels = len(columns)
-    columns += ["own", "with stages", "× fine-tune", "pre-training (est.)", "total", "× pre-train + fine-tune"]
+    columns += [
+        "own",
+        *(["here"] if together else []),
+        "with stages",
+        "× fine-tune",
+        "pre-training (est.)",
+        "total",
+        "× pre-train + fine-tune",
+    ]
     return Table("gpu_hours", f"{unit} of one run of {plan.suite.name}", columns, rows, _notes(done, plan), labels)
 
 
@@ -37,20 +46,23 @@ def _reference(frame: pd.DataFrame) -> tuple[float, float]:
     """Mean hours of pre-train + fine-tune: without and with its pre-training."""
     tuned = frame[frame.method == "finetune"]
     tuned = tuned[tuned["row"] == tuned["row"].iloc[0]] if not tuned.empty else tuned
-    return tuned.own_hours.mean(), (tuned.own_hours + tuned.pretraining_hours.astype(float)).mean()
+    trained = tuned.own_hours + tuned.shared_stage_hours
+    return trained.mean(), (trained + tuned.pretraining_hours.astype(float)).mean()
 
 
-def _entries(cells: pd.DataFrame, reference: tuple[float, float]) -> list[Entry]:
+def _entries(cells: pd.DataFrame, reference: tuple[float, float], together: bool) -> list[Entry]:
     lost, failed = sum(cells.status != "done"), any(cells.status == "failed")
     cells = cells[cells.status == "done"]
     if cells.empty:
-        return [Entry("failed" if failed else "–"), *[Entry("–")] * 5]
+        return [Entry("failed" if failed else "–"), *[Entry("–")] * (6 if together else 5)]
     missing = f", {lost} missing" if lost else ""
     own, stages = cells.own_hours.mean(), cells.shared_stage_hours.mean()
     pretraining = cells.pretraining_hours.astype(float).mean()
     spread = f" ± {cells.own_hours.std(ddof=1):.{_decimals(own)}f}" if len(cells) > 1 else ""
     trained, total = own + stages, own + stages + pretraining
-    texts = [f"{_number(own)}{spread} (n={len(cells)}{missing})", _number(trained), _ratio(trained / reference[0])]
+    texts = [f"{_number(own)}{spread} (n={len(cells)}{missing})"]
+    texts += [_number(cells.here_hours.mean())] if together else []
+    texts += [_number(trained), _ratio(trained / reference[0])]
     texts += [_number(pretraining), _number(total), _ratio(total / reference[1])]
     return [Entry(text) for text in texts]
 
@@ -76,9 +88,14 @@ def _notes(done: pd.DataFrame, plan: Plan) -> list[str]:
     devices = ", ".join(sorted(done.device.dropna().unique())) or plan.devices.name
     notes = [
         f"device-hours = devices held × wall-clock on {devices}; own: mean ± standard deviation over n seeds",
-        "with stages: plus the teacher's adaptation, divided by the runs of this suite that share it; "
-        "a teacher's public pre-training is taken as given and not counted",
+        "with stages: plus the teacher's adaptation and whatever else was computed once, divided by the runs of this "
+        "suite that share it; a teacher's public pre-training is taken as given and not counted",
     ]
+    if (done.cohort > 1).any():
+        notes.append(
+            "own is what a run costs alone; here: what it took, where up to "
+            f"{int(done.cohort.max())} runs trained side by side on the same batches behind one teacher"
+        )
     priced = {cell.student: cell.pretraining for cell in plan.cells if cell.pretraining}
     notes += [
         f"pre-training of {student} is an estimate: {p.images:,} images × {p.epochs:g} epochs at {p.image_size} px "

@@ -134,7 +134,7 @@ def _why(plan: Plan, store: Store, cell: Cell) -> dict[str, Any]:
     return {}
 
 
-def _pretraining_hours(cell: Cell, plan: Plan, store: Store, device: str, held: int) -> float | None:
+def _pretraining_hours(cell: Cell, plan: Plan, store: Store, device: str, held: float) -> float | None:
     """Images x epochs of the published recipe at the throughput measured here."""
     if cell.method not in PRETRAINED_METHODS:
         return 0.0
@@ -145,7 +145,7 @@ def _pretraining_hours(cell: Cell, plan: Plan, store: Store, device: str, held: 
     return seconds * record["cost"]["devices"] / 3600
 
 
-def _calibration(cell: Cell, plan: Plan, store: Store, device: str, held: int) -> dict[str, Any] | None:
+def _calibration(cell: Cell, plan: Plan, store: Store, device: str, held: float) -> dict[str, Any] | None:
     """The throughput on the device that the cell ran on, which need not be the one that reports now."""
     if cell.calibration is None:
         return None

@@ -35,7 +35,7 @@ class StageContext:
     registry: Registry
     device: str
     threads: int
-    held: int
+    held: float
     unit: str
     data_root: Path
     checkpoint_seconds: float

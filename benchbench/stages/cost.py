@@ -9,7 +9,7 @@ import torch
 from benchbench.training.clock import Account
 
 
-def cost_of(account: Account, device: torch.device, held: int, unit: str, cohort: int = 1) -> dict[str, Any]:
+def cost_of(account: Account, device: torch.device, held: float, unit: str, cohort: int = 1) -> dict[str, Any]:
     """Device-hours = devices held x wall-clock, as it was here and as it would have been alone.
 
     Args:

@@ -12,7 +12,7 @@ import torch
 from benchbench.data.feeds import Feed
 from benchbench.data.kept import KeptOutputs
 from benchbench.errors import StageError
-from benchbench.execution.network import Execution
+from benchbench.execution.network import Execution, trainable_precision
 from benchbench.losses.teachers import fit_student, make_lessons
 from benchbench.models.backbone import Backbone, build_backbone
 from benchbench.models.probe import Probe
@@ -179,12 +179,24 @@ def _member(
             checkpoints=Checkpoints(context.folder, context.checkpoint_seconds),
             report=context.report,
             data_seed=job["data_seed"],
-            execution=Execution.of(state["execution"]) if state else tuned(context, "student"),
+            execution=Execution.of(state["execution"]) if state else _execution(context, model, shared),
             teach=shared.teach,
             account=account,
         )
     shared.whole[training] = whole
     return training
+
+
+def _execution(context: StageContext, model: Backbone, shared: _Shared) -> Execution:
+    """How the network is trained: as measured, and in a lower precision only where that moves its outputs little."""
+    how, recipe = tuned(context, "student"), context.job["recipe"]
+    if recipe["precision"] != "auto" or how.precision == "fp32":
+        return how
+    sample = next(shared.train.test_batches(SAMPLE)).images
+    chosen, moved = trainable_precision(model, how, shared.device, sample, recipe["tolerance"])
+    verb = "is trained" if chosen == how else "could be trained faster, but not"
+    print(f"the network {verb} in {how.precision}, which moves its outputs by {moved:.2g} of their spread")
+    return chosen
 
 
 def _save_weights(context: StageContext, model: Backbone) -> None:

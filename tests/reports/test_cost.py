@@ -121,3 +121,13 @@ def test_notes_tell_estimates_from_measurements(finished):
     assert "Big GPU" in notes
     assert "divided by the runs of this suite that share it" in notes
     assert "n/a" not in notes
+
+
+def test_what_runs_side_by_side_has_its_cost_here_beside_that_alone(lab):
+    for cell in lab.cells("scratch"):
+        lab.finish(cell.stage, hours=4.0, device_hours=1.5, cohort=3)
+    table = gpu_hours(lab.frame(), lab.plan)
+    assert table.columns[:4] == ["arm", "own", "here", "with stages"]
+    assert [entry.text for entry in table.rows[0][:4]] == ["scratch", "4.00 ± 0.00 (n=3)", "1.50", "4.00"]
+    assert [entry.text for entry in table.rows[1][1:]] == ["–"] * 6
+    assert any("up to 3 runs trained side by side" in note for note in table.notes)
