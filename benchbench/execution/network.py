@@ -70,12 +70,13 @@ class Network:
         self.how, self.device, self.widen = how, device, widen
         self._forward = torch.compile(model, mode=how.compile) if how.compile else model
 
-    def __call__(self, images: Tensor, features: bool = False) -> Outputs:
+    def __call__(self, images: Tensor, features: bool = False, eager: bool = False) -> Outputs:
+        """One forward pass; `eager` leaves a compiled network aside, as for batches of many sizes."""
         if self.how.channels_last and images.dim() == 4:
             images = images.contiguous(memory_format=torch.channels_last)
         depthwise = DepthwiseMode(self.how.depthwise) if self.how.depthwise else contextlib.nullcontext()
         with self.autocast(), depthwise:
-            outputs: Outputs = self._forward(images, features)
+            outputs: Outputs = (self.model if eager else self._forward)(images, features)
         return _float(outputs) if self.widen and self.how.precision != "fp32" else outputs
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:

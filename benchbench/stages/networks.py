@@ -9,6 +9,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from benchbench.data.feeds import Feed
 from benchbench.execution.network import Execution, Network, frozen_network
 from benchbench.models.backbone import Backbone, build_backbone
 from benchbench.stages.context import StageContext
@@ -16,6 +17,11 @@ from benchbench.training.loop import fixed_execution
 
 # Images that two ways of running a network are compared on.
 SAMPLE = 16
+
+
+def sample_of(feed: Feed, how: Execution, batch_size: int) -> Tensor:
+    """Images to compare two ways on; a compiled network is made for one batch size, and is given that."""
+    return next(feed.test_batches(batch_size if how.compile else SAMPLE)).images
 
 
 def load_frozen(context: StageContext, number: int, classes: int, device: torch.device) -> Backbone:
@@ -37,7 +43,7 @@ def tuned(context: StageContext, role: str) -> Execution:
 
 
 def run_frozen(
-    context: StageContext, number: int, model: Backbone, device: torch.device, sample: Tensor, maps: bool = False
+    context: StageContext, number: int, model: Backbone, device: torch.device, feed: Feed, maps: bool = False
 ) -> tuple[Network, dict[str, Any]]:
     """A frozen network as it was found to run fastest, if that moves its outputs no further than the recipe allows.
 
@@ -47,6 +53,7 @@ def run_frozen(
     recipe, how = context.job["recipe"], tuned(context, f"teacher{number}")
     if recipe["precision"] in ("bf16", "fp16"):  # asked for in so many words: there is nothing to compare with
         return Network(model, how, device), {"precision": how.precision, "channels_last": how.channels_last}
+    sample = sample_of(feed, how, recipe["batch_size"])
     network, report = frozen_network(model, how, device, sample, recipe["tolerance"], maps)
     if report["refused"]:
         moved = ", ".join(f"{name}: {value:.2g}" for name, value in report["refused"].items())

@@ -15,7 +15,7 @@ from benchbench.models.outputs import Outputs
 from benchbench.stages.context import StageContext
 from benchbench.stages.cost import cost_of
 from benchbench.stages.data import SplitData
-from benchbench.stages.networks import SAMPLE, fingerprint, load_frozen, run_frozen
+from benchbench.stages.networks import fingerprint, load_frozen, run_frozen
 from benchbench.store import file_sha256
 from benchbench.training.checkpoint import Checkpoints
 from benchbench.training.clock import Account, Clock
@@ -37,9 +37,8 @@ def run(context: StageContext) -> dict[str, Any]:
         if "test" in job["splits"]:
             feeds["test"] = data.test()
     with clock.section("setup", account):
-        sample = next(data.train.test_batches(SAMPLE)).images
-        network, how = run_frozen(context, 0, model, device, sample)
-        first = network(sample)
+        network, how = run_frozen(context, 0, model, device, data.train)
+        first = network(next(data.train.test_batches(1)).images, eager=True)
     context.folder.outputs.mkdir(exist_ok=True)
     views, count = job["recipe"]["views"], job["recipe"]["batch_size"]
     for split in job["splits"][job["splits"].index(state["split"]) :]:

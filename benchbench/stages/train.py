@@ -19,7 +19,7 @@ from benchbench.models.probe import Probe
 from benchbench.stages.context import StageContext
 from benchbench.stages.cost import cost_of
 from benchbench.stages.data import SplitData
-from benchbench.stages.networks import SAMPLE, fingerprint, load_frozen, run_frozen, tuned
+from benchbench.stages.networks import fingerprint, load_frozen, run_frozen, sample_of, tuned
 from benchbench.store import file_sha256, write_atomic
 from benchbench.training.checkpoint import Checkpoints
 from benchbench.training.clock import Account, Clock
@@ -133,9 +133,8 @@ class _Shared:
             ):  # the keys make sure of it; nothing is taught by what was said of other images
                 raise StageError(f"{context.needs[role].path} is about other images; delete it to compute it again")
             return kept.teach()
-        sample = next(self.train.test_batches(SAMPLE)).images
         maps = any("features" in context.registry.get("loss", entry["name"]).needs for entry in context.job["loss"])
-        network, self.how[f"teacher{number}"] = run_frozen(context, number, teacher, self.device, sample, maps)
+        network, self.how[f"teacher{number}"] = run_frozen(context, number, teacher, self.device, self.train, maps)
         return lambda batch, wanted: network(batch.images, wanted)
 
     def test(self) -> Feed:
@@ -192,7 +191,7 @@ def _execution(context: StageContext, model: Backbone, shared: _Shared) -> Execu
     how, recipe = tuned(context, "student"), context.job["recipe"]
     if recipe["precision"] != "auto" or how.precision == "fp32":
         return how
-    sample = next(shared.train.test_batches(SAMPLE)).images
+    sample = sample_of(shared.train, Execution(), recipe["batch_size"])
     chosen, moved = trainable_precision(model, how, shared.device, sample, recipe["tolerance"])
     verb = "is trained" if chosen == how else "could be trained faster, but not"
     print(f"the network {verb} in {how.precision}, which moves its outputs by {moved:.2g} of their spread")

@@ -69,6 +69,7 @@ class _Cohort:
         self.clock = clock
         self.active: list[Training] = []
         self.failed: Failures = {}
+        self.compiled: set[Training] = set()
 
     @contextlib.contextmanager
     def guarded(self, *members: Training) -> Iterator[None]:
@@ -91,7 +92,7 @@ class _Cohort:
             while step < lead.steps and (taking := self._at(epoch, step)):
                 batch, taught = self._shared(batches, taking, epoch + step / lead.steps)
                 for member in taking:
-                    with self.guarded(member), self.clock.section(_name("student", epoch), member.account):
+                    with self.guarded(member), self.clock.section(self._name(member), member.account):
                         member.step(batch, taught)
                 step += 1
                 self._save([member for member in taking if member in self.active])
@@ -136,6 +137,9 @@ class _Cohort:
                     self.clock.settle()
                     member.save()
 
-
-def _name(section: str, epoch: int) -> str:
-    return section if epoch >= 0 else "preparation"
+    def _name(self, member: Training) -> str:
+        """What a member's next step is booked under: a compiled network's first one is its compilation."""
+        if member.network.how.compile and member not in self.compiled:
+            self.compiled.add(member)
+            return "compile"
+        return "student" if member.position[0] >= 0 else "preparation"

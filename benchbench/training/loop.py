@@ -244,6 +244,6 @@ def correct_by_example(training: Training, feed: Feed) -> np.ndarray:
 @torch.no_grad()
 def correct(training: Training, batch: Batch) -> Tensor:
     """Whether the top class is right, for each image of a batch: [B], bool; the model is in eval mode."""
-    logits = training.network(batch.images).logits
+    logits = training.network(batch.images, eager=True).logits
     assert logits is not None
     return logits.argmax(1) == batch.labels

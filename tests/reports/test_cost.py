@@ -129,5 +129,5 @@ def test_what_runs_side_by_side_has_its_cost_here_beside_that_alone(lab):
     table = gpu_hours(lab.frame(), lab.plan)
     assert table.columns[:4] == ["arm", "own", "here", "with stages"]
     assert [entry.text for entry in table.rows[0][:4]] == ["scratch", "4.00 ± 0.00 (n=3)", "1.50", "4.00"]
-    assert [entry.text for entry in table.rows[1][1:]] == ["–"] * 6
+    assert [entry.text for entry in table.rows[1][1:]] == ["–"] * 7
     assert any("up to 3 runs trained side by side" in note for note in table.notes)
