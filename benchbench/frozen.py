@@ -58,6 +58,9 @@ class FrozenStages:
 
     def __init__(self, suite: Suite, resolver: Resolver, devices: Devices, add: Callable[..., str]):
         self.suite, self.resolver, self.devices, self.add = suite, resolver, devices, add
+        # The same views for every seed, or keeping what is said of them would not pay; what is shown to a student and
+        # what is kept must be drawn by the same one.
+        self.view_seed = suite.data_seed or 0
         self.outputs_code = source_hash("benchbench.stages.outputs")
         self.tuning_code = source_hash("benchbench.stages.tuning")
 
@@ -87,8 +90,7 @@ class FrozenStages:
         self.resolver.use(source.kind, source.model["source"], used)
         views = {
             "data": self.resolver.data(entry, self.suite.selection, ("data", data), used),
-            # The same views for every seed: that is what makes them worth keeping.
-            "view_seed": self.suite.data_seed or 0,
+            "view_seed": self.view_seed,
             "teachers": [{"model": source.model, "kind": source.kind, "adapt": source.state}],
             "recipe": {name: recipe[name] for name in (*SHOWN, *CHOICES)},
             "splits": ["train", "validation", "test"] if every_split else ["train"],

@@ -281,6 +281,7 @@ class _Expansion:
             "method": method,
             "seed": seed,
             "data_seed": seed if self.suite.data_seed is None else self.suite.data_seed,
+            "view_seed": self.frozen.view_seed,
             "data": self.resolver.data(self.suite.data[data], self.suite.selection, ("data", data), used),
             "model": self.resolver.model(kind, entry, pretrained, place, used),
             "model_kind": kind,

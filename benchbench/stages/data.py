@@ -35,7 +35,7 @@ class SplitData:
         self._load = component.load(), component.params, json.dumps(job["source"]["params"], sort_keys=True)
         self._root, self._device = context.data_root, device
         augmenters = bind_augmenters(recipe, lambda name: context.registry.get("augmenter", name).load())
-        views, seed = recipe["views"], context.job.get("view_seed", 0)
+        views, seed = recipe["views"], context.job["view_seed"]
         self._pipeline = Pipeline(recipe["image_size"], recipe["eval_resize"], augmenters, views, seed)
         # Loader processes take cores from the other workers, so a worker of one thread decodes by itself.
         self._workers = 0 if context.threads == 1 else min(8, context.threads)

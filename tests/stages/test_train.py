@@ -60,6 +60,7 @@ def make_job(recipe=None, data=None, **changes) -> dict[str, Any]:
         "method": "scratch",
         "seed": 3,
         "data_seed": 3,
+        "view_seed": 0,
         "data": source | {"subset_seed": 0, "validation": 0.0} | (data or {}),
         "model": model_job(),
         "model_kind": "student",
