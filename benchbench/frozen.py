@@ -87,7 +87,6 @@ class FrozenStages:
         self.resolver.use(source.kind, source.model["source"], used)
         views = {
             "data": self.resolver.data(entry, self.suite.selection, ("data", data), used),
-            # The same views for every seed: that is what makes them worth keeping.
             "view_seed": self.suite.view_seed,
             "teachers": [{"model": source.model, "kind": source.kind, "adapt": source.state}],
             "recipe": {name: recipe[name] for name in (*SHOWN, *CHOICES)},

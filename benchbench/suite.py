@@ -360,7 +360,7 @@ class Suite(Strict):
 
     @property
     def view_seed(self) -> int:
-        """What draws the views of images; one for all cells."""
+        """What draws the views of images: one for all seeds, or keeping what is said of them would not pay."""
         return self.data_seed or 0
 
     @field_validator("seeds")

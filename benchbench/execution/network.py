@@ -171,7 +171,7 @@ def deviation(found: Outputs, expected: Outputs) -> float:
         if one is None or other is None:
             continue
         one, other = one.double(), other.double()
-        if not bool(one.isfinite().all()):
+        if not bool(one.isfinite().all() & other.isfinite().all()):
             return float("inf")
         spread = float((other - other.mean(dim=0)).norm()) or float(other.norm()) or 1.0
         largest = max(largest, float((one - other).norm()) / spread)

@@ -58,7 +58,8 @@ def run(context: StageContext) -> dict[str, Any]:
                 files.write(shown[0].index, said)
             done += len(shown[0].index)
             context.report({"done": done, "total": whole})
-            if checkpoints.due() and done % VIEW_CHUNK == 0:
+            # Views are drawn a chunk at a time; the other splits can be gone on with at any batch.
+            if checkpoints.due() and (split != "train" or done % VIEW_CHUNK == 0):
                 with clock.section("checkpoint", account):
                     clock.settle()
                     files.flush()
@@ -129,7 +130,8 @@ class _Files:
         place = index.cpu().numpy()
         for name, array in self.arrays.items():
             for view, outputs in enumerate(said):
-                value = getattr(outputs, name).float().cpu().numpy().astype(array.dtype)
+                with np.errstate(over="ignore"):  # it is looked for below
+                    value = getattr(outputs, name).float().cpu().numpy().astype(array.dtype)
                 if not np.isfinite(value).all():
                     hint = "; set `precision: fp32`, which keeps them in full" if array.dtype == np.float16 else ""
                     raise StageError(f"the {name} of image {place[0]} or one after it are not finite{hint}")
