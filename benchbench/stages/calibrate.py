@@ -52,7 +52,8 @@ def _measure(context: StageContext, device: torch.device) -> tuple[list[float], 
     images, labels = torch.rand(batch, 3, size, size, device=device), torch.randint(CLASSES, (batch,), device=device)
     how = fixed_execution(job)
     if job["precision"] != "exact":
-        how, _ = tune(model, images, wishes_of({**job, "trained": True, "steps": 0}, context.threads))
+        # Images of this size are slow, and how they are best run does not depend on their number.
+        how, _ = tune(model, images[:4], wishes_of({**job, "trained": True, "steps": 0}, context.threads))
     network, optimizer = Network(model, how, device), torch.optim.AdamW(model.parameters(), fused=True)
 
     def step() -> float:
