@@ -12,6 +12,7 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -68,8 +69,8 @@ def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "benchbench", *(str(argument) for argument in arguments)]
 
 
-def run(*arguments: object, cwd: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(command("run", *arguments), cwd=cwd, capture_output=True, text=True, timeout=240)
+def run(*arguments: object, cwd: Path, code: int = 0, **options: Any) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(command("run", *arguments), cwd=cwd, capture_output=True, text=True, timeout=240, **options)
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     return done
@@ -377,3 +378,132 @@ if "benchbench.worker" in sys.orig_argv:
     changes = ["--set", "seeds=[5]", "--set", "arms={scratch: {method: scratch}}"]
     done = run(suite, "--store", used, "--plugin", "deadly.py", *changes, cwd=tmp_path, code=1)
     assert "its worker process ended with exit code 7 (see " in done.stdout
+
+
+COHORT = """
+name: cohort
+seeds: [0, 1]
+data_seed: 4
+data:
+  few: {{source: cifar10_subset, per_class: 6}}
+students:
+  small: {{model: timm/test_efficientnet}}
+teachers:
+  big: {{model: timm/test_resnet, weights: {{file: {teacher}}}, adapt: [linear_probe]}}
+recipes:
+  default: {{epochs: {epochs}, batch_size: 16, image_size: 32, precision: exact,
+    augment: {{flip: {{}}, random_crop: {{padding: 4}}}}}}
+arms:
+  kd: {{method: distill, loss: {{ce: 1, kd: 1}}}}
+  au: {{method: distill, loss: {{ce: 1, align_uniform: 1}}}}
+  scratch: {{method: scratch}}
+"""
+
+
+def one_core() -> None:
+    """One worker of one thread, whatever the machine has, so that who is beside whom does not depend on it."""
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[os.getpid() % len(cores)]})
+
+
+run_on_one_core = partial(run, preexec_fn=one_core)
+
+
+def cohorts(store: Path) -> dict[str, int]:
+    """How many ran side by side, by cell."""
+    found = [json.loads(path.read_text()) for path in store.glob("cell/*/record.json")]
+    return {record["label"]: record["cost"]["cohort"] for record in found}
+
+
+@pytest.fixture(scope="module")
+def side_by_side(tmp_path_factory, weights) -> Path:
+    """A folder where a suite of two groups ran to its end: four cells behind one teacher, and two without."""
+    folder = tmp_path_factory.mktemp("cohort")
+    run_on_one_core(write_suite(folder / "cohort.yaml", weights, epochs=2, text=COHORT), cwd=folder)
+    return folder
+
+
+@pytest.fixture
+def group(tmp_path, weights) -> Path:
+    return write_suite(tmp_path / "cohort.yaml", weights, epochs=2, text=COHORT)
+
+
+def test_cells_of_a_group_run_side_by_side_and_end_as_alone(side_by_side, group, tmp_path):
+    found = cohorts(side_by_side / "runs")
+    assert sorted(found.values()) == [2, 2, 4, 4, 4, 4]
+    assert {count for label, count in found.items() if label.startswith("scratch")} == {2}
+    run_on_one_core(group, "--cohort", 1, cwd=tmp_path)
+    assert set(cohorts(tmp_path / "runs").values()) == {1}
+    assert records(side_by_side / "runs") == records(tmp_path / "runs")
+    for path in (side_by_side / "runs").glob("cell/*/record.json"):
+        cost = json.loads(path.read_text())["cost"]
+        assert cost["device_hours"] < cost["alone_device_hours"]
+    with (side_by_side / "reports" / "cohort" / "results.csv").open() as file:
+        assert [row["status"] for row in csv.DictReader(file)] == ["done"] * 6
+
+
+def test_a_cohort_that_is_killed_ends_with_the_same_numbers(side_by_side, group, tmp_path):
+    store = tmp_path / "runs"
+    arguments = command("run", group, "--checkpoint-seconds", 0)
+    process = subprocess.Popen(
+        arguments, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=one_core
+    )
+    wait_for(lambda: len(list(store.glob("cell/*/checkpoint.pt"))) >= 3, process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert len(records(store)) < 7
+    run_on_one_core(group, cwd=tmp_path)
+    assert records(store) == records(side_by_side / "runs")
+
+
+# Both read the teacher, so that they are of the other arms' group; neither adds anything to the sum.
+TROUBLE = """
+import os
+import signal
+from pathlib import Path
+
+import torch
+from benchbench import Component, hookimpl
+
+@hookimpl
+def benchbench_losses():
+    for name in ("deadly", "large"):
+        yield Component(name, f"{__name__}:{name}", needs=frozenset({"teacher"}))
+
+def deadly(student, teacher, batch):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def large(student, teacher, batch):
+    tried = Path(__file__).with_name("tried")
+    if not tried.exists():
+        tried.touch()
+        raise torch.OutOfMemoryError("out of memory")
+    return 0 * student.logits.sum()
+"""
+
+
+def in_trouble(folder: Path, side_by_side: Path, group: Path, name: str, code: int) -> tuple[Path, str]:
+    """One more arm beside another, with a seed of their own, on top of what has been run."""
+    (folder / "trouble.py").write_text(TROUBLE)
+    store = shutil.copytree(side_by_side / "runs", folder / "runs")
+    arms = {each: {"method": "distill", "loss": {"ce": 1, each: 1}} for each in ("kd", name)}
+    arguments = ["--plugin", "trouble.py", "--set", f"arms={json.dumps(arms)}", "--set", "seeds=[7]"]
+    return store, run_on_one_core(group, *arguments, cwd=folder, code=code).stderr
+
+
+def test_a_loss_that_kills_its_worker_fails_alone(side_by_side, group, tmp_path):
+    store, err = in_trouble(tmp_path, side_by_side, group, "deadly", 1)
+    rows = {row["arm"]: row for row in csv.DictReader((tmp_path / "reports/cohort/results.csv").open())}
+    assert {arm: row["status"] for arm, row in rows.items()} == {"kd": "done", "deadly": "failed"}
+    assert "killed by SIGKILL" in rows["deadly"]["reason"]
+    assert err.count("killed by SIGKILL") == 1
+    assert {count for label, count in cohorts(store).items() if "seed 7" in label} == {1}
+
+
+def test_what_does_not_fit_into_memory_beside_others_is_tried_again_alone(side_by_side, group, tmp_path):
+    store, _ = in_trouble(tmp_path, side_by_side, group, "large", 0)
+    assert (tmp_path / "tried").exists()
+    found = {label.split(",")[0]: count for label, count in cohorts(store).items() if "seed 7" in label}
+    assert found == {"large": 1, "kd": 2}
+    (large,) = (record for label, record in records(store).items() if label.startswith("large"))
+    assert all(json.loads(line)["large"] == 0 for line in large["curve"].splitlines())

@@ -81,6 +81,9 @@ def _side_by_side(contexts: Sequence[StageContext], states: Sequence[dict[str, A
             test = shared.test()
         for member, correct in zip(members, evaluate(list(members), test, clock), strict=True):
             number = members[member]
+            if isinstance(correct, Exception):
+                results[number] = correct
+                continue
             try:
                 with clock.section("checkpoint", member.account):
                     _save_weights(contexts[number], member.model if shared.kept is None else shared.whole[member])
@@ -133,8 +136,8 @@ class _Shared:
             ):  # the keys make sure of it; nothing is taught by what was said of other images
                 raise StageError(f"{context.needs[role].path} is about other images; delete it to compute it again")
             return kept.teach()
-        maps = any("features" in context.registry.get("loss", entry["name"]).needs for entry in context.job["loss"])
-        network, self.how[f"teacher{number}"] = run_frozen(context, number, teacher, self.device, self.train, maps)
+        # Maps are compared whether this cell reads them or not: how a teacher is run must not depend on who is beside.
+        network, self.how[f"teacher{number}"] = run_frozen(context, number, teacher, self.device, self.train, maps=True)
         return lambda batch, wanted: network(batch.images, wanted)
 
     def test(self) -> Feed:

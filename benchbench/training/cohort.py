@@ -49,19 +49,25 @@ def run_together(members: Sequence[Training], states: Sequence[dict[str, Any] | 
     return cohort.failed
 
 
-def evaluate(members: Sequence[Training], feed: Feed, clock: Clock) -> list[np.ndarray]:
-    """Whether each member's top class is right, for each image of a feed in order: [N], bool, for each member."""
+def evaluate(members: Sequence[Training], feed: Feed, clock: Clock) -> list[np.ndarray | Exception]:
+    """Whether each member's top class is right, for each image of a feed in order: [N], bool; or why it failed."""
     found: list[list[Tensor]] = [[] for _ in members]
+    failed: dict[int, Exception] = {}
     accounts = [member.account for member in members]
     for member in members:
         member.model.eval()
     batches = feed.test_batches(members[0].recipe["batch_size"])
     with clock.section("evaluation", *accounts):
         for batch in batches:
-            for member, answers in zip(members, found, strict=True):
-                with clock.section("evaluation", member.account):
-                    answers.append(correct(member, batch))
-        return [torch.cat(answers).cpu().numpy() for answers in found]
+            for number, member in enumerate(members):
+                if number in failed:
+                    continue
+                try:
+                    with clock.section("evaluation", member.account):
+                        found[number].append(correct(member, batch))
+                except Exception as error:
+                    failed[number] = error
+        return [failed.get(number) or torch.cat(answers).cpu().numpy() for number, answers in enumerate(found)]
 
 
 class _Cohort:
@@ -126,6 +132,8 @@ class _Cohort:
         found = evaluate(ended, feed, self.clock) if feed is not None else [None] * len(ended)
         for member, answers in zip(ended, found, strict=True):
             with self.guarded(member):
+                if isinstance(answers, Exception):
+                    raise answers
                 member.close_epoch(None if answers is None else float(answers.mean()))
         self.clock.settle()
         self._save([member for member in ended if member in self.active])

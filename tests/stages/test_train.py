@@ -304,6 +304,21 @@ def test_an_adapted_teacher_teaches_as_it_was_saved(stage, teacher_weights, monk
     assert all(name in ("mean", "std") or name.startswith(("trunk.", "head.")) for name in names)
 
 
+@pytest.mark.parametrize("loss", [["ce", "align_uniform"], ["ce", "at"]])
+def test_how_a_teacher_is_run_does_not_depend_on_who_reads_its_maps(loss, stage, teacher_weights, monkeypatch):
+    """Cells of a group share it, whichever of them comes first."""
+    asked = []
+
+    def stop(context, number, model, device, sample, maps=False):
+        asked.append(maps)
+        raise KilledError
+
+    monkeypatch.setattr(train, "run_frozen", stop)
+    with pytest.raises(KilledError):
+        train.run(stage(distilling("pretrained", loss, teacher_weights)))
+    assert asked == [True]
+
+
 def test_a_teacher_as_pre_trained_has_no_head(stage, teacher_weights, monkeypatch):
     teachers = []
     real = train.load_frozen

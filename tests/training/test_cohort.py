@@ -296,6 +296,28 @@ def test_one_whose_loss_is_not_finite_leaves_the_others(make):
         assert_same_end(members[name], expected[name])
 
 
+def test_one_that_cannot_be_evaluated_leaves_the_others(make):
+    """It trains, and breaks in eval mode: at the end of the first epoch, and where all are tested."""
+    expected = alone(make, OTHERS)
+    members = {name: make(**MEMBERS[name]) for name in ["plain", *OTHERS]}
+
+    def breaks(part, _given):
+        if not part.training:
+            raise BoomError
+
+    hook = members["plain"].model.register_forward_pre_hook(breaks)
+    failed = together(members)
+    assert {name: type(error) for name, error in failed.items()} == {"plain": BoomError}
+    assert members["plain"].position == (0, STEPS)
+    for name in OTHERS:
+        assert_same_end(members[name], expected[name])
+    feed = members["dropout"].validation
+    found = evaluate([members["plain"], members["dropout"]], feed, Clock(CPU))
+    assert isinstance(found[0], BoomError)
+    assert np.array_equal(found[1], evaluate([members["dropout"]], feed, Clock(CPU))[0])
+    hook.remove()
+
+
 def test_one_that_cannot_begin_or_be_saved_leaves_the_others(make, tmp_path):
     expected = alone(make, OTHERS)
     members = {name: make(**MEMBERS[name]) for name in OTHERS}
