@@ -8,6 +8,7 @@ others running.
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from torch import Tensor
 from benchbench.data.batch import Batch
 from benchbench.data.feeds import Feed
 from benchbench.data.overlap import overlapped
+from benchbench.errors import StageError
 from benchbench.models.outputs import Outputs
 from benchbench.training.clock import Clock
 from benchbench.training.loop import Training, correct
@@ -76,6 +78,7 @@ class _Cohort:
         self.active: list[Training] = []
         self.failed: Failures = {}
         self.compiled: set[Training] = set()
+        self.trusted: set[tuple[Training, bool]] = set()
 
     @contextlib.contextmanager
     def guarded(self, *members: Training) -> Iterator[None]:
@@ -99,7 +102,7 @@ class _Cohort:
                 batch, taught = self._shared(batches, taking, epoch + step / lead.steps)
                 for member in taking:
                     with self.guarded(member), self.clock.section(self._name(member), member.account):
-                        member.step(batch, taught)
+                        self._step(member, batch, taught)
                 step += 1
                 self._save([member for member in taking if member in self.active])
                 taking = self._at(epoch, step)
@@ -145,9 +148,33 @@ class _Cohort:
                     self.clock.settle()
                     member.save()
 
+    def _step(self, member: Training, batch: Batch, taught: list[Outputs]) -> None:
+        """A member's step; its first one is on copies, to see that it leaves alone what it shares with the others."""
+        stage = member, member.position[0] >= 0
+        if stage in self.trusted:
+            member.step(batch, taught)
+            return
+        batch, taught = copy.deepcopy((batch, taught))
+        before = [tensor._version for tensor in _tensors(batch, taught)]
+        member.step(batch, taught)
+        if before != [tensor._version for tensor in _tensors(batch, taught)]:
+            raise StageError(
+                "one of its losses writes into the batch or the teacher's outputs, which other cells share; let it "
+                "work on a copy"
+            )
+        self.trusted.add(stage)
+
     def _name(self, member: Training) -> str:
         """What a member's next step is booked under: a compiled network's first one is its compilation."""
         if member.network.how.compile and member not in self.compiled:
             self.compiled.add(member)
             return "compile"
         return "student" if member.position[0] >= 0 else "preparation"
+
+
+def _tensors(batch: Batch, taught: Sequence[Outputs]) -> list[Tensor]:
+    """All that members share in a step."""
+    mixed = [batch.mix.labels, batch.mix.share] if batch.mix else []
+    said = [[each.logits, each.embedding, *each.features, each.token_logits] for each in taught]
+    found = [batch.images, batch.labels, batch.index, *mixed, *(value for values in said for value in values)]
+    return [tensor for tensor in found if tensor is not None]

@@ -1,89 +1,214 @@
-"""The training loop on a few batches of the bundled images, as benchmarks run it; and how a run is timed."""
+"""The training loop on a few batches of the bundled images, as benchmarks run it; and the table of what was measured.
+
+`pytest tests/benchmarks --performance reports/performance.md` prints the table and writes it.
+"""
 
 from __future__ import annotations
 
+import os
+import statistics
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from tabulate import tabulate
 
 from benchbench.augmenters.geometric import flip, random_crop
 from benchbench.data.feeds import Pipeline, ResidentFeed
+from benchbench.data.kept import Taught
 from benchbench.data.sources.bundled import load
+from benchbench.execution.network import Execution, frozen_network
+from benchbench.execution.tune import Wishes, tune
+from benchbench.hardware import find_devices
 from benchbench.losses.teachers import fit_student, make_lessons
 from benchbench.models.backbone import Backbone, build_backbone
 from benchbench.plugins import load_plugins
 from benchbench.store import StageFolder
 from benchbench.suite import Recipe
 from benchbench.training.checkpoint import Checkpoints
+from benchbench.training.clock import Clock
+from benchbench.training.cohort import run_together
 from benchbench.training.loop import Training
 
-SIZE, BATCH, STEPS = 32, 64, 5
+SIZE, BATCH, STEPS, PAIRS, VIEWS = 32, 64, 3, 5, 4
 DEVICE = torch.device("cpu")
+KD = [("ce", {}), ("kd", {"temperature": 4.0})]
+ROWS = pytest.StashKey[list]()
+
+
+@dataclass(frozen=True)
+class Row:
+    """One ratio: what was measured on which case, its median and range over pairs of runs, and what it should reach."""
+
+    what: str
+    case: str
+    ratios: Sequence[float]
+    target: float | None
+    at_most: bool
+
+    def cells(self) -> list[str]:
+        middle = statistics.median(self.ratios)
+        target = "" if self.target is None else f"{'<=' if self.at_most else '>='} {self.target:g}"
+        met = self.target is not None and (middle <= self.target if self.at_most else middle >= self.target)
+        verdict = "" if self.target is None else "reached" if met else "missed"
+        spread = f"{min(self.ratios):.3g} to {max(self.ratios):.3g}"
+        return [self.what, self.case, f"{middle:.3g}", spread, str(len(self.ratios)), target, verdict]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--performance", metavar="FILE", help="write the table of ratios to this Markdown file")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[ROWS] = []
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    rows = [row.cells() for row in config.stash[ROWS]]
+    if not rows:
+        return
+    headers = ["what", "case", "median", "range", "pairs", "target", ""]
+    terminalreporter.write_line("")
+    terminalreporter.write_line(tabulate(rows, headers, disable_numparse=True))
+    if file := config.getoption("--performance"):
+        table = tabulate(rows, headers, "github", disable_numparse=True)
+        Path(file).write_text(f"{HEADING}\n{_machine()}\n\n{table}\n", encoding="utf-8")
+
+
+HEADING = """# Performance
+
+Made by `pytest tests/benchmarks --performance reports/performance.md`. Ratios of processor time on one thread; both sides
+of a pair of runs take turns, and the median and range are over pairs. *Of the naive limit*: the time of the teacher's
+forward pass and the student's step on one fixed batch in memory (eager, fp32, NCHW, AdamW as it comes), divided by ours
+by student, with fresh augmentation where nothing else is said; batch 64, 32 px, KD. What is measured once (tuning,
+filling the views) is not part of a step.
+"""
+
+
+def _machine() -> str:
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    name, bf16 = find_devices("cpu").name, torch.cpu._is_avx512_bf16_supported()
+    return f"On {name}, {os.cpu_count()} cores, {'with' if bf16 else 'without'} bf16 instructions; torch " + (
+        f"{torch.__version__}; load average at the end {load}."
+    )
+
+
+@pytest.fixture
+def report(request, benchmark) -> Callable[..., None]:
+    """Keeps the ratios of a benchmark for the table: `report(what, case, ratios, target)`."""
+
+    def keep(what: str, case: str, ratios: Sequence[float], target: float | None = None, at_most: bool = False) -> None:
+        row = Row(what, case, ratios, target, at_most)
+        request.config.stash[ROWS].append(row)
+        benchmark.extra_info[what] = statistics.median(ratios)
+        print("\n" + "  ".join(row.cells()))
+
+    return keep
 
 
 @pytest.fixture
 def backbone() -> Callable[..., Backbone]:
     """Networks of ten classes by `SOURCE/NAME`, with random weights."""
 
-    def build(model: str, channels_last: bool = False) -> Backbone:
+    def build(model: str) -> Backbone:
         source, _, name = model.partition("/")
         job = {"source": source, "name": name, "params": {}, "weights": None}
         job |= {"mean": None, "std": None, "input_size": None}
-        network = build_backbone(job, "student", load_plugins().registry, 10)
-        return network.to(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+        return build_backbone(job, "student", load_plugins().registry, 10)
 
     return build
 
 
+def tuned(model: Backbone, trained: bool) -> Execution:
+    """The fastest way in float32, as a tuning stage finds it."""
+    images = torch.rand(BATCH, 3, SIZE, SIZE)
+    return tune(model, images, Wishes(trained, "fp32", None, None, False, 0, 1))[0]
+
+
 @pytest.fixture
 def our_epoch(backbone, tmp_path) -> Callable[..., Callable[[], None]]:
-    """A function that trains one epoch of `STEPS` steps, fresh augmentation, fp32."""
+    """A function that trains students for one epoch of `STEPS` steps, side by side where there are several.
+
+    Args:
+        teacher_name, student_name: `SOURCE/NAME`.
+        losses: names and parameters.
+        exact: as a plain loop; else as tuned in float32.
+        kept: whether the teacher's outputs are kept, over `VIEWS` views.
+        members: students.
+    """
 
     def make(
-        teacher_name: str, student_name: str, losses: Sequence[tuple[str, Any]], channels_last: bool = False
+        teacher_name: str,
+        student_name: str,
+        losses: Sequence[tuple[str, Any]] = KD,
+        exact: bool = True,
+        kept: bool = False,
+        members: int = 1,
     ) -> Callable[[], None]:
         registry = load_plugins().registry
         entries = [
             {"name": name, "params": registry.get("loss", name).params(**params).model_dump(), "weight": 1e-3}
             for name, params in losses
         ]
-        pipeline = Pipeline(
-            SIZE,
-            None,
-            [
-                lambda x, size, random: flip(x, size, random, probability=0.5),
-                lambda x, size, random: random_crop(x, size, random, padding=4, resize=None),
-            ],
-        )
+        augmenters = [
+            lambda x, size, random: flip(x, size, random, probability=0.5),
+            lambda x, size, random: random_crop(x, size, random, padding=4, resize=None),
+        ]
+        pipeline = Pipeline(SIZE, None, augmenters, views=VIEWS if kept else None)
         feed = ResidentFeed(load(None, Path(), "train"), np.arange(STEPS * BATCH), pipeline, DEVICE)
-        student, teacher = backbone(student_name, channels_last), backbone(teacher_name, channels_last).freeze()
-        recipe = Recipe(epochs=1, batch_size=BATCH, image_size=SIZE, channels_last=channels_last).model_dump()
         needs = {need for name, _ in losses for need in registry.get("loss", name).needs}
-        teachers = [teacher] if needs & {"teacher", "teacher.logits"} else []
-        fit_student(student, entries, registry, [teacher.dim for teacher in teachers])
-        lessons = make_lessons(entries, registry, student, teachers, [1.0], recipe, feed.labels, DEVICE)
-        # The steady state is measured: a two-stage method's first stage comes on top of it.
-        lessons.preparation = 0.0
+        teachers = [backbone(teacher_name).freeze()] if needs & {"teacher", "teacher.logits"} else []
+        recipe = Recipe(epochs=1, batch_size=BATCH, image_size=SIZE).model_dump()
+        student_way = Execution() if exact else tuned(backbone(student_name), True)
+        networks = []
+        for teacher in teachers:
+            way = Execution() if exact else tuned(teacher, False)
+            sample = next(feed.test_batches(16)).images
+            networks.append(frozen_network(teacher, way, DEVICE, sample, 0.0, features="features" in needs)[0])
+        teach = [lambda batch, maps, run=run: run(batch.images, maps) for run in networks]
+        if kept:
+            views = [batches[0] for batches in zip(*feed.view_batches(BATCH, 0), strict=True)]
+            said = [[networks[0](batch.images) for batch in batches] for batches in feed.view_batches(BATCH, 0)]
+            assert len(views) == VIEWS
+            logits, embedding = (
+                torch.stack([torch.cat([getattr(part[view], name) for part in said]) for view in range(VIEWS)]).detach()
+                for name in ("logits", "embedding")
+            )
+            teach = [Taught(logits, embedding)]
+        trainings = []
+        for number in range(members):
+            student = backbone(student_name)
+            fit_student(student, entries, registry, [teacher.dim for teacher in teachers])
+            lessons = make_lessons(entries, registry, student, teachers, [1.0], recipe, feed.labels, DEVICE)
+            # The steady state is measured: a two-stage method's first stage comes on top of it.
+            lessons.preparation = 0.0
+            trainings.append(
+                Training(
+                    model=student,
+                    teachers=teachers,
+                    losses=lessons,
+                    train=feed,
+                    validation=None,
+                    recipe=recipe,
+                    seed=number,
+                    best=False,
+                    device=DEVICE,
+                    checkpoints=Checkpoints(StageFolder(tmp_path), interval=1e9),
+                    report=lambda progress: None,
+                    data_seed=0,
+                    execution=student_way,
+                    teach=teach,
+                )
+            )
 
         def run() -> None:
-            Training(
-                model=student,
-                teachers=teachers,
-                losses=lessons,
-                train=feed,
-                validation=None,
-                recipe=recipe,
-                seed=0,
-                best=False,
-                device=DEVICE,
-                checkpoints=Checkpoints(StageFolder(tmp_path), interval=1e9),
-                report=lambda progress: None,
-            ).run(None)
+            failed = run_together(trainings, [None] * members, Clock(DEVICE))
+            assert not failed, failed
 
         return run
 
@@ -91,12 +216,18 @@ def our_epoch(backbone, tmp_path) -> Callable[..., Callable[[], None]]:
 
 
 @pytest.fixture
-def seconds() -> Callable[[Callable[[], None]], float]:
-    """CPU seconds of a run."""
+def ratios() -> Callable[..., list[float]]:
+    """Processor time of one function over another's, in pairs that take turns, sorted."""
 
-    def measure(run: Callable[[], None]) -> float:
-        started = time.process_time()
-        run()
-        return time.process_time() - started
+    def measure(one: Callable[[], None], other: Callable[[], None], pairs: int = PAIRS) -> list[float]:
+        torch.set_num_threads(1)
+        one(), other()
+        return sorted(_seconds(one) / _seconds(other) for _ in range(pairs))
 
     return measure
+
+
+def _seconds(run: Callable[[], None]) -> float:
+    started = time.process_time()
+    run()
+    return time.process_time() - started

@@ -339,6 +339,23 @@ def test_one_that_cannot_begin_or_be_saved_leaves_the_others(make, tmp_path):
         assert_same_end(members[name], expected[name])
 
 
+@pytest.mark.parametrize("shared", ["images", "labels", "logits", "embedding"])
+def test_one_that_writes_into_what_they_share_fails_before_it_harms_the_others(shared, make):
+    (expected,) = alone(make, ["dropout"]).values()
+    writer, other = make(["ce", "kd"]), make(**MEMBERS["dropout"])
+    real = writer.losses.forward
+
+    def forward(student, taught, batch):
+        getattr(taught[0] if shared in ("logits", "embedding") else batch, shared).add_(1).remainder_(2)
+        return real(student, taught, batch)
+
+    writer.losses.forward = forward
+    failed = together({"writer": writer, "other": other})
+    assert list(failed) == ["writer"]
+    assert "writes into the batch or the teacher's outputs" in str(failed["writer"])
+    assert_same_end(other, expected)
+
+
 def test_the_leader_that_fails_is_followed_by_another(make):
     """The one that is behind leads; when it fails the others go on from where they are."""
     leader, follower, expected = make(), make(**MEMBERS["dropout"]), make(**MEMBERS["dropout"])

@@ -93,17 +93,24 @@ class Page:
     def run(self, script: str, *arguments: Any) -> Any:
         return self.browser.execute_script(script, *arguments)
 
-    def column(self, table: int, number: int) -> list[str]:
-        """The texts of a column of the table-th table, from top to bottom."""
-        rows = "[...document.querySelectorAll('table')[arguments[0]].tBodies[0].rows]"
-        return self.run(f"return {rows}.map(row => row.cells[arguments[1]].innerText)", table, number)
+    def table(self, title: str):
+        """The table below the heading that begins like this; "Cells" is that of all cells."""
+        if title == "Cells":
+            return self.one("#cells table")
+        titles = [heading.text.startswith(title) for heading in self.all("#tables h3")]
+        return self.all("#tables table")[titles.index(True)]
 
-    def sort(self, table: int, number: int) -> str:
+    def column(self, table: str, number: int) -> list[str]:
+        """The texts of a column of a table, from top to bottom."""
+        rows = "[...arguments[0].tBodies[0].rows]"
+        return self.run(f"return {rows}.map(row => row.cells[arguments[1]].innerText)", self.table(table), number)
+
+    def sort(self, table: str, number: int) -> str:
         """Presses Enter on the head of a column; gives the order that is then announced."""
-        head = "document.querySelectorAll('table')[arguments[0]].tHead.rows[0].cells[arguments[1]]"
-        self.run(f"{head}.firstChild.focus()", table, number)
+        head = "arguments[0].tHead.rows[0].cells[arguments[1]]"
+        self.run(f"{head}.firstChild.focus()", self.table(table), number)
         self.browser.switch_to.active_element.send_keys("\ue007")  # enter
-        return self.run(f"return {head}.ariaSort", table, number)
+        return self.run(f"return {head}.ariaSort", self.table(table), number)
 
     def wait(self, condition: str) -> Any:
         """The value of a JavaScript expression as soon as it is true."""
