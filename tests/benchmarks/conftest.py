@@ -84,9 +84,9 @@ HEADING = """# Performance
 
 Made by `pytest tests/benchmarks --performance reports/performance.md`. Ratios of processor time on one thread; the two
 sides of a pair of runs take turns, and the median and range are over pairs. *Of the naive limit*: the time of the
-teacher's forward pass and the student's step on one fixed batch in memory (eager, fp32, NCHW, AdamW as it comes), divided
-by ours by student, with fresh augmentation where nothing else is said; batch 64, 32 px, KD. What is done once (tuning,
-filling the views) is not part of a step.
+teacher's forward pass and the student's step on one fixed batch in memory (eager, fp32, NCHW, AdamW as it comes),
+divided by ours by student, with fresh augmentation where nothing else is said; batch 64, 32 px, KD. What is done once
+(tuning, filling the views) is not part of a step.
 """
 
 
