@@ -93,17 +93,32 @@ class Page:
     def run(self, script: str, *arguments: Any) -> Any:
         return self.browser.execute_script(script, *arguments)
 
-    def column(self, table: int, number: int) -> list[str]:
-        """The texts of a column of the table-th table, from top to bottom."""
-        rows = "[...document.querySelectorAll('table')[arguments[0]].tBodies[0].rows]"
-        return self.run(f"return {rows}.map(row => row.cells[arguments[1]].innerText)", table, number)
+    def table(self, title: str) -> Any:
+        """The table whose title begins so."""
+        (found,) = (each for each in self.all("table") if self.text(each, "caption").startswith(title))
+        return found
 
-    def sort(self, table: int, number: int) -> str:
+    def text(self, node: Any, selector: str) -> str:
+        return self.run("return arguments[0].querySelector(arguments[1]).textContent", node, selector)
+
+    def column(self, title: str, head: str) -> list[str]:
+        """The texts of a column from top to bottom, by the titles of its table and of itself."""
+        rows = "[...arguments[0].tBodies[0].rows]"
+        return self.run(
+            f"return {rows}.map(row => row.cells[arguments[1]].innerText)", self.table(title), self._place(title, head)
+        )
+
+    def sort(self, title: str, head: str) -> str:
         """Presses Enter on the head of a column; gives the order that is then announced."""
-        head = "document.querySelectorAll('table')[arguments[0]].tHead.rows[0].cells[arguments[1]]"
-        self.run(f"{head}.firstChild.focus()", table, number)
+        cell = "arguments[0].tHead.rows[0].cells[arguments[1]]"
+        where = self.table(title), self._place(title, head)
+        self.run(f"{cell}.firstChild.focus()", *where)
         self.browser.switch_to.active_element.send_keys("\ue007")  # enter
-        return self.run(f"return {head}.ariaSort", table, number)
+        return self.run(f"return {cell}.ariaSort", *where)
+
+    def _place(self, title: str, head: str) -> int:
+        heads = "[...arguments[0].tHead.rows[0].cells].map(cell => cell.firstChild.firstChild.data)"
+        return self.run(f"return {heads}", self.table(title)).index(head)
 
     def wait(self, condition: str) -> Any:
         """The value of a JavaScript expression as soon as it is true."""
