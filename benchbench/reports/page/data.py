@@ -11,8 +11,8 @@ import pandas as pd
 from benchbench import __version__
 from benchbench.plan import Plan
 from benchbench.reports.page.stages import Bounds, StageReader
-from benchbench.reports.page.summary import summary
-from benchbench.reports.table import Table
+from benchbench.reports.page.summary import summary, tone_of
+from benchbench.reports.table import Entry, Table
 from benchbench.store import Store
 
 # What a cell tells by itself; the rest is in its stage.
@@ -66,14 +66,24 @@ def page_data(
 
 
 def _table(table: Table) -> dict[str, Any]:
+    judged = table.name == "verdicts"
     return {
         "name": table.name,
         "title": table.title,
         "columns": list(table.columns),
-        "rows": [[{"text": e.text, "bold": True} if e.bold else {"text": e.text} for e in row] for row in table.rows],
+        "rows": [
+            [_entry(entry, judged and column == "verdict") for column, entry in zip(table.columns, row, strict=True)]
+            for row in table.rows
+        ],
         "notes": list(table.notes),
         "labels": table.labels,
     }
+
+
+def _entry(entry: Entry, verdict: bool) -> dict[str, Any]:
+    """An entry without what it lacks."""
+    tone = tone_of(entry.text) if verdict else ""
+    return {"text": entry.text, **({"bold": True} if entry.bold else {}), **({"tone": tone} if tone else {})}
 
 
 def _cell(row: dict[str, Any], stages: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -22,24 +22,29 @@ function drawHead() {
 }
 
 function drawSummary() {
-  const { title, items, note } = content.summary;
+  const { title, items, counts, notes } = content.summary;
   headline.hidden = !items.length;
-  const drawn = items.map(({ label, text, tone }) =>
-    h("li", {}, h("span", { class: "where" }, label), h("span", { class: tone ? `verdict tone ${tone}` : "" }, text)),
-  );
-  const judged = [
-    ...grouped(
-      items.filter((item) => item.tone),
-      (item) => item.verdict,
+  const drawn = items.map(({ label, text, tone, detail }) =>
+    h(
+      "li",
+      {},
+      h("span", { class: "where" }, label),
+      h("span", { class: tone ? `verdict tone ${tone}` : "" }, text),
+      detail ? [" ", h("span", { class: "detail" }, detail)] : "",
     ),
-  ].map(([verdict, all]) => `${verdict}: ${all.length}`);
+  );
+  const judged = Object.entries(counts).map(([verdict, n]) => `${verdict}: ${n}`);
   const list = h("ul", {}, drawn);
   const folded = drawn.length > 12 ? h("details", {}, h("summary", {}, `All ${drawn.length}`), list) : list;
   headline.replaceChildren(
     h("h2", {}, title),
     judged.length ? h("p", { class: "judged" }, judged.join(", ")) : "",
     folded,
-    note ? h("p", { class: "notes" }, note) : "",
+    h(
+      "ul",
+      { class: "notes" },
+      notes.map((note) => h("li", {}, note)),
+    ),
   );
 }
 

@@ -38,7 +38,10 @@ function drawCells() {
       "with stages",
     ],
     labels: 3,
-    notes: ["An arm's name opens all that is known of the cell: curve, recipe, loss, costs, environment, log."],
+    notes: [
+      "An arm's name opens all that is known of the cell: curve, recipe, loss, costs, what it stands on, environment, log.",
+      "own: as if it had trained alone; with stages: and its share of the teachers, of what they say of the images, and of tuning.",
+    ],
     rows: content.cells.map((cell) => [
       { text: cell.row, key: cell.stage, open: () => dialog.show(cell.stage) },
       { text: cell.data },

@@ -4,8 +4,8 @@ const hidden = new Set(); // arms that are switched off in the charts
 const placeOf = (cell) => JSON.stringify([cell.data, cell.student]);
 
 const COSTS = [
-  ["own", "training alone"],
-  ["stages", "with its share of the teachers"],
+  ["own", "its own training"],
+  ["stages", "with its share of the stages it stands on"],
   ["total", "and the student's pre-training (est.)"],
 ];
 const place = choice("data set, student", drawCharts);

@@ -94,12 +94,19 @@ function stageDialog(content) {
     return h("section", {}, h("h3", {}, "Learning curve"), select.node, host);
   }
 
+  /** Whether a stage that is done was tuned for another device than the one that reports. */
+  const elsewhere = (stage, role, needed) =>
+    role in stage.after && stage.status === "done" && needed.status === "missing";
+
   function needs(stage) {
-    return Object.entries(stage.needs).map(([role, key]) => {
-      const needed = content().stages[key];
+    const found = [...Object.entries(stage.needs), ...Object.entries(stage.after)]
+      .map(([role, key]) => [role, content().stages[key]])
+      .filter(([role, needed]) => !elsewhere(stage, role, needed));
+    const foundations = found.map(([role, needed]) => {
       const title = `${role}: ${needed.label} (${stateText(needed.status)})`;
       return fold(stage, title, needed.status === "failed", () => parts(needed));
     });
+    return foundations.length ? [h("h3", {}, "Stands on"), ...foundations] : [];
   }
 
   function parts(stage) {
@@ -109,7 +116,6 @@ function stageDialog(content) {
       stage.reason && h("p", { class: "reason" }, stage.reason),
       curve(stage),
       ...sections(stage),
-      Object.keys(stage.needs).length > 0 && h("h3", {}, "Stands on"),
       ...needs(stage),
       fold(stage, "End of the log", stage.status !== "done", () => [
         h("pre", { tabindex: 0, role: "region", "aria-label": "Log" }, stage.log || "The log is empty."),

@@ -85,6 +85,7 @@ class StageReader:
             "status": status,
             **{name: told[name] for name in ("reason", "started", "attempts") if told.get(name) is not None},
             "needs": {role: key[:16] for role, key in stage.needs.items()},
+            "after": {role: key[:16] for role, key in stage.after.items()},
             "sections": {title: self.pool.add(short(part)) for title, part in _sections(stage, record).items() if part},
             "log": self._log(folder),
             "curve": self._curve(folder),
@@ -160,16 +161,30 @@ def _sections(stage: Stage, record: dict[str, Any]) -> dict[str, Any]:
     named = {title: asked.pop(name, None) for title, name in _ASKED.items()}
     return {
         "Result": metrics,
-        "Cost": record.get("cost"),
+        "Cost": _cost(record.get("cost")),
         "Loss": losses,
         **named,
         "Other settings": {name: value for name, value in asked.items() if name not in needless},
+        "Execution": record.get("execution"),
+        "Kept outputs": record.get("outputs"),
         "Network as trained": record.get("model"),
         "Data as read": record.get("data"),
         "Teachers as read": record.get("teachers"),
-        "Weights": {"sha256": record["weights_sha256"]} if "weights_sha256" in record else None,
+        "Weights": {"sha256": record["weights_sha256"]} if record.get("weights_sha256") else None,
         "Environment": record.get("environment"),
     }
+
+
+def _cost(cost: Any) -> Any:
+    """Seconds last; as they were here and as they would have been alone, where these differ."""
+    if not isinstance(cost, dict):
+        return cost
+    rest = dict(cost)
+    here, alone = rest.pop("seconds", None), rest.pop("alone_seconds", None)
+    if here == alone:
+        rest.pop("alone_device_hours", None)
+        return {**rest, "seconds": here}
+    return {**rest, "seconds here": here, "seconds if alone": alone}
 
 
 _ASKED = {

@@ -1,6 +1,8 @@
 // Tables: sorted by a column (numbers as numbers), filtered by words, drawn a few hundred rows at a time.
 
 const ROWS = 200;
+const BRIEF = 16; // characters of a label that is not wrapped
+const LONG = 30; // of one that gets room
 const NUMBER = /^[<>≤≥~≈]?\s*([+\-−]?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?)(?![\w.])/i;
 
 /** The number that a text begins with, as in "65.3 ± 0.1 (n=2)"; null for "failed", "–", "n/a". */
@@ -18,7 +20,7 @@ function tableView() {
   let table = { columns: [], rows: [], labels: 1, notes: [] };
   let limit = ROWS;
   let kept = null; // {text, test}: only these rows, until something is typed
-  let longest = 0;
+  let lengths = []; // of the longest text of each column
   const title = h("h3");
   const typed = () => {
     kept = null;
@@ -78,8 +80,12 @@ function tableView() {
     draw();
   }
 
-  /** Labels are wrapped; the column with the longest of them gets room. */
-  const labelClass = (column) => column < table.labels && (column === longest ? "label long" : "label");
+  /** Labels are wrapped unless they are brief; the column with the longest of them gets room if it needs it. */
+  function labelClass(column) {
+    if (column >= table.labels) return false;
+    if (lengths[column] <= BRIEF) return "label brief";
+    return lengths[column] > LONG && lengths[column] === Math.max(...lengths) ? "label long" : "label";
+  }
 
   function heading(text, column) {
     const state = order.column !== column ? "none" : order.direction === 1 ? "ascending" : "descending";
@@ -137,10 +143,9 @@ function tableView() {
     update(next) {
       if (JSON.stringify(next) === JSON.stringify(table)) return;
       table = next;
-      const lengths = table.columns
+      lengths = table.columns
         .slice(0, table.labels)
         .map((_, column) => Math.max(0, ...table.rows.map((row) => row[column].text.length)));
-      longest = lengths.indexOf(Math.max(...lengths));
       title.textContent = caption.textContent = table.title;
       title.hidden = Boolean(table.untitled); // where a heading above says it
       words.setAttribute("aria-label", `Filter: ${table.title}`);

@@ -93,24 +93,32 @@ class Page:
     def run(self, script: str, *arguments: Any) -> Any:
         return self.browser.execute_script(script, *arguments)
 
-    def table(self, title: str):
-        """The table below the heading that begins like this; "Cells" is that of all cells."""
-        if title == "Cells":
-            return self.one("#cells table")
-        titles = [heading.text.startswith(title) for heading in self.all("#tables h3")]
-        return self.all("#tables table")[titles.index(True)]
+    def table(self, title: str) -> Any:
+        """The table whose title begins so."""
+        (found,) = (each for each in self.all("table") if self.text(each, "caption").startswith(title))
+        return found
 
-    def column(self, table: str, number: int) -> list[str]:
-        """The texts of a column of a table, from top to bottom."""
+    def text(self, node: Any, selector: str) -> str:
+        return self.run("return arguments[0].querySelector(arguments[1]).textContent", node, selector)
+
+    def column(self, title: str, head: str) -> list[str]:
+        """The texts of a column from top to bottom, by the titles of its table and of itself."""
         rows = "[...arguments[0].tBodies[0].rows]"
-        return self.run(f"return {rows}.map(row => row.cells[arguments[1]].innerText)", self.table(table), number)
+        return self.run(
+            f"return {rows}.map(row => row.cells[arguments[1]].innerText)", self.table(title), self._place(title, head)
+        )
 
-    def sort(self, table: str, number: int) -> str:
+    def sort(self, title: str, head: str) -> str:
         """Presses Enter on the head of a column; gives the order that is then announced."""
-        head = "arguments[0].tHead.rows[0].cells[arguments[1]]"
-        self.run(f"{head}.firstChild.focus()", self.table(table), number)
+        cell = "arguments[0].tHead.rows[0].cells[arguments[1]]"
+        where = self.table(title), self._place(title, head)
+        self.run(f"{cell}.firstChild.focus()", *where)
         self.browser.switch_to.active_element.send_keys("\ue007")  # enter
-        return self.run(f"return {head}.ariaSort", self.table(table), number)
+        return self.run(f"return {cell}.ariaSort", *where)
+
+    def _place(self, title: str, head: str) -> int:
+        heads = "[...arguments[0].tHead.rows[0].cells].map(cell => cell.firstChild.firstChild.data)"
+        return self.run(f"return {heads}", self.table(title)).index(head)
 
     def wait(self, condition: str) -> Any:
         """The value of a JavaScript expression as soon as it is true."""

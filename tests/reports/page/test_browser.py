@@ -10,6 +10,8 @@ pytest.importorskip("selenium")
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
+from benchbench.store import write_json
+
 
 class TestFirstSight:
     def test_what_came_out_comes_first(self, page):
@@ -24,9 +26,13 @@ class TestFirstSight:
             "Cells",
             "About this page",
         ]
-        summary = page.one("#summary").text
-        assert "distil, big (scratch)" in summary
-        assert "inconclusive" in summary
+        lines = page.one("#summary").text.splitlines()
+        assert lines[:3] == ["Verdicts", "inconclusive: 1", "distil, big (scratch)"]
+        assert lines[3] == "inconclusive -10.00 [-32.67, +12.67] points"  # 10 points either side, with four degrees
+        assert lines[4:] == [
+            "Distillation against tune in tiny: test accuracy, margin 0.5 points.",
+            "Signs of failure: 1, in the tables below.",
+        ]
 
     def test_every_table_with_its_notes(self, page):
         assert [title.text for title in page.all("#tables h3")] == [
@@ -35,9 +41,10 @@ class TestFirstSight:
             "GPU-hours of one run of tiny",
             "Signs of failure in tiny",
         ]
-        assert page.column("Test accuracy", 0) == ["scratch", "probe", "tune", "distil, big (scratch)"]
-        assert page.column("Test accuracy", 1)[2] == "80.0 ± 10.0 (n=3)"
-        assert "80.0 ± 10.0 (n=3)" in [bold.text for bold in page.all("#tables tbody strong")]
+        assert page.column("Test accuracy", "arm") == ["scratch", "probe", "tune", "distil, big (scratch)"]
+        assert page.column("Test accuracy", "cifar, small")[2] == "80.0 ± 10.0 (n=3)"
+        assert page.one("#tables tbody strong").text == "80.0 ± 10.0 (n=3)"
+        assert page.column("Signs of failure", "sign") == ["far below the baseline"]
         assert "made by: benchbench report suite.yaml" in page.one("#tables .notes").text
 
     def test_nothing_moves_once_it_is_there(self, page):
@@ -56,43 +63,43 @@ class TestFirstSight:
 
 class TestTables:
     def test_numbers_are_sorted_as_numbers_and_what_is_none_comes_last(self, page):
-        before = page.column("Cells", 5)
-        assert page.sort("Cells", 5) == "ascending"
-        up = page.column("Cells", 5)
+        before = page.column("Cells", "accuracy (%)")
+        assert page.sort("Cells", "accuracy (%)") == "ascending"
+        up = page.column("Cells", "accuracy (%)")
         assert up == ["40.0", "40.0", "40.0", "50.0", "60.0", "70.0", "70.0", "80.0", "80.0", "90.0", "–", "–"]
-        assert page.sort("Cells", 5) == "descending"
-        assert page.column("Cells", 5) == [*up[9::-1], "–", "–"]
-        assert page.sort("Cells", 5) == "none"
-        assert page.column("Cells", 5) == before
+        assert page.sort("Cells", "accuracy (%)") == "descending"
+        assert page.column("Cells", "accuracy (%)") == [*up[9::-1], "–", "–"]
+        assert page.sort("Cells", "accuracy (%)") == "none"
+        assert page.column("Cells", "accuracy (%)") == before
 
     def test_a_spread_does_not_hinder(self, page):
-        page.sort("GPU-hours", 1)
-        assert [text.partition(" ")[0] for text in page.column("GPU-hours", 1)] == ["0.500", "1.00", "3.00", "4.00"]
+        page.sort("GPU-hours", "own")
+        assert [text.partition(" ")[0] for text in page.column("GPU-hours", "own")] == ["0.500", "1.00", "3.00", "4.00"]
 
     def test_the_focus_stays_on_the_column(self, page):
-        page.sort("Test accuracy", 1)
+        page.sort("Test accuracy", "cifar, small")
         assert page.run("return document.activeElement.closest('th').innerText").startswith("cifar, small")
 
     def test_filter_by_words_in_any_order(self, page):
         field = page.one("#cells input")
         field.send_keys("DONE dist")
-        assert page.column("Cells", 0) == ["distil, big (scratch)"] * 3
+        assert page.column("Cells", "arm") == ["distil, big (scratch)"] * 3
         assert page.one("#cells .count").text == "3 of 12 rows"
         field.send_keys(Keys.BACKSPACE * 9)
-        assert len(page.column("Cells", 0)) == 12
+        assert len(page.column("Cells", "arm")) == 12
         assert page.one("#cells .count").text == ""
 
     def test_long_tables_are_drawn_in_part_and_say_so(self, make_lab, page_of, open_page):
         lab = make_lab(seeds=list(range(60)))
         lab.finish_arm("scratch", [n / 100 for n in range(60)])
         page = open_page(page_of(lab))
-        assert len(page.column("Cells", 0)) == 200
+        assert len(page.column("Cells", "arm")) == 200
         assert page.one("#cells .count").text == "200 of 240 rows"
-        page.sort("Cells", 5)
-        page.sort("Cells", 5)
-        assert page.column("Cells", 5)[:2] == ["59.0", "58.0"]
+        page.sort("Cells", "accuracy (%)")
+        page.sort("Cells", "accuracy (%)")
+        assert page.column("Cells", "accuracy (%)")[:2] == ["59.0", "58.0"]
         page.one("#cells .more").click()
-        assert len(page.column("Cells", 0)) == 240
+        assert len(page.column("Cells", "arm")) == 240
 
 
 class TestCharts:
@@ -124,10 +131,10 @@ class TestCharts:
         page.run("document.querySelectorAll('.point')[2].focus()")
         assert page.one(".told").text == self.points(page)[2]
         page.browser.switch_to.active_element.send_keys(Keys.ENTER)
-        assert page.column("Cells", 0) == ["tune"] * 3
+        assert page.column("Cells", "arm") == ["tune"] * 3
         assert page.one("#cells .count").text == "3 of 12 rows: tune, cifar, small"
         page.one("#cells .more").click()
-        assert len(page.column("Cells", 0)) == 12
+        assert len(page.column("Cells", "arm")) == 12
 
     def test_arms_are_switched_off_and_on(self, page):
         boxes = page.all(".legend input")
@@ -180,6 +187,37 @@ class TestCells:
         assert dialog.find_element(By.CSS_SELECTOR, "svg[role=img]").accessible_name.startswith(
             "train accuracy (%) by epoch: 1: 10.0, 2: 20.0"
         )
+
+    def test_what_it_stands_on_with_the_choices_and_the_seconds(self, make_lab, page_of, open_page):
+        lab = make_lab("recipes.default.precision=fp32")
+        cell = lab.plan.stages[lab.cells("probe")[0].stage]
+        outputs = lab.plan.stages[cell.needs["features"]]
+        lab.finish(cell.key, 0.4)
+        tuning = outputs.after["tuning.teacher0"]
+        lab.folder(tuning).path.mkdir(parents=True)
+        metrics = {"execution": {"channels_last": True}, "step_seconds": {"plain": 0.5, "chosen": 0.25}}
+        cost = {"seconds": {"tuning": 2.5}, "alone_seconds": {"tuning": 2.5}, "device_hours": 0.5, "cohort": 1}
+        write_json(lab.folder(tuning).record, {"metrics": metrics, "cost": cost, "weights_sha256": None})
+        page = open_page(page_of(lab))
+        dialog = self.open(page, "probe")
+        for title in (f"features: {outputs.label} (done)", f"tuning.teacher0: {lab.plan.stages[tuning].label} (done)"):
+            dialog.find_element(By.XPATH, f".//summary[. = '{title}']").click()
+            page.wait(
+                "[...document.querySelectorAll('dialog details[open]')].every(each => each.childElementCount > 1)"
+            )
+        for expected in ("channels_last\ntrue\n", "plain\n0.5\nchosen\n0.25\n", "seconds\ntuning\n2.5\n"):
+            assert expected in dialog.text
+
+    def test_what_was_measured_on_another_device_is_not_said_to_be_missing(self, make_lab, page_of, open_page):
+        lab = make_lab("recipes.default.precision=fp32")
+        done, missing = (cell.stage for cell in lab.cells("scratch")[:2])
+        lab.finish(done)  # as after a run elsewhere: this device has measured nothing
+        page = open_page(page_of(lab))
+        assert "Stands on" not in self.open(page, "scratch").text
+        page.one("dialog .close").click()
+        page.all("#cells tbody button")[1].click()
+        (tuning,) = lab.plan.stages[missing].after.values()
+        assert f"tuning.student: {lab.plan.stages[tuning].label} (not run yet)" in page.one("dialog").text
 
     def test_a_failure_has_its_reason_and_its_log(self, page):
         page.one(".failures button").click()
@@ -248,4 +286,4 @@ def test_nothing_done_yet(lab, page_of, open_page):
     page = open_page(page_of(lab))
     assert page.one(".counts").text == "12 cells: 12 not run yet"
     assert [empty.text for empty in page.all(".empty")] == ["No run to draw yet.", "No curve to draw yet."]
-    assert page.column("Test accuracy", 1) == ["–"] * 4
+    assert page.column("Test accuracy", "cifar, small") == ["–"] * 4

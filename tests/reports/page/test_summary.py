@@ -2,38 +2,95 @@
 
 from __future__ import annotations
 
-from benchbench.reports.page.summary import summary
+import pytest
+
+from benchbench.reports.page.summary import summary, tone_of
 from benchbench.reports.table import Entry, Table
+from benchbench.reports.verdicts import TOO_SMALL, verdicts
+
+# Accuracies of each arm, against 0.9000, 0.9001 and 0.9002 of the one that fine-tunes.
+RUNS = {
+    "KD": [0.920, 0.921, 0.922],
+    "A/U": [0.8988, 0.8987, 0.8986],
+    "CRD": [0.860, 0.861, 0.859],
+    "DKD": [0.880, 0.910, 0.900],
+    "RKD": [0.910],
+    "AT": [],
+}
 
 
-def verdicts(*rows: list[str], labels: int = 1) -> Table:
-    columns = [f"column {n}" for n in range(len(rows[0]))]
-    return Table("verdicts", "", columns, [[Entry(text) for text in row] for row in rows], labels=labels)
+@pytest.fixture
+def judged(make_lab):
+    """A lab with an arm for each verdict, and one that has not been run."""
+    weights = dict(zip(RUNS, range(1, 9), strict=False))
+    arms = {name: {"method": "distill", "loss": {"ce": 1, "kd": weight}} for name, weight in weights.items()}
+    lab = make_lab(arms={"tune": {"method": "finetune"}, **arms})
+    lab.teach()
+    lab.finish_arm("tune", [0.9000, 0.9001, 0.9002])
+    for name, accuracies in RUNS.items():
+        lab.finish_arm(name, accuracies)
+    return lab
 
 
-def test_a_verdict_a_row(lab):
-    table = verdicts(
-        ["cifar", "KD", "+1.2", "surpasses (p = 0.01)"],
-        ["cifar", "A/U", "-0.1", "Matches"],
-        ["cifar", "CRD", "-4.0", "falls short"],
-        ["cifar", "DKD", "-0.4", "inconclusive"],
-        ["cifar", "pre-train + fine-tune", "–", "reference"],
-        labels=2,
-    )
-    found = summary(lab.frame(), [table])
+def summarized(lab, *tables: Table) -> dict:
+    frame = lab.frame()
+    return summary(frame, [verdicts(frame, lab.plan), *tables])
+
+
+def test_every_verdict_with_its_difference(judged):
+    found = summarized(judged)
     assert found["title"] == "Verdicts"
-    assert [(item["label"], item["text"], item["tone"]) for item in found["items"]] == [
-        ("cifar · KD", "surpasses (p = 0.01)", "good"),
-        ("cifar · A/U", "Matches", "good"),
-        ("cifar · CRD", "falls short", "bad"),
-        ("cifar · DKD", "inconclusive", "open"),
+    assert [(item["label"].partition(",")[0], item["text"], item["tone"]) for item in found["items"]] == [
+        ("KD", "surpasses", "good"),
+        ("A/U", "matches (worse)", "even"),
+        ("CRD", "falls short", "bad"),
+        ("DKD", "inconclusive", "open"),
+        ("RKD", "n too small to test", "open"),
     ]
-    assert [item["verdict"] for item in found["items"]] == ["surpasses", "matches", "falls short", "inconclusive"]
+    assert found["items"][0]["detail"].startswith("+2.09 [+1.")
+    assert found["items"][4]["detail"] == "+0.99 points"
+    assert found["counts"] == {
+        "surpasses": 1,
+        "matches": 1,
+        "falls short": 1,
+        "inconclusive": 1,
+        "n too small to test": 1,
+    }
+    assert found["notes"] == [
+        "Distillation against tune in tiny: test accuracy, margin 0.5 points.",
+        "Arms without a verdict: 1, since they or what they are held against have no finished run.",
+    ]
 
 
-def test_several_verdicts_in_a_row_are_told_apart_by_their_columns(lab):
-    found = summary(lab.frame(), [verdicts(["KD", "matches", "n too small to test"])])
-    assert [item["label"] for item in found["items"]] == ["KD · column 1", "KD · column 2"]
+def test_only_the_column_of_verdicts_is_one(judged):
+    # The bits of too few test images, so that the column of their test says that n is too small too.
+    for arm, first in (("tune", [0]), ("KD", [0, 1])):
+        correct = [place in first for place in range(1000)]
+        judged.finish(judged.cells(arm)[0].stage, 0.9, correct=correct)
+    frame = judged.frame()
+    table = verdicts(frame, judged.plan)
+    assert TOO_SMALL in [entry.text for entry in table.rows[0]]
+    assert len(summary(frame, [table])["items"]) == 5
+
+
+def test_with_several_blocks_items_say_which(make_lab):
+    data = {name: {"source": "cifar10_subset", "per_class": n} for name, n in (("few", 4), ("more", 8))}
+    lab = make_lab(data=data)
+    lab.teach()
+    for name in data:
+        lab.finish_arm("tune", [0.5], data=name)
+        lab.finish_arm("distil", [0.6], data=name)
+    labels = [item["label"] for item in summarized(lab)["items"]]
+    assert labels == ["few · small · distil, big (scratch)", "more · small · distil, big (scratch)"]
+
+
+def test_a_text_that_is_no_verdict_has_no_tone():
+    assert [tone_of(text) for text in ("–", "", "no reference", "it matches")] == ["", "", "", ""]
+
+
+def test_signs_of_failure_are_pointed_at(judged):
+    table = Table("diagnosis", "Signs", ["arm", "sign"], [[Entry("KD"), Entry("unstable")]] * 3)
+    assert summarized(judged, table)["notes"][-1] == "Signs of failure: 3, in the tables below."
 
 
 def test_without_verdicts_the_best_and_the_best_distilled(finished):
@@ -45,7 +102,7 @@ def test_without_verdicts_the_best_and_the_best_distilled(finished):
             "",
         )
     ]
-    assert "not tested" in found["note"]
+    assert found["notes"] == ["Means only; whether a difference is more than chance is not tested here."]
 
 
 def test_a_distilled_arm_that_is_best_is_named_once(finished):

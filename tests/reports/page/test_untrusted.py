@@ -30,14 +30,15 @@ def nasty(told, data_of, tmp_path) -> Path:
     assert {NASTY} <= {data["devices"][0], data["stages"][done[:16]]["log"], data["cells"][1]["reason"]}
     # Suites cannot have such names, but the page need not trust that.
     data |= {"suite": NASTY, "key": NASTY, "command": NASTY, "version": NASTY, "left_out": [NASTY]}
-    data["summary"] = {"title": NASTY, "items": [{"label": NASTY, "text": NASTY, "tone": ""}], "note": NASTY}
+    item = {"label": NASTY, "text": NASTY, "tone": NASTY, "detail": NASTY}
+    data["summary"] = {"title": NASTY, "items": [item], "counts": {NASTY: 1}, "notes": [NASTY]}
     entry = {"text": NASTY, "bold": True}
     table = {"name": NASTY, "title": NASTY, "columns": [NASTY] * 2, "rows": [[entry] * 2], "notes": [NASTY]}
     data["tables"].append({**table, "labels": 1})
     for cell in data["cells"][:2]:
         cell |= {"row": NASTY, "data": NASTY, "student": NASTY}
-        stage = data["stages"][cell["stage"]]
-        stage |= {"label": NASTY, "kind": NASTY, "needs": {NASTY: data["cells"][-1]["stage"]}}
+        stage, other = data["stages"][cell["stage"]], data["cells"][-1]["stage"]
+        stage |= {"label": NASTY, "kind": NASTY, "needs": {NASTY: other}, "after": {NASTY: other}}
     path = tmp_path / "nasty.html"
     path.write_text(render(data), encoding="utf-8")
     return path
