@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import statistics
 import time
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 from tabulate import tabulate
+from torch.nn import functional as F
 
 from benchbench.augmenters.geometric import flip, random_crop
 from benchbench.data.feeds import Pipeline, ResidentFeed
@@ -38,7 +40,7 @@ from benchbench.training.loop import Training
 SIZE, BATCH, STEPS, PAIRS, VIEWS = 32, 64, 3, 5, 4
 DEVICE = torch.device("cpu")
 KD = [("ce", {}), ("kd", {"temperature": 4.0})]
-ROWS = pytest.StashKey[list]()
+ROWS, LOAD = pytest.StashKey[list](), pytest.StashKey[float]()
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[ROWS] = []
+    config.stash[ROWS], config.stash[LOAD] = [], os.getloadavg()[0]
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
@@ -77,7 +79,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     terminalreporter.write_line(tabulate(rows, headers, disable_numparse=True))
     if file := config.getoption("--performance"):
         table = tabulate(rows, headers, "github", disable_numparse=True)
-        Path(file).write_text(f"{HEADING}\n{_machine()}\n\n{table}\n", encoding="utf-8")
+        Path(file).write_text(f"{HEADING}\n{_machine(config.stash[LOAD])}\n\n{table}\n", encoding="utf-8")
 
 
 HEADING = """# Performance
@@ -86,16 +88,15 @@ Made by `pytest tests/benchmarks --performance reports/performance.md`. Ratios o
 sides of a pair of runs take turns, and the median and range are over pairs. *Of the naive limit*: the time of the
 teacher's forward pass and the student's step on one fixed batch in memory (eager, fp32, NCHW, AdamW as it comes),
 divided by ours by student, with fresh augmentation where nothing else is said; batch 64, 32 px, KD. What is done once
-(tuning, filling the views) is not part of a step.
+(tuning, filling the views) is not part of a step. Start-up is in seconds of processor time, children included.
 """
 
 
-def _machine() -> str:
-    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+def _machine(load: float) -> str:
     name, bf16 = find_devices("cpu").name, torch.cpu._is_avx512_bf16_supported()
-    return f"On {name}, {os.cpu_count()} cores, {'with' if bf16 else 'without'} bf16 instructions; torch " + (
-        f"{torch.__version__}; load average at the end {load}."
-    )
+    bf16_or_not = f"{'with' if bf16 else 'without'} bf16 instructions"
+    loads = f"load average {load:.1f} at the start, {os.getloadavg()[0]:.1f} at the end (this run alone makes 1)"
+    return f"On {name}, {os.cpu_count()} cores, {bf16_or_not}; torch {torch.__version__}; {loads}."
 
 
 @pytest.fixture
@@ -111,45 +112,53 @@ def report(request, benchmark) -> Callable[..., None]:
     return keep
 
 
+def build(model: str) -> Backbone:
+    """A network of ten classes by `SOURCE/NAME`, with random weights."""
+    source, _, name = model.partition("/")
+    job = {"source": source, "name": name, "params": {}, "weights": None}
+    job |= {"mean": None, "std": None, "input_size": None}
+    return build_backbone(job, "student", load_plugins().registry, 10)
+
+
 @pytest.fixture
-def backbone() -> Callable[..., Backbone]:
-    """Networks of ten classes by `SOURCE/NAME`, with random weights."""
-
-    def build(model: str) -> Backbone:
-        source, _, name = model.partition("/")
-        job = {"source": source, "name": name, "params": {}, "weights": None}
-        job |= {"mean": None, "std": None, "input_size": None}
-        return build_backbone(job, "student", load_plugins().registry, 10)
-
+def backbone() -> Callable[[str], Backbone]:
     return build
 
 
-def tuned(model: Backbone, trained: bool) -> Execution:
+@functools.cache
+def tuned(model: str, trained: bool) -> Execution:
     """The fastest way in float32, as a tuning stage finds it."""
-    images = torch.rand(BATCH, 3, SIZE, SIZE)
-    return tune(model, images, Wishes(trained, "fp32", None, None, False, 0, 1))[0]
+    network, images = build(model), torch.rand(BATCH, 3, SIZE, SIZE)
+    return tune(network if trained else network.freeze(), images, Wishes(trained, "fp32", None, None, False, 0, 1))[0]
 
 
-@pytest.fixture
-def our_epoch(backbone, tmp_path) -> Callable[..., Callable[[], None]]:
-    """A function that trains students for one epoch of `STEPS` steps, side by side where there are several.
+def plain(model: str, trained: bool) -> Execution:
+    """As a plain loop runs it."""
+    return Execution()
+
+
+class Epoch:
+    """Trains students for one epoch of `STEPS` steps, side by side where there are several.
 
     Args:
+        folder: for checkpoints, of which none is written.
         teacher_name, student_name: `SOURCE/NAME`.
         losses: names and parameters.
-        exact: as a plain loop; else as tuned in float32.
+        way: how a network is run: `tuned` or `plain`.
         kept: whether the teacher's outputs are kept, over `VIEWS` views.
         members: students.
     """
 
-    def make(
+    def __init__(
+        self,
+        folder: Path,
         teacher_name: str,
         student_name: str,
         losses: Sequence[tuple[str, Any]] = KD,
-        exact: bool = True,
+        way: Callable[[str, bool], Execution] = plain,
         kept: bool = False,
         members: int = 1,
-    ) -> Callable[[], None]:
+    ):
         registry = load_plugins().registry
         entries = [
             {"name": name, "params": registry.get("loss", name).params(**params).model_dump(), "weight": 1e-3}
@@ -162,32 +171,31 @@ def our_epoch(backbone, tmp_path) -> Callable[..., Callable[[], None]]:
         pipeline = Pipeline(SIZE, None, augmenters, views=VIEWS if kept else None)
         feed = ResidentFeed(load(None, Path(), "train"), np.arange(STEPS * BATCH), pipeline, DEVICE)
         needs = {need for name, _ in losses for need in registry.get("loss", name).needs}
-        teachers = [backbone(teacher_name).freeze()] if needs & {"teacher", "teacher.logits"} else []
+        teachers = [build(teacher_name).freeze()] if needs & {"teacher", "teacher.logits"} else []
         recipe = Recipe(epochs=1, batch_size=BATCH, image_size=SIZE).model_dump()
-        student_way = Execution() if exact else tuned(backbone(student_name), True)
+        student_way = way(student_name, True)
         networks = []
         for teacher in teachers:
-            way = Execution() if exact else tuned(teacher, False)
             sample = next(feed.test_batches(16)).images
-            networks.append(frozen_network(teacher, way, DEVICE, sample, 0.0, features="features" in needs)[0])
+            networks.append(
+                frozen_network(teacher, way(teacher_name, False), DEVICE, sample, 0.0, features="features" in needs)[0]
+            )
         teach = [lambda batch, maps, run=run: run(batch.images, maps) for run in networks]
         if kept:
-            views = [batches[0] for batches in zip(*feed.view_batches(BATCH, 0), strict=True)]
             said = [[networks[0](batch.images) for batch in batches] for batches in feed.view_batches(BATCH, 0)]
-            assert len(views) == VIEWS
             logits, embedding = (
                 torch.stack([torch.cat([getattr(part[view], name) for part in said]) for view in range(VIEWS)]).detach()
                 for name in ("logits", "embedding")
             )
             teach = [Taught(logits, embedding)]
-        trainings = []
+        self.trainings: list[Training] = []
         for number in range(members):
-            student = backbone(student_name)
+            student = build(student_name)
             fit_student(student, entries, registry, [teacher.dim for teacher in teachers])
             lessons = make_lessons(entries, registry, student, teachers, [1.0], recipe, feed.labels, DEVICE)
             # The steady state is measured: a two-stage method's first stage comes on top of it.
             lessons.preparation = 0.0
-            trainings.append(
+            self.trainings.append(
                 Training(
                     model=student,
                     teachers=teachers,
@@ -198,7 +206,7 @@ def our_epoch(backbone, tmp_path) -> Callable[..., Callable[[], None]]:
                     seed=number,
                     best=False,
                     device=DEVICE,
-                    checkpoints=Checkpoints(StageFolder(tmp_path), interval=1e9),
+                    checkpoints=Checkpoints(StageFolder(folder), interval=1e9),
                     report=lambda progress: None,
                     data_seed=0,
                     execution=student_way,
@@ -206,13 +214,46 @@ def our_epoch(backbone, tmp_path) -> Callable[..., Callable[[], None]]:
                 )
             )
 
-        def run() -> None:
-            failed = run_together(trainings, [None] * members, Clock(DEVICE))
-            assert not failed, failed
+    def __call__(self) -> None:
+        failed = run_together(self.trainings, [None] * len(self.trainings), Clock(DEVICE))
+        assert not failed, failed
 
-        return run
+
+@pytest.fixture
+def our_epoch(tmp_path) -> Callable[..., Epoch]:
+    """`Epoch` in a folder of the test's; `exact` runs networks as a plain loop does, else they are tuned."""
+
+    def make(*args: Any, exact: bool = True, **options: Any) -> Epoch:
+        return Epoch(tmp_path, *args, way=plain if exact else tuned, **options)
 
     return make
+
+
+def naive(student_name: str, teacher_name: str | None = None) -> Callable[[], None]:
+    """`STEPS` steps of a plain loop on one fixed batch in memory, with or without a teacher."""
+    images, labels = torch.rand(BATCH, 3, SIZE, SIZE), torch.randint(10, (BATCH,))
+    student, teacher = build(student_name).train(), build(teacher_name).freeze() if teacher_name else None
+    optimizer = torch.optim.AdamW(student.parameters())
+
+    def run() -> None:
+        for _ in range(STEPS):
+            logits = student(images).logits
+            loss = F.cross_entropy(logits, labels)
+            if teacher is not None:
+                with torch.no_grad():
+                    taught = teacher(images).logits
+                soft, target = (logits / 4).log_softmax(1), (taught / 4).log_softmax(1)
+                loss = loss + 16 * F.kl_div(soft, target, reduction="batchmean", log_target=True)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+    return run
+
+
+@pytest.fixture
+def naive_epoch() -> Callable[..., Callable[[], None]]:
+    return naive
 
 
 @pytest.fixture

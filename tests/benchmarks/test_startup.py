@@ -1,19 +1,97 @@
-"""How long the commands that plan and list take, as whole processes."""
+"""What commands and workers take as whole processes: seconds of processor time, children included."""
 
+from __future__ import annotations
+
+import json
+import os
+import resource
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-SUITES = Path(__file__).parents[2] / "suites"
+CELLS, ROUNDS = 100, 5
+# Two networks of timm that are made for tests.
+SUITE = {
+    "name": "startup",
+    "seeds": list(range(CELLS // 4)),
+    "data": {"cifar": {"source": "cifar10_subset", "per_class": 4}},
+    "students": {"small": {"model": "timm/test_efficientnet"}},
+    "teachers": {"big": {"model": "timm/test_resnet", "adapt": ["scratch"]}},
+    "recipes": {"default": {"epochs": 1, "batch_size": 20, "image_size": 32, "precision": "exact"}},
+    "arms": {
+        "scratch": {"method": "scratch"},
+        "KD": {"method": "distill", "loss": {"ce": 1, "kd": 1}},
+        "SP": {"method": "distill", "loss": {"ce": 1, "sp": 1}},
+        "RKD": {"method": "distill", "loss": {"ce": 1, "rkd": 1}},
+    },
+}
 
 
-@pytest.mark.parametrize(
-    "arguments", [["--help"], ["list"], ["plugins"], ["plan", SUITES / "paper.yaml"]], ids=lambda a: a[0]
-)
-def test_startup(benchmark, tmp_path, arguments):
-    command = [sys.executable, "-m", "benchbench", *map(str, arguments)]
-    benchmark.pedantic(
-        lambda: subprocess.run(command, cwd=tmp_path, check=True, capture_output=True), rounds=5, warmup_rounds=1
-    )
+@pytest.fixture
+def suite(tmp_path) -> Path:
+    path = tmp_path / "suite.yaml"
+    path.write_text(json.dumps(SUITE))  # JSON is YAML
+    return path
+
+
+@pytest.fixture
+def command(tmp_path) -> Callable[..., float]:
+    """Runs `benchbench` with these arguments, with a cache of its own by name; gives its seconds."""
+
+    def run(*arguments: object, cache: str = "cache") -> float:
+        environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / cache)}
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        call = [sys.executable, "-m", "benchbench", *map(str, arguments)]
+        subprocess.run(call, cwd=tmp_path, env=environment, check=True, capture_output=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    return run
+
+
+def repeated(benchmark, run: Callable[[int], float], rounds: int = ROUNDS) -> list[float]:
+    found: list[float] = []
+    benchmark.pedantic(lambda: found.append(run(len(found))), rounds=rounds)
+    return found
+
+
+@pytest.mark.parametrize("name", ["--help", "list", "plugins"])
+def test_commands(benchmark, command, report, name):
+    command(name)
+    report("start-up, s", f"benchbench {name}", repeated(benchmark, lambda _: command(name)))
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["networks unknown", "networks known"])
+def test_plan_of_a_hundred_cells(benchmark, command, suite, report, known):
+    """A plan's networks are built once to see what they are, and remembered."""
+    if known:
+        command("plan", suite)
+    rounds = ROUNDS if known else 3
+    found = repeated(benchmark, lambda n: command("plan", suite, cache="cache" if known else f"cache{n}"), rounds)
+    case = f"benchbench plan, {CELLS} cells, networks {'known' if known else 'unknown'}"
+    report("start-up, s", case, found, 1 if known else None, at_most=True)
+
+
+def test_a_worker_that_stays(benchmark, command, suite, report, tmp_path):
+    """Cells of one suite: in one run with one worker, or each in a run, and so a worker, of its own."""
+    seeds, arms = [0, 1, 2, 3], '{"scratch": {"method": "scratch"}}'
+
+    def run(store: str, chosen: list[int]) -> float:
+        where = ["--store", tmp_path / store, "--device", "cpu", "--jobs", 1]
+        parts = ["--set", f"seeds={chosen}", "--set", f"arms={arms}", "--set", "teachers={}"]
+        return command("run", suite, *where, *parts)
+
+    run("first", [0])  # the networks are known from here on
+    together: list[float] = []
+    apart: list[float] = []
+
+    def turn() -> None:
+        together.append(run(f"together{len(together)}", seeds) / len(seeds))
+        apart.append(sum(run(f"apart{len(apart)}", [seed]) for seed in seeds) / len(seeds))
+
+    benchmark.pedantic(turn, rounds=3)
+    report("a tiny cell, s", f"{len(seeds)} cells by one worker", together)
+    report("a tiny cell, s", "a fresh process for each", apart)
