@@ -20,10 +20,15 @@ from benchbench.cli_results import compare, export, merge
 from benchbench.errors import BenchBenchError, one_line
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from benchbench.plan import Plan
     from benchbench.store import Store
 
 DONE, SOME_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+FORMATS = ("md", "tex", "csv", "txt", "pdf", "png", "html")  # of tables, of pictures, and of all together
+WRITTEN = ("md", "tex", "csv", "pdf", "png")  # unless others are asked for
+TEMPLATE = "full"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -84,11 +89,12 @@ class Request:
     jobs: int | None
     as_json: bool
 
-    def command(self) -> str:
-        """The command that makes the tables of this suite, overrides and plugins included."""
+    def command(self, template: str = TEMPLATE) -> str:
+        """The command that makes the report of this suite, overrides and plugins included."""
         options = [word for override in self.overrides for word in ("--set", override)]
         options += [word for plugin in self.plugins for word in ("--plugin", str(plugin))]
         options += ["--store", str(self.store)] if self.store != Path("runs") else []
+        options += ["--template", template] if template != TEMPLATE else []
         return shlex.join(["benchbench", "report", str(self.suite), *options])
 
     def plan(self) -> tuple[Plan, Store]:
@@ -107,12 +113,14 @@ class Request:
 
 
 _report_option = click.option(
-    "--report", "folder", type=folder_type, help="Where tables go.  [default: reports/NAME-OF-SUITE]"
+    "--report",
+    "folder",
+    type=folder_type,
+    help="Where tables and pictures go; of several suites, to a folder each in it.  [default: reports/NAME-OF-SUITE]",
 )
 _JOBS = "Workers side by side: on the CPU, or on each GPU.  [default: one a core, at most 8; one a GPU]"
 _SET = "Override a part of the suite, e.g. recipes.default.epochs=5; may be repeated."
 _SUITE_OPTIONS = (
-    click.argument("suite", type=file_type),
     click.option("--store", type=folder_type, default=Path("runs"), show_default=True, help="Where results are kept."),
     click.option(
         "--data",
@@ -140,6 +148,22 @@ def _reads_suite(command: Callable[..., None]) -> Callable[..., None]:
         shared = {field.name: values.pop(field.name) for field in fields(Request)}
         command(Request(**shared), **values)
 
+    return click.argument("suite", type=file_type)(_with_options(gathered))
+
+
+def _reads_suites(command: Callable[..., None]) -> Callable[..., None]:
+    """The same for a command that takes several suites: a list with a `Request` for each."""
+
+    @functools.wraps(command)
+    def gathered(suites: tuple[Path, ...], **values: Any) -> None:
+        shared = {field.name: values.pop(field.name) for field in fields(Request) if field.name != "suite"}
+        command([Request(suite=suite, **shared) for suite in suites], **values)
+
+    argument = click.argument("suites", metavar="SUITE...", type=file_type, nargs=-1, required=True)
+    return argument(_with_options(gathered))
+
+
+def _with_options(gathered: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(_SUITE_OPTIONS):
         gathered = option(gathered)
     return gathered
@@ -213,46 +237,64 @@ def run(request: Request, folder: Path | None, executor: str, checkpoint_seconds
         outcome = run_plan(made, store, component, request.data, checkpoint_seconds, cohort)
     finally:
         progress.close()
-    _report(request, made, store, folder, ("md", "tex", "csv"))
+    results = _report(request, made, store, folder or Path("reports") / made.suite.name, WRITTEN)
+    if request.as_json:
+        click.echo(_json({made.suite.name: results}))
     sys.exit(SOME_FAILED if outcome.failed else DONE)
 
 
 @cli.command()
-@_reads_suite
+@_reads_suites
 @_report_option
 @click.option(
     "--format",
     "formats",
-    type=click.Choice(["md", "tex", "csv", "txt", "html"]),
+    type=click.Choice(FORMATS),
     multiple=True,
-    default=("md", "tex", "csv"),
+    default=WRITTEN,
     show_default=True,
     help="May be repeated.",
 )
-def report(request: Request, folder: Path | None, formats: tuple[str, ...]) -> None:
-    """Print SUITE's tables from what is in the store, and write them as Markdown, LaTeX and CSV.
+@click.option(
+    "--template",
+    default=TEMPLATE,
+    show_default=True,
+    help="Which tables and pictures, in what order; see `benchbench list templates`.",
+)
+def report(requests: list[Request], folder: Path | None, formats: tuple[str, ...], template: str) -> None:
+    """Print each SUITE's tables from what is in the store, and write them with its pictures.
 
-    `--format html` writes them all into one page with charts and every cell, report.html, which needs no network.
+    Tables are Markdown, LaTeX, CSV and text; pictures are PDF and PNG, in the sizes of print. LaTeX comes with
+    tables.tex, figures.tex and macros.tex (the headline numbers as commands), which say what a document needs.
+    `--format html` writes all tables into one page with charts and every cell, report.html, which needs no network.
 
     \b
     Examples:
       benchbench report suites/quickstart.yaml
-      benchbench report suites/cifar.yaml --format tex --report paper/tables
-      benchbench report suites/cifar.yaml --format html
+      benchbench report suites/cifar.yaml --format tex --format pdf --template paper --report paper/results
+      benchbench report suites/cifar.yaml suites/losses.yaml --format html
     """
-    made, store = request.plan()
-    _report(request, made, store, folder, formats)
+    planned = [(request, *request.plan()) for request in requests]  # before anything is printed
+    _require_names_of_their_own([(made.suite.name, request.suite) for request, made, _ in planned])
+    frames = {}
+    for request, made, store in planned:
+        own = folder / made.suite.name if folder and len(planned) > 1 else folder
+        own = own or Path("reports") / made.suite.name
+        frames[made.suite.name] = _report(request, made, store, own, formats, template)
+    if requests[0].as_json:
+        click.echo(_json(frames))
 
 
-def _report(request: Request, made: Plan, store: Store, folder: Path | None, formats: tuple[str, ...]) -> None:
-    from benchbench.reports.results import readable
+def _report(
+    request: Request, made: Plan, store: Store, folder: Path, formats: tuple[str, ...], template: str = TEMPLATE
+) -> pd.DataFrame:
+    """Writes a suite's report, prints its tables unless JSON is asked for, and gives its results."""
     from benchbench.reports.table import plain
-    from benchbench.reports.write import make_tables, write_report
+    from benchbench.reports.write import further_files, make_pictures, make_tables, write_report
 
-    results, tables = make_tables(made, store, request.command())
-    if request.as_json:
-        click.echo(readable(results).to_json(orient="records", indent=1))
-    else:
+    command = request.command(template)
+    results, tables = make_tables(made, store, command, template)
+    if not request.as_json:
         for table in tables:
             click.echo(plain(table, color=sys.stdout.isatty()))
         for reason, cells in results[results.status == "failed"].groupby("reason", sort=False, dropna=False):
@@ -265,16 +307,40 @@ def _report(request: Request, made: Plan, store: Store, folder: Path | None, for
     if "html" in formats:  # with the reasons and logs of cells that failed, so also where none is done
         from benchbench.reports.page import write_page
 
-        page = write_page(made, store, results, tables, folder or Path("reports") / made.suite.name, request.command())
+        page = write_page(made, store, results, tables, folder, command)
         click.echo(f"written: {page}", err=True)
         formats = tuple(kind for kind in formats if kind != "html")
-
     if not (results.status == "done").any():
         click.echo("no cell is done, so no tables are written", err=True)
-        return
-    folder = folder or Path("reports") / made.suite.name
-    paths = write_report(results, tables, folder, formats, request.command())
+        return results
+    pictures = []
+    if {"pdf", "png"} & set(formats):  # matplotlib takes a second to import
+        pictures = make_pictures(results, made, store, command, template)
+    further = further_files(results, made, tables, pictures, formats)
+    paths = write_report(results, tables, folder, formats, command, further)
     click.echo(f"written to {folder}: {', '.join(path.name for path in paths)}", err=True)
+    return results
+
+
+def _require_names_of_their_own(suites: list[tuple[str, Path]]) -> None:
+    """Reports of suites of one name would go to one folder."""
+    seen: dict[str, Path] = {}
+    for name, path in suites:
+        if name in seen:
+            raise BenchBenchError(
+                f"{seen[name]} and {path} are both called '{name}', and one report would replace the other; "
+                "report them one by one, each with a --report DIR of its own"
+            )
+        seen[name] = path
+
+
+def _json(frames: dict[str, pd.DataFrame]) -> str:
+    """Every row of some suites' results, with the suite's name."""
+    from benchbench.reports.results import readable
+
+    tables = {name: json.loads(readable(frame).to_json(orient="records")) for name, frame in frames.items()}
+    rows = [{"suite": name, **row} for name, table in tables.items() for row in table]
+    return json.dumps(rows, indent=1)
 
 
 @cli.command()

@@ -14,7 +14,7 @@ from benchbench.errors import PluginError, UnknownNameError, did_you_mean, one_l
 
 LOSS_NEEDS = frozenset({"teacher", "teacher.logits", "features", "token", "hard_labels"})
 AUGMENTER_NEEDS = frozenset({"labels"})
-KINDS = ("teacher", "student", "loss", "augmenter", "dataset", "executor", "report")
+KINDS = ("teacher", "student", "loss", "augmenter", "dataset", "executor", "report", "figure", "template")
 
 
 class Params(BaseModel):

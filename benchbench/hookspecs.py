@@ -222,6 +222,53 @@ class Registration:
                 return Table("progress", f"What is done of {plan.suite.name}", ["arm", "cells"], rows)
         """
 
+    @hookspec
+    def benchbench_figures(self) -> Iterable[Component]:  # type: ignore[empty-body]
+        """Pictures of a report. The target is a function `(results: pandas.DataFrame, plan: Plan, store: Store) ->
+        Picture | None`; None where there is nothing to draw. It is called in the style of the other pictures, and draws
+        on a `matplotlib.figure.Figure`, never through pyplot.
+
+        Example:
+            from benchbench import Component, hookimpl
+
+            @hookimpl
+            def benchbench_figures():
+                yield Component("spread", f"{__name__}:spread", summary="accuracy of every seed, by arm")
+
+            def spread(results, plan, store):
+                from benchbench.reports.figures.style import looks, panels
+                from benchbench.reports.picture import Picture
+
+                done = results[results.status == "done"]
+                if done.empty:
+                    return None
+                look = looks(results)
+                handles = [look[row].handle(row, line=False) for row in look]
+                figure, (axis,) = panels(["all"], handles, "test accuracy (%)", "")
+                for number, (row, style) in enumerate(look.items()):
+                    found = 100 * done[done["row"] == row].accuracy
+                    axis.plot(found, [-number] * len(found), style.marker, color=style.color)
+                axis.set_yticks([])
+                return Picture("spread", f"Accuracy of every seed in {plan.suite.name}", figure)
+        """
+
+    @hookspec
+    def benchbench_templates(self) -> Iterable[Component]:  # type: ignore[empty-body]
+        """What `benchbench report --template NAME` writes. The target is a function `(offered: Sequence[str]) ->
+        Sequence[str]`: from the names of all reports and figures to those of this template, in its order. A report and
+        a figure of one name come together.
+
+        Example:
+            from benchbench import Component, hookimpl
+
+            @hookimpl
+            def benchbench_templates():
+                yield Component("slide", f"{__name__}:slide", summary="one table and one picture")
+
+            def slide(offered):
+                return [name for name in ("accuracy", "pareto") if name in offered]
+        """
+
 
 class Lifecycle:
     """What happens while a suite runs; all in the process that runs `benchbench`."""
@@ -310,4 +357,6 @@ REGISTRATION_HOOKS = {
     "dataset": "benchbench_datasets",
     "executor": "benchbench_executors",
     "report": "benchbench_reports",
+    "figure": "benchbench_figures",
+    "template": "benchbench_templates",
 }

@@ -218,68 +218,6 @@ class TestPlan:
         assert done.err == "error: cannot look at the suite's models: ImportError: libfoo.so\n"
 
 
-@pytest.fixture
-def one_done(suite, plan_of) -> None:
-    """The first cell's record, as a worker leaves it."""
-    stage = plan_of(suite).cells[0].stage
-    folder = Store(Path("runs")).stage("cell", stage)
-    folder.path.mkdir(parents=True)
-    metrics = {"test_accuracy": 0.5, "test_count": 10, "validation_accuracy": None, "chosen_epoch": 1}
-    cost = {"unit": "CPU-hours", "device_hours": 0.1, "alone_device_hours": 0.1, "cohort": 1, "devices": 1}
-    record = {"metrics": metrics, "cost": cost, "data": {"train": 40}, "model": {"parameters": 9}}
-    write_json(folder.record, record | {"environment": {"device": "CPU"}, "weights_sha256": "ab"})
-
-
-class TestReport:
-    def test_of_an_empty_store_overwrites_nothing(self, cli, suite):
-        done = cli("report", suite, "--device", "cpu")
-        assert done.code == 0
-        assert "4 of 4 cells have not been run; benchbench run suite.yaml" in done.out
-        assert done.err == "no cell is done, so no tables are written\n"
-        assert not Path("reports").exists()
-
-    def test_formats_and_folder(self, cli, suite, one_done):
-        cli("report", suite, "--format", "txt", "--format", "csv", "--report", "out")
-        tables = {f"{name}.{kind}" for name in ("accuracy", "gpu_hours") for kind in ("txt", "csv")}
-        assert {path.name for path in Path("out").iterdir()} == {*tables, "results.csv", "COMMAND"}
-        made = Path("out/COMMAND").read_text()
-        assert made == f"benchbench report {suite}\n"
-        assert f"made by: {made}" in Path("out/accuracy.txt").read_text()
-
-    def test_json(self, cli, suite):
-        rows = json.loads(cli("report", suite, "--json").out)
-        assert [(row["row"], row["seed"], row["status"]) for row in rows] == [
-            ("scratch", 0, "missing"),
-            ("scratch", 1, "missing"),
-            ("distil, big (scratch)", 0, "missing"),
-            ("distil, big (scratch)", 1, "missing"),
-        ]
-
-    def test_failures_and_their_reasons(self, cli, suite, plan_of):
-        cell = plan_of(suite).cells[0]
-        folder = Store(Path("runs")).stage("cell", cell.stage)
-        folder.path.mkdir(parents=True)
-        write_json(folder.state, {"status": "failed", "reason": "out of memory"})
-        done = cli("report", suite)
-        assert "failed: scratch | cifar | small | seed 0: out of memory" in done.out
-        assert "3 of 4 cells have not been run" in done.out
-
-    def test_damaged_record(self, cli, suite, plan_of):
-        folder = Store(Path("runs")).stage("cell", plan_of(suite).cells[0].stage)
-        folder.path.mkdir(parents=True)
-        folder.record.write_text('{"metrics": {')
-        done = cli("report", suite)
-        assert done.code == 0
-        assert f"failed: scratch | cifar | small | seed 0: {folder.record} cannot be read" in done.out
-        assert "3 of 4 cells have not been run" in done.out
-
-    def test_a_folder_that_cannot_be_written(self, cli, suite, one_done):
-        done = cli("report", suite, "--report", "suite.yaml/out")
-        assert done.code == 2
-        assert "error: cannot write the report to suite.yaml/out (" in done.err
-        assert "Test accuracy" in done.out  # printed all the same
-
-
 class TestList:
     def test_all(self, cli):
         out = cli("list").out
@@ -292,6 +230,8 @@ class TestList:
             "datasets:",
             "executors:",
             "reports:",
+            "figures:",
+            "templates:",
         ]
         assert "    temperature: float, default 4.0  T, divides the logits of both sides" in out
 
@@ -355,10 +295,14 @@ class TestBadInput:
             (["plan", "suite.yaml", "--set", "plugins=[gone.py]"], "--set plugins: plugin file gone.py does not exist"),
             (["plan", "nowhere.yaml"], "suite file nowhere.yaml does not exist; give the path of a YAML file"),
             (["plan", "."], "'.' is a directory."),
-            (["report", "suite.yaml", "--format", "pdf"], "'pdf' is not one of 'md', 'tex', 'csv', 'txt', 'html'."),
+            (["report", "suite.yaml", "--format", "svg"], "'svg' is not one of 'md', 'tex', 'csv', 'txt', 'pdf'"),
             (["report", "nowhere.yaml"], "suite file nowhere.yaml does not exist"),
             (["list", "lossess"], "unknown kind 'lossess'; did you mean 'losses'?"),
-            (["list", "xyzzy"], "unknown kind 'xyzzy'; known: augmenters, datasets, executors, losses, reports, st"),
+            (["list", "xyzzy"], "unknown kind 'xyzzy'; known: augmenters, datasets, executors, figures, losses, repor"),
+            (["report", "suite.yaml", "--template", "papr"], "unknown template 'papr'; did you mean 'paper'?"),
+            (["report", "suite.yaml", "nowhere.yaml"], "suite file nowhere.yaml does not exist"),
+            (["report", "suite.yaml", "./suite.yaml"], "suite.yaml and suite.yaml are both called 'tiny'"),
+            (["report"], "Missing argument 'SUITE...'"),
             (["list", "--plugin", "nowhere.py"], "nowhere.py does not exist"),
             (["plugins", "extra"], "unexpected extra argument"),
         ],

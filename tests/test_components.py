@@ -56,7 +56,7 @@ def test_a_name_claimed_twice_is_an_error_only_when_it_is_asked_for(registry):
 
 def test_offers_come_by_name(registry):
     assert [offer.component.name for offer in registry.of_kind("augmenter")] == ["crop", "flip"]
-    assert [list(registry.of_kind(kind)) for kind in KINDS if kind not in ("augmenter", "loss")] == [[]] * 5
+    assert not [kind for kind in KINDS if kind not in ("augmenter", "loss") and list(registry.of_kind(kind))]
 
 
 def test_target_is_imported_when_it_is_loaded_and_not_before(tmp_path, monkeypatch):

@@ -48,6 +48,14 @@ class Everything:
     def benchbench_reports(self):
         yield Component("my_report", "my:report", summary="one")
 
+    @hookimpl
+    def benchbench_figures(self):
+        yield Component("my_figure", "my:figure", summary="one")
+
+    @hookimpl
+    def benchbench_templates(self):
+        yield Component("my_template", "my:template", summary="one")
+
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_a_registration_hook_offers_is_of_its_kind(kind):

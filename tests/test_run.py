@@ -110,7 +110,10 @@ def wait_for(condition, process: subprocess.Popen, seconds: float = 120) -> None
 
 def test_a_run_leaves_tables_and_stages(finished):
     report = finished / "reports" / "tiny"
-    expected = {f"{name}.{kind}" for name in ("accuracy", "gpu_hours", "verdicts") for kind in ("md", "tex", "csv")}
+    tables, pictures = ("accuracy", "gpu_hours", "verdicts", "savings"), ("pareto", "curves", "costs")
+    expected = {f"{name}.{kind}" for name in tables for kind in ("md", "tex", "csv")}
+    expected |= {f"{name}.{kind}" for name in pictures for kind in ("pdf", "png")}
+    expected |= {"tables.tex", "macros.tex", "figures.tex", "figures.md"}
     written = {path.name for path in report.iterdir() if path.stem != "diagnosis"}  # of chance, at this size
     assert written == expected | {"results.csv", "COMMAND"}
     with (report / "results.csv").open() as file:

@@ -78,6 +78,20 @@ COMPONENT_PAGES = {
         "The tables that [`benchbench report`](commands.md#benchbench-report) prints and writes. Another one is "
         "offered by the hook [`benchbench_reports`](hooks.md#benchbench_reports).",
     ),
+    "figures.md": Page(
+        "Figures",
+        ("figure",),
+        "The pictures that [`benchbench report`](commands.md#benchbench-report) writes as PDF and PNG, 3.25 inches "
+        "wide (a column) or 6.75 (a page), with text of 7 points or more. Another one is offered by the hook "
+        "[`benchbench_figures`](hooks.md#benchbench_figures).",
+    ),
+    "templates.md": Page(
+        "Templates",
+        ("template",),
+        "What `--template NAME` of [`benchbench report`](commands.md#benchbench-report) takes of all "
+        "[reports](reports.md) and [figures](figures.md), and in what order. Another one is offered by the hook "
+        "[`benchbench_templates`](hooks.md#benchbench_templates).",
+    ),
 }
 
 

@@ -1,4 +1,4 @@
-"""Reports: one table model, built from results by functions that plugins may add to, drawn by many renderers."""
+"""Reports: tables and pictures of results, made by functions that plugins may add to, drawn by many renderers."""
 
 from __future__ import annotations
 
@@ -19,6 +19,16 @@ def benchbench_reports() -> Iterable[Component]:
     yield Component(
         "verdicts", "benchbench.reports.verdicts:verdicts", summary="each distilled arm against pre-train + fine-tune"
     )
+    yield Component(
+        "savings", "benchbench.reports.savings:savings", summary="time that distillation saves, with intervals"
+    )
+    yield Component(
+        "fractions", "benchbench.reports.fractions:fractions", summary="accuracy by how much of a data set is taken"
+    )
+    yield Component("gains", "benchbench.reports.gains:gains", summary="teacher x student: gain over the student alone")
+    yield Component(
+        "losses", "benchbench.reports.losses:losses", summary="losses ranked that share teacher, state and student"
+    )
     yield Component("ranking", "benchbench.reports.ranking:ranking", summary="arms over all data sets and students")
     yield Component(
         "profiles", "benchbench.reports.ranking:profiles", summary="share of runs above each gain, over all data sets"
@@ -29,3 +39,21 @@ def benchbench_reports() -> Iterable[Component]:
     yield Component(
         "diagnosis", "benchbench.reports.diagnosis:diagnosis", summary="signs of failure with their evidence, if any"
     )
+
+
+@hookimpl
+def benchbench_figures() -> Iterable[Component]:
+    yield Component(
+        "pareto", "benchbench.reports.figures.pareto:pareto", summary="accuracy against device-hours, with the front"
+    )
+    yield Component(
+        "fractions", "benchbench.reports.figures.fractions:fractions", summary="accuracy against training images"
+    )
+    yield Component("curves", "benchbench.reports.figures.curves:curves", summary="learning curves of each arm")
+    yield Component("costs", "benchbench.reports.figures.costs:costs", summary="what the time of each arm went to")
+
+
+@hookimpl
+def benchbench_templates() -> Iterable[Component]:
+    yield Component("full", "benchbench.reports.templates:full", summary="every table and picture")
+    yield Component("paper", "benchbench.reports.templates:paper", summary="what a paper prints, in its order")

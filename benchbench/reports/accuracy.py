@@ -9,6 +9,7 @@ import pandas as pd
 
 from benchbench.plan import Plan
 from benchbench.reports.blocks import Block, Cells, blocks_of
+from benchbench.reports.summary import accuracy_text
 from benchbench.reports.table import Entry, Table
 from benchbench.statistics.estimate import mean
 
@@ -49,25 +50,14 @@ def _shown(cells: Cells) -> float:
 
 
 def _entry(cells: Cells | None, least: float) -> Entry:
-    if cells is None or not cells.accuracies:
-        return Entry("failed" if cells and cells.failed else "–")
-    shown, n = _shown(cells), len(cells.accuracies)
-    spread = f" ± {cells.runs.std(ddof=1):.1f}" if n > 1 else ""
-    missing = f", {cells.missing} missing" if cells.missing else ""
-    return Entry(f"{shown:.1f}{spread} (n={n}{missing})", bold=shown >= least)
+    return Entry(accuracy_text(cells), bold=cells is not None and bool(cells.accuracies) and _shown(cells) >= least)
 
 
 def _notes(results: pd.DataFrame, plan: Plan) -> list[str]:
     done = results[results.status == "done"]
-    selection = plan.suite.selection
-    chosen = (
-        "the last epoch"
-        if selection.rule == "last"
-        else f"best epoch on a validation split of {selection.validation:.0%}"
-    )
     level = f"{100 * (1 - plan.suite.statistics.alpha):g} %"
     notes = [
-        f"mean ± standard deviation over n seeds (ddof = 1); tested: {chosen}; the test split is read once a cell",
+        "mean ± standard deviation over n seeds (ddof = 1); the test split is read once a cell",
         f"bold: the best mean of a column and what its {level} t-interval holds, from n = 3 on",
     ]
     if not done.empty:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tabulate import tabulate
+
+from benchbench.reports.escape import escape_markdown, printable
+from benchbench.reports.latex import latex
 
 
 @dataclass(frozen=True)
@@ -48,15 +50,15 @@ def plain(table: Table, color: bool = False) -> str:
     rows = [[_terminal(entry, color) for entry in row] for row in table.rows]
     drawn = tabulate(
         rows,
-        headers=[_printable(c) for c in table.columns],
+        headers=[printable(c) for c in table.columns],
         tablefmt="simple",
         colalign=table.aligned(),
         disable_numparse=True,
     )
-    lines = [_printable(table.title), "", drawn, ""]
+    lines = [printable(table.title), "", drawn, ""]
     if not color and any(entry.bold for row in table.rows for entry in row):
         lines.append("* best of its column, or tied with it")
-    return "\n".join([*lines, *(_printable(note) for note in table.notes)]) + "\n"
+    return "\n".join([*lines, *(printable(note) for note in table.notes)]) + "\n"
 
 
 def markdown(table: Table) -> str:
@@ -69,25 +71,6 @@ def markdown(table: Table) -> str:
     return f"**{escape_markdown(table.title)}**\n\n{drawn}\n\n{notes}"
 
 
-def latex(table: Table) -> str:
-    """A booktabs table; needs `\\usepackage{booktabs}`."""
-    align = "".join(side[0] for side in table.aligned())
-    lines = [
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{escape_latex(table.title)}}}",
-        rf"\label{{tab:{table.name}}}",
-    ]
-    lines += [rf"\begin{{tabular}}{{{align}}}", r"\toprule"]
-    lines += [" & ".join(escape_latex(column) for column in table.columns) + r" \\", r"\midrule"]
-    for row in table.rows:
-        texts = [rf"\textbf{{{escape_latex(e.text)}}}" if e.bold else escape_latex(e.text) for e in row]
-        lines.append(" & ".join(texts) + r" \\")
-    lines += [r"\bottomrule", r"\end{tabular}"]
-    lines += [rf"\par\footnotesize {escape_latex(note)}" for note in table.notes]
-    return "\n".join([*lines, r"\end{table}", ""])
-
-
 def to_csv(table: Table) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -98,39 +81,9 @@ def to_csv(table: Table) -> str:
 
 RENDERERS = {"md": markdown, "tex": latex, "csv": to_csv, "txt": plain}
 
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    **{c: f"\\{c}" for c in "&%$#_{}"},
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "±": r"$\pm$",
-    "×": r"$\times$",
-    "–": "--",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    # After a row's \\\\ or a rule, a bracket would open an optional argument.
-    "[": "{[}",
-    "]": "{]}",
-}
-
-
-def escape_latex(text: str) -> str:
-    """Text that LaTeX prints and does not run."""
-    return "".join(_LATEX.get(character, character) for character in _printable(text))
-
-
-def escape_markdown(text: str) -> str:
-    """Text that Markdown shows and does not render."""
-    return re.sub(r"([\\`*_{}\[\]<>#|!~$])", r"\\\1", _printable(text)).replace("&", "&amp;")
-
-
-def _printable(text: str) -> str:
-    return re.sub(r"[\x00-\x1f\x7f-\x9f]+", " ", text)
-
 
 def _terminal(entry: Entry, color: bool) -> str:
-    text = _printable(entry.text)
+    text = printable(entry.text)
     if not entry.bold:
         return text
     return f"\x1b[1m{text}\x1b[0m" if color else f"{text} *"

@@ -25,6 +25,8 @@ SUITES = {
     "dataset": "benchbench.testing.datasets",
     "executor": "benchbench.testing.executors",
     "report": "benchbench.testing.reports",
+    "figure": "benchbench.testing.figures",
+    "template": "benchbench.testing.figures",
 }
 
 

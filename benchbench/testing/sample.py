@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from benchbench.hardware import Devices
 from benchbench.plan import Cell, Plan, make_plan
 from benchbench.plugins import PluginHost, load_plugins
+from benchbench.store import Store, write_json
 from benchbench.suitefile import load_suite
 
 if TYPE_CHECKING:
@@ -94,6 +95,9 @@ def sample_record() -> dict[str, Any]:
             "devices": 1,
             "unit": "CPU-hours",
             "device_hours": 0.0258,
+            "alone_seconds": {"set-up": 1.0, "train": 90.0, "test": 2.0},
+            "alone_device_hours": 0.0258,
+            "cohort": 1,
             "images": 2000,
             "peak_device_bytes": None,
         },
@@ -102,6 +106,18 @@ def sample_record() -> dict[str, Any]:
         "weights_sha256": "ab" * 32,
         "environment": {"device": "a processor"},
     }
+
+
+def sample_store(plan: Plan, folder: Path) -> None:
+    """Writes what there is of the cells that `sample_results` says are done: their records and curves."""
+    store = Store(folder)
+    store.open()
+    for number, cell in enumerate(plan.cells[1:-1]):
+        stage = store.stage("cell", cell.stage)
+        stage.path.mkdir(parents=True, exist_ok=True)
+        write_json(stage.record, sample_record())
+        rows = [{"epoch": epoch, "loss": 2 / epoch, "train_accuracy": 0.3 + number % 7 / 50} for epoch in (1, 2)]
+        stage.curve.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
 def _place(cell: Cell, columns: list[str]) -> dict[str, Any]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 import pandas as pd
 import pytest
 
-from benchbench.errors import StoreError
+from benchbench.errors import BenchBenchError, StoreError
+from benchbench.reports.notes import provenance
 from benchbench.reports.results import COLUMNS, readable
-from benchbench.reports.write import make_tables, write_report
+from benchbench.reports.templates import FIRST, THEN, chosen
+from benchbench.reports.write import further_files, make_pictures, make_tables, write_report
 
 PLUGIN = """
 from benchbench import Component, hookimpl
@@ -21,6 +25,24 @@ def count(results, plan):
     return Table("count", "How many", ["what", "n"], [[Entry("cells"), Entry(str(len(results)))]])
 """
 
+TEMPLATES = """
+from benchbench import Component, hookimpl
+
+@hookimpl
+def benchbench_templates():
+    for name in ("mine", "wrong", "broken"):
+        yield Component(name, f"{__name__}:{name}")
+
+def mine(offered):
+    return ["gpu_hours", "costs", "accuracy"]
+
+def wrong(offered):
+    return ["acuracy"]
+
+def broken(offered):
+    return 1 / 0
+"""
+
 COMMAND = "benchbench report suites/tiny.yaml --set 'seeds=[0]'"
 
 
@@ -30,22 +52,28 @@ def test_every_table_in_every_format(finished, tmp_path):
     paths = write_report(results, tables, folder, ("md", "tex", "csv", "txt"), "benchbench report 'a b.yaml'")
     names = {
         f"{table}.{kind}"
-        for table in ("accuracy", "gpu_hours", "verdicts", "diagnosis")
+        for table in ("accuracy", "gpu_hours", "verdicts", "savings", "diagnosis")
         for kind in ("md", "tex", "csv", "txt")
     }
     assert {path.name for path in paths} == {path.name for path in folder.iterdir()}
     assert {path.name for path in paths} == {*names, "results.csv", "COMMAND"}
     assert (folder / "COMMAND").read_text() == "benchbench report 'a b.yaml'\n"
     assert "66.7 ± 20.8 (n=3)" in (folder / "accuracy.md").read_text(encoding="utf-8")
-    assert r"66.7 $\pm$ 20.8 (n=3)" in (folder / "accuracy.tex").read_text()
-    assert r"\textbf{80.0 $\pm$ 10.0 (n=3)}" in (folder / "accuracy.tex").read_text()
+    assert r"scratch & \bfseries 66.7 & \bfseries $\pm$ 20.8 \\" in (folder / "accuracy.tex").read_text()
+    assert r"probe & 40.0 & $\pm$ 0.0 \\" in (folder / "accuracy.tex").read_text()
 
 
-def test_every_table_says_what_made_it(finished):
-    _, tables = make_tables(finished.plan, finished.store, COMMAND)
-    for table in tables:
-        assert finished.plan.key[:16] in table.notes[-1]
-        assert table.notes[-1].endswith(f"made by: {COMMAND}")
+def test_every_table_and_picture_says_what_made_it(finished):
+    results, tables = make_tables(finished.plan, finished.store, COMMAND)
+    for made in (*tables, *make_pictures(results, finished.plan, finished.store, COMMAND)):
+        assert made.notes[-2] == "3 seeds a cell; tested: the last epoch, on Big GPU"
+        assert made.notes[-1] == f"suite key {finished.plan.key[:16]}; made by: {COMMAND}"
+
+
+def test_the_rule_of_selection_in_words(make_lab):
+    chosen = make_lab("selection={rule: best, validation: 0.25}", "seeds=[3]")
+    notes = provenance(chosen.frame(), chosen.plan, COMMAND)
+    assert notes[0] == "1 seed a cell; tested: best epoch on a validation split of 25%, on a processor"
 
 
 def test_results_read_back_with_pandas(finished, tmp_path):
@@ -86,9 +114,68 @@ def test_a_plugin_s_table_comes_with_the_others(make_lab, tmp_path):
     (tmp_path / "count.py").write_text(PLUGIN)
     lab = make_lab(plugins=["count.py"])
     results, tables = make_tables(lab.plan, lab.store, COMMAND)
-    assert {table.name for table in tables} == {"accuracy", "gpu_hours", "verdicts", "count"}
+    assert {table.name for table in tables} == {"accuracy", "gpu_hours", "verdicts", "savings", "count"}
     write_report(results, tables, tmp_path / "out", ("csv",), "")
     assert (tmp_path / "out" / "count.csv").read_text() == "what,n\ncells,12\n"
+
+
+def test_pictures_and_what_latex_inputs(finished, tmp_path):
+    results, tables = make_tables(finished.plan, finished.store, COMMAND)
+    pictures = make_pictures(results, finished.plan, finished.store, COMMAND)
+    assert [picture.name for picture in pictures] == ["pareto", "costs"]  # there are no curves and no fractions
+    formats = ("md", "tex", "pdf", "png", "csv")
+    further = further_files(results, finished.plan, tables, pictures, formats)
+    pictures_of_all = {f"{name}.{kind}" for name in ("pareto", "costs") for kind in ("pdf", "png")}
+    assert set(further) == {*pictures_of_all, "tables.tex", "macros.tex", "figures.tex", "figures.md"}
+    paths = write_report(results, tables, tmp_path / "out", formats, COMMAND, further)
+    assert {path.name for path in paths} == {path.name for path in (tmp_path / "out").iterdir()} >= set(further)
+    inputs = (tmp_path / "out" / "tables.tex").read_text()
+    assert re.findall(r"benchbenchfolder/(\w+)\}", inputs) == [table.name for table in tables]
+
+
+@pytest.mark.parametrize(
+    ("formats", "names"),
+    [
+        (("md", "csv"), set()),
+        (("tex",), {"tables.tex", "macros.tex"}),
+        (("png",), {"pareto.png", "costs.png"}),
+        (("pdf", "md"), {"pareto.pdf", "costs.pdf"}),
+    ],
+)
+def test_only_the_formats_that_are_asked_for(finished, formats, names):
+    results, tables = make_tables(finished.plan, finished.store, COMMAND)
+    pictures = make_pictures(results, finished.plan, finished.store, COMMAND)
+    assert set(further_files(results, finished.plan, tables, pictures, formats)) == names
+
+
+def test_a_template_chooses_and_orders(make_lab, tmp_path):
+    (tmp_path / "mine.py").write_text(TEMPLATES)
+    lab = make_lab(plugins=["mine.py"])
+    lab.finish_arm("scratch", [0.5])
+    results, tables = make_tables(lab.plan, lab.store, COMMAND, "mine")
+    assert [table.name for table in tables] == ["gpu_hours", "accuracy"]
+    assert [each.name for each in make_pictures(results, lab.plan, lab.store, COMMAND, "mine")] == ["costs"]
+    for template, message in (
+        ("wrong", r"template 'wrong' names 'acuracy', which is no report and no figure; did you mean 'accuracy'\?"),
+        ("broken", r"template 'broken' does not work: ZeroDivisionError"),
+        ("papr", r"unknown template 'papr'; did you mean 'paper'\?"),
+    ):
+        with pytest.raises(BenchBenchError, match=message):
+            make_tables(lab.plan, lab.store, COMMAND, template)
+
+
+def test_what_a_paper_prints_is_there(finished):
+    """Every name of the template is a report or a figure: a slip would leave a table out."""
+    registry = finished.plan.host.registry
+    assert chosen(registry, "paper") == [*FIRST, *THEN]
+    assert chosen(registry, "full") == list(dict.fromkeys([*registry.offers["report"], *registry.offers["figure"]]))
+
+
+def test_a_broken_picture_costs_itself_alone(finished, capsys, monkeypatch):
+    monkeypatch.setattr("benchbench.reports.figures.pareto.points", lambda frame: 1 / 0)
+    pictures = make_pictures(finished.frame(), finished.plan, finished.store, COMMAND)
+    assert [picture.name for picture in pictures] == ["costs"]
+    assert capsys.readouterr().err == "warning: no picture 'pareto': ZeroDivisionError: division by zero\n"
 
 
 def test_a_folder_that_cannot_be_written(lab, tmp_path):

@@ -187,7 +187,13 @@ class TestBounds:
 class TestTables:
     def test_verdicts_come_first_and_the_others_in_their_order(self, told, data_of):
         data = data_of(told)
-        assert [table["name"] for table in data["tables"]] == ["verdicts", "accuracy", "gpu_hours", "diagnosis"]
+        assert [table["name"] for table in data["tables"]] == [
+            "verdicts",
+            "accuracy",
+            "gpu_hours",
+            "savings",
+            "diagnosis",
+        ]
         table = data["tables"][0]
         (row,) = (dict(zip(table["columns"], row, strict=True)) for row in table["rows"])
         assert row["verdict"] == {"text": "inconclusive", "tone": "open"}

@@ -1,0 +1,1 @@
+"""Pictures of a report, one file each; matplotlib is imported where they are drawn."""

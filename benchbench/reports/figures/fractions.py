@@ -1,0 +1,43 @@
+"""Accuracy against the number of training images, where a suite takes several parts of one data set."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from benchbench.plan import Plan
+from benchbench.reports.figures.style import looks, not_drawn, number_axis, panels, spans_decades
+from benchbench.reports.fractions import images, parts
+from benchbench.reports.picture import Picture
+from benchbench.reports.summary import finished
+from benchbench.store import Store
+
+NOTES = ["mean ± standard deviation over seeds; no bar for one seed"]
+
+
+def fractions(results: pd.DataFrame, plan: Plan, store: Store) -> Picture | None:
+    """A panel for each data set and student, a line for each arm; None where no data set comes in several sizes."""
+    done = finished(results)
+    sizes = {label: (source, images(plan, label)) for source, each in parts(plan).items() for label in each.values()}
+    done = done[done.data.isin(sizes)]
+    if done.empty:
+        return None
+    placed = done.assign(
+        source=[sizes[label][0] for label in done.data],
+        images=[sizes[label][1] for label in done.data],
+        percent=100 * done.accuracy.astype(float),
+    )
+    look = looks(results)
+    groups = {", ".join(pair): frame for pair, frame in placed.groupby(["source", "student"], sort=False)}
+    shown = set(placed["row"])
+    handles = [look[row].handle(row) for row in look if row in shown]
+    figure, axes = panels(list(groups), handles, "training images", "test accuracy (%)", height=2.2)
+    log = spans_decades(list(placed.images))
+    for axis, frame in zip(axes, groups.values(), strict=True):
+        number_axis(axis, list(frame.images), log)
+        for row, cells in frame.groupby("row", sort=False):
+            style = look[str(row)]
+            means = cells.groupby("images").percent.agg(["mean", "std"])
+            common = {"color": style.color, "marker": style.marker, "linestyle": style.line}
+            axis.errorbar(means.index, means["mean"], yerr=means["std"], elinewidth=0.7, capsize=1.5, **common)
+    notes = [*NOTES, *not_drawn(results[results.data.isin(sizes)])]
+    return Picture("fractions", f"Accuracy by training data in {plan.suite.name}", figure, notes)

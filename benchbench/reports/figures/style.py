@@ -1,0 +1,190 @@
+"""How pictures look: sizes for print, colours that colour-blind readers tell apart, one look an arm in all of them."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from benchbench.reports.escape import printable
+from benchbench.reports.picture import DOUBLE, SINGLE
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+# Okabe and Ito's colours (https://jfly.uni-koeln.de/color/) without the yellow, which is too light for thin lines.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# Numbers of these have no common factor with that of the colours, so that 7 x 8 arms have looks of their own.
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+LINES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)))
+HATCHES = ("", "///", "...", "\\\\\\", "xxx")
+ACROSS = 3  # panels side by side at the most
+FONT = 7  # points, the smallest that is printed
+LABEL = 42  # characters of a line of the legend
+_STYLE: dict[str, Any] = {
+    "font.size": FONT,
+    "axes.titlesize": FONT,
+    "axes.labelsize": FONT + 1,
+    "xtick.labelsize": FONT,
+    "ytick.labelsize": FONT,
+    "legend.fontsize": FONT,
+    "legend.frameon": False,
+    "legend.labelspacing": 0.3,
+    "legend.columnspacing": 1.2,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.minor.width": 0.4,
+    "ytick.minor.width": 0.4,
+    "lines.linewidth": 1.0,
+    "lines.markersize": 4,
+    "hatch.linewidth": 0.5,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.linewidth": 0.3,
+    "grid.color": "#dddddd",
+    "pdf.fonttype": 42,  # TrueType: text stays text, and publishers take it
+    "svg.hashsalt": "benchbench",
+}
+
+
+def print_style() -> contextlib.AbstractContextManager[None]:
+    """Matplotlib's settings while a picture is made or saved, whatever the user's own are."""
+    import matplotlib.style
+
+    return matplotlib.style.context(["default", _STYLE])
+
+
+@dataclass(frozen=True)
+class Look:
+    """How an arm is drawn: colour is never alone."""
+
+    color: str
+    marker: str
+    line: Any
+
+    def handle(self, label: str, line: bool = True) -> Line2D:
+        """Its entry in a legend; without its line where it is drawn as points."""
+        return line_handle(label, self.color, self.line if line else "none", self.marker)
+
+
+def looks(results: pd.DataFrame) -> dict[str, Look]:
+    """A look for each row of a suite's tables, the same in every picture."""
+    cycle = zip(itertools.cycle(COLORS), itertools.cycle(MARKERS), itertools.cycle(LINES), strict=False)
+    return {row: Look(*look) for row, look in zip(dict.fromkeys(results["row"]), cycle, strict=False)}
+
+
+def line_handle(label: str, color: str, line: Any, marker: str = "") -> Line2D:
+    """An entry of a legend."""
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], color=color, marker=marker, linestyle=line, label=wrapped(label))
+
+
+def panels(
+    titles: Sequence[str], handles: Sequence[Artist], x: str, y: str, height: float = 2.0, margin: float = 0.0
+) -> tuple[Figure, list[Axes]]:
+    """An empty picture with a panel for each title and one legend below, in one column if that is enough.
+
+    Args:
+        titles: of the panels; a single one is not shown.
+        handles: the legend's entries, with their labels.
+        x, y: labels of the axes, on the outer panels.
+        height: of a panel, inches.
+        margin: what is wanted at the left for more than numbers, inches.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    width = SINGLE if len(titles) == 1 and len(handles) <= 8 else DOUBLE
+    down = math.ceil(len(titles) / ACROSS)
+    across = math.ceil(len(titles) / down)  # four panels are two by two
+    columns, legend = _legend([str(handle.get_label()) for handle in handles], width)
+    figure = Figure(figsize=(width, down * height + legend), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = list(figure.subplots(down, across, squeeze=False).flat)
+    for empty in axes[len(titles) :]:
+        figure.delaxes(empty)
+    for number, (axis, title) in enumerate(zip(axes, titles, strict=False)):
+        if len(titles) > 1:
+            axis.set_title(wrapped(title, int(15 * (width - margin) / across)))
+        if number % across == 0:
+            axis.set_ylabel(y)
+        if number + across >= len(titles):  # nothing below it
+            axis.set_xlabel(x)
+    if handles:
+        figure.legend(handles=list(handles), loc="outside lower center", ncols=columns)
+    return figure, axes[: len(titles)]
+
+
+def _legend(labels: Sequence[str], width: float) -> tuple[int, float]:
+    """As many columns as fit a width, and the height that a legend of them takes; inches."""
+    from matplotlib.textpath import TextPath
+
+    if not labels:
+        return 1, 0.0
+    lines = [line for label in labels for line in label.split("\n")]
+    widest = max(TextPath((0, 0), line, size=FONT).get_extents().width for line in lines)
+    columns = max(1, min(len(labels), int(width * 72 / (widest + 4 * FONT))))
+    # Filled column by column, the first ones one longer.
+    longest = math.ceil(len(labels) / columns)
+    height = max(
+        sum(label.count("\n") + 1 for label in labels[start : start + longest])
+        for start in range(0, len(labels), longest)
+    )
+    return columns, (height + 0.5) * 1.5 * FONT / 72
+
+
+def wrapped(text: str, width: int = LABEL) -> str:
+    """A text from a suite or a record as matplotlib draws it: in lines, and never as a formula."""
+    return textwrap.fill(printable(text), width).replace("$", r"\$")
+
+
+def spans_decades(values: Sequence[float]) -> bool:
+    """Whether positive numbers belong on a logarithmic axis."""
+    return bool(values) and min(values) > 0 and max(values) > 10 * min(values)
+
+
+def number_axis(axis: Axes, values: Sequence[float], log: bool) -> None:
+    """Numbers along x in plain figures: 0.01, 1, 1,000.
+
+    Args:
+        axis: a panel.
+        values: what lies along its x.
+        log: on a logarithmic scale; the same for all panels of a picture.
+    """
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    if log:
+        axis.set_xscale("log")
+        few = not values or max(values) < 100 * min(values)
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,)))
+        axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+
+
+def unit_of(done: pd.DataFrame) -> str:
+    """What finished cells are counted in."""
+    units = done.unit.unique()
+    return str(units[0]) if len(units) == 1 else "device-hours"
+
+
+def not_drawn(results: pd.DataFrame) -> list[str]:
+    """A note that names what is planned and not in the picture, if there is any."""
+    absent = []
+    for (data, student, row), states in results.groupby(["data", "student", "row"], sort=False).status:
+        if not (states == "done").any():
+            state = "failed" if (states == "failed").any() else "not run"
+            absent.append(f"{row} ({data}, {student}: {state})")
+    shown = "; ".join(absent[:5]) + (f" and {len(absent) - 5} more" if len(absent) > 5 else "")
+    return [f"without a finished run, and so not drawn: {shown}"] if absent else []

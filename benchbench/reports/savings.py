@@ -1,0 +1,105 @@
+"""How much less (or more) time a distilled student takes than one that is pre-trained and fine-tuned."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from benchbench.plan import Plan
+from benchbench.reports.summary import finished, hours_text, labels_of, level_of
+from benchbench.reports.table import Entry, Table
+from benchbench.statistics.estimate import Estimate
+
+UNKNOWN = (math.nan, math.nan, math.nan)
+
+
+def savings(results: pd.DataFrame, plan: Plan) -> Table | None:
+    """Device-hours of each distilled arm against pre-train + fine-tune, with intervals; None for a suite without both.
+
+    The reference is the first arm with method `finetune`: its training alone, and with the pre-training that it stands
+    on. Both sides have their share of the stages that they stand on, such as the teacher's adaptation.
+    """
+    distilled = list(dict.fromkeys(results["row"][results.method == "distill"]))
+    tuned = list(results["row"][results.method == "finetune"])
+    if not distilled or not tuned:
+        return None
+    labels = labels_of(results, "data", "student")
+    rows = []
+    for place, frame in results.groupby(["data", "student"], sort=False):
+        reference = finished(frame[frame["row"] == tuned[0]])
+        for row in distilled:
+            cells = frame[frame["row"] == row]
+            if not cells.empty:
+                texts = [*(map(str, place) if labels else ()), row, *_texts(cells, reference, level_of(plan))]
+                rows.append([Entry(text) for text in texts])
+    columns = [*labels, "arm", "device-hours", "against fine-tune", "against pre-train + fine-tune", "n"]
+    title = f"Training time saved by distillation in {plan.suite.name}"
+    return Table("savings", title, columns, rows, _notes(tuned[0], level_of(plan)), len(labels) + 1)
+
+
+def _texts(cells: pd.DataFrame, reference: pd.DataFrame, level: float) -> list[str]:
+    done = finished(cells)
+    if done.empty:
+        return ["failed" if (cells.status == "failed").any() else "–", "–", "–", "–"]
+    pretraining = reference.pretraining_hours.astype(float).mean(skipna=False)
+    found = [saving_text(cost_ratio(done, reference, added, level)) for added in (0.0, pretraining)]
+    return [hours_text(trained_hours(done)), *found, f"{len(done)} / {len(reference)}"]
+
+
+def trained_hours(done: pd.DataFrame) -> float:
+    """Mean device-hours of finished cells, with their share of the stages that they stand on."""
+    return float((done.own_hours.astype(float) + done.shared_stage_hours.astype(float)).mean())
+
+
+def cost_ratio(done: pd.DataFrame, reference: pd.DataFrame, added: float, level: float) -> tuple[float, float, float]:
+    """Ratio of the mean `trained_hours` of some cells to that of others, and the ends of its interval.
+
+    First-order error propagation on the logarithm of the ratio (the delta method), with Student's t at the degrees of
+    freedom of F. E. Satterthwaite 1946; shares of stages and what is added have no spread. The ends are NaN where
+    either side has one run alone, all three where one has none.
+
+    Args:
+        done, reference: finished cells, as rows of the results.
+        added: hours to add to the reference, as for its pre-training; NaN where they are not known.
+        level: of the interval, 0..1.
+    """
+    if done.empty or reference.empty or math.isnan(added):
+        return UNKNOWN
+    costs = trained_hours(done), trained_hours(reference) + added
+    value = costs[0] / costs[1]
+    runs = [np.asarray(each.own_hours, float) for each in (done, reference)]
+    if min(map(len, runs)) < 2:
+        return value, math.nan, math.nan
+    # Squared relative errors of the two means.
+    parts = [own.var(ddof=1) / len(own) / cost**2 for own, cost in zip(runs, costs, strict=True)]
+    spread = sum(parts)
+    df = spread**2 / sum(p**2 / (len(own) - 1) for p, own in zip(parts, runs, strict=True)) if spread else math.inf
+    low, high = Estimate(math.log(value), math.sqrt(spread), df).interval(level)
+    return value, math.exp(low), math.exp(high)
+
+
+def saving_text(found: tuple[float, float, float]) -> str:
+    """A ratio of costs and its interval in words: `94.0 % less [93.1, 94.8]`."""
+    value, low, high = found
+    if math.isnan(value):
+        return "n/a"
+    sign, word = (1, "less") if value < 1 else (-1, "more")
+    figures = (value, *((high, low)[::sign]))  # the smaller saving first
+    shown, *ends = (f"{sign * 100 * (1 - figure):,.{decimals(value)}f}" for figure in figures)
+    return f"{shown} % {word}" + ("" if math.isnan(low) else f" [{', '.join(ends)}]")
+
+
+def decimals(value: float) -> int:
+    """So many decimals of a saving in percent that what is left of the cost shows, as in 99.9998 %."""
+    return max(1, -math.floor(math.log10(100 * value))) if 0 < value < 1 else 1
+
+
+def _notes(reference: str, level: float) -> list[str]:
+    return [
+        "device-hours: own and the share of what was computed once, such as the teacher's adaptation; against: the arm "
+        f"'{reference}', with public weights taken as given, and with the estimated pre-training of its student",
+        f"in brackets: {100 * level:g} % interval by first-order error propagation over seeds (t, Welch's degrees of "
+        "freedom); shares and the estimate are taken as exact; n: runs of the arm / of its reference; n/a: not known",
+    ]

@@ -1,0 +1,43 @@
+"""Templates: which of the tables and pictures that there are go into a report, and in what order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from benchbench.components import Registry
+from benchbench.errors import PluginError, did_you_mean, one_line
+
+DEFAULT = "full"
+# What `paper` takes, in its order.
+FIRST = ("accuracy", "verdicts", "gpu_hours", "savings", "pareto")
+THEN = ("fractions", "gains", "losses", "ranking", "published")
+
+
+def full(offered: Sequence[str]) -> Sequence[str]:
+    """Every table and picture, those of plugins last."""
+    return offered
+
+
+def paper(offered: Sequence[str]) -> Sequence[str]:
+    """What a paper prints: accuracy, verdicts, costs and savings, then what explains them; the Pareto picture."""
+    return [name for name in (*FIRST, *THEN) if name in offered]
+
+
+def chosen(registry: Registry, template: str) -> list[str]:
+    """The names of the tables and pictures of a template, in its order.
+
+    Raises:
+        UnknownNameError: there is no such template.
+        PluginError: it raises, or names a table or picture that there is not.
+    """
+    component = registry.get("template", template)
+    offered = list(dict.fromkeys([*registry.offers["report"], *registry.offers["figure"]]))
+    try:
+        names = list(dict.fromkeys(component.load()(tuple(offered))))
+    except Exception as error:
+        raise PluginError(f"template '{template}' does not work: {one_line(error)}") from error
+    for name in names:
+        if name not in offered:
+            hint = did_you_mean(str(name), offered)
+            raise PluginError(f"template '{template}' names '{name}', which is no report and no figure; {hint}")
+    return names

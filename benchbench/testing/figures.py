@@ -1,0 +1,132 @@
+"""The contracts of a picture (results, plan and store in, one picture out) and of a template (names in, names out)."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+
+import pandas as pd
+
+from benchbench.components import Component
+from benchbench.errors import one_line
+from benchbench.plan import Plan
+from benchbench.reports.figures.style import print_style
+from benchbench.reports.picture import DOUBLE, FORMATS, Picture, saved
+from benchbench.store import Store
+from benchbench.testing.check import Call, Options, require
+from benchbench.testing.sample import empty_results, missing_results, sample_plan, sample_results, sample_store
+
+NAMES = ("accuracy", "gpu_hours", "pareto")
+
+
+@dataclass(frozen=True)
+class FigureCase:
+    """A figure, and a plan whose results and records are made up."""
+
+    component: Component
+
+    def run(self, results: Callable[[Plan], pd.DataFrame] = sample_results) -> Picture | None:
+        """One call, as `benchbench report` makes it; None where there is nothing to draw."""
+        plan, folder = _sample()
+        with print_style():
+            picture: Picture | None = self.component.load()(results(plan), plan, Store(Path(folder.name)))
+        return picture
+
+
+def check_picture(case: FigureCase) -> str | None:
+    """A picture of results with a failed and a missing cell, no wider than a page."""
+    picture = case.run()
+    _require_picture(picture)
+    return None if picture is not None else "it has nothing to draw of the sample suite (None), so none was checked"
+
+
+def check_saved(case: FigureCase) -> None:
+    """It can be saved in every format, and the same results give the same bytes."""
+    pictures = case.run(), case.run()
+    for kind in FORMATS:
+        try:
+            first, second = (saved(picture, kind) if picture else b"" for picture in pictures)
+        except Exception as error:
+            raise AssertionError(f"it cannot be saved as {kind} ({one_line(error)})") from error
+        require(first == second, f"the same results give another {kind}: no clock, no draw, no set in it")
+
+
+def check_nothing_done(case: FigureCase) -> None:
+    """Before anything has run, and without any row, it does not raise."""
+    for what, results in (("no cell is done", missing_results), ("there is no cell", lambda _: empty_results())):
+        try:
+            picture = case.run(results)
+        except Exception as error:
+            raise AssertionError(f"it raises {one_line(error)} where {what}: give None") from error
+        _require_picture(picture)
+
+
+def check_input(case: FigureCase) -> None:
+    """The results stay as they are: tables and other pictures are made of them."""
+    results = sample_results(_sample()[0])
+    before = results.copy(deep=True)
+    case.run(lambda _: results)
+    same = list(results.columns) == list(before.columns) and results.equals(before)
+    require(same, "it changes the results that it is given: work on results.copy()")
+
+
+def check_pyplot(case: FigureCase) -> None:
+    """It leaves pyplot alone, which keeps every figure of a process and asks for a screen."""
+    case.run()
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    require(pyplot is None or not pyplot.get_fignums(), "it draws through pyplot: use matplotlib.figure.Figure")
+
+
+def check_names(template: Callable[[tuple[str, ...]], object]) -> None:
+    """Names that are offered, each once; none where nothing is offered."""
+    for offered in (NAMES, ()):
+        names = template(offered)
+        listed = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
+        require(listed, f"it gives {names!r}: give a list of names")
+        assert isinstance(names, list | tuple)
+        unknown = [name for name in names if name not in offered]
+        require(not unknown, f"it names {unknown} where that is not offered: take names that are in its argument alone")
+        require(len(set(names)) == len(names), f"it gives a name twice: {names}")
+
+
+CHECKS: Mapping[str, Callable[[FigureCase], str | None]] = {
+    "picture": check_picture,
+    "saved": check_saved,
+    "nothing done": check_nothing_done,
+    "input": check_input,
+    "pyplot": check_pyplot,
+}
+
+
+def cases(component: Component, kind: str, options: Options) -> dict[str, Call]:
+    """Every check of a figure or a template, ready to run."""
+    if kind == "template":
+        return {"names": partial(check_names, component.load())}
+    case = FigureCase(component)
+    return {name: partial(check, case) for name, check in CHECKS.items()}
+
+
+@cache
+def _sample() -> tuple[Plan, tempfile.TemporaryDirectory[str]]:
+    """The sample's plan, and a folder with its store that is there as long as this process is."""
+    plan, folder = sample_plan(), tempfile.TemporaryDirectory()
+    sample_store(plan, Path(folder.name))
+    return plan, folder
+
+
+def _require_picture(picture: Picture | None) -> None:
+    if picture is None:
+        return
+    kind = type(picture).__name__
+    require(isinstance(picture, Picture), f"it gives a {kind}: give a benchbench.reports.picture.Picture")
+    named = isinstance(picture.name, str) and re.fullmatch(r"[\w-]+", picture.name)
+    require(named, f"its picture is called {picture.name!r}, which becomes a file's name: use letters, digits, - and _")
+    require(isinstance(picture.title, str) and picture.title, "its picture has no title")
+    require(all(isinstance(note, str) for note in picture.notes), "a note is no text")
+    width = picture.figure.get_figwidth()
+    require(width <= DOUBLE, f"it is {width:g} inches wide, more than the {DOUBLE:g} of a page")

@@ -1,0 +1,21 @@
+"""Pictures as they are made for a report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from benchbench.reports.figures.style import print_style
+from benchbench.reports.picture import Picture
+
+
+@pytest.fixture
+def drawn() -> Callable[..., Picture | None]:
+    """A picture of a lab: `drawn(pareto, lab)`."""
+
+    def draw(function, lab):
+        with print_style():
+            return function(lab.frame(), lab.plan, lab.store)
+
+    return draw
