@@ -132,11 +132,7 @@ def frozen_network(
         if moved <= (ROUNDING if attempt.precision == "fp32" else tolerance):
             return network, {**attempt.as_json(), "deviation": moved, "refused": refused}
         refused[attempt.precision if attempt.precision != "fp32" else name] = moved
-    return Network(copy.deepcopy(model), plain.how, device), {
-        **plain.how.as_json(),
-        "deviation": 0.0,
-        "refused": refused,
-    }
+    return plain, {**plain.how.as_json(), "deviation": 0.0, "refused": refused}
 
 
 @torch.no_grad()

@@ -100,6 +100,11 @@ class Backbone(nn.Module):
         if self._with_token is not None and self.classes is not None:
             self.token_head = nn.Linear(self.dim, self.classes)
 
+    def drop_trunk(self) -> None:
+        """Leaves the head and the sizes alone, of a network whose outputs are kept and that is never run again."""
+        self.trunk = nn.Identity()
+        self._with_features = self._with_token = None
+
     def freeze(self, head: bool = True) -> Backbone:
         """Frozen means frozen: eval mode for good, no gradient; for all of it or (`head=False`) without its heads."""
         self.frozen = True

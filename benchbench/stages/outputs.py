@@ -15,7 +15,7 @@ from benchbench.models.outputs import Outputs
 from benchbench.stages.context import StageContext
 from benchbench.stages.cost import cost_of
 from benchbench.stages.data import SplitData
-from benchbench.stages.networks import fingerprint, load_frozen, run_frozen
+from benchbench.stages.networks import fingerprint, load_frozen, run_frozen, tuned
 from benchbench.store import file_sha256
 from benchbench.training.checkpoint import Checkpoints
 from benchbench.training.clock import Account, Clock
@@ -26,7 +26,8 @@ def run(context: StageContext) -> dict[str, Any]:
     job, device = context.job, torch.device(context.device)
     checkpoints = Checkpoints(context.folder, context.checkpoint_seconds)
     state = checkpoints.load() or {"split": job["splits"][0], "done": 0, "seconds": {}}
-    torch.set_num_threads(context.threads)
+    # As in training: a resumed run keeps the count that its first sums were split by.
+    torch.set_num_threads(state.get("threads") or tuned(context, "teacher0").threads or context.threads)
     clock, account = Clock(device), Account()
     for name, seconds in state["seconds"].items():
         account.add(name, seconds, seconds)
@@ -63,7 +64,14 @@ def run(context: StageContext) -> dict[str, Any]:
                 with clock.section("checkpoint", account):
                     clock.settle()
                     files.flush()
-                    checkpoints.save({"split": split, "done": done, "seconds": account.here})
+                    checkpoints.save(
+                        {
+                            "split": split,
+                            "done": done,
+                            "seconds": account.here,
+                            "threads": torch.get_num_threads(),
+                        }
+                    )
         files.flush()
     with clock.section("checkpoint", account):
         paths = sorted(context.folder.outputs.glob("*.npy"))

@@ -135,9 +135,11 @@ class _Shared:
                 self.described.get("sha256"),
             ):  # the keys make sure of it; nothing is taught by what was said of other images
                 raise StageError(f"{context.needs[role].path} is about other images; delete it to compute it again")
+            teacher.drop_trunk()  # its head is all that a loss may still ask for
             return kept.teach()
         # Maps are compared whether this cell reads them or not: how a teacher is run must not depend on who is beside.
         network, self.how[f"teacher{number}"] = run_frozen(context, number, teacher, self.device, self.train, maps=True)
+        self.teachers[number] = network.model  # where that is a copy, nothing holds the first one any longer
         return lambda batch, wanted: network(batch.images, wanted)
 
     def test(self) -> Feed:

@@ -25,7 +25,7 @@ from benchbench.models.outputs import Outputs
 from benchbench.training.checkpoint import Checkpoints
 from benchbench.training.clock import Account, Clock
 from benchbench.training.optim import make_optimizer, rate_factor, set_rates
-from benchbench.training.seeds import derive
+from benchbench.training.seeds import derive, seed_everything
 
 Report = Callable[[dict[str, Any]], None]
 # What a frozen network says of a batch, computed or kept: (batch, whether maps are asked for) -> its outputs.
@@ -136,7 +136,7 @@ class Training:
         epoch, step = self.position
         self.model.train()
         # Dropout and negatives draw from the global generator; seeding it by step leaves no state to checkpoint.
-        torch.manual_seed(derive(self.seed, "step", epoch, step))
+        seed_everything(derive(self.seed, "step", epoch, step), self.device)
         set_rates(self.optimizer, rate_factor(self.recipe, batch.epoch) if epoch >= 0 else self.losses.preparation_rate)
         for name, value in self._learn(batch, taught, preparing=epoch < 0).items():
             # A new tensor, since a checkpoint may still hold the old one.

@@ -180,6 +180,7 @@ class Epoch:
             networks.append(
                 frozen_network(teacher, way(teacher_name, False), DEVICE, sample, 0.0, features="features" in needs)[0]
             )
+        teachers = [network.model for network in networks]
         teach = [lambda batch, maps, run=run: run(batch.images, maps) for run in networks]
         if kept:
             said = [[networks[0](batch.images) for batch in batches] for batches in feed.view_batches(BATCH, 0)]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import timm
@@ -176,6 +179,20 @@ def test_a_frozen_trunk_lets_its_head_learn():
     model(torch.rand(2, 3, 8, 8)).logits.square().sum().backward()
     assert model.head.weight.grad.abs().sum() > 0
     assert all(torch.equal(before[name], tensor) for name, tensor in model.trunk.state_dict().items())
+
+
+def test_a_dropped_trunk_is_freed_and_the_head_stays():
+    def build() -> Backbone:
+        module = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 5))
+        trunk = Trunk(module, 5, (0.0,) * 3, (1.0,) * 3, with_features=lambda images: (module(images), [images]))
+        return Backbone(trunk, classes=2).freeze()
+
+    model = build()
+    held, head = weakref.ref(model.trunk), model.head
+    model.drop_trunk()
+    gc.collect()
+    assert held() is None
+    assert (model.head, model.dim, model.classes) == (head, 5, 2)
 
 
 def test_without_freezing_train_mode_is_train_mode():

@@ -19,11 +19,14 @@ import torch
 from benchbench.data.sources.bundled import load
 from benchbench.data.sources.params import Cifar10SubsetParams
 from benchbench.errors import DataError, StoreError, WeightsError
+from benchbench.execution.network import Execution
 from benchbench.models.backbone import build_backbone
 from benchbench.plugins import load_plugins
 from benchbench.stages import data as feeding
 from benchbench.stages import train
 from benchbench.stages.context import StageContext
+from benchbench.stages.data import SplitData
+from benchbench.stages.networks import load_frozen, run_frozen
 from benchbench.store import StageFolder, file_sha256, write_json
 from benchbench.suite import Recipe
 from benchbench.training.checkpoint import Checkpoints
@@ -317,6 +320,22 @@ def test_how_a_teacher_is_run_does_not_depend_on_who_reads_its_maps(loss, stage,
     with pytest.raises(KilledError):
         train.run(stage(distilling("pretrained", loss, teacher_weights)))
     assert asked == [True]
+
+
+@pytest.mark.parametrize(("precision", "taken"), [("bf16", True), ("fp32", False)])
+def test_a_precision_that_was_asked_for_is_taken_whatever_it_moves(precision, taken, stage, teacher_weights, tmp_path):
+    how = Execution(precision="bf16", channels_last=True, fold_bn=True)
+    tuning = StageFolder(tmp_path / "tuning")
+    tuning.path.mkdir()
+    write_json(tuning.record, {"metrics": {"execution": how.as_json()}})
+    job = distilling("pretrained", ["ce", "align_uniform"], teacher_weights)
+    job["recipe"] |= {"precision": precision, "tolerance": 1e-9}
+    context = stage(job, needs={"tuning.teacher0": tuning})
+    model = load_frozen(context, 0, 10, torch.device("cpu"))
+    network, report = run_frozen(context, 0, model, torch.device("cpu"), SplitData(context, torch.device("cpu")).train)
+    assert (network.how == how) is taken
+    assert (report["deviation"] > 1e-3) is taken
+    assert bool(report["refused"]) is not taken
 
 
 def test_a_teacher_as_pre_trained_has_no_head(stage, teacher_weights, monkeypatch):

@@ -7,7 +7,7 @@ import hashlib
 import pytest
 import torch
 
-from benchbench.training.seeds import derive, generator
+from benchbench.training.seeds import derive, generator, seed_everything
 
 
 def test_a_seed_is_the_start_of_a_hash():
@@ -42,3 +42,11 @@ def test_generators_are_their_own_streams():
     assert torch.equal(torch.get_rng_state(), state)
     assert not torch.equal(torch.rand(4, generator=generator(3, "y")), first)
     assert torch.equal(torch.rand(4, generator=torch.Generator().manual_seed(derive(3, "x"))), first)
+
+
+@pytest.mark.parametrize("seed", [0, 5, 2**63 - 1])
+def test_the_global_generator_gives_what_torch_s_own_seeding_would(seed):
+    torch.manual_seed(seed)
+    expected = torch.rand(4)
+    seed_everything(seed, torch.device("cpu"))
+    assert torch.equal(torch.rand(4), expected)
