@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -77,7 +77,9 @@ class Network:
         depthwise = DepthwiseMode(self.how.depthwise) if self.how.depthwise else contextlib.nullcontext()
         with self.autocast(), depthwise:
             outputs: Outputs = (self.model if eager else self._forward)(images, features)
-        return _float(outputs) if self.widen and self.how.precision != "fp32" else outputs
+        if self.how.compile == "reduce-overhead" and not eager and not torch.is_grad_enabled():
+            outputs = _each(outputs, Tensor.clone)  # the next call of a CUDA graph writes into the same memory
+        return _each(outputs, Tensor.float) if self.widen and self.how.precision != "fp32" else outputs
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """The context in which this network's outputs are computed, and a loss on them."""
@@ -85,13 +87,13 @@ class Network:
         return torch.autocast(self.device.type, kind) if kind else contextlib.nullcontext()
 
 
-def _float(outputs: Outputs) -> Outputs:
+def _each(outputs: Outputs, function: Callable[[Tensor], Tensor]) -> Outputs:
     token, logits = outputs.token_logits, outputs.logits
     return Outputs(
-        logits.float() if logits is not None else None,
-        outputs.embedding.float(),
-        [each.float() for each in outputs.features],
-        token.float() if token is not None else None,
+        function(logits) if logits is not None else None,
+        function(outputs.embedding),
+        [function(value) for value in outputs.features],
+        function(token) if token is not None else None,
     )
 
 

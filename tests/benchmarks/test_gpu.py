@@ -1,0 +1,177 @@
+"""Training on a GPU against the fixed-batch limit of the same card: images per second, and how busy the card is.
+
+The limit takes the steps of the same networks, run in the same way, on one batch that lies on the card, without data,
+checks or a ledger. `BENCHBENCH_GPU=cpu` runs a small form of it without a GPU, to see that it works.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from benchbench.augmenters.geometric import flip, random_crop
+from benchbench.data.feeds import Pipeline, ResidentFeed
+from benchbench.data.images import ImageSet
+from benchbench.execution.network import Execution, Network, frozen_network
+from benchbench.execution.tune import Wishes, tune
+from benchbench.losses.teachers import make_lessons
+from benchbench.models.backbone import Backbone
+from benchbench.plugins import load_plugins
+from benchbench.store import StageFolder
+from benchbench.suite import Recipe
+from benchbench.training.checkpoint import Checkpoints
+from benchbench.training.clock import Clock
+from benchbench.training.cohort import run_together
+from benchbench.training.loop import Training
+from benchbench.training.optim import make_optimizer
+
+NAME = os.environ.get("BENCHBENCH_GPU", "cuda")
+DEVICE = torch.device(NAME)
+IMAGES, PAIRS = (50_000, 5) if DEVICE.type == "cuda" else (256, 1)
+CASES = {
+    "cifar/resnet18 from scratch": (None, "cifar/resnet18", 32, 512),
+    "timm/resnet50 > torchvision/mobilenet_v2": ("timm/resnet50", "torchvision/mobilenet_v2", 64, 256),
+}
+if DEVICE.type != "cuda":
+    CASES = {name: (teacher, student, size, 32) for name, (teacher, student, size, _) in CASES.items()}
+
+pytestmark = pytest.mark.skipif(
+    DEVICE.type == "cuda" and not torch.cuda.is_available(), reason="it measures a GPU, and there is none"
+)
+
+
+def fastest(model: Backbone, images: Tensor, trained: bool) -> Execution:
+    """As a tuning stage chooses it for a long run under `precision: auto`."""
+    compiling = None if DEVICE.type == "cuda" else False  # it takes minutes on a CPU
+    return tune(model, images, Wishes(trained, None, None, None, compiling, 100_000, torch.get_num_threads()))[0]
+
+
+class Case:
+    """One pair of networks, tuned; one epoch of it as the training loop runs it, and as many steps on a fixed batch."""
+
+    def __init__(
+        self, build: Callable[[str], Backbone], folder, teacher: str | None, student: str, size: int, batch: int
+    ):
+        self.batch, self.steps = batch, IMAGES // batch
+        random = np.random.default_rng(0)
+        array = random.integers(0, 256, (IMAGES, 32, 32, 3), dtype=np.uint8)
+        images = ImageSet(random.integers(0, 10, IMAGES), tuple("0123456789"), lambda _: None, array)
+        augmenters = [
+            lambda x, side, random: flip(x, side, random, probability=0.5),
+            lambda x, side, random: random_crop(x, side, random, padding=4, resize=None),
+        ]
+        self.feed = ResidentFeed(images, np.arange(IMAGES), Pipeline(size, None, augmenters), DEVICE)
+        self.fixed = torch.rand(batch, 3, size, size, device=DEVICE)
+        self.labels = torch.randint(10, (batch,), device=DEVICE)
+        self.student = build(student).to(DEVICE)
+        self.how = fastest(self.student, self.fixed, True)
+        self.teacher: Network | None = None
+        if teacher:
+            frozen = build(teacher).freeze().to(DEVICE)
+            way = fastest(frozen, self.fixed, False)
+            self.teacher, _ = frozen_network(frozen, way, DEVICE, self.fixed, 1.0)
+        registry = load_plugins().registry
+        losses = [("ce", {}), ("kd", {"temperature": 4.0})] if teacher else [("ce", {})]
+        entries = [
+            {"name": name, "params": registry.get("loss", name).params(**params).model_dump(), "weight": 1e-3}
+            for name, params in losses
+        ]
+        self.recipe = Recipe(epochs=1, batch_size=batch, image_size=size, lr=1e-6).model_dump()
+        teachers = [self.teacher.model] if self.teacher else []
+        teach = [lambda given, maps: self.teacher(given.images, maps)] if self.teacher else []
+        lessons = make_lessons(entries, registry, self.student, teachers, [1.0], self.recipe, self.feed.labels, DEVICE)
+        self.training = Training(
+            model=self.student,
+            teachers=teachers,
+            losses=lessons,
+            train=self.feed,
+            validation=None,
+            recipe=self.recipe,
+            seed=0,
+            best=False,
+            device=DEVICE,
+            checkpoints=Checkpoints(StageFolder(folder), interval=1e9),
+            report=lambda progress: None,
+            execution=self.how,
+            teach=teach,
+        )
+        self.optimizer = make_optimizer(self.student, lessons, self.recipe)
+
+    def epoch(self) -> None:
+        self.training.position, self.training.curve = (0, 0), []
+        failed = run_together([self.training], [None], Clock(DEVICE))
+        assert not failed, failed
+
+    def limit(self) -> None:
+        network = self.training.network
+        self.student.train()
+        for _ in range(self.steps):
+            taught = None
+            if self.teacher is not None:
+                with torch.no_grad():
+                    taught = self.teacher(self.fixed).logits.float()
+            logits = network(self.fixed).logits.float()
+            loss = F.cross_entropy(logits, self.labels)
+            if taught is not None:
+                soft, target = (logits / 4).log_softmax(1), (taught / 4).log_softmax(1)
+                loss = loss + 16 * F.kl_div(soft, target, reduction="batchmean", log_target=True)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            self.optimizer.step()
+
+
+def seconds(run: Callable[[], None]) -> float:
+    begun = time.perf_counter()
+    run()
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - begun
+
+
+def how_busy(run: Callable[[], None]) -> float | None:
+    """Mean share of time in which a kernel was running, as the driver samples it; None where it cannot be asked."""
+    over, samples = threading.Event(), []
+
+    def ask() -> None:
+        while not over.wait(0.1):
+            samples.append(torch.cuda.utilization())
+
+    try:
+        torch.cuda.utilization()
+    except Exception:  # no GPU, or no library that asks its driver
+        return None
+    watcher = threading.Thread(target=ask)
+    watcher.start()
+    try:
+        run()
+        torch.cuda.synchronize()
+    finally:
+        over.set()
+        watcher.join()
+    return statistics.mean(samples) / 100 if samples else None
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_of_the_fixed_batch_limit(benchmark, backbone, report, tmp_path, name):
+    case = Case(backbone, tmp_path, *CASES[name])
+    for run in (case.epoch, case.limit):
+        run()  # kernels are chosen, memory is taken
+    pairs = [(seconds(case.epoch), seconds(case.limit)) for _ in range(PAIRS)]
+    where = torch.cuda.get_device_name() if DEVICE.type == "cuda" else NAME
+    images = case.steps * case.batch
+    speed = images / statistics.median(ours for ours, _ in pairs)
+    print(f"\n{name} on {where}: {speed:,.0f} images a second; student {case.how}")
+    report(f"an epoch on {where}, of the fixed-batch limit", name, [limit / ours for ours, limit in pairs], 0.95)
+    report(f"images a second on {where}", name, [images / ours for ours, _ in pairs])
+    if (busy := how_busy(case.epoch)) is not None:
+        report(f"share of time in which {where} was busy", name, [busy])
+    benchmark.pedantic(case.epoch, rounds=1)
