@@ -27,7 +27,6 @@ def environment(device: str, device_name: str, commit: str | None) -> dict[str, 
         "platform": platform.platform(),
         "device": torch.cuda.get_device_name(device) if cuda else device_name,
         "cuda": torch.version.cuda if cuda else None,
-        "threads": torch.get_num_threads(),
         "commit": commit,
         "versions": versions,
     }

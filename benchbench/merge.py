@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchbench.costs.ledger import FOLDER
 from benchbench.errors import StoreError, one_line
 from benchbench.resolve import key_of
-from benchbench.store import KEY_LENGTH, StageFolder, Store, read_json
+from benchbench.store import KEY_LENGTH, StageFolder, Store, read_json, write_atomic
 
 # Of a finished stage's folder these say what a run was at, and nothing of what it found.
 LEFT_BEHIND = ("state.json", "checkpoint.pt", "checkpoint.damaged")
@@ -78,7 +79,18 @@ def _merge(source: Store, target: Store) -> Merged:
             _take(folder, target, kind, merged)
         except StoreError as error:
             merged.damaged[name] = one_line(error)
+    _take_ledgers(source, target)
     return merged
+
+
+def _take_ledgers(source: Store, target: Store) -> None:
+    """The ledgers of its runs, whose names no two runs share; one that has grown since is taken again."""
+    for file in sorted((source.root / FOLDER).glob("*.jsonl")):
+        place = target.root / FOLDER / file.name
+        if file.is_symlink() or (place.exists() and place.stat().st_size >= file.stat().st_size):
+            continue
+        place.parent.mkdir(exist_ok=True)
+        write_atomic(place, file.read_bytes())
 
 
 def _take(folder: StageFolder, target: Store, kind: str, merged: Merged) -> None:

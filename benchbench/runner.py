@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchbench.components import Component
+from benchbench.costs.ledger import RunLedger
 from benchbench.environment import git_commit
 from benchbench.errors import StoreError, one_line
 from benchbench.executors.base import Event, Executor
@@ -71,6 +72,8 @@ def run_plan(
             run.to_end()
         finally:
             run.executor.close()
+            if run.ledger is not None:
+                run.ledger.close()
     hooks.run_finished(plan, outcome.failed)
     return outcome
 
@@ -93,17 +96,22 @@ class _Run:
         self.running: dict[str, Stage] = {}
         self.waiting: dict[str, Stage] = {}
         self.done: set[str] = set()
+        self.ledger: RunLedger | None = None
 
     def to_end(self) -> None:
         self._look_up()
         self.hooks.plan_made(self.plan, self.outcome.reused)
         for key, reason in self.outcome.failed.items():
             self.hooks.stage_failed(self.plan.stages[key], reason)
+        if not self.waiting:
+            return
+        self.ledger = RunLedger(self.store, self.plan)
         while self.waiting or self.running:
-            self._dispatch()
+            self._dispatch(self.ledger)
             if self.running:
                 for event in self.executor.wait(timeout=0.5):
-                    self._take(event)
+                    self._take(event, self.ledger)
+            self.ledger.alive()
 
     def _look_up(self) -> None:
         """Sorts the stages into done and waiting; one whose record cannot be read has failed."""
@@ -119,7 +127,7 @@ class _Run:
             else:
                 self.waiting[key] = stage
 
-    def _dispatch(self) -> None:
+    def _dispatch(self, ledger: RunLedger) -> None:
         for stage in list(self.waiting.values()):
             broken = [key for key in stage.needs.values() if key in self.outcome.failed]
             if broken:
@@ -133,6 +141,7 @@ class _Run:
             self.busy[slot] = _Busy({stage.key for stage in unit}, len(unit) > 1)
             for stage in unit:
                 self.running[stage.key] = self.waiting.pop(stage.key)
+            ledger.submitted(slot, unit)
             self.executor.submit(slot, [self._message(stage) for stage in unit])
 
     def _units(self) -> list[list[Stage]]:
@@ -169,12 +178,15 @@ class _Run:
         ]
         return {"kind": stage.kind, "key": stage.key, "label": stage.label, "job": stage.job, "needs": needs}
 
-    def _take(self, event: Event) -> None:
+    def _take(self, event: Event, ledger: RunLedger) -> None:
         stage = self.running.get(event.key)
         if stage is None:
             return
         if event.name == "started":
             self.hooks.stage_started(stage, event.slot)
+            return
+        if event.name == "ready":
+            ledger.ready(event.slot)
             return
         if event.name == "progress":
             self.hooks.progress(stage, event.details["progress"])
@@ -188,6 +200,7 @@ class _Run:
         if event.name == "died" and beside:  # whichever of them killed the worker: from here on each is alone
             self.alone.add(stage.key)
             self.waiting[stage.key] = stage
+            ledger.ended("died", event.slot, stage)
             return
         folder = self.store.stage(stage.kind, stage.key)
         reason = event.details.get("reason", "")
@@ -203,6 +216,7 @@ class _Run:
             with contextlib.suppress(OSError):  # the stage has failed already, whether that can be written down or not
                 folder.path.mkdir(parents=True, exist_ok=True)
                 write_json(folder.state, {**folder.read_state(), "status": "failed", "reason": reason})
+        ledger.ended(event.name if event.name == "died" or record else "failed", event.slot, stage, record)
         if record is None:
             self._fail(stage, reason)
         else:

@@ -9,6 +9,7 @@ runs/cell/1a2b3c.../spec.json       what the stage is: the resolved spec that it
                     weights.safetensors   of a stage that trains
                     outputs/*.npy         of a stage that runs a frozen network over a data set
                     record.json     written last: the stage is done
+runs/ledger/RUN.jsonl               what the time of each run went to; see `benchbench.costs.ledger`
 """
 
 from __future__ import annotations

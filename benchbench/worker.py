@@ -108,6 +108,8 @@ class Worker:
 
     def _run(self, stages: list[dict[str, Any]]) -> list[dict[str, Any] | Exception]:
         # Imported here and not above: a stage that cannot import its library fails as a stage, with a log.
+        import torch
+
         from benchbench.environment import environment
 
         runner = importlib.import_module(RUNNERS[stages[0]["kind"]])
@@ -115,8 +117,10 @@ class Worker:
             # Imported before the stage's clock starts: the first stage of a worker would pay for all that follow.
             self.registry.get(*name.split("/", 1)).load()
         contexts = [self._context(stage) for stage in stages]
-        results = runner.run_group(contexts) if len(contexts) > 1 else [runner.run(contexts[0])]
         where = environment(self.settings["device"], self.settings["device_name"], self.settings["commit"])
+        self._emit("ready", stages[0]["key"])
+        results = runner.run_group(contexts) if len(contexts) > 1 else [runner.run(contexts[0])]
+        where["threads"] = torch.get_num_threads()  # as it was for the work
         return [
             result
             if isinstance(result, Exception)

@@ -286,3 +286,16 @@ class TestCommand:
         assert (done.code, done.out) == (2, "")
         assert done.err.count("\n") == 1
         assert message in done.err
+
+
+def test_ledgers_come_along_once_and_grown_ones_again(stores):
+    a, b, c = stores("a", "b", "c")
+    for root, name, text in ((a, "1.jsonl", "one\n"), (b, "2.jsonl", "two\n"), (b, "notes.txt", "no ledger")):
+        (root / "ledger").mkdir(exist_ok=True)
+        (root / "ledger" / name).write_text(text)
+    merged(a, b, into=c)
+    assert files(c / "ledger") == {"1.jsonl": b"one\n", "2.jsonl": b"two\n"}
+    (a / "ledger" / "1.jsonl").write_text("one\nmore\n")
+    (b / "ledger" / "2.jsonl").write_text("t")
+    merged(a, b, into=c)
+    assert files(c / "ledger") == {"1.jsonl": b"one\nmore\n", "2.jsonl": b"two\n"}

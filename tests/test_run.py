@@ -20,6 +20,9 @@ import timm
 import torch
 from PIL import Image
 
+from benchbench.costs.ledger import Spent, spent
+from benchbench.store import Store
+
 SUITE = """
 name: tiny
 seeds: [0, 1]
@@ -100,6 +103,14 @@ def used(finished, tmp_path) -> Path:
     return shutil.copytree(finished / "runs", tmp_path / "used")
 
 
+def accounted(store: Path) -> Spent:
+    """The account of all runs of the suite, after a look at whether its lines add up to what was measured."""
+    text = "".join(path.read_text() for path in (store / "ledger").iterdir())
+    found = spent(Store(store), "tiny", {json.loads(line).get("key") for line in text.splitlines()})
+    assert abs(found.residual) <= 0.01 * found.total
+    return found
+
+
 def wait_for(condition, process: subprocess.Popen, seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
@@ -110,7 +121,7 @@ def wait_for(condition, process: subprocess.Popen, seconds: float = 120) -> None
 
 def test_a_run_leaves_tables_and_stages(finished):
     report = finished / "reports" / "tiny"
-    tables, pictures = ("accuracy", "gpu_hours", "verdicts", "savings"), ("pareto", "curves", "costs")
+    tables, pictures = ("accuracy", "gpu_hours", "ledger", "verdicts", "savings"), ("pareto", "curves", "costs")
     expected = {f"{name}.{kind}" for name in tables for kind in ("md", "tex", "csv")}
     expected |= {f"{name}.{kind}" for name in pictures for kind in ("pdf", "png")}
     expected |= {"tables.tex", "macros.tex", "figures.tex", "figures.md"}
@@ -140,6 +151,16 @@ def test_verdicts_are_on_the_images_that_were_tested(finished, used, tmp_path):
     assert row["verdict"] == "n too small to test"
     assert won - lost == round(float(row["difference"]) / 100 * 1000)
     assert won + lost > 0
+
+
+def test_every_second_of_a_run_is_on_a_line(finished):
+    account = accounted(finished / "runs")
+    assert account.runs == 1
+    assert account.failed == account.killed == 0
+    assert min(account.start, account.sections["cell", "student"], account.sections["outputs", "teacher"]) > 0
+    table = (finished / "reports/tiny/ledger.md").read_text()
+    assert "training steps" in table
+    assert "of one run of tiny" in table
 
 
 def test_a_teacher_is_trained_once_for_all_cells(finished):
@@ -188,6 +209,9 @@ def test_killed_and_started_again_it_ends_with_the_same_numbers(finished, suite,
         process.wait()
     run(suite, "--checkpoint-seconds", 0, cwd=tmp_path)
     assert records(store) == records(finished / "runs")
+    account = accounted(store)
+    assert account.runs == 4
+    assert account.killed >= 0
 
 
 def test_a_killed_worker_costs_its_stage_alone(finished, suite, tmp_path):
@@ -204,6 +228,9 @@ def test_a_killed_worker_costs_its_stage_alone(finished, suite, tmp_path):
     assert len(records(store)) == 6
     run(suite, cwd=tmp_path)
     assert records(store) == records(finished / "runs")
+    account = accounted(store)
+    assert account.runs == 2
+    assert account.killed > 0
 
 
 def test_interrupted_from_the_keyboard(suite, tmp_path):
@@ -248,6 +275,7 @@ def test_failed_cells_are_reported_and_the_others_go_on(suite, tmp_path, used):
     assert "loss is nan in epoch 1 (terms: nan)" in done.stdout
     rows = {row["arm"]: row for row in csv.DictReader((tmp_path / "reports/tiny/results.csv").open())}
     assert {arm: row["status"] for arm, row in rows.items()} == {"r": "failed", "n": "failed", "ok": "done"}
+    assert accounted(used).failed > 0
     logs = [path.read_text() for path in (used).glob("cell/*/log.txt")]
     assert any("ZeroDivisionError" in text and "Traceback" in text for text in logs)
 

@@ -10,7 +10,8 @@ from benchbench.hardware import Devices
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened to a stage: "started", "progress", "finished", "failed" or "died" (with its worker)."""
+    """Something that happened to a stage: it "started", is "ready" (its libraries are loaded), made "progress",
+    "finished", "failed", or "died" with its worker."""
 
     name: str
     key: str

@@ -27,6 +27,7 @@ def cost_of(account: Account, device: torch.device, held: float, unit: str, coho
     return {
         "seconds": account.here,
         "alone_seconds": account.alone,
+        "carried_seconds": account.carried,
         "devices": held,
         "unit": unit,
         "device_hours": hours(account.here),

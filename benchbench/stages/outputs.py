@@ -29,8 +29,7 @@ def run(context: StageContext) -> dict[str, Any]:
     # As in training: a resumed run keeps the count that its first sums were split by.
     torch.set_num_threads(state.get("threads") or tuned(context, "teacher0").threads or context.threads)
     clock, account = Clock(device), Account()
-    for name, seconds in state["seconds"].items():
-        account.add(name, seconds, seconds)
+    account.carry(state["seconds"], state["seconds"])
     with clock.section("loading", account):
         data = SplitData(context, device)
         model = load_frozen(context, 0, len(data.classes), device)

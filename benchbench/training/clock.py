@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -17,10 +17,18 @@ class Account:
     Attributes:
         here: what it took: a section that several stages share counts in equal parts.
         alone: what it would have taken alone: a shared section counts in full.
+        carried: seconds that it had taken (here) when it was gone on with from a checkpoint.
     """
 
     here: dict[str, float] = field(default_factory=dict)
     alone: dict[str, float] = field(default_factory=dict)
+    carried: float = 0.0
+
+    def carry(self, here: Mapping[str, float], alone: Mapping[str, float]) -> None:
+        """Takes up what a checkpoint says."""
+        for name, seconds in alone.items():
+            self.add(name, here[name], seconds)
+        self.carried += sum(here.values())
 
     def add(self, name: str, here: float, alone: float) -> None:
         self.here[name] = self.here.get(name, 0.0) + here

@@ -112,8 +112,7 @@ class Training:
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         self.best_epoch, self.curve = state["best_epoch"], state["curve"]
-        for name, seconds in state["alone_seconds"].items():
-            self.account.add(name, state["seconds"][name], seconds)
+        self.account.carry(state["seconds"], state["alone_seconds"])
         self.position = state["epoch"], state["step"]
         self._sums = {name: value.to(self.device) for name, value in state["sums"].items()}
 
