@@ -37,6 +37,11 @@ class Devices:
         return 1 / self.sharing if self.kind == "cuda" else self.threads
 
     @property
+    def exclusive(self) -> bool:
+        """Whether a worker has for itself what an energy counter covers: a board, or the machine's processors."""
+        return self.sharing == 1 if self.kind == "cuda" else len(self.slots) == 1
+
+    @property
     def unit(self) -> str:
         return "GPU-hours" if self.kind == "cuda" else "CPU-hours"
 

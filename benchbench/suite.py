@@ -324,6 +324,18 @@ class Statistics(Strict):
     )
 
 
+class Factors(Strict):
+    """What device-hours and energy are worth. It is part of no key, and nothing is assumed where nothing is given."""
+
+    price: Positive | None = Field(None, description="of a device-hour, in `currency`")
+    currency: Annotated[str, StringConstraints(pattern=r"^[A-Za-z$€£¥]{1,5}$")] = Field("USD", description="of `price`")
+    grams_co2: float | None = Field(None, ge=0, description="grams of CO2 equivalent that a kilowatt-hour stands for")
+    watts: Positive | None = Field(
+        None, description="of one device (GPU, or CPU core) at work, for an estimate where no energy was measured"
+    )
+    source: str = Field("", max_length=300, description="where the factors come from; printed below the table")
+
+
 class Published(Strict):
     """Accuracies (%) that somebody else has published for this grid, to be printed beside the reproduced ones."""
 
@@ -356,6 +368,7 @@ class Suite(Strict):
     recipes: Recipes = Field(Recipes(), description="how training runs are done")
     arms: dict[Label, Arm] = Field(min_length=1, description="the ways to get a small model that are compared")
     statistics: Statistics = Field(Statistics(), description="the margin and the level of the tests")
+    factors: Factors = Field(Factors(), description="prices in money and in CO2, for the table `resources`")
     published: list[Published] = Field([], description="numbers of others, printed beside the reproduced ones")
 
     @property

@@ -19,6 +19,8 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from benchbench.costs.energy import Counter, StageMeter, open_counter
+from benchbench.costs.memory import PeakMemory
 from benchbench.errors import BenchBenchError, one_line
 from benchbench.plugins import load_plugins
 from benchbench.resolve import unwrap
@@ -57,7 +59,7 @@ class Worker:
         self.settings, self.events = settings, events
         self.store = Store(Path(settings["store"]))
         self.registry = load_plugins([Path(path) for path in settings["plugins"]]).registry
-        self.last_progress = 0.0
+        self.counter: Counter | None = None
 
     def run(self, stages: list[dict[str, Any]]) -> None:
         """Runs stages, side by side where there are several; whatever goes wrong in one becomes an event."""
@@ -116,11 +118,16 @@ class Worker:
         for name in {name for stage in stages for name in stage["job"]["components"]}:
             # Imported before the stage's clock starts: the first stage of a worker would pay for all that follow.
             self.registry.get(*name.split("/", 1)).load()
-        contexts = [self._context(stage) for stage in stages]
+        counter, peak = self._counter(), PeakMemory(self.settings["device"])
+        contexts = [self._context(stage, StageMeter(counter, 1 / len(stages))) for stage in stages]
         where = environment(self.settings["device"], self.settings["device_name"], self.settings["commit"])
         self._emit("ready", stages[0]["key"])
         results = runner.run_group(contexts) if len(contexts) > 1 else [runner.run(contexts[0])]
         where["threads"] = torch.get_num_threads()  # as it was for the work
+        most = peak.bytes()
+        for context, result in zip(contexts, results, strict=True):
+            if not isinstance(result, Exception):
+                result["cost"] |= {"energy_joules": context.meter.joules(), "peak_bytes": most}
         return [
             result
             if isinstance(result, Exception)
@@ -128,7 +135,14 @@ class Worker:
             for stage, result in zip(stages, results, strict=True)
         ]
 
-    def _context(self, stage: dict[str, Any]) -> StageContext:
+    def _counter(self) -> Counter | None:
+        """The energy counter of what this worker has for itself."""
+        if self.counter is None and self.settings.get("exclusive"):
+            board = self.settings["board"]
+            self.counter = open_counter("cpu" if board is None else "cuda", [] if board is None else [board])
+        return self.counter
+
+    def _context(self, stage: dict[str, Any], meter: StageMeter) -> StageContext:
         from benchbench.stages.context import StageContext
 
         settings = self.settings
@@ -144,6 +158,7 @@ class Worker:
             data_root=Path(settings["data_root"]),
             checkpoint_seconds=settings["checkpoint_seconds"],
             report=lambda progress: self._emit("progress", stage["key"], progress=progress),
+            meter=meter,
         )
 
     def _finish(self, stage: dict[str, Any], record: dict[str, Any]) -> None:

@@ -121,7 +121,8 @@ def wait_for(condition, process: subprocess.Popen, seconds: float = 120) -> None
 
 def test_a_run_leaves_tables_and_stages(finished):
     report = finished / "reports" / "tiny"
-    tables, pictures = ("accuracy", "gpu_hours", "ledger", "verdicts", "savings"), ("pareto", "curves", "costs")
+    tables = "accuracy", "gpu_hours", "resources", "ledger", "verdicts", "savings"
+    pictures = "pareto", "curves", "costs"
     expected = {f"{name}.{kind}" for name in tables for kind in ("md", "tex", "csv")}
     expected |= {f"{name}.{kind}" for name in pictures for kind in ("pdf", "png")}
     expected |= {"tables.tex", "macros.tex", "figures.tex", "figures.md"}
@@ -157,6 +158,8 @@ def test_every_second_of_a_run_is_on_a_line(finished):
     account = accounted(finished / "runs")
     assert account.runs == 1
     assert account.failed == account.killed == 0
+    costs = [json.loads(path.read_text())["cost"] for path in (finished / "runs").glob("*/*/record.json")]
+    assert all(cost["peak_bytes"] is None or cost["peak_bytes"] > 10**8 for cost in costs)
     assert min(account.start, account.sections["cell", "student"], account.sections["outputs", "teacher"]) > 0
     table = (finished / "reports/tiny/ledger.md").read_text()
     assert "training steps" in table

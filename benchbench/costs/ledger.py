@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchbench.costs.energy import counter_of
 from benchbench.plan import Plan, Stage
 from benchbench.store import Store
 
@@ -37,6 +38,7 @@ class RunLedger:
         self._last = 0.0
         self._alive_at: int | None = None
         devices = plan.devices
+        self._counter = counter_of(devices)
         self.write(
             "run",
             suite=plan.suite.name,
@@ -49,6 +51,8 @@ class RunLedger:
 
     def write(self, event: str, **more: Any) -> None:
         at = round(time.monotonic() - self._begun, 4)
+        if self._counter is not None:
+            more["joules"] = round(self._counter.joules(), 3)
         if self._alive_at is not None:  # a long run must not fill its file with these
             self._file.seek(self._alive_at)
             self._file.truncate()
@@ -66,7 +70,7 @@ class RunLedger:
     def ended(self, how: str, slot: str, stage: Stage, record: Mapping[str, Any] | None = None) -> None:
         """A stage has "finished", "failed" or "died"; of a finished one the record says what its seconds went to."""
         cost = (record or {}).get("cost", {})
-        parts = {name: cost[name] for name in ("seconds", "carried_seconds") if name in cost}
+        parts = {name: cost[name] for name in ("seconds", "carried_seconds", "energy_joules") if name in cost}
         self.write(how, slot=slot, key=stage.key, kind=stage.kind, **parts)
 
     def alive(self) -> None:
@@ -93,6 +97,9 @@ class Spent:
         removed: finished stages that the plan no longer has.
         residual: what workers spent between a stage's beginning and its end on none of these.
         total: measured: slots x devices held by each x wall-clock of the runs.
+        joules: energy of the runs; None where one of them was not measured.
+        stage_joules: energy of finished stages, by kind, attempts that they went on from included; None where one was
+            not measured.
         units, devices: what the runs were on.
         runs: how many there were.
     """
@@ -105,6 +112,8 @@ class Spent:
     removed: float = 0.0
     residual: float = 0.0
     total: float = 0.0
+    joules: float | None = 0.0
+    stage_joules: dict[str, float | None] = field(default_factory=dict)
     units: set[str] = field(default_factory=set)
     devices: set[str] = field(default_factory=set)
     runs: int = 0
@@ -180,6 +189,8 @@ class _Run:
             self._close(slot, end, killed=True)
         account.idle += (len(self.head["slots"]) * end - self.busy) * self.hours
         account.total += len(self.head["slots"]) * end * self.hours
+        used = self.lines[-1].get("joules")
+        account.joules = None if account.joules is None or used is None else account.joules + used
         account.units.add(self.head["unit"])
         account.devices.add(self.head["device"])
         account.runs += 1
@@ -202,12 +213,17 @@ class _Run:
                     self.account.sections[kind, name] += value * self.hours
                 else:
                     self.account.removed += value * self.hours
+            self._energy(kind, line.get("energy_joules"))
             unit.booked += sum(seconds.values()) - carried
             self.account.killed -= carried * self.hours  # what a killed attempt had done is booked here
         elif line["event"] == "failed":
             unit.broken = True
         if not unit.open or line["event"] == "died":
             self._close(slot, line["at"], killed=line["event"] == "died")
+
+    def _energy(self, kind: str, joules: float | None) -> None:
+        known = self.account.stage_joules.get(kind, 0.0)
+        self.account.stage_joules[kind] = None if known is None or joules is None else known + joules
 
     def _close(self, slot: str, at: float, killed: bool) -> None:
         unit = self.units.pop(slot)

@@ -62,8 +62,17 @@ class LocalExecutor(Executor):
                 pass_fds=[self.lock],
             )
         worker = _Worker(process)
-        settings = {"device": "cuda" if cuda else "cpu", "threads": self.devices.threads, "held": self.devices.held}
-        self._send(worker, {**self.settings, **settings, "unit": self.devices.unit, "device_name": self.devices.name})
+        settings = {
+            "device": "cuda" if cuda else "cpu",
+            "threads": self.devices.threads,
+            "held": self.devices.held,
+            "unit": self.devices.unit,
+            "device_name": self.devices.name,
+            # What its energy counter covers, if it has one for itself.
+            "exclusive": self.devices.exclusive,
+            "board": int(slot.partition(".")[0]) if cuda else None,
+        }
+        self._send(worker, {**self.settings, **settings})
         threading.Thread(target=self._listen, args=(slot, worker), daemon=True).start()
         return worker
 

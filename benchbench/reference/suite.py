@@ -23,6 +23,7 @@ TITLES: dict[Any, str] = {
     suite.Recipe: "recipe",
     suite.Arm: "arms: LABEL",
     suite.Statistics: "statistics",
+    suite.Factors: "factors",
     suite.Published: "published",
 }
 INTRO = """\

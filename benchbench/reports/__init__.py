@@ -16,6 +16,9 @@ def benchbench_reports() -> Iterable[Component]:
     yield Component(
         "gpu_hours", "benchbench.reports.cost:gpu_hours", summary="device-hours by arm, against pre-train + fine-tune"
     )
+    yield Component(
+        "resources", "benchbench.reports.resources:resources", summary="size, memory, energy and price of one run"
+    )
     yield Component("ledger", "benchbench.reports.ledger:ledger", summary="every device-hour of the runs, by line")
     yield Component(
         "verdicts", "benchbench.reports.verdicts:verdicts", summary="each distilled arm against pre-train + fine-tune"

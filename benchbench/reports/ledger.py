@@ -26,6 +26,11 @@ SECTIONS = {
 }
 STAGES = {"teacher": "teachers", "outputs": "kept outputs", "cell": "cells"}
 MEASURING = ("tuning", "calibration")
+JOULES = 3.6e6  # a kilowatt-hour
+ENERGY = (
+    "energy: by the counters of boards or processors; by kind of stage where a worker had one for itself, in all from "
+    "the runs' beginning to their end"
+)
 
 
 def ledger(results: pd.DataFrame, plan: Plan, store: Store) -> Table | None:
@@ -55,6 +60,8 @@ def ledger(results: pd.DataFrame, plan: Plan, store: Store) -> Table | None:
     lines = sum(account.sections.values()) + sum(apart.values())
     rows.append(_line("sum of the lines", blank, lines, account))
     rows.append(_line("measured", blank, account.total, account))
+    if account.joules is not None:
+        rows.append(_energy(columns, account))
     devices = ", ".join(sorted(account.devices))
     unit = next(iter(account.units)) if len(account.units) == 1 else "device-hours"
     runs = f"{account.runs} runs" if account.runs > 1 else "one run"
@@ -67,8 +74,18 @@ def ledger(results: pd.DataFrame, plan: Plan, store: Store) -> Table | None:
             f"measured: slots × devices held by each × wall-clock of the runs, on {devices}; "
             f"the lines leave out {_percent(account.residual, account.total)} % of it",
             "stages that other suites, or runs before ledgers were kept, had finished are not in it",
+            ENERGY if account.joules is not None else "energy: not measured; no counter that may be read",
         ],
     )
+
+
+def _energy(columns: list[str], account: Spent) -> list[Entry]:
+    """Kilowatt-hours of finished stages by column, where they were measured, and of the runs."""
+    parts = []
+    for column in columns:
+        of = [joules for kind, joules in account.stage_joules.items() if _column(kind) == column]
+        parts.append("n/a" if None in of else hours_text(sum(joules or 0.0 for joules in of) / JOULES))
+    return [Entry(text) for text in ("energy (kWh)", *parts, hours_text((account.joules or 0.0) / JOULES), "")]
 
 
 def _column(kind: str) -> str:

@@ -35,6 +35,10 @@ COLUMNS = {
     "shared_stage_hours": "the same, divided by the cells of this suite that share them",
     "pretraining_hours": "estimated device-hours of the student's public pre-training; empty where unknown",
     "teacher_accuracy": "test accuracy of the adapted teacher; the mean where several teach together",
+    "energy_joules": "energy of the cell itself; empty where it was not measured",
+    "shared_stage_joules": "of the stages it stands on, divided by the cells of this suite that share them; likewise",
+    "peak_bytes": "most memory held: allocated on a GPU, else resident in its worker, with those beside it",
+    "flops": "floating-point operations of the student's forward pass of one image",
     "parameters": "of the student",
     "device": "what it ran on",
     "key": "key of its stage",
@@ -93,6 +97,9 @@ def _row(cell: Cell, plan: Plan, store: Store, users: Counter[str]) -> dict[str,
         "cohort": cost["cohort"],
         "stage_hours": 0.0,
         "shared_stage_hours": 0.0,
+        "shared_stage_joules": 0.0,
+        **{name: cost.get(name) for name in ("energy_joules", "peak_bytes")},
+        "flops": record["model"].get("flops"),
         "parameters": record["model"]["parameters"],
         "device": environment["device"],
         "weights_sha256": record["weights_sha256"],
@@ -107,6 +114,9 @@ def _row(cell: Cell, plan: Plan, store: Store, users: Counter[str]) -> dict[str,
             raise StoreError(f"{folder.path} stands on stage {key[:16]}, which is gone; run the suite again")
         row["stage_hours"] += needed["cost"]["device_hours"]
         row["shared_stage_hours"] += needed["cost"]["device_hours"] / users[key]
+        joules = needed["cost"].get("energy_joules")
+        known = row["shared_stage_joules"] is not None and joules is not None
+        row["shared_stage_joules"] = row["shared_stage_joules"] + joules / users[key] if known else None
     taught = [key for role, key in stage.needs.items() if role.startswith("teacher")]
     records = [store.stage("teacher", key).done() or {} for key in taught]
     accuracies = [record["metrics"]["test_accuracy"] for record in records]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from benchbench.components import Registry
+from benchbench.costs.energy import StageMeter
 from benchbench.store import StageFolder
 
 
@@ -27,6 +28,7 @@ class StageContext:
         data_root: where downloads go.
         checkpoint_seconds: how much work a kill may cost.
         report: takes progress.
+        meter: of the stage's energy.
     """
 
     job: dict[str, Any]
@@ -40,3 +42,4 @@ class StageContext:
     data_root: Path
     checkpoint_seconds: float
     report: Callable[[dict[str, Any]], None]
+    meter: StageMeter = field(default_factory=StageMeter)

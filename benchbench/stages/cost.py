@@ -33,5 +33,4 @@ def cost_of(account: Account, device: torch.device, held: float, unit: str, coho
         "device_hours": hours(account.here),
         "alone_device_hours": hours(account.alone),
         "cohort": cohort,
-        "peak_device_bytes": torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None,
     }

@@ -9,8 +9,10 @@ from typing import Any
 import safetensors.torch
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchbench.data.feeds import Feed
+from benchbench.errors import one_line
 from benchbench.execution.network import Execution, Network, frozen_network
 from benchbench.models.backbone import Backbone, build_backbone
 from benchbench.stages.context import StageContext
@@ -62,11 +64,32 @@ def run_frozen(
     return network, report
 
 
-def fingerprint(model: Backbone) -> dict[str, Any]:
-    """Which network it was: its size, its embedding's width, and the sha256 of its parameters and buffers."""
+def forward_flops(model: Backbone, size: int) -> int | None:
+    """Floating-point operations of one forward pass of one image of `size` pixels a side; None where nobody knows.
+
+    PyTorch's counter: a multiplication and an addition are two, and what is neither a convolution, a matrix product nor
+    attention counts nothing. On the meta device: only shapes pass through the network.
+    """
+    tensors = {name: tensor.to("meta") for name, tensor in (*model.named_parameters(), *model.named_buffers())}
+    images, training = torch.zeros(1, 3, size, size, device="meta"), model.training
+    try:
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            torch.func.functional_call(model.eval(), tensors, (images,))
+    except Exception as error:  # a plugin's network that must see numbers
+        print(f"its FLOPs are not known ({one_line(error)})")
+        return None
+    finally:
+        model.train(training)
+    return counter.get_total_flops()
+
+
+def fingerprint(model: Backbone, size: int) -> dict[str, Any]:
+    """Which network it was: its size, its embedding's width, and the sha256 of its parameters and buffers; and its
+    FLOPs on images of `size` pixels."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    size = sum(p.numel() for p in model.parameters())
-    return {"parameters": size, "dim": model.dim, "sha256": digest.hexdigest()}
+    parameters = sum(p.numel() for p in model.parameters())
+    flops = forward_flops(model, size)
+    return {"parameters": parameters, "flops": flops, "dim": model.dim, "sha256": digest.hexdigest()}

@@ -24,7 +24,7 @@ from benchbench.training.clock import Account, Clock
 def run(context: StageContext) -> dict[str, Any]:
     """Fills the arrays split by split, from where a checkpoint says; gives the stage's record."""
     job, device = context.job, torch.device(context.device)
-    checkpoints = Checkpoints(context.folder, context.checkpoint_seconds)
+    checkpoints = Checkpoints(context.folder, context.checkpoint_seconds, context.meter)
     state = checkpoints.load() or {"split": job["splits"][0], "done": 0, "seconds": {}}
     # As in training: a resumed run keeps the count that its first sums were split by.
     torch.set_num_threads(state.get("threads") or tuned(context, "teacher0").threads or context.threads)
@@ -33,6 +33,7 @@ def run(context: StageContext) -> dict[str, Any]:
     with clock.section("loading", account):
         data = SplitData(context, device)
         model = load_frozen(context, 0, len(data.classes), device)
+        which = fingerprint(model, job["recipe"]["image_size"])
         feeds: dict[str, Feed | None] = {"train": data.train, "validation": data.validation}
         if "test" in job["splits"]:
             feeds["test"] = data.test()
@@ -88,7 +89,7 @@ def run(context: StageContext) -> dict[str, Any]:
         "cost": cost_of(account, device, held, context.unit),
         "data": data.described,
         "execution": {"teacher0": how},
-        "teachers": [fingerprint(model)],
+        "teachers": [which],
         "weights_sha256": None,
     }
 

@@ -19,7 +19,7 @@ from benchbench.models.probe import Probe
 from benchbench.stages.context import StageContext
 from benchbench.stages.cost import cost_of
 from benchbench.stages.data import SplitData
-from benchbench.stages.networks import fingerprint, load_frozen, run_frozen, sample_of, tuned
+from benchbench.stages.networks import fingerprint, forward_flops, load_frozen, run_frozen, sample_of, tuned
 from benchbench.store import file_sha256, write_atomic
 from benchbench.training.checkpoint import Checkpoints
 from benchbench.training.clock import Account, Clock
@@ -40,7 +40,7 @@ def run(context: StageContext) -> dict[str, Any]:
 
 def run_group(contexts: Sequence[StageContext]) -> list[Result]:
     """Trains cells of one group side by side; gives each one's record, or why it failed."""
-    states = [Checkpoints(context.folder, context.checkpoint_seconds).load() for context in contexts]
+    states = [_checkpoints(context).load() for context in contexts]
     # Sums depend on how work is split over threads: a resumed run keeps the count it began with, apart from the others.
     counts = [state["threads"] if state else _threads(context) for context, state in zip(contexts, states, strict=True)]
     results: dict[int, Result] = {}
@@ -55,14 +55,16 @@ def run_group(contexts: Sequence[StageContext]) -> list[Result]:
     return [results[number] for number in range(len(contexts))]
 
 
+def _checkpoints(context: StageContext) -> Checkpoints:
+    return Checkpoints(context.folder, context.checkpoint_seconds, context.meter)
+
+
 def _threads(context: StageContext) -> int:
     return tuned(context, "student").threads or context.threads
 
 
 def _side_by_side(contexts: Sequence[StageContext], states: Sequence[dict[str, Any] | None]) -> list[Result]:
     device = torch.device(contexts[0].device)
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
     clock, accounts = Clock(device), [Account() for _ in contexts]
     with clock.section("loading", *accounts):
         shared = _Shared(contexts[0], device, clock, accounts)
@@ -102,11 +104,11 @@ class _Shared:
         kept: the trunk's outputs, for a linear probe; the feeds are then embeddings.
         teachers: frozen; `teach` says what they say of a batch.
         how: how each is run, for the record.
-        whole: the networks whose heads are trained on kept outputs.
+        whole, flops: the networks, where heads alone are trained too, and the FLOPs of an image's forward pass.
     """
 
     def __init__(self, context: StageContext, device: torch.device, clock: Clock, accounts: Sequence[Account]):
-        self.device, self.whole = device, dict[Training, Backbone]()
+        self.device, self.whole, self.flops = device, dict[Training, Backbone](), dict[Training, int | None]()
         self.kept = KeptOutputs(context.needs["features"], device) if "features" in context.needs else None
         self._data = SplitData(context, device) if self.kept is None else None
         self.train: Feed
@@ -119,7 +121,8 @@ class _Shared:
         self.teach: list[Teach] = []
         numbers = range(len(context.job["teachers"]))
         self.teachers = [load_frozen(context, number, len(self.classes), device) for number in numbers]
-        self.fingerprints = [fingerprint(teacher) for teacher in self.teachers]
+        size = context.job["recipe"]["image_size"]
+        self.fingerprints = [fingerprint(teacher, size) for teacher in self.teachers]
         with clock.section("setup", *accounts):
             for number, teacher in enumerate(self.teachers):
                 self.teach.append(self._taught(context, number, teacher))
@@ -162,6 +165,7 @@ def _member(
     with clock.section("setup", account):
         torch.manual_seed(derive(job["seed"], "heads"))
         fit_student(whole, job["loss"], context.registry, [teacher.dim for teacher in shared.teachers])
+        flops = forward_flops(whole, job["recipe"]["image_size"])
         if job["method"] == "linear_probe":
             whole.freeze(head=False)
         model = whole.to(device) if shared.kept is None else Probe(whole.to(device))
@@ -180,14 +184,14 @@ def _member(
             seed=job["seed"],
             best=job["selection"] == "best",
             device=device,
-            checkpoints=Checkpoints(context.folder, context.checkpoint_seconds),
+            checkpoints=_checkpoints(context),
             report=context.report,
             data_seed=job["data_seed"],
             execution=Execution.of(state["execution"]) if state else _execution(context, model, shared),
             teach=shared.teach,
             account=account,
         )
-    shared.whole[training] = whole
+    shared.whole[training], shared.flops[training] = whole, flops
     return training
 
 
@@ -228,7 +232,7 @@ def _record(
         "curve": member.curve,
         "cost": cost | {"images": steps * min(recipe["batch_size"], len(shared.train.labels))},
         "data": shared.described,
-        "model": {"parameters": sum(p.numel() for p in model.parameters())},
+        "model": {"parameters": sum(p.numel() for p in model.parameters()), "flops": shared.flops[member]},
         "teachers": shared.fingerprints,
         "execution": {"student": member.network.how.as_json(), **shared.how},
         "weights_sha256": file_sha256(context.folder.weights),

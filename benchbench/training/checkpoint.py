@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from benchbench.costs.energy import StageMeter
 from benchbench.errors import one_line
 from benchbench.store import StageFolder, write_atomic
 
@@ -19,10 +20,11 @@ class Checkpoints:
     Args:
         folder: the stage's folder.
         interval: seconds of work that a kill may cost.
+        meter: of the run's energy, which goes on with the run.
     """
 
-    def __init__(self, folder: StageFolder, interval: float):
-        self.folder, self.interval = folder, interval
+    def __init__(self, folder: StageFolder, interval: float, meter: StageMeter | None = None):
+        self.folder, self.interval, self.meter = folder, interval, meter or StageMeter()
         self.last = time.monotonic()
 
     def due(self) -> bool:
@@ -30,7 +32,7 @@ class Checkpoints:
 
     def save(self, state: dict[str, Any]) -> None:
         buffer = io.BytesIO()
-        torch.save({**state, "stage": self.folder.path.name}, buffer)
+        torch.save({**state, "stage": self.folder.path.name, "joules": self.meter.joules()}, buffer)
         write_atomic(self.folder.checkpoint, buffer.getvalue())
         self.last = time.monotonic()
 
@@ -49,6 +51,7 @@ class Checkpoints:
             state = torch.load(path, map_location="cpu", weights_only=True)
             if not isinstance(state, dict) or state.pop("stage", None) != self.folder.path.name:
                 raise ValueError("it belongs to another stage")
+            self.meter.carry(state.pop("joules", None))
             return state
         except Exception as error:  # torch's readers raise many kinds
             aside = path.with_suffix(".damaged")

@@ -13,11 +13,11 @@ from benchbench.reports.ledger import ledger
 def table(lab):
     """The table of one run of ten hours in two slots, with these events in the first."""
 
-    def make(*events):
+    def make(*events, last=True):
         folder = lab.store.root / "ledger"
         folder.mkdir(exist_ok=True)
         head = {"event": "run", "at": 0, "suite": lab.plan.suite.name, "device": "Big GPU", "unit": "GPU-hours"}
-        lines = [head | {"held": 1, "slots": ["0", "1"]}, *events, {"event": "end", "at": 36000}]
+        lines = [head | {"held": 1, "slots": ["0", "1"]}, *events, *([{"event": "end", "at": 36000}] if last else [])]
         (folder / "run.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         made = ledger(lab.frame(), lab.plan, lab.store)
         assert made is not None
@@ -61,3 +61,17 @@ def test_what_no_line_explains_is_said(lab, table):
     made = table(*events(lab, "scratch", 0, 18000, student=10800.0))
     assert texts(made)["sum of the lines"] == ["", "18.0", "90.0"]
     assert "leave out 10.0 % of it" in made.notes[0]
+
+
+def test_energy_is_of_the_stages_and_of_the_whole(lab, table):
+    run = list(events(lab, "scratch", 0, 18000, student=18000.0))
+    run[-1]["energy_joules"] = 7.2e6
+    made = texts(table(*run, {"event": "alive", "at": 20000, "joules": 10.8e6}))
+    assert "energy (kWh)" not in made  # its last line is without: nobody knows the whole
+    run.append({"event": "end", "at": 36000, "joules": 18e6})
+    assert texts(table(*run, last=False))["energy (kWh)"] == ["2.00", "5.00", ""]
+
+
+def test_energy_of_stages_that_share_a_counter_is_unknown(lab, table):
+    run = [*events(lab, "scratch", 0, 18000, student=18000.0), {"event": "end", "at": 36000, "joules": 18e6}]
+    assert texts(table(*run, last=False))["energy (kWh)"] == ["n/a", "5.00", ""]

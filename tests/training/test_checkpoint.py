@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchbench.costs.energy import StageMeter
 from benchbench.store import StageFolder
 from benchbench.training import checkpoint
 from benchbench.training.checkpoint import Checkpoints
@@ -151,3 +152,19 @@ def test_another_stage_s_checkpoint_is_set_aside(tmp_path, capsys):
     one.checkpoint.replace(other.checkpoint)
     assert Checkpoints(other, 0).load() is None
     assert "it belongs to another stage" in capsys.readouterr().out
+
+
+def test_a_run_s_energy_goes_on_with_it(tmp_path):
+    class Steady:
+        now = 0.0
+
+        def joules(self) -> float:
+            self.now += 5.0
+            return self.now
+
+    folder = StageFolder(tmp_path)
+    Checkpoints(folder, 0, StageMeter(Steady())).save({"epoch": 1})  # 5 J since the meter was made
+    for counter, expected in ((Steady(), 10.0), (None, None)):
+        meter = StageMeter(counter)
+        assert Checkpoints(folder, 0, meter).load() == {"epoch": 1}
+        assert meter.joules() == expected

@@ -1,0 +1,38 @@
+"""Peak memory of a stage."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+HIGH_WATER = Path("/proc/self/status")
+RESET = Path("/proc/self/clear_refs")
+
+
+class PeakMemory:
+    """The most that this process held since now: on a GPU what torch has allocated there, on a CPU resident memory with
+    the libraries in it (Linux)."""
+
+    def __init__(self, device: str):
+        self.device = device
+        self._known = True
+        if device.startswith("cuda"):
+            import torch
+
+            torch.cuda.reset_peak_memory_stats(device)
+            return
+        try:
+            RESET.write_text("5")  # sets the high-water mark back to what is held now; proc(5)
+        except OSError:
+            self._known = False  # the mark may be an earlier stage's
+
+    def bytes(self) -> int | None:
+        if self.device.startswith("cuda"):
+            import torch
+
+            return torch.cuda.max_memory_allocated(self.device)
+        with contextlib.suppress(OSError, ValueError):
+            for line in HIGH_WATER.read_text().splitlines() if self._known else ():
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) * 1024
+        return None

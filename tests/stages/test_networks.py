@@ -1,0 +1,44 @@
+"""Frozen networks of a stage: FLOPs counted on shapes alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from benchbench.models.backbone import build_backbone
+from benchbench.plugins import load_plugins
+from benchbench.stages.networks import fingerprint, forward_flops
+
+
+@pytest.fixture(scope="module")
+def resnet18():
+    job = {"source": "torchvision", "name": "resnet18", "params": {}, "weights": None}
+    return build_backbone(
+        job | {"mean": None, "std": None, "input_size": None}, "student", load_plugins().registry, 1000
+    )
+
+
+def test_flops_are_those_that_are_published(resnet18):
+    """torchvision states 1.814 G multiply-adds at 224 px, each of which is two operations here."""
+    assert forward_flops(resnet18, 224) == pytest.approx(2 * 1.814e9, rel=0.001)
+    assert fingerprint(resnet18, 112)["flops"] < forward_flops(resnet18, 224) / 3
+
+
+def test_counting_leaves_a_network_as_it_was(resnet18):
+    images = torch.rand(2, 3, 64, 64)
+    resnet18.train()
+    before = {name: tensor.clone() for name, tensor in resnet18.state_dict().items()}
+    forward_flops(resnet18, 64)
+    assert resnet18.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in resnet18.state_dict().items())
+    assert resnet18.eval()(images).logits.device.type == "cpu"
+
+
+def test_a_network_that_must_see_numbers_has_no_figure(capsys):
+    class Looks(nn.Module):
+        def forward(self, images):
+            return images * 2 if images.sum().item() > 0 else images
+
+    assert forward_flops(Looks(), 8) is None
+    assert "FLOPs are not known" in capsys.readouterr().out
