@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from benchbench.plan import Plan
+    from benchbench.runner import Outcome
     from benchbench.store import Store
 
 DONE, SOME_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -172,19 +173,26 @@ def _with_options(gathered: Callable[..., None]) -> Callable[..., None]:
 @cli.command()
 @_reads_suite
 @click.option("--all", "show_all", is_flag=True, help="List every stage with its key.")
-def plan(request: Request, show_all: bool) -> None:
+@click.option("--calibrate", is_flag=True, help="First measure how fast the networks are here, to predict hours.")
+def plan(request: Request, show_all: bool, calibrate: bool) -> None:
     """Show what SUITE would run, what is already done, and what each arm will cost.
+
+    Device-hours are predicted where the store has the speed of the networks on this device: from an earlier run, or
+    measured now by `--calibrate`.
 
     \b
     Examples:
       benchbench plan suites/cifar.yaml
+      benchbench plan suites/cifar.yaml --calibrate
       benchbench plan suites/cifar.yaml --all --set seeds=[0,1,2,3,4]
     """
-    from benchbench.costs.estimate import estimate
+    from benchbench.costs.estimate import MEASURING, estimate
     from benchbench.overview import plan_json, plan_text
 
     made, store = request.plan()
     costs = estimate(made)
+    if calibrate:
+        _run_stages(request, made.part(MEASURING), store)
     if request.as_json:
         click.echo(json.dumps(plan_json(made, store, costs), indent=1))
     else:
@@ -224,23 +232,37 @@ def run(request: Request, folder: Path | None, executor: str, checkpoint_seconds
       benchbench run my_suite.yaml --plugin my_loss.py
     """
     from benchbench.costs.estimate import estimate
-    from benchbench.progress import Progress
-    from benchbench.runner import run_plan
 
     made, store = request.plan()
-    component = made.host.registry.get("executor", executor)
-    store.open()
     weights = {key: cost.flops for key, cost in estimate(made).items()}
-    progress = Progress(weights)
-    made.host.manager.register(progress, name="progress")
-    try:
-        outcome = run_plan(made, store, component, request.data, checkpoint_seconds, cohort)
-    finally:
-        progress.close()
+    outcome = _run_stages(request, made, store, executor, weights, checkpoint_seconds, cohort)
     results = _report(request, made, store, folder or Path("reports") / made.suite.name, WRITTEN)
     if request.as_json:
         click.echo(_json({made.suite.name: results}))
     sys.exit(SOME_FAILED if outcome.failed else DONE)
+
+
+def _run_stages(
+    request: Request,
+    made: Plan,
+    store: Store,
+    executor: str = "local",
+    weights: dict[str, float] | None = None,
+    checkpoint_seconds: float = 30.0,
+    cohort: int = 1,
+) -> Outcome:
+    """Runs a plan's stages under the live view, which weighs them by FLOPs."""
+    from benchbench.progress import Progress
+    from benchbench.runner import run_plan
+
+    component = made.host.registry.get("executor", executor)
+    store.open()
+    progress = Progress(weights or {})
+    made.host.manager.register(progress, name="progress")
+    try:
+        return run_plan(made, store, component, request.data, checkpoint_seconds, cohort)
+    finally:
+        progress.close()
 
 
 @cli.command()

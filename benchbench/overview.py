@@ -9,6 +9,7 @@ from tabulate import tabulate
 
 from benchbench.components import KINDS, Offer
 from benchbench.costs.estimate import Estimate
+from benchbench.costs.predict import predict, predicted_cells
 from benchbench.errors import StoreError, one_line
 from benchbench.plan import PRETRAINED_METHODS, Plan, Stage
 from benchbench.plugins import PluginHost
@@ -17,6 +18,7 @@ from benchbench.store import Store
 
 def plan_json(plan: Plan, store: Store, costs: dict[str, Estimate]) -> dict[str, Any]:
     """A plan for a program: its key, cells and stages."""
+    hours = predict(plan, store)
     return {
         "suite": plan.suite.name,
         "key": plan.key,
@@ -35,10 +37,11 @@ def plan_json(plan: Plan, store: Store, costs: dict[str, Estimate]) -> dict[str,
                 "needs": list(stage.needs.values()),
                 "images": costs[key].images if key in costs else None,
                 "flops": costs[key].flops if key in costs else None,
+                "predicted_hours": hours.get(key),
             }
             for key, stage in plan.stages.items()
         ],
-        "notes": _notes(plan),
+        "notes": _notes(plan, store),
     }
 
 
@@ -51,7 +54,7 @@ def plan_text(plan: Plan, store: Store, costs: dict[str, Estimate], show_all: bo
         f"{suite.name}: {len(plan.cells)} cells in {len(plan.stages)} stages, {done} done; on {plan.devices.name}",
         f"data: {', '.join(suite.data)}   students: {', '.join(suite.students)}   seeds: {suite.seeds}",
         "",
-        _arms(plan, states, costs),
+        _arms(plan, store, states, costs),
         "",
     ]
     shared = [stage for stage in plan.stages.values() if stage.kind != "cell"]
@@ -67,11 +70,11 @@ def plan_text(plan: Plan, store: Store, costs: dict[str, Estimate], show_all: bo
     lines += [
         f"failed: {plan.stages[key].label}: {reason}" for key, (state, reason) in states.items() if state == "failed"
     ]
-    return "\n".join([*lines, *(f"note: {note}" for note in _notes(plan))]).rstrip()
+    return "\n".join([*lines, *(f"note: {note}" for note in _notes(plan, store))]).rstrip()
 
 
-def _arms(plan: Plan, states: dict[str, tuple[str, str]], costs: dict[str, Estimate]) -> str:
-    rows = []
+def _arms(plan: Plan, store: Store, states: dict[str, tuple[str, str]], costs: dict[str, Estimate]) -> str:
+    rows, hours = [], predicted_cells(plan, store)
     stands_on = {cell.stage: plan.foundations(cell.stage) for cell in plan.cells}
     users = Counter(key for cell in plan.cells for key in stands_on[cell.stage])
     for row in dict.fromkeys(cell.row for cell in plan.cells):
@@ -79,11 +82,18 @@ def _arms(plan: Plan, states: dict[str, tuple[str, str]], costs: dict[str, Estim
         own = sum(costs[key].flops for key in keys)
         whole = own + sum(costs[need].flops / users[need] for key in keys for need in stands_on[key] if need in costs)
         done = sum(states[key][0] == "done" for key in keys)
-        rows.append(
-            [row, f"{done}/{len(keys)}", f"{sum(costs[key].images for key in keys):,}", _amount(own), _amount(whole)]
-        )
-    headers = ["arm", "done", "training images", "FLOPs", "FLOPs with its share of the stages"]
-    return tabulate(rows, headers, colalign=("left",) + ("right",) * 4, disable_numparse=True)
+        images = f"{sum(costs[key].images for key in keys):,}"
+        predicted = [_hours([hours[key][part] for key in keys]) for part in (0, 1)]
+        rows.append([row, f"{done}/{len(keys)}", images, _amount(own), _amount(whole), *predicted])
+    unit = plan.devices.unit
+    headers = ["arm", "done", "training images", "FLOPs", "with stages", f"{unit} (predicted)", "with stages"]
+    return tabulate(rows, headers, colalign=("left",) + ("right",) * 6, disable_numparse=True)
+
+
+def _hours(predicted: list[float | None]) -> str:
+    """The sum, to three significant digits; a question mark where something was not measured yet."""
+    known = [hours for hours in predicted if hours is not None]
+    return f"{sum(known):.3g}" if len(known) == len(predicted) else "?"
 
 
 def _amount(flops: float) -> str:
@@ -106,8 +116,10 @@ def _state(stage: Stage, store: Store) -> tuple[str, str]:
     return ("started" if folder.checkpoint.exists() else "to do"), ""
 
 
-def _notes(plan: Plan) -> list[str]:
+def _notes(plan: Plan, store: Store) -> list[str]:
     notes = [f"{label}: {info.note}" for label, info in plan.info.items() if info.note]
+    if any(stage.kind == "tuning" and _state(stage, store)[0] != "done" for stage in plan.stages.values()):
+        notes.append("hours (?) are not known before steps have been measured; `--calibrate` does that, in minutes")
     if len(plan.suite.seeds) < 3:
         notes.append("fewer than three seeds: the spread says little")
     unpriced = {cell.student for cell in plan.cells if cell.method in PRETRAINED_METHODS and not cell.pretraining}

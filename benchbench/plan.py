@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from benchbench.hardware import Devices
 from benchbench.plugins import PluginHost
 from benchbench.provenance import source_hash
 from benchbench.resolve import Resolver, key_of
-from benchbench.suite import Arm, PreTraining, Recipe, Ref, Suite, TeacherEntry
+from benchbench.suite import Arm, ModelEntry, PreTraining, Recipe, Ref, Suite, TeacherEntry
 from benchbench.suitefile import Loc, SuiteFile
 
 # "tuning": choosing how a network is run; "teacher": adapting one; "outputs": what a frozen network says of every view
@@ -61,6 +61,8 @@ class Cell:
         stage: key of the stage that trains it.
         calibration: key of the stage that measures the student's pre-training throughput; None where nothing is priced.
         pretraining: the published recipe of the weights that the student starts from; None for random or unknown ones.
+        taught_by: of each teacher that starts from public weights the same two: recipe and calibration; where the suite
+            prices teachers.
     """
 
     arm: str
@@ -74,6 +76,7 @@ class Cell:
     stage: str
     calibration: str | None
     pretraining: PreTraining | None
+    taught_by: tuple[tuple[PreTraining | None, str | None], ...] = ()
 
     @property
     def teacher(self) -> str | None:
@@ -109,6 +112,11 @@ class Plan:
     def key(self) -> str:
         """One hash for the whole grid, wherever it runs: equal keys mean equal experiments."""
         return hashlib.sha256("".join(cell.stage for cell in self.cells).encode()).hexdigest()
+
+    def part(self, kinds: Collection[str]) -> Plan:
+        """The stages of some kinds alone, without cells."""
+        stages = {key: stage for key, stage in self.stages.items() if stage.kind in kinds}
+        return replace(self, stages=stages, cells=[])
 
     def foundations(self, key: str) -> list[str]:
         """Keys of all stages that a stage stands on, directly or not, each once."""
@@ -232,9 +240,17 @@ class _Expansion:
         shown = f"{shown} | {data} | {student} | seed {seed}"
         stage = self._train("cell", shown, job, needs, after, student, data, (augmenters, recipe))
         pretraining = published_recipe(entry) if starts_pretrained else None
-        calibration = self._calibration(student, pretraining, recipe) if pretraining else None
+        calibration = self._calibration("student", student, pretraining, recipe)
         names, state = (lesson.teachers, lesson.state) if lesson else ((), None)
-        return Cell(label, arm.method, data, student, seed, names, state, row, stage, calibration, pretraining)
+        taught_by = self._teachers_prices(names, recipe) if state != "scratch" and suite.price_teachers else ()
+        how = stage, calibration, pretraining, taught_by
+        return Cell(label, arm.method, data, student, seed, names, state, row, *how)
+
+    def _teachers_prices(
+        self, teachers: tuple[str, ...], recipe: Recipe
+    ) -> tuple[tuple[PreTraining | None, str | None], ...]:
+        published = [(name, published_recipe(self.suite.teachers[name])) for name in teachers]
+        return tuple((each, self._calibration("teacher", name, each, recipe)) for name, each in published)
 
     def _teacher_stage(self, label: str, entry: TeacherEntry, state: Any, data: str) -> str:
         used: dict[str, Any] = {}
@@ -309,11 +325,15 @@ class _Expansion:
     def _default_params(self, kind: str, name: str, used: dict[str, Any]) -> dict[str, Any]:
         return self.resolver.reference(kind, Ref(name=name), (), used)["params"]
 
-    def _calibration(self, student: str, pretraining: PreTraining, recipe: Recipe) -> str:
+    def _calibration(self, kind: str, label: str, pretraining: PreTraining | None, recipe: Recipe) -> str | None:
+        """The stage that measures a network's training throughput; None where nothing would be priced by it."""
+        if pretraining is None or pretraining.image_size is None:
+            return None
         used: dict[str, Any] = {}
-        entry = self.suite.students[student]
+        entries: Mapping[str, ModelEntry] = self.suite.students if kind == "student" else self.suite.teachers
         job = {
-            "model": self.resolver.model("student", entry, False, ("students", student), used),
+            "model": self.resolver.model(kind, entries[label], False, (f"{kind}s", label), used),
+            "kind": kind,
             "image_size": pretraining.image_size,
             **{name: getattr(recipe, name) for name in ("precision", "channels_last", "fold_bn", "compile")},
             # Like a "tuning" stage's, its result is about a device.
@@ -323,7 +343,7 @@ class _Expansion:
             "code": self.calibration_code,
             "needs": {},
         }
-        return self._add("calibration", f"throughput of {student} at {pretraining.image_size} px", job, {})
+        return self._add("calibration", f"throughput of {label} at {pretraining.image_size} px", job, {})
 
     def _add(
         self,

@@ -180,12 +180,26 @@ def _weights(value: Any) -> Any:
 
 
 class PreTraining(Strict):
-    """The published recipe of a set of pre-trained weights, to price what nobody repeats."""
+    """The published recipe of a set of pre-trained weights, to price what nobody repeats; or the hours it has taken."""
 
-    images: int = Field(ge=1, description="size of its training set")
-    epochs: float = Field(gt=0, description="times that it was gone through")
-    image_size: int = Field(ge=8, description="pixels a side in that training")
+    images: int | None = Field(None, ge=1, description="size of its training set")
+    epochs: float | None = Field(None, gt=0, description="times that it was gone through")
+    image_size: int | None = Field(None, ge=8, description="pixels a side in that training")
+    hours: float | None = Field(None, gt=0, description="device-hours that its publishers state")
+    hours_on: str = Field("", max_length=60, description="the device that `hours` are of")
     source: str = Field(description="who says so")
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        recipe = (self.images, self.epochs, self.image_size)
+        if None in recipe and (recipe != (None, None, None) or self.hours is None):
+            raise PydanticCustomError("pretraining", "give images, epochs and image_size, or the published hours")
+        return self
+
+    @property
+    def samples(self) -> float | None:
+        """Images that were trained on, over all epochs; None where the hours alone are known."""
+        return None if self.images is None or self.epochs is None else self.images * self.epochs
 
 
 class ModelEntry(Strict):
@@ -368,6 +382,9 @@ class Suite(Strict):
     recipes: Recipes = Field(Recipes(), description="how training runs are done")
     arms: dict[Label, Arm] = Field(min_length=1, description="the ways to get a small model that are compared")
     statistics: Statistics = Field(Statistics(), description="the margin and the level of the tests")
+    price_teachers: bool = Field(
+        False, description="estimate the teachers' public pre-training too, which measures their training throughput"
+    )
     factors: Factors = Field(Factors(), description="prices in money and in CO2, for the table `resources`")
     published: list[Published] = Field([], description="numbers of others, printed beside the reproduced ones")
 

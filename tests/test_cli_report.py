@@ -49,7 +49,11 @@ class TestReport:
 
     def test_formats_and_folder(self, cli, suite, one_done):
         cli("report", suite, "--format", "txt", "--format", "csv", "--report", "out")
-        tables = {f"{name}.{kind}" for name in ("accuracy", "gpu_hours") for kind in ("txt", "csv")}
+        tables = {
+            f"{name}.{kind}"
+            for name in ("accuracy", "gpu_hours", "foundations", "resources")
+            for kind in ("txt", "csv")
+        }
         assert {path.name for path in Path("out").iterdir()} == {*tables, "results.csv", "COMMAND"}
         made = Path("out/COMMAND").read_text()
         assert made == f"benchbench report {suite}\n"

@@ -377,7 +377,7 @@ class TestCosts:
         lines = {line.split("  ")[0]: line.split() for line in done.out.splitlines() if line}
         # 40 images x (3 + 12) GFLOPs and 1,000 test images; then both adaptations: 40 x 3 x (5 + 7) + 1,000 x (5 + 7).
         row = lines["distil, big + wide (scratch)"]
-        assert row[-6:] == ["0/1", "40", "1.6", "T", "15", "T"]
+        assert row[-8:] == ["0/1", "40", "1.6", "T", "15", "T", "?", "?"]
         assert "distil, big + wide (scratch) | cifar | small | seed 0" in done.out
         assert "teacher wide (scratch) | cifar" in done.out
 

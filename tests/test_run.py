@@ -121,7 +121,7 @@ def wait_for(condition, process: subprocess.Popen, seconds: float = 120) -> None
 
 def test_a_run_leaves_tables_and_stages(finished):
     report = finished / "reports" / "tiny"
-    tables = "accuracy", "gpu_hours", "resources", "ledger", "verdicts", "savings"
+    tables = "accuracy", "gpu_hours", "foundations", "resources", "ledger", "verdicts", "savings"
     pictures = "pareto", "curves", "costs"
     expected = {f"{name}.{kind}" for name in tables for kind in ("md", "tex", "csv")}
     expected |= {f"{name}.{kind}" for name in pictures for kind in ("pdf", "png")}
@@ -541,3 +541,17 @@ def test_what_does_not_fit_into_memory_beside_others_is_tried_again_alone(side_b
     assert found == {"large": 1, "kd": 2}
     (large,) = (record for label, record in records(store).items() if label.startswith("large"))
     assert all(json.loads(line)["large"] == 0 for line in large["curve"].splitlines())
+
+
+def test_hours_are_predicted_from_steps_that_plan_measures(suite, tmp_path):
+    def plan(*options: str) -> dict[str, Any]:
+        arguments = command("plan", suite, "--set", "recipes.default.precision=fp32", "--jobs", 1, "--json", *options)
+        done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, timeout=240)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    measuring = {"tuning", "calibration"}
+    assert not any(stage["predicted_hours"] for stage in plan()["stages"])
+    found = {stage["label"]: stage for stage in plan("--calibrate")["stages"]}
+    assert {stage["kind"] for stage in found.values() if stage["state"] == "done"} <= measuring
+    assert {stage["kind"] for stage in found.values() if stage["predicted_hours"]} >= {"cell", "teacher"}

@@ -106,7 +106,7 @@ def test_unknown_key_that_resembles_nothing_lists_the_known_ones(path):
     text, line = changed("seeds: [0, 1]", "seeds: [0, 1]\nxyzzy: 1")
     error = error_of(path, text)
     assert error.line == line + 1
-    for key in ("arms", "data", "recipes", "selection", "students"):
+    for key in ("arms", "data", "recipes", "selection", "seeds"):
         assert key in error.problem
 
 

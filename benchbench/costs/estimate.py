@@ -38,7 +38,7 @@ def estimate(plan: Plan) -> dict[str, Estimate]:
     Raises:
         SuiteError: a model that its source does not have, or that cannot be built; a loss that cannot work on it.
     """
-    places = _places(plan)
+    places = places_of(plan)
     requests: dict[str, dict[str, Any]] = {}
     for key, stage in plan.stages.items():
         if stage.kind in MEASURING:
@@ -60,7 +60,7 @@ def estimate(plan: Plan) -> dict[str, Estimate]:
     }
 
 
-def _places(plan: Plan) -> dict[str, dict[str, Loc]]:
+def places_of(plan: Plan) -> dict[str, dict[str, Loc]]:
     """Where in the suite each stage's networks and data stand."""
     places: dict[str, dict[str, Loc]] = {}
 
@@ -119,7 +119,8 @@ def _rehearsal(plan: Plan, stage: Stage, data: Any) -> dict[str, Any]:
     }
 
 
-def _training(plan: Plan, stage: Stage, data: Any, cards: Mapping[str, dict[str, Any]]) -> Estimate:
+def trained_images(plan: Plan, stage: Stage, data: str) -> int:
+    """Training images of a stage that trains, over all epochs."""
     job, recipe = stage.job, stage.job["recipe"]
     count = plan.train_images(job["data"], data)
     batch = min(recipe["batch_size"], count)
@@ -127,9 +128,24 @@ def _training(plan: Plan, stage: Stage, data: Any, cards: Mapping[str, dict[str,
     stated = [entry["params"].get("preparation", 0) for entry in job["loss"]]
     preparation = max((share for share in stated if isinstance(share, int | float)), default=0)
     epochs = recipe["epochs"] + math.ceil(round(preparation * recipe["epochs"], 9))  # as the training loop counts them
-    images = max(1, count // batch) * batch * epochs
+    return max(1, count // batch) * batch * epochs
+
+
+def tested_images(plan: Plan, stage: Stage, data: str) -> int:
+    """Images of the test and of every look at the validation split."""
+    return plan.info[data].test + plan.validation_images(stage.job["data"], data) * stage.job["recipe"]["epochs"]
+
+
+def shown_images(plan: Plan, stage: Stage, data: str) -> tuple[int, int]:
+    """Images that a stage shows a frozen network: views of those to train on, and others."""
+    job = stage.job
+    others = plan.validation_images(job["data"], data) + plan.info[data].test if "test" in job["splits"] else 0
+    return plan.train_images(job["data"], data) * job["recipe"]["views"], others
+
+
+def _training(plan: Plan, stage: Stage, data: Any, cards: Mapping[str, dict[str, Any]]) -> Estimate:
+    job, images, tested = stage.job, trained_images(plan, stage, data), tested_images(plan, stage, data)
     card = cards[f"{stage.key}/model"]
-    tested = plan.info[data].test + plan.validation_images(job["data"], data) * recipe["epochs"]
     if job["method"] == "linear_probe":  # its trunk runs in the stage that keeps what it says
         head = 2.0 * card["dim"] * plan.info[data].classes
         return Estimate(images, head * (TRAINED * images + tested))
@@ -141,7 +157,5 @@ def _training(plan: Plan, stage: Stage, data: Any, cards: Mapping[str, dict[str,
 
 
 def _outputs(plan: Plan, stage: Stage, data: Any, cards: Mapping[str, dict[str, Any]]) -> Estimate:
-    job = stage.job
-    images = plan.train_images(job["data"], data) * job["recipe"]["views"]
-    others = plan.validation_images(job["data"], data) + plan.info[data].test if "test" in job["splits"] else 0
+    images, others = shown_images(plan, stage, data)
     return Estimate(images, float((images + others) * cards[f"{stage.key}/teacher0"]["flops"]))

@@ -25,6 +25,6 @@ def published_recipe(entry: ModelEntry) -> PreTraining | None:
         pypi = row.get("pypi")
         if pypi is not None and pypi == entry.weights.pypi:
             return PreTraining(**row["recipe"])
-        if row.get("model") == entry.model and entry.weights.pretrained in row["pretrained"]:
+        if entry.model in row.get("models", ()) and entry.weights.pretrained in row["pretrained"]:
             return PreTraining(**row["recipe"])
     return None

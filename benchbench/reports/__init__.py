@@ -17,6 +17,14 @@ def benchbench_reports() -> Iterable[Component]:
         "gpu_hours", "benchbench.reports.cost:gpu_hours", summary="device-hours by arm, against pre-train + fine-tune"
     )
     yield Component(
+        "foundations",
+        "benchbench.reports.foundations:foundations",
+        summary="device-hours of what each arm stands on: shared, in full, and pre-training",
+    )
+    yield Component(
+        "predicted", "benchbench.reports.predicted:predicted", summary="device-hours as predicted and as measured"
+    )
+    yield Component(
         "resources", "benchbench.reports.resources:resources", summary="size, memory, energy and price of one run"
     )
     yield Component("ledger", "benchbench.reports.ledger:ledger", summary="every device-hour of the runs, by line")

@@ -8,6 +8,7 @@ import pandas as pd
 
 from benchbench.plan import Plan
 from benchbench.reports.table import Entry, Table
+from benchbench.suite import PreTraining
 
 
 def gpu_hours(results: pd.DataFrame, plan: Plan) -> Table:
@@ -60,14 +61,23 @@ def _entries(cells: pd.DataFrame, reference: tuple[float, float], together: bool
     pretraining = cells.pretraining_hours.astype(float).mean()
     spread = f" ± {cells.own_hours.std(ddof=1):.{_decimals(own)}f}" if len(cells) > 1 else ""
     trained, total = own + stages, own + stages + pretraining
-    texts = [f"{_number(own)}{spread} (n={len(cells)}{missing})"]
-    texts += [_number(cells.here_hours.mean())] if together else []
-    texts += [_number(trained), _ratio(trained / reference[0])]
-    texts += [_number(pretraining), _number(total), _ratio(total / reference[1])]
+    texts = [f"{number(own)}{spread} (n={len(cells)}{missing})"]
+    texts += [number(cells.here_hours.mean())] if together else []
+    texts += [number(trained), _ratio(trained / reference[0])]
+    texts += [number(pretraining), number(total), _ratio(total / reference[1])]
     return [Entry(text) for text in texts]
 
 
-def _number(hours: float) -> str:
+def pretraining_text(recipe: PreTraining) -> str:
+    """What is known of a pre-training, for notes."""
+    stated = f"{recipe.hours:,g} {recipe.hours_on} hours as stated".replace("  ", " ") if recipe.hours else ""
+    if recipe.samples is None:
+        return f"{stated} ({recipe.source})"
+    text = f"an estimate: {recipe.images:,} images × {recipe.epochs:g} epochs at {recipe.image_size} px"
+    return f"{text} ({recipe.source}), at the throughput measured here" + (f"; {stated}" if stated else "")
+
+
+def number(hours: float) -> str:
     """Three significant digits."""
     if math.isnan(hours):
         return "n/a"
@@ -97,11 +107,7 @@ def _notes(done: pd.DataFrame, plan: Plan) -> list[str]:
             f"{int(done.cohort.max())} runs trained side by side on the same batches behind one teacher"
         )
     priced = {cell.student: cell.pretraining for cell in plan.cells if cell.pretraining}
-    notes += [
-        f"pre-training of {student} is an estimate: {p.images:,} images × {p.epochs:g} epochs at {p.image_size} px "
-        f"({p.source}), at the throughput measured here"
-        for student, p in priced.items()
-    ]
+    notes += [f"pre-training of {student}: {pretraining_text(recipe)}" for student, recipe in priced.items()]
     if done.pretraining_hours.isna().any():
         notes.append(
             "n/a: no recipe of the weights is known (give the student a `pretraining:`), or its calibration is missing"

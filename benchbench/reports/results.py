@@ -7,9 +7,10 @@ from typing import Any
 
 import pandas as pd
 
+from benchbench.costs.pricing import pretraining_hours
 from benchbench.errors import StoreError, one_line
 from benchbench.plan import PRETRAINED_METHODS, Cell, Plan
-from benchbench.store import Store, read_json
+from benchbench.store import Store
 
 COLUMNS = {
     "arm": "the suite's arm",
@@ -34,6 +35,9 @@ COLUMNS = {
     "stage_hours": "device-hours of the stages it stands on (adapting and running the teacher, tuning), in full",
     "shared_stage_hours": "the same, divided by the cells of this suite that share them",
     "pretraining_hours": "estimated device-hours of the student's public pre-training; empty where unknown",
+    "pretraining_low_hours": "the same at the upper quartile of the measured throughput",
+    "pretraining_high_hours": "the same at its lower quartile",
+    "teacher_pretraining_hours": "estimate for the teachers' public weights; empty where unknown or not asked for",
     "teacher_accuracy": "test accuracy of the adapted teacher; the mean where several teach together",
     "energy_joules": "energy of the cell itself; empty where it was not measured",
     "shared_stage_joules": "of the stages it stands on, divided by the cells of this suite that share them; likewise",
@@ -104,7 +108,7 @@ def _row(cell: Cell, plan: Plan, store: Store, users: Counter[str]) -> dict[str,
         "device": environment["device"],
         "weights_sha256": record["weights_sha256"],
         "test_correct": _bits(metrics),
-        "pretraining_hours": _pretraining_hours(cell, plan, store, environment["device"], cost["devices"]),
+        **_pretraining(cell, plan, store, environment["device"], cost["devices"]),
     }
     for key in plan.foundations(stage.key):
         needed = store.stage(plan.stages[key].kind, key).done()
@@ -144,32 +148,13 @@ def _why(plan: Plan, store: Store, cell: Cell) -> dict[str, Any]:
     return {}
 
 
-def _pretraining_hours(cell: Cell, plan: Plan, store: Store, device: str, held: float) -> float | None:
-    """Images x epochs of the published recipe at the throughput measured here."""
-    if cell.method not in PRETRAINED_METHODS:
-        return 0.0
-    record = _calibration(cell, plan, store, device, held)
-    if record is None or cell.pretraining is None:
-        return None
-    seconds = cell.pretraining.images * cell.pretraining.epochs / record["metrics"]["images_per_second"]
-    return seconds * record["cost"]["devices"] / 3600
-
-
-def _calibration(cell: Cell, plan: Plan, store: Store, device: str, held: float) -> dict[str, Any] | None:
-    """The throughput on the device that the cell ran on, which need not be the one that reports now."""
-    if cell.calibration is None:
-        return None
-    wanted = _without_device(plan.stages[cell.calibration].job)
-    folders = [store.stage("calibration", cell.calibration), *store.finished("calibration")]
-    for folder in folders:
-        record = folder.done()
-        if record is None or not folder.spec.exists():
-            continue
-        where = record["environment"]["device"], record["cost"]["devices"]
-        if where == (device, held) and _without_device(read_json(folder.spec)["job"]) == wanted:
-            return record
-    return None
-
-
-def _without_device(job: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in job.items() if name not in ("device", "threads")}
+def _pretraining(cell: Cell, plan: Plan, store: Store, device: str, held: float) -> dict[str, float | None]:
+    """Estimated pre-training of the student, with its range, and of the teachers."""
+    names = ("pretraining_hours", "pretraining_low_hours", "pretraining_high_hours")
+    own: tuple[float | None, ...] | None = (0.0, 0.0, 0.0)
+    if cell.method in PRETRAINED_METHODS:
+        own = pretraining_hours(cell.pretraining, cell.calibration, plan, store, device, held)
+    taught = [pretraining_hours(recipe, key, plan, store, device, held) for recipe, key in cell.taught_by]
+    priced = not cell.teachers or cell.adapt == "scratch" or (plan.suite.price_teachers and None not in taught)
+    teachers = sum(each[0] for each in taught if each) if priced else None
+    return dict(zip(names, own or (None, None, None), strict=True)) | {"teacher_pretraining_hours": teachers}

@@ -1,4 +1,4 @@
-"""The stage that measures how fast a student's pre-training would run on this device."""
+"""The stage that measures how fast a network's pre-training would run on this device."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def run(context: StageContext) -> dict[str, Any]:
 def _measure(context: StageContext, device: torch.device) -> tuple[list[float], int]:
     """Seconds of full training steps, run in the way that is fastest here; and the batch size."""
     job = context.job
-    model = build_backbone(job["model"], "student", context.registry, CLASSES).to(device)
+    model = build_backbone(job["model"], job["kind"], context.registry, CLASSES).to(device)
     batch, size = (64 if device.type == "cuda" else 16), job["image_size"]
     images, labels = torch.rand(batch, 3, size, size, device=device), torch.randint(CLASSES, (batch,), device=device)
     how = fixed_execution(job)

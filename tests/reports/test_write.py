@@ -52,7 +52,7 @@ def test_every_table_in_every_format(finished, tmp_path):
     paths = write_report(results, tables, folder, ("md", "tex", "csv", "txt"), "benchbench report 'a b.yaml'")
     names = {
         f"{table}.{kind}"
-        for table in ("accuracy", "gpu_hours", "resources", "verdicts", "savings", "diagnosis")
+        for table in ("accuracy", "gpu_hours", "foundations", "resources", "verdicts", "savings", "diagnosis")
         for kind in ("md", "tex", "csv", "txt")
     }
     assert {path.name for path in paths} == {path.name for path in folder.iterdir()}

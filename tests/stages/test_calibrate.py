@@ -21,7 +21,7 @@ def context(tmp_path):
         ["weights", "mean", "std", "input_size"]
     )
     return StageContext(
-        job={"model": model, "image_size": 32, "precision": "exact"}
+        job={"model": model, "kind": "student", "image_size": 32, "precision": "exact"}
         | dict.fromkeys(["channels_last", "fold_bn", "compile"], "auto"),
         folder=StageFolder(tmp_path),
         needs={},

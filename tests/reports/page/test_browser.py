@@ -39,6 +39,7 @@ class TestFirstSight:
             "Distillation against tune in tiny: test accuracy, margin 0.5 points",
             "Test accuracy (%) of tiny",
             "GPU-hours of one run of tiny",
+            "What one run of tiny stands on, in GPU-hours",
             "What one run of tiny takes beside time",
             "Training time saved by distillation in tiny",
             "Signs of failure in tiny",

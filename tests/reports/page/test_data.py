@@ -191,6 +191,7 @@ class TestTables:
             "verdicts",
             "accuracy",
             "gpu_hours",
+            "foundations",
             "resources",
             "savings",
             "diagnosis",

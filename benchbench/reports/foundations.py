@@ -1,0 +1,71 @@
+"""What each arm stands on: shared work divided and in full, and public pre-training, the teacher's if asked for."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from benchbench.plan import Plan
+from benchbench.reports.cost import number, pretraining_text
+from benchbench.reports.summary import finished, labels_of
+from benchbench.reports.table import Entry, Table
+
+COLUMNS = [
+    "own",
+    "stages, shared",
+    "stages, in full",
+    "student's pre-training (est.)",
+    "teacher's pre-training (est.)",
+    "all, stages shared",
+    "all, in full",
+]
+
+
+def foundations(results: pd.DataFrame, plan: Plan) -> Table | None:
+    """Device-hours of one run and of all that it stands on, by arm; None before anything is done.
+
+    Shared: a stage's cost divided by the runs of the suite that stand on it. In full: what somebody pays who wants this
+    one run and has nothing, the pre-training of the teacher included where it was priced.
+    """
+    done = finished(results)
+    if done.empty:
+        return None
+    labels = labels_of(results, "data", "student")
+    rows = []
+    for place, frame in results.groupby(["data", "student"], sort=False):
+        for row in dict.fromkeys(frame["row"]):
+            cells = frame[frame["row"] == row]
+            label = [*(map(str, place) if labels else ()), row]
+            rows.append([Entry(text) for text in (*label, *_texts(cells, plan.suite.price_teachers))])
+    units = sorted(done.unit.unique())
+    unit = units[0] if len(units) == 1 else "device-hours"
+    title = f"What one run of {plan.suite.name} stands on, in {unit}"
+    return Table("foundations", title, [*labels, "arm", *COLUMNS, "n"], rows, _notes(done, plan), len(labels) + 1)
+
+
+def _texts(cells: pd.DataFrame, priced: bool) -> list[str]:
+    done = finished(cells)
+    if done.empty:
+        return ["failed" if (cells.status == "failed").any() else "–", *["–"] * len(COLUMNS)]
+    mean = {name: float(pd.to_numeric(done[name]).mean(skipna=False)) for name in done if name.endswith("_hours")}
+    own, shared, full = mean["own_hours"], mean["shared_stage_hours"], mean["stage_hours"]
+    student, teacher = mean["pretraining_hours"], mean["teacher_pretraining_hours"]
+    low, high = mean["pretraining_low_hours"], mean["pretraining_high_hours"]
+    span = f" [{number(low)}, {number(high)}]" if high > low else ""
+    texts = [number(own), number(shared), number(full), number(student) + span, number(teacher) if priced else "–"]
+    teacher = teacher if priced else 0.0  # taken as given
+    return [*texts, number(own + shared + student), number(own + full + student + teacher), str(len(done))]
+
+
+def _notes(done: pd.DataFrame, plan: Plan) -> list[str]:
+    notes = [
+        "means over n seeds; stages: adapting and running the teacher, tuning; shared: divided by the runs of this "
+        "suite that stand on them; in full: as for somebody who wants this one run, with the teacher's pre-training",
+        "in brackets: the estimate at the upper and lower quartile of the measured throughput",
+    ]
+    if not plan.suite.price_teachers:
+        return [*notes, "teachers' pre-training is taken as given; `price_teachers: true` estimates it too"]
+    for cell in plan.cells:
+        for teacher, (recipe, _) in zip(cell.teachers, cell.taught_by, strict=False):
+            note = f"pre-training of {teacher}: " + (pretraining_text(recipe) if recipe else "no recipe is known")
+            notes += [note] if note not in notes else []
+    return notes
