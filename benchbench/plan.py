@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from benchbench.grid import Grid, Lesson
 from benchbench.hardware import Devices
 from benchbench.plugins import PluginHost
 from benchbench.provenance import source_hash
-from benchbench.resolve import Resolver, key_of
+from benchbench.resolve import Resolver, identity, key_of, key_of_identity
 from benchbench.suite import Arm, ModelEntry, PreTraining, Recipe, Ref, Suite, TeacherEntry
 from benchbench.suitefile import Loc, SuiteFile
 
@@ -174,15 +174,33 @@ class _Expansion:
     def plan(self) -> Plan:
         grid = Grid(self.file, self.resolver)
         cells = [
-            self._cell(label, arm, data, student, lesson, row, seed)
+            cell
             for label, arm in self.suite.arms.items()
             for lesson, row, students in grid.rows(label)
             for data in self.suite.data
             for student in students
-            for seed in self.suite.seeds
+            for cell in self._seeded(self._cell(label, arm, data, student, lesson, row, self.suite.seeds[0]))
         ]
         grid.check_published(cells)
         return Plan(self.file, self.host, self.devices, self.stages, cells, self.info)
+
+    def _seeded(self, first: Cell) -> Iterator[Cell]:
+        """A cell with every seed of the suite: all but the seed is resolved once."""
+        yield first
+        stage = self.stages[first.stage]
+        known = identity(stage.job)
+        for seed in self.suite.seeds[1:]:
+            own = {"seed": seed, "data_seed": self._data_seed(seed)}
+            key = key_of_identity({"kind": stage.kind, **known, **own})
+            if key not in self.stages:
+                job = {**stage.job, **own}
+                label = f"{stage.label.rpartition(' seed ')[0]} seed {seed}"
+                group = stage.group if self.suite.data_seed is not None else group_of(job)
+                self.stages[key] = replace(stage, key=key, label=label, job=job, group=group)
+            yield replace(first, seed=seed, stage=key)
+
+    def _data_seed(self, seed: int) -> int:
+        return seed if self.suite.data_seed is None else self.suite.data_seed
 
     def _info(self, label: str) -> DataInfo:
         entry, loc = self.suite.data[label], ("data", label, "source")
@@ -297,7 +315,7 @@ class _Expansion:
         return {
             "method": method,
             "seed": seed,
-            "data_seed": seed if self.suite.data_seed is None else self.suite.data_seed,
+            "data_seed": self._data_seed(seed),
             "view_seed": self.suite.view_seed,
             "data": self.resolver.data(self.suite.data[data], self.suite.selection, ("data", data), used),
             "model": self.resolver.model(kind, entry, pretrained, place, used),

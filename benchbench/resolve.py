@@ -221,7 +221,12 @@ def identity(value: Any) -> Any:
 
 def key_of(job: Mapping[str, Any]) -> str:
     """sha256 over a job's identity, in canonical JSON."""
-    text = json.dumps(identity(job), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return key_of_identity(identity(job))
+
+
+def key_of_identity(known: Mapping[str, Any]) -> str:
+    """The same, of a job as `identity` gives it."""
+    text = json.dumps(known, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

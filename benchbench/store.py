@@ -62,23 +62,31 @@ class StageFolder:
 
     def __init__(self, path: Path):
         self.path = path
-        self.spec = path / "spec.json"
-        self.state = path / "state.json"
-        self.record = path / "record.json"
-        self.curve = path / "curve.jsonl"
-        self.log = path / "log.txt"
-        self.checkpoint = path / "checkpoint.pt"
-        self.weights = path / "weights.safetensors"
-        self.outputs = path / "outputs"
+
+    # Made when they are asked for: a report looks at tens of thousands of folders, and at one file in each.
+    spec = property(lambda self: self.path / "spec.json")
+    state = property(lambda self: self.path / "state.json")
+    record = property(lambda self: self.path / "record.json")
+    curve = property(lambda self: self.path / "curve.jsonl")
+    log = property(lambda self: self.path / "log.txt")
+    checkpoint = property(lambda self: self.path / "checkpoint.pt")
+    weights = property(lambda self: self.path / "weights.safetensors")
+    outputs = property(lambda self: self.path / "outputs")
 
     def done(self) -> dict[str, Any] | None:
         """The record of a finished stage, else None."""
-        return read_json(self.record) if self.record.exists() else None
+        path = self.record
+        try:
+            return json.loads(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (ValueError, OSError):
+            return read_json(path)  # which says what is wrong
 
     def read_curve(self) -> list[dict[str, Any]]:
         """The epochs of a finished training; none where there is no curve, or none that can be read."""
         try:
-            rows = json.loads(f"[{','.join(self.curve.read_text(encoding='utf-8').splitlines())}]")
+            rows = json.loads(b"[%s]" % self.curve.read_bytes().strip().replace(b"\n", b","))
         except (OSError, ValueError):
             return []
         return [row for row in rows if isinstance(row, dict)]

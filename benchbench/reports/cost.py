@@ -7,8 +7,12 @@ import math
 import pandas as pd
 
 from benchbench.plan import Plan
+from benchbench.reports.runs import Runs, runs_of
 from benchbench.reports.table import Entry, Table
 from benchbench.suite import PreTraining
+
+# Columns of the results that `trained_hours` and this table take.
+HOURS = ("own_hours", "here_hours", "shared_stage_hours", "pretraining_hours")
 
 
 def gpu_hours(results: pd.DataFrame, plan: Plan) -> Table:
@@ -23,12 +27,11 @@ def gpu_hours(results: pd.DataFrame, plan: Plan) -> Table:
     several = len(results[["data", "student"]].drop_duplicates()) > 1
     together = bool((done.cohort > 1).any())
     rows = []
-    for (data, student), frame in results.groupby(["data", "student"], sort=False):
-        reference = _reference(frame[frame.status == "done"])
+    for (data, student), arms in runs_of(results, *HOURS).items():
+        reference = _reference(arms)
         for row in dict.fromkeys(results["row"]):
-            cells = frame[frame["row"] == row]
-            label = [Entry(str(data)), Entry(str(student)), Entry(row)] if several else [Entry(row)]
-            rows.append(label + _entries(cells, reference, together))
+            label = [Entry(data), Entry(student), Entry(row)] if several else [Entry(row)]
+            rows.append(label + _entries(arms.get(row), reference, together))
     columns = ["data", "student", "arm"] if several else ["arm"]
     labels = len(columns)
     columns += [
@@ -43,28 +46,31 @@ def gpu_hours(results: pd.DataFrame, plan: Plan) -> Table:
     return Table("gpu_hours", f"{unit} of one run of {plan.suite.name}", columns, rows, _notes(done, plan), labels)
 
 
-def _reference(frame: pd.DataFrame) -> tuple[float, float]:
+def _reference(arms: dict[str, Runs]) -> tuple[float, float]:
     """Mean hours of pre-train + fine-tune: without and with its pre-training."""
-    tuned = frame[frame.method == "finetune"]
-    tuned = tuned[tuned["row"] == tuned["row"].iloc[0]] if not tuned.empty else tuned
-    trained = tuned.own_hours + tuned.shared_stage_hours
-    return trained.mean(), (trained + tuned.pretraining_hours.astype(float)).mean()
+    tuned = next((runs for runs in arms.values() if runs.method == "finetune" and runs.n), None)
+    if tuned is None:
+        return math.nan, math.nan
+    trained = trained_hours(tuned)
+    return trained, trained + tuned.mean("pretraining_hours")
 
 
-def _entries(cells: pd.DataFrame, reference: tuple[float, float], together: bool) -> list[Entry]:
-    lost, failed = sum(cells.status != "done"), any(cells.status == "failed")
-    cells = cells[cells.status == "done"]
-    if cells.empty:
-        return [Entry("failed" if failed else "–"), *[Entry("–")] * (6 if together else 5)]
-    missing = f", {lost} missing" if lost else ""
-    own, stages = cells.own_hours.mean(), cells.shared_stage_hours.mean()
-    pretraining = cells.pretraining_hours.astype(float).mean()
-    spread = f" ± {cells.own_hours.std(ddof=1):.{_decimals(own)}f}" if len(cells) > 1 else ""
-    trained, total = own + stages, own + stages + pretraining
-    texts = [f"{number(own)}{spread} (n={len(cells)}{missing})"]
-    texts += [number(cells.here_hours.mean())] if together else []
+def trained_hours(runs: Runs) -> float:
+    """Mean device-hours of finished cells, with their share of the stages that they stand on."""
+    return runs.mean("own_hours") + runs.mean("shared_stage_hours")
+
+
+def _entries(runs: Runs | None, reference: tuple[float, float], together: bool) -> list[Entry]:
+    if runs is None or not runs.n:
+        return [Entry(runs.absent if runs else "–"), *[Entry("–")] * (6 if together else 5)]
+    missing = f", {runs.missing} missing" if runs.missing else ""
+    own, pretraining = runs.mean("own_hours"), runs.mean("pretraining_hours")
+    spread = f" ± {runs.std('own_hours'):.{_decimals(own)}f}" if runs.n > 1 else ""
+    trained = trained_hours(runs)
+    texts = [f"{number(own)}{spread} (n={runs.n}{missing})"]
+    texts += [number(runs.mean("here_hours"))] if together else []
     texts += [number(trained), _ratio(trained / reference[0])]
-    texts += [number(pretraining), number(total), _ratio(total / reference[1])]
+    texts += [number(pretraining), number(trained + pretraining), _ratio((trained + pretraining) / reference[1])]
     return [Entry(text) for text in texts]
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from benchbench.errors import StoreError
 from benchbench.plan import Plan
 from benchbench.reports.signs import LIMITS, SIGNS, Finding, below, in_curve, not_a_number, weaker_teacher
 from benchbench.reports.table import Entry, Table
@@ -22,9 +22,11 @@ def diagnosis(results: pd.DataFrame, plan: Plan, store: Store) -> Table | None:
     every threshold is an attribute of `benchbench.reports.signs.Thresholds`.
     """
     rows = []
+    names = ["row", "method", "status", "reason", "key", "accuracy", "train_images", "validation_images", "test_images"]
     for (data, student), block in results.groupby(["data", "student"], sort=False):
-        for row, cells in block.groupby("row", sort=False):
-            for finding, seeds in [*_of_runs(cells, store), *_of_means(cells, block)]:
+        cells = _cells(block, [*names, "teacher_accuracy"])
+        for row, ours in cells.items():
+            for finding, seeds in [*_of_runs(ours, store), *_of_means(ours, cells)]:
                 place = [str(row), str(data), str(student), SIGNS[finding.sign].name]
                 rows.append((finding.sign, [Entry(text) for text in (*place, seeds, finding.evidence)]))
     if not rows:
@@ -39,36 +41,43 @@ def diagnosis(results: pd.DataFrame, plan: Plan, store: Store) -> Table | None:
     return Table("diagnosis", title, columns, [entries for _, entries in rows], notes, labels=len(columns))
 
 
-def _of_runs(cells: pd.DataFrame, store: Store) -> Iterator[tuple[Finding, str]]:
+Cell = dict[str, Any]
+
+
+def _cells(block: pd.DataFrame, names: list[str]) -> dict[str, list[Cell]]:
+    """The cells of a data set and student by their row of the tables, each with some columns of the results."""
+    found: dict[str, list[Cell]] = {}
+    for values in zip(*(block[name].tolist() for name in names), strict=True):
+        cell = dict(zip(names, values, strict=True))
+        found.setdefault(cell["row"], []).append(cell)
+    return found
+
+
+def _of_runs(cells: list[Cell], store: Store) -> Iterator[tuple[Finding, str]]:
     """The strongest finding of each sign among an arm's seeds, and how many seeds show it."""
     found: dict[str, list[Finding]] = {}
-    ended = cells[cells.status.isin(["done", "failed"])]
-    for cell in ended.itertuples():
+    ended = [cell for cell in cells if cell["status"] in ("done", "failed")]
+    for cell in ended:
         for finding in _of_run(cell, store):
             found.setdefault(finding.sign, []).append(finding)
     for findings in found.values():
         yield max(findings, key=lambda finding: finding.strength), f"{len(findings)} of {len(ended)}"
 
 
-def _of_run(cell: Any, store: Store) -> list[Finding]:
-    if cell.status == "failed":
-        finding = not_a_number(str(cell.reason))
+def _of_run(cell: Cell, store: Store) -> list[Finding]:
+    if cell["status"] == "failed":
+        finding = not_a_number(str(cell["reason"]))
         return [finding] if finding is not None else []
-    folder = store.stage("cell", cell.key)
-    try:
-        record = folder.done()
-    except StoreError:
-        record = None
-    validation = record["data"]["validation"] if record is not None else 0
-    return in_curve(folder.read_curve(), int(cell.train_images), int(validation), float(cell.accuracy))
+    curve = store.stage("cell", cell["key"]).read_curve()
+    return in_curve(curve, int(cell["train_images"]), int(cell["validation_images"]), float(cell["accuracy"]))
 
 
-def _of_means(cells: pd.DataFrame, block: pd.DataFrame) -> Iterator[tuple[Finding, str]]:
+def _of_means(cells: list[Cell], block: dict[str, list[Cell]]) -> Iterator[tuple[Finding, str]]:
     """An arm that distils against the arms without a teacher, and against its teacher."""
-    done = cells[cells.status == "done"]
-    if done.empty or done.method.iloc[0] != "distill":
+    done = [cell for cell in cells if cell["status"] == "done"]
+    if not done or done[0]["method"] != "distill":
         return
-    accuracy, images = done.accuracy.mean(), done.test_images.mean()
+    accuracy, images = _mean(done, "accuracy"), _mean(done, "test_images")
     baselines = {method: _baseline(block, method) for method in ("finetune", "scratch")}
     least = {"finetune": LIMITS.far_below, "scratch": 0.0}
     findings = [
@@ -76,23 +85,27 @@ def _of_means(cells: pd.DataFrame, block: pd.DataFrame) -> Iterator[tuple[Findin
         for method, (name, mean) in baselines.items()
         if mean is not None
     ]
-    teacher = done.teacher_accuracy.astype(float).mean()
-    if not pd.isna(teacher):
+    taught = [cell for cell in done if not pd.isna(cell["teacher_accuracy"])]
+    if taught:
         students = {"its student": accuracy}
         name, mean = baselines["scratch"]
         if mean is not None:
             students[f"the student alone ({name})"] = mean
         what = max(students, key=lambda each: students[each])
-        findings.append(weaker_teacher(teacher, students[what], images, what))
+        findings.append(weaker_teacher(_mean(taught, "teacher_accuracy"), students[what], images, what))
     for finding in findings:
         if finding is not None:
             yield finding, f"mean of {len(done)}"
 
 
-def _baseline(block: pd.DataFrame, method: str) -> tuple[str, float | None]:
-    """The first arm of a method: its row and mean accuracy."""
-    arm = block[(block.method == method) & (block.status == "done")]
-    if arm.empty:
-        return "", None
-    row = arm["row"].iloc[0]
-    return str(row), float(arm[arm["row"] == row].accuracy.mean())
+def _baseline(block: dict[str, list[Cell]], method: str) -> tuple[str, float | None]:
+    """The first arm of a method that has a finished run: its row and mean accuracy."""
+    for row, cells in block.items():
+        done = [cell for cell in cells if cell["status"] == "done" and cell["method"] == method]
+        if done:
+            return row, _mean(done, "accuracy")
+    return "", None
+
+
+def _mean(cells: list[Cell], name: str) -> float:
+    return float(np.mean([float(cell[name]) for cell in cells]))

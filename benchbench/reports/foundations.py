@@ -6,9 +6,19 @@ import pandas as pd
 
 from benchbench.plan import Plan
 from benchbench.reports.cost import number, pretraining_text
+from benchbench.reports.runs import Runs, runs_of
 from benchbench.reports.summary import finished, labels_of
 from benchbench.reports.table import Entry, Table
 
+HOURS = (
+    "own_hours",
+    "shared_stage_hours",
+    "stage_hours",
+    "pretraining_hours",
+    "pretraining_low_hours",
+    "pretraining_high_hours",
+    "teacher_pretraining_hours",
+)
 COLUMNS = [
     "own",
     "stages, shared",
@@ -30,30 +40,25 @@ def foundations(results: pd.DataFrame, plan: Plan) -> Table | None:
     if done.empty:
         return None
     labels = labels_of(results, "data", "student")
-    rows = []
-    for place, frame in results.groupby(["data", "student"], sort=False):
-        for row in dict.fromkeys(frame["row"]):
-            cells = frame[frame["row"] == row]
-            label = [*(map(str, place) if labels else ()), row]
-            rows.append([Entry(text) for text in (*label, *_texts(cells, plan.suite.price_teachers))])
+    rows = [
+        [Entry(text) for text in (*(place if labels else ()), row, *_texts(runs, plan.suite.price_teachers))]
+        for place, arms in runs_of(results, *HOURS).items()
+        for row, runs in arms.items()
+    ]
     units = sorted(done.unit.unique())
     unit = units[0] if len(units) == 1 else "device-hours"
     title = f"What one run of {plan.suite.name} stands on, in {unit}"
     return Table("foundations", title, [*labels, "arm", *COLUMNS, "n"], rows, _notes(done, plan), len(labels) + 1)
 
 
-def _texts(cells: pd.DataFrame, priced: bool) -> list[str]:
-    done = finished(cells)
-    if done.empty:
-        return ["failed" if (cells.status == "failed").any() else "–", *["–"] * len(COLUMNS)]
-    mean = {name: float(pd.to_numeric(done[name]).mean(skipna=False)) for name in done if name.endswith("_hours")}
-    own, shared, full = mean["own_hours"], mean["shared_stage_hours"], mean["stage_hours"]
-    student, teacher = mean["pretraining_hours"], mean["teacher_pretraining_hours"]
-    low, high = mean["pretraining_low_hours"], mean["pretraining_high_hours"]
+def _texts(runs: Runs, priced: bool) -> list[str]:
+    if not runs.n:
+        return [runs.absent, *["–"] * len(COLUMNS)]
+    own, shared, full, student, low, high, teacher = map(runs.mean, HOURS)
     span = f" [{number(low)}, {number(high)}]" if high > low else ""
     texts = [number(own), number(shared), number(full), number(student) + span, number(teacher) if priced else "–"]
     teacher = teacher if priced else 0.0  # taken as given
-    return [*texts, number(own + shared + student), number(own + full + student + teacher), str(len(done))]
+    return [*texts, number(own + shared + student), number(own + full + student + teacher), str(runs.n)]
 
 
 def _notes(done: pd.DataFrame, plan: Plan) -> list[str]:

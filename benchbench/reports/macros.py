@@ -10,9 +10,11 @@ from collections.abc import Iterator
 import pandas as pd
 
 from benchbench.plan import Plan
+from benchbench.reports.cost import HOURS, trained_hours
 from benchbench.reports.escape import printable
-from benchbench.reports.savings import cost_ratio, decimals, trained_hours
-from benchbench.reports.summary import finished, hours_text
+from benchbench.reports.runs import Runs, runs_of
+from benchbench.reports.savings import NONE, cost_ratio, decimals
+from benchbench.reports.summary import hours_text
 
 HEAD = r"""
 % Every name is \ + the suite + what it is + arm + student + data set, in letters alone: each word begins with a
@@ -33,15 +35,14 @@ def macros(results: pd.DataFrame, plan: Plan, about: str) -> str:
     lines = [f"% {printable(about)}", HEAD]
     seen: Counter[str] = Counter()
     tuned = results["row"][results.method == "finetune"]
-    for (data, student), frame in results.groupby(["data", "student"], sort=False):
-        reference = finished(frame[frame["row"] == tuned.iloc[0]]) if len(tuned) else frame.iloc[:0]
-        for row, cells in frame.groupby("row", sort=False):
-            done = finished(cells)
-            if done.empty:
+    for (data, student), arms in runs_of(results, *HOURS, "accuracy").items():
+        reference = arms.get(tuned.iloc[0], NONE) if len(tuned) else NONE
+        for row, runs in arms.items():
+            if not runs.n:
                 continue
             where = letters(f"{row} {student} {data}")
             lines.append(f"% {printable(f'{row}, {student}, {data}')}")
-            for what, value in _numbers(done, reference):
+            for what, value in _numbers(runs, reference):
                 name = f"{letters(plan.suite.name, first=False)}{what}{where}"
                 seen[name] += 1
                 lines.append(rf"\newcommand{{\{name}{'Again' * (seen[name] - 1)}}}{{{value}}}")
@@ -57,17 +58,16 @@ def letters(text: str, first: bool = True) -> str:
     return name if first else name[:1].lower() + name[1:]
 
 
-def _numbers(done: pd.DataFrame, reference: pd.DataFrame) -> Iterator[tuple[str, str]]:
+def _numbers(runs: Runs, reference: Runs) -> Iterator[tuple[str, str]]:
     """What each command says of one arm on one data set with one student."""
-    yield "Accuracy", f"{100 * done.accuracy.mean():.1f}"
-    if len(done) > 1:
-        yield "Spread", f"{100 * done.accuracy.std(ddof=1):.1f}"
-    yield "Seeds", f"{len(done)}"
-    hours, pretraining = trained_hours(done), done.pretraining_hours.astype(float)
+    yield "Accuracy", f"{100 * runs.mean('accuracy'):.1f}"
+    if runs.n > 1:
+        yield "Spread", f"{100 * runs.std('accuracy'):.1f}"
+    yield "Seeds", f"{runs.n}"
+    hours, pretraining = trained_hours(runs), runs.mean("pretraining_hours")
     yield "Hours", hours_text(hours)
-    if not pretraining.isna().any():
-        yield "Total", hours_text(hours + pretraining.mean())
-    added = reference.pretraining_hours.astype(float).mean(skipna=False)
-    value, *_ = cost_ratio(done, reference, added, level=0.95)
-    if done.method.iloc[0] == "distill" and not math.isnan(value):
+    if not math.isnan(pretraining):
+        yield "Total", hours_text(hours + pretraining)
+    value, *_ = cost_ratio(runs, reference, reference.mean("pretraining_hours"), level=0.95)
+    if runs.method == "distill" and not math.isnan(value):
         yield "Saved", f"{100 * (1 - value):.{decimals(value)}f}"

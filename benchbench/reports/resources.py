@@ -7,12 +7,16 @@ import math
 import pandas as pd
 
 from benchbench.plan import Plan
-from benchbench.reports.savings import trained_hours
+from benchbench.reports.cost import HOURS, trained_hours
+from benchbench.reports.runs import Runs, runs_of
 from benchbench.reports.summary import finished, hours_text, labels_of
 from benchbench.reports.table import Entry, Table
 from benchbench.suite import Factors
 
 JOULES = 3.6e6  # a kilowatt-hour
+# Columns of the results, and what a table's unit is of theirs.
+SHOWN = {"parameters": 1e6, "flops": 1e9, "peak_bytes": 1e9}
+TAKEN = (*SHOWN, "energy_joules", "shared_stage_joules", *HOURS)
 
 
 def resources(results: pd.DataFrame, plan: Plan) -> Table | None:
@@ -20,14 +24,11 @@ def resources(results: pd.DataFrame, plan: Plan) -> Table | None:
     if finished(results).empty:
         return None
     factors, labels = plan.suite.factors, labels_of(results, "data", "student")
-    rows = []
-    for place, frame in results.groupby(["data", "student"], sort=False):
-        for row in dict.fromkeys(frame["row"]):
-            cells = frame[frame["row"] == row]
-            done = finished(cells)
-            failed = "failed" if (cells.status == "failed").any() else "–"
-            texts = _texts(done, factors) if len(done) else [failed] * (5 + _priced(factors))
-            rows.append([Entry(text) for text in (*(map(str, place) if labels else ()), row, *texts)])
+    rows = [
+        [Entry(text) for text in (*(place if labels else ()), row, *_texts(runs, factors))]
+        for place, arms in runs_of(results, *TAKEN).items()
+        for row, runs in arms.items()
+    ]
     columns = [*labels, "arm", "parameters (M)", "FLOPs an image (G)", "memory (GB)", "energy (kWh)"]
     columns += [f"price ({factors.currency})"] if factors.price is not None else []
     columns += ["CO2 (g)"] if factors.grams_co2 is not None else []
@@ -35,37 +36,27 @@ def resources(results: pd.DataFrame, plan: Plan) -> Table | None:
     return Table("resources", title, [*columns, "n"], rows, _notes(finished(results), factors), len(labels) + 1)
 
 
-def _priced(factors: Factors) -> int:
-    return (factors.price is not None) + (factors.grams_co2 is not None)
-
-
-def _texts(done: pd.DataFrame, factors: Factors) -> list[str]:
-    measured, energy = energy_of(done, factors)
-    texts = [
-        _text(_mean(done, "parameters") / 1e6),
-        _text(_mean(done, "flops") / 1e9),
-        _text(_mean(done, "peak_bytes") / 1e9),
-        ("" if measured or math.isnan(energy) else "≈ ") + _text(energy),
-    ]
+def _texts(runs: Runs, factors: Factors) -> list[str]:
+    if not runs.n:
+        priced = (factors.price is not None) + (factors.grams_co2 is not None)
+        return [runs.absent, *["–"] * (4 + priced)]
+    measured, energy = energy_of(runs, factors)
+    texts = [_text(runs.mean(name) / factor) for name, factor in SHOWN.items()]
+    texts.append(("" if measured or math.isnan(energy) else "≈ ") + _text(energy))
     if factors.price is not None:
-        texts.append(_text(trained_hours(done) * factors.price))
+        texts.append(_text(trained_hours(runs) * factors.price))
     if factors.grams_co2 is not None:
         texts.append(_text(energy * factors.grams_co2))
-    return [*texts, str(len(done))]
+    return [*texts, str(runs.n)]
 
 
-def energy_of(done: pd.DataFrame, factors: Factors) -> tuple[bool, float]:
+def energy_of(runs: Runs, factors: Factors) -> tuple[bool, float]:
     """Mean kilowatt-hours of finished cells with their share of the stages they stand on, and whether they were
     measured; by stated watts where they were not, NaN where there are none."""
-    joules = _mean(done, "energy_joules") + _mean(done, "shared_stage_joules")
+    joules = runs.mean("energy_joules") + runs.mean("shared_stage_joules")
     if not math.isnan(joules):
         return True, joules / JOULES
-    return False, trained_hours(done) * factors.watts / 1000 if factors.watts is not None else math.nan
-
-
-def _mean(done: pd.DataFrame, column: str) -> float:
-    """NaN where one of the cells has no figure."""
-    return float(pd.to_numeric(done[column]).mean(skipna=False))
+    return False, trained_hours(runs) * factors.watts / 1000 if factors.watts is not None else math.nan
 
 
 def _text(value: float) -> str:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
-from benchbench.costs.pricing import pretraining_hours
+from benchbench.costs.pricing import Hours, pretraining_hours
 from benchbench.errors import StoreError, one_line
 from benchbench.plan import PRETRAINED_METHODS, Cell, Plan
 from benchbench.store import Store
+from benchbench.suite import PreTraining
 
 COLUMNS = {
     "arm": "the suite's arm",
@@ -28,6 +30,7 @@ COLUMNS = {
     "chosen_epoch": "epoch whose weights were tested",
     "test_images": "images in the test split",
     "train_images": "distinct training images",
+    "validation_images": "held out of them",
     "unit": "GPU-hours or CPU-hours",
     "own_hours": "device-hours of the cell's own training, testing and set-up, as if it had trained alone",
     "here_hours": "what it took here, where cells that trained side by side shared batches and teachers",
@@ -56,17 +59,48 @@ def results_frame(plan: Plan, store: Store) -> pd.DataFrame:
 
     A cell whose record cannot be read counts as failed.
     """
-    users = Counter(key for cell in plan.cells for key in plan.foundations(cell.stage))
+    stands_on = {cell.stage: plan.foundations(cell.stage) for cell in plan.cells}
+    shared = _Shared(store, plan, stands_on, Counter(key for cell in plan.cells for key in stands_on[cell.stage]))
     rows = []
     for cell in plan.cells:
         try:
-            rows.append(_row(cell, plan, store, users))
+            rows.append(_row(cell, plan, store, shared))
         except (StoreError, KeyError, TypeError, ValueError, AttributeError) as error:
             folder = store.stage("cell", cell.stage).path
             known = str(error) if isinstance(error, StoreError) else ""
             reason = known or f"{folder} holds a damaged record ({one_line(error)}); delete it and run again"
             rows.append({**_place(cell), "status": "failed", "reason": reason})
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+@dataclass
+class _Shared:
+    """Records that many cells ask for, each read once.
+
+    Attributes:
+        stands_on: keys of the stages that each cell's stage stands on.
+        users: cells that stand on each stage.
+    """
+
+    store: Store
+    plan: Plan
+    stands_on: dict[str, list[str]]
+    users: Counter[str]
+    _records: dict[str, dict[str, Any] | None] = field(default_factory=dict)
+    _hours: dict[tuple[Any, ...], Hours | None] = field(default_factory=dict)
+
+    def record(self, key: str) -> dict[str, Any] | None:
+        if key not in self._records:
+            self._records[key] = self.store.stage(self.plan.stages[key].kind, key).done()
+        return self._records[key]
+
+    def pretraining(
+        self, recipe: PreTraining | None, calibration: str | None, device: str, held: float
+    ) -> Hours | None:
+        asked = (recipe.samples if recipe else None, calibration, device, held)
+        if asked not in self._hours:
+            self._hours[asked] = pretraining_hours(recipe, calibration, self.plan, self.store, device, held)
+        return self._hours[asked]
 
 
 def readable(results: pd.DataFrame) -> pd.DataFrame:
@@ -80,7 +114,7 @@ def _place(cell: Cell) -> dict[str, Any]:
     return {name: getattr(cell, name) for name in names} | {"key": cell.stage}
 
 
-def _row(cell: Cell, plan: Plan, store: Store, users: Counter[str]) -> dict[str, Any]:
+def _row(cell: Cell, plan: Plan, store: Store, shared: _Shared) -> dict[str, Any]:
     stage = plan.stages[cell.stage]
     folder = store.stage(stage.kind, stage.key)
     row = _place(cell) | {"status": "missing"}
@@ -95,6 +129,7 @@ def _row(cell: Cell, plan: Plan, store: Store, users: Counter[str]) -> dict[str,
         "chosen_epoch": metrics["chosen_epoch"],
         "test_images": metrics["test_count"],
         "train_images": record["data"]["train"],
+        "validation_images": record["data"]["validation"],
         "unit": cost["unit"],
         "own_hours": cost["alone_device_hours"],
         "here_hours": cost["device_hours"],
@@ -108,10 +143,11 @@ def _row(cell: Cell, plan: Plan, store: Store, users: Counter[str]) -> dict[str,
         "device": environment["device"],
         "weights_sha256": record["weights_sha256"],
         "test_correct": _bits(metrics),
-        **_pretraining(cell, plan, store, environment["device"], cost["devices"]),
+        **_pretraining(cell, plan, shared, environment["device"], cost["devices"]),
     }
-    for key in plan.foundations(stage.key):
-        needed = store.stage(plan.stages[key].kind, key).done()
+    users = shared.users
+    for key in shared.stands_on[stage.key]:
+        needed = shared.record(key)
         if needed is None and plan.stages[key].kind == "tuning":  # of another device: the cell ran elsewhere
             continue
         if needed is None:
@@ -122,7 +158,7 @@ def _row(cell: Cell, plan: Plan, store: Store, users: Counter[str]) -> dict[str,
         known = row["shared_stage_joules"] is not None and joules is not None
         row["shared_stage_joules"] = row["shared_stage_joules"] + joules / users[key] if known else None
     taught = [key for role, key in stage.needs.items() if role.startswith("teacher")]
-    records = [store.stage("teacher", key).done() or {} for key in taught]
+    records = [shared.record(key) or {} for key in taught]
     accuracies = [record["metrics"]["test_accuracy"] for record in records]
     row["teacher_accuracy"] = sum(accuracies) / len(accuracies) if accuracies else None
     return row
@@ -148,13 +184,13 @@ def _why(plan: Plan, store: Store, cell: Cell) -> dict[str, Any]:
     return {}
 
 
-def _pretraining(cell: Cell, plan: Plan, store: Store, device: str, held: float) -> dict[str, float | None]:
+def _pretraining(cell: Cell, plan: Plan, shared: _Shared, device: str, held: float) -> dict[str, float | None]:
     """Estimated pre-training of the student, with its range, and of the teachers."""
     names = ("pretraining_hours", "pretraining_low_hours", "pretraining_high_hours")
     own: tuple[float | None, ...] | None = (0.0, 0.0, 0.0)
     if cell.method in PRETRAINED_METHODS:
-        own = pretraining_hours(cell.pretraining, cell.calibration, plan, store, device, held)
-    taught = [pretraining_hours(recipe, key, plan, store, device, held) for recipe, key in cell.taught_by]
+        own = shared.pretraining(cell.pretraining, cell.calibration, device, held)
+    taught = [shared.pretraining(recipe, key, device, held) for recipe, key in cell.taught_by]
     priced = not cell.teachers or cell.adapt == "scratch" or (plan.suite.price_teachers and None not in taught)
     teachers = sum(each[0] for each in taught if each) if priced else None
     return dict(zip(names, own or (None, None, None), strict=True)) | {"teacher_pretraining_hours": teachers}

@@ -8,11 +8,14 @@ import numpy as np
 import pandas as pd
 
 from benchbench.plan import Plan
-from benchbench.reports.summary import finished, hours_text, labels_of, level_of
+from benchbench.reports.cost import HOURS, trained_hours
+from benchbench.reports.runs import Runs, runs_of
+from benchbench.reports.summary import hours_text, labels_of, level_of
 from benchbench.reports.table import Entry, Table
 from benchbench.statistics.estimate import Estimate
 
 UNKNOWN = (math.nan, math.nan, math.nan)
+NONE = Runs("finetune", 0, 0, {name: np.empty(0) for name in HOURS})
 
 
 def savings(results: pd.DataFrame, plan: Plan) -> Table | None:
@@ -27,33 +30,26 @@ def savings(results: pd.DataFrame, plan: Plan) -> Table | None:
         return None
     labels = labels_of(results, "data", "student")
     rows = []
-    for place, frame in results.groupby(["data", "student"], sort=False):
-        reference = finished(frame[frame["row"] == tuned[0]])
+    for place, arms in runs_of(results, *HOURS).items():
+        reference = arms.get(tuned[0], NONE)
         for row in distilled:
-            cells = frame[frame["row"] == row]
-            if not cells.empty:
-                texts = [*(map(str, place) if labels else ()), row, *_texts(cells, reference, level_of(plan))]
+            if row in arms:
+                texts = [*(place if labels else ()), row, *_texts(arms[row], reference, level_of(plan))]
                 rows.append([Entry(text) for text in texts])
     columns = [*labels, "arm", "device-hours", "against fine-tune", "against pre-train + fine-tune", "n"]
     title = f"Training time saved by distillation in {plan.suite.name}"
     return Table("savings", title, columns, rows, _notes(tuned[0], level_of(plan)), len(labels) + 1)
 
 
-def _texts(cells: pd.DataFrame, reference: pd.DataFrame, level: float) -> list[str]:
-    done = finished(cells)
-    if done.empty:
-        return ["failed" if (cells.status == "failed").any() else "–", "–", "–", "–"]
-    pretraining = reference.pretraining_hours.astype(float).mean(skipna=False)
-    found = [saving_text(cost_ratio(done, reference, added, level)) for added in (0.0, pretraining)]
-    return [hours_text(trained_hours(done)), *found, f"{len(done)} / {len(reference)}"]
+def _texts(runs: Runs, reference: Runs, level: float) -> list[str]:
+    if not runs.n:
+        return [runs.absent, "–", "–", "–"]
+    pretraining = reference.mean("pretraining_hours")
+    found = [saving_text(cost_ratio(runs, reference, added, level)) for added in (0.0, pretraining)]
+    return [hours_text(trained_hours(runs)), *found, f"{runs.n} / {reference.n}"]
 
 
-def trained_hours(done: pd.DataFrame) -> float:
-    """Mean device-hours of finished cells, with their share of the stages that they stand on."""
-    return float((done.own_hours.astype(float) + done.shared_stage_hours.astype(float)).mean())
-
-
-def cost_ratio(done: pd.DataFrame, reference: pd.DataFrame, added: float, level: float) -> tuple[float, float, float]:
+def cost_ratio(runs: Runs, reference: Runs, added: float, level: float) -> tuple[float, float, float]:
     """Ratio of the mean `trained_hours` of some cells to that of others, and the ends of its interval.
 
     First-order error propagation on the logarithm of the ratio (the delta method), with Student's t at the degrees of
@@ -61,21 +57,21 @@ def cost_ratio(done: pd.DataFrame, reference: pd.DataFrame, added: float, level:
     either side has one run alone, all three where one has none.
 
     Args:
-        done, reference: finished cells, as rows of the results.
+        runs, reference: whose finished cells.
         added: hours to add to the reference, as for its pre-training; NaN where they are not known.
         level: of the interval, 0..1.
     """
-    if done.empty or reference.empty or math.isnan(added):
+    if not runs.n or not reference.n or math.isnan(added):
         return UNKNOWN
-    costs = trained_hours(done), trained_hours(reference) + added
+    costs = trained_hours(runs), trained_hours(reference) + added
     value = costs[0] / costs[1]
-    runs = [np.asarray(each.own_hours, float) for each in (done, reference)]
-    if min(map(len, runs)) < 2:
+    own_hours = runs["own_hours"], reference["own_hours"]
+    if min(map(len, own_hours)) < 2:
         return value, math.nan, math.nan
     # Squared relative errors of the two means.
-    parts = [own.var(ddof=1) / len(own) / cost**2 for own, cost in zip(runs, costs, strict=True)]
+    parts = [own.var(ddof=1) / len(own) / cost**2 for own, cost in zip(own_hours, costs, strict=True)]
     spread = sum(parts)
-    df = spread**2 / sum(p**2 / (len(own) - 1) for p, own in zip(parts, runs, strict=True)) if spread else math.inf
+    df = spread**2 / sum(p**2 / (len(own) - 1) for p, own in zip(parts, own_hours, strict=True)) if spread else math.inf
     low, high = Estimate(math.log(value), math.sqrt(spread), df).interval(level)
     return value, math.exp(low), math.exp(high)
 

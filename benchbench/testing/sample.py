@@ -137,6 +137,7 @@ def _done(plan: Plan, cell: Cell, number: int) -> dict[str, Any]:
         "chosen_epoch": 2,
         "test_images": info.test,
         "train_images": info.train,
+        "validation_images": 0,
         "unit": "CPU-hours",
         "own_hours": 0.5 + number / 100,
         "here_hours": 0.4 + number / 100,

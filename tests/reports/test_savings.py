@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
 
+from benchbench.reports.runs import Runs
 from benchbench.reports.savings import cost_ratio, saving_text, savings
 
 
@@ -15,8 +15,9 @@ def texts(table) -> dict[str, list[str]]:
     return {entries[0].text: [entry.text for entry in entries[1:]] for entries in table.rows}
 
 
-def runs(*hours: float, shared: float = 0.0) -> pd.DataFrame:
-    return pd.DataFrame({"own_hours": hours, "shared_stage_hours": shared})
+def runs(*hours: float, shared: float = 0.0) -> Runs:
+    columns = {"own_hours": np.array(hours), "shared_stage_hours": np.full(len(hours), shared)}
+    return Runs("distill", len(hours), 0, columns)
 
 
 def test_every_column(finished):

@@ -1,0 +1,142 @@
+"""A report of ten thousand results: seconds, memory, and the size of the page.
+
+`pytest tests/benchmarks/test_report.py -s` prints them. The records are made up; the plan, the store and the command
+are real.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchbench.hardware import find_devices
+from benchbench.plan import Plan, make_plan
+from benchbench.plugins import load_plugins
+from benchbench.store import Store, write_json
+from benchbench.suitefile import load_suite
+
+SEEDS, DATA, STUDENTS, TEST_IMAGES, EPOCHS = 10, 10, 10, 1000, 100
+PRETRAINING = {"images": 1_281_167, "epochs": 90, "image_size": 64, "source": "a made-up recipe"}
+LOSSES = ("kd", "sp", "rkd", "dkd", "dist", "pkt", "cc")
+SUITE = {
+    "name": "large",
+    "seeds": list(range(SEEDS)),
+    "data": {
+        f"set{number}": {"source": "cifar10_subset", "subset_seed": number, "per_class": 50} for number in range(DATA)
+    },
+    "students": {
+        f"student{number}": {
+            "model": "timm/test_efficientnet",
+            "weights": "pretrained",
+            "pretraining": PRETRAINING,
+            "input_size": 32 + number,
+        }
+        for number in range(STUDENTS)
+    },
+    "teachers": {"big": {"model": "timm/test_resnet", "adapt": ["scratch"]}},
+    "recipes": {"default": {"epochs": EPOCHS, "batch_size": 50, "image_size": 32, "precision": "exact"}},
+    "arms": {
+        "scratch": {"method": "scratch"},
+        "linear probe": {"method": "linear_probe"},
+        "pre-train + fine-tune": {"method": "finetune"},
+        **{name: {"method": "distill", "loss": {"ce": 1, name: 1}} for name in LOSSES},
+    },
+}
+
+
+def plan_of(folder: Path) -> Plan:
+    path = folder / "suite.yaml"
+    path.write_text(json.dumps(SUITE))  # JSON is YAML
+    return make_plan(load_suite(path), load_plugins(), find_devices("cpu"), folder / "data")
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory) -> Path:
+    """A folder with the suite and a store of all its results."""
+    folder = tmp_path_factory.mktemp("large")
+    plan, store, random = plan_of(folder), Store(folder / "runs"), np.random.default_rng(0)
+    store.open()
+    numbers = {cell.stage: number for number, cell in enumerate(plan.cells)}
+    for key, stage in plan.stages.items():
+        place = store.stage(stage.kind, key)
+        place.path.mkdir(parents=True)
+        write_json(place.spec, {"kind": stage.kind, "key": key, "label": stage.label, "job": stage.job})
+        accuracy = 0.4 + 0.05 * (numbers.get(key, 0) // (SEEDS * DATA * STUDENTS)) / 10 + random.normal(0, 0.01)
+        write_json(place.record, record(key, stage.label, accuracy, random))
+        rows = [
+            {"epoch": epoch, "loss": 2 / epoch, "train_accuracy": accuracy * (1 - 0.5**epoch)}
+            for epoch in range(1, EPOCHS + 1)
+        ]
+        place.curve.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+def record(key: str, label: str, accuracy: float, random: np.random.Generator) -> dict:
+    correct = random.random(TEST_IMAGES) < accuracy
+    seconds = {"data": 30.0, "teacher": 60.0, "student": 200.0, "evaluation": 10.0}
+    hours = sum(seconds.values()) / 3600
+    return {
+        "metrics": {
+            "test_accuracy": float(correct.mean()),
+            "test_count": TEST_IMAGES,
+            "test_correct": np.packbits(correct).tobytes().hex(),
+            "chosen_epoch": EPOCHS,
+            "validation_accuracy": None,
+            "images_per_second": 100.0,  # of a calibration
+        },
+        "cost": {
+            "seconds": seconds,
+            "alone_seconds": seconds,
+            "devices": 1,
+            "unit": "CPU-hours",
+            "device_hours": hours,
+            "alone_device_hours": hours * (1 + random.normal(0, 0.02)),
+            "cohort": 1,
+            "images": 50_000,
+            "peak_bytes": 500_000_000,
+            "energy_joules": None,
+        },
+        "data": {
+            "names": [f"class{number}" for number in range(10)],
+            "train": 500,
+            "validation": 0,
+            "test": TEST_IMAGES,
+        },
+        "model": {"parameters": 360_000, "flops": 2_000_000},
+        "teachers": [],
+        "execution": {},
+        "weights_sha256": "ab" * 32,
+        "key": key,
+        "label": label,
+        "environment": {"device": "a processor", "versions": {"torch": "2"}},
+    }
+
+
+@pytest.mark.parametrize("formats", [["md"], ["html"], ["md", "tex", "csv", "pdf", "png"]], ids=" ".join)
+def test_ten_thousand_results(formats, large, benchmark):
+    report = large / "report" / "-".join(formats)
+    options = [word for kind in formats for word in ("--format", kind)]
+    command = [sys.executable, "-m", "benchbench", "report", "suite.yaml", "--report", str(report), *options]
+    found = []
+
+    def once() -> None:
+        begun = time.perf_counter()
+        with (large / "log").open("w") as log:
+            process = subprocess.Popen(command, cwd=large, stdout=log, stderr=log)
+            _, status, usage = os.wait4(process.pid, 0)
+        assert os.waitstatus_to_exitcode(status) == 0, (large / "log").read_text()[-2000:]
+        found.append((time.perf_counter() - begun, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000))
+
+    benchmark.pedantic(once, rounds=3)
+    wall, busy, memory = (sorted(column)[1] for column in zip(*found, strict=True))
+    size = sum(path.stat().st_size for path in report.iterdir()) / 1e6
+    print(
+        f"\n{' '.join(formats)}: {wall:.1f} s ({busy:.1f} s of processor time), {memory:.0f} MB, {size:.1f} MB written"
+    )
