@@ -46,11 +46,16 @@ def group_of(job: Mapping[str, Any]) -> str | None:
     """The group of a cell: equal for cells that see the same batches, at the same time, and the same teachers."""
     if job["method"] in ("linear_probe", "published"):  # they have no batches to share
         return None
-    same = {name: job[name] for name in ("data", "data_seed", "needs")}
+    same = {name: job[name] for name in ("data", "needs")}
     teachers = [{"model": each["model"], "adapt": each["adapt"]} for each in job["teachers"]]
     recipe = {name: value for name, value in job["recipe"].items() if name not in OWN}
     text = json.dumps(identity({**same, "teachers": teachers, "recipe": recipe}), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return reseeded(hashlib.sha256(text.encode()).hexdigest(), job["data_seed"])
+
+
+def reseeded(group: str, data_seed: int) -> str:
+    """The group of the same cells whose images come in the order of another seed."""
+    return f"{group.partition(' ')[0]} {data_seed}"
 
 
 class FrozenStages:

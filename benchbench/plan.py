@@ -11,7 +11,7 @@ from typing import Any
 from benchbench.costs.pretraining import published_recipe
 from benchbench.data.info import DataInfo, DatasetParams
 from benchbench.errors import DataError
-from benchbench.frozen import FrozenNetwork, FrozenStages, group_of
+from benchbench.frozen import FrozenNetwork, FrozenStages, group_of, reseeded
 from benchbench.grid import Grid, Lesson
 from benchbench.hardware import Devices
 from benchbench.plugins import PluginHost
@@ -195,7 +195,7 @@ class _Expansion:
             if key not in self.stages:
                 job = {**stage.job, **own}
                 label = f"{stage.label.rpartition(' seed ')[0]} seed {seed}"
-                group = stage.group if self.suite.data_seed is not None else group_of(job)
+                group = stage.group and reseeded(stage.group, own["data_seed"])
                 self.stages[key] = replace(stage, key=key, label=label, job=job, group=group)
             yield replace(first, seed=seed, stage=key)
 

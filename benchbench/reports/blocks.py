@@ -81,7 +81,7 @@ def blocks_of(results: pd.DataFrame) -> list[Block]:
     blocks: dict[tuple[str, str], Block] = {}
     names = ["data", "student", "row", "method", "status", "accuracy", "test_images", "test_correct"]
     for data, student, row, method, status, accuracy, images, packed in zip(
-        *(results[name] for name in names), strict=True
+        *(results[name].tolist() for name in names), strict=True
     ):
         block = blocks.setdefault((data, student), Block(data, student))
         cells = block.rows.setdefault(row, Cells(method))

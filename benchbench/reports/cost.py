@@ -26,10 +26,10 @@ def gpu_hours(results: pd.DataFrame, plan: Plan) -> Table:
     unit = units[0] if len(units) == 1 else "device-hours" if units else plan.devices.unit
     several = len(results[["data", "student"]].drop_duplicates()) > 1
     together = bool((done.cohort > 1).any())
-    rows = []
+    rows, names = [], list(dict.fromkeys(results["row"].tolist()))
     for (data, student), arms in runs_of(results, *HOURS).items():
         reference = _reference(arms)
-        for row in dict.fromkeys(results["row"]):
+        for row in names:
             label = [Entry(data), Entry(student), Entry(row)] if several else [Entry(row)]
             rows.append(label + _entries(arms.get(row), reference, together))
     columns = ["data", "student", "arm"] if several else ["arm"]

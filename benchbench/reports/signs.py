@@ -121,6 +121,8 @@ def _instability(epochs: Curve) -> Finding | None:
     if len(losses) < LIMITS.least_epochs:
         return None
     steps = [after - before for before, after in itertools.pairwise(losses)]
+    if max(steps) <= 0:
+        return None
     usual = statistics.median(map(abs, steps))
     worst: Finding | None = None
     lowest = list(itertools.accumulate(losses, min))

@@ -22,6 +22,10 @@ from benchbench.reports.templates import DEFAULT, chosen
 from benchbench.store import Store, write_atomic
 
 
+# Data sets x students that one picture shows.
+PANELS = 24
+
+
 def make_tables(plan: Plan, store: Store, command: str, template: str = DEFAULT) -> tuple[pd.DataFrame, list[Table]]:
     """The results of a plan, and the tables of a template in its order.
 
@@ -60,6 +64,7 @@ def make_pictures(
 
     registry = plan.host.registry
     made = provenance(results, plan, command)
+    results, cut = _that_fit(results)
     pictures = []
     for name in chosen(registry, template):
         if name not in registry.offers["figure"]:
@@ -68,10 +73,24 @@ def make_pictures(
             with print_style():
                 picture: Picture | None = registry.get("figure", name).load()(results, plan, store)
             if picture is not None:
-                pictures.append(replace(picture, notes=[*picture.notes, *made]))
+                pictures.append(replace(picture, notes=[*picture.notes, *cut, *made]))
         except Exception as error:
             print(f"warning: no picture '{name}': {one_line(error)}", file=sys.stderr)
     return pictures
+
+
+def _that_fit(results: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """What of the results a picture shows that has a panel for each data set and student; and what to say of the rest.
+
+    More panels than `PANELS` fill more than a page, and take a second each.
+    """
+    pairs = list(dict.fromkeys(zip(results["data"].tolist(), results["student"].tolist(), strict=True)))
+    if len(pairs) <= PANELS:
+        return results, []
+    first = set(pairs[:PANELS])
+    chosen = [pair in first for pair in zip(results["data"].tolist(), results["student"].tolist(), strict=True)]
+    rest = "the tables have the others, and `--set data=...` or `--set students=...` picks"
+    return results[chosen], [f"drawn: the first {PANELS} of {len(pairs)} pairs of data set and student; {rest}"]
 
 
 def further_files(

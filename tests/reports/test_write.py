@@ -182,3 +182,14 @@ def test_a_folder_that_cannot_be_written(lab, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match=r"cannot write the report to .*; use another --report DIR"):
         write_report(*make_tables(lab.plan, lab.store, COMMAND), tmp_path / "file" / "out", ("md",), "")
+
+
+def test_pictures_of_many_panels_show_the_first_ones_and_say_so(finished, monkeypatch):
+    monkeypatch.setattr("benchbench.reports.write.PANELS", 1)
+    results = finished.frame()
+    more = pd.concat([results, results.assign(student="another")], ignore_index=True)
+    (picture, *_) = make_pictures(more, finished.plan, finished.store, "command")
+    assert len(picture.figure.axes) == 1
+    assert any(note.startswith("drawn: the first 1 of 2 pairs of data set and student") for note in picture.notes)
+    (picture, *_) = make_pictures(results, finished.plan, finished.store, "command")
+    assert not any(note.startswith("drawn:") for note in picture.notes)
