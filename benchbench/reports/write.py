@@ -21,7 +21,6 @@ from benchbench.reports.table import RENDERERS, Table
 from benchbench.reports.templates import DEFAULT, chosen
 from benchbench.store import Store, write_atomic
 
-
 # Data sets x students that one picture shows.
 PANELS = 24
 
