@@ -9,7 +9,15 @@ from __future__ import annotations
 
 from collections import Counter
 
-from benchbench.costs.estimate import MEASURING, TRAINED, places_of, shown_images, tested_images, trained_images
+from benchbench.costs.estimate import (
+    COUNTED,
+    MEASURING,
+    TRAINED,
+    places_of,
+    shown_images,
+    tested_images,
+    trained_images,
+)
 from benchbench.errors import StoreError
 from benchbench.plan import Plan, Stage
 from benchbench.store import Store
@@ -25,6 +33,9 @@ def predict(plan: Plan, store: Store) -> dict[str, float | None]:
     measured: dict[str, tuple[float, float] | None] = {}
     for key, stage in plan.stages.items():
         if stage.kind in MEASURING:
+            continue
+        if stage.kind not in COUNTED:  # generating images: nobody has measured that yet
+            found[key] = None
             continue
         for needed in stage.after.values():
             if needed not in measured:
