@@ -17,6 +17,8 @@ from benchbench.suitefile import Loc
 TRAINED = 3
 # Kinds of stages that measure for a few seconds, whatever the suite asks for.
 MEASURING = ("tuning", "calibration")
+# Those whose operations are counted: they train or run networks that the suite names.
+COUNTED = ("cell", "teacher", "outputs")
 
 
 @dataclass(frozen=True)
