@@ -7,17 +7,18 @@ data set count before those on others.
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from benchbench.costs.estimate import COUNTED, TRAINED
 from benchbench.errors import StoreError
 from benchbench.plan import Plan, Stage
-from benchbench.store import StageFolder, Store, read_json
+from benchbench.store import KEY_LENGTH, StageFolder, Store, read_json
 
 # What of a recipe changes the cost of an image.
 RECIPE = (
@@ -86,7 +87,7 @@ class Experience:
         """Folders of the same work: the plan's own first."""
         yield from _alike(self._own, work, same_data)
         if self._others is None:
-            self._others = _newest(self._store, {stage.key for stage in self._plan.stages.values()})
+            self._others = _newest(self._store, {key[:KEY_LENGTH] for key in self._plan.stages})
         yield from _alike(self._others, work, same_data)
 
     def _measured(self, folder: StageFolder, kind: str) -> Pace | None:
@@ -142,22 +143,19 @@ def _alike(
 def _newest(store: Store, known: set[str]) -> dict[tuple[str, str], list[StageFolder]]:
     """The newest finished stages of other plans, by what they do."""
     found: dict[tuple[str, str], list[StageFolder]] = defaultdict(list)
-    own = {store.stage(kind, key).path for key in known for kind in COUNTED}
     for kind in COUNTED:
-        others = [folder for folder in store.finished(kind) if folder.path not in own]
-        for folder in sorted(others, key=lambda each: _written(each.record), reverse=True)[:OTHERS]:
+        try:
+            with os.scandir(store.root / kind) as entries:  # tens of thousands, perhaps
+                names = sorted((entry.stat().st_mtime, entry.name) for entry in entries if entry.name not in known)
+        except OSError:
+            continue
+        folders = (store.stage(kind, name) for _, name in reversed(names))
+        for folder in itertools.islice((each for each in folders if each.record.exists()), OTHERS):
             try:
                 found[_work(kind, read_json(folder.spec)["job"])].append(folder)
             except (StoreError, KeyError, TypeError, AttributeError):  # of another version, or damaged
                 continue
     return found
-
-
-def _written(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except OSError:
-        return 0.0
 
 
 def _trained(record: Mapping[str, Any], folder: StageFolder) -> float:
