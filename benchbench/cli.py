@@ -177,8 +177,9 @@ def _with_options(gathered: Callable[..., None]) -> Callable[..., None]:
 def plan(request: Request, show_all: bool, calibrate: bool) -> None:
     """Show what SUITE would run, what is already done, and what each arm will cost.
 
-    Device-hours are predicted where the store has the speed of the networks on this device: from an earlier run, or
-    measured now by `--calibrate`.
+    Device-hours are predicted from finished stages of the same work in the store, whatever their seeds, epochs or
+    number of images; else from the speed of the networks on this device, of an earlier run or measured now by
+    `--calibrate`.
 
     \b
     Examples:

@@ -74,7 +74,7 @@ def plan_text(plan: Plan, store: Store, costs: dict[str, Estimate], show_all: bo
 
 
 def _arms(plan: Plan, store: Store, states: dict[str, tuple[str, str]], costs: dict[str, Estimate]) -> str:
-    rows, hours = [], predicted_cells(plan, store)
+    rows, hours = [], predicted_cells(plan, predict(plan, store))
     stands_on = {cell.stage: plan.foundations(cell.stage) for cell in plan.cells}
     users = Counter(key for cell in plan.cells for key in stands_on[cell.stage])
     for row in dict.fromkeys(cell.row for cell in plan.cells):

@@ -9,6 +9,7 @@ from typing import Any
 
 from benchbench.components import Component
 from benchbench.costs.ledger import RunLedger
+from benchbench.costs.predict import Predictor
 from benchbench.environment import git_commit
 from benchbench.errors import StoreError, one_line
 from benchbench.executors.base import Event, Executor
@@ -106,8 +107,11 @@ class _Run:
         if not self.waiting:
             return
         self.ledger = RunLedger(self.store, self.plan)
+        predictor = Predictor(self.plan, self.store)
+        for key in self.waiting:  # as it stands now; what is not known yet may be when its turn comes
+            predictor.hours(key)
         while self.waiting or self.running:
-            self._dispatch(self.ledger)
+            self._dispatch(self.ledger, predictor)
             if self.running:
                 for event in self.executor.wait(timeout=0.5):
                     self._take(event, self.ledger)
@@ -127,7 +131,7 @@ class _Run:
             else:
                 self.waiting[key] = stage
 
-    def _dispatch(self, ledger: RunLedger) -> None:
+    def _dispatch(self, ledger: RunLedger, predictor: Predictor) -> None:
         for stage in list(self.waiting.values()):
             broken = [key for key in stage.needs.values() if key in self.outcome.failed]
             if broken:
@@ -141,7 +145,7 @@ class _Run:
             self.busy[slot] = _Busy({stage.key for stage in unit}, len(unit) > 1)
             for stage in unit:
                 self.running[stage.key] = self.waiting.pop(stage.key)
-            ledger.submitted(slot, unit)
+            ledger.submitted(slot, unit, {stage.key: predictor.hours(stage.key) for stage in unit})
             self.executor.submit(slot, [self._message(stage) for stage in unit])
 
     def _units(self) -> list[list[Stage]]:

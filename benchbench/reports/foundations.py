@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 
 from benchbench.plan import Plan
@@ -56,8 +58,10 @@ def _texts(runs: Runs, priced: bool) -> list[str]:
         return [runs.absent, *["–"] * len(COLUMNS)]
     own, shared, full, student, low, high, teacher = map(runs.mean, HOURS)
     span = f" [{number(low)}, {number(high)}]" if high > low else ""
-    texts = [number(own), number(shared), number(full), number(student) + span, number(teacher) if priced else "–"]
-    teacher = teacher if priced else 0.0  # taken as given
+    given = math.isnan(teacher) and not priced
+    texts = [number(own), number(shared), number(full), number(student) + span]
+    texts.append("not priced" if given else number(teacher))
+    teacher = 0.0 if given else teacher
     return [*texts, number(own + shared + student), number(own + full + student + teacher), str(runs.n)]
 
 

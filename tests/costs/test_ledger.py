@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchbench.costs.ledger import FOLDER, RunLedger, spent
+from benchbench.costs.ledger import FOLDER, RunLedger, predictions, spent
 from benchbench.hardware import Devices
 from benchbench.store import Store
 
@@ -180,10 +180,11 @@ def test_what_is_written_is_what_is_read(tmp_path):
     plan = SimpleNamespace(suite=SimpleNamespace(name="mine"), devices=Devices("cuda", "a GPU", ("0", "1"), 4))
     stage = SimpleNamespace(key="a", kind="cell")
     writer = RunLedger(Store(tmp_path), plan)
-    writer.submitted("0", [stage])
+    writer.submitted("0", [stage], {"a": 2.5, "other": 1.0})
     writer.ready("0")
     writer.ended("finished", "0", stage, {"cost": {"seconds": {"student": 0.0}, "carried_seconds": 0.0}})
     writer.close()
+    assert predictions(Store(tmp_path)) == {"a": 2.5}
     found = spent(Store(tmp_path), "mine", ["a"])
     assert found.sections == {("cell", "student"): 0.0}
     assert found.units == {"GPU-hours"}
@@ -202,3 +203,20 @@ def test_a_sign_of_life_takes_the_place_of_the_last_one(tmp_path, monkeypatch):
     assert [json.loads(line)["event"] for line in file.read_text().splitlines()] == ["run", "alive"]
     writer.close()
     assert [json.loads(line)["event"] for line in file.read_text().splitlines()] == ["run", "end"]
+
+
+def foretold(at: float, **hours: float):
+    return "submitted", at, {"stages": dict.fromkeys(hours, "cell"), "predicted": hours}
+
+
+def test_a_prediction_is_the_last_one_before_a_stage_was_finished(account, tmp_path):
+    account(
+        [foretold(0, a=1.0, b=2.0), ended("failed", 5, "a"), foretold(5, a=3.0), finished(9, "a")],  # killed here
+        [foretold(0, b=4.0), finished(3, "b"), submitted(3, "c"), finished(5, "c"), foretold(6, b=5.0, d=6.0)],
+        suite="any",
+    )
+    assert predictions(Store(tmp_path)) == {"a": 3.0, "b": 4.0}
+
+
+def test_without_runs_there_are_no_predictions(tmp_path):
+    assert predictions(Store(tmp_path)) == {}

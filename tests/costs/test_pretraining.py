@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from importlib.resources import files
 
 import pytest
@@ -57,9 +58,13 @@ def test_the_suite_s_word_goes_first():
 
 
 @pytest.mark.parametrize(
-    "row", TABLE, ids=lambda row: str(row.get("pypi") or (row["models"][0], row["pretrained"][-1]))
+    "row", TABLE, ids=lambda row: str(row.get("pypi") or row.get("tag") or (row["models"][0], row["pretrained"][-1]))
 )
 def test_every_row_is_whole_and_found(row):
+    if "tag" in row:
+        assert set(row) == {"source", "tag", "recipe"}
+        assert set(row["recipe"]) == {"images", "source"}
+        return
     expected = PreTraining(**row["recipe"])
     assert expected.source
     if "pypi" in row:
@@ -69,6 +74,59 @@ def test_every_row_is_whole_and_found(row):
         assert set(row) == {"models", "pretrained", "recipe"}
         for model, tag in itertools.product(row["models"], row["pretrained"]):
             assert recipe(model, weights={"pretrained": tag}) == expected
+
+
+def test_a_tag_may_say_it_itself():
+    for model, tag, epochs, size in (
+        ("mobilenetv4_conv_medium", "e500_r256_in1k", 500, 256),
+        ("efficientnet_b1", "ra4_e3600_r240_in1k", 3600, 240),
+        ("mobilenetv4_hybrid_medium", "ix_e550_r384_in1k", 550, 384),
+    ):
+        found = recipe(f"timm/{model}", weights={"pretrained": tag})
+        assert (found.images, found.epochs, found.image_size) == (1_281_167, epochs, size)
+    # Other data, a fine-tuning that follows, another library: no word about those.
+    for tag in ("e250_r384_in12k", "e250_r384_in12k_ft_in1k", "my_e500_r224_in1k", None):
+        assert recipe("timm/mobilenetv4_conv_medium", weights={"pretrained": tag} if tag else None) is None
+    assert recipe("torchvision/resnet18", weights={"pretrained": "e500_r224_in1k"}) is None
+
+
+def test_a_row_that_names_the_model_goes_before_one_of_tags():
+    rows = [number for number, row in enumerate(TABLE) if "tag" in row]
+    named = {
+        (model, tag)
+        for number, row in enumerate(TABLE)
+        for model, tag in itertools.product(row.get("models", ()), row.get("pretrained", ()))
+        if number > min(rows)
+    }
+    for model, tag in named:  # what comes after the rows of tags must not be hidden by them
+        source = model.partition("/")[0]
+        assert not any(TABLE[each]["source"] == source and re.fullmatch(TABLE[each]["tag"], tag) for each in rows)
+
+
+def test_no_weights_have_two_rows():
+    seen = [pair for row in TABLE for pair in itertools.product(row.get("models", ()), row.get("pretrained", ()))]
+    assert len(seen) == len(set(seen))
+
+
+def test_torchvision_s_second_recipe_is_that_of_the_weights_meta_data():
+    """Its two variants differ in the size of crops: 176 px with what it calls FixRes mitigations, 224 px without."""
+    sizes = {"new-recipe": 224, "new-recipe-with-fixres": 176}
+    checked = 0
+    for row in TABLE:
+        for name in row.get("models", ()):
+            source, _, model = name.partition("/")
+            weights = torchvision.models.get_model_weights(model).__members__ if source == "torchvision" else {}
+            if "IMAGENET1K_V2" in row.get("pretrained", ()):
+                variant = weights["IMAGENET1K_V2"].meta["recipe"].partition("#")[2] if weights else ""
+                if variant in sizes:
+                    assert row["recipe"]["image_size"] == sizes[variant], name
+                    checked += 1
+    assert checked > 10
+
+
+def test_published_hours_beside_a_recipe():
+    found = recipe("timm/deit_base_patch16_224", weights="pretrained")
+    assert (found.hours, found.hours_on, found.epochs) == (53 * 8, "GPU", 300)
 
 
 def test_published_hours_stand_where_a_recipe_does_not():

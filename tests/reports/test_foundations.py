@@ -17,10 +17,10 @@ def test_every_column(finished):
     assert table.columns == ["arm", *COLUMNS, "n"]
     # The teacher's 6 hours are shared by three runs; the student's pre-training takes 2 hours.
     assert rows(table) == {
-        "scratch": ["2.00", "0", "0", "0", "–", "2.00", "2.00", "3"],
-        "probe": ["0.500", "0", "0", "2.00", "–", "2.50", "2.50", "3"],
-        "tune": ["4.00", "0", "0", "2.00", "–", "6.00", "6.00", "3"],
-        "distil, big (scratch)": ["3.00", "2.00", "6.00", "0", "–", "5.00", "9.00", "3"],
+        "scratch": ["2.00", "0", "0", "0", "0", "2.00", "2.00", "3"],
+        "probe": ["0.500", "0", "0", "2.00", "0", "2.50", "2.50", "3"],
+        "tune": ["4.00", "0", "0", "2.00", "0", "6.00", "6.00", "3"],
+        "distil, big (scratch)": ["3.00", "2.00", "6.00", "0", "0", "5.00", "9.00", "3"],
     }
     assert any("price_teachers: true" in note for note in table.notes)
 
@@ -48,6 +48,14 @@ class TestTeachers:
             return lab
 
         return make
+
+    def test_public_weights_are_taken_as_given_where_the_suite_does_not_ask(self, make_lab):
+        public = {"model": "timm/test_efficientnet", "weights": {"file": "weights.bin"}, "adapt": ["finetune"]}
+        lab = make_lab(teachers={"big": public})
+        lab.finish(lab.teacher(), hours=6.0)
+        lab.finish_arm("distil", [0.5] * 3, [3.0] * 3)
+        found = rows(foundations(lab.frame(), lab.plan))["distil, big (finetune)"]
+        assert found == ["3.00", "2.00", "6.00", "0", "not priced", "5.00", "9.00", "3"]
 
     def test_they_are_priced_where_the_suite_asks_for_it(self, taught):
         recipe = {"images": 90_000, "epochs": 10, "image_size": 32, "source": "a paper"}  # 5 hours at 50 images/s

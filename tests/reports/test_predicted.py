@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from benchbench.costs.predict import predict, predicted_cells
+from benchbench.reports.cost import number
 from benchbench.reports.predicted import predicted
 from benchbench.store import write_json
 
@@ -31,7 +34,7 @@ def measured(make_lab):
 
 
 def cell_of(lab, arm: str) -> tuple[float | None, float | None]:
-    return predicted_cells(lab.plan, lab.store)[lab.cells(arm)[0].stage]
+    return predicted_cells(lab.plan, predict(lab.plan, lab.store))[lab.cells(arm)[0].stage]
 
 
 def test_images_times_seconds(measured):
@@ -80,3 +83,25 @@ def test_the_table_has_both_sides(measured):
     assert row[0].text == "distil, big (scratch)"
     assert row[3].text == "2.00"
     assert float(row[6].text) == pytest.approx(2 * own / whole, abs=0.01)
+
+
+def test_what_was_kept_before_the_run_goes_before_what_is_known_now(measured):
+    lab = measured("arms={scratch: {method: scratch}}", "teachers={}")
+    cells = lab.cells("scratch")
+    lab.finish_arm("scratch", [0.5] * 3, [6.0] * 3)
+    tuned = cell_of(lab, "scratch")[0]
+    assert predicted(lab.frame(), lab.plan, lab.store).rows[0][1].text == number(tuned)
+    (lab.store.root / "ledger").mkdir()
+    lines = [{"event": "submitted", "at": 0, "slot": "0", "predicted": {cell.stage: 4.0 for cell in cells}}]
+    lines += [{"event": "finished", "at": 9, "slot": "0", "key": cell.stage} for cell in cells]
+    (lab.store.root / "ledger" / "1.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    table = predicted(lab.frame(), lab.plan, lab.store)
+    assert [entry.text for entry in table.rows[0][:4]] == ["scratch", "4.00", "6.00", "1.50"]
+    assert not any("no prediction was kept" in note for note in table.notes)
+
+
+def test_what_was_not_kept_is_said(measured):
+    lab = measured("arms={scratch: {method: scratch}}", "teachers={}")
+    lab.finish_arm("scratch", [0.5] * 3, [6.0] * 3)
+    table = predicted(lab.frame(), lab.plan, lab.store)
+    assert any(note.startswith("no prediction was kept of 3 of these stages") for note in table.notes)

@@ -1,0 +1,172 @@
+"""What finished stages that did the same work took, an image: the best word on what the next one will take.
+
+The same work: the same networks, losses, augmenters, batches, resolution and precision on the same kind of device.
+Seeds, epochs, learning rates, weights and the number of images do not change what an image costs. Stages on the same
+data set count before those on others.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from benchbench.costs.estimate import COUNTED, TRAINED
+from benchbench.errors import StoreError
+from benchbench.plan import Plan, Stage
+from benchbench.store import KEY_LENGTH, StageFolder, Store, read_json
+
+# What of a recipe changes the cost of an image.
+RECIPE = (
+    *("batch_size", "image_size", "eval_resize", "augment", "views", "mix", "optimizer"),
+    *("precision", "channels_last", "fold_bn", "compile"),
+)
+# What of a stage's data says how many images there are, or where they lie, and nothing of what one costs.
+AMOUNT = ("place", "fraction", "per_class", "subset_seed", "validation")
+# What does not grow with the images.
+FIXED = ("setup", "compile")
+# Most stages that a pace is the mean of, and most that are looked at of those that are not in the plan.
+SAMPLE, OTHERS = 8, 200
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Device-hours of a kind of work.
+
+    Attributes:
+        fixed: of a stage, whatever its images.
+        image: of an image that is trained on, or shown to a frozen network; testing one is a third of training on it.
+        stages: how many it is the mean of.
+    """
+
+    fixed: float
+    image: float
+    stages: int
+
+    def hours(self, images: float) -> float:
+        return self.fixed + self.image * images
+
+
+class Experience:
+    """The paces of work that a store has finished stages of, as it was when each was first asked for."""
+
+    def __init__(self, plan: Plan, store: Store):
+        self._plan, self._store = plan, store
+        self._paces: dict[tuple[str, str], Pace | None] = {}
+        self._own: dict[tuple[str, str], list[StageFolder]] = defaultdict(list)
+        for key, stage in plan.stages.items():
+            if stage.kind in COUNTED:
+                self._own[_work(stage.kind, stage.job)].append(store.stage(stage.kind, key))
+        self._others: dict[tuple[str, str], list[StageFolder]] | None = None
+
+    def pace(self, stage: Stage) -> Pace | None:
+        """The mean of stages like this one; None where none is finished on this device."""
+        work = _work(stage.kind, stage.job)
+        if work not in self._paces:
+            self._paces[work] = self._mean(stage.kind, work, True) or self._mean(stage.kind, work, False)
+        return self._paces[work]
+
+    def _mean(self, kind: str, work: tuple[str, str], same_data: bool) -> Pace | None:
+        found: list[Pace] = []
+        for folder in self._folders(work, same_data):
+            pace = self._measured(folder, kind)
+            if pace is not None:
+                found.append(pace)
+            if len(found) == SAMPLE:
+                break
+        if not found:
+            return None
+        n = len(found)
+        return Pace(sum(each.fixed for each in found) / n, sum(each.image for each in found) / n, n)
+
+    def _folders(self, work: tuple[str, str], same_data: bool) -> Iterator[StageFolder]:
+        """Folders of the same work: the plan's own first."""
+        yield from _alike(self._own, work, same_data)
+        if self._others is None:
+            self._others = _newest(self._store, {key[:KEY_LENGTH] for key in self._plan.stages})
+        yield from _alike(self._others, work, same_data)
+
+    def _measured(self, folder: StageFolder, kind: str) -> Pace | None:
+        """What a finished stage says; None of one that is not finished here, or that cannot be read."""
+        try:
+            record = folder.done()
+            if record is None:
+                return None
+            cost, devices = record["cost"], self._plan.devices
+            if (record["environment"]["device"], cost["unit"]) != (devices.name, devices.unit):
+                return None
+            images = _shown(record) if kind == "outputs" else _trained(record, folder)
+            fixed = sum(cost["alone_seconds"].get(name, 0.0) for name in FIXED) * cost["devices"] / 3600
+            return Pace(fixed, (cost["alone_device_hours"] - fixed) / images, 1) if images else None
+        except (StoreError, KeyError, TypeError, ValueError, AttributeError):
+            return None
+
+
+def _work(kind: str, job: Mapping[str, Any]) -> tuple[str, str]:
+    """What a stage does to an image, and to images of which data set."""
+    recipe = job["recipe"]
+    done = {
+        "kind": kind,
+        "method": job.get("method"),
+        "model": _network(job["model"]) if "model" in job else None,
+        "teachers": [
+            {"model": _network(teacher["model"]), "kept": f"outputs{number}" in job["needs"]}
+            for number, teacher in enumerate(job["teachers"])
+        ],
+        "loss": [{name: entry[name] for name in ("name", "params")} for entry in job.get("loss", ())],
+        "recipe": {name: recipe.get(name) for name in RECIPE},
+    }
+    data = {name: value for name, value in job["data"].items() if name not in AMOUNT}
+    return _text(done), _text(data)
+
+
+def _network(model: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in model.items() if name not in ("weights", "mean", "std")}
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=str)
+
+
+def _alike(
+    folders: Mapping[tuple[str, str], list[StageFolder]], work: tuple[str, str], same_data: bool
+) -> Iterable[StageFolder]:
+    if same_data:
+        return folders.get(work, ())
+    return (folder for (done, _), each in folders.items() if done == work[0] for folder in each)
+
+
+def _newest(store: Store, known: set[str]) -> dict[tuple[str, str], list[StageFolder]]:
+    """The newest finished stages of other plans, by what they do."""
+    found: dict[tuple[str, str], list[StageFolder]] = defaultdict(list)
+    for kind in COUNTED:
+        try:
+            with os.scandir(store.root / kind) as entries:  # tens of thousands, perhaps
+                names = sorted((entry.stat().st_mtime, entry.name) for entry in entries if entry.name not in known)
+        except OSError:
+            continue
+        folders = (store.stage(kind, name) for _, name in reversed(names))
+        for folder in itertools.islice((each for each in folders if each.record.exists()), OTHERS):
+            try:
+                found[_work(kind, read_json(folder.spec)["job"])].append(folder)
+            except (StoreError, KeyError, TypeError, AttributeError):  # of another version, or damaged
+                continue
+    return found
+
+
+def _trained(record: Mapping[str, Any], folder: StageFolder) -> float:
+    """Images of a training, those that it was tested on included."""
+    looked = record["data"]["validation"]
+    epochs = read_json(folder.spec)["job"]["recipe"]["epochs"] if looked else 0
+    return record["cost"]["images"] + (record["metrics"]["test_count"] + looked * epochs) / TRAINED
+
+
+def _shown(record: Mapping[str, Any]) -> float:
+    """Images that a frozen network was shown."""
+    tested = any(name.startswith("test.") for name in record["outputs"]["sha256"])
+    others = record["data"]["validation"] + record["data"]["test"] if tested else 0
+    return record["metrics"]["images"] * record["metrics"]["views"] + others
