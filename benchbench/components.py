@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from benchbench.errors import PluginError, UnknownNameError, did_you_mean, one_line
 
 LOSS_NEEDS = frozenset({"teacher", "teacher.logits", "features", "token", "hard_labels"})
-AUGMENTER_NEEDS = frozenset({"labels"})
+AUGMENTER_NEEDS = frozenset({"labels", "synthesis"})
 KINDS = ("teacher", "student", "loss", "augmenter", "dataset", "executor", "report", "figure", "template")
 
 
@@ -39,7 +39,8 @@ class Component:
             distillation token) and `hard_labels` (`Batch.labels` or `Batch.index`, as what an image shows: it cannot
             work on mixed ones). With several teachers, a loss that reads of them `teacher.logits` alone sees their
             weighted mean once; any other is built and added up once a teacher.
-            For augmenters, `labels`: it mixes images and so their labels, and has the form for that.
+            For augmenters, `labels`: it mixes images and so their labels, and has the form for that; `synthesis`: it
+            generates images, in a stage of its own, and its target is a `benchbench.synthesis.base.Generator`.
         version: part of the key of every stage that uses the component, beside the hash of its source. Set it where
             behaviour depends on something that the source does not show.
     """
@@ -67,6 +68,11 @@ class Component:
     def mixes(self) -> bool:
         """Whether this is an augmenter that mixes images and their labels."""
         return "labels" in self.needs
+
+    @property
+    def generates(self) -> bool:
+        """Whether this is an augmenter that generates images."""
+        return "synthesis" in self.needs
 
     def load(self) -> Any:
         """The target itself.

@@ -74,6 +74,7 @@ class FrozenStages:
         job: Mapping[str, Any],
         augmenters: tuple[Loc, Recipe],
         every_split: bool = False,
+        made: Mapping[str, str] | None = None,
     ) -> str:
         """The stage that runs a frozen network once over every view of the training images.
 
@@ -83,15 +84,17 @@ class FrozenStages:
             data: label of the data set.
             job: of the stage that asks: its data and its recipe.
             augmenters: the place of its augmenters in the suite, and its recipe.
+            made: stages of the generated images that the job takes, by role.
             every_split: whether the validation and test images are asked for too, as a probe's head does.
         """
         used: dict[str, Any] = {}
         entry = self.suite.data[data]
-        needs = {"teacher0": stage} if stage else {}
+        needs = {**({"teacher0": stage} if stage else {}), **(made or {})}
         recipe = self.resolver.recipe(augmenters[1], job["method"], augmenters[0], used)
         self.resolver.use(source.kind, source.model["source"], used)
+        synthetic = {"synthetic": job["data"]["synthetic"]} if "synthetic" in job["data"] else {}
         views = {
-            "data": self.resolver.data(entry, self.suite.selection, ("data", data), used),
+            "data": self.resolver.data(entry, self.suite.selection, ("data", data), used) | synthetic,
             "view_seed": self.suite.view_seed,
             "teachers": [{"model": source.model, "kind": source.kind, "adapt": source.state}],
             "recipe": {name: recipe[name] for name in (*SHOWN, *CHOICES)},
@@ -102,6 +105,42 @@ class FrozenStages:
         }
         shown = f"what {source.label} says of {recipe['views']} views | {data}"
         return self.add("outputs", shown, views, needs, self.tuned("teacher0", source, recipe, 0))
+
+    def judged(
+        self,
+        source: FrozenNetwork,
+        stage: str | None,
+        made: str,
+        count: int,
+        data: str,
+        augmenters: tuple[Loc, Recipe],
+        label: str,
+    ) -> str:
+        """The stage that keeps what a network says of every image of a generated set.
+
+        Args:
+            source, stage, data, augmenters: as for `outputs`.
+            made: key of the stage that makes the set.
+            count: images in it.
+            label: for people.
+        """
+        used: dict[str, Any] = {}
+        needs = {"synthetic": made, **({"teacher0": stage} if stage else {})}
+        plain = augmenters[1].model_copy(update={"augment": [], "views": None})
+        recipe = self.resolver.recipe(plain, "published", augmenters[0], used)
+        self.resolver.use(source.kind, source.model["source"], used)
+        job = {
+            "data": self.resolver.data(self.suite.data[data], self.suite.selection, ("data", data), used),
+            "view_seed": self.suite.view_seed,
+            "teachers": [{"model": source.model, "kind": source.kind, "adapt": source.state}],
+            "recipe": {name: recipe[name] for name in (*SHOWN, *CHOICES)},
+            "splits": ["synthetic"],
+            "images": count,
+            "components": used,
+            "code": self.outputs_code,
+            "needs": needs,
+        }
+        return self.add("outputs", label, job, needs, self.tuned("teacher0", source, recipe, 0))
 
     def tuned(self, role: str, source: FrozenNetwork, recipe: Mapping[str, Any], steps: int) -> dict[str, str]:
         """By role, the stage that finds out how a network runs fastest here; none where nothing may be chosen."""

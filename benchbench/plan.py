@@ -19,10 +19,12 @@ from benchbench.provenance import source_hash
 from benchbench.resolve import Resolver, identity, key_of, key_of_identity
 from benchbench.suite import Arm, ModelEntry, PreTraining, Recipe, Ref, Suite, TeacherEntry
 from benchbench.suitefile import Loc, SuiteFile
+from benchbench.synthetic import SyntheticStages
 
-# "tuning": choosing how a network is run; "teacher": adapting one; "outputs": what a frozen network says of every view
-# of the images; "cell": training a student; "calibration": measuring throughput. In this order where workers are free.
-KINDS = ("tuning", "teacher", "outputs", "cell", "calibration")
+# "tuning": choosing how a network is run; "diffusion": training a generator of images; "synthesis": generating them;
+# "teacher": adapting one; "outputs": what a frozen network says of every view of the images; "cell": training a
+# student; "quality": judging generated images; "calibration": measuring throughput. In this order where slots are free.
+KINDS = ("tuning", "diffusion", "synthesis", "teacher", "outputs", "cell", "quality", "calibration")
 # These start from the student's weights; the others start from random ones.
 PRETRAINED_METHODS = ("linear_probe", "finetune", "published")
 
@@ -141,8 +143,9 @@ class Plan:
 
 def train_images(info: DataInfo, job: Mapping[str, Any]) -> int:
     """Training images of a job's data, after the subset and the validation split."""
-    subset = _subset(info, job)
-    return max(subset - round(subset * job["validation"]), info.classes)  # a split leaves each class an image
+    subset, use = _subset(info, job), job.get("synthetic")
+    real = max(subset - round(subset * job["validation"]), info.classes)  # a split leaves each class an image
+    return real + use["at_most"] if use and use["share"] is None else real
 
 
 def _subset(info: DataInfo, job: Mapping[str, Any]) -> int:
@@ -167,6 +170,7 @@ class _Expansion:
         self.stages: dict[str, Stage] = {}
         self.info = {label: self._info(label) for label in self.suite.data}
         self.frozen = FrozenStages(self.suite, self.resolver, devices, self._add)
+        self.synthetic = SyntheticStages(self.suite, self.resolver, self.frozen, self._add, self._adapted, self.info)
         # What can change a stage's numbers beside its components: the code that runs it.
         self.train_code = source_hash("benchbench.stages.train")
         self.calibration_code = source_hash("benchbench.stages.calibrate")
@@ -237,7 +241,15 @@ class _Expansion:
         self.resolver.check_labels(label, arm, recipe, augmenters)
         # Maps between stages are too large to be kept.
         wants_maps = any("features" in self.host.registry.get("loss", ref.name).needs for ref in arm.loss)
-        needs: dict[str, str] = {}
+        synthetic, made = self.synthetic.use(label, arm, data, (augmenters, recipe))
+        if synthetic is not None:
+            job["data"] = {**job["data"], "synthetic": synthetic}
+            if arm.synthetic and arm.synthetic.losses:
+                job["loss"] = [
+                    entry if entry["name"] in arm.synthetic.losses else {**entry, "images": "real"}
+                    for entry in job["loss"]
+                ]
+        needs: dict[str, str] = dict(made)
         after: dict[str, str] = {}
         for number, (teacher, weight) in enumerate(zip(lesson.teachers, lesson.weights, strict=True) if lesson else ()):
             assert lesson is not None
@@ -251,7 +263,8 @@ class _Expansion:
             source = FrozenNetwork(f"{teacher} ({lesson.state})", "teacher", model, lesson.state)
             if job["recipe"]["views"] and not wants_maps:
                 stage = needs.get(f"teacher{number}")
-                needs[f"outputs{number}"] = self.frozen.outputs(source, stage, data, job, (augmenters, recipe))
+                shown_with = (augmenters, recipe)
+                needs[f"outputs{number}"] = self.frozen.outputs(source, stage, data, job, shown_with, made=made)
             else:
                 after |= self.frozen.tuned(f"teacher{number}", source, job["recipe"], self._steps(job, data))
         shown = f"{label}, {lesson.shown}" if lesson else label
@@ -263,6 +276,11 @@ class _Expansion:
         taught_by = self._teachers_prices(names, recipe) if state != "scratch" and suite.price_teachers else ()
         how = stage, calibration, pretraining, taught_by
         return Cell(label, arm.method, data, student, seed, names, state, row, *how)
+
+    def _adapted(self, teacher: str, state: Any, data: str) -> str | None:
+        return (
+            None if state == "pretrained" else self._teacher_stage(teacher, self.suite.teachers[teacher], state, data)
+        )
 
     def _teachers_prices(
         self, teachers: tuple[str, ...], recipe: Recipe

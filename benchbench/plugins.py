@@ -24,6 +24,7 @@ BUILT_INS = (
     "benchbench.models.registry",
     "benchbench.losses",
     "benchbench.augmenters",
+    "benchbench.synthesis",
     "benchbench.data",
     "benchbench.executors",
     "benchbench.reports",

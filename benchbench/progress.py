@@ -109,11 +109,20 @@ def _result(record: dict[str, Any]) -> str:
     metrics, seconds = record["metrics"], sum(record["cost"]["seconds"].values())
     if "test_accuracy" in metrics:
         return f"{100 * metrics['test_accuracy']:.1f} % in {seconds:.1f} s"
+    if "rejected" in metrics:
+        refused = sum(metrics["rejected"].values())
+        return f"{metrics['images']:,} images in {seconds:.1f} s" + (f", {refused} attempts refused" if refused else "")
+    if "fid" in metrics:
+        numbers = f"FID {metrics['fid']:.1f}, precision {metrics['precision']:.2f}, recall {metrics['recall']:.2f}"
+        return f"{numbers} in {seconds:.1f} s"
+    if "loss" in metrics:
+        return f"loss {metrics['loss']:.4f} after {metrics['steps']:,} steps in {seconds:.1f} s"
     if "images_per_second" in metrics:
         return f"{metrics['images_per_second']:.1f} images/s"
     if "execution" in metrics:
         return _choice(metrics)
-    return f"{metrics['images']:,} images, {metrics['views']} views in {seconds:.1f} s"
+    views = f", {metrics['views']} views" if metrics["views"] else ""
+    return f"{metrics['images']:,} images{views} in {seconds:.1f} s"
 
 
 def _choice(metrics: dict[str, Any]) -> str:

@@ -158,6 +158,10 @@ class Resolver:
         if recipe.schedule == "step" and not recipe.milestones:
             raise self.file.error("schedule 'step' needs milestones", loc, "for example milestones: [150, 180, 210]")
         job = recipe.model_dump(mode="json")
+        for index, ref in enumerate(recipe.augment):
+            if self.component("augmenter", ref.name, [*loc, index, ref.name]).generates:
+                problem = f"'{ref.name}' generates images in a stage of its own, and is no part of a recipe"
+                raise self.file.error(problem, [*loc, index, ref.name], "name it in the suite's `synthetic:`")
         entries = [
             self.reference("augmenter", ref, [*loc, index, ref.name], used) for index, ref in enumerate(recipe.augment)
         ]

@@ -2,79 +2,28 @@
 
 from __future__ import annotations
 
-import typing
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StrictInt,
-    StringConstraints,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, StrictInt, StringConstraints, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from benchbench.errors import did_you_mean
+from benchbench.suite_base import (
+    MODEL,
+    NAME,
+    PACKAGE,
+    Auto,
+    Label,
+    Percent,
+    Positive,
+    Ref,
+    Strict,
+    TeacherState,
+    one_ref,
+)
+from benchbench.suite_synthetic import QualityEntry, SyntheticEntry, SyntheticUse, one_use
 
 Method = Literal["scratch", "linear_probe", "finetune", "published", "distill"]
-TeacherState = Literal["pretrained", "linear_probe", "finetune", "scratch", "published"]
-# Labels reach tables, file names and terminals: no dots (the separator of --set), nothing to escape, no formula.
-LABEL = r"^[A-Za-z0-9][A-Za-z0-9 _+/()-]*$"
-MODEL = r"^[\w.-]+(/[\w.-]+)?$"
-PACKAGE = r"^[A-Za-z0-9][\w.-]*$"
-NAME = r"^[A-Za-z0-9][\w-]*$"
-PATTERNS_IN_WORDS = {
-    LABEL: "a label begins with a letter or digit and goes on with those, spaces and _ + - / ( )",
-    MODEL: "write SOURCE/NAME, as in timm/resnet18",
-    PACKAGE: "write the name of one package",
-    NAME: "a suite's name is made of letters, digits, - and _",
-}
-Label = Annotated[str, StringConstraints(pattern=LABEL, max_length=60)]
-
-Positive = Annotated[float, Field(gt=0)]
-Auto = Literal[True, False, "auto"]
-Percent = Annotated[float, Field(ge=0, le=100)]
-
-
-class Strict(BaseModel):
-    """Base of every part of a suite: frozen; an unknown key is refused with a suggestion, and so are .inf and .nan."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _known_keys_only(cls, data: Any) -> Any:
-        if isinstance(data, dict):
-            for key in data:
-                if key not in cls.model_fields:
-                    hint = did_you_mean(str(key), cls.model_fields)
-                    raise PydanticCustomError("unknown_key", "unknown key '{key}'; {hint}", {"key": key, "hint": hint})
-                kinds = {cls.model_fields[key].annotation, *typing.get_args(cls.model_fields[key].annotation)}
-                if kinds & {int, float} and isinstance(data[key], bool | str):
-                    # Pydantic would take "5" and true for numbers.
-                    context = {"key": key, "value": repr(data[key])}
-                    raise PydanticCustomError("unknown_key", "write a number (given: {value})", context)
-        return data
-
-
-class Ref(Strict):
-    """A component by name, with its parameters: `name` or `{name: {parameter: value}}`."""
-
-    name: str
-    params: dict[str, Any] = {}
-
-
-def _one_ref(value: Any) -> Any:
-    if isinstance(value, str):
-        return {"name": value}
-    if isinstance(value, dict) and len(value) == 1:
-        name, params = next(iter(value.items()))
-        return {"name": name, "params": params or {}}
-    raise PydanticCustomError("ref", "a component is written `name` or `{name: {parameter: value}}`")
 
 
 def _refs(value: Any) -> Any:
@@ -82,7 +31,7 @@ def _refs(value: Any) -> Any:
     if isinstance(value, dict):
         return [{"name": name, "params": params or {}} for name, params in value.items()]
     if isinstance(value, list):
-        return [_one_ref(item) for item in value]
+        return [one_ref(item) for item in value]
     raise PydanticCustomError("refs", "write components as a mapping `{name: {parameter: value}}` or a list of names")
 
 
@@ -263,7 +212,7 @@ class TeacherEntry(ModelEntry):
 class DataEntry(Strict):
     """A data set, whole or a stratified part of its training split."""
 
-    source: Annotated[Ref, BeforeValidator(_one_ref)] = Field(
+    source: Annotated[Ref, BeforeValidator(one_ref)] = Field(
         description="a data set's name, or `{name: {parameter: value}}`"
     )
     fraction: float | None = Field(None, gt=0, le=1, description="share of the training images to take, class by class")
@@ -294,6 +243,9 @@ class Arm(Strict):
     )
     students: Annotated[list[str] | None, BeforeValidator(_listed)] = Field(
         None, description="the students to train; default: all but those that are taken by name alone"
+    )
+    synthetic: Annotated[SyntheticUse | None, BeforeValidator(one_use)] = Field(
+        None, description="generated images to train on as well: the label of a set, or how it is used"
     )
     recipe: Recipe = Field(Recipe(), description="what this arm changes in the recipe")
 
@@ -379,6 +331,8 @@ class Suite(Strict):
     data: dict[Label, DataEntry] = Field(min_length=1, description="the data sets")
     students: dict[Label, ModelEntry] = Field(min_length=1, description="the small networks")
     teachers: dict[Label, TeacherEntry] = Field({}, description="the networks to distil from")
+    synthetic: dict[Label, SyntheticEntry] = Field({}, description="sets of generated images")
+    quality: QualityEntry | None = Field(None, description="judge the generated images that arms use")
     recipes: Recipes = Field(Recipes(), description="how training runs are done")
     arms: dict[Label, Arm] = Field(min_length=1, description="the ways to get a small model that are compared")
     statistics: Statistics = Field(Statistics(), description="the margin and the level of the tests")

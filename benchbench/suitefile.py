@@ -17,7 +17,8 @@ from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from benchbench.errors import SuiteError, one_line
-from benchbench.suite import PATTERNS_IN_WORDS, Suite
+from benchbench.suite import Suite
+from benchbench.suite_base import PATTERNS_IN_WORDS
 
 Loc = Sequence[str | int]
 MOST_NODES = 100_000

@@ -86,7 +86,7 @@ def test_target_that_cannot_be_had(target):
         ({"params": dict}, "its params must be a class"),
         (
             {"needs": "teacher"},
-            "its needs must be a frozenset of features, hard_labels, labels, teacher, teacher.logits, token",
+            "its needs must be a frozenset of features, hard_labels, labels, synthesis, teacher, teacher.logits, token",
         ),
         ({"needs": frozenset({"teachers"})}, "its needs must be a frozenset"),
     ],
@@ -100,7 +100,7 @@ def test_records_that_cannot_work_are_refused_at_once(wrong, message):
     ("kind", "need", "message"),
     [
         ("loss", "labels", "component 'some': loss may need features, hard_labels, .*; not labels"),
-        ("augmenter", "hard_labels", "component 'some': augmenter may need labels; not hard_labels"),
+        ("augmenter", "hard_labels", "component 'some': augmenter may need labels, synthesis; not hard_labels"),
         ("dataset", "labels", "component 'some': dataset has no needs; not labels"),
     ],
 )

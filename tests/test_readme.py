@@ -37,7 +37,9 @@ def test_links_lead_somewhere():
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
-@pytest.mark.parametrize("name", ["quickstart", "cifar", "paper", "cifar100_published", "losses_small"])
+@pytest.mark.parametrize(
+    "name", ["quickstart", "cifar", "paper", "cifar100_published", "losses_small", "synthetic", "synthetic_small"]
+)
 def test_the_suites_that_ship_can_be_planned(name, tmp_path):
     """Cards, and so model names, are checked by the real libraries, without a GPU and without a download."""
     command = [

@@ -75,6 +75,22 @@ class CutoutParams(Params):
     fill: Fill = Field("mean", description="a random value for each pixel, the image's mean colour, or black")
 
 
+class DsaParams(Params):
+    mode: Literal["single", "multiple"] = Field(
+        "multiple", description="each image through one strategy (S), or through all (M)"
+    )
+    strategies: list[Literal["color", "crop", "cutout", "flip", "scale", "rotate"]] = Field(
+        ["color", "crop", "cutout", "flip", "scale", "rotate"], min_length=1, description="in this order"
+    )
+    brightness: Strength = Field(1.0, description="half of it is the most that is added or taken")
+    saturation: Strength = Field(2.0, description="factors are drawn from 0 to this")
+    contrast: Strength = Field(0.5, description="factors are drawn from this to 1 more")
+    crop: float = Field(0.125, ge=0, lt=1, description="share of a side that an image moves by at most")
+    cutout: float = Field(0.5, ge=0, lt=1, description="sides of the black box, as a share")
+    scale: float = Field(1.2, ge=1, le=4, description="factors of each side are drawn from 1 / this to this")
+    rotate: float = Field(15.0, ge=0, le=180, description="degrees to either side")
+
+
 class MixParams(Params):
     alpha: float = Field(1.0, gt=0, le=1000, description="shares are drawn from Beta(alpha, alpha)")
     probability: float = Field(1.0, ge=0, le=1, description="of a batch to be mixed")
@@ -104,6 +120,8 @@ def benchbench_augmenters() -> Iterable[Component]:
     yield Component("random_erasing", f"{module}:random_erasing", RandomErasingParams, summary)
     summary = "a square is filled (DeVries and Taylor 2017)"
     yield Component("cutout", f"{module}:cutout", CutoutParams, summary)
+    summary = "colour, crop, cutout, flip, scale and rotation (Zhao and Bilen 2021)"
+    yield Component("dsa", "benchbench.augmenters.dsa:dsa", DsaParams, summary)
     module, mixes = "benchbench.augmenters.mixing", frozenset({"labels"})
     summary = "weighted sums of two images and their labels (Zhang et al. 2018)"
     yield Component("mixup", f"{module}:mixup", MixParams, summary, mixes)

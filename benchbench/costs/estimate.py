@@ -43,7 +43,7 @@ def estimate(plan: Plan) -> dict[str, Estimate]:
     places = places_of(plan)
     requests: dict[str, dict[str, Any]] = {}
     for key, stage in plan.stages.items():
-        if stage.kind in MEASURING:
+        if stage.kind not in COUNTED:
             continue
         requests |= {f"{key}/{role}": request for role, request in _requests(stage).items()}
         if stage.kind == "cell" and stage.job["teachers"]:
@@ -58,7 +58,7 @@ def estimate(plan: Plan) -> dict[str, Estimate]:
     return {
         key: count[stage.kind](plan, stage, places[key]["data"][1], cards)
         for key, stage in plan.stages.items()
-        if stage.kind not in MEASURING
+        if stage.kind in COUNTED
     }
 
 
@@ -70,15 +70,24 @@ def places_of(plan: Plan) -> dict[str, dict[str, Loc]]:
         places[key] = {"data": data, **networks}
         for role, needed in plan.stages[key].needs.items():
             kind = plan.stages[needed].kind
+            if kind not in COUNTED:
+                continue
+            if role == "judged":
+                note(needed, data, {"teacher0": networks["judge"]})
+                continue
             # A probe's features are its own network's; the outputs of a teacher are that teacher's.
             place: Loc = networks["model"] if role == "features" else networks[f"teacher{role[-1]}"]
-            note(needed, data, {"teacher0": place} if kind == "outputs" else {"model": place})
+            judge = {role: place for role, place in networks.items() if role == "judge"}
+            note(needed, data, {"teacher0": place, **judge} if kind == "outputs" else {"model": place, **judge})
 
     for cell in plan.cells:
         teachers: dict[str, Loc] = {
             f"teacher{number}": ("teachers", teacher, "model") for number, teacher in enumerate(cell.teachers)
         }
         networks: dict[str, Loc] = {"model": ("students", cell.student, "model"), **teachers}
+        use = plan.suite.arms[cell.arm].synthetic
+        if use is not None and use.teacher is not None:
+            networks["judge"] = ("teachers", use.teacher, "model")
         note(cell.stage, ("data", cell.data), {**networks, "loss": ("arms", cell.arm, "loss")})
     return places
 
@@ -141,6 +150,8 @@ def tested_images(plan: Plan, stage: Stage, data: str) -> int:
 def shown_images(plan: Plan, stage: Stage, data: str) -> tuple[int, int]:
     """Images that a stage shows a frozen network: views of those to train on, and others."""
     job = stage.job
+    if "synthetic" in job["splits"]:
+        return job["images"], 0
     others = plan.validation_images(job["data"], data) + plan.info[data].test if "test" in job["splits"] else 0
     return plan.train_images(job["data"], data) * job["recipe"]["views"], others
 

@@ -30,6 +30,7 @@ class Batch:
         labels: class numbers [B], int64.
         index: each sample's number in the training set [B], int64, 0 <= index < samples; memory banks go by it.
         epoch: epochs done so far, with the part of the current one; below 0 while a loss prepares.
+        synthetic: which of them were generated [B], bool; None where all are real.
         mix: of images that are mixtures of two (mixup, cutmix), the second ones; `labels` and `index` are of the first.
     """
 
@@ -37,6 +38,7 @@ class Batch:
     labels: Tensor
     index: Tensor
     epoch: float = 0.0
+    synthetic: Tensor | None = None
     mix: Mix | None = None
 
     @property
@@ -45,3 +47,10 @@ class Batch:
         if self.mix is None:
             return self.labels
         return torch.where(self.mix.share >= 0.5, self.labels, self.mix.labels)
+
+    def part(self, chosen: Tensor) -> Batch:
+        """The samples at these places [K]; of batches that are not mixed."""
+        assert self.mix is None, "a sample of a mixture is in two places"
+        images, labels, index = (each[chosen] for each in (self.images, self.labels, self.index))
+        synthetic = None if self.synthetic is None else self.synthetic[chosen]
+        return Batch(images, labels, index, self.epoch, synthetic)

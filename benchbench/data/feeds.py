@@ -8,6 +8,7 @@ view, and in every stage that asks for them. Mixing needs two images: it comes l
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -73,6 +74,40 @@ class Pipeline:
         return center_crop(resize(images, max(self.eval_resize or 0, self.image_size)), self.image_size)
 
 
+@dataclass(frozen=True)
+class Blend:
+    """Real images with generated ones after them, in one training set.
+
+    Attributes:
+        real: how many are real; the others are generated.
+        share: of generated images in a batch, in the first epoch and in the last; None adds them to the real ones, and
+            shuffles all.
+        epochs: of the run.
+    """
+
+    real: int
+    share: tuple[float, float] | None = None
+    epochs: int = 1
+
+    def steps(self, count: int, batch_size: int) -> int:
+        """Batches of an epoch of `count` images; as many as there are of real ones alone where the share is fixed."""
+        return steps_per_epoch(count if self.share is None else self.real, batch_size)
+
+    def order(self, count: int, seed: int, epoch: int, batch_size: int) -> Tensor:
+        """Which images each batch of an epoch holds: [steps, B], drawn from (seed, epoch)."""
+        if self.share is None:
+            return training_order(count, seed, epoch, batch_size)
+        first, last = self.share
+        share = first + (last - first) * min(1.0, max(0, epoch) / max(1, self.epochs - 1))
+        steps, size = steps_per_epoch(self.real, batch_size), min(batch_size, self.real)
+        made = round(share * size) if count > self.real else 0
+        real = training_order(self.real, seed, epoch, batch_size)[:, : size - made]
+        rounds = range(math.ceil(steps * made / max(1, count - self.real)))
+        drawn = [torch.randperm(count - self.real, generator=generator(seed, "blend", epoch, each)) for each in rounds]
+        others = torch.cat([*drawn, torch.empty(0, dtype=torch.int64)])[: steps * made].view(steps, made)
+        return torch.cat([real, self.real + others], dim=1)
+
+
 class Feed(Protocol):
     """Batches of one split.
 
@@ -81,6 +116,10 @@ class Feed(Protocol):
     """
 
     labels: Tensor
+
+    def steps(self, batch_size: int) -> int:
+        """Batches of one epoch."""
+        ...
 
     def train_batches(self, seed: int, epoch: int, batch_size: int, start: int) -> Iterator[Batch]:
         """One epoch's batches from step `start` on, in an order drawn from (seed, epoch).
@@ -106,27 +145,61 @@ def steps_per_epoch(count: int, batch_size: int) -> int:
     return max(1, count // batch_size)
 
 
-def make_feed(images: ImageSet, indices: np.ndarray, pipeline: Pipeline, device: torch.device, workers: int) -> Feed:
+def make_feed(
+    images: ImageSet,
+    indices: np.ndarray,
+    pipeline: Pipeline,
+    device: torch.device,
+    workers: int,
+    blend: Blend | None = None,
+) -> Feed:
     """The feed that suits a split's size: resident on the device, or streamed by that many loader processes."""
     shown = 3 * pipeline.image_size**2 * len(indices) if pipeline.views else 0  # a view lies in memory as a whole
     if images.array is not None and max(images.array[0].nbytes * len(indices), shown) <= RESIDENT_BYTES:
-        return ResidentFeed(images, indices, pipeline, device)
-    return StreamedFeed(images, indices, pipeline, device, workers)
+        return ResidentFeed(images, indices, pipeline, device, blend)
+    return StreamedFeed(images, indices, pipeline, device, workers, blend)
 
 
-class ResidentFeed:
+class _Ordered:
+    """The order of training images, real ones alone or blended with generated ones."""
+
+    labels: Tensor
+    blend: Blend | None
+
+    def steps(self, batch_size: int) -> int:
+        count = len(self.labels)
+        return steps_per_epoch(count, batch_size) if self.blend is None else self.blend.steps(count, batch_size)
+
+    def _order(self, seed: int, epoch: int, batch_size: int) -> Tensor:
+        count = len(self.labels)
+        if self.blend is None:
+            return training_order(count, seed, epoch, batch_size)
+        return self.blend.order(count, seed, epoch, batch_size)
+
+    def _synthetic(self, index: Tensor) -> Tensor | None:
+        return None if self.blend is None else index >= self.blend.real
+
+
+class ResidentFeed(_Ordered):
     """A small set as uint8 [N, 3, H, W] on the device, augmented there a batch at a time."""
 
-    def __init__(self, images: ImageSet, indices: np.ndarray, pipeline: Pipeline, device: torch.device):
+    def __init__(
+        self,
+        images: ImageSet,
+        indices: np.ndarray,
+        pipeline: Pipeline,
+        device: torch.device,
+        blend: Blend | None = None,
+    ):
         assert images.array is not None
         pixels = np.ascontiguousarray(images.array[indices].transpose(0, 3, 1, 2))
         self.images = torch.from_numpy(pixels).to(device)
         self.labels = torch.from_numpy(images.labels[indices]).to(device)
-        self.pipeline = pipeline
+        self.pipeline, self.blend = pipeline, blend
         self._views: dict[int, Tensor] = {}
 
     def train_batches(self, seed: int, epoch: int, batch_size: int, start: int) -> Iterator[Batch]:
-        order = training_order(len(self.labels), seed, epoch, batch_size).to(self.images.device)
+        order = self._order(seed, epoch, batch_size).to(self.images.device)
         view = self._view(epoch % self.pipeline.views) if self.pipeline.views else None
         for step in range(start, len(order)):
             index = order[step]
@@ -134,7 +207,8 @@ class ResidentFeed:
             pixels = _unit((self.images if view is None else view).index_select(0, index))
             if view is None:
                 pixels = self.pipeline.train(pixels, generator(seed, "augment", epoch, step))
-            yield self.pipeline.mix(Batch(pixels, self.labels[index], index), seed, epoch, step)
+            batch = Batch(pixels, self.labels[index], index, synthetic=self._synthetic(index))
+            yield self.pipeline.mix(batch, seed, epoch, step)
 
     def test_batches(self, batch_size: int) -> Iterator[Batch]:
         for index in torch.arange(len(self.labels), device=self.images.device).split(batch_size):
@@ -161,16 +235,24 @@ class ResidentFeed:
         return _bytes(self.pipeline.train(_unit(self.images[index]), random))
 
 
-class StreamedFeed:
+class StreamedFeed(_Ordered):
     """A large set, or images of many sizes: decoded and augmented one by one in loader processes."""
 
-    def __init__(self, images: ImageSet, indices: np.ndarray, pipeline: Pipeline, device: torch.device, workers: int):
+    def __init__(
+        self,
+        images: ImageSet,
+        indices: np.ndarray,
+        pipeline: Pipeline,
+        device: torch.device,
+        workers: int,
+        blend: Blend | None = None,
+    ):
         self.source, self.indices, self.pipeline = images, indices, pipeline
-        self.device, self.workers = device, workers
+        self.device, self.workers, self.blend = device, workers, blend
         self.labels = torch.from_numpy(images.labels[indices]).to(device)
 
     def train_batches(self, seed: int, epoch: int, batch_size: int, start: int) -> Iterator[Batch]:
-        batches = training_order(len(self.labels), seed, epoch, batch_size)[start:]
+        batches = self._order(seed, epoch, batch_size)[start:]
 
         def name(index: int) -> int:
             if self.pipeline.views:
@@ -179,6 +261,7 @@ class StreamedFeed:
 
         keys: list[list[Key]] = [[(int(index), (name(int(index)),)) for index in batch] for batch in batches]
         for step, batch in enumerate(self._load(keys), start):
+            batch.synthetic = self._synthetic(batch.index)
             yield self.pipeline.mix(batch, seed, epoch, step)
 
     def test_batches(self, batch_size: int) -> Iterator[Batch]:

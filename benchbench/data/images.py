@@ -19,12 +19,14 @@ class ImageSet:
         image: decodes image i to an RGB `PIL.Image`; raises DataError naming the file where it cannot be read. Called
             from loader processes, so it must pickle.
         array: all pixels [N, H, W, 3], uint8, where every image has one size and they fit in memory; else None.
+        numbers: of generated images, each one's number within its class [N]; else None.
     """
 
     labels: np.ndarray
     classes: tuple[str, ...]
     image: Callable[[int], Image.Image]
     array: np.ndarray | None = None
+    numbers: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

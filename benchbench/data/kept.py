@@ -94,6 +94,9 @@ class EmbeddingFeed:
         for step in range(start, steps_per_epoch(len(self.labels), batch_size)):
             yield Batch(_rows(view, order[step]), self.labels[order[step]], order[step])
 
+    def steps(self, batch_size: int) -> int:
+        return steps_per_epoch(len(self.labels), batch_size)
+
     def test_batches(self, batch_size: int) -> Iterator[Batch]:
         for index in torch.arange(len(self.labels), device=self.labels.device).split(batch_size):
             yield Batch(_rows(self.embedding[0], index), self.labels[index], index)

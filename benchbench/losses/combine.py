@@ -29,6 +29,8 @@ class LossSum(nn.Module):
         super().__init__()
         self.parts = nn.ModuleDict()
         self.entries: list[tuple[str, float, Callable[..., Any]]] = []
+        # Losses that see no generated image.
+        self.real_only = frozenset(entry["name"] for entry in entries if entry.get("images") == "real")
         self.needs_features = False
         for entry in entries:
             if entry["name"] in RESERVED:
@@ -43,7 +45,17 @@ class LossSum(nn.Module):
 
     def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum, and every term by "loss" or "loss.term", unweighted."""
-        return _weighted([(name, weight, loss(student, teacher, batch)) for name, weight, loss in self.entries], batch)
+        if not self.real_only or batch.synthetic is None:
+            values = [(name, weight, loss(student, teacher, batch)) for name, weight, loss in self.entries]
+            return _weighted(values, batch)
+        real = (~batch.synthetic).nonzero().squeeze(1)
+        alone = student.part(real), teacher.part(real) if teacher else None, batch.part(real)
+        values = []
+        for name, weight, loss in self.entries:
+            seen = alone if name in self.real_only else (student, teacher, batch)
+            if len(seen[2].labels):  # a batch of generated images alone says nothing to the others
+                values.append((name, weight, loss(*seen)))
+        return _weighted(values, batch)
 
     def preparing(self) -> list[Loss]:
         """The losses that have a first stage."""

@@ -24,3 +24,8 @@ class Outputs:
     embedding: Tensor
     features: list[Tensor] = field(default_factory=list)
     token_logits: Tensor | None = None
+
+    def part(self, chosen: Tensor) -> Outputs:
+        """The outputs of the images at these places [K]."""
+        logits, token = (None if each is None else each[chosen] for each in (self.logits, self.token_logits))
+        return Outputs(logits, self.embedding[chosen], [each[chosen] for each in self.features], token)

@@ -7,8 +7,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from benchbench import suite
+from benchbench import suite, suite_synthetic
 from benchbench.reference.markdown import default_of, inline, limits_of, slug, table, type_in_words
+from benchbench.suite_base import PATTERNS_IN_WORDS
 
 # How each part of the file is called here; one that is missing goes by the name of its class.
 TITLES: dict[Any, str] = {
@@ -22,6 +23,10 @@ TITLES: dict[Any, str] = {
     suite.Recipes: "recipes",
     suite.Recipe: "recipe",
     suite.Arm: "arms: LABEL",
+    suite_synthetic.SyntheticEntry: "synthetic: LABEL",
+    suite_synthetic.SyntheticUse: "arms: LABEL: synthetic",
+    suite_synthetic.Ramp: "share",
+    suite_synthetic.QualityEntry: "quality",
     suite.Statistics: "statistics",
     suite.Factors: "factors",
     suite.Published: "published",
@@ -55,7 +60,7 @@ def suite_page() -> str:
                 f"`{key}`",
                 type_in_words(field.annotation, _words()),
                 default_of(field),
-                limits_of(field.metadata, suite.PATTERNS_IN_WORDS),
+                limits_of(field.metadata, PATTERNS_IN_WORDS),
                 inline(field.description or ""),
             ]
             for key, field in shown.items()

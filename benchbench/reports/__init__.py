@@ -35,6 +35,14 @@ def benchbench_reports() -> Iterable[Component]:
         "savings", "benchbench.reports.savings:savings", summary="time that distillation saves, with intervals"
     )
     yield Component(
+        "synthetic", "benchbench.reports.synthetic:synthetic", summary="quality of generated images, and what they cost"
+    )
+    yield Component(
+        "synthetic_gains",
+        "benchbench.reports.synthetic:synthetic_gains",
+        summary="arms with generated images against the same arms without",
+    )
+    yield Component(
         "fractions", "benchbench.reports.fractions:fractions", summary="accuracy by how much of a data set is taken"
     )
     yield Component("gains", "benchbench.reports.gains:gains", summary="teacher x student: gain over the student alone")
@@ -60,6 +68,11 @@ def benchbench_figures() -> Iterable[Component]:
     )
     yield Component(
         "fractions", "benchbench.reports.figures.fractions:fractions", summary="accuracy against training images"
+    )
+    module = "benchbench.reports.figures.synthetic"
+    yield Component("contact_sheet", f"{module}:contact_sheet", summary="generated images of each class")
+    yield Component(
+        "quality_and_gain", f"{module}:quality_and_gain", summary="gain against the quality of generated images"
     )
     yield Component("curves", "benchbench.reports.figures.curves:curves", summary="learning curves of each arm")
     yield Component("costs", "benchbench.reports.figures.costs:costs", summary="what the time of each arm went to")

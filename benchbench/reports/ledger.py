@@ -21,10 +21,19 @@ SECTIONS = {
     "teacher": "frozen networks' forward pass",
     "preparation": "first stage of two-stage losses",
     "student": "training steps",
+    "generation": "generating images",
+    "features": "features of images",
+    "measures": "measures of quality",
     "evaluation": "evaluation",
     "checkpoint": "checkpoints and weights",
 }
-STAGES = {"teacher": "teachers", "outputs": "kept outputs", "cell": "cells"}
+STAGES = {
+    "diffusion": "generators",
+    "synthesis": "generated images",
+    "teacher": "teachers",
+    "outputs": "kept outputs",
+    "cell": "cells",
+}
 MEASURING = ("tuning", "calibration")
 JOULES = 3.6e6  # a kilowatt-hour
 ENERGY = (

@@ -10,7 +10,7 @@ from benchbench.errors import PluginError, did_you_mean, one_line
 DEFAULT = "full"
 # What `paper` takes, in its order.
 FIRST = ("accuracy", "verdicts", "gpu_hours", "savings", "pareto")
-THEN = ("fractions", "gains", "losses", "ranking", "published")
+THEN = ("synthetic", "synthetic_gains", "contact_sheet", "fractions", "gains", "losses", "ranking", "published")
 
 
 def full(offered: Sequence[str]) -> Sequence[str]:

@@ -6,4 +6,7 @@ RUNNERS = {
     "outputs": "benchbench.stages.outputs",
     "tuning": "benchbench.stages.tuning",
     "calibration": "benchbench.stages.calibrate",
+    "diffusion": "benchbench.stages.diffusion",
+    "synthesis": "benchbench.stages.synthesis",
+    "quality": "benchbench.stages.quality",
 }

@@ -13,11 +13,13 @@ import numpy as np
 import torch
 
 from benchbench.components import Params
-from benchbench.data.feeds import Feed, Pipeline, bind_augmenters, bind_mixers, make_feed
+from benchbench.data.blended import Taken, joined, take
+from benchbench.data.feeds import Blend, Feed, Pipeline, bind_augmenters, bind_mixers, make_feed
 from benchbench.data.images import ImageSet
 from benchbench.data.splits import hold_out, subset
 from benchbench.errors import DataError
 from benchbench.stages.context import StageContext
+from benchbench.synthesis.shards import open_shards
 
 
 class SplitData:
@@ -33,7 +35,8 @@ class SplitData:
         job, recipe = context.job["data"], context.job["recipe"]
         component = context.registry.get("dataset", job["source"]["name"])
         self._load = component.load(), component.params, json.dumps(job["source"]["params"], sort_keys=True)
-        self._root, self._device = context.data_root, device
+        self._root, self._device, self._context = context.data_root, device, context
+        self._taken: Taken | None = None
 
         def load(name: str) -> Callable[..., Any]:
             return context.registry.get("augmenter", name).load()
@@ -45,9 +48,9 @@ class SplitData:
         self._workers = 0 if context.threads == 1 else min(8, context.threads)
         images = self._images("train")
         self.classes = images.classes
-        part = subset(images.labels, job["fraction"], job["per_class"], job["subset_seed"])
-        kept, held = hold_out(images.labels[part], job["validation"])
-        self.train = self._feed(images, part[kept])
+        part, kept, held = _split(job, images)
+        use = job.get("synthetic")
+        self.train = self._blended(images, part[kept], use) if use else self._feed(images, part[kept])
         self.validation = self._feed(images, part[held]) if len(held) else None
         if context.job.get("selection") == "best" and not len(held):
             raise DataError("no class has an image to spare for validation; take more images, or `selection: last`")
@@ -56,6 +59,30 @@ class SplitData:
         if images.array is not None:
             pixels = images.labels[part].tobytes() + images.array[part].tobytes()
             self.described["sha256"] = hashlib.sha256(pixels).hexdigest()
+        if self._taken is not None:
+            self.described["synthetic"] = self._taken.report
+
+    def synthetic(self) -> Feed:
+        """The generated set that the stage is about, in order."""
+        made = open_shards(self._context.needs["synthetic"])
+        return self._feed(made, np.arange(len(made)))
+
+    def _blended(self, real: ImageSet, indices: np.ndarray, use: dict[str, Any]) -> Feed:
+        """Real images with the generated ones that a job takes."""
+        needs, recipe = self._context.needs, self._context.job["recipe"]
+        made, record = open_shards(needs["synthetic"]), needs["synthetic"].done() or {}
+        if made.classes != real.classes:
+            raise DataError(f"set '{use['set']}' has other classes than the data set")
+        if use["labels"] == "prompt" and record.get("synthesis", {}).get("conditional") is False:
+            raise DataError(f"the model of set '{use['set']}' knows no classes; take `labels: teacher`")
+        counts, logits = np.bincount(real.labels[indices], minlength=len(real.classes)), None
+        if "judged" in needs:
+            logits = np.load(needs["judged"].verified_outputs()[1]["synthetic.logits"], allow_pickle=False)
+        self._taken = take(made, counts, use, logits)
+        whole = joined(real, indices, made, self._taken)
+        share = (use["share"]["first"], use["share"]["last"]) if use["share"] else None
+        blend = Blend(len(indices), share, recipe.get("epochs", 1))
+        return make_feed(whole, np.arange(len(whole)), self._pipeline, self._device, self._workers, blend)
 
     def test(self) -> Feed:
         images = self._images("test")
@@ -69,6 +96,22 @@ class SplitData:
 
     def _feed(self, images: ImageSet, indices: np.ndarray) -> Feed:
         return make_feed(images, indices, self._pipeline, self._device, self._workers)
+
+
+def training_part(context: StageContext) -> tuple[ImageSet, np.ndarray]:
+    """The training split of a job's data set, and of it the images that are trained on."""
+    job = context.job["data"]
+    component = context.registry.get("dataset", job["source"]["name"])
+    params = json.dumps(job["source"]["params"], sort_keys=True)
+    images = _loaded(component.load(), component.params, params, context.data_root, "train")
+    part, kept, _ = _split(job, images)
+    return images, part[kept]
+
+
+def _split(job: dict[str, Any], images: ImageSet) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Indices of the images that a suite takes, and of these those to train on and those held out."""
+    part = subset(images.labels, job["fraction"], job["per_class"], job["subset_seed"])
+    return part, *hold_out(images.labels[part], job["validation"])
 
 
 @functools.lru_cache(maxsize=2)  # both splits of one data set: a worker's stages mostly share it

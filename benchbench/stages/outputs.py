@@ -37,6 +37,8 @@ def run(context: StageContext) -> dict[str, Any]:
         feeds: dict[str, Feed | None] = {"train": data.train, "validation": data.validation}
         if "test" in job["splits"]:
             feeds["test"] = data.test()
+        if "synthetic" in job["splits"]:
+            feeds["synthetic"] = data.synthetic()
     with clock.section("setup", account):
         network, how = run_frozen(context, 0, model, device, data.train)
         first = network(next(data.train.test_batches(1)).images, eager=True)

@@ -17,6 +17,7 @@ import torch
 from torch import Generator, Tensor
 
 from benchbench.components import Component
+from benchbench.testing import generators
 from benchbench.testing.check import Call, Options, require
 
 SIZE = 32
@@ -156,6 +157,8 @@ MIXING_CHECKS: Mapping[str, AugmenterCheck] = {"mixture": check_mixture, **CHECK
 
 def cases(component: Component, kind: str, options: Options) -> dict[str, Call]:
     """Every check of an augmenter, ready to run."""
+    if component.generates:
+        return generators.cases(component, options)
     case = AugmenterCase(component, options.params_of(component).model_dump(mode="json"))
     return {name: partial(check, case) for name, check in checks_for(component).items()}
 

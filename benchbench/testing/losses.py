@@ -252,7 +252,7 @@ def check_mixing(case: LossCase) -> None:
         mix = Mix(second, 1 - share if swapped else share)
         loss = case.build()
         for _ in range(2):  # the second time, a memory bank holds what the first one has left
-            _, terms = run(loss, (student, teacher, Batch(batch.images, first, index, batch.epoch, mix)))
+            _, terms = run(loss, (student, teacher, Batch(batch.images, first, index, batch.epoch, mix=mix)))
         values.append(terms)
     for name, term in values[0].items():
         assert torch.allclose(term, values[1][name], rtol=1e-4), (

@@ -176,5 +176,12 @@ def _tensors(batch: Batch, taught: Sequence[Outputs]) -> list[Tensor]:
     """All that members share in a step."""
     mixed = [batch.mix.labels, batch.mix.share] if batch.mix else []
     said = [[each.logits, each.embedding, *each.features, each.token_logits] for each in taught]
-    found = [batch.images, batch.labels, batch.index, *mixed, *(value for values in said for value in values)]
+    found = [
+        batch.images,
+        batch.labels,
+        batch.index,
+        batch.synthetic,
+        *mixed,
+        *(value for values in said for value in values),
+    ]
     return [tensor for tensor in found if tensor is not None]

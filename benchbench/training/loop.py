@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from benchbench.data.batch import Batch
-from benchbench.data.feeds import Feed, steps_per_epoch
+from benchbench.data.feeds import Feed
 from benchbench.errors import StageError
 from benchbench.execution.network import Execution, Network, Precision
 from benchbench.losses.teachers import Lessons
@@ -85,7 +85,7 @@ class Training:
         if self.teach is None:
             networks = [Network(teacher, how, self.device) for teacher in self.teachers]
             self.teach = [lambda batch, maps, run=run: run(batch.images, maps) for run in networks]  # type: ignore[misc]
-        self.steps = steps_per_epoch(len(self.train.labels), self.recipe["batch_size"])
+        self.steps = self.train.steps(self.recipe["batch_size"])
         self._sums: dict[str, Tensor] = {}
         self._reported = 0.0
 

@@ -147,3 +147,33 @@ def test_a_loss_named_like_a_column_of_the_curve_is_refused(registry, context):
     registry.add(Offer("loss", Component("loss", f"{__name__}:as_tensor"), "here"))
     with pytest.raises(PluginError, match="a loss cannot be called 'loss'"):
         LossSum([entry("loss")], registry, context)
+
+
+class TestGeneratedImages:
+    """Losses that see real images alone, beside one that sees all."""
+
+    @pytest.fixture
+    def sums(self, registry, context):
+        entries = [entry("as_tensor", 2.0) | {"images": "real"}, entry("as_terms", power=1)]
+        return LossSum(entries, registry, context), LossSum(entries[:1], registry, context)
+
+    def test_each_sees_its_own(self, sums, make_step):
+        student, teacher, batch = make_step()
+        made = torch.arange(len(batch.labels)) % 3 == 0
+        mixed = replace(batch, synthetic=made)
+        total, terms = sums[0](student, teacher, mixed)
+        assert torch.equal(terms["as_tensor"], student.embedding[~made].square().mean())
+        assert torch.equal(terms["as_terms.first"], student.logits.abs().mean())
+        assert total == 2 * terms["as_tensor"] + terms["as_terms.first"] + terms["as_terms.second"]
+
+    def test_without_generated_images_nothing_changes(self, sums, make_step):
+        student, teacher, batch = make_step()
+        plain = sums[0](student, teacher, batch)
+        none = sums[0](student, teacher, replace(batch, synthetic=torch.zeros(len(batch.labels), dtype=torch.bool)))
+        assert torch.equal(plain[0], none[0])
+
+    def test_a_batch_without_a_real_image_is_left_out(self, sums, make_step):
+        student, teacher, batch = make_step()
+        made = replace(batch, synthetic=torch.ones(len(batch.labels), dtype=torch.bool))
+        total, terms = sums[1](student, teacher, made)
+        assert (float(total), terms) == (0.0, {})

@@ -1,0 +1,130 @@
+"""The augmentation of differentiable Siamese augmentation (DSA), as a plain one: every image has draws of its own.
+
+Source: Zhao and Bilen, "Dataset Condensation with Differentiable Siamese Augmentation" (arXiv 2102.08259), section 3.2
+and its code's defaults; arXiv 2404.03263 uses it on real and generated images.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+from benchbench.augmenters.draws import by_group, uniform
+
+
+def dsa(
+    images: Tensor,
+    size: int,
+    generator: Generator,
+    *,
+    mode: str,
+    strategies: list[str],
+    brightness: float,
+    saturation: float,
+    contrast: float,
+    crop: float,
+    cutout: float,
+    scale: float,
+    rotate: float,
+) -> Tensor:
+    """Images [B, 3, H, W] through one of the strategies each (mode "single"), or through all in turn ("multiple")."""
+    color = (brightness, saturation, contrast)
+    ratios: dict[str, Any] = {"color": color, "crop": crop, "cutout": cutout, "flip": 0.5, "scale": scale}
+    ratios["rotate"] = rotate
+    steps = [_STEPS[name](images, generator, ratios[name]) for name in strategies]
+    everyone = torch.arange(len(images), device=images.device)
+    if mode == "multiple":
+        for step in steps:
+            images = step(images, everyone)
+        return images
+    groups = (torch.rand(len(images), generator=generator) * len(steps)).long()
+    return by_group(images, groups, steps)
+
+
+Step = Callable[[Tensor, Tensor], Tensor]
+
+
+def _color(images: Tensor, generator: Generator, ratios: tuple[float, float, float]) -> Step:
+    bright, saturate, contrast = (uniform(len(images), generator, images)[:, None, None, None] for _ in range(3))
+
+    def step(x: Tensor, place: Tensor) -> Tensor:
+        x = x + (bright[place] - 0.5) * ratios[0]
+        gray = x.mean(1, keepdim=True)
+        x = (x - gray) * (saturate[place] * ratios[1]) + gray
+        middle = x.mean((1, 2, 3), keepdim=True)
+        return ((x - middle) * (contrast[place] + ratios[2]) + middle).clamp(0, 1)
+
+    return step
+
+
+def _flip(images: Tensor, generator: Generator, ratio: float) -> Step:
+    chosen = (uniform(len(images), generator, images) < ratio)[:, None, None, None]
+    return lambda x, place: torch.where(chosen[place], x.flip(-1), x)
+
+
+def _crop(images: Tensor, generator: Generator, ratio: float) -> Step:
+    """Moves by up to `ratio` of a side; black comes in."""
+    down, across = (2 * uniform(len(images), generator, images) - 1 for _ in range(2))
+    height, width = images.shape[-2:]
+    # Whole pixels, so that nothing is blurred; in the [-1, 1] coordinates of affine_grid.
+    moves = [(part * ratio * side).round() * 2 / side for part, side in ((across, width), (down, height))]
+    return _affine(images, torch.ones_like(down), torch.zeros_like(down), moves)
+
+
+def _scale(images: Tensor, generator: Generator, ratio: float) -> Step:
+    """Each side by a factor of its own, in 1 / ratio to ratio."""
+    wide, high = (uniform(len(images), generator, images) * (ratio - 1 / ratio) + 1 / ratio for _ in range(2))
+    return _affine(images, wide, torch.zeros_like(wide), None, high)
+
+
+def _rotate(images: Tensor, generator: Generator, ratio: float) -> Step:
+    """By up to so many degrees to either side."""
+    turns = (2 * uniform(len(images), generator, images) - 1) * math.radians(ratio)
+    return _affine(images, torch.ones_like(turns), turns, None)
+
+
+def _affine(
+    images: Tensor, wide: Tensor, turns: Tensor, moves: list[Tensor] | None, high: Tensor | None = None
+) -> Step:
+    theta = images.new_zeros(len(images), 2, 3)
+    theta[:, 0, 0], theta[:, 0, 1] = wide * turns.cos(), -turns.sin()
+    theta[:, 1, 0], theta[:, 1, 1] = turns.sin(), (wide if high is None else high) * turns.cos()
+    if moves is not None:
+        theta[:, 0, 2], theta[:, 1, 2] = moves[0], moves[1]
+
+    def step(x: Tensor, place: Tensor) -> Tensor:
+        grid = F.affine_grid(theta[place], list(x.shape), align_corners=False)
+        return F.grid_sample(x, grid, align_corners=False)
+
+    return step
+
+
+def _cutout(images: Tensor, generator: Generator, ratio: float) -> Step:
+    """Blackens a box of `ratio` of the sides around a random place; what sticks out is cut off."""
+    height, width = images.shape[-2:]
+    tall, broad = int(height * ratio + 0.5), int(width * ratio + 0.5)
+    top = (uniform(len(images), generator, images) * (height + 1 - tall % 2)).long() - tall // 2
+    left = (uniform(len(images), generator, images) * (width + 1 - broad % 2)).long() - broad // 2
+
+    def step(x: Tensor, place: Tensor) -> Tensor:
+        rows = torch.arange(height, device=x.device)[None] - top[place, None]
+        columns = torch.arange(width, device=x.device)[None] - left[place, None]
+        inside = ((rows >= 0) & (rows < tall))[:, :, None] & ((columns >= 0) & (columns < broad))[:, None]
+        return x.masked_fill(inside[:, None], 0.0)
+
+    return step
+
+
+_STEPS: dict[str, Callable[..., Step]] = {
+    "color": _color,
+    "crop": _crop,
+    "cutout": _cutout,
+    "flip": _flip,
+    "scale": _scale,
+    "rotate": _rotate,
+}

@@ -1,0 +1,124 @@
+"""Models that know classes by number: saved ones, and the one that a suite trains itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import DDIMScheduler, DiffusionPipeline, DPMSolverMultistepScheduler, UNet2DModel
+from torch import Tensor
+
+from benchbench.errors import DataError, StageError
+from benchbench.store import file_sha256
+from benchbench.synthesis import PixelDiffusionParams, TrainedDiffusionParams
+from benchbench.synthesis.base import Request, Setting
+from benchbench.synthesis.loading import card_of, dtype_of, load_pipeline
+
+SCHEDULERS = {"ddim": DDIMScheduler, "dpm-solver++": DPMSolverMultistepScheduler}
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+
+
+class PixelDiffusion:
+    """A saved `DDPMPipeline` or `DDIMPipeline`, whose U-Net may know classes, or a `DiTPipeline`."""
+
+    def __init__(self, params: PixelDiffusionParams, setting: Setting):
+        self.params, self.setting = params, setting
+        self.ids = [(params.class_ids or {}).get(name, label) for label, name in enumerate(setting.classes)]
+        if unknown := sorted(set(params.class_ids or {}) - set(setting.classes)):
+            raise DataError(f"class_ids: the data set has no class '{unknown[0]}'")
+        dtype = dtype_of(params.precision, setting.device)
+        self.pipeline = load_pipeline(
+            DiffusionPipeline.from_pretrained, params.model, params.path, revision=params.revision, torch_dtype=dtype
+        ).to(setting.device)
+        self.card = card_of(self.pipeline, params.model, params.path, params.revision)
+        self.unet = getattr(self.pipeline, "unet", None)
+        if self.unet is not None:
+            known = self.unet.config.num_class_embeds
+            self.card["conditional"] = bool(known)
+            if known and max(self.ids) >= known:
+                raise DataError(f"class number {max(self.ids)} is beyond the model's {known}; give `class_ids`")
+        elif not hasattr(self.pipeline, "transformer"):
+            raise StageError(f"{type(self.pipeline).__name__} takes no classes by number; use text_to_image")
+
+    def prompt(self, request: Request) -> str | None:
+        return None
+
+    def generate(self, requests: Sequence[Request]) -> list[np.ndarray]:
+        labels = [self.ids[request.label] for request in requests]
+        if self.unet is not None:
+            scheduler = DDIMScheduler.from_config(self.pipeline.scheduler.config)
+            return sample(self.unet, scheduler, labels, requests, self.params.steps, self.params.guidance)
+        made = self.pipeline(
+            class_labels=labels,
+            guidance_scale=self.params.guidance,
+            generator=[torch.Generator().manual_seed(request.seed) for request in requests],
+            num_inference_steps=self.params.steps,
+            output_type="np",
+        )
+        return list(made.images)
+
+
+class TrainedDiffusion:
+    """The model that the stage before has trained.
+
+    Raises:
+        StageError: its weights are missing or damaged.
+    """
+
+    def __init__(self, params: TrainedDiffusionParams, setting: Setting):
+        assert setting.trained is not None
+        self.params = params
+        record, folder = setting.trained.done(), setting.trained.path / "pipeline"
+        weights = folder / "unet" / WEIGHTS
+        if record is None or not weights.exists() or file_sha256(weights) != record["weights_sha256"]:
+            raise StageError(f"{weights} is missing or damaged; delete {setting.trained.path} to train it again")
+        self.unet = UNet2DModel.from_pretrained(folder / "unet", use_safetensors=True).to(setting.device).eval()
+        self.scheduler = SCHEDULERS[params.scheduler].from_pretrained(folder / "scheduler")
+        self.card: dict[str, Any] = {"model": "trained by this suite", "weights_sha256": record["weights_sha256"]}
+
+    def prompt(self, request: Request) -> str | None:
+        return None
+
+    def generate(self, requests: Sequence[Request]) -> list[np.ndarray]:
+        labels = [request.label for request in requests]
+        return sample(self.unet, self.scheduler, labels, requests, self.params.steps, self.params.guidance)
+
+
+@torch.no_grad()
+def sample(
+    unet: Any, scheduler: Any, labels: Sequence[int], requests: Sequence[Request], steps: int, guidance: float
+) -> list[np.ndarray]:
+    """Images of a U-Net by a scheduler that is deterministic given the noise: float in 0..1, [H, W, 3] each.
+
+    Args:
+        unet: `UNet2DModel`; with `num_class_embeds`, the last class may stand for none (classifier-free guidance: Ho
+            and Salimans 2022).
+        scheduler: DDIM (eta 0) or DPM-Solver++.
+        labels: the model's numbers of the classes.
+        requests: whose seeds draw the noise.
+        steps: denoising steps.
+        guidance: 1 takes the conditional prediction alone.
+    """
+    device, dtype = next(unet.parameters()).device, next(unet.parameters()).dtype
+    size = unet.config.sample_size
+    shape = (unet.config.in_channels, *((size, size) if isinstance(size, int) else size))
+    noise = [torch.randn(shape, generator=torch.Generator().manual_seed(request.seed)) for request in requests]
+    x = torch.stack(noise).to(device, dtype)
+    known = unet.config.num_class_embeds
+    classes = torch.tensor(labels, device=device) if known else None
+    scheduler.set_timesteps(steps, device=device)
+    x = x * scheduler.init_noise_sigma
+    for t in scheduler.timesteps:
+        seen = scheduler.scale_model_input(x, t)
+        predicted = unet(seen, t, class_labels=classes).sample
+        if classes is not None and guidance != 1.0:
+            free = unet(seen, t, class_labels=torch.full_like(classes, known - 1)).sample
+            predicted = free + guidance * (predicted - free)
+        x = scheduler.step(predicted, t, x).prev_sample
+    return list(_unit(x))
+
+
+def _unit(x: Tensor) -> np.ndarray:
+    return (x.float() / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()

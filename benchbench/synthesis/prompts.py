@@ -1,0 +1,37 @@
+"""Prompts: templates with the class's name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from benchbench.errors import DataError
+
+PLACE = "{class}"
+# Those of arXiv 2404.03263, by data set; elsewhere the first.
+GENERAL = "a picture of a {class}"
+PAPER = {"mit67": "the inside of a {class}", "dtd": "{class} texture"}
+
+
+def class_names(classes: Sequence[str], given: Mapping[str, str] | Sequence[str] | None) -> list[str]:
+    """Names for prompts, by class number: the data set's own with spaces, or those that are given.
+
+    Raises:
+        DataError: the data set has numbers for names, or the given ones do not fit it.
+    """
+    names = list(given) if isinstance(given, Sequence) else [(given or {}).get(name, name) for name in classes]
+    if len(names) != len(classes):
+        raise DataError(f"class_names: {len(names)} are given for {len(classes)} classes")
+    if isinstance(given, Mapping) and (unknown := sorted(set(given) - set(classes))):
+        raise DataError(f"class_names: the data set has no class '{unknown[0]}'; it has {', '.join(classes[:8])}, ...")
+    nameless = [name for name in names if not any(letter.isalpha() for letter in name)]
+    if nameless:
+        raise DataError(
+            f"class names are missing: the data set calls a class '{nameless[0]}', which says nothing to a model; "
+            "give `class_names: [first, second, ...]`"
+        )
+    return [" ".join(name.replace("_", " ").split()) for name in names]
+
+
+def fill(templates: Sequence[str], name: str, index: int) -> str:
+    """The prompt of a class's image: templates take turns."""
+    return templates[index % len(templates)].replace(PLACE, name)
