@@ -1,0 +1,142 @@
+"""A suite that trains its own generator, draws, judges and uses images, run as a user does; and killed on the way."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SUITE = """
+name: made
+seeds: [0]
+data:
+  few: {source: cifar10_subset, per_class: 4}
+students:
+  small: {model: timm/test_efficientnet}
+teachers:
+  big: {model: timm/test_resnet, adapt: [scratch]}
+synthetic:
+  mixed: {source: same_class_mixup, times: 2}
+  own:
+    source: {trained_diffusion: {image_size: 16, channels: [8, 8], train_steps: 30, train_batch_size: 8, steps: 2,
+      batch_size: 4}}
+    per_class: 2
+quality: {teacher: big, state: scratch}
+recipes:
+  default: {epochs: 2, batch_size: 16, image_size: 32, precision: exact, augment: {flip: {}, dsa: {}}}
+arms:
+  scratch: {method: scratch}
+  scratch + mixed: {method: scratch, synthetic: mixed}
+  kd: {method: distill, loss: {ce: 1, kd: 1}}
+  kd + own: {method: distill, loss: {ce: 1, kd: 1}, synthetic: own}
+  kd + half:
+    method: distill
+    loss: {ce: 1, kd: 1}
+    synthetic: {set: mixed, share: {first: 0, last: 0.5}, losses: [kd]}
+  kd + seen:
+    method: distill
+    loss: {ce: 1, kd: 1}
+    synthetic: {set: mixed, times: 1, labels: teacher, teacher: big, state: scratch, min_confidence: 0.01}
+    recipe: {views: 2}
+"""
+
+
+def start(folder: Path, *options: str) -> subprocess.Popen:
+    path = folder / "made.yaml"
+    path.write_text(SUITE)
+    command = [sys.executable, "-m", "benchbench", "run", str(path), "--jobs", "1", *options]
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def results(folder: Path) -> dict[str, tuple[str, str, str]]:
+    with (folder / "reports" / "made" / "results.csv").open() as file:
+        return {row["arm"]: (row["status"], row["accuracy"], row["weights_sha256"]) for row in csv.DictReader(file)}
+
+
+def records(folder: Path, kind: str) -> list[dict]:
+    return [json.loads(path.read_text()) for path in sorted((folder / "runs" / kind).glob("*/record.json"))]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("made")
+    out, err = start(folder).communicate(timeout=240)
+    assert "Traceback" not in out + err
+    assert {state for state, *_ in results(folder).values()} == {"done"}, out + err
+    return folder
+
+
+def test_every_kind_of_stage_has_run_once(finished):
+    counts = {
+        kind.name: len(list(kind.glob("*/record.json"))) for kind in (finished / "runs").iterdir() if kind.is_dir()
+    }
+    assert {kind: counts[kind] for kind in ("diffusion", "synthesis", "quality", "teacher", "cell")} == {
+        "diffusion": 1,
+        "synthesis": 2,
+        "quality": 2,
+        "teacher": 1,
+        "cell": 6,
+    }
+
+
+def test_records_say_what_was_taken(finished):
+    taken = {record["label"].split(" | ")[0]: record["data"].get("synthetic") for record in records(finished, "cell")}
+    assert taken["scratch"] is taken["kd, big (scratch)"] is None
+    assert taken["scratch + mixed"] == {"set": "mixed", "images": 80, "kept": 80}
+    assert taken["kd + own, big (scratch)"] == {"set": "own", "images": 20, "kept": 20}
+    seen = taken["kd + seen, big (scratch)"]
+    assert (seen["images"], seen["kept"] + seen["left_out"]) == (40, 40)
+    (mixed,) = (record for record in records(finished, "quality") if record["metrics"]["images"] == 80)
+    assert mixed["metrics"]["precision"] > 0.5
+    assert mixed["metrics"]["agreement"] is not None
+
+
+def test_the_report_has_quality_beside_gain(finished):
+    report = finished / "reports" / "made"
+    quality = (report / "synthetic.md").read_text()
+    assert "mixed" in quality
+    assert "FID" in quality
+    gains = (report / "synthetic_gains.md").read_text()
+    assert "scratch + mixed" in gains
+    assert {"contact_sheet.png", "quality_and_gain.png"} <= {path.name for path in report.iterdir()}
+    assert "generating images" in (report / "ledger.md").read_text()
+
+
+def test_killed_anywhere_it_ends_with_the_same_numbers(finished, tmp_path):
+    for kind in ("diffusion", "synthesis"):
+        process = start(tmp_path, "--checkpoint-seconds", "0")
+        deadline = time.monotonic() + 120
+        while (
+            not list(tmp_path.glob(f"runs/{kind}/*/checkpoint.pt"))
+            and process.poll() is None
+            and time.monotonic() < deadline
+        ):
+            time.sleep(0.01)
+        process.kill()
+        process.communicate()
+    start(tmp_path).communicate(timeout=240)
+    assert results(tmp_path) == results(finished)
+    for kind in ("diffusion", "synthesis"):
+        ours, theirs = (
+            {record["label"]: (record["data"], record["weights_sha256"]) for record in records(folder, kind)}
+            for folder in (tmp_path, finished)
+        )
+        assert ours == theirs
+
+
+def test_a_generator_without_its_model_is_one_clear_failure(tmp_path):
+    text = SUITE.replace("same_class_mixup", "{pixel_diffusion: {path: absent}}")
+    (tmp_path / "made.yaml").write_text(text)
+    command = [sys.executable, "-m", "benchbench", "run", "made.yaml", "--jobs", "1"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 1
+    assert "no model can be loaded from" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+    rows = results(tmp_path)
+    assert rows["scratch + mixed"][0] == "failed"
+    assert rows["scratch"][0] == rows["kd + own"][0] == "done"
