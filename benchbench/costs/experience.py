@@ -20,7 +20,8 @@ from benchbench.errors import StoreError
 from benchbench.plan import Plan, Stage
 from benchbench.store import KEY_LENGTH, StageFolder, Store, read_json
 
-KNOWN = (*COUNTED, "diffusion", "synthesis")
+GENERATING = ("diffusion", "synthesis")
+KNOWN = (*COUNTED, *GENERATING)
 # What of a recipe changes the cost of an image.
 RECIPE = (
     *("batch_size", "image_size", "eval_resize", "augment", "views", "mix", "optimizer"),
@@ -118,7 +119,7 @@ class Experience:
 def _work(kind: str, job: Mapping[str, Any]) -> Work:
     """What a stage does to an image, and to images of which data set."""
     data = {name: value for name, value in job["data"].items() if name not in AMOUNT}
-    if kind in ("diffusion", "synthesis"):
+    if kind in GENERATING:
         params = {name: value for name, value in job["generator"]["params"].items() if name not in ASKED}
         return _text([kind, job["generator"]["name"], params, job.get("size")]), _text(data)
     recipe = job["recipe"]

@@ -18,7 +18,7 @@ from benchbench.costs.estimate import (
     tested_images,
     trained_images,
 )
-from benchbench.costs.experience import KNOWN, Experience
+from benchbench.costs.experience import GENERATING, KNOWN, Experience
 from benchbench.errors import StoreError
 from benchbench.plan import Plan, Stage
 from benchbench.store import Store
@@ -52,7 +52,7 @@ class Predictor:
         if stage.kind not in KNOWN:
             return None
         pace = self._experience.pace(stage) if self._experience else None
-        if stage.kind in ("diffusion", "synthesis"):  # nobody has measured a step of those beforehand
+        if stage.kind in GENERATING:  # nobody has measured a step of those beforehand
             return pace.hours(self._generated(stage)) if pace else None
         data = str(self._places[stage.key]["data"][1])
         if stage.kind == "outputs":
