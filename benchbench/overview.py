@@ -9,6 +9,7 @@ from tabulate import tabulate
 
 from benchbench.components import KINDS, Offer
 from benchbench.costs.estimate import Estimate
+from benchbench.costs.experience import GENERATING
 from benchbench.costs.predict import predict, predicted_cells
 from benchbench.errors import StoreError, one_line
 from benchbench.plan import PRETRAINED_METHODS, Plan, Stage
@@ -41,20 +42,20 @@ def plan_json(plan: Plan, store: Store, costs: dict[str, Estimate]) -> dict[str,
             }
             for key, stage in plan.stages.items()
         ],
-        "notes": _notes(plan, store),
+        "notes": _notes(plan, store, hours),
     }
 
 
 def plan_text(plan: Plan, store: Store, costs: dict[str, Estimate], show_all: bool) -> str:
     """A plan for a person: the grid, what is done, and what each arm costs."""
-    suite = plan.suite
+    suite, hours = plan.suite, predict(plan, store)
     states = {key: _state(stage, store) for key, stage in plan.stages.items()}
     done = sum(state == "done" for state, _ in states.values())
     lines = [
         f"{suite.name}: {len(plan.cells)} cells in {len(plan.stages)} stages, {done} done; on {plan.devices.name}",
         f"data: {', '.join(suite.data)}   students: {', '.join(suite.students)}   seeds: {suite.seeds}",
         "",
-        _arms(plan, store, states, costs),
+        _arms(plan, hours, states, costs),
         "",
     ]
     shared = [stage for stage in plan.stages.values() if stage.kind != "cell"]
@@ -70,11 +71,16 @@ def plan_text(plan: Plan, store: Store, costs: dict[str, Estimate], show_all: bo
     lines += [
         f"failed: {plan.stages[key].label}: {reason}" for key, (state, reason) in states.items() if state == "failed"
     ]
-    return "\n".join([*lines, *(f"note: {note}" for note in _notes(plan, store))]).rstrip()
+    return "\n".join([*lines, *(f"note: {note}" for note in _notes(plan, store, hours))]).rstrip()
 
 
-def _arms(plan: Plan, store: Store, states: dict[str, tuple[str, str]], costs: dict[str, Estimate]) -> str:
-    rows, hours = [], predicted_cells(plan, predict(plan, store))
+def _arms(
+    plan: Plan,
+    predicted: dict[str, float | None],
+    states: dict[str, tuple[str, str]],
+    costs: dict[str, Estimate],
+) -> str:
+    rows, hours = [], predicted_cells(plan, predicted)
     stands_on = {cell.stage: plan.foundations(cell.stage) for cell in plan.cells}
     users = Counter(key for cell in plan.cells for key in stands_on[cell.stage])
     for row in dict.fromkeys(cell.row for cell in plan.cells):
@@ -83,8 +89,8 @@ def _arms(plan: Plan, store: Store, states: dict[str, tuple[str, str]], costs: d
         whole = own + sum(costs[need].flops / users[need] for key in keys for need in stands_on[key] if need in costs)
         done = sum(states[key][0] == "done" for key in keys)
         images = f"{sum(costs[key].images for key in keys):,}"
-        predicted = [_hours([hours[key][part] for key in keys]) for part in (0, 1)]
-        rows.append([row, f"{done}/{len(keys)}", images, _amount(own), _amount(whole), *predicted])
+        sums = [_hours([hours[key][part] for key in keys]) for part in (0, 1)]
+        rows.append([row, f"{done}/{len(keys)}", images, _amount(own), _amount(whole), *sums])
     unit = plan.devices.unit
     headers = ["arm", "done", "training images", "FLOPs", "with stages", f"{unit} (predicted)", "with stages"]
     return tabulate(rows, headers, colalign=("left",) + ("right",) * 6, disable_numparse=True)
@@ -116,10 +122,12 @@ def _state(stage: Stage, store: Store) -> tuple[str, str]:
     return ("started" if folder.checkpoint.exists() else "to do"), ""
 
 
-def _notes(plan: Plan, store: Store) -> list[str]:
+def _notes(plan: Plan, store: Store, hours: dict[str, float | None]) -> list[str]:
     notes = [f"{label}: {info.note}" for label, info in plan.info.items() if info.note]
     if any(stage.kind == "tuning" and _state(stage, store)[0] != "done" for stage in plan.stages.values()):
         notes.append("hours (?) are not known before steps have been measured; `--calibrate` does that, in minutes")
+    if any(hours.get(key, 0.0) is None for key, stage in plan.stages.items() if stage.kind in GENERATING):
+        notes.append("hours (?) of generating images are not known before some have been generated here")
     if len(plan.suite.seeds) < 3:
         notes.append("fewer than three seeds: the spread says little")
     unpriced = {cell.student for cell in plan.cells if cell.method in PRETRAINED_METHODS and not cell.pretraining}

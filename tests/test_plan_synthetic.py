@@ -7,7 +7,9 @@ import re
 import pytest
 
 from benchbench.errors import SuiteError
+from benchbench.overview import plan_json
 from benchbench.plan import train_images
+from benchbench.store import Store
 
 MIXED = {"mixed": {"source": "same_class_mixup", "times": 2}}
 OWN = {"own": {"source": {"trained_diffusion": {"image_size": 16, "train_steps": 5}}, "per_class": 3, "size": 32}}
@@ -177,3 +179,11 @@ def test_sets_that_cannot_be_made(sets, message, planned):
 def test_a_judge_of_quality_must_be_there(planned):
     with pytest.raises(SuiteError, match="unknown teacher 'bog'"):
         planned({"a": {"method": "scratch"}}, quality={"teacher": "bog"})
+
+
+def test_a_plan_says_that_the_cost_of_generating_is_not_known_yet(planned, tmp_path):
+    def notes(arms) -> str:
+        return "\n".join(plan_json(planned(arms), Store(tmp_path / "runs"), {})["notes"])
+
+    assert "hours (?) of generating images" in notes({"scratch": {"method": "scratch", "synthetic": "mixed"}})
+    assert "hours (?) of generating images" not in notes({"scratch": {"method": "scratch"}})

@@ -20,6 +20,8 @@ from benchbench.errors import StoreError
 from benchbench.plan import Plan, Stage
 from benchbench.store import KEY_LENGTH, StageFolder, Store, read_json
 
+GENERATING = ("diffusion", "synthesis")
+KNOWN = (*COUNTED, *GENERATING)
 # What of a recipe changes the cost of an image.
 RECIPE = (
     *("batch_size", "image_size", "eval_resize", "augment", "views", "mix", "optimizer"),
@@ -27,10 +29,17 @@ RECIPE = (
 )
 # What of a stage's data says how many images there are, or where they lie, and nothing of what one costs.
 AMOUNT = ("place", "fraction", "per_class", "subset_seed", "validation")
+# What of a generator's parameters says how much it does, or what of.
+ASKED = ("train_steps", "prompts")
 # What does not grow with the images.
 FIXED = ("setup", "compile")
 # Most stages that a pace is the mean of, and most that are looked at of those that are not in the plan.
 SAMPLE, OTHERS = 8, 200
+
+
+# What a stage does to an image, and to images of which data set.
+Work = tuple[str, str]
+Places = dict[Work, list[tuple[StageFolder, Mapping[str, Any]]]]
 
 
 @dataclass(frozen=True)
@@ -38,17 +47,18 @@ class Pace:
     """Device-hours of a kind of work.
 
     Attributes:
-        fixed: of a stage, whatever its images.
-        image: of an image that is trained on, or shown to a frozen network; testing one is a third of training on it.
+        fixed: of a stage, however much it does.
+        unit: of an image that is trained on (testing one is a third of that), shown to a frozen network or generated;
+            of a step that trains a generator.
         stages: how many it is the mean of.
     """
 
     fixed: float
-    image: float
+    unit: float
     stages: int
 
-    def hours(self, images: float) -> float:
-        return self.fixed + self.image * images
+    def hours(self, units: float) -> float:
+        return self.fixed + self.unit * units
 
 
 class Experience:
@@ -56,12 +66,12 @@ class Experience:
 
     def __init__(self, plan: Plan, store: Store):
         self._plan, self._store = plan, store
-        self._paces: dict[tuple[str, str], Pace | None] = {}
-        self._own: dict[tuple[str, str], list[StageFolder]] = defaultdict(list)
+        self._paces: dict[Work, Pace | None] = {}
+        self._own: Places = defaultdict(list)
         for key, stage in plan.stages.items():
-            if stage.kind in COUNTED:
-                self._own[_work(stage.kind, stage.job)].append(store.stage(stage.kind, key))
-        self._others: dict[tuple[str, str], list[StageFolder]] | None = None
+            if stage.kind in KNOWN:
+                self._own[_work(stage.kind, stage.job)].append((store.stage(stage.kind, key), stage.job))
+        self._others: Places | None = None
 
     def pace(self, stage: Stage) -> Pace | None:
         """The mean of stages like this one; None where none is finished on this device."""
@@ -70,10 +80,10 @@ class Experience:
             self._paces[work] = self._mean(stage.kind, work, True) or self._mean(stage.kind, work, False)
         return self._paces[work]
 
-    def _mean(self, kind: str, work: tuple[str, str], same_data: bool) -> Pace | None:
+    def _mean(self, kind: str, work: Work, same_data: bool) -> Pace | None:
         found: list[Pace] = []
-        for folder in self._folders(work, same_data):
-            pace = self._measured(folder, kind)
+        for folder, job in self._places(work, same_data):
+            pace = self._measured(kind, folder, job)
             if pace is not None:
                 found.append(pace)
             if len(found) == SAMPLE:
@@ -81,16 +91,16 @@ class Experience:
         if not found:
             return None
         n = len(found)
-        return Pace(sum(each.fixed for each in found) / n, sum(each.image for each in found) / n, n)
+        return Pace(sum(each.fixed for each in found) / n, sum(each.unit for each in found) / n, n)
 
-    def _folders(self, work: tuple[str, str], same_data: bool) -> Iterator[StageFolder]:
-        """Folders of the same work: the plan's own first."""
+    def _places(self, work: Work, same_data: bool) -> Iterator[tuple[StageFolder, Mapping[str, Any]]]:
+        """Stages that do the same work: the plan's own first."""
         yield from _alike(self._own, work, same_data)
         if self._others is None:
             self._others = _newest(self._store, {key[:KEY_LENGTH] for key in self._plan.stages})
         yield from _alike(self._others, work, same_data)
 
-    def _measured(self, folder: StageFolder, kind: str) -> Pace | None:
+    def _measured(self, kind: str, folder: StageFolder, job: Mapping[str, Any]) -> Pace | None:
         """What a finished stage says; None of one that is not finished here, or that cannot be read."""
         try:
             record = folder.done()
@@ -99,15 +109,19 @@ class Experience:
             cost, devices = record["cost"], self._plan.devices
             if (record["environment"]["device"], cost["unit"]) != (devices.name, devices.unit):
                 return None
-            images = _shown(record) if kind == "outputs" else _trained(record, folder)
+            units = _units(kind, record, job)
             fixed = sum(cost["alone_seconds"].get(name, 0.0) for name in FIXED) * cost["devices"] / 3600
-            return Pace(fixed, (cost["alone_device_hours"] - fixed) / images, 1) if images else None
+            return Pace(fixed, (cost["alone_device_hours"] - fixed) / units, 1) if units else None
         except (StoreError, KeyError, TypeError, ValueError, AttributeError):
             return None
 
 
-def _work(kind: str, job: Mapping[str, Any]) -> tuple[str, str]:
+def _work(kind: str, job: Mapping[str, Any]) -> Work:
     """What a stage does to an image, and to images of which data set."""
+    data = {name: value for name, value in job["data"].items() if name not in AMOUNT}
+    if kind in GENERATING:
+        params = {name: value for name, value in job["generator"]["params"].items() if name not in ASKED}
+        return _text([kind, job["generator"]["name"], params, job.get("size")]), _text(data)
     recipe = job["recipe"]
     done = {
         "kind": kind,
@@ -120,7 +134,6 @@ def _work(kind: str, job: Mapping[str, Any]) -> tuple[str, str]:
         "loss": [{name: entry[name] for name in ("name", "params")} for entry in job.get("loss", ())],
         "recipe": {name: recipe.get(name) for name in RECIPE},
     }
-    data = {name: value for name, value in job["data"].items() if name not in AMOUNT}
     return _text(done), _text(data)
 
 
@@ -132,18 +145,16 @@ def _text(value: Any) -> str:
     return json.dumps(value, sort_keys=True, default=str)
 
 
-def _alike(
-    folders: Mapping[tuple[str, str], list[StageFolder]], work: tuple[str, str], same_data: bool
-) -> Iterable[StageFolder]:
+def _alike(places: Places, work: Work, same_data: bool) -> Iterable[tuple[StageFolder, Mapping[str, Any]]]:
     if same_data:
-        return folders.get(work, ())
-    return (folder for (done, _), each in folders.items() if done == work[0] for folder in each)
+        return places.get(work, ())
+    return (place for (done, _), each in places.items() if done == work[0] for place in each)
 
 
-def _newest(store: Store, known: set[str]) -> dict[tuple[str, str], list[StageFolder]]:
+def _newest(store: Store, known: set[str]) -> Places:
     """The newest finished stages of other plans, by what they do."""
-    found: dict[tuple[str, str], list[StageFolder]] = defaultdict(list)
-    for kind in COUNTED:
+    found: Places = defaultdict(list)
+    for kind in KNOWN:
         try:
             with os.scandir(store.root / kind) as entries:  # tens of thousands, perhaps
                 names = sorted((entry.stat().st_mtime, entry.name) for entry in entries if entry.name not in known)
@@ -152,21 +163,24 @@ def _newest(store: Store, known: set[str]) -> dict[tuple[str, str], list[StageFo
         folders = (store.stage(kind, name) for _, name in reversed(names))
         for folder in itertools.islice((each for each in folders if each.record.exists()), OTHERS):
             try:
-                found[_work(kind, read_json(folder.spec)["job"])].append(folder)
+                job = read_json(folder.spec)["job"]
+                found[_work(kind, job)].append((folder, job))
             except (StoreError, KeyError, TypeError, AttributeError):  # of another version, or damaged
                 continue
     return found
 
 
-def _trained(record: Mapping[str, Any], folder: StageFolder) -> float:
-    """Images of a training, those that it was tested on included."""
-    looked = record["data"]["validation"]
-    epochs = read_json(folder.spec)["job"]["recipe"]["epochs"] if looked else 0
-    return record["cost"]["images"] + (record["metrics"]["test_count"] + looked * epochs) / TRAINED
-
-
-def _shown(record: Mapping[str, Any]) -> float:
-    """Images that a frozen network was shown."""
-    tested = any(name.startswith("test.") for name in record["outputs"]["sha256"])
-    others = record["data"]["validation"] + record["data"]["test"] if tested else 0
-    return record["metrics"]["images"] * record["metrics"]["views"] + others
+def _units(kind: str, record: Mapping[str, Any], job: Mapping[str, Any]) -> float:
+    """What a stage has done, in what its pace is counted in."""
+    metrics, data = record["metrics"], record["data"]
+    if kind == "diffusion":
+        return metrics["steps"]
+    if kind == "synthesis":
+        return metrics["images"]
+    if kind == "outputs":
+        if "synthetic" in job["splits"]:
+            return job["images"]
+        others = data["validation"] + data["test"] if "test" in job["splits"] else 0
+        return metrics["images"] * metrics["views"] + others
+    looked = data["validation"] * job["recipe"]["epochs"]
+    return record["cost"]["images"] + (metrics["test_count"] + looked) / TRAINED

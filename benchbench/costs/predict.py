@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Mapping
 
 from benchbench.costs.estimate import (
-    COUNTED,
     MEASURING,
     TRAINED,
     places_of,
@@ -19,7 +18,7 @@ from benchbench.costs.estimate import (
     tested_images,
     trained_images,
 )
-from benchbench.costs.experience import Experience
+from benchbench.costs.experience import GENERATING, KNOWN, Experience
 from benchbench.errors import StoreError
 from benchbench.plan import Plan, Stage
 from benchbench.store import Store
@@ -50,15 +49,27 @@ class Predictor:
         return self._given[key]
 
     def _hours(self, stage: Stage) -> float | None:
-        if stage.kind not in COUNTED:
+        if stage.kind not in KNOWN:
             return None
-        data = str(self._places[stage.key]["data"][1])
         pace = self._experience.pace(stage) if self._experience else None
+        if stage.kind in GENERATING:  # nobody has measured a step of those beforehand
+            return pace.hours(self._generated(stage)) if pace else None
+        data = str(self._places[stage.key]["data"][1])
         if stage.kind == "outputs":
             images = sum(shown_images(self._plan, stage, data))
             return self._shown(stage, images) if pace is None else pace.hours(images)
         trained, tested = trained_images(self._plan, stage, data), tested_images(self._plan, stage, data)
         return self._trained(stage, trained, tested) if pace is None else pace.hours(trained + tested / TRAINED)
+
+    def _generated(self, stage: Stage) -> int:
+        """Steps that train a generator, or images that one makes."""
+        job = stage.job
+        if stage.kind == "diffusion":
+            return job["generator"]["params"]["train_steps"]
+        data = next(cell.data for cell in self._plan.cells if stage.key in self._plan.foundations(cell.stage))
+        if job["per_class"] is not None:
+            return job["per_class"] * self._plan.info[data].classes
+        return round(job["times"] * self._plan.train_images(job["data"], data))
 
     def _shown(self, stage: Stage, images: int) -> float | None:
         forward = self._step(stage, "teacher0")

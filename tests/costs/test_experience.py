@@ -74,7 +74,7 @@ def test_another_seed(planned, store):
     finish(plan, store, stage_of(plan, "scratch", 1))
     stage = stage_of(plan, "scratch", 0)
     pace = Experience(plan, store).pace(stage)
-    assert (pace.fixed, pace.image, pace.stages) == (1.0, pytest.approx(0.002), 1)
+    assert (pace.fixed, pace.unit, pace.stages) == (1.0, pytest.approx(0.002), 1)
     images = estimate.trained_images(plan, stage, "cifar") + estimate.tested_images(plan, stage, "cifar") / 3
     assert predict(plan, store)[stage.key] == pytest.approx(1.0 + 0.002 * images)
 
@@ -99,7 +99,7 @@ def test_looks_at_the_validation_split_count_too(planned, store):
     record = Store(store.root).stage("cell", stage_of(plan, "scratch", 1).key).done()
     write_json(path, {**record, "data": {"validation": 300}})
     # 500 to train on, and 300 + 4 x 300 looked at.
-    assert Experience(plan, store).pace(stage_of(plan, "scratch")).image == pytest.approx(2.0 / (500 + 1500 / 3))
+    assert Experience(plan, store).pace(stage_of(plan, "scratch")).unit == pytest.approx(2.0 / (500 + 1500 / 3))
 
 
 def test_an_earlier_suite_with_other_epochs_rates_and_weights(planned, store, tmp_path):
@@ -156,9 +156,9 @@ def test_the_same_data_goes_before_others(planned, store):
     other["data"]["source"] = {"name": "another", "params": {}}
     for key, job, hours in (("a" * 64, other, 21.0), ("b" * 64, same, 3.0)):
         finish(plan, store, Stage("cell", key, "", job), alone_device_hours=hours)
-    assert Experience(plan, store).pace(wanted).image == pytest.approx(0.002)
+    assert Experience(plan, store).pace(wanted).unit == pytest.approx(0.002)
     store.stage("cell", "b" * 64).record.unlink()
-    assert Experience(plan, store).pace(wanted).image == pytest.approx(0.02)
+    assert Experience(plan, store).pace(wanted).unit == pytest.approx(0.02)
 
 
 def test_what_a_frozen_network_is_shown(planned, store):
@@ -171,6 +171,38 @@ def test_what_a_frozen_network_is_shown(planned, store):
     # 4 x 100 + 20 + 80 images in two hours, and an hour of set-up.
     images = sum(estimate.shown_images(plan, stage, "cifar"))
     assert predict(plan, store)[stage.key] == pytest.approx(1.0 + 2.0 / 500 * images)
+
+
+def test_generators_by_the_step_and_generated_images_by_the_image(planned, store):
+    own = {"source": {"trained_diffusion": {"image_size": 16, "train_steps": 40}}, "per_class": 3, "size": 32}
+    arms = {"scratch": {"method": "scratch", "synthetic": "own"}}
+    earlier = planned(arms=arms, synthetic={"own": own})
+    for kind, metrics in (("diffusion", {"steps": 40}), ("synthesis", {"images": 25})):
+        (stage,) = (each for each in earlier.stages.values() if each.kind == kind)
+        path = finish(earlier, store, stage)
+        write_json(path, {**store.stage(kind, stage.key).done(), "metrics": metrics, "data": {"train": 25}})
+    own["source"]["trained_diffusion"]["train_steps"], own["per_class"] = 100, 7
+    plan = planned(arms=arms, synthetic={"own": own})
+    found = {plan.stages[key].kind: hours for key, hours in predict(plan, store).items()}
+    # Two hours for 40 steps and for 25 images, and an hour of set-up each.
+    assert found["diffusion"] == pytest.approx(1 + 2 / 40 * 100)
+    assert found["synthesis"] == pytest.approx(1 + 2 / 25 * 7 * plan.info["cifar"].classes)
+    own["source"]["trained_diffusion"]["image_size"] = 32
+    plan = planned(arms=arms, synthetic={"own": own})
+    found = {plan.stages[key].kind: hours for key, hours in predict(plan, store).items()}
+    assert (found["diffusion"], found["synthesis"]) == (None, None)
+
+
+def test_a_set_of_so_many_times_the_training_images(planned, store):
+    plan = planned(
+        arms={"scratch": {"method": "scratch", "synthetic": "mixed"}},
+        synthetic={"mixed": {"source": "same_class_mixup", "times": 1.5}},
+    )
+    (stage,) = (each for each in plan.stages.values() if each.kind == "synthesis")
+    path = finish(plan, store, stage)
+    write_json(path, {**store.stage("synthesis", stage.key).done(), "metrics": {"images": 50}, "data": {"train": 50}})
+    images = 1.5 * plan.train_images(stage.job["data"], "cifar")
+    assert predict(plan, store)[stage.key] == pytest.approx(1 + 2 / 50 * images)
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"cost": {}}', '{"cost": null}'])
