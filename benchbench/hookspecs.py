@@ -119,6 +119,10 @@ class Registration:
         share)`, the place in the batch of the image that each was mixed with [B], int64, and its own share in the
         result [B], float32. A recipe names those last.
 
+        One that `needs` `synthesis` is no transform: it generates images in a stage of its own, and a suite names it in
+        `synthetic:`. Its target is a class, `benchbench.synthesis.base.Generator`; its params derive from
+        `GeneratorParams` there.
+
         Example:
             from pydantic import Field
 

@@ -103,12 +103,21 @@ def used(finished, tmp_path) -> Path:
     return shutil.copytree(finished / "runs", tmp_path / "used")
 
 
-def accounted(store: Path) -> Spent:
-    """The account of all runs of the suite, after a look at whether its lines add up to what was measured."""
+def accounted(store: Path, slack: float = 0.1) -> Spent:
+    """The account of all runs of the suite, after a look at whether its lines add up to what was measured.
+
+    Within 1 %, and `slack` seconds for each run and stage: so long may a message take between two processes of a busy
+    machine, and these runs are short.
+    """
     text = "".join(path.read_text() for path in (store / "ledger").iterdir())
     found = spent(Store(store), "tiny", {json.loads(line).get("key") for line in text.splitlines()})
-    assert abs(found.residual) <= 0.01 * found.total
+    held = found.total / sum(json.loads(line)["at"] for line in _last_lines(store))
+    assert abs(found.residual) <= 0.01 * found.total + slack * held * text.count('"finished"')
     return found
+
+
+def _last_lines(store: Path) -> list[str]:
+    return [path.read_text().splitlines()[-1] for path in (store / "ledger").iterdir()]
 
 
 def wait_for(condition, process: subprocess.Popen, seconds: float = 120) -> None:
@@ -155,7 +164,7 @@ def test_verdicts_are_on_the_images_that_were_tested(finished, used, tmp_path):
 
 
 def test_every_second_of_a_run_is_on_a_line(finished):
-    account = accounted(finished / "runs")
+    account = accounted(finished / "runs", slack=0)
     assert account.runs == 1
     assert account.failed == account.killed == 0
     costs = [json.loads(path.read_text())["cost"] for path in (finished / "runs").glob("*/*/record.json")]

@@ -62,8 +62,9 @@ COMPONENT_PAGES = {
         "Batched image transforms on the training device, as a recipe's [`augment:`](suite.md#recipe) names them, "
         "in that order; every random number comes from the generator of the step. `mixup` and `cutmix` mix the images "
         "of a finished batch, and so their labels: they come last, each batch draws one of those that are named, and "
-        "they go with any loss but those that [read one label of each image](losses.md). Another one is offered by the "
-        "hook "
+        "they go with any loss but those that [read one label of each image](losses.md). Those that "
+        "generate images (`text_to_image` and the like) work in a stage of their own, and a suite names them in "
+        "[`synthetic:`](suite.md#synthetic-label). Another one is offered by the hook "
         "[`benchbench_augmenters`](hooks.md#benchbench_augmenters).",
     ),
     "executors.md": Page(
