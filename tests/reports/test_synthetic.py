@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from benchbench.reports.figures.synthetic import contact_sheet, quality_and_gain
+from benchbench.reports.picture import DOUBLE, saved
 from benchbench.reports.synthetic import pairs, synthetic, synthetic_gains
 from benchbench.store import write_json
 from benchbench.synthesis.shards import Made, Shards, encode
@@ -131,3 +132,13 @@ def test_suites_without_images_have_none_of_them(finished):
     assert synthetic_gains(frame, finished.plan) is None
     assert contact_sheet(frame, finished.plan, finished.store) is None
     assert quality_and_gain(frame, finished.plan, finished.store) is None
+
+
+@pytest.mark.parametrize("figure", [contact_sheet, quality_and_gain])
+def test_pictures_fit_a_page_and_are_the_same_every_time(figure, made):
+    made.finish_arm("scratch", [0.5], [1.0])
+    made.finish_arm("scratch + made", [0.75], [1.0])
+    first, second = (figure(made.frame(), made.plan, made.store) for _ in range(2))
+    assert first.figure.get_figwidth() <= DOUBLE
+    for kind in ("pdf", "png"):
+        assert saved(first, kind) == saved(second, kind)

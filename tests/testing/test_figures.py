@@ -104,7 +104,10 @@ def test_a_broken_template_is_told_what_to_change(template, message):
 )
 def test_those_that_come_with_benchbench_break_none(kind, component):
     findings = check_component(kind, component)
-    assert [str(finding) for finding in findings if finding.status != "ok" or finding.message] == []
+    assert [str(finding) for finding in findings if finding.status != "ok"] == []
+    drawn = not any("nothing to draw" in finding.message for finding in findings)
+    # The sample suite generates no images; tests/reports/test_synthetic.py draws those two.
+    assert drawn == (component.name not in ("contact_sheet", "quality_and_gain"))
 
 
 def test_the_sample_s_store_has_what_its_results_say(tmp_path):
