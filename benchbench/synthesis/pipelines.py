@@ -23,14 +23,13 @@ class _Prompted:
     def __init__(self, params: TextToImageParams | ImageToImageParams, setting: Setting):
         self.params, self.setting = params, setting
         self.names = class_names(setting.classes, params.class_names)  # before a model is downloaded
-        without = {} if params.safety_checker else {"safety_checker": None, "requires_safety_checker": False}
         dtype = dtype_of(params.precision, setting.device)
         self.pipeline = load_pipeline(
             self.kind.from_pretrained, params.model, params.path, revision=params.revision, torch_dtype=dtype
         )
-        if not params.safety_checker and hasattr(self.pipeline, "safety_checker"):
+        if not params.safety_checker and getattr(self.pipeline, "safety_checker", None) is not None:
             self.pipeline.register_modules(safety_checker=None)
-            self.pipeline.register_to_config(**{k: v for k, v in without.items() if k != "safety_checker"})
+            self.pipeline.register_to_config(requires_safety_checker=False)
         self._place()
         self.card = card_of(self.pipeline, params.model, params.path, params.revision)
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
+from transformers import CLIPConfig, CLIPImageProcessor, CLIPTextConfig, CLIPTextModel, CLIPTokenizer, CLIPVisionConfig
 
 from benchbench.errors import DataError, StageError
 from benchbench.synthesis import ImageToImageParams, TextToImageParams
@@ -115,3 +116,20 @@ def test_a_model_that_is_not_there(setting, monkeypatch):
         StageError, match=r"model 'stabilityai/sd-turbo' cannot be loaded .*`hf download stabilityai/sd-turbo`"
     ):
         TextToImage(TextToImageParams(model="stabilityai/sd-turbo"), setting)
+
+
+def test_a_safety_checker_can_be_left_out_and_the_record_says_so(model, setting, requests, tmp_path):
+    vision = CLIPVisionConfig(
+        hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2, image_size=8, patch_size=4
+    )
+    pipeline = StableDiffusionPipeline.from_pretrained(model)
+    pipeline.register_modules(
+        safety_checker=StableDiffusionSafetyChecker(CLIPConfig(vision_config=vision.to_dict(), projection_dim=4)),
+        feature_extractor=CLIPImageProcessor(size={"shortest_edge": 8}, crop_size=8),
+    )
+    pipeline.save_pretrained(tmp_path / "checked", safe_serialization=True)
+    for wanted in (True, False):
+        params = TextToImageParams(path=tmp_path / "checked", steps=1, safety_checker=wanted)
+        made = TextToImage(params, setting)
+        assert made.card["safety_checker"] is wanted
+        assert made.generate(requests[:1])[0].shape == (16, 16, 3)
