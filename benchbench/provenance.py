@@ -15,12 +15,14 @@ from pathlib import Path
 
 from benchbench.errors import PluginError
 
-# These change no number: the wording of messages, and registrations, whose parameters every job spells out in full.
+# These change no number: messages, what is measured beside the work, and registrations, whose parameters every job
+# spells out in full.
 IGNORED = frozenset(
     {
         "benchbench",
         "benchbench.augmenters",
         "benchbench.components",
+        "benchbench.costs.energy",
         "benchbench.data",
         "benchbench.data.sources.params",
         "benchbench.errors",
@@ -34,6 +36,7 @@ IGNORED = frozenset(
         "benchbench.losses.catalog.logits",
         "benchbench.losses.catalog.stages",
         "benchbench.store",
+        "benchbench.synthesis",
     }
 )
 

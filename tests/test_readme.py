@@ -83,3 +83,11 @@ def test_the_seeds_needed_are_what_a_smaller_simulation_gives():
         found = [judged(n, float(spread), truths, 2000)[:, 0] for n in (2, 3, 5, 10)]
         expected = [100 * np.isin(each, (MATCHES, SURPASSES)).mean() for each in found]
         assert list(map(float, shares)) == pytest.approx(expected, abs=3.5)
+
+
+def test_the_small_suite_of_generated_images_is_quoted_as_it_was_run():
+    section = README.split("benchbench run suites/synthetic_small.yaml\n```")[1].split("\n## ")[0]
+    report = (ROOT / "reports" / "synthetic_small" / "accuracy.md").read_text(encoding="utf-8")
+    quoted = re.findall(r"\d+\.\d ± \d+\.\d", section)
+    assert len(quoted) == 11
+    assert [figure for figure in quoted if f" {figure} (n=2)" not in report.replace("*", " ")] == []

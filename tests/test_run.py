@@ -223,7 +223,6 @@ def test_killed_and_started_again_it_ends_with_the_same_numbers(finished, suite,
     assert records(store) == records(finished / "runs")
     account = accounted(store)
     assert account.runs == 4
-    assert account.killed >= 0
 
 
 def test_a_killed_worker_costs_its_stage_alone(finished, suite, tmp_path):

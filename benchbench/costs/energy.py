@@ -22,10 +22,10 @@ READ_SECONDS = 20.0
 
 
 class Counter(Protocol):
-    """An energy counter."""
+    """An energy counter. It never raises while it is read: a driver that falters must not end a run."""
 
-    def joules(self) -> float:
-        """Joules since it was opened."""
+    def joules(self) -> float | None:
+        """Joules since it was opened; None where it cannot be read now."""
         ...
 
 
@@ -45,8 +45,10 @@ class Boards:
         self._boards = [self._nvml.nvmlDeviceGetHandleByIndex(number) for number in numbers]
         self._begun = self._read()
 
-    def joules(self) -> float:
-        return self._read() - self._begun
+    def joules(self) -> float | None:
+        with contextlib.suppress(Exception):  # NVML's errors are its own
+            return self._read() - self._begun
+        return None
 
     def _read(self) -> float:
         return sum(self._nvml.nvmlDeviceGetTotalEnergyConsumption(board) for board in self._boards) / 1000
@@ -72,9 +74,12 @@ class Processors:
         self._sum = 0
         self._lock = threading.Lock()
 
-    def joules(self) -> float:
+    def joules(self) -> float | None:
         with self._lock:
-            values = self._values()
+            try:
+                values = self._values()
+            except (OSError, ValueError):
+                return None
             for now, last, whole in zip(values, self._last, self._ranges, strict=True):
                 self._sum += now - last if now >= last else now + whole - last
             self._last = values
@@ -102,8 +107,7 @@ def open_counter(kind: str, boards: Sequence[int] = ()) -> Counter | None:
 def _keep_reading(counter: Counter) -> None:
     while True:
         time.sleep(READ_SECONDS)
-        with contextlib.suppress(OSError):
-            counter.joules()
+        counter.joules()
 
 
 class StageMeter:
@@ -116,7 +120,7 @@ class StageMeter:
 
     def __init__(self, counter: Counter | None = None, share: float = 1.0):
         self._counter, self._share = counter, share
-        self._begun = counter.joules() if counter else 0.0
+        self._begun = counter.joules() if counter else None
         self._carried: float | None = 0.0
 
     def carry(self, joules: float | None) -> None:
@@ -124,6 +128,7 @@ class StageMeter:
         self._carried = joules
 
     def joules(self) -> float | None:
-        if self._counter is None or self._carried is None:
+        now = self._counter.joules() if self._counter else None
+        if now is None or self._begun is None or self._carried is None:
             return None
-        return self._carried + (self._counter.joules() - self._begun) * self._share
+        return self._carried + (now - self._begun) * self._share

@@ -52,8 +52,8 @@ class RunLedger:
 
     def write(self, event: str, **more: Any) -> None:
         at = round(time.monotonic() - self._begun, 4)
-        if self._counter is not None:
-            more["joules"] = round(self._counter.joules(), 3)
+        if self._counter is not None and (joules := self._counter.joules()) is not None:
+            more["joules"] = round(joules, 3)
         if self._alive_at is not None:  # a long run must not fill its file with these
             self._file.seek(self._alive_at)
             self._file.truncate()

@@ -6,6 +6,7 @@ import pandas as pd
 
 from benchbench.costs.ledger import Spent, spent
 from benchbench.plan import KINDS, Plan
+from benchbench.reports.resources import JOULES
 from benchbench.reports.summary import hours_text
 from benchbench.reports.table import Entry, Table
 from benchbench.store import Store
@@ -35,7 +36,6 @@ STAGES = {
     "cell": "cells",
 }
 MEASURING = ("tuning", "calibration")
-JOULES = 3.6e6  # a kilowatt-hour
 ENERGY = (
     "energy: by the counters of boards or processors; by kind of stage where a worker had one for itself, in all from "
     "the runs' beginning to their end"

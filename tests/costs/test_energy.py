@@ -77,3 +77,24 @@ class TestStage:
         meter.carry(None)
         assert meter.joules() is None
         assert StageMeter().joules() is None
+
+    def test_a_counter_that_falters_does_not_end_a_run(self, powercap):
+        root = powercap(0, 0, 0)
+        counter = Processors(root)
+        meter = StageMeter(counter)
+        (root / "intel-rapl:0" / "energy_uj").write_text("no number")
+        assert counter.joules() is meter.joules() is None
+        powercap(2_000_000, 0, 0)
+        assert meter.joules() == pytest.approx(2.0)
+
+
+def test_a_board_that_falls_off_the_bus_is_unknown():
+    def lost(board):
+        raise OSError("GPU is lost")
+
+    nvml = SimpleNamespace(
+        nvmlInit=lambda: None, nvmlDeviceGetHandleByIndex=int, nvmlDeviceGetTotalEnergyConsumption=lambda board: 1000
+    )
+    counter = Boards([0], nvml)
+    nvml.nvmlDeviceGetTotalEnergyConsumption = lost
+    assert counter.joules() is None
