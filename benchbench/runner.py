@@ -220,7 +220,8 @@ class _Run:
             with contextlib.suppress(OSError):  # the stage has failed already, whether that can be written down or not
                 folder.path.mkdir(parents=True, exist_ok=True)
                 write_json(folder.state, {**folder.read_state(), "status": "failed", "reason": reason})
-        ledger.ended(event.name if event.name == "died" or record else "failed", event.slot, stage, record)
+        how = event.name if event.name == "died" or record else "failed"
+        ledger.ended(how, event.slot, stage, record, event.details)
         if record is None:
             self._fail(stage, reason)
         else:

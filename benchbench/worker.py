@@ -60,6 +60,7 @@ class Worker:
         self.store = Store(Path(settings["store"]))
         self.registry = load_plugins([Path(path) for path in settings["plugins"]]).registry
         self.counter: Counter | None = None
+        self.ready = self.given = time.monotonic()  # when it was for work, and when the last result was there
 
     def run(self, stages: list[dict[str, Any]]) -> None:
         """Runs stages, side by side where there are several; whatever goes wrong in one becomes an event."""
@@ -96,6 +97,7 @@ class Worker:
             except Exception as error:
                 results = [error] * len(stages)
         crowded = []
+        self.given = time.monotonic()
         for stage, result in zip(stages, results, strict=True):
             if isinstance(result, Exception) and crowd and len(stages) > 1 and _out_of_memory(result):
                 crowded.append(stage)
@@ -121,6 +123,7 @@ class Worker:
         counter, peak = self._counter(), PeakMemory(self.settings["device"])
         contexts = [self._context(stage, StageMeter(counter, 1 / len(stages))) for stage in stages]
         where = environment(self.settings["device"], self.settings["device_name"], self.settings["commit"])
+        self.ready = time.monotonic()
         self._emit("ready", stages[0]["key"])
         results = runner.run_group(contexts) if len(contexts) > 1 else [runner.run(contexts[0])]
         where["threads"] = torch.get_num_threads()  # as it was for the work
@@ -167,7 +170,9 @@ class Worker:
         write_json(folder.record, record)
         for leftover in (folder.checkpoint, folder.state):
             leftover.unlink(missing_ok=True)
-        self._emit("finished", stage["key"])
+        now = time.monotonic()
+        self._emit("finished", stage["key"], recorded_seconds=now - self.given, worked_seconds=now - self.ready)
+        self.given = now
 
     def _fail(self, stage: dict[str, Any], error: Exception) -> None:
         folder, reason = self._folder(stage), one_line(error)[:1000]

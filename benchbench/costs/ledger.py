@@ -25,6 +25,8 @@ from benchbench.store import Store
 FOLDER = "ledger"
 # A run that is killed may have lived this much longer than its file says.
 ALIVE_SECONDS = 0.5
+# Of a finished stage.
+PARTS = ("seconds", "carried_seconds", "energy_joules", "recorded_seconds", "worked_seconds")
 
 
 class RunLedger:
@@ -71,10 +73,22 @@ class RunLedger:
         """The slot's worker has its libraries, and goes to work."""
         self.write("ready", slot=slot)
 
-    def ended(self, how: str, slot: str, stage: Stage, record: Mapping[str, Any] | None = None) -> None:
-        """A stage has "finished", "failed" or "died"; of a finished one the record says what its seconds went to."""
-        cost = (record or {}).get("cost", {})
-        parts = {name: cost[name] for name in ("seconds", "carried_seconds", "energy_joules") if name in cost}
+    def ended(
+        self,
+        how: str,
+        slot: str,
+        stage: Stage,
+        record: Mapping[str, Any] | None = None,
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
+        """A stage has "finished", "failed" or "died"; of a finished one the record says what its seconds went to.
+
+        Args:
+            details: what the worker says besides: `recorded_seconds`, which it took to write the record, and
+                `worked_seconds`, since it was ready for what the slot was given.
+        """
+        known = {**(record or {}).get("cost", {}), **(details or {})}
+        parts = {name: known[name] for name in PARTS if name in known}
         self.write(how, slot=slot, key=stage.key, kind=stage.kind, **parts)
 
     def alive(self) -> None:
@@ -95,7 +109,7 @@ class Spent:
     Attributes:
         sections: of finished stages, by (kind of stage, what the time went to).
         start: workers that started and loaded their libraries.
-        idle: slots without work, or waiting for the stages that theirs need.
+        idle: slots without work, waiting for the stages that theirs need, or for the runner to hear of them.
         failed: attempts that failed, or did not fit into memory beside others and were made again.
         killed: attempts that were killed, without what their stages went on from.
         removed: finished stages that the plan no longer has.
@@ -175,7 +189,8 @@ class _Unit:
     Attributes:
         since: when it was given, or when its worker was last ready.
         open: keys of the stages that have not ended.
-        booked: seconds that the records of its finished stages say they took, since they were begun or gone on with.
+        booked: seconds that its finished stages took, since they were begun or gone on with, and to write records.
+        worked: seconds from the worker's being ready until it said that the last of them was finished.
         broken: whether one failed, or the whole was begun anew.
     """
 
@@ -183,6 +198,7 @@ class _Unit:
     open: dict[str, str]
     was_ready: bool = False
     booked: float = 0.0
+    worked: float | None = None
     broken: bool = False
 
 
@@ -225,7 +241,10 @@ class _Run:
         unit = self.units[slot]
         kind = unit.open.pop(line["key"], line["kind"])
         if line["event"] == "finished":
-            seconds, carried = line.get("seconds", {}), line.get("carried_seconds", 0.0)
+            seconds, carried = dict(line.get("seconds", {})), line.get("carried_seconds", 0.0)
+            if "recorded_seconds" in line:
+                seconds["record"] = line["recorded_seconds"]
+            unit.worked = line.get("worked_seconds")
             for name, value in seconds.items():
                 if line["key"] in self.known:
                     self.account.sections[kind, name] += value * self.hours
@@ -235,7 +254,7 @@ class _Run:
             unit.booked += sum(seconds.values()) - carried
             self.account.killed -= carried * self.hours  # what a killed attempt had done is booked here
         elif line["event"] == "failed":
-            unit.broken = True
+            unit.broken, unit.worked = True, None
         if not unit.open or line["event"] == "died":
             self._close(slot, line["at"], killed=line["event"] == "died")
 
@@ -245,7 +264,8 @@ class _Run:
 
     def _close(self, slot: str, at: float, killed: bool) -> None:
         unit = self.units.pop(slot)
-        took = at - unit.since
+        # The runner's clock runs on until the worker's word has reached it, which on a busy machine takes a while.
+        took = at - unit.since if killed or unit.worked is None else min(unit.worked, at - unit.since)
         self.busy += took
         rest = (took - unit.booked) * self.hours
         if killed:

@@ -27,6 +27,7 @@ SECTIONS = {
     "measures": "measures of quality",
     "evaluation": "evaluation",
     "checkpoint": "checkpoints and weights",
+    "record": "writing records",
 }
 STAGES = {
     "diffusion": "generators",

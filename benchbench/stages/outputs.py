@@ -50,8 +50,9 @@ def run(context: StageContext) -> dict[str, Any]:
             continue
         start = state["done"] if split == state["split"] else 0
         whole = len(feed.labels)
-        files = _Files(context.folder.outputs, split, whole, views if split == "train" else None, first, _half(job))
-        files.write_labels(feed.labels)
+        with clock.section("setup", account):
+            files = _Files(context.folder.outputs, split, whole, views if split == "train" else None, first, _half(job))
+            files.write_labels(feed.labels)
         done, batches = start, _batches(feed, split, count, start)
         while done < whole:
             with clock.section("data", account):
@@ -74,7 +75,8 @@ def run(context: StageContext) -> dict[str, Any]:
                             "threads": torch.get_num_threads(),
                         }
                     )
-        files.flush()
+        with clock.section("checkpoint", account):
+            files.flush()
     with clock.section("checkpoint", account):
         paths = sorted(context.folder.outputs.glob("*.npy"))
         hashes = {path.stem: file_sha256(path) for path in paths}

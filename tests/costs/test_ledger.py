@@ -73,6 +73,26 @@ def test_every_second_is_on_one_line(account):
     assert (found.failed, found.killed, found.removed, found.runs) == (0, 0, 0, 1)
 
 
+def test_what_a_worker_says_it_took_is_held_against_its_own_clock(account):
+    """Its record is a line; until the runner hears of it, the slot is idle."""
+    first, second = finished(12, "a", student=6), finished(15, "b", student=2)
+    first[2].update(recorded_seconds=1, worked_seconds=7.5)
+    second[2].update(recorded_seconds=0.25, worked_seconds=10)
+    found = account([submitted(0, "a", "b"), ("ready", 2, {}), first, second, ("end", 16, {})])
+    assert found.sections == {("cell", "student"): hours(8), ("cell", "record"): hours(1.25)}
+    assert found.residual == hours(10 - 8 - 1.25)
+    assert found.idle == hours(16 - 15 + (15 - 2 - 10))
+    assert lines(found) == pytest.approx(found.total)
+
+
+def test_a_worker_s_clock_says_nothing_of_what_failed_after_it(account):
+    first = finished(6, "a", student=4)
+    first[2].update(recorded_seconds=0.5, worked_seconds=5)
+    found = account([submitted(0, "a", "b"), ("ready", 0, {}), first, ended("failed", 9, "b"), ("end", 9, {})])
+    assert found.failed == hours(9 - 4.5)
+    assert (found.idle, found.residual) == (0, 0)
+
+
 def test_slots_without_work_are_idle(account):
     found = account([submitted(0, "a"), ("ready", 0, {}), finished(10, "a", student=10), ("end", 10, {})], slots=3)
     assert found.idle == hours(20)
@@ -182,11 +202,12 @@ def test_what_is_written_is_what_is_read(tmp_path):
     writer = RunLedger(Store(tmp_path), plan)
     writer.submitted("0", [stage], {"a": 2.5, "other": 1.0})
     writer.ready("0")
-    writer.ended("finished", "0", stage, {"cost": {"seconds": {"student": 0.0}, "carried_seconds": 0.0}})
+    record = {"cost": {"seconds": {"student": 0.0}, "carried_seconds": 0.0}}
+    writer.ended("finished", "0", stage, record, {"recorded_seconds": 0.0, "worked_seconds": 0.0})
     writer.close()
     assert predictions(Store(tmp_path)) == {"a": 2.5}
     found = spent(Store(tmp_path), "mine", ["a"])
-    assert found.sections == {("cell", "student"): 0.0}
+    assert found.sections == {("cell", "student"): 0.0, ("cell", "record"): 0.0}
     assert found.units == {"GPU-hours"}
     assert found.devices == {"a GPU"}
     assert found.total > 0
