@@ -7,6 +7,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic_core import from_json
+
 from benchbench.errors import StoreError, one_line
 from benchbench.plan import Plan, Stage
 from benchbench.store import StageFolder, Store
@@ -42,16 +44,16 @@ class Bounds:
 
 @dataclass
 class Pool:
-    """Values that many stages share (a recipe, an environment), each once: `add` gives its place in `values`."""
+    """Values that many stages share (a recipe, an environment), each once and shortened: `add` gives its place."""
 
     values: list[Any] = field(default_factory=list)
     _places: dict[str, int] = field(default_factory=dict)
 
     def add(self, value: Any) -> int:
-        text = json.dumps(value, sort_keys=True)
+        text = json.dumps(value, default=str)
         if text not in self._places:
             self._places[text] = len(self.values)
-            self.values.append(value)
+            self.values.append(short(value))
         return self._places[text]
 
 
@@ -86,7 +88,7 @@ class StageReader:
             **{name: told[name] for name in ("reason", "started", "attempts") if told.get(name) is not None},
             "needs": {role: key[:16] for role, key in stage.needs.items()},
             "after": {role: key[:16] for role, key in stage.after.items()},
-            "sections": {title: self.pool.add(short(part)) for title, part in _sections(stage, record).items() if part},
+            "sections": {title: self.pool.add(part) for title, part in _sections(stage, record).items() if part},
             "log": self._log(folder),
             "curve": self._curve(folder),
         }
@@ -129,18 +131,17 @@ class StageReader:
         if step > 1:
             self.thinned += 1
             lines = [line for number, line in enumerate(lines, 1) if number % step == 0 or number in (1, len(lines))]
-        rows = [row for line in lines if (row := _row(line))]
+        rows = [row for row in _parsed(lines) if isinstance(row, dict) and _rounded(row.get("epoch")) is not None]
         names = dict.fromkeys(name for row in rows for name in row)
         return {name: [_rounded(row.get(name)) for row in rows] for name in names}
 
 
-def _row(line: str) -> dict[str, Any] | None:
-    """An epoch of a curve; None for what is none, such as the last line of a file that is being written."""
+def _parsed(lines: list[str]) -> list[Any]:
+    """JSON by line, without the lines that are none, such as the last of a file that is being written."""
     try:
-        row = json.loads(line)
+        return list(from_json(f"[{','.join(lines)}]"))
     except ValueError:
-        return None
-    return row if isinstance(row, dict) and _rounded(row.get("epoch")) is not None else None
+        return [row for line in lines for row in _parsed([line])] if len(lines) > 1 else []
 
 
 def _rounded(value: Any) -> float | None:
