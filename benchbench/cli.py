@@ -15,7 +15,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from benchbench import __version__
-from benchbench.cli_plugins import check, file_type, folder_type, json_option, list_, new, plugin_option, plugins
+from benchbench.cli_plugins import (
+    check,
+    data_option,
+    file_type,
+    folder_type,
+    json_option,
+    list_,
+    new,
+    plugin_option,
+    plugins,
+)
 from benchbench.cli_results import compare, export, merge
 from benchbench.errors import BenchBenchError, one_line
 
@@ -123,14 +133,7 @@ _JOBS = "Workers side by side: on the CPU, or on each GPU.  [default: one a core
 _SET = "Override a part of the suite, e.g. recipes.default.epochs=5; may be repeated."
 _SUITE_OPTIONS = (
     click.option("--store", type=folder_type, default=Path("runs"), show_default=True, help="Where results are kept."),
-    click.option(
-        "--data",
-        type=folder_type,
-        default=Path("data"),
-        show_default=True,
-        envvar="BENCHBENCH_DATA",
-        help="Where data sets are downloaded to (or BENCHBENCH_DATA).",
-    ),
+    data_option,
     click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help=_SET),
     plugin_option,
     click.option(

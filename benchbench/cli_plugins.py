@@ -16,6 +16,14 @@ from benchbench.scaffold import SCAFFOLDS
 
 folder_type = click.Path(file_okay=False, path_type=Path)
 file_type = click.Path(dir_okay=False, path_type=Path)
+data_option = click.option(
+    "--data",
+    type=folder_type,
+    default=Path("data"),
+    show_default=True,
+    envvar="BENCHBENCH_DATA",
+    help="Where data sets are downloaded to (or BENCHBENCH_DATA).",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")
 plugin_option = click.option(
     "--plugin", "plugins", type=file_type, multiple=True, help="A plugin file to load; may be repeated."
@@ -90,14 +98,7 @@ def new(kind: str, name: str, folder: Path | None) -> None:
 @click.argument("targets", metavar="TARGET...", nargs=-1, required=True)
 @click.option("--set", "settings", metavar="NAME=VALUE", multiple=True, help="A parameter; may be repeated.")
 @click.option("--model", default="", help="The network of a model source, where it has several.")
-@click.option(
-    "--data",
-    type=folder_type,
-    default=Path("data"),
-    show_default=True,
-    envvar="BENCHBENCH_DATA",
-    help="Where data sets are downloaded to (or BENCHBENCH_DATA).",
-)
+@data_option
 @plugin_option
 @json_option
 def check(

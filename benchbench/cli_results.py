@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from benchbench.cli_plugins import folder_type, json_option, plugin_option
+from benchbench.cli_plugins import data_option, folder_type, json_option, plugin_option
 from benchbench.errors import one_line
 
 if TYPE_CHECKING:
@@ -112,14 +112,7 @@ def _print_merged(merged: Merged, into: Path) -> None:
 @click.command()
 @click.argument("a")
 @click.argument("b")
-@click.option(
-    "--data",
-    type=folder_type,
-    default=Path("data"),
-    show_default=True,
-    envvar="BENCHBENCH_DATA",
-    help="Where data sets are downloaded to (or BENCHBENCH_DATA).",
-)
+@data_option
 @plugin_option
 @json_option
 def compare(a: str, b: str, data: Path, plugins: tuple[Path, ...], as_json: bool) -> None:

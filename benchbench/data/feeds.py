@@ -21,12 +21,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchbench.augmenters.geometric import center_crop, resize
 from benchbench.data.batch import Batch, Mix
-from benchbench.data.images import ImageSet
+from benchbench.data.images import RESIDENT_BYTES, ImageSet
 from benchbench.errors import DataError
 from benchbench.training.seeds import derive, generator
 
-# Sets of this many bytes and fewer live on the device as uint8.
-RESIDENT_BYTES = 2 * 2**30
 # Images that share a generator where views are drawn in batches.
 VIEW_CHUNK = 256
 

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+# Sets of this many bytes and fewer are held decoded, as uint8.
+RESIDENT_BYTES = 2 * 2**30
+
 
 @dataclass
 class ImageSet:

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from benchbench.data.batch import Batch
-from benchbench.data.feeds import RESIDENT_BYTES, steps_per_epoch, training_order
+from benchbench.data.feeds import steps_per_epoch, training_order
+from benchbench.data.images import RESIDENT_BYTES
 from benchbench.models.outputs import Outputs
 from benchbench.store import StageFolder
 

@@ -24,12 +24,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from benchbench.data.images import ImageSet
+from benchbench.data.images import RESIDENT_BYTES, ImageSet
 from benchbench.errors import DataError, one_line
 from benchbench.store import StageFolder, write_atomic
 
 SHARD = 512  # images in one file
-RESIDENT_BYTES = 2 * 2**30
 SCHEMA = pa.schema(
     [
         ("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),  # as Hugging Face's image feature

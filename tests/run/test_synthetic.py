@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
-import sys
-import time
+from functools import partial
 from pathlib import Path
 
 import pytest
+
+from tests.run.typed import kill, run, start, wait_for
 
 SUITE = """
 name: made
@@ -46,11 +46,10 @@ arms:
 """
 
 
-def start(folder: Path, *options: str) -> subprocess.Popen:
+def suite_in(folder: Path, text: str = SUITE) -> Path:
     path = folder / "made.yaml"
-    path.write_text(SUITE)
-    command = [sys.executable, "-m", "benchbench", "run", str(path), "--jobs", "1", *options]
-    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    path.write_text(text)
+    return path
 
 
 def results(folder: Path) -> dict[str, tuple[str, str, str]]:
@@ -65,9 +64,8 @@ def records(folder: Path, kind: str) -> list[dict]:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("made")
-    out, err = start(folder).communicate(timeout=240)
-    assert "Traceback" not in out + err
-    assert {state for state, *_ in results(folder).values()} == {"done"}, out + err
+    run(suite_in(folder), cwd=folder)
+    assert {state for state, *_ in results(folder).values()} == {"done"}
     return folder
 
 
@@ -108,18 +106,15 @@ def test_the_report_has_quality_beside_gain(finished):
 
 
 def test_killed_anywhere_it_ends_with_the_same_numbers(finished, tmp_path):
+    def begun(kind: str) -> bool:
+        return any(tmp_path.glob(f"runs/{kind}/*/checkpoint.pt"))
+
+    suite = suite_in(tmp_path)
     for kind in ("diffusion", "synthesis"):
-        process = start(tmp_path, "--checkpoint-seconds", "0")
-        deadline = time.monotonic() + 120
-        while (
-            not list(tmp_path.glob(f"runs/{kind}/*/checkpoint.pt"))
-            and process.poll() is None
-            and time.monotonic() < deadline
-        ):
-            time.sleep(0.01)
-        process.kill()
-        process.communicate()
-    start(tmp_path).communicate(timeout=240)
+        process = start("run", suite, "--checkpoint-seconds", 0, cwd=tmp_path)
+        wait_for(partial(begun, kind), process)
+        kill(process)
+    run(suite, cwd=tmp_path)
     assert results(tmp_path) == results(finished)
     for kind in ("diffusion", "synthesis"):
         ours, theirs = (
@@ -131,12 +126,8 @@ def test_killed_anywhere_it_ends_with_the_same_numbers(finished, tmp_path):
 
 def test_a_generator_without_its_model_is_one_clear_failure(tmp_path):
     text = SUITE.replace("same_class_mixup", "{pixel_diffusion: {path: absent}}")
-    (tmp_path / "made.yaml").write_text(text)
-    command = [sys.executable, "-m", "benchbench", "run", "made.yaml", "--jobs", "1"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 1
+    done = run(suite_in(tmp_path, text), cwd=tmp_path, code=1)
     assert "no model can be loaded from" in done.stdout
-    assert "Traceback" not in done.stdout + done.stderr
     rows = results(tmp_path)
     assert rows["scratch + mixed"][0] == "failed"
     assert rows["scratch"][0] == rows["kd + own"][0] == "done"

@@ -1,0 +1,71 @@
+"""Parts that fail: reported, with their reason, while the rest goes on."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+from tests.run.typed import accounted, run, write_suite
+
+BROKEN_LOSSES = """
+from benchbench import Component, hookimpl
+
+@hookimpl
+def benchbench_losses():
+    yield Component("raises", f"{__name__}:raises")
+    yield Component("nan", f"{__name__}:nan")
+
+def raises(student, teacher, batch):
+    raise ZeroDivisionError("no such thing\\n[bold]as this")
+
+def nan(student, teacher, batch):
+    return student.logits.sum() * float("nan")
+"""
+
+
+def test_failed_cells_are_reported_and_the_others_go_on(suite, tmp_path, used):
+    (tmp_path / "broken.py").write_text(BROKEN_LOSSES)
+    losses = {"r": {"ce": 1, "raises": 1}, "n": {"ce": 1, "nan": 1}, "ok": {"ce": 1}}
+    broken = json.dumps({arm: {"method": "scratch", "loss": loss} for arm, loss in losses.items()})
+    arguments = [suite, "--plugin", "broken.py", "--set", "seeds=[0]", "--set", f"arms={broken}", "--jobs", 2]
+    arguments += [
+        "--set",
+        "recipes.default.batch_size=60",
+    ]  # one step an epoch: the next would spread the NaN to all terms
+    done = run(*arguments, "--store", used, cwd=tmp_path, code=1, pinned=False)
+    assert "failed: r | few | small | seed 0: ZeroDivisionError: no such thing [bold]as this" in done.stdout
+    assert "loss is nan in epoch 1 (terms: nan)" in done.stdout
+    rows = {row["arm"]: row for row in csv.DictReader((tmp_path / "reports/tiny/results.csv").open())}
+    assert {arm: row["status"] for arm, row in rows.items()} == {"r": "failed", "n": "failed", "ok": "done"}
+    assert accounted(used).failed > 0
+    logs = [path.read_text() for path in (used).glob("cell/*/log.txt")]
+    assert any("ZeroDivisionError" in text and "Traceback" in text for text in logs)
+
+
+def test_a_failed_teacher_fails_the_cells_that_need_it(tmp_path, weights, used):
+    suite = write_suite(tmp_path / "tiny.yaml", weights)
+    arms = "{taught: {method: distill, adapt: linear_probe, loss: {ce: 1, kd: 1}}, scratch: {method: scratch}}"
+    recipe = "{linear_probe: {precision: fp16}}"
+    arguments = [suite, "--set", "seeds=[0]", "--set", f"arms={arms}", "--set", f"teachers.big.adapt={recipe}"]
+    done = run(*arguments, "--store", used, "--device", "cpu", cwd=tmp_path, code=1)
+    assert "needs 'teacher big (linear_probe) | few', which failed" in done.stderr
+    assert "precision fp16 needs a GPU" in done.stdout
+
+
+def test_damaged_teacher_weights_are_found_out(suite, tmp_path, used):
+    file = next(used.glob("teacher/*/weights.safetensors"))
+    file.write_bytes(file.read_bytes()[:-4] + b"\0\0\0\1")
+    done = run(suite, "--store", used, "--set", "seeds=[7]", cwd=tmp_path, code=1)
+    assert "weights.safetensors is missing or damaged; delete" in done.stdout
+
+
+def test_a_worker_that_cannot_start_is_a_failed_cell(suite, tmp_path, used):
+    (tmp_path / "deadly.py").write_text("""
+import os, sys
+
+if "benchbench.worker" in sys.orig_argv:
+    os._exit(7)
+""")
+    changes = ["--set", "seeds=[5]", "--set", "arms={scratch: {method: scratch}}"]
+    done = run(suite, "--store", used, "--plugin", "deadly.py", *changes, cwd=tmp_path, code=1)
+    assert "its worker process ended with exit code 7 (see " in done.stdout
