@@ -19,6 +19,7 @@ from benchbench.hardware import Devices
 from benchbench.plan import Plan, make_plan
 from benchbench.plugins import load_plugins
 from benchbench.suitefile import load_suite
+from tests.plans import FULL
 
 # Two networks of timm that are made for tests; the teacher is trained from scratch, so nothing needs weights.
 TINY: dict[str, Any] = {
@@ -70,6 +71,18 @@ def tiny_suite() -> Callable[..., Path]:
         path = folder / "suite.yaml"
         with path.open("w", encoding="utf-8") as stream:
             YAML().dump(json.loads(json.dumps(content)), stream)  # by way of JSON: shared parts are written out
+        return path
+
+    return write
+
+
+@pytest.fixture
+def full(tiny_suite) -> Callable[..., Path]:
+    """The suite with every method, written into a folder together with its weights."""
+
+    def write(folder: Path, **changes) -> Path:
+        path = tiny_suite(folder, **(FULL | changes))
+        (folder / "weights.bin").write_bytes(b"some weights")
         return path
 
     return write

@@ -94,7 +94,7 @@ def test_a_changed_recipe_runs_what_it_touches_again(used, tmp_path, weights):
 
 
 def test_a_plugin_loss_in_a_suite(tmp_path, weights, used):
-    plugin = Path(__file__).parent.parent / "plugins" / "benchbench-relation" / "benchbench_relation.py"
+    plugin = Path(__file__).parents[2] / "plugins" / "benchbench-relation" / "benchbench_relation.py"
     text = SUITE + "  related: {{method: distill, adapt: pretrained, loss: {{ce: 1, relation: {{weight: 0.5}}}}}}\n"
     suite = write_suite(tmp_path / "tiny.yaml", weights, text=f"plugins: [{plugin}]\n{text}")
     done = run(suite, "--set", "seeds=[0]", "--store", used, cwd=tmp_path)

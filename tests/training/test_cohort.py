@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import types
 from collections.abc import Callable
 from typing import Any
 
@@ -15,21 +14,31 @@ from torch import nn
 from benchbench.augmenters.geometric import flip, random_crop
 from benchbench.data.feeds import Pipeline, ResidentFeed, bind_augmenters
 from benchbench.data.images import ImageSet
-from benchbench.data.sources.common import ArrayImages
 from benchbench.errors import StageError
 from benchbench.losses.teachers import make_lessons
 from benchbench.models.backbone import Backbone, Trunk
 from benchbench.plugins import load_plugins
 from benchbench.store import StageFolder
 from benchbench.suite import Recipe
-from benchbench.training import clock, loop
 from benchbench.training.checkpoint import Checkpoints
 from benchbench.training.clock import Clock
 from benchbench.training.cohort import evaluate, run_together
 from benchbench.training.loop import Training
+from tests.training.small import (
+    BATCH,
+    CLASSES,
+    CPU,
+    CRD,
+    EPOCHS,
+    SIDE,
+    SIMCLR,
+    EveryStep,
+    Passing,
+    assert_same_end,
+    coloured,
+)
 
-CPU = torch.device("cpu")
-CLASSES, SIDE, BATCH, EPOCHS, STEPS = 3, 8, 4, 3, 5
+STEPS = 5
 TRAIN, HELD = np.arange(22), np.arange(22, 40)  # 5 steps an epoch, and 2 images that sit out
 DATA_SEED = 11
 FUNCTIONS = {"flip": flip, "random_crop": random_crop}
@@ -46,11 +55,7 @@ def registry():
 
 @pytest.fixture(scope="module")
 def images() -> ImageSet:
-    random = np.random.RandomState(0)
-    labels = random.randint(0, CLASSES, 40)
-    array = random.randint(0, 140, (40, SIDE, SIDE, 3))
-    array[np.arange(40), :, :, labels] += 70
-    return ImageSet(labels.astype(np.int64), ("a", "b", "c"), ArrayImages(array), array.astype(np.uint8))
+    return coloured(40)
 
 
 def network(seed: int, width: int, dropout: float = 0.0) -> Backbone:
@@ -77,22 +82,6 @@ def teacher_network() -> Backbone:
     for _ in range(3):
         teacher(torch.rand(4, 3, SIDE, SIDE))
     return teacher.freeze()
-
-
-class EveryStep(Checkpoints):
-    """Saves at every opportunity and keeps each checkpoint."""
-
-    def __init__(self, folder):
-        super().__init__(folder, interval=0)
-        self.kept: list[bytes] = []
-
-    def save(self, state):
-        super().save(state)
-        self.kept.append(self.folder.checkpoint.read_bytes())
-
-
-CRD = {"name": "crd", "params": {"dim": 4, "negatives": 7}, "weight": 0.5}
-SIMCLR = {"name": "align_uniform", "params": {"projector": "simclr", "dim": 4}, "weight": 2.0}
 
 
 def two_stage(name: str, preparation: float) -> dict[str, Any]:
@@ -159,30 +148,6 @@ def defaults(registry, entry) -> dict[str, Any]:
     return registry.get("loss", entry["name"]).params().model_dump(mode="json")
 
 
-def same(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> bool:
-    return found.keys() == expected.keys() and all(torch.equal(found[name], expected[name]) for name in expected)
-
-
-def flat(value, place=""):
-    """Every leaf of a nested state by its place."""
-    if isinstance(value, dict):
-        return {k: v for key, item in value.items() for k, v in flat(item, f"{place}/{key}").items()}
-    if isinstance(value, list | tuple):
-        return {k: v for key, item in enumerate(value) for k, v in flat(item, f"{place}/{key}").items()}
-    return {place: value if isinstance(value, torch.Tensor) else torch.tensor(float(value or 0))}
-
-
-def assert_same_end(found: Training, expected: Training) -> None:
-    assert found.done
-    assert same(found.model.state_dict(), expected.model.state_dict())
-    assert same(found.losses.state_dict(), expected.losses.state_dict())
-    assert same(flat(found.optimizer.state_dict()), flat(expected.optimizer.state_dict()))
-    assert found.curve == expected.curve
-    assert same(flat(found.best_epoch or {}), flat(expected.best_epoch or {}))
-    ours, theirs = (evaluate([each], each.validation, Clock(CPU))[0] for each in (found, expected))
-    assert np.array_equal(ours, theirs)
-
-
 def alone(make, names=MEMBERS) -> dict[str, Training]:
     found = {name: make(**MEMBERS[name]) for name in names}
     for member in found.values():
@@ -239,7 +204,7 @@ def test_members_from_different_checkpoints_catch_up(make, tmp_path):
         members[name] = make(**MEMBERS[name], start=0 if place is None else 50 + number)
         states.append(None)
         if place is not None:
-            folder.checkpoint.write_bytes(kept.kept[place])
+            folder.checkpoint.write_bytes(list(kept.kept.values())[place])
             states[-1] = Checkpoints(folder, 1e9).load()
     assert len({(state["epoch"], state["step"]) for state in states if state}) == len(places) - 1
     assert together(members, states) == {}
@@ -428,33 +393,6 @@ def test_maps_are_asked_for_where_somebody_reads_them(make):
     flags = list(itertools.chain(*calls))
     # The sixth step is begun together; from then on nobody needs them.
     assert flags == [True] * (STEPS + 1) + [False] * (2 * STEPS - 1)
-
-
-class Passing:
-    """Time that passes only where the test says so."""
-
-    def __init__(self, monkeypatch):
-        self.now = 0.0
-        for module in (clock, loop):
-            monkeypatch.setattr(
-                module, "time", types.SimpleNamespace(perf_counter=lambda: self.now, monotonic=lambda: self.now)
-            )
-
-    def slow(self, owner, name: str, seconds: float) -> None:
-        """Every call takes as long; of a generator, every item."""
-        real = getattr(owner, name)
-
-        def call(*args, **kwargs):
-            result = real(*args, **kwargs)
-            if not isinstance(result, types.GeneratorType):
-                self.now += seconds
-                return result
-            return (item for item in result if not self.pass_by(seconds))
-
-        setattr(owner, name, call)
-
-    def pass_by(self, seconds: float) -> None:
-        self.now += seconds
 
 
 def slowed(make, passing, name, tmp_path) -> Training:

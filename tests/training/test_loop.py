@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import itertools
 import math
-import types
 
 import numpy as np
 import pytest
@@ -17,7 +16,6 @@ from benchbench.augmenters.mixing import mixup
 from benchbench.components import Component, Offer
 from benchbench.data.feeds import Pipeline, ResidentFeed, bind_augmenters, bind_mixers
 from benchbench.data.images import ImageSet
-from benchbench.data.sources.common import ArrayImages
 from benchbench.errors import StageError
 from benchbench.losses.base import LossContext
 from benchbench.losses.teachers import Lessons
@@ -25,12 +23,24 @@ from benchbench.models.backbone import Backbone, Trunk
 from benchbench.plugins import load_plugins
 from benchbench.store import StageFolder
 from benchbench.suite import Recipe
-from benchbench.training import clock, loop
 from benchbench.training.checkpoint import Checkpoints
 from benchbench.training.loop import Training, correct_by_example
+from tests.training.small import (
+    BATCH,
+    CLASSES,
+    CPU,
+    CRD,
+    EPOCHS,
+    SIDE,
+    SIMCLR,
+    EveryStep,
+    Passing,
+    assert_same_end,
+    coloured,
+    same,
+    snapshot,
+)
 
-CPU = torch.device("cpu")
-CLASSES, SIDE, BATCH, EPOCHS = 3, 8, 4, 3
 TRAIN, HELD = np.arange(22), np.arange(22, 40)  # 5 steps an epoch, and 2 images that sit out
 STEPS = 5
 FUNCTIONS = {"flip": flip, "random_crop": random_crop, "mixup": mixup}
@@ -50,12 +60,7 @@ def registry():
 
 @pytest.fixture(scope="module")
 def images() -> ImageSet:
-    """Classes that differ in colour, with noise: learnt within a few steps, but not at once."""
-    random = np.random.RandomState(0)
-    labels = random.randint(0, CLASSES, 40)
-    array = random.randint(0, 140, (40, SIDE, SIDE, 3))
-    array[np.arange(40), :, :, labels] += 70
-    return ImageSet(labels.astype(np.int64), ("a", "b", "c"), ArrayImages(array), array.astype(np.uint8))
+    return coloured(40)
 
 
 def network(seed: int, width: int = 6, dropout: float = 0.0, classes: int | None = CLASSES) -> Backbone:
@@ -71,18 +76,6 @@ def teacher_network() -> Backbone:
     for _ in range(3):
         teacher(torch.rand(4, 3, SIDE, SIDE))
     return teacher.freeze()
-
-
-class EveryStep(Checkpoints):
-    """Saves at every opportunity and keeps each checkpoint."""
-
-    def __init__(self, folder):
-        super().__init__(folder, interval=0)
-        self.kept: list[bytes] = []
-
-    def save(self, state):
-        super().save(state)
-        self.kept.append(self.folder.checkpoint.read_bytes())
 
 
 @pytest.fixture
@@ -137,35 +130,6 @@ def make(registry, images, tmp_path):
     return training
 
 
-def snapshot(module: nn.Module) -> dict[str, torch.Tensor]:
-    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
-
-
-def same(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> bool:
-    return found.keys() == expected.keys() and all(torch.equal(found[name], expected[name]) for name in expected)
-
-
-def flat(value, place=""):
-    """Every leaf of a nested state by its place."""
-    if isinstance(value, dict):
-        return {k: v for key, item in value.items() for k, v in flat(item, f"{place}/{key}").items()}
-    if isinstance(value, list | tuple):
-        return {k: v for key, item in enumerate(value) for k, v in flat(item, f"{place}/{key}").items()}
-    return {place: value if isinstance(value, torch.Tensor) else torch.tensor(float(value or 0))}
-
-
-def assert_same_end(found: Training, expected: Training) -> None:
-    assert same(found.model.state_dict(), expected.model.state_dict())
-    assert same(found.losses.state_dict(), expected.losses.state_dict())
-    assert same(flat(found.optimizer.state_dict()), flat(expected.optimizer.state_dict()))
-    assert found.curve == expected.curve
-    assert same(flat(found.best_epoch or {}), flat(expected.best_epoch or {}))
-    correct = [correct_by_example(each, each.validation) for each in (found, expected)]
-    assert np.array_equal(*correct)
-
-
-CRD = {"name": "crd", "params": {"dim": 4, "negatives": 7}, "weight": 0.5}
-SIMCLR = {"name": "align_uniform", "params": {"projector": "simclr", "dim": 4}, "weight": 2.0}
 RESUMED = {
     "scratch": {"losses": ["ce"], "dropout": 0.5},
     "linear probe": {"losses": ["ce"], "linear_probe": True, "optimizer": "sgd"},
@@ -192,7 +156,7 @@ def test_a_run_resumed_at_any_step_ends_bit_for_bit_the_same(case, make, tmp_pat
     saving.run(None)
     assert_same_end(saving, undisturbed)  # saving changes nothing
     assert len(kept.kept) == EPOCHS * (STEPS + 1)
-    for number, content in enumerate(kept.kept):
+    for number, content in enumerate(kept.kept.values()):
         folder = StageFolder(tmp_path / str(number) / tmp_path.name)  # a stage is known by its folder
         folder.path.mkdir(parents=True)
         folder.checkpoint.write_bytes(content)
@@ -429,33 +393,6 @@ def test_progress_ends_at_the_total(make):
     assert {progress["epoch"] for progress in seen} == {1, 2, 3}
 
 
-class Passing:
-    """Time that passes only where the test says so."""
-
-    def __init__(self, monkeypatch):
-        self.now = 0.0
-        for module in (clock, loop):
-            monkeypatch.setattr(
-                module, "time", types.SimpleNamespace(perf_counter=lambda: self.now, monotonic=lambda: self.now)
-            )
-
-    def slow(self, owner, name: str, seconds: float) -> None:
-        """Every call takes as long; of a generator, every item."""
-        real = getattr(owner, name)
-
-        def call(*args, **kwargs):
-            result = real(*args, **kwargs)
-            if not isinstance(result, types.GeneratorType):
-                self.now += seconds
-                return result
-            return (item for item in result if not self.pass_by(seconds))
-
-        setattr(owner, name, call)
-
-    def pass_by(self, seconds: float) -> None:
-        self.now += seconds
-
-
 def test_the_ledger_books_every_second_once(make, tmp_path, monkeypatch):
     passing = Passing(monkeypatch)
     checkpoints = EveryStep(StageFolder(tmp_path))
@@ -488,7 +425,7 @@ def test_the_ledger_of_a_resumed_run_adds_up(make, tmp_path, monkeypatch):
     passing.slow(first.train, "train_batches", 1)
     passing.slow(first.validation, "test_batches", 10)
     first.run(None)
-    (tmp_path / "checkpoint.pt").write_bytes(checkpoints.kept[7])  # the second step of the second epoch
+    (tmp_path / "checkpoint.pt").write_bytes(checkpoints.kept[1, 2])
     resumed = make()
     resumed.account.add("setup", 3.0, 3.0)
     passing.slow(resumed.train, "train_batches", 2)

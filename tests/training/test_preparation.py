@@ -13,7 +13,6 @@ from torch import nn
 from benchbench.components import Component, Offer
 from benchbench.data.feeds import Pipeline, ResidentFeed
 from benchbench.data.images import ImageSet
-from benchbench.data.sources.common import ArrayImages
 from benchbench.errors import StageError
 from benchbench.losses.base import Loss, LossContext
 from benchbench.losses.teachers import Lessons
@@ -23,10 +22,9 @@ from benchbench.store import StageFolder
 from benchbench.suite import Recipe
 from benchbench.training import clock, loop
 from benchbench.training.checkpoint import Checkpoints
-from benchbench.training.loop import Training, correct_by_example
+from benchbench.training.loop import Training
+from tests.training.small import BATCH, CLASSES, CPU, EPOCHS, SIDE, EveryStep, assert_same_end, coloured, snapshot
 
-CPU = torch.device("cpu")
-CLASSES, SIDE, BATCH, EPOCHS = 3, 8, 4, 3
 TRAIN, HELD = np.arange(13), np.arange(13, 25)  # 3 steps an epoch, and one image that sits out
 STEPS = 3
 SHARE, PREPARATION = 0.5, 2  # of 3 epochs, rounded up
@@ -94,11 +92,7 @@ def registry():
 
 @pytest.fixture(scope="module")
 def images() -> ImageSet:
-    random = np.random.RandomState(0)
-    labels = random.randint(0, CLASSES, 25)
-    array = random.randint(0, 140, (25, SIDE, SIDE, 3))
-    array[np.arange(25), :, :, labels] += 70
-    return ImageSet(labels.astype(np.int64), ("a", "b", "c"), ArrayImages(array), array.astype(np.uint8))
+    return coloured(25)
 
 
 def network(seed: int, width: int = 6) -> Backbone:
@@ -147,10 +141,6 @@ def make(registry, images, tmp_path):
 
 def part(run: Training, name: str) -> Projected:
     return run.losses.together.parts[name]
-
-
-def snapshot(module: nn.Module) -> dict[str, torch.Tensor]:
-    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
 
 
 def changed(module: nn.Module, before: dict[str, torch.Tensor]) -> set[str]:
@@ -350,38 +340,6 @@ def test_half_precision(make):
     until_training(run)
     assert kinds == {torch.bfloat16}
     assert {parameter.dtype for parameter in run.losses.parameters()} == {torch.float32}
-
-
-class EveryStep(Checkpoints):
-    """Saves at every opportunity and keeps each checkpoint by the place it was made at."""
-
-    def __init__(self, folder):
-        super().__init__(folder, interval=0)
-        self.kept: dict[tuple[int, int], bytes] = {}
-
-    def save(self, state):
-        super().save(state)
-        self.kept[state["epoch"], state["step"]] = self.folder.checkpoint.read_bytes()
-
-
-def flat(value, place=""):
-    """Every leaf of a nested state by its place."""
-    if isinstance(value, dict):
-        return {k: v for key, item in value.items() for k, v in flat(item, f"{place}/{key}").items()}
-    if isinstance(value, list | tuple):
-        return {k: v for key, item in enumerate(value) for k, v in flat(item, f"{place}/{key}").items()}
-    return {place: value if isinstance(value, torch.Tensor) else torch.tensor(float(value or 0))}
-
-
-def assert_same_end(found: Training, expected: Training) -> None:
-    states = [
-        flat([run.model.state_dict(), run.losses.state_dict(), run.optimizer.state_dict(), run.best_epoch])
-        for run in (found, expected)
-    ]
-    assert states[0].keys() == states[1].keys()
-    assert [name for name in states[0] if not torch.equal(states[0][name], states[1][name])] == []
-    assert found.curve == expected.curve
-    assert np.array_equal(*(correct_by_example(run, run.validation) for run in (found, expected)))
 
 
 @pytest.mark.parametrize(
