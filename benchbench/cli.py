@@ -123,11 +123,20 @@ class Request:
         return make_plan(file, host, find_devices(self.device, self.jobs), self.data), store
 
 
-_report_option = click.option(
-    "--report",
-    "folder",
-    type=folder_type,
-    help="Where tables and pictures go; of several suites, to a folder each in it.  [default: reports/NAME-OF-SUITE]",
+_REPORT = "Where tables and pictures go; of several suites, to a folder each in it.  [default: reports/NAME-OF-SUITE]"
+_TEMPLATE = "Which tables and pictures, in what order; see `benchbench list templates`."
+_REPORT_OPTIONS = (
+    click.option("--report", "folder", type=folder_type, help=_REPORT),
+    click.option(
+        "--format",
+        "formats",
+        type=click.Choice(FORMATS),
+        multiple=True,
+        default=WRITTEN,
+        show_default=True,
+        help="Of tables and pictures; may be repeated.",
+    ),
+    click.option("--template", default=TEMPLATE, show_default=True, help=_TEMPLATE),
 )
 _JOBS = "Workers side by side: on the CPU, or on each GPU.  [default: one a core, at most 8; one a GPU]"
 _SET = "Override a part of the suite, e.g. recipes.default.epochs=5; may be repeated."
@@ -152,7 +161,7 @@ def _reads_suite(command: Callable[..., None]) -> Callable[..., None]:
         shared = {field.name: values.pop(field.name) for field in fields(Request)}
         command(Request(**shared), **values)
 
-    return click.argument("suite", type=file_type)(_with_options(gathered))
+    return click.argument("suite", type=file_type)(_with_options(gathered, _SUITE_OPTIONS))
 
 
 def _reads_suites(command: Callable[..., None]) -> Callable[..., None]:
@@ -164,13 +173,18 @@ def _reads_suites(command: Callable[..., None]) -> Callable[..., None]:
         command([Request(suite=suite, **shared) for suite in suites], **values)
 
     argument = click.argument("suites", metavar="SUITE...", type=file_type, nargs=-1, required=True)
-    return argument(_with_options(gathered))
+    return argument(_with_options(gathered, _SUITE_OPTIONS))
 
 
-def _with_options(gathered: Callable[..., None]) -> Callable[..., None]:
-    for option in reversed(_SUITE_OPTIONS):
-        gathered = option(gathered)
-    return gathered
+def _writes_report(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the options of a report: `folder`, `formats`, `template`."""
+    return _with_options(command, _REPORT_OPTIONS)
+
+
+def _with_options(command: Callable[..., None], options: Sequence[Callable[..., Any]]) -> Callable[..., None]:
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 @cli.command()
@@ -205,7 +219,7 @@ def plan(request: Request, show_all: bool, calibrate: bool) -> None:
 
 @cli.command()
 @_reads_suite
-@_report_option
+@_writes_report
 @click.option(
     "--executor", default="local", show_default=True, help="Where stages run; see `benchbench list executors`."
 )
@@ -223,7 +237,15 @@ def plan(request: Request, show_all: bool, calibrate: bool) -> None:
     show_default=True,
     help="Most cells that train side by side behind one teacher; 1: each alone.",
 )
-def run(request: Request, folder: Path | None, executor: str, checkpoint_seconds: float, cohort: int) -> None:
+def run(
+    request: Request,
+    folder: Path | None,
+    formats: tuple[str, ...],
+    template: str,
+    executor: str,
+    checkpoint_seconds: float,
+    cohort: int,
+) -> None:
     """Run whatever of SUITE is not done yet, then print and write its tables.
 
     Stages that are done are never run again; an interrupted run goes on from its last checkpoints. Exit code 0: all
@@ -232,15 +254,17 @@ def run(request: Request, folder: Path | None, executor: str, checkpoint_seconds
     \b
     Examples:
       benchbench run suites/quickstart.yaml
-      benchbench run suites/cifar.yaml --device cuda:0 --store /big/runs --report tables
+      benchbench run suites/cifar.yaml --device cuda:0 --store /big/runs --report tables --format html
       benchbench run my_suite.yaml --plugin my_loss.py
     """
     from benchbench.costs.estimate import estimate
+    from benchbench.reports.templates import chosen
 
     made, store = request.plan()
+    chosen(made.host.registry, template)  # one that does not exist must not come out after hours
     weights = {key: cost.flops for key, cost in estimate(made).items()}
     outcome = _run_stages(request, made, store, executor, weights, checkpoint_seconds, cohort)
-    results = _report(request, made, store, folder or Path("reports") / made.suite.name, WRITTEN)
+    results = _report(request, made, store, folder or Path("reports") / made.suite.name, formats, template)
     if request.as_json:
         click.echo(_json({made.suite.name: results}))
     sys.exit(SOME_FAILED if outcome.failed else DONE)
@@ -271,22 +295,7 @@ def _run_stages(
 
 @cli.command()
 @_reads_suites
-@_report_option
-@click.option(
-    "--format",
-    "formats",
-    type=click.Choice(FORMATS),
-    multiple=True,
-    default=WRITTEN,
-    show_default=True,
-    help="May be repeated.",
-)
-@click.option(
-    "--template",
-    default=TEMPLATE,
-    show_default=True,
-    help="Which tables and pictures, in what order; see `benchbench list templates`.",
-)
+@_writes_report
 def report(requests: list[Request], folder: Path | None, formats: tuple[str, ...], template: str) -> None:
     """Print each SUITE's tables from what is in the store, and write them with its pictures.
 
@@ -312,7 +321,7 @@ def report(requests: list[Request], folder: Path | None, formats: tuple[str, ...
 
 
 def _report(
-    request: Request, made: Plan, store: Store, folder: Path, formats: tuple[str, ...], template: str = TEMPLATE
+    request: Request, made: Plan, store: Store, folder: Path, formats: tuple[str, ...], template: str
 ) -> pd.DataFrame:
     """Writes a suite's report, prints its tables unless JSON is asked for, and gives its results."""
     from benchbench.reports.table import plain

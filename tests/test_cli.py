@@ -300,6 +300,7 @@ class TestBadInput:
             (["list", "lossess"], "unknown kind 'lossess'; did you mean 'losses'?"),
             (["list", "xyzzy"], "unknown kind 'xyzzy'; known: augmenters, datasets, executors, figures, losses, repor"),
             (["report", "suite.yaml", "--template", "papr"], "unknown template 'papr'; did you mean 'paper'?"),
+            (["run", "suite.yaml", "--template", "papr"], "unknown template 'papr'; did you mean 'paper'?"),
             (["report", "suite.yaml", "nowhere.yaml"], "suite file nowhere.yaml does not exist"),
             (["report", "suite.yaml", "./suite.yaml"], "suite.yaml and suite.yaml are both called 'tiny'"),
             (["report"], "Missing argument 'SUITE...'"),

@@ -31,7 +31,7 @@ def suite(tmp_path, weights) -> Path:
 def finished(tmp_path_factory, weights) -> Path:
     """A folder where the suite ran to its end without interruption."""
     folder = tmp_path_factory.mktemp("finished")
-    run(write_suite(folder / "tiny.yaml", weights), cwd=folder)
+    run(write_suite(folder / "tiny.yaml", weights), cwd=folder, pictures=True)
     return folder
 
 

@@ -37,7 +37,7 @@ def cohorts(store: Path) -> dict[str, int]:
     return {record["label"]: record["cost"]["cohort"] for record in found}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def side_by_side(tmp_path_factory, weights) -> Path:
     """A folder where a suite of two groups ran to its end: four cells behind one teacher, and two without."""
     folder = tmp_path_factory.mktemp("cohort")

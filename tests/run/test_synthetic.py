@@ -61,18 +61,16 @@ def records(folder: Path, kind: str) -> list[dict]:
     return [json.loads(path.read_text()) for path in sorted((folder / "runs" / kind).glob("*/record.json"))]
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> Path:
+@pytest.fixture(scope="session")
+def made(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("made")
-    run(suite_in(folder), cwd=folder)
+    run(suite_in(folder), cwd=folder, pictures=True)
     assert {state for state, *_ in results(folder).values()} == {"done"}
     return folder
 
 
-def test_every_kind_of_stage_has_run_once(finished):
-    counts = {
-        kind.name: len(list(kind.glob("*/record.json"))) for kind in (finished / "runs").iterdir() if kind.is_dir()
-    }
+def test_every_kind_of_stage_has_run_once(made):
+    counts = {kind.name: len(list(kind.glob("*/record.json"))) for kind in (made / "runs").iterdir() if kind.is_dir()}
     assert {kind: counts[kind] for kind in ("diffusion", "synthesis", "quality", "teacher", "cell")} == {
         "diffusion": 1,
         "synthesis": 2,
@@ -82,20 +80,20 @@ def test_every_kind_of_stage_has_run_once(finished):
     }
 
 
-def test_records_say_what_was_taken(finished):
-    taken = {record["label"].split(" | ")[0]: record["data"].get("synthetic") for record in records(finished, "cell")}
+def test_records_say_what_was_taken(made):
+    taken = {record["label"].split(" | ")[0]: record["data"].get("synthetic") for record in records(made, "cell")}
     assert taken["scratch"] is taken["kd, big (scratch)"] is None
     assert taken["scratch + mixed"] == {"set": "mixed", "images": 80, "kept": 80}
     assert taken["kd + own, big (scratch)"] == {"set": "own", "images": 20, "kept": 20}
     seen = taken["kd + seen, big (scratch)"]
     assert (seen["images"], seen["kept"] + seen["left_out"]) == (40, 40)
-    (mixed,) = (record for record in records(finished, "quality") if record["metrics"]["images"] == 80)
+    (mixed,) = (record for record in records(made, "quality") if record["metrics"]["images"] == 80)
     assert mixed["metrics"]["precision"] > 0.5
     assert mixed["metrics"]["agreement"] is not None
 
 
-def test_the_report_has_quality_beside_gain(finished):
-    report = finished / "reports" / "made"
+def test_the_report_has_quality_beside_gain(made):
+    report = made / "reports" / "made"
     quality = (report / "synthetic.md").read_text()
     assert "mixed" in quality
     assert "FID" in quality
@@ -105,7 +103,7 @@ def test_the_report_has_quality_beside_gain(finished):
     assert "generating images" in (report / "ledger.md").read_text()
 
 
-def test_killed_anywhere_it_ends_with_the_same_numbers(finished, tmp_path):
+def test_killed_anywhere_it_ends_with_the_same_numbers(made, tmp_path):
     def begun(kind: str) -> bool:
         return any(tmp_path.glob(f"runs/{kind}/*/checkpoint.pt"))
 
@@ -115,11 +113,11 @@ def test_killed_anywhere_it_ends_with_the_same_numbers(finished, tmp_path):
         wait_for(partial(begun, kind), process)
         kill(process)
     run(suite, cwd=tmp_path)
-    assert results(tmp_path) == results(finished)
+    assert results(tmp_path) == results(made)
     for kind in ("diffusion", "synthesis"):
         ours, theirs = (
             {record["label"]: (record["data"], record["weights_sha256"]) for record in records(folder, kind)}
-            for folder in (tmp_path, finished)
+            for folder in (tmp_path, made)
         )
         assert ours == theirs
 

@@ -70,8 +70,12 @@ def finish(*arguments: object, cwd: Path, pinned: bool = True) -> subprocess.Com
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
-def run(*arguments: object, cwd: Path, code: int = 0, pinned: bool = True) -> subprocess.CompletedProcess[str]:
-    done = finish("run", *arguments, cwd=cwd, pinned=pinned)
+def run(
+    *arguments: object, cwd: Path, code: int = 0, pinned: bool = True, pictures: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """Runs a suite; without pictures, which take seconds, where a test does not look at them."""
+    formats = () if pictures else ("--format", "csv")
+    done = finish("run", *arguments, *formats, cwd=cwd, pinned=pinned)
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     return done

@@ -111,7 +111,7 @@ def test_classes_without_names_are_refused_before_a_model_is_loaded(setting, tmp
 
 
 def test_a_model_that_is_not_there(setting, monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # its variable was read when it was imported
     with pytest.raises(
         StageError, match=r"model 'stabilityai/sd-turbo' cannot be loaded .*`hf download stabilityai/sd-turbo`"
     ):

@@ -107,7 +107,7 @@ def test_a_model_that_is_not_there(tmp_path, setting):
 
 
 def test_without_network_the_message_says_how_to_supply_it(setting, monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(
         StageError, match=r"model 'google/ddpm-cifar10-32' cannot be loaded .* give its folder as `path:`"
     ):

@@ -49,3 +49,5 @@ def no_network(monkeypatch):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
+    # urllib asks for proxies once a process: neither may those of before stay, nor these.
+    monkeypatch.setattr("urllib.request._opener", None)
