@@ -52,6 +52,9 @@ def saved(picture: Picture, kind: str) -> bytes:
         metadata |= {"Description": about, "Software": "BenchBench"}
     stream = io.BytesIO()
     with print_style():
+        if picture.figure.get_layout_engine() is not None:  # laid out once, and not for every format again
+            picture.figure.draw_without_rendering()
+            picture.figure.set_layout_engine(None)
         picture.figure.savefig(stream, format=kind, dpi=DPI, metadata=metadata)
     return stream.getvalue()
 

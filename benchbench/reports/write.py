@@ -22,7 +22,7 @@ from benchbench.reports.templates import DEFAULT, chosen
 from benchbench.store import Store, write_atomic
 
 # Data sets x students that one picture shows.
-PANELS = 24
+PANELS = 12
 
 
 def make_tables(plan: Plan, store: Store, command: str, template: str = DEFAULT) -> tuple[pd.DataFrame, list[Table]]:
@@ -81,7 +81,7 @@ def make_pictures(
 def _that_fit(results: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """What of the results a picture shows that has a panel for each data set and student; and what to say of the rest.
 
-    More panels than `PANELS` fill more than a page, and take a second each.
+    `PANELS` fill a page, and take half a second each.
     """
     pairs = list(dict.fromkeys(zip(results["data"].tolist(), results["student"].tolist(), strict=True)))
     if len(pairs) <= PANELS:

@@ -9,6 +9,7 @@ import pandas as pd
 from benchbench.errors import StoreError
 from benchbench.plan import Plan
 from benchbench.reports.figures.style import COLORS, FONT, HATCHES, not_drawn, panels, unit_of, wrapped
+from benchbench.reports.ledger import SECTIONS
 from benchbench.reports.picture import Picture
 from benchbench.reports.summary import finished
 from benchbench.store import Store
@@ -41,7 +42,7 @@ def costs(results: pd.DataFrame, plan: Plan, store: Store) -> Picture | None:
     rows = [row for row in dict.fromkeys(results["row"]) if row in means.index.get_level_values("row")]
     # The same bars in every panel: labels stand at the left alone.
     groups = {pair: each.droplevel([0, 1]).reindex(rows) for pair, each in means.groupby(level=[0, 1], sort=False)}
-    handles = [Patch(label=wrapped(name), **_fill(number)) for number, name in enumerate(names)]
+    handles = [Patch(label=wrapped(SECTIONS.get(name, name)), **_fill(number)) for number, name in enumerate(names)]
     labels = [wrapped(row, LABEL) for row in rows]
     # As close as labels allow, which take about 20 letters an inch.
     height = 0.6 + (0.03 + 0.11 * max(label.count("\n") + 1 for label in labels)) * len(rows)

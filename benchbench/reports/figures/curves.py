@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pandas as pd
+from pydantic_core import from_json
 
 from benchbench.plan import Plan
 from benchbench.reports.figures.style import looks, not_drawn, panels
@@ -64,7 +64,7 @@ def read_curve(store: Store, key: str, name: str) -> pd.Series | None:
     """
     try:
         lines = store.stage("cell", key).curve.read_text(encoding="utf-8").splitlines()
-        epochs: list[dict[str, Any]] = [json.loads(line) for line in lines]
+        epochs: list[dict[str, Any]] = [from_json(line) for line in lines]
         return pd.Series({row["epoch"]: float(row[name]) for row in epochs if row["epoch"] > 0}, dtype=float)
     except (OSError, ValueError, KeyError, TypeError):
         return None

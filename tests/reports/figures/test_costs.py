@@ -7,6 +7,7 @@ import json
 import pytest
 
 from benchbench.reports.figures.costs import CHARGED, SHARED, costs, ledger
+from benchbench.reports.ledger import SECTIONS
 from benchbench.reports.summary import finished as done_cells
 
 
@@ -26,7 +27,8 @@ def test_lines_and_shares(lab, drawn):
         lab.finish(cell.stage, hours=1.5, alone_seconds=lines)
     lab.finish_arm("scratch", [0.5] * 3, [1.0, 2.0, 3.0])
     picture = drawn(costs, lab)
-    assert legend(picture) == ["train", "student step", "data", "loading", SHARED]
+    # In the ledger's words, where it has any.
+    assert legend(picture) == ["train", "student step", SECTIONS["data"], SECTIONS["loading"], SHARED]
     (axis,) = picture.figure.axes
     # By arm: scratch 2 hours of training; distillation 1.6 of its own, and a third of the teacher's 6.
     assert bars(axis) == [[2, 0], [0, 1], [0, 0.5], [0, pytest.approx(0.1)], [0, 2]]
