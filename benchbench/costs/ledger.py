@@ -254,7 +254,7 @@ class _Run:
             unit.booked += sum(seconds.values()) - carried
             self.account.killed -= carried * self.hours  # what a killed attempt had done is booked here
         elif line["event"] == "failed":
-            unit.broken, unit.worked = True, None
+            unit.broken = True
         if not unit.open or line["event"] == "died":
             self._close(slot, line["at"], killed=line["event"] == "died")
 
@@ -264,8 +264,10 @@ class _Run:
 
     def _close(self, slot: str, at: float, killed: bool) -> None:
         unit = self.units.pop(slot)
-        # The runner's clock runs on until the worker's word has reached it, which on a busy machine takes a while.
-        took = at - unit.since if killed or unit.worked is None else min(unit.worked, at - unit.since)
+        took = at - unit.since
+        if not killed and not unit.broken and unit.worked is not None:
+            # The runner's clock runs on until the worker's word has reached it, which on a busy machine takes a while.
+            took = min(took, unit.worked)
         self.busy += took
         rest = (took - unit.booked) * self.hours
         if killed:

@@ -115,15 +115,20 @@ def test_what_a_failed_stage_took_is_apart_from_what_those_beside_it_did(account
     assert lines(found) == pytest.approx(found.total)
 
 
-def test_a_second_attempt_after_running_out_of_memory_is_a_failed_first_one(account):
+@pytest.mark.parametrize("told", [False, True], ids=["", "by the worker's clock"])
+def test_a_second_attempt_after_running_out_of_memory_is_a_failed_first_one(account, told):
+    first, second = finished(8, "a", student=5), finished(12, "b", student=4)
+    if told:  # each since it was ready for the attempt
+        first[2].update(worked_seconds=5)
+        second[2].update(worked_seconds=4)
     found = account(
         [
             submitted(0, "a", "b"),
             ("ready", 0, {}),
             ("ready", 3, {}),
-            finished(8, "a", student=5),
+            first,
             ("ready", 8, {}),
-            finished(12, "b", student=4),
+            second,
             ("end", 12, {}),
         ]
     )
