@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from benchbench.reports.figures.synthetic import contact_sheet, quality_and_gain
 from benchbench.reports.picture import DOUBLE, saved
@@ -45,25 +50,24 @@ def made(make_lab):
     leave(lab, "diffusion", {}, 3.0)
     leave(lab, "quality", QUALITY, 0.5)
     (stage,) = (stage for stage in lab.plan.stages.values() if stage.kind == "synthesis")
-    shards = Shards(lab.folder(stage.key).path)
-    random = np.random.default_rng(0)
-    shards.add(
-        [
-            Made(label, index, 0, 0, None, encode(random.integers(0, 256, (16, 16, 3), dtype=np.uint8)))
-            for label in (0, 3)
-            for index in range(14)
-        ]
-    )
-    shards.finish()
+    draw(lab.folder(stage.key).path, (0, 3))
     return lab
 
 
-def leave(lab, kind: str, metrics: dict, hours: float) -> None:
+def draw(folder: Path, labels: Iterable[int]) -> None:
+    """Fourteen images of each class."""
+    shards, random = Shards(folder), np.random.default_rng(0)
+    pixels = random.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    shards.add([Made(label, index, 0, 0, None, encode(pixels)) for label in labels for index in range(14)])
+    shards.finish()
+
+
+def leave(lab, kind: str, metrics: dict, hours: float, names: Sequence[str] = "abcdefghij") -> None:
     for key, stage in lab.plan.stages.items():
         if stage.kind == kind:
             lab.folder(key).path.mkdir(parents=True, exist_ok=True)
             cost = {"device_hours": hours, "energy_joules": None}
-            data = {"names": list("abcdefghij")}
+            data = {"names": list(names)}
             write_json(lab.folder(key).record, {"metrics": metrics, "cost": cost, "data": data})
 
 
@@ -115,6 +119,26 @@ def test_the_sheet_has_a_line_a_class(made):
     (axis,) = picture.figure.axes
     assert axis.images[0].get_array().shape == (2 * 64, 12 * 64, 3)
     assert [label.get_text() for label in axis.get_yticklabels()] == ["a", "d"]
+
+
+@pytest.mark.parametrize(
+    "names", [["automobile", *"bcdefghij"], ["American Goldfinch", "television_screen", *"cdefghij"]]
+)
+def test_names_of_classes_are_whole(names, make_lab):
+    """Of two sets, one above the other."""
+    sets = {name: {"source": "same_class_mixup", "times": times} for times, name in enumerate(("one", "two"), start=1)}
+    lab = make_lab(arms={name: {"method": "scratch", "synthetic": name} for name in sets}, synthetic=sets)
+    leave(lab, "synthesis", {"images": 80, "rejected": {}}, 1.0, names)
+    for stage in lab.plan.stages.values():
+        if stage.kind == "synthesis":
+            draw(lab.folder(stage.key).path, range(10))
+    picture = contact_sheet(lab.frame(), lab.plan, lab.store)
+    assert len(picture.figure.axes) == 2
+    with Image.open(io.BytesIO(saved(picture, "png"))) as image:
+        inked = (np.array(image.convert("L")) < 200).any(axis=0)
+    assert not inked[:5].any()
+    assert not inked[-5:].any()
+    assert inked[: len(inked) // 6].any()  # the names
 
 
 def test_points_are_gains_against_measures(made):

@@ -18,6 +18,7 @@ from benchbench.store import Store
 from benchbench.synthesis.shards import Made, read_shards
 
 CLASSES, COLUMNS, THUMBNAIL = 10, 12, 64
+NAME = 14  # characters of a line beside the images
 SHOWN = {"fid": "FID (lower is better)", "coverage": "coverage", "agreement": "agreement with the class asked for"}
 
 
@@ -30,16 +31,17 @@ def contact_sheet(results: pd.DataFrame, plan: Plan, store: Store) -> Picture | 
     if not sheets:
         return None
     rows = [len(found[1]) for _, found in sheets]
-    width = DOUBLE - 1.0
+    width = DOUBLE - 1.2  # inches, beside the names
     cell = width / COLUMNS
     figure = Figure(figsize=(DOUBLE, sum(rows) * cell + 0.35 * len(sheets)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(sheets), 1, squeeze=False, gridspec_kw={"height_ratios": rows})[:, 0]
     for axis, (each, (pixels, names)) in zip(axes, sheets, strict=True):
         axis.imshow(pixels, interpolation="nearest", aspect="equal")
+        axis.set_anchor("E")  # what square images leave free belongs to the names at their left
         axis.set_title(wrapped(f"{each.label}, {each.data}"), loc="left")
         middles = (np.arange(len(names)) + 0.5) * THUMBNAIL
-        axis.set_yticks(middles, [wrapped(name, 18) for name in names])
+        axis.set_yticks(middles, [wrapped(name, NAME) for name in names])
         axis.set_xticks([])
         axis.tick_params(length=0)
         axis.grid(visible=False)
