@@ -21,6 +21,9 @@ from benchbench.plugins import load_plugins
 from benchbench.suitefile import load_suite
 from tests.plans import FULL
 
+# So that what fails in them says with what numbers.
+pytest.register_assert_rewrite("tests.run.typed", "tests.training.small")
+
 # Two networks of timm that are made for tests; the teacher is trained from scratch, so nothing needs weights.
 TINY: dict[str, Any] = {
     "name": "tiny",
