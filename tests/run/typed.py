@@ -99,8 +99,8 @@ def records(store: Path) -> dict[str, dict]:
 def accounted(store: Path, slack: float = 0.1) -> Spent:
     """The account of all runs of the suite, after a look at whether its lines add up to what was measured.
 
-    Within 1 %, and `slack` seconds for each finished stage: runs of seconds that save at every step and are killed spend
-    more than that between two lines.
+    Within 1 %, and `slack` seconds for each finished stage: runs of seconds that save at every step and are killed
+    spend more than that between two lines.
     """
     text = "".join(path.read_text() for path in (store / "ledger").iterdir())
     found = spent(Store(store), "tiny", {json.loads(line).get("key") for line in text.splitlines()})
