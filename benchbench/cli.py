@@ -161,7 +161,7 @@ def _reads_suite(command: Callable[..., None]) -> Callable[..., None]:
         shared = {field.name: values.pop(field.name) for field in fields(Request)}
         command(Request(**shared), **values)
 
-    return click.argument("suite", type=file_type)(_with_options(gathered, _SUITE_OPTIONS))
+    return click.argument("suite", type=file_type)(_takes(*_SUITE_OPTIONS)(gathered))
 
 
 def _reads_suites(command: Callable[..., None]) -> Callable[..., None]:
@@ -173,18 +173,12 @@ def _reads_suites(command: Callable[..., None]) -> Callable[..., None]:
         command([Request(suite=suite, **shared) for suite in suites], **values)
 
     argument = click.argument("suites", metavar="SUITE...", type=file_type, nargs=-1, required=True)
-    return argument(_with_options(gathered, _SUITE_OPTIONS))
+    return argument(_takes(*_SUITE_OPTIONS)(gathered))
 
 
-def _writes_report(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command the options of a report: `folder`, `formats`, `template`."""
-    return _with_options(command, _REPORT_OPTIONS)
-
-
-def _with_options(command: Callable[..., None], options: Sequence[Callable[..., Any]]) -> Callable[..., None]:
-    for option in reversed(options):
-        command = option(command)
-    return command
+def _takes(*options: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives a command several options."""
+    return lambda command: functools.reduce(lambda made, option: option(made), reversed(options), command)
 
 
 @cli.command()
@@ -219,7 +213,7 @@ def plan(request: Request, show_all: bool, calibrate: bool) -> None:
 
 @cli.command()
 @_reads_suite
-@_writes_report
+@_takes(*_REPORT_OPTIONS)
 @click.option(
     "--executor", default="local", show_default=True, help="Where stages run; see `benchbench list executors`."
 )
@@ -295,7 +289,7 @@ def _run_stages(
 
 @cli.command()
 @_reads_suites
-@_writes_report
+@_takes(*_REPORT_OPTIONS)
 def report(requests: list[Request], folder: Path | None, formats: tuple[str, ...], template: str) -> None:
     """Print each SUITE's tables from what is in the store, and write them with its pictures.
 

@@ -53,14 +53,17 @@ def _read_input(stdin: TextIO, lines: queue.Queue[str]) -> None:
 
 
 class Worker:
-    """Settings, components and libraries, loaded once for many stages."""
+    """Settings, components and libraries, loaded once for many stages.
+
+    It notes when it was `ready` for the stages at hand, and since when it is `recording` what they gave.
+    """
 
     def __init__(self, settings: dict[str, Any], events: TextIO):
         self.settings, self.events = settings, events
         self.store = Store(Path(settings["store"]))
         self.registry = load_plugins([Path(path) for path in settings["plugins"]]).registry
         self.counter: Counter | None = None
-        self.ready = self.given = time.monotonic()  # when it was for work, and when the last result was there
+        self.ready = self.recording = time.monotonic()
 
     def run(self, stages: list[dict[str, Any]]) -> None:
         """Runs stages, side by side where there are several; whatever goes wrong in one becomes an event."""
@@ -97,7 +100,7 @@ class Worker:
             except Exception as error:
                 results = [error] * len(stages)
         crowded = []
-        self.given = time.monotonic()
+        self.recording = time.monotonic()
         for stage, result in zip(stages, results, strict=True):
             if isinstance(result, Exception) and crowd and len(stages) > 1 and _out_of_memory(result):
                 crowded.append(stage)
@@ -171,8 +174,8 @@ class Worker:
         for leftover in (folder.checkpoint, folder.state):
             leftover.unlink(missing_ok=True)
         now = time.monotonic()
-        self._emit("finished", stage["key"], recorded_seconds=now - self.given, worked_seconds=now - self.ready)
-        self.given = now
+        self._emit("finished", stage["key"], recorded_seconds=now - self.recording, worked_seconds=now - self.ready)
+        self.recording = now
 
     def _fail(self, stage: dict[str, Any], error: Exception) -> None:
         folder, reason = self._folder(stage), one_line(error)[:1000]

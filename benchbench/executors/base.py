@@ -11,7 +11,7 @@ from benchbench.hardware import Devices
 @dataclass(frozen=True)
 class Event:
     """Something that happened to a stage: it "started", is "ready" (its libraries are loaded), made "progress",
-    "finished", "failed", or "died" with its worker."""
+    "finished", "failed", or "died" with its worker; `details` are what the worker says of that, such as the reason."""
 
     name: str
     key: str
