@@ -8,9 +8,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import pluggy
 from pydantic import BaseModel, ConfigDict
 
 from benchbench.errors import PluginError, UnknownNameError, did_you_mean, one_line
+
+PROJECT = "benchbench"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
 
 LOSS_NEEDS = frozenset({"teacher", "teacher.logits", "features", "token", "hard_labels"})
 AUGMENTER_NEEDS = frozenset({"labels", "synthesis"})

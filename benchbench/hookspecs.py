@@ -15,15 +15,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pluggy
+from benchbench.components import hookspec
 
 if TYPE_CHECKING:
     from benchbench.components import Component
-    from benchbench.plan import Plan, Stage
-
-PROJECT = "benchbench"
-hookspec = pluggy.HookspecMarker(PROJECT)
-hookimpl = pluggy.HookimplMarker(PROJECT)
+    from benchbench.plan.model import Plan, Stage
 
 
 class Registration:

@@ -16,7 +16,7 @@ from typing import Any
 import pluggy
 
 from benchbench import hookspecs
-from benchbench.components import Component, Offer, Registry
+from benchbench.components import PROJECT, Component, Offer, Registry
 from benchbench.errors import PluginError, one_line
 
 ENTRY_POINT_GROUP = "benchbench"
@@ -99,7 +99,7 @@ class PluginHost:
 
 def load_plugins(files: Sequence[Path] = ()) -> PluginHost:
     """The built-in plugins, the installed ones (entry-point group `benchbench`), and these files."""
-    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(hookspecs.Registration)
     manager.add_hookspecs(hookspecs.Lifecycle)
     host = PluginHost(manager, Registry())

@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from benchbench.cli import main
-from benchbench.hardware import Devices
-from benchbench.plan import Plan, make_plan
+from benchbench.cli.main import main
+from benchbench.hardware.devices import Devices
+from benchbench.plan.expand import make_plan
+from benchbench.plan.model import Plan
 from benchbench.plugins import load_plugins
-from benchbench.suitefile import load_suite
+from benchbench.suite.file import load_suite
 from tests.plans import FULL
 
 # So that what fails in them says with what numbers.

@@ -236,7 +236,7 @@ class TestInstalled:
 @pytest.mark.parametrize("arguments", [["--help"], ["list"], ["list", "losses", "--json"], ["plugins"], ["run", "-h"]])
 def test_listing_imports_no_torch(python, arguments):
     code = (
-        "import sys\nfrom benchbench.cli import main\n"
+        "import sys\nfrom benchbench.cli.main import main\n"
         "try:\n    main(sys.argv[1:])\nfinally:\n"
         "    print(sorted({'torch', 'torchvision', 'timm'} & set(sys.modules)), file=sys.stderr)"
     )

@@ -10,7 +10,7 @@ import pytest
 
 from benchbench.statistics.noninferiority import MATCHES, SURPASSES
 from benchbench.statistics.simulation import bootstrap_coverage, judged, t_coverage
-from benchbench.suitefile import load_suite
+from benchbench.suite.file import load_suite
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -8,8 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from benchbench.components import Component, Params
-from benchbench.hookspecs import hookimpl
+from benchbench.components import Component, Params, hookimpl
 
 Fill = Literal["noise", "mean", "black"]
 Strength = Annotated[float, Field(ge=0)]

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchbench.models.cards import cards_for
-from benchbench.plan import Plan, Stage
-from benchbench.provenance import source_hash
-from benchbench.suitefile import Loc
+from benchbench.costs.flops import cards_for
+from benchbench.plan.model import Plan, Stage
+from benchbench.plan.source_hash import source_hash
+from benchbench.suite.file import Loc
 
 # A training step is one forward and about two forwards' worth of backward.
 TRAINED = 3
@@ -106,7 +106,7 @@ def _requests(stage: Stage) -> dict[str, dict[str, Any]]:
             "kind": kind,
             "image_size": stage.job["recipe"]["image_size"],
             "source": stage.job["components"][f"{kind}/{model['source']}"],
-            "code": source_hash("benchbench.models.cards"),
+            "code": source_hash("benchbench.costs.flops"),
         }
         for role, (model, kind) in models.items()
     }
@@ -126,7 +126,7 @@ def _rehearsal(plan: Plan, stage: Stage, data: Any) -> dict[str, Any]:
         "image_size": job["recipe"]["image_size"],
         "epochs": job["recipe"]["epochs"],
         "sources": job["components"],
-        "code": source_hash("benchbench.losses.rehearsal"),
+        "code": source_hash("benchbench.costs.dry_run"),
     }
 
 

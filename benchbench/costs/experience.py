@@ -17,7 +17,7 @@ from typing import Any
 
 from benchbench.costs.estimate import COUNTED, TRAINED
 from benchbench.errors import StoreError
-from benchbench.plan import Plan, Stage
+from benchbench.plan.model import Plan, Stage
 from benchbench.store import KEY_LENGTH, StageFolder, Store, read_json
 
 GENERATING = ("diffusion", "synthesis")

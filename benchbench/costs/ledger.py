@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchbench.costs.energy import counter_of
-from benchbench.plan import Plan, Stage
+from benchbench.hardware.energy import counter_of
+from benchbench.plan.model import Plan, Stage
 from benchbench.store import Store
 
 FOLDER = "ledger"

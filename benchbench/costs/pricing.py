@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchbench.plan import Plan
+from benchbench.plan.model import Plan
 from benchbench.store import Store, read_json
-from benchbench.suite import PreTraining
+from benchbench.suite.schema import PreTraining
 
 # Device-hours at the median of the measured throughput, and at its upper and lower quartile.
 Hours = tuple[float, float, float]

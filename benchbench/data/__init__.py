@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from benchbench.components import Component
+from benchbench.components import Component, hookimpl
 from benchbench.data.sources import params
-from benchbench.hookspecs import hookimpl
 
 SOURCES = "benchbench.data.sources"
 

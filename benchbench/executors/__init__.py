@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from benchbench.components import Component
-from benchbench.hookspecs import hookimpl
+from benchbench.components import Component, hookimpl
 
 
 @hookimpl

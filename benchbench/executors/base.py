@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchbench.hardware import Devices
+from benchbench.hardware.devices import Devices
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchbench.executors.base import Event, Executor
-from benchbench.hardware import Devices
+from benchbench.hardware.devices import Devices
 
 
 @dataclass
@@ -53,7 +53,7 @@ class LocalExecutor(Executor):
             env |= {"CUDA_VISIBLE_DEVICES": slot.partition(".")[0], "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
         with self._log(slot).open("w") as log:  # what is said outside of any stage: a worker that cannot start, say
             process = subprocess.Popen(
-                [sys.executable, "-m", "benchbench.worker"],
+                [sys.executable, "-m", "benchbench.executors.worker"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -16,10 +16,10 @@ from torch.nn import functional as F
 from benchbench.errors import BenchBenchError, ExportError, StoreError, one_line
 from benchbench.export.card import model_card
 from benchbench.export.forms import Form, Student, cifar_form, torchvision_form
+from benchbench.export.load import load_trained
 from benchbench.export.onnx_form import onnx_form
 from benchbench.export.timm_form import timm_form
-from benchbench.models.trained import load_trained
-from benchbench.resolve import unwrap
+from benchbench.plan.keys import unwrap
 from benchbench.store import StageFolder, Store, read_json
 
 FORMS: dict[str, Callable[[Student], Form]] = {
@@ -72,7 +72,7 @@ def export_student(
     except ExportError as error:
         if not onnx:
             raise ExportError(
-                f"{error}; load it with benchbench.models.trained.load_trained('{stage.path}'), or use --onnx"
+                f"{error}; load it with benchbench.export.load.load_trained('{stage.path}'), or use --onnx"
             ) from None
         forms = []
     forms += [onnx_form(student)] if onnx else []

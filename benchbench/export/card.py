@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from benchbench import __version__
-from benchbench.reports.table import escape_markdown
-from benchbench.resolve import CONTENT
+from benchbench.plan.keys import CONTENT
+from benchbench.reports.escape import escape_markdown
 from benchbench.store import Store
 
 if TYPE_CHECKING:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from benchbench.components import Component
-from benchbench.hookspecs import hookimpl
+from benchbench.components import Component, hookimpl
 from benchbench.losses.catalog.embeddings import EMBEDDINGS
-from benchbench.losses.catalog.features import FEATURES
+from benchbench.losses.catalog.features import FEATURES, STAGES
 from benchbench.losses.catalog.labels import LABELS
 from benchbench.losses.catalog.logits import LOGITS
-from benchbench.losses.catalog.stages import STAGES
 
 
 @hookimpl

@@ -8,8 +8,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from benchbench.components import Component, Params
-from benchbench.hookspecs import hookimpl
+from benchbench.components import Component, Params, hookimpl
 
 
 class LibraryParams(Params):

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from benchbench.cli import cli
+from benchbench.cli.main import cli
 from benchbench.reference.markdown import inline, prose, table
 
 INTRO = """\

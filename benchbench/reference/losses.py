@@ -8,10 +8,9 @@ from collections.abc import Collection, Sequence
 
 from benchbench.components import Component
 from benchbench.losses.catalog.embeddings import EMBEDDINGS
-from benchbench.losses.catalog.features import FEATURES
+from benchbench.losses.catalog.features import FEATURES, STAGES
 from benchbench.losses.catalog.labels import LABELS
 from benchbench.losses.catalog.logits import LOGITS
-from benchbench.losses.catalog.stages import STAGES
 from benchbench.reference.components import built_in, capital, code, contents, parameters
 from benchbench.reference.markdown import Link, listed, named, prose, sections
 from benchbench.reference.sources import Definition, class_attribute, definition, definitions, file_of

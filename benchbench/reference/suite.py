@@ -7,9 +7,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from benchbench import suite, suite_synthetic
 from benchbench.reference.markdown import default_of, inline, limits_of, slug, table, type_in_words
-from benchbench.suite_base import PATTERNS_IN_WORDS
+from benchbench.suite import schema as suite
+from benchbench.suite import synthetic as suite_synthetic
+from benchbench.suite.fields import PATTERNS_IN_WORDS
 
 # How each part of the file is called here; one that is missing goes by the name of its class.
 TITLES: dict[Any, str] = {

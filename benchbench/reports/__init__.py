@@ -1,84 +1,60 @@
-"""Reports: tables and pictures of results, made by functions that plugins may add to, drawn by many renderers."""
+"""Reports: tables and figures of results, made by functions that plugins may add to, drawn by many renderers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from benchbench.components import Component
-from benchbench.hookspecs import hookimpl
+from benchbench.components import Component, hookimpl
+
+# Name, module and function under `benchbench.reports`, summary; in the order of a report.
+TABLES = (
+    ("accuracy", "tables.accuracy:accuracy", "test accuracy: arms x (data set, student)"),
+    ("gpu_hours", "tables.gpu_hours:gpu_hours", "device-hours by arm, against pre-train + fine-tune"),
+    (
+        "foundations",
+        "tables.foundations:foundations",
+        "device-hours of the stages that each arm needs: shared, in full, and pre-training",
+    ),
+    ("predicted", "tables.predicted:predicted", "device-hours as predicted and as measured"),
+    ("resources", "tables.resources:resources", "size, memory, energy and price of one run"),
+    ("ledger", "tables.ledger:ledger", "every device-hour of the runs, by line"),
+    ("verdicts", "tables.verdicts:verdicts", "each distilled arm against pre-train + fine-tune"),
+    ("savings", "tables.savings:savings", "time that distillation saves, with intervals"),
+    ("synthetic", "tables.synthetic:synthetic", "quality of generated images, and what they cost"),
+    ("synthetic_gains", "tables.synthetic:synthetic_gains", "arms with generated images against the same arms without"),
+    ("fractions", "tables.fractions:fractions", "accuracy by how much of a data set is taken"),
+    ("gains", "tables.gains:gains", "teacher x student: gain over the student alone"),
+    ("losses", "tables.losses:losses", "losses ranked that share teacher, state and student"),
+    ("ranking", "tables.ranking:ranking", "arms over all data sets and students"),
+    ("profiles", "tables.ranking:profiles", "share of runs above each gain, over all data sets"),
+    ("published", "tables.published:published", "published against reproduced accuracy, if any"),
+    ("diagnosis", "tables.diagnosis:diagnosis", "signs of failure with their evidence, if any"),
+)
+FIGURES = (
+    ("pareto", "figures.pareto:pareto", "accuracy against device-hours, with the front"),
+    ("fractions", "figures.fractions:fractions", "accuracy against training images"),
+    ("contact_sheet", "figures.synthetic:contact_sheet", "generated images of each class"),
+    ("quality_and_gain", "figures.synthetic:quality_and_gain", "gain against the quality of generated images"),
+    ("curves", "figures.curves:curves", "learning curves of each arm"),
+    ("costs", "figures.costs:costs", "what the time of each arm went to"),
+)
 
 
 @hookimpl
 def benchbench_reports() -> Iterable[Component]:
-    yield Component(
-        "accuracy", "benchbench.reports.accuracy:accuracy", summary="test accuracy: arms x (data set, student)"
-    )
-    yield Component(
-        "gpu_hours", "benchbench.reports.cost:gpu_hours", summary="device-hours by arm, against pre-train + fine-tune"
-    )
-    yield Component(
-        "foundations",
-        "benchbench.reports.foundations:foundations",
-        summary="device-hours of what each arm stands on: shared, in full, and pre-training",
-    )
-    yield Component(
-        "predicted", "benchbench.reports.predicted:predicted", summary="device-hours as predicted and as measured"
-    )
-    yield Component(
-        "resources", "benchbench.reports.resources:resources", summary="size, memory, energy and price of one run"
-    )
-    yield Component("ledger", "benchbench.reports.ledger:ledger", summary="every device-hour of the runs, by line")
-    yield Component(
-        "verdicts", "benchbench.reports.verdicts:verdicts", summary="each distilled arm against pre-train + fine-tune"
-    )
-    yield Component(
-        "savings", "benchbench.reports.savings:savings", summary="time that distillation saves, with intervals"
-    )
-    yield Component(
-        "synthetic", "benchbench.reports.synthetic:synthetic", summary="quality of generated images, and what they cost"
-    )
-    yield Component(
-        "synthetic_gains",
-        "benchbench.reports.synthetic:synthetic_gains",
-        summary="arms with generated images against the same arms without",
-    )
-    yield Component(
-        "fractions", "benchbench.reports.fractions:fractions", summary="accuracy by how much of a data set is taken"
-    )
-    yield Component("gains", "benchbench.reports.gains:gains", summary="teacher x student: gain over the student alone")
-    yield Component(
-        "losses", "benchbench.reports.losses:losses", summary="losses ranked that share teacher, state and student"
-    )
-    yield Component("ranking", "benchbench.reports.ranking:ranking", summary="arms over all data sets and students")
-    yield Component(
-        "profiles", "benchbench.reports.ranking:profiles", summary="share of runs above each gain, over all data sets"
-    )
-    yield Component(
-        "published", "benchbench.reports.published:published", summary="published against reproduced accuracy, if any"
-    )
-    yield Component(
-        "diagnosis", "benchbench.reports.diagnosis:diagnosis", summary="signs of failure with their evidence, if any"
-    )
+    return _components(TABLES)
 
 
 @hookimpl
 def benchbench_figures() -> Iterable[Component]:
-    yield Component(
-        "pareto", "benchbench.reports.figures.pareto:pareto", summary="accuracy against device-hours, with the front"
-    )
-    yield Component(
-        "fractions", "benchbench.reports.figures.fractions:fractions", summary="accuracy against training images"
-    )
-    module = "benchbench.reports.figures.synthetic"
-    yield Component("contact_sheet", f"{module}:contact_sheet", summary="generated images of each class")
-    yield Component(
-        "quality_and_gain", f"{module}:quality_and_gain", summary="gain against the quality of generated images"
-    )
-    yield Component("curves", "benchbench.reports.figures.curves:curves", summary="learning curves of each arm")
-    yield Component("costs", "benchbench.reports.figures.costs:costs", summary="what the time of each arm went to")
+    return _components(FIGURES)
 
 
 @hookimpl
 def benchbench_templates() -> Iterable[Component]:
     yield Component("full", "benchbench.reports.templates:full", summary="every table and picture")
     yield Component("paper", "benchbench.reports.templates:paper", summary="what a paper prints, in its order")
+
+
+def _components(entries: Iterable[tuple[str, str, str]]) -> list[Component]:
+    return [Component(name, f"benchbench.reports.{target}", summary=summary) for name, target, summary in entries]

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchbench.reports.sides import Side
+from benchbench.plan.keys import identity
+from benchbench.reports.compare_inputs import Side
 from benchbench.reports.table import Entry, Table
-from benchbench.resolve import identity
 from benchbench.statistics.estimate import paired as estimate_paired
 from benchbench.statistics.estimate import welch
 from benchbench.statistics.noninferiority import holm

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from benchbench.reports.escape import escape_latex, printable
 
 if TYPE_CHECKING:
-    from benchbench.reports.picture import Picture
+    from benchbench.reports.figure import Picture
     from benchbench.reports.table import Entry, Table
 
 PACKAGES = r"\usepackage{booktabs,graphicx,siunitx}"

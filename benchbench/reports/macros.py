@@ -9,12 +9,12 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from benchbench.plan import Plan
-from benchbench.reports.cost import HOURS, trained_hours
+from benchbench.plan.model import Plan
 from benchbench.reports.escape import printable
-from benchbench.reports.runs import Runs, runs_of
-from benchbench.reports.savings import NONE, cost_ratio, decimals
+from benchbench.reports.groups import Runs, runs_of
 from benchbench.reports.summary import hours_text
+from benchbench.reports.tables.gpu_hours import HOURS, trained_hours
+from benchbench.reports.tables.savings import NONE, cost_ratio, decimals
 
 HEAD = r"""
 % Every name is \ + the suite + what it is + arm + student + data set, in letters alone: each word begins with a

@@ -10,9 +10,9 @@ import pandas as pd
 
 from benchbench.costs.pricing import Hours, pretraining_hours
 from benchbench.errors import StoreError, one_line
-from benchbench.plan import PRETRAINED_METHODS, Cell, Plan
+from benchbench.plan.model import PRETRAINED_METHODS, Cell, Plan
 from benchbench.store import Store
-from benchbench.suite import PreTraining
+from benchbench.suite.schema import PreTraining
 
 COLUMNS = {
     "arm": "the suite's arm",

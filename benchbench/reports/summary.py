@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pandas as pd
 
-from benchbench.plan import Plan
-from benchbench.reports.blocks import Cells
+from benchbench.plan.model import Plan
+from benchbench.reports.groups import Cells
 from benchbench.statistics.estimate import welch
-from benchbench.suite import WeightedRef
+from benchbench.suite.schema import WeightedRef
 
 
 def finished(cells: pd.DataFrame) -> pd.DataFrame:

@@ -11,13 +11,15 @@ from pathlib import Path
 import pandas as pd
 
 from benchbench.errors import StoreError, one_line
-from benchbench.plan import Plan
+from benchbench.plan.model import Plan
 from benchbench.reports import latex
+from benchbench.reports.figure import Picture
+from benchbench.reports.figures.save import FORMATS, gallery, saved
+from benchbench.reports.footer import provenance
 from benchbench.reports.macros import macros
-from benchbench.reports.notes import provenance
-from benchbench.reports.picture import FORMATS, Picture, gallery, saved
+from benchbench.reports.render import RENDERERS
 from benchbench.reports.results import readable, results_frame
-from benchbench.reports.table import RENDERERS, Table
+from benchbench.reports.table import Table
 from benchbench.reports.templates import DEFAULT, chosen
 from benchbench.store import Store, write_atomic
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchbench.components import Registry
-from benchbench.costs.energy import StageMeter
+from benchbench.hardware.energy import StageMeter
 from benchbench.store import StageFolder
 
 

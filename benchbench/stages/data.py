@@ -13,10 +13,12 @@ import numpy as np
 import torch
 
 from benchbench.components import Params
-from benchbench.data.blended import Taken, joined, take
-from benchbench.data.feeds import Blend, Feed, Pipeline, bind_augmenters, bind_mixers, make_feed
 from benchbench.data.images import ImageSet
+from benchbench.data.loader import Feed, make_feed
+from benchbench.data.order import Blend
 from benchbench.data.splits import hold_out, subset
+from benchbench.data.synthetic import Taken, joined, take
+from benchbench.data.transforms import Pipeline, bind_augmenters, bind_mixers
 from benchbench.errors import DataError
 from benchbench.stages.context import StageContext
 from benchbench.synthesis.shards import open_shards

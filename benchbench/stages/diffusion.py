@@ -17,14 +17,14 @@ from torch.nn import functional as F
 
 from benchbench.data.images import ImageSet
 from benchbench.errors import StageError
+from benchbench.seeds import derive, generator
 from benchbench.stages.context import StageContext
 from benchbench.stages.cost import cost_of
 from benchbench.stages.data import training_part
 from benchbench.stages.synthesis import square
 from benchbench.store import file_sha256
-from benchbench.training.checkpoint import Checkpoints
+from benchbench.training.checkpoints import Checkpoints
 from benchbench.training.clock import Account, Clock
-from benchbench.training.seeds import derive, generator
 
 POINTS = 40  # of its curve
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchbench.data.feeds import Feed
+from benchbench.data.loader import Feed
 from benchbench.errors import one_line
 from benchbench.execution.network import Execution, Network, frozen_network
 from benchbench.models.backbone import Backbone, build_backbone

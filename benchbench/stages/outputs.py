@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchbench.data.feeds import VIEW_CHUNK, Feed
+from benchbench.data.loader import Feed
+from benchbench.data.transforms import VIEW_CHUNK
 from benchbench.errors import StageError
 from benchbench.models.outputs import Outputs
 from benchbench.stages.context import StageContext
@@ -17,7 +18,7 @@ from benchbench.stages.cost import cost_of
 from benchbench.stages.data import SplitData
 from benchbench.stages.networks import fingerprint, load_frozen, run_frozen, tuned
 from benchbench.store import file_sha256
-from benchbench.training.checkpoint import Checkpoints
+from benchbench.training.checkpoints import Checkpoints
 from benchbench.training.clock import Account, Clock
 
 

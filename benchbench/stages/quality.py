@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchbench.data.feeds import Feed
+from benchbench.data.loader import Feed
 from benchbench.execution.network import Network
 from benchbench.stages.context import StageContext
 from benchbench.stages.cost import cost_of

@@ -11,14 +11,14 @@ import torch
 from PIL import Image
 
 from benchbench.errors import StageError
+from benchbench.seeds import derive
 from benchbench.stages.context import StageContext
 from benchbench.stages.cost import cost_of
 from benchbench.stages.data import training_part
 from benchbench.synthesis.base import Generator, Request, Setting
 from benchbench.synthesis.shards import Made, Shards, encode, fingerprint, read_shards, summary
-from benchbench.training.checkpoint import Checkpoints
+from benchbench.training.checkpoints import Checkpoints
 from benchbench.training.clock import Account, Clock
-from benchbench.training.seeds import derive
 
 ATTEMPTS = 4
 # Images whose brightest and darkest values lie no further apart show nothing: a safety filter's black ones, say.

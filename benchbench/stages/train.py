@@ -9,23 +9,23 @@ import numpy as np
 import safetensors.torch
 import torch
 
-from benchbench.data.feeds import Feed
-from benchbench.data.kept import KeptOutputs
+from benchbench.data.loader import Feed
 from benchbench.errors import StageError
 from benchbench.execution.network import Execution, trainable_precision
-from benchbench.losses.teachers import fit_student, make_lessons
+from benchbench.losses.multi_teacher import fit_student, make_lessons
 from benchbench.models.backbone import Backbone, build_backbone
 from benchbench.models.probe import Probe
+from benchbench.seeds import derive
 from benchbench.stages.context import StageContext
 from benchbench.stages.cost import cost_of
 from benchbench.stages.data import SplitData
 from benchbench.stages.networks import fingerprint, forward_flops, load_frozen, run_frozen, sample_of, tuned
 from benchbench.store import file_sha256, write_atomic
-from benchbench.training.checkpoint import Checkpoints
+from benchbench.training.cached_outputs import KeptOutputs
+from benchbench.training.checkpoints import Checkpoints
 from benchbench.training.clock import Account, Clock
 from benchbench.training.cohort import evaluate, run_together
 from benchbench.training.loop import Teach, Training
-from benchbench.training.seeds import derive
 
 Result = dict[str, Any] | Exception
 

@@ -6,7 +6,8 @@ import sys
 
 import numpy as np
 
-from benchbench.reports.table import Entry, Table, markdown
+from benchbench.reports.render import markdown
+from benchbench.reports.table import Entry, Table
 from benchbench.statistics.noninferiority import MATCHES, SURPASSES
 from benchbench.statistics.simulation import (
     DISTRIBUTIONS,

@@ -9,8 +9,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from benchbench.components import Component
-from benchbench.hookspecs import hookimpl
+from benchbench.components import Component, hookimpl
 from benchbench.synthesis.base import GeneratorParams
 from benchbench.synthesis.prompts import GENERAL, PLACE
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from benchbench.components import Component, Offer
 from benchbench.errors import BenchBenchError, PluginError, did_you_mean
+from benchbench.plan.source_hash import source_hash
 from benchbench.plugins import PluginHost
-from benchbench.provenance import source_hash
 from benchbench.testing.check import Call, Check, Finding, Options, require
 from benchbench.testing.imports import check_imports
 from benchbench.testing.targets import Target, find_target

@@ -14,9 +14,10 @@ import pandas as pd
 
 from benchbench.components import Component
 from benchbench.errors import one_line
-from benchbench.plan import Plan
+from benchbench.plan.model import Plan
+from benchbench.reports.figure import DOUBLE, Picture
+from benchbench.reports.figures.save import FORMATS, saved
 from benchbench.reports.figures.style import print_style
-from benchbench.reports.picture import DOUBLE, FORMATS, Picture, saved
 from benchbench.store import Store
 from benchbench.testing.check import Call, Options, require
 from benchbench.testing.sample import empty_results, missing_results, sample_plan, sample_results, sample_store
@@ -123,7 +124,7 @@ def _require_picture(picture: Picture | None) -> None:
     if picture is None:
         return
     kind = type(picture).__name__
-    require(isinstance(picture, Picture), f"it gives a {kind}: give a benchbench.reports.picture.Picture")
+    require(isinstance(picture, Picture), f"it gives a {kind}: give a benchbench.reports.figure.Picture")
     named = isinstance(picture.name, str) and re.fullmatch(r"[\w-]+", picture.name)
     require(named, f"its picture is called {picture.name!r}, which becomes a file's name: use letters, digits, - and _")
     require(isinstance(picture.title, str) and picture.title, "its picture has no title")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchbench import hookspecs
-from benchbench.plan import Plan
+from benchbench.plan.model import Plan
 from benchbench.plugins import PluginHost
 from benchbench.store import KEY_LENGTH
 from benchbench.testing.check import Check

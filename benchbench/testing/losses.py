@@ -14,7 +14,7 @@ from benchbench.components import Component, Offer, Registry
 from benchbench.data.batch import Batch, Mix
 from benchbench.errors import StageError
 from benchbench.losses.base import LossContext, Shape
-from benchbench.losses.combine import LossSum
+from benchbench.losses.weighted_sum import LossSum
 from benchbench.models.outputs import Outputs
 
 CLASSES, STUDENT_DIM, TEACHER_DIM = 5, 6, 11

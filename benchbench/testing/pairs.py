@@ -17,7 +17,7 @@ from benchbench.data.batch import Batch
 from benchbench.errors import StageError
 from benchbench.losses import benchbench_losses
 from benchbench.losses.base import LossContext, Shape
-from benchbench.losses.combine import LossSum
+from benchbench.losses.weighted_sum import LossSum
 from benchbench.models.outputs import Outputs
 from benchbench.testing.check import Call, Options, Refused, require
 from benchbench.testing.losses import CHECKS, PAIRS, LossCase, Step

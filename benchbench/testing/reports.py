@@ -12,8 +12,9 @@ import pandas as pd
 
 from benchbench.components import Component
 from benchbench.errors import one_line
-from benchbench.plan import Plan
-from benchbench.reports.table import RENDERERS, Entry, Table
+from benchbench.plan.model import Plan
+from benchbench.reports.render import RENDERERS
+from benchbench.reports.table import Entry, Table
 from benchbench.reports.write import call_report
 from benchbench.store import Store
 from benchbench.testing.check import Call, Options, require

@@ -7,11 +7,12 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchbench.hardware import Devices
-from benchbench.plan import Cell, Plan, make_plan
+from benchbench.hardware.devices import Devices
+from benchbench.plan.expand import make_plan
+from benchbench.plan.model import Cell, Plan
 from benchbench.plugins import PluginHost, load_plugins
 from benchbench.store import Store, write_json
-from benchbench.suitefile import load_suite
+from benchbench.suite.file import load_suite
 
 if TYPE_CHECKING:
     import pandas as pd

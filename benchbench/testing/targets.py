@@ -16,7 +16,7 @@ from typing import Any
 import pluggy
 
 from benchbench import hookspecs
-from benchbench.components import KINDS, Offer, Registry
+from benchbench.components import KINDS, PROJECT, Offer, Registry
 from benchbench.errors import BenchBenchError, PluginError, did_you_mean, one_line
 from benchbench.plugins import ENTRY_POINT_GROUP, PluginHost, load_plugins
 
@@ -66,7 +66,7 @@ def find_target(text: str, files: Sequence[Path] = ()) -> Target:
 
 def bare_host() -> PluginHost:
     """A host without a single plugin, not even a built-in one."""
-    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(hookspecs.Registration)
     manager.add_hookspecs(hookspecs.Lifecycle)
     return PluginHost(manager, Registry())

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from benchbench.data.batch import Batch
-from benchbench.data.feeds import Feed
-from benchbench.data.overlap import overlapped
+from benchbench.data.loader import Feed
+from benchbench.data.prefetch import overlapped
 from benchbench.errors import StageError
 from benchbench.models.outputs import Outputs
 from benchbench.training.clock import Clock

@@ -16,16 +16,16 @@ import torch
 from torch import Tensor
 
 from benchbench.data.batch import Batch
-from benchbench.data.feeds import Feed
+from benchbench.data.loader import Feed
 from benchbench.errors import StageError
 from benchbench.execution.network import Execution, Network, Precision
-from benchbench.losses.teachers import Lessons
+from benchbench.losses.multi_teacher import Lessons
 from benchbench.models.backbone import Backbone
 from benchbench.models.outputs import Outputs
-from benchbench.training.checkpoint import Checkpoints
+from benchbench.seeds import derive, seed_everything
+from benchbench.training.checkpoints import Checkpoints
 from benchbench.training.clock import Account, Clock
-from benchbench.training.optim import make_optimizer, rate_factor, set_rates
-from benchbench.training.seeds import derive, seed_everything
+from benchbench.training.optimizers import make_optimizer, rate_factor, set_rates
 
 Report = Callable[[dict[str, Any]], None]
 # What a frozen network says of a batch, computed or kept: (batch, whether maps are asked for) -> its outputs.

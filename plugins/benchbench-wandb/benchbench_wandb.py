@@ -12,7 +12,7 @@ from benchbench import hookimpl
 def benchbench_stage_finished(stage, record, folder):
     import wandb
 
-    from benchbench.resolve import identity
+    from benchbench.plan.keys import identity
     from benchbench.store import StageFolder
 
     run = wandb.init(

@@ -21,18 +21,19 @@ from tabulate import tabulate
 from torch.nn import functional as F
 
 from benchbench.augmenters.geometric import flip, random_crop
-from benchbench.data.feeds import Pipeline, ResidentFeed
-from benchbench.data.kept import Taught
+from benchbench.data.in_memory import ResidentFeed
 from benchbench.data.sources.bundled import load
+from benchbench.data.transforms import Pipeline
 from benchbench.execution.network import Execution, frozen_network
 from benchbench.execution.tune import Wishes, tune
-from benchbench.hardware import find_devices
-from benchbench.losses.teachers import fit_student, make_lessons
+from benchbench.hardware.devices import find_devices
+from benchbench.losses.multi_teacher import fit_student, make_lessons
 from benchbench.models.backbone import Backbone, build_backbone
 from benchbench.plugins import load_plugins
 from benchbench.store import StageFolder
-from benchbench.suite import Recipe
-from benchbench.training.checkpoint import Checkpoints
+from benchbench.suite.schema import Recipe
+from benchbench.training.cached_outputs import Taught
+from benchbench.training.checkpoints import Checkpoints
 from benchbench.training.clock import Clock
 from benchbench.training.cohort import run_together
 from benchbench.training.loop import Training

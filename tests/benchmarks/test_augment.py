@@ -15,8 +15,9 @@ from PIL import Image
 from torch.utils.data import DataLoader
 from torchvision import transforms
 
-from benchbench.data.feeds import Pipeline, ResidentFeed, bind_augmenters
+from benchbench.data.in_memory import ResidentFeed
 from benchbench.data.sources.bundled import load
+from benchbench.data.transforms import Pipeline, bind_augmenters
 from benchbench.plugins import load_plugins
 
 SIZE, BATCH, STEPS, PAIRS = 32, 64, 15, 9

@@ -19,20 +19,21 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchbench.augmenters.geometric import flip, random_crop
-from benchbench.data.feeds import Pipeline, ResidentFeed
 from benchbench.data.images import ImageSet
+from benchbench.data.in_memory import ResidentFeed
+from benchbench.data.transforms import Pipeline
 from benchbench.execution.network import Execution, Network, frozen_network
 from benchbench.execution.tune import Wishes, tune
-from benchbench.losses.teachers import make_lessons
+from benchbench.losses.multi_teacher import make_lessons
 from benchbench.models.backbone import Backbone
 from benchbench.plugins import load_plugins
 from benchbench.store import StageFolder
-from benchbench.suite import Recipe
-from benchbench.training.checkpoint import Checkpoints
+from benchbench.suite.schema import Recipe
+from benchbench.training.checkpoints import Checkpoints
 from benchbench.training.clock import Clock
 from benchbench.training.cohort import run_together
 from benchbench.training.loop import Training
-from benchbench.training.optim import make_optimizer
+from benchbench.training.optimizers import make_optimizer
 
 NAME = os.environ.get("BENCHBENCH_GPU", "cuda")
 DEVICE = torch.device(NAME)

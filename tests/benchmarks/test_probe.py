@@ -10,16 +10,17 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchbench.data.feeds import Pipeline, StreamedFeed
 from benchbench.data.images import ImageSet
-from benchbench.data.kept import EmbeddingFeed
 from benchbench.data.sources.bundled import load
-from benchbench.losses.teachers import make_lessons
+from benchbench.data.streaming import StreamedFeed
+from benchbench.data.transforms import Pipeline
+from benchbench.losses.multi_teacher import make_lessons
 from benchbench.models.probe import Probe
 from benchbench.plugins import load_plugins
 from benchbench.store import StageFolder
-from benchbench.suite import Recipe
-from benchbench.training.checkpoint import Checkpoints
+from benchbench.suite.schema import Recipe
+from benchbench.training.cached_outputs import EmbeddingFeed
+from benchbench.training.checkpoints import Checkpoints
 from benchbench.training.loop import Training
 
 SIZE, BATCH, COUNT = 32, 64, 640

@@ -14,11 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchbench.hardware import find_devices
-from benchbench.plan import Plan, make_plan
+from benchbench.hardware.devices import find_devices
+from benchbench.plan.expand import make_plan
+from benchbench.plan.model import Plan
 from benchbench.plugins import load_plugins
 from benchbench.store import Store, write_json
-from benchbench.suitefile import load_suite
+from benchbench.suite.file import load_suite
 
 SEEDS, DATA, STUDENTS, TEST_IMAGES, EPOCHS = 10, 10, 10, 1000, 100
 PRETRAINING = {"images": 1_281_167, "epochs": 90, "image_size": 64, "source": "a made-up recipe"}

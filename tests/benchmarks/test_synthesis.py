@@ -14,7 +14,7 @@ import pytest
 import torch
 from diffusers import DDPMPipeline, DDPMScheduler
 
-from benchbench.costs.memory import PeakMemory
+from benchbench.hardware.memory import PeakMemory
 from benchbench.plugins import load_plugins
 from benchbench.stages import synthesis
 from benchbench.stages.context import StageContext

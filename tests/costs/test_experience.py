@@ -11,8 +11,8 @@ import pytest
 
 from benchbench.costs import estimate
 from benchbench.costs.experience import OTHERS, SAMPLE, Experience, Pace
-from benchbench.costs.predict import Predictor, predict
-from benchbench.plan import Plan, Stage
+from benchbench.costs.prediction import Predictor, predict
+from benchbench.plan.model import Plan, Stage
 from benchbench.store import Store, write_json
 
 STUDENT = {"model": "timm/test_efficientnet", "weights": {"file": "weights.bin"}}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from benchbench.costs.ledger import FOLDER, RunLedger, predictions, spent
-from benchbench.hardware import Devices
+from benchbench.hardware.devices import Devices
 from benchbench.store import Store
 
 KNOWN = ("a", "b", "c", "d")

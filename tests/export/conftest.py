@@ -9,9 +9,9 @@ import pytest
 import safetensors.torch
 import torch
 
-from benchbench.losses.teachers import fit_student
+from benchbench.losses.multi_teacher import fit_student
 from benchbench.models.backbone import Backbone, build_backbone
-from benchbench.resolve import unwrap
+from benchbench.plan.keys import unwrap
 from benchbench.store import StageFolder, Store, file_sha256, write_json
 
 CLASSES = ("aeroplane", "bird <b>", "cat\n# Cat")

@@ -15,8 +15,8 @@ import torchvision
 from benchbench.errors import ExportError, StoreError
 from benchbench.export import export_student
 from benchbench.export.forms import load_exported
+from benchbench.export.load import load_trained
 from benchbench.models.cifar_source import build
-from benchbench.models.trained import load_trained
 from benchbench.models.weights import Weights
 from benchbench.store import StageFolder, Store, write_json
 

@@ -9,7 +9,7 @@ import torch
 
 from benchbench.errors import ExportError
 from benchbench.export import export_student
-from benchbench.models.trained import load_trained
+from benchbench.export.load import load_trained
 
 TEACHER = {"big": {"model": "timm/test_resnet", "adapt": {"scratch": {}}}}
 REUSED = {"distil": {"method": "distill", "loss": {"simkd": 1}}}

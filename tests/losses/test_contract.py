@@ -11,7 +11,8 @@ import pytest
 from pydantic import ValidationError
 
 import benchbench.losses
-from benchbench.hookspecs import PROJECT, Registration
+from benchbench.components import PROJECT
+from benchbench.hookspecs import Registration
 from benchbench.losses.base import Loss
 from benchbench.testing.losses import CHECKS, PAIRS, LossCase, run
 

@@ -9,19 +9,19 @@ import pytest
 import torch
 
 from benchbench.errors import StageError
-from benchbench.losses.cc import CC
-from benchbench.losses.embedding_cosine import EmbeddingCosine
-from benchbench.losses.embedding_mse import EmbeddingMSE
 from benchbench.losses.embeddings import both_embeddings, unit
-from benchbench.losses.info_nce import InfoNCE
-from benchbench.losses.pkt import PKT
-from benchbench.losses.rkd import RKD
-from benchbench.losses.seed import SEED
-from benchbench.losses.sp import SP
-from benchbench.losses.srd import SRD
-from benchbench.losses.vid import VID
-from benchbench.losses.vkd import VkD
-from benchbench.losses.wcord import WCoRD
+from benchbench.losses.methods.cc import CC
+from benchbench.losses.methods.embedding_cosine import EmbeddingCosine
+from benchbench.losses.methods.embedding_mse import EmbeddingMSE
+from benchbench.losses.methods.info_nce import InfoNCE
+from benchbench.losses.methods.pkt import PKT
+from benchbench.losses.methods.rkd import RKD
+from benchbench.losses.methods.seed import SEED
+from benchbench.losses.methods.sp import SP
+from benchbench.losses.methods.srd import SRD
+from benchbench.losses.methods.vid import VID
+from benchbench.losses.methods.vkd import VkD
+from benchbench.losses.methods.wcord import WCoRD
 from benchbench.models.outputs import Outputs
 
 RELATIONS = {"pkt": PKT, "rkd": RKD, "cc": CC, "sp": SP}

@@ -9,16 +9,16 @@ import pytest
 import torch
 
 from benchbench.errors import StageError
-from benchbench.losses.ctkd import CTKD
-from benchbench.losses.dist import DIST
-from benchbench.losses.dkd import DKD
-from benchbench.losses.kd import KD
-from benchbench.losses.logit_mse import LogitMSE
 from benchbench.losses.logits import both_logits, non_target, standardized
-from benchbench.losses.mlkd import MLKD
-from benchbench.losses.nkd import NKD
-from benchbench.losses.tf_kd_self import TfKDSelf
-from benchbench.losses.wsld import WSLD
+from benchbench.losses.methods.ctkd import CTKD
+from benchbench.losses.methods.dist import DIST
+from benchbench.losses.methods.dkd import DKD
+from benchbench.losses.methods.kd import KD
+from benchbench.losses.methods.logit_mse import LogitMSE
+from benchbench.losses.methods.mlkd import MLKD
+from benchbench.losses.methods.nkd import NKD
+from benchbench.losses.methods.tf_kd_self import TfKDSelf
+from benchbench.losses.methods.wsld import WSLD
 from benchbench.models.outputs import Outputs
 
 LOSSES = {

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from benchbench.errors import StageError
-from benchbench.losses.ab import AB
-from benchbench.losses.fitnets import FitNets
-from benchbench.losses.fsp import FSP
+from benchbench.losses.methods.ab import AB
+from benchbench.losses.methods.fitnets import FitNets
+from benchbench.losses.methods.fsp import FSP
 
 METHODS = pytest.mark.parametrize("method", [FitNets, FSP, AB])
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchbench.plan import Cell, Plan
+from benchbench.plan.model import Cell, Plan
 from benchbench.reports.results import results_frame
 from benchbench.store import StageFolder, Store, write_json
 

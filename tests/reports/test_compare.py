@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from benchbench.reports.compare import _test, compare, summary, tables
+from benchbench.reports.compare_inputs import Side
+from benchbench.reports.render import RENDERERS
 from benchbench.reports.results import COLUMNS
-from benchbench.reports.sides import Side
-from benchbench.reports.table import RENDERERS
 
 
 def side(name="A", rows=(), jobs=None, **more):

@@ -9,7 +9,8 @@ import re
 import pytest
 
 from benchbench.reports.escape import escape_markdown
-from benchbench.reports.table import RENDERERS, Entry, Table, markdown, plain, to_csv
+from benchbench.reports.render import RENDERERS, markdown, plain, to_csv
+from benchbench.reports.table import Entry, Table
 
 NASTY = r"a_b & 50% of $x^2$ #1 {y} ~ \input{z} | <b>`c`</b> *d* [e](f) ± × –"
 CONTROL = "one\ntwo\r\x1b[31mred\x00\x7f\x9b"

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from benchbench.errors import BenchBenchError, StoreError
-from benchbench.reports.notes import provenance
+from benchbench.reports.footer import provenance
 from benchbench.reports.results import COLUMNS, readable
 from benchbench.reports.templates import FIRST, THEN, chosen
 from benchbench.reports.write import further_files, make_pictures, make_tables, write_report

@@ -63,7 +63,7 @@ def test_a_worker_that_cannot_start_is_a_failed_cell(suite, tmp_path, used):
     (tmp_path / "deadly.py").write_text("""
 import os, sys
 
-if "benchbench.worker" in sys.orig_argv:
+if "benchbench.executors.worker" in sys.orig_argv:
     os._exit(7)
 """)
     changes = ["--set", "seeds=[5]", "--set", "arms={scratch: {method: scratch}}"]

@@ -16,22 +16,22 @@ import safetensors.torch
 import timm
 import torch
 
-from benchbench.data import feeds
+from benchbench.data import in_memory, streaming
 from benchbench.data.images import ImageSet
-from benchbench.data.kept import KeptOutputs
 from benchbench.data.sources.bundled import load
 from benchbench.errors import StageError, StoreError
-from benchbench.models.trained import load_trained
-from benchbench.plan import Plan, Stage
+from benchbench.export.load import load_trained
+from benchbench.plan.keys import unwrap
+from benchbench.plan.model import Plan, Stage
 from benchbench.plugins import load_plugins
-from benchbench.resolve import unwrap
 from benchbench.stages import RUNNERS, outputs
 from benchbench.stages import data as feeding
 from benchbench.stages.context import StageContext
 from benchbench.stages.data import SplitData
 from benchbench.stages.networks import load_frozen
 from benchbench.store import StageFolder, Store, write_json
-from benchbench.training.checkpoint import Checkpoints
+from benchbench.training.cached_outputs import KeptOutputs
+from benchbench.training.checkpoints import Checkpoints
 
 CPU = torch.device("cpu")
 SIDE, BATCH, EPOCHS, VIEWS, CHUNK = 32, 10, 3, 2, 16
@@ -55,7 +55,7 @@ def _small(monkeypatch):
         )
 
     monkeypatch.setattr("benchbench.data.sources.bundled.load", few_to_test_on)
-    for module in (feeds, outputs):
+    for module in (in_memory, streaming, outputs):
         monkeypatch.setattr(module, "VIEW_CHUNK", CHUNK)
     feeding._loaded.cache_clear()
     yield

@@ -19,14 +19,14 @@ from benchbench.data.sources.bundled import load
 from benchbench.data.sources.common import ArrayImages
 from benchbench.data.sources.params import Cifar10SubsetParams
 from benchbench.errors import StageError, StoreError
+from benchbench.export.load import load_trained
 from benchbench.models.backbone import Backbone, build_backbone
-from benchbench.models.trained import load_trained
 from benchbench.plugins import load_plugins
 from benchbench.stages import train
 from benchbench.stages.context import StageContext
 from benchbench.store import StageFolder, file_sha256, write_json
-from benchbench.suite import Recipe
-from benchbench.training.checkpoint import Checkpoints
+from benchbench.suite.schema import Recipe
+from benchbench.training.checkpoints import Checkpoints
 
 PER_CLASS, SIDE, BATCH, EPOCHS, STEPS = 2, 32, 10, 2, 2
 DEIT = ("deit_tiny_distilled_patch16_224", {"img_size": 32, "patch_size": 16, "embed_dim": 12, "num_heads": 3})

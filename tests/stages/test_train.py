@@ -28,8 +28,8 @@ from benchbench.stages.context import StageContext
 from benchbench.stages.data import SplitData
 from benchbench.stages.networks import load_frozen, run_frozen
 from benchbench.store import StageFolder, file_sha256, write_json
-from benchbench.suite import Recipe
-from benchbench.training.checkpoint import Checkpoints
+from benchbench.suite.schema import Recipe
+from benchbench.training.checkpoints import Checkpoints
 
 PER_CLASS, SIDE, BATCH, EPOCHS = 6, 32, 20, 2
 AUGMENT = [

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from benchbench.reports import benchbench_figures, benchbench_templates
-from benchbench.reports.picture import Picture
+from benchbench.reports.figure import Picture
 from benchbench.store import Store
 from benchbench.testing import check_component
 from benchbench.testing.figures import CHECKS, FigureCase, check_names
@@ -44,7 +44,7 @@ def never_the_same(results, plan, store):
 
 
 BROKEN = [
-    ("picture", lambda results, plan, store: results, "it gives a DataFrame: give a benchbench.reports.picture"),
+    ("picture", lambda results, plan, store: results, "it gives a DataFrame: give a benchbench.reports.figure"),
     ("picture", picture(name="my picture"), "which becomes a file's name"),
     ("picture", picture(title=""), "its picture has no title"),
     ("picture", picture(notes=[1]), "a note is no text"),

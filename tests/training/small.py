@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from benchbench.data.images import ImageSet
 from benchbench.data.sources.common import ArrayImages
 from benchbench.training import clock, loop
-from benchbench.training.checkpoint import Checkpoints
+from benchbench.training.checkpoints import Checkpoints
 from benchbench.training.loop import Training, correct_by_example
 
 CPU = torch.device("cpu")

@@ -12,15 +12,16 @@ import torch
 from torch import nn
 
 from benchbench.augmenters.geometric import flip, random_crop
-from benchbench.data.feeds import Pipeline, ResidentFeed, bind_augmenters
 from benchbench.data.images import ImageSet
+from benchbench.data.in_memory import ResidentFeed
+from benchbench.data.transforms import Pipeline, bind_augmenters
 from benchbench.errors import StageError
-from benchbench.losses.teachers import make_lessons
+from benchbench.losses.multi_teacher import make_lessons
 from benchbench.models.backbone import Backbone, Trunk
 from benchbench.plugins import load_plugins
 from benchbench.store import StageFolder
-from benchbench.suite import Recipe
-from benchbench.training.checkpoint import Checkpoints
+from benchbench.suite.schema import Recipe
+from benchbench.training.checkpoints import Checkpoints
 from benchbench.training.clock import Clock
 from benchbench.training.cohort import evaluate, run_together
 from benchbench.training.loop import Training

@@ -14,16 +14,17 @@ from torch import nn
 from benchbench.augmenters.geometric import flip, random_crop
 from benchbench.augmenters.mixing import mixup
 from benchbench.components import Component, Offer
-from benchbench.data.feeds import Pipeline, ResidentFeed, bind_augmenters, bind_mixers
 from benchbench.data.images import ImageSet
+from benchbench.data.in_memory import ResidentFeed
+from benchbench.data.transforms import Pipeline, bind_augmenters, bind_mixers
 from benchbench.errors import StageError
 from benchbench.losses.base import LossContext
-from benchbench.losses.teachers import Lessons
+from benchbench.losses.multi_teacher import Lessons
 from benchbench.models.backbone import Backbone, Trunk
 from benchbench.plugins import load_plugins
 from benchbench.store import StageFolder
-from benchbench.suite import Recipe
-from benchbench.training.checkpoint import Checkpoints
+from benchbench.suite.schema import Recipe
+from benchbench.training.checkpoints import Checkpoints
 from benchbench.training.loop import Training, correct_by_example
 from tests.training.small import (
     BATCH,

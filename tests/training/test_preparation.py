@@ -11,17 +11,18 @@ import torch
 from torch import nn
 
 from benchbench.components import Component, Offer
-from benchbench.data.feeds import Pipeline, ResidentFeed
 from benchbench.data.images import ImageSet
+from benchbench.data.in_memory import ResidentFeed
+from benchbench.data.transforms import Pipeline
 from benchbench.errors import StageError
 from benchbench.losses.base import Loss, LossContext
-from benchbench.losses.teachers import Lessons
+from benchbench.losses.multi_teacher import Lessons
 from benchbench.models.backbone import Backbone, Trunk
 from benchbench.plugins import load_plugins
 from benchbench.store import StageFolder
-from benchbench.suite import Recipe
+from benchbench.suite.schema import Recipe
 from benchbench.training import clock, loop
-from benchbench.training.checkpoint import Checkpoints
+from benchbench.training.checkpoints import Checkpoints
 from benchbench.training.loop import Training
 from tests.training.small import BATCH, CLASSES, CPU, EPOCHS, SIDE, EveryStep, assert_same_end, coloured, snapshot
 

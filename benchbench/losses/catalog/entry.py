@@ -6,5 +6,5 @@ from benchbench.components import Component, Params
 
 
 def loss(name: str, attribute: str, params: type[Params], summary: str, *needs: str) -> Component:
-    """A loss that lives in `benchbench/losses/NAME.py`; for `needs` see `Component`."""
-    return Component(name, f"benchbench.losses.{name}:{attribute}", params, summary, frozenset(needs))
+    """A loss that lives in `benchbench/losses/methods/NAME.py`; for `needs` see `Component`."""
+    return Component(name, f"benchbench.losses.methods.{name}:{attribute}", params, summary, frozenset(needs))

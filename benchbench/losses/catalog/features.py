@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, FiniteFloat
 
-from benchbench.components import Params
+from benchbench.components import Component, Params
 from benchbench.losses.catalog.entry import loss
 
 
@@ -65,4 +67,67 @@ FEATURES = (
     loss("fsp", "FSP", StudentFirstParams, "flow from map to map (Yim et al. 2017)", "teacher", "features"),
     loss("ab", "AB", ABParams, "activation boundaries (Heo et al. 2019)", "teacher", "features"),
     loss("ft", "FT", FTParams, "factors of a paraphraser (Kim et al. 2018)", "teacher", "features"),
+)
+
+
+Masked = Literal["channels", "pixels"]
+
+
+class ReviewParams(Params):
+    """Parameters of `review`."""
+
+    warmup_epochs: FiniteFloat = Field(20.0, ge=0, description="epochs over which the loss rises from 0 to its value")
+
+
+class SemCKDParams(Params):
+    """Parameters of `semckd`."""
+
+    anchors: int = Field(64, gt=0, description="samples of the batch that similarities are taken to")
+    dim: int = Field(16, gt=0, description="width of queries and keys")
+
+
+class CATKDParams(Params):
+    """Parameters of `catkd`."""
+
+    size: int = Field(2, gt=0, description="height and width that the class activation maps are pooled to")
+    normalize: bool = Field(True, description="compare the maps of each class at unit norm")
+
+
+class MGDParams(Params):
+    """Parameters of `mgd`."""
+
+    alpha: FiniteFloat = Field(7e-5, gt=0, description="factor of the summed squared error")
+    ratio: FiniteFloat = Field(0.15, ge=0, lt=1, description="lambda, share of the student's map that is masked")
+    masked: Masked = Field("channels", description="what is masked: whole channels, or pixels across channels")
+
+
+class CWDParams(Params):
+    """Parameters of `cwd`."""
+
+    temperature: FiniteFloat = Field(4.0, gt=0, description="T, divides the activations of both sides")
+
+
+STAGES: tuple[Component, ...] = (
+    loss("ofd", "OFD", Params, "margin ReLU and partial distance of maps (Heo et al. 2019)", "teacher", "features"),
+    loss("review", "Review", ReviewParams, "fused maps, deep to shallow (Chen et al. 2021)", "teacher", "features"),
+    loss(
+        "semckd",
+        "SemCKD",
+        SemCKDParams,
+        "every pair of maps, weighted by attention (Chen et al. 2021)",
+        "teacher",
+        "features",
+    ),
+    loss(
+        "catkd",
+        "CATKD",
+        CATKDParams,
+        "class activation maps (Guo et al. 2023)",
+        "teacher",
+        "teacher.logits",
+        "features",
+    ),
+    loss("mgd", "MGD", MGDParams, "generation from a masked map (Yang et al. 2022)", "teacher", "features"),
+    loss("ickd", "ICKD", Params, "correlations between channels (Liu et al. 2021)", "teacher", "features"),
+    loss("cwd", "CWD", CWDParams, "where each channel is active (Shu et al. 2021)", "teacher", "features"),
 )

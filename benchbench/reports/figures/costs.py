@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from benchbench.errors import StoreError
-from benchbench.plan import Plan
+from benchbench.plan.model import Plan
+from benchbench.reports.figure import Picture
 from benchbench.reports.figures.style import COLORS, FONT, HATCHES, not_drawn, panels, unit_of, wrapped
-from benchbench.reports.ledger import SECTIONS
-from benchbench.reports.picture import Picture
 from benchbench.reports.summary import finished
+from benchbench.reports.tables.ledger import SECTIONS
 from benchbench.store import Store
 
 if TYPE_CHECKING:

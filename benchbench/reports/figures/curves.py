@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 from pydantic_core import from_json
 
-from benchbench.plan import Plan
+from benchbench.plan.model import Plan
+from benchbench.reports.figure import Picture
 from benchbench.reports.figures.style import looks, not_drawn, panels
-from benchbench.reports.picture import Picture
 from benchbench.reports.summary import finished
 from benchbench.store import Store
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pandas as pd
 
-from benchbench.plan import Plan
+from benchbench.plan.model import Plan
+from benchbench.reports.figure import Picture
 from benchbench.reports.figures.style import looks, not_drawn, number_axis, panels, spans_decades
-from benchbench.reports.fractions import images, parts
-from benchbench.reports.picture import Picture
 from benchbench.reports.summary import finished
+from benchbench.reports.tables.fractions import images, parts
 from benchbench.store import Store
 
 NOTES = ["mean ± standard deviation over seeds; no bar for one seed"]

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from benchbench.plan import Plan
+from benchbench.plan.model import Plan
+from benchbench.reports.figure import Picture
 from benchbench.reports.figures.style import (
     Look,
     line_handle,
@@ -20,7 +21,6 @@ from benchbench.reports.figures.style import (
     spans_decades,
     unit_of,
 )
-from benchbench.reports.picture import Picture
 from benchbench.reports.summary import finished
 from benchbench.store import Store
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from benchbench.reports.escape import printable
-from benchbench.reports.picture import DOUBLE, SINGLE
+from benchbench.reports.figure import DOUBLE, SINGLE
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,11 +9,11 @@ import pandas as pd
 from PIL import Image
 
 from benchbench.errors import DataError, StoreError
-from benchbench.plan import Plan
-from benchbench.reports.blocks import blocks_of
+from benchbench.plan.model import Plan
+from benchbench.reports.figure import DOUBLE, Picture
 from benchbench.reports.figures.style import COLORS, FONT, MARKERS, line_handle, panels, wrapped
-from benchbench.reports.picture import DOUBLE, Picture
-from benchbench.reports.synthetic import MadeSet, made_sets, pairs
+from benchbench.reports.groups import blocks_of
+from benchbench.reports.tables.synthetic import MadeSet, made_sets, pairs
 from benchbench.store import Store
 from benchbench.synthesis.shards import Made, read_shards
 

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from benchbench import __version__
-from benchbench.plan import Plan
+from benchbench.plan.model import Plan
 from benchbench.reports.page.stages import Bounds, StageReader
 from benchbench.reports.page.summary import summary, tone_of
 from benchbench.reports.table import Entry, Table

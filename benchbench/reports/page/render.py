@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from benchbench.errors import StoreError, one_line
-from benchbench.plan import Plan
+from benchbench.plan.model import Plan
 from benchbench.reports.page.data import page_data
 from benchbench.reports.table import Table
 from benchbench.store import Store, write_atomic

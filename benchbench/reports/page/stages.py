@@ -10,7 +10,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from benchbench.errors import StoreError, one_line
-from benchbench.plan import Plan, Stage
+from benchbench.plan.model import Plan, Stage
 from benchbench.store import StageFolder, Store
 
 LOG_BYTES = 4_000  # of one log

@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 
 from benchbench.reports.table import Table
-from benchbench.reports.verdicts import TOO_SMALL
+from benchbench.reports.tables.verdicts import TOO_SMALL
 
-# How the verdicts of `benchbench.reports.verdicts` begin, and what they mean for the arm that is judged.
+# How the verdicts of `benchbench.reports.tables.verdicts` begin, and what they mean for the arm that is judged.
 TONES = {
     "surpasses": "good",
     "matches": "even",

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from benchbench.lifecycle import Lifecycle
-from benchbench.plan import Stage
+from benchbench.plan.model import Stage
 from benchbench.plugins import load_plugins
+from benchbench.run.lifecycle import Lifecycle
 from benchbench.testing import checks_of
 
 pytest.importorskip("wandb", reason="wandb is not installed")

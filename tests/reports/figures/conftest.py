@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
+from benchbench.reports.figure import Picture
 from benchbench.reports.figures.style import print_style
-from benchbench.reports.picture import Picture
 
 
 @pytest.fixture

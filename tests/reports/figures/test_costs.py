@@ -7,8 +7,8 @@ import json
 import pytest
 
 from benchbench.reports.figures.costs import CHARGED, SHARED, costs, ledger
-from benchbench.reports.ledger import SECTIONS
 from benchbench.reports.summary import finished as done_cells
+from benchbench.reports.tables.ledger import SECTIONS
 
 
 def bars(axis) -> list[list[float]]:

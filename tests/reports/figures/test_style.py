@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from matplotlib.text import Text
 
+from benchbench.reports.figure import DOUBLE, SINGLE
 from benchbench.reports.figures.style import (
     COLORS,
     FONT,
@@ -20,7 +21,6 @@ from benchbench.reports.figures.style import (
     print_style,
     wrapped,
 )
-from benchbench.reports.picture import DOUBLE, SINGLE
 
 LONG = "A/U with a very long name, ResNet-50 (IMAGENET1K_V2) + ViT-B/16 (linear_probe)"
 

@@ -6,7 +6,7 @@ import pytest
 
 from benchbench.reports.page.summary import summary, tone_of
 from benchbench.reports.table import Entry, Table
-from benchbench.reports.verdicts import TOO_SMALL, verdicts
+from benchbench.reports.tables.verdicts import TOO_SMALL, verdicts
 
 # Accuracies of each arm, against 0.9000, 0.9001 and 0.9002 of the one that fine-tunes.
 RUNS = {

@@ -1,0 +1,143 @@
+"""The commands about plugins: what there is, a new one, and whether one keeps its contract."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from benchbench.components import KINDS
+from benchbench.errors import BenchBenchError, did_you_mean
+from benchbench.testing.scaffold import SCAFFOLDS
+
+folder_type = click.Path(file_okay=False, path_type=Path)
+file_type = click.Path(dir_okay=False, path_type=Path)
+data_option = click.option(
+    "--data",
+    type=folder_type,
+    default=Path("data"),
+    show_default=True,
+    envvar="BENCHBENCH_DATA",
+    help="Where data sets are downloaded to (or BENCHBENCH_DATA).",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")
+plugin_option = click.option(
+    "--plugin", "plugins", type=file_type, multiple=True, help="A plugin file to load; may be repeated."
+)
+
+
+@click.command(name="list")
+@click.argument("kind", required=False)
+@plugin_option
+@json_option
+def list_(kind: str | None, plugins: tuple[Path, ...], as_json: bool) -> None:
+    """List components, or those of one KIND, with their parameters and who offers them.
+
+    \b
+    Examples:
+      benchbench list
+      benchbench list losses
+      benchbench list datasets --json
+    """
+    from benchbench.cli.describe import components_json, components_text
+    from benchbench.plugins import load_plugins
+
+    if kind is not None and kind not in KINDS:
+        plurals = {f"{name}s": name for name in KINDS if name != "loss"} | {"losses": "loss"}
+        if kind not in plurals:
+            raise BenchBenchError(f"unknown kind '{kind}'; {did_you_mean(kind, plurals)}")
+        kind = plurals[kind]
+    host = load_plugins(plugins)
+    click.echo(json.dumps(components_json(host, kind), indent=1) if as_json else components_text(host, kind))
+
+
+@click.command()
+@plugin_option
+@json_option
+def plugins(plugins: tuple[Path, ...], as_json: bool) -> None:
+    """List plugins: where they come from, what they offer, and which did not load and why."""
+    from benchbench.cli.describe import plugins_json, plugins_text
+    from benchbench.plugins import load_plugins
+
+    host = load_plugins(plugins)
+    click.echo(json.dumps(plugins_json(host), indent=1) if as_json else plugins_text(host))
+
+
+@click.command()
+@click.argument("kind", type=click.Choice(SCAFFOLDS))
+@click.argument("name")
+@click.option("--folder", type=folder_type, help="Where the package goes.  [default: benchbench-NAME]")
+def new(kind: str, name: str, folder: Path | None) -> None:
+    """Write a package with a working KIND called NAME: an example to change, with its test.
+
+    \b
+    Examples:
+      benchbench new loss margin
+      benchbench new dataset leaves --folder ~/plugins/leaves
+    """
+    from benchbench.plugins import load_plugins
+    from benchbench.testing.scaffold import new_plugin
+
+    made = new_plugin(kind, name, folder, load_plugins().registry)
+    module = made / f"benchbench_{name}.py"
+    click.echo(f"written to {made}; {module} is all of it")
+    for command, why in (
+        (f"benchbench check {made}", "whether it keeps its contract"),
+        (f"pytest {made}", "the same as tests"),
+        (f"pip install -e {made}", "there for every suite"),
+        ("benchbench list", "where it shows up then"),
+    ):
+        click.echo(f"  {command:<40} # {why}")
+
+
+@click.command()
+@click.argument("targets", metavar="TARGET...", nargs=-1, required=True)
+@click.option("--set", "settings", metavar="NAME=VALUE", multiple=True, help="A parameter; may be repeated.")
+@click.option("--model", default="", help="The network of a model source, where it has several.")
+@data_option
+@plugin_option
+@json_option
+def check(
+    targets: tuple[str, ...],
+    settings: tuple[str, ...],
+    model: str,
+    data: Path,
+    plugins: tuple[Path, ...],
+    as_json: bool,
+) -> None:
+    """Check that plugins keep the contracts of what they offer.
+
+    TARGET is a plugin file, a package's folder, an installed package's name, or KIND/NAME. A line for each check says
+    ok, FAILED and what to change, or refused where a loss says that it cannot work on some networks. Exit code 0: none
+    failed; 1: some did; 2: bad input.
+
+    \b
+    Examples:
+      benchbench check benchbench_margin.py
+      benchbench check plugins/benchbench-relation --json
+      benchbench check loss/kd --set temperature=2
+      benchbench check student/timm --model resnet18
+    """
+    from benchbench.testing.check import parse_setting
+    from benchbench.testing.conformance import checks_of
+
+    params = dict(parse_setting(setting) for setting in settings)
+    findings = []
+    with contextlib.redirect_stdout(sys.stderr):  # what a plugin prints must not end up in `--json`
+        checks = checks_of(*targets, params=params, model=model, data=data, plugins=plugins)
+    for each in checks:
+        with contextlib.redirect_stdout(sys.stderr):
+            finding = each.run()
+        findings.append(finding)
+        if not as_json:
+            click.echo(str(finding))
+    failed = sum(finding.status == "failed" for finding in findings)
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in findings], indent=1))
+    else:
+        click.echo(f"{len(findings)} checks, {failed or 'none'} failed")
+    sys.exit(1 if failed else 0)

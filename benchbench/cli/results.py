@@ -1,0 +1,143 @@
+"""The commands about results: a student handed on, stores joined, two runs compared."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from benchbench.cli.plugins import data_option, folder_type, json_option, plugin_option
+from benchbench.errors import one_line
+
+if TYPE_CHECKING:
+    from benchbench.run.merge import Merged
+
+_store_option = click.option(
+    "--store", type=folder_type, default=Path("runs"), show_default=True, help="Where results are kept."
+)
+
+
+def _licence(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.+-]*", value):
+        raise click.BadParameter(f"{value!r} is no licence's identifier; write it as SPDX does: MIT, Apache-2.0")
+    return value
+
+
+@click.command()
+@click.argument("cell")
+@_store_option
+@click.option("--out", type=folder_type, help="The new folder.  [default: exports/KEY]")
+@click.option("--onnx", is_flag=True, help="Write model.onnx too; needs the extra `onnx`.")
+@click.option("--licence", metavar="ID", callback=_licence, help="What the model card says.  [default: unknown]")
+@plugin_option
+def export(
+    cell: str, store: Path, out: Path | None, onnx: bool, licence: str | None, plugins: tuple[Path, ...]
+) -> None:
+    """Write a trained student for its own library: weights as safetensors, configuration, and a model card.
+
+    CELL is a stage's key (`results.csv` and `benchbench plan --all` have them) or the beginning of it; a teacher's is
+    taken too. A timm network is written so that timm alone loads it, one of torchvision as a state dict for its
+    constructor, one of the CIFAR zoo by the names of the public weight files. What was written is loaded again and must
+    give the same logits before the folder appears.
+
+    \b
+    Examples:
+      benchbench export 1a2b3c4d
+      benchbench export 1a2b3c4d --out my_model --onnx --licence Apache-2.0
+    """
+    from benchbench.store import Store
+
+    place = Store(store)
+    place.check_format()
+    stage = place.find_trained(cell)
+
+    from benchbench.export import export_student  # torch and the model libraries, after what is quickly refused
+
+    done = export_student(place, stage, out, onnx, licence, plugins)
+    click.echo(f"written to {done.folder}: {', '.join(done.files)}")
+    for form, difference in done.difference.items():
+        click.echo(f"checked: loaded by {form} it gives the same logits (largest difference {difference:.1e})")
+
+
+@click.command()
+@click.argument("stores", metavar="STORE...", nargs=-1, required=True, type=folder_type)
+@click.option("--into", type=folder_type, required=True, help="The store that takes them in; made where there is none.")
+@json_option
+def merge(stores: tuple[Path, ...], into: Path, as_json: bool) -> None:
+    """Join stores, of several machines say, into one.
+
+    Finished stages alone are copied, each with its key and the hash of its weights verified. A stage that is there
+    already is never replaced: one with another record (trained again elsewhere: other costs at least) is a conflict,
+    named together with what differs. A merge that was cut short goes on when it is called again. Exit code 0: all is
+    there; 1: conflicts, or damaged stages; 2: bad input.
+
+    \b
+    Examples:
+      benchbench merge /mnt/node1/runs /mnt/node2/runs --into runs
+      benchbench merge backup/runs --into runs --json
+    """
+    from benchbench.run.merge import merge_stores
+
+    found = []
+    for merged in merge_stores(stores, into):
+        found.append(merged)
+        if not as_json:
+            _print_merged(merged, into)
+    if as_json:
+        click.echo(json.dumps([{**asdict(merged), "store": str(merged.store)} for merged in found], indent=1))
+    sys.exit(1 if any(merged.conflicts or merged.damaged for merged in found) else 0)
+
+
+def _print_merged(merged: Merged, into: Path) -> None:
+    counts = {
+        "copied": merged.copied,
+        "there already": merged.same,
+        "in conflict": merged.conflicts,
+        "damaged": merged.damaged,
+        "not finished": merged.unfinished,
+    }
+    shown = ", ".join(f"{len(stages)} {what}" for what, stages in counts.items() if stages)
+    click.echo(f"{merged.store}: {shown or 'no stages'}")
+    for stage, parts in merged.conflicts.items():
+        click.echo(f"  conflict: {stage} has another {', '.join(parts)} in {into}, which is kept")
+    for stage, reason in merged.damaged.items():
+        click.echo(f"  damaged: {stage}: {one_line(reason)}")
+
+
+@click.command()
+@click.argument("a")
+@click.argument("b")
+@data_option
+@plugin_option
+@json_option
+def compare(a: str, b: str, data: Path, plugins: tuple[Path, ...], as_json: bool) -> None:
+    """Say what changed from A to B, by how much, and whether it is more than chance.
+
+    A and B are suite files, each with its store (SUITE.yaml@STORE; default: runs), or the results.csv of an earlier
+    report (results.csv@STORE tells the specs too). Cells are matched by arm, data set, student and seed. Differences of
+    accuracy come with a t-interval: paired by seed where both sides have the same seeds, by Welch otherwise; p-values
+    are corrected over the rows by Holm's method, and there is none where n is too small. Exit code 0, whatever there
+    is to say.
+
+    \b
+    Examples:
+      benchbench compare old.yaml new.yaml
+      benchbench compare suite.yaml@runs suite.yaml@other_machine/runs
+      benchbench compare reports/mine/results.csv suite.yaml --json
+    """
+    from benchbench.reports import compare as comparison
+    from benchbench.reports.compare_inputs import load_side
+    from benchbench.reports.render import plain
+
+    found = comparison.compare(*(load_side(side, data, plugins) for side in (a, b)))
+    if as_json:
+        click.echo(json.dumps(found.as_json(), indent=1))
+        return
+    for table in comparison.tables(found):
+        click.echo(plain(table, color=sys.stdout.isatty()))
+    click.echo(comparison.summary(found))

@@ -1,0 +1,70 @@
+"""Images on their way to the model: one interface, whether they live on the device or stream from disk.
+
+The order of an epoch, and every augmentation, is drawn from a generator that depends on (seed, epoch, step) or
+(seed, epoch, image) alone, so that a resumed run sees what an uninterrupted one would. A pipeline with views draws each
+image's augmentations from (view seed, view, place of the image) instead: the same ones in every epoch that shows the
+view, and in every stage that asks for them. Mixing needs two images: it comes last, on the whole batch on the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchbench.data.batch import Batch
+from benchbench.data.images import RESIDENT_BYTES, ImageSet
+from benchbench.data.in_memory import ResidentFeed
+from benchbench.data.order import Blend
+from benchbench.data.streaming import StreamedFeed
+from benchbench.data.transforms import Pipeline
+
+
+class Feed(Protocol):
+    """Batches of one split.
+
+    Attributes:
+        labels: class of every image [N], on the device.
+    """
+
+    labels: Tensor
+
+    def steps(self, batch_size: int) -> int:
+        """Batches of one epoch."""
+        ...
+
+    def train_batches(self, seed: int, epoch: int, batch_size: int, start: int) -> Iterator[Batch]:
+        """One epoch's batches from step `start` on, in an order drawn from (seed, epoch).
+
+        All have the same size: the images left over after the last full batch sit this epoch out.
+        """
+        ...
+
+    def test_batches(self, batch_size: int) -> Iterator[Batch]:
+        """Every image once, in order."""
+        ...
+
+    def view_batches(self, batch_size: int, start: int) -> Iterator[list[Batch]]:
+        """Every view of every image, images in order, from image `start` on: a list has a batch for each view.
+
+        `start` is a multiple of `VIEW_CHUNK`; no image is decoded twice.
+        """
+        ...
+
+
+def make_feed(
+    images: ImageSet,
+    indices: np.ndarray,
+    pipeline: Pipeline,
+    device: torch.device,
+    workers: int,
+    blend: Blend | None = None,
+) -> Feed:
+    """The feed that suits a split's size: resident on the device, or streamed by that many loader processes."""
+    shown = 3 * pipeline.image_size**2 * len(indices) if pipeline.views else 0  # a view lies in memory as a whole
+    if images.array is not None and max(images.array[0].nbytes * len(indices), shown) <= RESIDENT_BYTES:
+        return ResidentFeed(images, indices, pipeline, device, blend)
+    return StreamedFeed(images, indices, pipeline, device, workers, blend)

@@ -1,0 +1,91 @@
+"""Transforms: raw images become the network's input, augmented for training, cropped for testing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from benchbench.augmenters.geometric import center_crop, resize
+from benchbench.data.batch import Batch, Mix
+from benchbench.seeds import generator
+
+# Images that share a generator where views are drawn in batches.
+VIEW_CHUNK = 256
+
+
+Augmenter = Callable[[Tensor, int, Generator], Tensor]
+
+
+Mixer = Callable[[Tensor, Generator], tuple[Tensor, Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """How raw images become the model's input: augmented for training, resized and centre-cropped for testing.
+
+    Attributes:
+        image_size, eval_resize: pixels.
+        augmenters: in their order.
+        views: augmented views of each image, of which epoch e shows view e modulo `views`; None augments every batch
+            afresh.
+        view_seed: draws the views.
+        mixers: augmenters that mix images and labels; each batch draws one of them.
+    """
+
+    image_size: int
+    eval_resize: int | None
+    augmenters: Sequence[Augmenter]
+    mixers: Sequence[Mixer] = ()
+    views: int | None = None
+    view_seed: int = 0
+
+    def train(self, images: Tensor, random: Generator) -> Tensor:
+        for augment in self.augmenters:
+            images = augment(images, self.image_size, random)
+        if images.shape[-2:] != (self.image_size, self.image_size):
+            images = center_crop(resize(images, self.image_size), self.image_size)
+        return images
+
+    def mix(self, batch: Batch, seed: int, epoch: int, step: int) -> Batch:
+        """A finished training batch with its images mixed, where the pipeline does that."""
+        if not self.mixers:
+            return batch
+        random = generator(seed, "mix", epoch, step)
+        mixer = self.mixers[int(torch.randint(len(self.mixers), (), generator=random))]
+        images, partner, share = mixer(batch.images, random)
+        return replace(batch, images=images, mix=Mix(batch.labels[partner], share))
+
+    def test(self, images: Tensor) -> Tensor:
+        return center_crop(resize(images, max(self.eval_resize or 0, self.image_size)), self.image_size)
+
+
+def _unit(pixels: Tensor) -> Tensor:
+    return pixels.float().div_(255)
+
+
+def _bytes(images: Tensor) -> Tensor:
+    return (images * 255).round().to(torch.uint8)
+
+
+def bind_augmenters(recipe: Mapping[str, Any], load: Callable[[str], Callable[..., Tensor]]) -> list[Augmenter]:
+    """The recipe's augmenters as functions of (images, size, generator); they pickle for loader processes."""
+    return [_Bound(load(entry["name"]), entry["params"]) for entry in recipe["augment"]]
+
+
+@dataclass(frozen=True)
+class _Bound:
+    function: Callable[..., Tensor]
+    params: dict[str, Any]
+
+    def __call__(self, images: Tensor, size: int, random: Generator) -> Tensor:
+        return self.function(images, size, random, **self.params)
+
+
+def bind_mixers(recipe: Mapping[str, Any], load: Callable[[str], Callable[..., Any]]) -> list[Mixer]:
+    """The recipe's mixing augmenters as functions of (images, generator)."""
+    return [partial(load(entry["name"]), **entry["params"]) for entry in recipe.get("mix", ())]

@@ -1,0 +1,1 @@
+"""Devices, their environment, energy and memory."""

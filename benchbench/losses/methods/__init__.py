@@ -1,0 +1,1 @@
+"""Loss methods, one a file."""

@@ -1,0 +1,92 @@
+"""Class attention transfer: the student sees each class where the teacher sees it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchbench.data.batch import Batch
+from benchbench.errors import StageError
+from benchbench.losses.base import Loss, LossContext
+from benchbench.losses.catalog.features import CATKDParams
+from benchbench.losses.embeddings import unit
+from benchbench.losses.maps import both_maps, paired
+from benchbench.models.outputs import Outputs
+
+
+def activation_maps(features: Tensor, weight: Tensor, size: int) -> Tensor:
+    """A_bkp = sum_c w_kc F_bcp: the class activation maps [B, K, size * size], pooled to size x size positions p.
+
+    Pooling and weighting commute, so the smaller map is the one that is weighted.
+
+    Args:
+        features: the map before global pooling F [B, C, H, W].
+        weight: the classifier's w [K, C]; its bias says nothing about place and stays out.
+    """
+    return weight @ F.adaptive_avg_pool2d(features, size).flatten(2)
+
+
+def class_attention_gap(a_student: Tensor, a_teacher: Tensor, normalize: bool = True) -> Tensor:
+    """1/(B K P) sum_bk ||A^s_bk / ||A^s_bk|| - A^t_bk / ||A^t_bk||||^2 over K classes of P positions.
+
+    Source: Guo et al. 2023, "Class Attention Transfer Based Knowledge Distillation" (CVPR 2023, arXiv 2304.12777),
+    section 3. The mean over positions is the official code's. Its configurations of CAT-KD leave out the division by
+    the norms (`normalize` False; on CIFAR-100 with weight 15); those of CAT without labels keep it (weight 50). On
+    ImageNet they pool to 4x4 instead of 2x2.
+
+    Args:
+        a_student, a_teacher: [B, K, P].
+    """
+    if normalize:
+        a_student, a_teacher = unit(a_student), unit(a_teacher)
+    return F.mse_loss(a_student, a_teacher)
+
+
+class CATKD(Loss):
+    """Term `catkd`: `class_attention_gap` of the last maps of both sides under their own classifiers.
+
+    Nothing trains but the student and its classifier. In a network that does not average its last map into the
+    embedding, such as a transformer with a class token, the maps show what the classifier reads in each position rather
+    than what adds up to its logits.
+    """
+
+    def __init__(self, context: LossContext, **params: Any):
+        super().__init__(context)
+        self.params = CATKDParams(**params)
+        self.pairs = paired("catkd", context, most=1)
+        c_student, c_teacher = context.student_features[-1][0], context.teacher_features[-1][0]
+        # In a tuple, heads that are modules stay out of this loss's parameters and state.
+        self.heads = (
+            _reader("student", context.student_head, c_student),
+            _reader("teacher", context.teacher_head, c_teacher),
+        )
+        self.to(context.device)
+
+    def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
+        ((f_student, f_teacher),) = both_maps("catkd", student, teacher, self.pairs)
+        head_student, head_teacher = self.heads
+        with torch.autocast(f_student.device.type, enabled=False):
+            a_student = activation_maps(f_student, head_student.weight, self.params.size)
+            a_teacher = activation_maps(f_teacher, head_teacher.weight.detach(), self.params.size)
+            return {"catkd": class_attention_gap(a_student, a_teacher, self.params.normalize)}
+
+
+def _reader(side: str, head: nn.Module | None, channels: int) -> nn.Linear:
+    """The classifier, if it can read a map of so many channels.
+
+    Raises:
+        StageError: it cannot.
+    """
+    if head is None:
+        raise StageError(f"loss 'catkd' needs a task head of the {side}; adapt it to the task")
+    if not isinstance(head, nn.Linear):
+        raise StageError(f"loss 'catkd' needs a linear classifier; take out the loss that gives the {side} another")
+    if head.in_features != channels:
+        raise StageError(
+            f"loss 'catkd' reads the last map through the classifier, and of this {side} the map has {channels} "
+            f"channels and the classifier takes {head.in_features}; take another {side}"
+        )
+    return head

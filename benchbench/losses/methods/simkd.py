@@ -1,0 +1,84 @@
+"""SimKD: the student borrows the teacher's classifier, and learns to give it the teacher's embedding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from benchbench.data.batch import Batch
+from benchbench.errors import StageError
+from benchbench.losses.base import Loss, LossContext
+from benchbench.losses.catalog.embeddings import SimKDParams
+from benchbench.losses.embeddings import both_embeddings
+from benchbench.losses.methods.embedding_mse import embedding_error
+from benchbench.losses.projectors import hidden_block
+from benchbench.models.outputs import Outputs
+
+
+class ReusedHead(nn.Module):
+    """The student's classifier: embedding [B, D_s] -> projector [B, D_t] -> the teacher's classifier [B, classes].
+
+    The projector is Linear to D_t / r, BN, ReLU, Linear, BN, ReLU, Linear to D_t, BN, and ReLU where `relu`.
+    """
+
+    def __init__(self, student_dim: int, teacher_dim: int, classes: int, factor: int = 2, relu: bool = True):
+        super().__init__()
+        hidden = max(1, teacher_dim // factor)
+        last = hidden_block(hidden, teacher_dim)
+        layers = [*hidden_block(student_dim, hidden), *hidden_block(hidden, hidden), *(last if relu else last[:-1])]
+        self.projector = nn.Sequential(*layers)
+        self.classifier = nn.Linear(teacher_dim, classes)
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        return self.classifier(self.projector(embedding))
+
+    @torch.no_grad()
+    def reuse(self, classifier: nn.Linear) -> None:
+        """Copies the teacher's classifier and freezes the copy."""
+        self.classifier.weight.copy_(classifier.weight)
+        self.classifier.bias.copy_(classifier.bias if classifier.bias is not None else torch.zeros(()))
+        self.classifier.requires_grad_(False)
+
+
+class SimKD(Loss):
+    """Term `simkd`: `embedding_error` of the student's embedding after the head's projector, and the teacher's.
+
+    The student's classifier is a `ReusedHead`, which trains with the student; the teacher's part of it is frozen. The
+    paper trains on this term alone; other losses on the logits reach the projector through the frozen classifier.
+
+    Source: Chen et al. 2022, "Knowledge Distillation with the Reused Teacher Classifier" (arXiv 2203.14001), section 3.
+    Theirs compares the last feature maps, behind convolutions of 1x1, 3x3 and 1x1 with BN and ReLU, as the official
+    code has them; here an MLP of the same depth takes the pooled embedding, so that any network can take part. The last
+    ReLU suits embeddings pooled after one; the negative entries of a transformer's need `relu: false`.
+    """
+
+    def __init__(self, context: LossContext, **params: Any):
+        super().__init__(context)
+        self.params = SimKDParams(**params)
+        if context.teacher_dim is None or not isinstance(context.teacher_head, nn.Linear):
+            raise StageError("loss 'simkd' needs a teacher with a linear task head; adapt the teacher to the task")
+        if not isinstance(context.student_head, ReusedHead):
+            raise StageError("loss 'simkd' needs the student's head to be the one that its `make_head` builds")
+        context.student_head.reuse(context.teacher_head)
+        # In a tuple it stays out of this loss's parameters and state: it is trained and saved as a part of the student.
+        self.head = (context.student_head,)
+        self.to(context.device)
+
+    @staticmethod
+    def make_head(student_dim: int, teacher_dim: int | None, classes: int, **params: Any) -> ReusedHead:
+        """The head that takes the place of the student's own."""
+        if teacher_dim is None:
+            raise StageError("loss 'simkd' needs a teacher")
+        return ReusedHead(student_dim, teacher_dim, classes, **SimKDParams(**params).model_dump())
+
+    def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
+        h_student, h_teacher = both_embeddings("simkd", student, teacher)
+        projector = self.head[0].projector
+        # The student's own pass has counted this batch in the running statistics: a second time it goes to copies.
+        copies = {name: buffer.clone() for name, buffer in projector.named_buffers()}
+        # Embeddings are not normalised, and their squares are too coarse in half precision, so autocast ends here.
+        with torch.autocast(h_student.device.type, enabled=False):
+            return {"simkd": embedding_error(functional_call(projector, copies, (h_student,)), h_teacher)}

@@ -1,0 +1,80 @@
+"""What each arm stands on: shared work divided and in full, and public pre-training, the teacher's if asked for."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from benchbench.plan.model import Plan
+from benchbench.reports.groups import Runs, runs_of
+from benchbench.reports.summary import finished, labels_of
+from benchbench.reports.table import Entry, Table
+from benchbench.reports.tables.gpu_hours import number, pretraining_text
+
+HOURS = (
+    "own_hours",
+    "shared_stage_hours",
+    "stage_hours",
+    "pretraining_hours",
+    "pretraining_low_hours",
+    "pretraining_high_hours",
+    "teacher_pretraining_hours",
+)
+COLUMNS = [
+    "own",
+    "stages, shared",
+    "stages, in full",
+    "student's pre-training (est.)",
+    "teacher's pre-training (est.)",
+    "all, stages shared",
+    "all, in full",
+]
+
+
+def foundations(results: pd.DataFrame, plan: Plan) -> Table | None:
+    """Device-hours of one run and of all that it stands on, by arm; None before anything is done.
+
+    Shared: a stage's cost divided by the runs of the suite that stand on it. In full: what somebody pays who wants this
+    one run and has nothing, the pre-training of the teacher included where it was priced.
+    """
+    done = finished(results)
+    if done.empty:
+        return None
+    labels = labels_of(results, "data", "student")
+    rows = [
+        [Entry(text) for text in (*(place if labels else ()), row, *_texts(runs, plan.suite.price_teachers))]
+        for place, arms in runs_of(results, *HOURS).items()
+        for row, runs in arms.items()
+    ]
+    units = sorted(done.unit.unique())
+    unit = units[0] if len(units) == 1 else "device-hours"
+    title = f"What one run of {plan.suite.name} stands on, in {unit}"
+    return Table("foundations", title, [*labels, "arm", *COLUMNS, "n"], rows, _notes(done, plan), len(labels) + 1)
+
+
+def _texts(runs: Runs, priced: bool) -> list[str]:
+    if not runs.n:
+        return [runs.absent, *["–"] * len(COLUMNS)]
+    own, shared, full, student, low, high, teacher = map(runs.mean, HOURS)
+    span = f" [{number(low)}, {number(high)}]" if high > low else ""
+    given = math.isnan(teacher) and not priced
+    texts = [number(own), number(shared), number(full), number(student) + span]
+    texts.append("not priced" if given else number(teacher))
+    teacher = 0.0 if given else teacher
+    return [*texts, number(own + shared + student), number(own + full + student + teacher), str(runs.n)]
+
+
+def _notes(done: pd.DataFrame, plan: Plan) -> list[str]:
+    notes = [
+        "means over n seeds; stages: adapting and running the teacher, tuning; shared: divided by the runs of this "
+        "suite that stand on them; in full: as for somebody who wants this one run, with the teacher's pre-training",
+        "in brackets: the estimate at the upper and lower quartile of the measured throughput",
+    ]
+    if not plan.suite.price_teachers:
+        return [*notes, "teachers' pre-training is taken as given; `price_teachers: true` estimates it too"]
+    for cell in plan.cells:
+        for teacher, (recipe, _) in zip(cell.teachers, cell.taught_by, strict=False):
+            note = f"pre-training of {teacher}: " + (pretraining_text(recipe) if recipe else "no recipe is known")
+            notes += [note] if note not in notes else []
+    return notes

@@ -1,0 +1,70 @@
+"""Accuracy by how much of a data set the students were trained on."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from benchbench.plan.model import Plan
+from benchbench.reports.groups import blocks_of
+from benchbench.reports.summary import accuracy_text
+from benchbench.reports.table import Entry, Table
+from benchbench.suite.schema import DataEntry
+
+
+def fractions(results: pd.DataFrame, plan: Plan) -> Table | None:
+    """Test accuracy of every arm by part of the training set; None where no source comes in several sizes."""
+    found = parts(plan)
+    if not found:
+        return None
+    portions = list(dict.fromkeys(portion for sizes in found.values() for portion in sizes))
+    blocks = {(block.data, block.student): block for block in blocks_of(results)}
+    rows = []
+    for source, sizes in found.items():
+        here = results[results.data.isin(sizes.values())][["student", "row"]].drop_duplicates()
+        for student, row in here.itertuples(index=False):
+            taken = [blocks.get((sizes.get(portion, ""), student)) for portion in portions]
+            texts = [accuracy_text(block.rows.get(row) if block else None) for block in taken]
+            rows.append([Entry(text) for text in (source, student, row, *texts)])
+    columns = ["data set", "student", "arm", *portions]
+    notes = ["mean test accuracy (%) ± standard deviation over n seeds, by training images: " + _sizes(found, plan)]
+    return Table("fractions", f"Accuracy by training data in {plan.suite.name}", columns, rows, notes, labels=3)
+
+
+def parts(plan: Plan) -> dict[str, dict[str, str]]:
+    """Data sets that a suite takes in several sizes: by source, the label of each part, from small to large.
+
+    A source with its parameters is one data set. Parts of one size (drawn by other seeds) tell nothing about sizes: the
+    first one stands for them.
+    """
+    found: dict[str, dict[str, str]] = {}
+    names: dict[str, str] = {}
+    for label in sorted(plan.suite.data, key=lambda label: images(plan, label)):
+        entry = plan.suite.data[label]
+        ref = entry.source
+        # One name for several sets of parameters would not tell them apart.
+        others = {str(each.source) for each in plan.suite.data.values() if each.source.name == ref.name}
+        shown = f" ({', '.join(f'{name} {value}' for name, value in ref.params.items())})" if len(others) > 1 else ""
+        name = names.setdefault(str(ref), f"{ref.name}{shown}")
+        found.setdefault(name, {}).setdefault(_portion(entry), label)
+    return {source: sizes for source, sizes in found.items() if len(sizes) > 1}
+
+
+def images(plan: Plan, label: str) -> int:
+    """Training images of a data set's part, the validation split among them."""
+    entry, info = plan.suite.data[label], plan.info[label]
+    if entry.per_class is not None:
+        return entry.per_class * info.classes
+    return info.train if entry.fraction is None else round(info.train * entry.fraction)
+
+
+def _portion(entry: DataEntry) -> str:
+    if entry.per_class is not None:
+        return f"{entry.per_class} a class"
+    return "all" if entry.fraction in (None, 1) else f"{100 * float(entry.fraction):g} %"
+
+
+def _sizes(found: dict[str, dict[str, str]], plan: Plan) -> str:
+    return "; ".join(
+        f"{source}: {', '.join(f'{portion} = {images(plan, label):,}' for portion, label in sizes.items())}"
+        for source, sizes in found.items()
+    )

@@ -1,0 +1,121 @@
+"""The GPU-hour table (CPU-hours where that is what the runs used)."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from benchbench.plan.model import Plan
+from benchbench.reports.groups import Runs, runs_of
+from benchbench.reports.table import Entry, Table
+from benchbench.suite.schema import PreTraining
+
+# Columns of the results that `trained_hours` and this table take.
+HOURS = ("own_hours", "here_hours", "shared_stage_hours", "pretraining_hours")
+
+
+def gpu_hours(results: pd.DataFrame, plan: Plan) -> Table:
+    """Device-hours of one cell, by arm: its own, with the stages it stands on, and with the student's pre-training.
+
+    The reference is the first arm with method `finetune`: once for training alone, once with the pre-training that
+    makes fine-tuning possible.
+    """
+    done = results[results.status == "done"]
+    units = sorted(done.unit.unique())
+    unit = units[0] if len(units) == 1 else "device-hours" if units else plan.devices.unit
+    several = len(results[["data", "student"]].drop_duplicates()) > 1
+    together = bool((done.cohort > 1).any())
+    rows, names = [], list(dict.fromkeys(results["row"].tolist()))
+    for (data, student), arms in runs_of(results, *HOURS).items():
+        reference = _reference(arms)
+        for row in names:
+            label = [Entry(data), Entry(student), Entry(row)] if several else [Entry(row)]
+            rows.append(label + _entries(arms.get(row), reference, together))
+    columns = ["data", "student", "arm"] if several else ["arm"]
+    labels = len(columns)
+    columns += [
+        "own",
+        *(["here"] if together else []),
+        "with stages",
+        "× fine-tune",
+        "pre-training (est.)",
+        "total",
+        "× pre-train + fine-tune",
+    ]
+    return Table("gpu_hours", f"{unit} of one run of {plan.suite.name}", columns, rows, _notes(done, plan), labels)
+
+
+def _reference(arms: dict[str, Runs]) -> tuple[float, float]:
+    """Mean hours of pre-train + fine-tune: without and with its pre-training."""
+    tuned = next((runs for runs in arms.values() if runs.method == "finetune" and runs.n), None)
+    if tuned is None:
+        return math.nan, math.nan
+    trained = trained_hours(tuned)
+    return trained, trained + tuned.mean("pretraining_hours")
+
+
+def trained_hours(runs: Runs) -> float:
+    """Mean device-hours of finished cells, with their share of the stages that they stand on."""
+    return runs.mean("own_hours") + runs.mean("shared_stage_hours")
+
+
+def _entries(runs: Runs | None, reference: tuple[float, float], together: bool) -> list[Entry]:
+    if runs is None or not runs.n:
+        return [Entry(runs.absent if runs else "–"), *[Entry("–")] * (6 if together else 5)]
+    missing = f", {runs.missing} missing" if runs.missing else ""
+    own, pretraining = runs.mean("own_hours"), runs.mean("pretraining_hours")
+    spread = f" ± {runs.std('own_hours'):.{_decimals(own)}f}" if runs.n > 1 else ""
+    trained = trained_hours(runs)
+    texts = [f"{number(own)}{spread} (n={runs.n}{missing})"]
+    texts += [number(runs.mean("here_hours"))] if together else []
+    texts += [number(trained), _ratio(trained / reference[0])]
+    texts += [number(pretraining), number(trained + pretraining), _ratio((trained + pretraining) / reference[1])]
+    return [Entry(text) for text in texts]
+
+
+def pretraining_text(recipe: PreTraining) -> str:
+    """What is known of a pre-training, for notes."""
+    stated = f"{recipe.hours:,g} {recipe.hours_on} hours as stated".replace("  ", " ") if recipe.hours else ""
+    if recipe.samples is None:
+        return f"{stated} ({recipe.source})"
+    text = f"an estimate: {recipe.images:,} images × {recipe.epochs:g} epochs at {recipe.image_size} px"
+    return f"{text} ({recipe.source}), at the throughput measured here" + (f"; {stated}" if stated else "")
+
+
+def number(hours: float) -> str:
+    """Three significant digits."""
+    if math.isnan(hours):
+        return "n/a"
+    if hours == 0:
+        return "0"
+    return f"{hours:,.{_decimals(hours)}f}"
+
+
+def _decimals(hours: float) -> int:
+    return max(0, 2 - math.floor(math.log10(abs(hours)))) if hours else 2
+
+
+def _ratio(value: float) -> str:
+    return "n/a" if math.isnan(value) else f"{value:.2f}" if value >= 0.01 else f"{value:.1e}"
+
+
+def _notes(done: pd.DataFrame, plan: Plan) -> list[str]:
+    devices = ", ".join(sorted(done.device.dropna().unique())) or plan.devices.name
+    notes = [
+        f"device-hours = devices held × wall-clock on {devices}; own: mean ± standard deviation over n seeds",
+        "with stages: plus the teacher's adaptation and whatever else was computed once, divided by the runs of this "
+        "suite that share it; a teacher's public pre-training is taken as given and not counted",
+    ]
+    if (done.cohort > 1).any():
+        notes.append(
+            "own is what a run costs alone; here: what it took, where up to "
+            f"{int(done.cohort.max())} runs trained side by side on the same batches behind one teacher"
+        )
+    priced = {cell.student: cell.pretraining for cell in plan.cells if cell.pretraining}
+    notes += [f"pre-training of {student}: {pretraining_text(recipe)}" for student, recipe in priced.items()]
+    if done.pretraining_hours.isna().any():
+        notes.append(
+            "n/a: no recipe of the weights is known (give the student a `pretraining:`), or its calibration is missing"
+        )
+    return notes

@@ -1,0 +1,162 @@
+"""Arms over all data sets and students: ranks, gains over pre-train + fine-tune, and performance profiles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from benchbench.plan.model import Plan
+from benchbench.reports.groups import Block, blocks_of
+from benchbench.reports.table import Entry, Table
+from benchbench.reports.tables.verdicts import TOO_SMALL, p_text
+from benchbench.statistics import aggregate
+from benchbench.statistics.aggregate import Statistic, stratified_bootstrap
+from benchbench.statistics.estimate import paired
+from benchbench.statistics.noninferiority import holm
+
+# Gains in points at which a profile is tabulated, beside 0 and the margin.
+STEPS = (1.0, 2.0, 5.0, 10.0)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """What can be aggregated: the arms that have runs in every block where the reference has any.
+
+    Attributes:
+        blocks: those where pre-train + fine-tune has a run.
+        reference: its runs in each block, in points.
+        arms: the same of every row that has a run in all of them, the reference's own among them.
+        left_out: rows that lack one, and so cannot be ranked against the others.
+    """
+
+    blocks: list[Block]
+    reference: list[np.ndarray]
+    arms: dict[str, list[np.ndarray]]
+    left_out: list[str]
+
+    def is_reference(self, row: str) -> bool:
+        return all(block.reference == row for block in self.blocks)
+
+    def size(self) -> str:
+        """Its n, in words."""
+        counts = [len(runs) for arm in self.arms.values() for runs in arm]
+        fewest, most = min(counts, default=0), max(counts, default=0)
+        n = f"{most}" if fewest == most else f"{fewest} to {most}"
+        return f"{len(self.blocks)} blocks (data set x student), n = {n} of each arm in each"
+
+
+def panel_of(results: pd.DataFrame) -> Panel | None:
+    """What there is to aggregate; None where the suite has no arm that fine-tunes, or fewer than two blocks."""
+    every = blocks_of(results)
+    if len(every) < 2 or not any(block.reference for block in every):
+        return None
+    blocks = [block for block in every if len(block.runs(block.reference))]
+    runs = {row: [block.runs(row) for block in blocks] for row in dict.fromkeys(results["row"])}
+    arms = {row: each for row, each in runs.items() if blocks and all(map(len, each))}
+    reference = [block.runs(block.reference) for block in blocks]
+    return Panel(blocks, reference, arms, [row for row in runs if row not in arms])
+
+
+def ranking(results: pd.DataFrame, plan: Plan) -> Table | None:
+    """Mean rank, gain over pre-train + fine-tune and probability of improvement over all data sets and students.
+
+    A block is a data set x student; what is paired is an arm's mean over seeds with the reference's in the same block.
+    Interquartile mean and probability of improvement are those of Agarwal et al. 2021, over runs, with stratified
+    bootstrap intervals from ten runs a block on. None for a suite of one block, or without an arm that fine-tunes.
+    """
+    panel = panel_of(results)
+    if panel is None:
+        return None
+    alpha = plan.suite.statistics.alpha
+    rows = [[Entry(text) for text in row] for row in _rows(panel, alpha)]
+    rows += [[Entry(row), *[Entry("–")] * 5] for row in panel.left_out]
+    columns = ["arm", "mean rank", "mean gain", "p", "IQM gain", "P(improvement)"]
+    return Table(
+        "ranking", f"Arms over all data sets and students of {plan.suite.name}", columns, rows, _notes(panel, alpha)
+    )
+
+
+def _rows(panel: Panel, alpha: float) -> list[list[str]]:
+    if not panel.arms:
+        return []
+    means = {row: np.array([runs.mean() for runs in arm]) for row, arm in panel.arms.items()}
+    reference = np.array([runs.mean() for runs in panel.reference])
+    ranks = aggregate.mean_ranks(np.transpose(list(means.values())))
+    others = [row for row in panel.arms if not panel.is_reference(row)]
+    tests: dict[str, str] = dict.fromkeys(others, TOO_SMALL)
+    if aggregate.wilcoxon_possible(len(panel.blocks), alpha):
+        adjusted = holm(np.array([aggregate.wilcoxon(means[row] - reference) for row in others]))
+        tests = {row: p_text(p) for row, p in zip(others, adjusted, strict=True)}
+    rows = []
+    for (row, runs), rank in zip(panel.arms.items(), ranks, strict=True):
+        texts = ["reference", "–", "reference", "–"]
+        if row in tests:
+            gain = _mean_gain(means[row], reference, panel, alpha)
+            iqm = _with_bootstrap(aggregate.iqm_of_gains, runs, panel, alpha, "+.2f")
+            better = _with_bootstrap(aggregate.improvement, runs, panel, alpha, ".2f")
+            texts = [gain, tests[row], iqm, better]
+        rows.append([row, f"{rank:.2f}", *texts])
+    return rows
+
+
+def _mean_gain(means: np.ndarray, reference: np.ndarray, panel: Panel, alpha: float) -> str:
+    text = f"{(means - reference).mean():+.2f}"
+    if len(means) < 2:
+        return text
+    low, high = paired(means, reference, max(block.resolution for block in panel.blocks)).interval(1 - alpha)
+    return f"{text} [{low:+.2f}, {high:+.2f}]"
+
+
+def _with_bootstrap(statistic: Statistic, runs: list[np.ndarray], panel: Panel, alpha: float, form: str) -> str:
+    text = f"{statistic(runs, panel.reference):{form}}"
+    interval = stratified_bootstrap(statistic, runs, panel.reference, 1 - alpha)
+    if interval is None or interval[0] == interval[1]:  # where all resamples agree, they say nothing of the error
+        return text
+    low, high = interval
+    return f"{text} [{low:{form}}, {high:{form}}]"
+
+
+def _notes(panel: Panel, alpha: float) -> list[str]:
+    level = f"{100 * (1 - alpha):g} %"
+    notes = [
+        f"over {panel.size()}; mean rank: of the mean over seeds, 1 is best",
+        f"mean gain: over pre-train + fine-tune in points, paired by block, with its {level} t-interval over blocks: "
+        "what other data sets and students could change, as far as these are a sample of them",
+        "p: Wilcoxon's signed-rank test over the same pairs (two-sided, Holm over the arms), significant at "
+        f"{alpha:g}; {TOO_SMALL}: with so few blocks no result could be",
+        "IQM gain: mean of the middle half of all runs' gains over the reference's mean in their block; "
+        "P(improvement): that a run is better than one of the reference, ties counting half, mean over blocks "
+        f"(arXiv 2108.13264); both with {level} stratified bootstrap intervals from {aggregate.BOOTSTRAP_RUNS} runs "
+        "on: with fewer they are too narrow",
+    ]
+    if panel.left_out:
+        notes.append(f"–: no run in some block, so not ranked: {'; '.join(panel.left_out)}")
+    return notes
+
+
+def profiles(results: pd.DataFrame, plan: Plan) -> Table | None:
+    """Performance profiles: the share of an arm's runs that gain more than so many points over pre-train + fine-tune.
+
+    Agarwal et al. 2021, section 4.2: the mean over blocks of the share of runs above each threshold. None where
+    `ranking` is.
+    """
+    panel = panel_of(results)
+    if panel is None:
+        return None
+    steps = sorted({plan.suite.statistics.margin, *STEPS})
+    thresholds = [*(-step for step in reversed(steps)), 0.0, *steps]
+    rows = []
+    for row, runs in panel.arms.items():
+        # Means are sums of floats: without rounding an equal run may lie above the mean.
+        gained = [block.round(9) for block in aggregate.gains(runs, panel.reference)]
+        rows.append([Entry(row), *(Entry(f"{share:.2f}") for share in aggregate.profile(gained, thresholds))])
+    rows += [[Entry(row), *[Entry("–")] * len(thresholds)] for row in panel.left_out]
+    columns = ["arm", *(f"> {threshold:+g}" if threshold else "> 0" for threshold in thresholds)]
+    notes = [
+        "share of runs whose test accuracy lies more than so many points above the mean of pre-train + fine-tune in "
+        f"their data set and student; mean over {panel.size()}; the margin is {plan.suite.statistics.margin:g} points "
+        "(performance profiles, arXiv 2108.13264)"
+    ]
+    return Table("profiles", f"Performance profiles of {plan.suite.name}", columns, rows, notes)

@@ -1,0 +1,101 @@
+"""How much less (or more) time a distilled student takes than one that is pre-trained and fine-tuned."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from benchbench.plan.model import Plan
+from benchbench.reports.groups import Runs, runs_of
+from benchbench.reports.summary import hours_text, labels_of, level_of
+from benchbench.reports.table import Entry, Table
+from benchbench.reports.tables.gpu_hours import HOURS, trained_hours
+from benchbench.statistics.estimate import Estimate
+
+UNKNOWN = (math.nan, math.nan, math.nan)
+NONE = Runs("finetune", 0, 0, {name: np.empty(0) for name in HOURS})
+
+
+def savings(results: pd.DataFrame, plan: Plan) -> Table | None:
+    """Device-hours of each distilled arm against pre-train + fine-tune, with intervals; None for a suite without both.
+
+    The reference is the first arm with method `finetune`: its training alone, and with the pre-training that it stands
+    on. Both sides have their share of the stages that they stand on, such as the teacher's adaptation.
+    """
+    distilled = list(dict.fromkeys(results["row"][results.method == "distill"]))
+    tuned = list(results["row"][results.method == "finetune"])
+    if not distilled or not tuned:
+        return None
+    labels = labels_of(results, "data", "student")
+    rows = []
+    for place, arms in runs_of(results, *HOURS).items():
+        reference = arms.get(tuned[0], NONE)
+        for row in distilled:
+            if row in arms:
+                texts = [*(place if labels else ()), row, *_texts(arms[row], reference, level_of(plan))]
+                rows.append([Entry(text) for text in texts])
+    columns = [*labels, "arm", "device-hours", "against fine-tune", "against pre-train + fine-tune", "n"]
+    title = f"Training time saved by distillation in {plan.suite.name}"
+    return Table("savings", title, columns, rows, _notes(tuned[0], level_of(plan)), len(labels) + 1)
+
+
+def _texts(runs: Runs, reference: Runs, level: float) -> list[str]:
+    if not runs.n:
+        return [runs.absent, "–", "–", "–"]
+    pretraining = reference.mean("pretraining_hours")
+    found = [saving_text(cost_ratio(runs, reference, added, level)) for added in (0.0, pretraining)]
+    return [hours_text(trained_hours(runs)), *found, f"{runs.n} / {reference.n}"]
+
+
+def cost_ratio(runs: Runs, reference: Runs, added: float, level: float) -> tuple[float, float, float]:
+    """Ratio of the mean `trained_hours` of some cells to that of others, and the ends of its interval.
+
+    First-order error propagation on the logarithm of the ratio (the delta method), with Student's t at the degrees of
+    freedom of F. E. Satterthwaite 1946; shares of stages and what is added have no spread. The ends are NaN where
+    either side has one run alone, all three where one has none.
+
+    Args:
+        runs, reference: whose finished cells.
+        added: hours to add to the reference, as for its pre-training; NaN where they are not known.
+        level: of the interval, 0..1.
+    """
+    if not runs.n or not reference.n or math.isnan(added):
+        return UNKNOWN
+    costs = trained_hours(runs), trained_hours(reference) + added
+    value = costs[0] / costs[1]
+    own_hours = runs["own_hours"], reference["own_hours"]
+    if min(map(len, own_hours)) < 2:
+        return value, math.nan, math.nan
+    # Squared relative errors of the two means.
+    parts = [own.var(ddof=1) / len(own) / cost**2 for own, cost in zip(own_hours, costs, strict=True)]
+    spread = sum(parts)
+    df = spread**2 / sum(p**2 / (len(own) - 1) for p, own in zip(parts, own_hours, strict=True)) if spread else math.inf
+    low, high = Estimate(math.log(value), math.sqrt(spread), df).interval(level)
+    return value, math.exp(low), math.exp(high)
+
+
+def saving_text(found: tuple[float, float, float]) -> str:
+    """A ratio of costs and its interval in words: `94.0 % less [93.1, 94.8]`."""
+    value, low, high = found
+    if math.isnan(value):
+        return "n/a"
+    sign, word = (1, "less") if value < 1 else (-1, "more")
+    figures = (value, *((high, low)[::sign]))  # the smaller saving first
+    shown, *ends = (f"{sign * 100 * (1 - figure):,.{decimals(value)}f}" for figure in figures)
+    return f"{shown} % {word}" + ("" if math.isnan(low) else f" [{', '.join(ends)}]")
+
+
+def decimals(value: float) -> int:
+    """So many decimals of a saving in percent that what is left of the cost shows, as in 99.9998 %."""
+    return max(1, -math.floor(math.log10(100 * value))) if 0 < value < 1 else 1
+
+
+def _notes(reference: str, level: float) -> list[str]:
+    return [
+        "device-hours: own and the share of what was computed once, such as the teacher's adaptation; against: the arm "
+        f"'{reference}', with public weights taken as given, and with the estimated pre-training of its student",
+        f"in brackets: {100 * level:g} % interval by first-order error propagation over seeds (t, Welch's degrees of "
+        "freedom); shares and the estimate are taken as exact; n: runs of the arm / of its reference; n/a: not known",
+    ]

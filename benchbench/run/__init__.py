@@ -1,0 +1,1 @@
+"""A plan is run: order, sharing, retries and the store."""

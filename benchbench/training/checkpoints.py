@@ -1,0 +1,62 @@
+"""The state of an unfinished run: written atomically, read without executing anything."""
+
+from __future__ import annotations
+
+import io
+import time
+import zipfile
+from typing import Any
+
+import torch
+
+from benchbench.errors import one_line
+from benchbench.hardware.energy import StageMeter
+from benchbench.store import StageFolder, write_atomic
+
+
+class Checkpoints:
+    """A run's checkpoint, written when the last one is older than an interval.
+
+    Args:
+        folder: the stage's folder.
+        interval: seconds of work that a kill may cost.
+        meter: of the run's energy, which goes on with the run.
+    """
+
+    def __init__(self, folder: StageFolder, interval: float, meter: StageMeter | None = None):
+        self.folder, self.interval, self.meter = folder, interval, meter or StageMeter()
+        self.last = time.monotonic()
+
+    def due(self) -> bool:
+        return time.monotonic() - self.last >= self.interval
+
+    def save(self, state: dict[str, Any]) -> None:
+        buffer = io.BytesIO()
+        torch.save({**state, "stage": self.folder.path.name, "joules": self.meter.joules()}, buffer)
+        write_atomic(self.folder.checkpoint, buffer.getvalue())
+        self.last = time.monotonic()
+
+    def load(self) -> dict[str, Any] | None:
+        """The saved state; None where there is none.
+
+        A damaged checkpoint is set aside and the run starts from its beginning, which gives the same result later.
+        """
+        path = self.folder.checkpoint
+        if not path.exists():
+            return None
+        try:
+            with zipfile.ZipFile(path) as archive:  # torch.load does not look at the archive's checksums
+                if damaged := archive.testzip():
+                    raise ValueError(f"wrong checksum of {damaged}")
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            if not isinstance(state, dict) or state.pop("stage", None) != self.folder.path.name:
+                raise ValueError("it belongs to another stage")
+            self.meter.carry(state.pop("joules", None))
+            return state
+        except Exception as error:  # torch's readers raise many kinds
+            aside = path.with_suffix(".damaged")
+            path.replace(aside)
+            print(
+                f"checkpoint damaged ({one_line(error)[:120]}): set aside as {aside.name}, starting from the beginning"
+            )
+            return None

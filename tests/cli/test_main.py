@@ -1,0 +1,339 @@
+"""The command line, `run` apart: what it prints, its exit codes, and one line for whatever a user gets wrong."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from benchbench import __version__
+from benchbench.store import Store, write_json
+
+# What a network costs is another test's matter: these numbers make sums that can be checked by hand.
+FLOPS = {"test_efficientnet": 1e9, "test_resnet": 5e9}
+
+
+@pytest.fixture
+def fake_cards(monkeypatch, tmp_path) -> list[int]:
+    """Answers for the process that builds networks; the list fills with how many it was asked for."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    asked = []
+
+    def card(name: str) -> dict:
+        return {"parameters": 1, "flops": FLOPS[name], "dim": 8} if name in FLOPS else {"error": f"no '{name}' here"}
+
+    def run(command, *, input, **_):
+        requests = json.loads(input)["requests"]
+        asked.append(len(requests))
+        cards = {
+            key: {"refused": None} if "loss" in request else card(request["model"]["name"])
+            for key, request in requests.items()
+        }
+        return SimpleNamespace(returncode=0, stdout=f"a library's chatter\n{json.dumps(cards)}\n", stderr="")
+
+    monkeypatch.setattr("benchbench.costs.flops.subprocess", SimpleNamespace(run=run))
+    return asked
+
+
+@pytest.fixture
+def suite(tiny_suite, tmp_path, monkeypatch) -> Path:
+    """The tiny suite, beside which commands run: their store is `runs` there."""
+    monkeypatch.chdir(tmp_path)
+    tiny_suite(tmp_path)
+    return Path("suite.yaml")
+
+
+@pytest.fixture
+def broken_plugin(distribution, monkeypatch) -> None:
+    site = distribution("bb-cli-broken", {"bb_cli_broken.py": "import no_such_module"}, {"broken": "bb_cli_broken"})
+    monkeypatch.syspath_prepend(str(site))
+
+
+class TestScript:
+    """The installed console script, as a shell starts it."""
+
+    script = Path(sys.executable).with_name("benchbench")
+
+    def run(self, *arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        command = [self.script, *(str(argument) for argument in arguments)]
+        return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
+
+    def test_version(self):
+        done = self.run("--version")
+        assert (done.returncode, done.stdout, done.stderr) == (0, f"benchbench {__version__}\n", "")
+
+    def test_bad_suite(self, suite, tmp_path):
+        suite.write_text(suite.read_text().replace("seeds:", "sedes:"))
+        done = self.run("plan", suite, cwd=tmp_path)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr == "error: suite.yaml:2: sedes: unknown key 'sedes'; did you mean 'seeds'?\n"
+
+    def test_as_a_module(self, python):
+        assert python("-m", "benchbench", "--version").out == f"benchbench {__version__}\n"
+
+
+class TestHelp:
+    def test_without_arguments(self, cli):
+        done = cli()
+        assert done.code == 0
+        assert done.out == cli("--help").out
+
+    @pytest.mark.parametrize("command", ["plan", "run", "report", "watch", "list", "plugins"])
+    def test_every_command(self, cli, command):
+        assert command in cli("--help").out
+        for flag in ("-h", "--help"):
+            done = cli(command, flag)
+            assert (done.code, done.err) == (0, "")
+            assert f"benchbench {command}" in done.out
+
+    @pytest.mark.parametrize("command", ["plan", "run", "report", "watch", "list"])
+    def test_has_examples(self, cli, command):
+        assert f"Examples:\n    benchbench {command}" in cli(command, "--help").out
+
+
+class TestPlan:
+    def test_text(self, cli, suite, fake_cards):
+        done = cli("plan", suite, "--device", "cpu")
+        assert (done.code, done.err) == (0, "")
+        first, second, *rest = done.out.splitlines()
+        assert first.startswith("tiny: 4 cells in 5 stages, 0 done; on ")
+        assert second == "data: cifar   students: small   seeds: [0, 1]"
+        rows = {line.split("  ")[0]: line.split() for line in rest if line}
+        # 2 cells x 40 images x 3 GFLOPs of training, and 1,000 test images each; distillation adds the teacher's
+        # forward pass, and then its adaptation.
+        assert rows["scratch"][1:] == ["0/2", "80", "2.24", "T", "2.24", "T", "?", "?"]
+        assert rows["distil, big (scratch)"][3:] == ["0/2", "80", "2.64", "T", "8.24", "T", "?", "?"]
+        assert rows["teacher"][-4:] == ["do", "40", "5.6", "T"]
+        assert "note: fewer than three seeds: the spread says little" in rest
+
+    def test_all_lists_every_stage(self, cli, suite, plan_of, fake_cards):
+        done = cli("plan", suite, "--all")
+        stages = plan_of(suite).stages.values()
+        assert len(stages) == 5
+        for stage in stages:
+            assert f"{stage.label}" in done.out
+            assert stage.key[:16] in done.out
+        cells = [stage.key[:16] for stage in stages if stage.kind == "cell"]
+        assert not any(key in cli("plan", suite).out for key in cells)
+
+    def test_json(self, cli, suite, plan_of, fake_cards):
+        done = cli("plan", suite, "--json", "--device", "cpu")
+        found, plan = json.loads(done.out), plan_of(suite)
+        assert (found["suite"], found["key"]) == ("tiny", plan.key)
+        assert [stage["key"] for stage in found["stages"]] == list(plan.stages)
+        assert [cell["stage"] for cell in found["cells"]] == [cell.stage for cell in plan.cells]
+        assert {stage["state"] for stage in found["stages"]} == {"to do"}
+        costs = {stage["label"]: (stage["images"], stage["flops"]) for stage in found["stages"]}
+        assert costs["scratch | cifar | small | seed 0"] == (40, 1.12e12)
+        assert costs["distil, big (scratch) | cifar | small | seed 0"] == (40, 1.32e12)
+        assert costs["teacher big (scratch) | cifar"] == (40, 5.6e12)
+
+    def test_states(self, cli, suite, plan_of, fake_cards):
+        store = Store(Path("runs"))
+        stages = {stage.label: stage for stage in plan_of(suite).stages.values()}
+        done, failed, started = (
+            store.stage(stages[label].kind, stages[label].key)
+            for label in (
+                "scratch | cifar | small | seed 0",
+                "scratch | cifar | small | seed 1",
+                "teacher big (scratch) | cifar",
+            )
+        )
+        for folder in (done, failed, started):
+            folder.path.mkdir(parents=True)
+        write_json(done.record, {})
+        write_json(failed.state, {"status": "failed", "reason": "out of\nmemory"})
+        started.checkpoint.touch()
+        found = json.loads(cli("plan", suite, "--json").out)
+        states = {stage["label"]: (stage["state"], stage["reason"]) for stage in found["stages"]}
+        assert states.pop("scratch | cifar | small | seed 0") == ("done", None)
+        assert states.pop("scratch | cifar | small | seed 1") == ("failed", "out of memory")
+        assert states.pop("teacher big (scratch) | cifar") == ("started", None)
+        assert set(states.values()) == {("to do", None)}
+        text = cli("plan", suite).out
+        assert "5 stages, 1 done" in text
+        assert "failed: scratch | cifar | small | seed 1: out of memory" in text
+
+    def test_what_a_network_costs_is_asked_once(self, cli, suite, fake_cards):
+        cli("plan", suite)
+        cli("plan", suite, "--set", "seeds=[5]", "--set", "recipes.default.lr=0.1")
+        assert fake_cards == [3]  # two networks, and whether the losses can work on them
+        cli("plan", suite, "--set", "recipes.default.image_size=64")
+        assert fake_cards == [3, 3]
+
+    @pytest.mark.parametrize("name", ["test_efficientnet", "test_resnet"])
+    def test_a_model_that_its_library_does_not_have(self, cli, suite, fake_cards, name):
+        text = suite.read_text()
+        suite.write_text(text.replace(name, "test_typo"))
+        line = text[: text.index(name)].count("\n") + 1
+        for _ in range(2):  # what went wrong is not kept
+            done = cli("plan", suite)
+            assert (done.code, done.out, done.err) == (2, "", f"error: suite.yaml:{line}: no 'test_typo' here\n")
+        assert fake_cards == [3, 1]
+        suite.write_text(text)
+        assert cli("plan", suite).code == 0
+
+    def test_store_elsewhere(self, cli, suite, fake_cards):
+        assert cli("plan", suite, "--store", "deep/er").code == 0
+        assert not Path("runs").exists()
+
+    def test_a_store_that_cannot_be_written_is_no_matter(self, cli, suite, fake_cards):
+        assert cli("plan", suite, "--store", "suite.yaml/runs").code == 0
+
+    def test_the_smallest_subset(self, cli, suite, fake_cards):
+        done = cli("plan", suite, "--set", "data.cifar={source: cifar10_subset, fraction: 0.0001}", "--json")
+        assert {stage["images"] for stage in json.loads(done.out)["stages"]} == {10}
+
+    def test_a_student_that_cannot_be_priced_is_noted(self, cli, suite, fake_cards):
+        Path("w.bin").touch()
+        overrides = ["--set", "students.small.weights={file: w.bin}", "--set", "arms.tune={method: finetune}"]
+        note = "note: the pre-training of small has no known recipe; add `pretraining:` to price it"
+        assert note in cli("plan", suite, *overrides).out
+        assert "no known recipe" not in cli("plan", suite).out
+
+    def test_imports_no_torch_where_networks_are_known(self, cli, suite, fake_cards, python):
+        cli("plan", suite)
+        code = (
+            "import sys\nfrom benchbench.cli.main import main\n"
+            "try:\n    main(sys.argv[1:])\nfinally:\n"
+            "    print(sorted({'torch', 'torchvision', 'timm'} & set(sys.modules)), file=sys.stderr)"
+        )
+        done = python("-c", code, "plan", suite)
+        assert (done.code, done.err.strip()) == (0, "[]")
+        assert "2.64 T" in done.out  # with the numbers of the cards that were kept
+
+    def test_a_process_that_cannot_look_at_networks(self, cli, suite, monkeypatch, tmp_path):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+        def run(*_, **__):
+            return SimpleNamespace(returncode=1, stdout="", stderr="Traceback ...\nImportError: libfoo.so\n")
+
+        monkeypatch.setattr("benchbench.costs.flops.subprocess", SimpleNamespace(run=run))
+        done = cli("plan", suite)
+        assert done.code == 2
+        assert done.err == "error: cannot look at the suite's models: ImportError: libfoo.so\n"
+
+
+class TestList:
+    def test_all(self, cli):
+        out = cli("list").out
+        headings = [line for line in out.splitlines() if line and not line.startswith(" ")]
+        assert headings == [
+            "teachers:",
+            "students:",
+            "losses:",
+            "augmenters:",
+            "datasets:",
+            "executors:",
+            "reports:",
+            "figures:",
+            "templates:",
+        ]
+        assert "    temperature: float, default 4.0  T, divides the logits of both sides" in out
+
+    @pytest.mark.parametrize("kind", ["losses", "loss"])
+    def test_one_kind(self, cli, kind):
+        out = cli("list", kind).out
+        assert out.startswith("losses:\n")
+        assert "  kd " in out
+        assert "cifar10" not in out
+
+    def test_json(self, cli):
+        listed = {entry["name"]: entry for entry in json.loads(cli("list", "losses", "--json").out)}
+        assert listed["kd"]["kind"] == "loss"
+        assert listed["kd"]["origin"] == "benchbench"
+        assert listed["kd"]["needs"] == ["teacher.logits"]
+        assert listed["kd"]["params"]["temperature"] == {"type": "float", "required": False, "default": 4.0}
+        everything = json.loads(cli("list", "--json").out)
+        folders = next(entry for entry in everything if entry["name"] == "imagefolder")
+        assert folders["params"]["path"] == {"type": "Path", "required": True, "default": None}
+
+    def test_with_a_plugin(self, cli, tmp_path):
+        path = tmp_path / "mine.py"
+        path.write_text(
+            "from benchbench import Component, hookimpl\n\n@hookimpl\ndef benchbench_losses():\n"
+            "    yield Component('mine', 'a:b', summary='two\\nlines')\n"
+        )
+        assert f"  mine                 two lines  [{path}]" in cli("list", "losses", "--plugin", path).out
+        assert f"{path}  [{path}]  offers loss/mine" in cli("plugins", "--plugin", path).out
+
+    @pytest.mark.usefixtures("broken_plugin")
+    def test_plugins_that_did_not_load(self, cli):
+        reason = "ModuleNotFoundError: No module named 'no_such_module'"
+        assert f"did not load: broken (bb-cli-broken 1.0): {reason}" in cli("list", "losses").out
+        assert f"broken (bb-cli-broken 1.0)  DID NOT LOAD: {reason}" in cli("plugins").out
+
+
+class TestBadInput:
+    """Exit code 2, nothing on stdout, and one line on stderr."""
+
+    def message(self, cli, *arguments: object) -> str:
+        done = cli(*arguments)
+        assert (done.code, done.out) == (2, "")
+        assert done.err.startswith("error: ")
+        assert done.err.count("\n") == 1
+        assert done.err[:-1].isprintable()
+        return done.err[len("error: ") : -1]
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["plann"], "No such command 'plann'. Did you mean 'plan'?"),
+            (["plan"], "Missing argument 'SUITE'."),
+            (["plan", "suite.yaml", "--devic", "cpu"], "'--device'"),
+            (["plan", "suite.yaml", "--jobs", "0"], "'--jobs': 0 is not in the range"),
+            (["plan", "suite.yaml", "--device", "gpu"], "unknown device 'gpu'; use auto, cpu, cuda or cuda:N"),
+            (["plan", "suite.yaml", "--store", "suite.yaml"], "'suite.yaml' is a file"),
+            (["plan", "suite.yaml", "--plugin", "nowhere.py"], "nowhere.py does not exist"),
+            (["plan", "suite.yaml", "--plugin", "suite.yaml"], "suite.yaml did not load: not a Python file"),
+            (["plan", "suite.yaml", "--set", "seeds"], "--set seeds: write KEY=VALUE; for example"),
+            (["plan", "suite.yaml", "--set", "seeds=x"], "--set seeds: seeds: write a list"),
+            (["plan", "suite.yaml", "--set", "plugins=[gone.py]"], "--set plugins: plugin file gone.py does not exist"),
+            (["plan", "nowhere.yaml"], "suite file nowhere.yaml does not exist; give the path of a YAML file"),
+            (["plan", "."], "'.' is a directory."),
+            (["report", "suite.yaml", "--format", "svg"], "'svg' is not one of 'md', 'tex', 'csv', 'txt', 'pdf'"),
+            (["report", "nowhere.yaml"], "suite file nowhere.yaml does not exist"),
+            (["list", "lossess"], "unknown kind 'lossess'; did you mean 'losses'?"),
+            (["list", "xyzzy"], "unknown kind 'xyzzy'; known: augmenters, datasets, executors, figures, losses, repor"),
+            (["report", "suite.yaml", "--template", "papr"], "unknown template 'papr'; did you mean 'paper'?"),
+            (["run", "suite.yaml", "--template", "papr"], "unknown template 'papr'; did you mean 'paper'?"),
+            (["report", "suite.yaml", "nowhere.yaml"], "suite file nowhere.yaml does not exist"),
+            (["report", "suite.yaml", "./suite.yaml"], "suite.yaml and suite.yaml are both called 'tiny'"),
+            (["report"], "Missing argument 'SUITE...'"),
+            (["list", "--plugin", "nowhere.py"], "nowhere.py does not exist"),
+            (["plugins", "extra"], "unexpected extra argument"),
+        ],
+    )
+    def test_arguments(self, cli, suite, arguments, message):
+        assert message in self.message(cli, *arguments)
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            (b"", "suite.yaml:1: a suite is a mapping"),
+            (b"\x00\x01\x02\xff\xfe", "cannot read suite file suite.yaml"),
+            (b"name: tiny\n\tseeds: [0]\n", "suite.yaml:2: not valid YAML: found character"),
+            (b"name: tiny\nname: tiny\n", "suite.yaml:2: duplicate key 'name'; keep one of them"),
+            (b'name: tiny\nseeds: [0]\ndata: {"a\\nb\\e[31m": {}}\n', "suite.yaml:3: data.a b [31m"),
+            (b"name: !!python/object/apply:os.getcwd []\n", "suite.yaml:1: name: no tags"),
+        ],
+    )
+    def test_suite_files(self, cli, suite, content, message):
+        suite.write_bytes(content)
+        assert message in self.message(cli, "plan", suite)
+
+    def test_store_of_another_version(self, cli, suite):
+        Path("runs").mkdir()
+        Path("runs/store.json").write_text('{"format": 99}')
+        assert "store runs has format 99, this BenchBench reads 1; use another" in self.message(cli, "plan", suite)
+
+    @pytest.mark.usefixtures("broken_plugin")
+    def test_a_name_that_a_broken_plugin_may_have_had(self, cli, suite):
+        loss = "arms.distil.loss={theirs: 1}"
+        message = self.message(cli, "plan", suite, "--set", loss)
+        assert message.startswith("--set arms.distil.loss: unknown loss 'theirs'; known: ")
+        assert "; plugin broken (bb-cli-broken 1.0) did not load: ModuleNotFoundError: No module" in message

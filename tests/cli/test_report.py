@@ -1,0 +1,152 @@
+"""`benchbench report`: what it prints and writes, of one suite and of several."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchbench.cli import main as command_line
+from benchbench.reports import figure as picture
+from benchbench.reports import table, templates
+from benchbench.store import Store, write_json
+
+
+@pytest.fixture
+def suite(tiny_suite, tmp_path, monkeypatch) -> Path:
+    """The tiny suite, beside which commands run: their store is `runs` there."""
+    monkeypatch.chdir(tmp_path)
+    tiny_suite(tmp_path)
+    return Path("suite.yaml")
+
+
+@pytest.fixture
+def second(suite, tiny_suite, tmp_path) -> Path:
+    """Another suite, of a single cell that the first one has too."""
+    tiny_suite(tmp_path / "more", name="second", seeds=[0], arms={"alone": {"method": "scratch"}}, teachers=None)
+    return Path("more/suite.yaml")
+
+
+@pytest.fixture
+def one_done(suite, plan_of) -> None:
+    """The first cell's record, as a worker leaves it."""
+    stage = plan_of(suite).cells[0].stage
+    folder = Store(Path("runs")).stage("cell", stage)
+    folder.path.mkdir(parents=True)
+    metrics = {"test_accuracy": 0.5, "test_count": 10, "validation_accuracy": None, "chosen_epoch": 1}
+    cost = {"unit": "CPU-hours", "device_hours": 0.1, "alone_device_hours": 0.1, "cohort": 1, "devices": 1}
+    record = {"metrics": metrics, "cost": cost, "data": {"train": 40, "validation": 0}, "model": {"parameters": 9}}
+    write_json(folder.record, record | {"environment": {"device": "CPU"}, "weights_sha256": "ab"})
+
+
+class TestReport:
+    def test_of_an_empty_store_overwrites_nothing(self, cli, suite):
+        done = cli("report", suite, "--device", "cpu")
+        assert done.code == 0
+        assert "4 of 4 cells have not been run; benchbench run suite.yaml" in done.out
+        assert done.err == "no cell is done, so no tables are written\n"
+        assert not Path("reports").exists()
+
+    def test_formats_and_folder(self, cli, suite, one_done):
+        cli("report", suite, "--format", "txt", "--format", "csv", "--report", "out")
+        tables = {
+            f"{name}.{kind}"
+            for name in ("accuracy", "gpu_hours", "foundations", "resources")
+            for kind in ("txt", "csv")
+        }
+        assert {path.name for path in Path("out").iterdir()} == {*tables, "results.csv", "COMMAND"}
+        made = Path("out/COMMAND").read_text()
+        assert made == f"benchbench report {suite}\n"
+        assert f"made by: {made}" in Path("out/accuracy.txt").read_text()
+
+    def test_json(self, cli, suite):
+        rows = json.loads(cli("report", suite, "--json").out)
+        assert {row["suite"] for row in rows} == {"tiny"}
+        assert [(row["row"], row["seed"], row["status"]) for row in rows] == [
+            ("scratch", 0, "missing"),
+            ("scratch", 1, "missing"),
+            ("distil, big (scratch)", 0, "missing"),
+            ("distil, big (scratch)", 1, "missing"),
+        ]
+
+    def test_failures_and_their_reasons(self, cli, suite, plan_of):
+        cell = plan_of(suite).cells[0]
+        folder = Store(Path("runs")).stage("cell", cell.stage)
+        folder.path.mkdir(parents=True)
+        write_json(folder.state, {"status": "failed", "reason": "out of memory"})
+        done = cli("report", suite)
+        assert "failed: scratch | cifar | small | seed 0: out of memory" in done.out
+        assert "3 of 4 cells have not been run" in done.out
+
+    def test_damaged_record(self, cli, suite, plan_of):
+        folder = Store(Path("runs")).stage("cell", plan_of(suite).cells[0].stage)
+        folder.path.mkdir(parents=True)
+        folder.record.write_text('{"metrics": {')
+        done = cli("report", suite)
+        assert done.code == 0
+        assert f"failed: scratch | cifar | small | seed 0: {folder.record} cannot be read" in done.out
+        assert "3 of 4 cells have not been run" in done.out
+
+    def test_a_folder_that_cannot_be_written(self, cli, suite, one_done):
+        done = cli("report", suite, "--report", "suite.yaml/out")
+        assert done.code == 2
+        assert "error: cannot write the report to suite.yaml/out (" in done.err
+        assert "Test accuracy" in done.out  # printed all the same
+
+    def test_pictures_come_with_the_tables(self, cli, suite, one_done):
+        done = cli("report", suite)
+        written = {path.name for path in Path("reports/tiny").iterdir()}
+        assert {"pareto.pdf", "pareto.png", "tables.tex", "figures.tex", "figures.md"} <= written
+        assert done.err.startswith("written to reports/tiny: ")
+
+    def test_a_template(self, cli, suite, one_done):
+        done = cli("report", suite, "--template", "paper", "--format", "md", "--format", "png")
+        assert "made by: benchbench report suite.yaml --template paper" in done.out
+        assert Path("reports/tiny/pareto.png").exists()
+        assert not Path("reports/tiny/costs.png").exists()
+
+    def test_formats_are_those_that_there_are(self):
+        assert set(command_line.FORMATS) == {*table.RENDERERS, *picture.FORMATS, "html"}
+        assert command_line.TEMPLATE == templates.DEFAULT
+
+
+class TestSeveralSuites:
+    def test_each_has_its_tables_and_its_folder(self, cli, suite, second, one_done):
+        done = cli("report", suite, second, "--format", "csv")
+        assert done.code == 0
+        assert "Test accuracy (%) of tiny" in done.out
+        assert "Test accuracy (%) of second" in done.out
+        assert "made by: benchbench report more/suite.yaml\n" in done.out
+        for name, cells in (("tiny", 4), ("second", 1)):
+            rows = Path(f"reports/{name}/results.csv").read_text().splitlines()
+            assert len(rows) == 1 + cells
+
+    def test_they_go_side_by_side_into_a_folder_that_is_named(self, cli, suite, second, one_done):
+        cli("report", suite, second, "--format", "csv", "--report", "out")
+        assert sorted(path.name for path in Path("out").iterdir()) == ["second", "tiny"]
+
+    def test_json(self, cli, suite, second):
+        rows = json.loads(cli("report", suite, second, "--json").out)
+        assert [row["suite"] for row in rows] == ["tiny"] * 4 + ["second"]
+
+    def test_nothing_is_printed_before_all_are_read(self, cli, suite, second, one_done):
+        second.write_text(second.read_text().replace("seeds:", "sedes:"))
+        done = cli("report", suite, second)
+        assert (done.code, done.out) == (2, "")
+        assert done.err.startswith("error: more/suite.yaml:2: sedes: unknown key")
+        assert not Path("reports").exists()
+
+    def test_overrides_count_for_each(self, cli, suite, second):
+        rows = json.loads(cli("report", suite, second, "--json", "--set", "seeds=[7]").out)
+        assert {row["seed"] for row in rows} == {7}
+
+
+@pytest.mark.parametrize("arguments", [["report", "--help"], ["list"], ["plugins"]])
+def test_help_and_lists_import_nothing_heavy(python, arguments):
+    code = (
+        "import sys\nfrom benchbench.cli.main import main\n"
+        "try:\n    main(sys.argv[1:])\nfinally:\n"
+        "    print(sorted({'torch', 'matplotlib', 'pandas', 'scipy'} & set(sys.modules)), file=sys.stderr)"
+    )
+    assert python("-c", code, *arguments).err.strip() == "[]"

@@ -1,0 +1,317 @@
+"""Images on their way to the model: order, resumption, augmentation, loader processes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from PIL import Image
+
+from benchbench.augmenters.geometric import flip, random_crop, random_resized_crop
+from benchbench.augmenters.mixing import cutmix, mixup
+from benchbench.data import in_memory, loader
+from benchbench.data.images import ImageSet
+from benchbench.data.in_memory import ResidentFeed
+from benchbench.data.loader import make_feed
+from benchbench.data.order import steps_per_epoch
+from benchbench.data.sources.common import ArrayImages, FileImages
+from benchbench.data.streaming import StreamedFeed
+from benchbench.data.transforms import Pipeline, bind_augmenters, bind_mixers
+from benchbench.errors import DataError
+from benchbench.seeds import generator
+
+CPU = torch.device("cpu")
+SIDE = 12
+INDICES = np.arange(3, 26)  # 23 of 30 images
+RECIPE = {
+    "augment": [
+        {"name": "flip", "params": {"probability": 0.5}},
+        {"name": "random_crop", "params": {"padding": 2, "resize": None}},
+    ]
+}
+MIXES = [{"name": name, "params": {"alpha": 1.0, "probability": 1.0}} for name in ("mixup", "cutmix")]
+FUNCTIONS = {
+    "flip": flip,
+    "random_crop": random_crop,
+    "random_resized_crop": random_resized_crop,
+    "mixup": mixup,
+    "cutmix": cutmix,
+}
+AUGMENTED = Pipeline(SIDE, None, bind_augmenters(RECIPE, FUNCTIONS.__getitem__))
+PLAIN = Pipeline(SIDE, None, [])
+KINDS = ["resident", "streamed"]
+
+
+def images(height=SIDE, width=SIDE) -> ImageSet:
+    random = np.random.RandomState(0)
+    array = random.randint(0, 256, (30, height, width, 3), dtype=np.uint8)
+    return ImageSet(random.randint(0, 4, 30), ("a", "b", "c", "d"), ArrayImages(array), array)
+
+
+def feed(kind, pipeline=AUGMENTED, source=None, indices=INDICES, workers=0):
+    source = source or images()
+    if kind == "resident":
+        return ResidentFeed(source, indices, pipeline, CPU)
+    return StreamedFeed(source, indices, pipeline, CPU, workers)
+
+
+def epoch(kind, *, seed=1, number=0, batch_size=5, start=0, **options):
+    return list(feed(kind, **options).train_batches(seed, number, batch_size, start))
+
+
+def order(batches) -> list[int]:
+    return [int(index) for batch in batches for index in batch.index]
+
+
+def assert_same(batches, expected):
+    assert len(batches) == len(expected)
+    for batch, other in zip(batches, expected, strict=True):
+        assert torch.equal(batch.index, other.index)
+        assert torch.equal(batch.labels, other.labels)
+        assert torch.equal(batch.images, other.images)
+        assert (batch.mix is None) == (other.mix is None)
+        if batch.mix is not None:
+            assert torch.equal(batch.mix.labels, other.mix.labels)
+            assert torch.equal(batch.mix.share, other.mix.share)
+
+
+@pytest.mark.parametrize(("count", "batch_size", "steps"), [(23, 5, 4), (20, 5, 4), (4, 5, 1), (5, 5, 1), (1, 64, 1)])
+def test_steps_of_an_epoch(count, batch_size, steps):
+    assert steps_per_epoch(count, batch_size) == steps
+    for kind in KINDS:
+        batches = epoch(kind, indices=np.arange(count), batch_size=batch_size)
+        assert [len(batch.index) for batch in batches] == [min(count, batch_size)] * steps
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_epoch_takes_every_image_at_most_once(kind):
+    taken = order(epoch(kind))
+    assert len(taken) == len(set(taken)) == 20  # 3 of 23 sit out
+    assert set(taken) <= set(range(23))
+    assert sorted(order(epoch(kind, indices=np.arange(20)))) == list(range(20))
+    left_out = {frozenset(range(23)) - frozenset(order(epoch(kind, number=number))) for number in range(6)}
+    assert len(left_out) > 1  # not always the same ones
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_order_is_drawn_from_seed_and_epoch(kind):
+    orders = [tuple(order(epoch(kind, seed=seed, number=number))) for seed, number in ((1, 0), (1, 1), (2, 0), (2, 1))]
+    assert len(set(orders)) == 4
+    torch.manual_seed(5)
+    assert tuple(order(epoch(kind))) == orders[0]
+    assert orders[0] != tuple(sorted(orders[0]))
+
+
+def test_both_loaders_take_the_same_order():
+    assert order(epoch("resident", number=3)) == order(epoch("streamed", number=3))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_labels_and_pixels_belong_to_the_index(kind):
+    source = images()
+    for batch in epoch(kind, pipeline=PLAIN, source=source):
+        own = INDICES[batch.index.numpy()]
+        assert batch.labels.dtype == batch.index.dtype == torch.int64
+        assert np.array_equal(batch.labels.numpy(), source.labels[own])
+        assert np.allclose(batch.images.numpy() * 255, source.array[own].transpose(0, 3, 1, 2), atol=1e-3)
+    assert np.array_equal(feed(kind, source=source).labels.numpy(), source.labels[INDICES])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("start", range(5))
+def test_a_later_start_gives_the_tail_of_the_epoch(kind, start):
+    assert_same(epoch(kind, start=start), epoch(kind)[start:])
+
+
+def test_loader_processes_change_nothing():
+    expected = epoch("streamed", number=2)
+    torch.manual_seed(9)
+    assert_same(epoch("streamed", number=2, workers=2), expected)
+    assert_same(epoch("streamed", number=2, workers=2, start=3), expected[3:])
+    tested = list(feed("streamed").test_batches(7))
+    assert_same(list(feed("streamed", workers=2).test_batches(7)), tested)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_augmentation_changes_with_the_epoch_and_not_with_the_run(kind):
+    by_epoch = []
+    for number in (0, 1):
+        batches = epoch(kind, number=number)
+        assert_same(epoch(kind, number=number), batches)
+        pixels = torch.cat([batch.images for batch in batches])
+        by_epoch.append(dict(zip(order(batches), pixels, strict=True)))
+    shared = by_epoch[0].keys() & by_epoch[1].keys()
+    same = sum(torch.equal(by_epoch[0][index], by_epoch[1][index]) for index in shared)
+    assert same < len(shared) / 4  # one flip and 25 places of a window
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_image_of_every_epoch_is_augmented_on_its_own(kind):
+    """Copies of one image come out as many different ones, in each epoch others."""
+    array = np.repeat(images().array[:1], 20, axis=0)
+    source = ImageSet(np.zeros(20, np.int64), ("a",), ArrayImages(array), array)
+    seen = []
+    for number in (0, 1):
+        batches = epoch(kind, number=number, source=source, indices=np.arange(20))
+        pixels = torch.cat([batch.images for batch in batches])[np.argsort(order(batches))]
+        seen.append([image.numpy().tobytes() for image in pixels])
+        assert len(set(seen[-1])) > 10
+    same = sum(first == second for first, second in zip(*seen, strict=True))
+    assert same < 5
+    # In the order in which they were drawn, too.
+    assert set(seen[0]) != set(seen[1])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_testing_takes_every_image_once_in_order(kind):
+    source = images()
+    batches = list(feed(kind, source=source).test_batches(5))
+    assert [len(batch.index) for batch in batches] == [5, 5, 5, 5, 3]
+    assert order(batches) == list(range(23))
+    assert np.array_equal(torch.cat([batch.labels for batch in batches]).numpy(), source.labels[INDICES])
+    pixels = torch.cat([batch.images for batch in batches]).numpy() * 255
+    assert np.allclose(pixels, source.array[INDICES].transpose(0, 3, 1, 2), atol=1e-3)
+
+
+@pytest.mark.parametrize(("eval_resize", "shape"), [(None, (20, 33)), (16, (20, 33)), (10, (20, 20)), (24, (12, 12))])
+def test_testing_resizes_and_crops_the_centre(eval_resize, shape):
+    """Against torchvision's transforms; a size below the crop's counts as the crop's."""
+    source = images(*shape)
+    pipeline = Pipeline(SIDE, eval_resize, AUGMENTED.augmenters)
+    pixels = torch.from_numpy(source.array[INDICES].transpose(0, 3, 1, 2).copy()).float() / 255
+    shorter = max(eval_resize or SIDE, SIDE)
+    scale = shorter / min(shape)
+    size = [max(shorter, round(side * scale)) for side in shape]
+    resized = torchvision.transforms.functional.resize(pixels, size, antialias=True)
+    expected = []
+    for image in resized:  # torchvision rounds half a pixel to even, BenchBench down
+        top, left = ((side - SIDE) // 2 for side in size)
+        expected.append(torchvision.transforms.functional.crop(image, top, left, SIDE, SIDE))
+    for kind, precision in (("resident", 1e-5), ("streamed", 0.51 / 255)):
+        batches = list(feed(kind, pipeline, source).test_batches(8))
+        found = torch.cat([batch.images for batch in batches])
+        assert torch.allclose(found, torch.stack(expected), atol=precision)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_pixels_stay_in_the_unit_interval(kind):
+    array = np.tile(np.array([0, 255], np.uint8).reshape(1, 1, 2, 1), (8, 40, 20, 3))
+    source = ImageSet(np.arange(8) % 2, ("a", "b"), ArrayImages(array), array)
+    crop = {"min_scale": 0.08, "max_scale": 1.0, "min_ratio": 0.75, "max_ratio": 1.33}
+    recipe = {"augment": [*RECIPE["augment"], {"name": "random_resized_crop", "params": crop}]}
+    for pipeline in (AUGMENTED, Pipeline(SIDE, 20, bind_augmenters(recipe, FUNCTIONS.__getitem__))):
+        batches = epoch(kind, pipeline=pipeline, source=source, indices=np.arange(8), batch_size=4)
+        batches += feed(kind, pipeline, source, np.arange(8)).test_batches(3)
+        pixels = torch.cat([batch.images for batch in batches])
+        assert pixels.dtype == torch.float32
+        assert pixels.shape[1:] == (3, SIDE, SIDE)
+        assert pixels.min() >= 0
+        assert pixels.max() <= 1 + 1e-6
+        assert pixels.max() > 0.5  # not 255ths of 255ths
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_images_of_another_size_come_at_the_image_size_without_augmenters(kind):
+    batches = epoch(kind, pipeline=PLAIN, source=images(20, 33))
+    assert all(batch.images.shape == (5, 3, SIDE, SIDE) for batch in batches)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Images of many sizes and modes on disk."""
+    random = np.random.RandomState(1)
+    files = []
+    for number, (size, mode) in enumerate([((14, 14), "RGB"), ((30, 13), "L"), ((9, 22), "RGBA"), ((40, 40), "RGB")]):
+        file = tmp_path / f"{number}.png"
+        Image.fromarray(random.randint(0, 256, (*size, 3), dtype=np.uint8)).convert(mode).save(file)
+        files.append(str(file))
+    return ImageSet(np.arange(4) % 2, ("a", "b"), FileImages(tuple(files)))
+
+
+def test_images_of_many_sizes_are_streamed(folder):
+    chosen = make_feed(folder, np.arange(4), AUGMENTED, CPU, 0)
+    assert isinstance(chosen, StreamedFeed)
+    (batch,) = chosen.train_batches(0, 0, 4, 0)
+    assert batch.images.shape == (4, 3, SIDE, SIDE)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("content", [b"no image", None])
+def test_an_image_that_cannot_be_read_is_named(folder, workers, content):
+    path = folder.image.files[2]
+    with open(path, "rb") as file:
+        whole = file.read()
+    with open(path, "wb") as file:
+        file.write(content or whole[: len(whole) // 2])
+    broken = StreamedFeed(folder, np.arange(4), AUGMENTED, CPU, workers)
+    for batches in (broken.train_batches(0, 0, 2, 0), broken.test_batches(2)):
+        with pytest.raises(DataError) as caught:
+            list(batches)
+        assert str(caught.value).startswith(f"cannot read the image {path} (")
+        assert "\n" not in str(caught.value)
+        assert "Traceback" not in str(caught.value)
+
+
+def test_small_sets_live_on_the_device_and_large_ones_stream(monkeypatch):
+    source = images()
+    needed = INDICES.size * SIDE * SIDE * 3
+    for limit, kind in ((needed, ResidentFeed), (needed - 1, StreamedFeed)):
+        for module in (in_memory, loader):
+            monkeypatch.setattr(module, "RESIDENT_BYTES", limit)
+        assert isinstance(make_feed(source, INDICES, PLAIN, CPU, 0), kind)
+
+
+def mixing(*entries) -> Pipeline:
+    return Pipeline(SIDE, None, AUGMENTED.augmenters, bind_mixers({"mix": entries}, FUNCTIONS.__getitem__))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+class TestMixing:
+    def test_finished_batches_are_mixed_and_their_labels_with_them(self, kind):
+        """The images are the mixture of what the feed gives without mixing; partners are of the same batch."""
+        plain, mixed = epoch(kind, number=2), epoch(kind, number=2, pipeline=mixing(MIXES[0]))
+        assert [batch.mix for batch in plain] == [None] * 4
+        for step, (before, after) in enumerate(zip(plain, mixed, strict=True)):
+            assert torch.equal(after.index, before.index)
+            assert torch.equal(after.labels, before.labels)
+            random = generator(1, "mix", 2, step)
+            torch.randint(1, (), generator=random)
+            images, partner, share = mixup(before.images, random, alpha=1.0, probability=1.0)
+            assert torch.equal(after.images, images)
+            assert torch.equal(after.mix.labels, before.labels[partner])
+            assert torch.equal(after.mix.share, share)
+
+    def test_mixing_changes_with_seed_epoch_and_step(self, kind):
+        shares = [
+            batch.mix.share[0].item()
+            for seed, number in ((1, 0), (1, 1), (2, 0))
+            for batch in epoch(kind, seed=seed, number=number, pipeline=mixing(MIXES[0]))
+        ]
+        assert len(set(shares)) == 12
+
+    @pytest.mark.parametrize("start", [1, 3])
+    def test_a_later_start_gives_the_tail_of_the_epoch(self, kind, start):
+        pipeline = mixing(*MIXES)
+        assert_same(epoch(kind, pipeline=pipeline, start=start), epoch(kind, pipeline=pipeline)[start:])
+
+    def test_of_several_each_batch_draws_one(self, kind):
+        """Alone in a batch of two colours, cutmix leaves those two; mixup makes others of them."""
+        array = np.zeros((20, SIDE, SIDE, 3), np.uint8)
+        array[10:] = 255
+        source = ImageSet(np.arange(20) // 10, ("a", "b"), ArrayImages(array), array)
+        pipeline = Pipeline(SIDE, None, [], mixing(*MIXES).mixers)
+        drawn = []
+        for number in range(10):
+            for batch in epoch(kind, number=number, pipeline=pipeline, source=source, indices=np.arange(20)):
+                drawn.append(bool(((batch.images > 0.01) & (batch.images < 0.99)).any()))
+        assert 10 < sum(drawn) < 30
+
+    def test_testing_mixes_nothing(self, kind):
+        batches = list(feed(kind, mixing(*MIXES)).test_batches(5))
+        assert_same(batches, list(feed(kind).test_batches(5)))
+
+
+def test_mixing_is_the_same_behind_loader_processes():
+    expected = epoch("streamed", pipeline=mixing(*MIXES))
+    assert_same(epoch("streamed", pipeline=mixing(*MIXES), workers=2), expected)

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from benchbench.losses.methods.cc import CC, correlation
+
+
+def reference(h: np.ndarray, gamma: float, order: int) -> np.ndarray:
+    z = [row / math.sqrt(sum(row * row)) for row in h]
+    found = np.zeros((len(h), len(h)))
+    for i, a in enumerate(z):
+        for j, b in enumerate(z):
+            for p in range(order + 1):
+                found[i, j] += math.exp(-2 * gamma) * (2 * gamma) ** p / math.factorial(p) * sum(a * b) ** p
+    return found
+
+
+@pytest.mark.parametrize(("gamma", "order"), [(0.4, 2), (0.4, 1), (1.3, 5)])
+def test_correlation(gamma, order):
+    h = np.random.default_rng(0).normal(size=(7, 6)) + 0.5
+    np.testing.assert_allclose(correlation(torch.tensor(h), gamma, order), reference(h, gamma, order), rtol=1e-10)
+
+
+@pytest.mark.parametrize("gamma", [0.4, 1.3])
+def test_the_expansion_tends_to_the_gaussian_kernel(gamma):
+    h = np.random.default_rng(1).normal(size=(5, 6))
+    z = h / np.linalg.norm(h, axis=1, keepdims=True)
+    kernel = [[math.exp(-gamma * sum((a - b) ** 2)) for b in z] for a in z]
+    np.testing.assert_allclose(correlation(torch.tensor(h), gamma, 25), kernel, rtol=1e-9)
+
+
+@pytest.mark.parametrize(("gamma", "order"), [(0.4, 2), (1.3, 3)])
+def test_term(context, make_step, gamma, order):
+    student, teacher, batch = make_step()
+    c_student, c_teacher = (
+        reference(side.embedding.detach().double().numpy(), gamma, order) for side in (student, teacher)
+    )
+    terms = CC(context, gamma=gamma, order=order)(student, teacher, batch)
+    total = sum((a - b) ** 2 for a, b in zip(c_student.ravel(), c_teacher.ravel(), strict=True))
+    assert list(terms) == ["cc"]
+    assert terms["cc"].item() == pytest.approx(total / 7**2, rel=1e-4)
+
+
+def test_defaults(context):
+    assert CC(context).params.model_dump() == {"gamma": 0.4, "order": 2}

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from benchbench.errors import StageError
+from benchbench.losses.base import LossContext
+from benchbench.losses.methods.simkd import ReusedHead, SimKD
+from benchbench.losses.projectors import BatchNorm
+from benchbench.models.outputs import Outputs
+
+
+@pytest.fixture
+def make_loss(context):
+    """As a training stage does: the head first."""
+
+    def make(**params) -> tuple[SimKD, ReusedHead, LossContext]:
+        head = SimKD.make_head(6, 11, 5, **params)
+        context.student_head = head
+        return SimKD(context, **params), head, context
+
+    return make
+
+
+def projected(head: ReusedHead, h: np.ndarray, relu: bool = True) -> np.ndarray:
+    """Three times Linear, BN by the batch's own statistics, ReLU; where asked, no ReLU after the last."""
+    layers = list(head.projector)
+    for step in range(3):
+        weight = layers[3 * step].weight.detach().double().numpy()
+        h = np.array([[sum(w * v for w, v in zip(row, x, strict=True)) for row in weight] for x in h])
+        for column in h.T:
+            column[:] = (column - np.mean(column)) / np.sqrt(np.mean((column - np.mean(column)) ** 2) + 1e-5)
+        h = np.where(h > 0, h, 0) if relu or step < 2 else h
+    return h
+
+
+@pytest.mark.parametrize("relu", [True, False])
+def test_value(make_loss, make_step, relu):
+    student, teacher, batch = make_step()
+    loss, head, _ = make_loss(relu=relu)
+    value = projected(head, student.embedding.detach().double().numpy(), relu)
+    target = teacher.embedding.detach().double().numpy()
+    terms = loss(student, teacher, batch)
+    assert list(terms) == ["simkd"]
+    expected = sum((a - b) ** 2 for a, b in zip(value.ravel(), target.ravel(), strict=True)) / target.size
+    assert terms["simkd"].item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_head_gives_the_teacher_s_logits_where_the_projector_gives_its_embedding(make_loss, make_step):
+    _, teacher, batch = make_step()
+    loss, head, context = make_loss()
+    head.projector = nn.Identity()
+    student = Outputs(None, teacher.embedding.detach().clone().requires_grad_())
+    torch.testing.assert_close(head(student.embedding), context.teacher_head(teacher.embedding), rtol=0, atol=0)
+    assert loss(student, teacher, batch)["simkd"] == 0
+
+
+def test_the_head_classifies_what_its_projector_gives(make_loss, make_step):
+    student, _, _ = make_step()
+    _, head, context = make_loss()
+    expected = context.teacher_head(copy.deepcopy(head.projector)(student.embedding))
+    torch.testing.assert_close(head(student.embedding), expected)
+
+
+def test_a_teacher_s_classifier_without_bias(context):
+    context.teacher_head = nn.Linear(11, 5, bias=False)
+    context.student_head = SimKD.make_head(6, 11, 5)
+    SimKD(context)
+    h = torch.randn(3, 11)
+    torch.testing.assert_close(context.student_head.classifier(h), context.teacher_head(h), rtol=0, atol=0)
+
+
+def test_the_classifier_is_a_frozen_copy_and_the_projector_trains(make_loss, make_step):
+    student, teacher, batch = make_step()
+    loss, head, context = make_loss()
+    assert head.classifier.weight.data_ptr() != context.teacher_head.weight.data_ptr()
+    assert not any(parameter.requires_grad for parameter in head.classifier.parameters())
+    (loss(student, teacher, batch)["simkd"] + head(student.embedding).square().sum()).backward()
+    assert all(parameter.grad is None for parameter in head.classifier.parameters())
+    assert all(parameter.grad.abs().sum() > 0 for parameter in head.projector.parameters())
+    assert student.embedding.grad.abs().sum() > 0
+
+
+def test_the_loss_owns_nothing_and_the_student_saves_the_head(make_loss):
+    loss, head, _ = make_loss()
+    assert not list(loss.parameters())
+    assert not loss.state_dict()
+    restored = SimKD.make_head(6, 11, 5)
+    restored.load_state_dict(head.state_dict())
+    h = torch.randn(4, 6)
+    assert torch.equal(restored.eval()(h), head.eval()(h))
+
+
+def test_a_batch_counts_once_in_the_running_statistics(make_loss, make_step):
+    student, teacher, batch = make_step()
+    loss, head, _ = make_loss()
+    head(student.embedding)  # the student's own pass
+    before = copy.deepcopy(head.state_dict())
+    assert before["projector.1.num_batches_tracked"] == 1
+    loss(student, teacher, batch)
+    assert all(torch.equal(value, before[name]) for name, value in head.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("params", "widths"), [({}, [5, 5, 11]), ({"factor": 4}, [2, 2, 11]), ({"factor": 40}, [1, 1, 11])]
+)
+def test_widths(params, widths):
+    head = SimKD.make_head(6, 11, 5, **params)
+    linear = [layer for layer in head.projector if isinstance(layer, nn.Linear)]
+    assert [layer.in_features for layer in linear] == [6, *widths[:-1]]
+    assert [layer.out_features for layer in linear] == widths
+    assert all(layer.bias is None for layer in linear)
+    assert sum(isinstance(layer, BatchNorm) for layer in head.projector) == 3
+
+
+def test_without_the_last_relu_negative_entries_are_within_reach():
+    h = torch.randn(7, 6)
+    assert SimKD.make_head(6, 11, 5).projector(h).min() == 0
+    assert SimKD.make_head(6, 11, 5, relu=False).projector(h).min() < 0
+
+
+@pytest.mark.parametrize(("lacking", "value"), [("teacher_dim", None), ("teacher_head", None), ("teacher_head", abs)])
+def test_a_teacher_without_a_linear_head_is_refused(context, lacking, value):
+    context.student_head = SimKD.make_head(6, 11, 5)
+    setattr(context, lacking, value)
+    with pytest.raises(StageError, match="'simkd' needs a teacher with a linear task head"):
+        SimKD(context)
+
+
+def test_no_teacher_and_no_head_are_refused(make_loss, make_step, context):
+    student, _, batch = make_step()
+    loss, _, _ = make_loss()
+    with pytest.raises(StageError, match="'simkd' needs a teacher"):
+        loss(student, None, batch)
+    with pytest.raises(StageError, match="'simkd' needs a teacher"):
+        SimKD.make_head(6, None, 5)
+    context.student_head = nn.Linear(6, 5)
+    with pytest.raises(StageError, match="'simkd' needs the student's head"):
+        SimKD(context)

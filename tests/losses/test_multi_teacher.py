@@ -1,0 +1,407 @@
+"""One student and its teachers: the ensemble of logits, losses built once a teacher, heads that a loss asks for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from benchbench.components import Component, Offer, Params
+from benchbench.errors import StageError
+from benchbench.losses.base import Loss, LossContext
+from benchbench.losses.methods.kd import distillation_kl
+from benchbench.losses.multi_teacher import Lessons, fit_student
+from benchbench.losses.weighted_sum import LossSum
+from benchbench.models.backbone import Backbone, Trunk
+from benchbench.models.outputs import Outputs
+from benchbench.plugins import load_plugins
+
+WEIGHTS = [1.0, 3.0]  # a quarter and three quarters
+SECOND_DIM = 4
+
+
+class Probe(Loss):
+    """Notes what it is given; its terms are its one parameter times a mean of the teacher's logits."""
+
+    def __init__(self, context: LossContext):
+        super().__init__(context)
+        self.context = context
+        self.scale = nn.Parameter(torch.ones(()))
+        self.seen: list[tuple[Outputs | None, Outputs | None]] = []
+
+    def forward(self, student, teacher, batch):
+        self.seen.append((student, teacher))
+        return {"taught": self.scale * teacher.logits.mean() if teacher and teacher.logits is not None else self.scale}
+
+    def prepare(self, student, teacher, batch):
+        self.seen.append((student, teacher))
+        return {"prepared": 10 * self.scale * teacher.logits.mean()}
+
+
+class Parts(Probe):
+    prepares = "parts"
+
+    def __init__(self, context, share: float = 0.25):
+        super().__init__(context)
+        self.preparation = share
+
+
+class Student(Parts):
+    prepares = "student"
+
+
+def sized(student_dim, teacher_dim, classes, **params):
+    head = nn.Linear(student_dim, classes)
+    head.given = (student_dim, teacher_dim, classes, params)
+    return head
+
+
+class Replacing(Probe):
+    make_head = sized
+
+    def __init__(self, context, width: int = 3):
+        super().__init__(context)
+
+
+class AlsoReplacing(Replacing):
+    pass
+
+
+class ShareParams(Params):
+    share: float = 0.25
+
+
+class WidthParams(Params):
+    width: int = 3
+
+
+NEEDS = {
+    "on_nothing": (Probe, Params, set()),
+    "on_logits": (Probe, Params, {"teacher.logits"}),
+    "on_features": (Probe, Params, {"features"}),
+    "on_token": (Probe, Params, {"teacher.logits", "token"}),
+    "on_embedding": (Probe, Params, {"teacher"}),
+    "on_both": (Probe, Params, {"teacher", "teacher.logits"}),
+    "on_maps_and_logits": (Probe, Params, {"features", "teacher.logits"}),
+    "parts": (Parts, ShareParams, {"teacher.logits"}),
+    "parts_apart": (Parts, ShareParams, {"teacher", "teacher.logits"}),
+    "student": (Student, ShareParams, {"teacher.logits"}),
+    "student_apart": (Student, ShareParams, {"teacher"}),
+    "replacing": (Replacing, WidthParams, {"teacher.logits"}),
+    "also_replacing": (AlsoReplacing, WidthParams, {"teacher.logits"}),
+}
+
+
+@pytest.fixture
+def registry():
+    found = load_plugins().registry
+    for name, (target, params, needs) in NEEDS.items():
+        component = Component(name, f"{__name__}:{target.__name__}", params, needs=frozenset(needs))
+        found.add(Offer("loss", component, "here"))
+    return found
+
+
+@pytest.fixture
+def contexts(context) -> list[LossContext]:
+    """Two teachers of different widths, for one student."""
+    head = nn.Linear(SECOND_DIM, context.classes).requires_grad_(False)
+    return [context, replace(context, teacher_dim=SECOND_DIM, teacher_head=head, teacher_features=[(5, 4, 4)])]
+
+
+@pytest.fixture
+def step(make_step):
+    """The student, both teachers' outputs, and the batch."""
+    student, first, batch = make_step()
+    random = torch.Generator().manual_seed(8)
+    size, classes = first.logits.shape
+    maps = [torch.randn(size, 5, 4, 4, generator=random)]
+    second = Outputs(
+        3 * torch.randn(size, classes, generator=random), torch.randn(size, SECOND_DIM, generator=random), maps
+    )
+    return student, [first, second], batch
+
+
+def entry(name, weight=1.0, **params):
+    return {"name": name, "params": params, "weight": weight}
+
+
+def part(lessons: Lessons, name: str, number: int | None = None) -> Probe:
+    """A loss of the lessons: the one for all teachers, or a teacher's own."""
+    return (lessons.together if number is None else lessons.apart[number]).parts[name]
+
+
+EVERY_KIND = [
+    entry("ce", 0.5),
+    entry("kd", 2.0, temperature=3.0),
+    entry("align_uniform", 3.0, dim=4),
+    entry("srrl", 0.25),
+    entry("crd", 0.125, dim=4, negatives=5),
+    entry("on_maps_and_logits", 7.0),
+]
+
+
+def test_one_teacher_is_the_plain_sum(registry, context, make_step):
+    student, teacher, batch = make_step()
+    found = []
+    for build in (
+        lambda: Lessons(EVERY_KIND, registry, [context], [5.0]),
+        lambda: LossSum(EVERY_KIND, registry, context),
+    ):
+        torch.manual_seed(3)
+        losses = build()
+        torch.manual_seed(4)
+        taught = [teacher] if isinstance(losses, Lessons) else teacher
+        total, terms = losses(student, taught, batch)
+        found.append((total, terms, [parameter.detach() for parameter in losses.parameters()], losses.needs_features))
+    (total, terms, parameters, needs), (plain, plain_terms, plain_parameters, plain_needs) = found
+    assert torch.equal(total, plain)
+    assert list(terms) == list(plain_terms)
+    assert all(torch.equal(terms[name], plain_terms[name]) for name in terms)
+    assert len(parameters) == len(plain_parameters) > 8
+    assert all(torch.equal(*pair) for pair in zip(parameters, plain_parameters, strict=True))
+    assert needs is plain_needs is True
+
+
+def test_without_a_teacher(registry, context, make_step):
+    student, _, batch = make_step()
+    context = replace(context, teacher_dim=None, teacher_head=None, teacher_features=[])
+    lessons = Lessons([entry("ce", 2.0), entry("on_nothing", 3.0)], registry, [context], [])
+    total, terms = lessons(student, [], batch)
+    assert list(terms) == ["ce", "on_nothing.taught"]
+    ce = nn.functional.cross_entropy(student.logits, batch.labels).item()
+    assert total.item() == pytest.approx(2 * ce + 3)
+    assert part(lessons, "on_nothing").seen == [(student, None)]
+    assert not len(lessons.apart)
+
+
+@pytest.mark.parametrize("weights", [[1.0, 3.0], [0.25, 0.75], [5.0, 5.0]])
+def test_losses_on_logits_see_the_weighted_mean(registry, contexts, step, weights):
+    student, (first, second), batch = step
+    lessons = Lessons([entry("ce", 0.5), entry("kd", 2.0, temperature=3.0)], registry, contexts, weights)
+    total, terms = lessons(student, [first, second], batch)
+    mean = (weights[0] * first.logits + weights[1] * second.logits) / (weights[0] + weights[1])
+    kd = distillation_kl(student.logits, mean, 3.0).item()
+    ce = nn.functional.cross_entropy(student.logits, batch.labels).item()
+    assert {name: value.item() for name, value in terms.items()} == pytest.approx({"ce": ce, "kd": kd}, rel=1e-5)
+    assert total.item() == pytest.approx(0.5 * ce + 2 * kd, rel=1e-5)
+
+
+def test_the_mean_of_logits_keeps_its_digits_in_half_precision(registry, contexts, step):
+    student, teachers, batch = step
+    lessons = Lessons([entry("on_logits")], registry, contexts, WEIGHTS)
+    with torch.autocast("cpu", torch.bfloat16):
+        lessons(student, teachers, batch)
+    ((_, ensemble),) = part(lessons, "on_logits").seen
+    mean = 0.25 * teachers[0].logits + 0.75 * teachers[1].logits
+    assert ensemble.logits.dtype == torch.float32
+    assert torch.allclose(ensemble.logits, mean, atol=1e-5)
+
+
+def test_losses_on_embeddings_are_built_once_a_teacher(registry, contexts, step):
+    student, teachers, batch = step
+    lessons = Lessons([entry("ce", 0.5), entry("align_uniform", 2.0, dim=5)], registry, contexts, WEIGHTS)
+    total, terms = lessons(student, teachers, batch)
+    names = [f"align_uniform.{term} {number}" for number in (1, 2) for term in ("align", "uniform")]
+    assert list(terms) == ["ce", *names]
+    by_hand = 0.5 * terms["ce"].item()
+    for number, (context, teacher, share) in enumerate(zip(contexts, teachers, (0.25, 0.75), strict=True)):
+        own = part(lessons, "align_uniform", number)
+        assert own.teacher_projector[0].in_features == context.teacher_dim
+        expected = own(student, teacher, batch)
+        for term, value in expected.items():
+            assert terms[f"align_uniform.{term} {number + 1}"].item() == pytest.approx(value.item(), rel=1e-6)
+            by_hand += 2 * share * value.item()
+    assert total.item() == pytest.approx(by_hand, rel=1e-5)
+    # Neither projector is the other's, nor a copy of it.
+    projectors = [part(lessons, "align_uniform", number).student_projector[0].weight for number in (0, 1)]
+    assert not torch.equal(*projectors)
+    total.backward()
+    assert all(weight.grad.abs().sum() > 0 for weight in projectors)
+
+
+def test_a_teacher_s_weight_scales_its_gradient(registry, contexts, step):
+    student, teachers, batch = step
+    lessons = Lessons([entry("on_embedding", 2.0)], registry, contexts, WEIGHTS)
+    lessons(student, teachers, batch)[0].backward()
+    for number, share in enumerate((0.25, 0.75)):
+        expected = 2 * share * teachers[number].logits.mean().item()
+        assert part(lessons, "on_embedding", number).scale.grad.item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "apart"),
+    [
+        ("on_nothing", False),
+        ("on_logits", False),
+        ("on_features", False),
+        ("on_token", False),
+        ("on_embedding", True),
+        ("on_both", True),
+        ("on_maps_and_logits", True),
+    ],
+)
+def test_what_a_loss_reads_decides_whether_it_is_built_once_a_teacher(registry, contexts, step, name, apart):
+    student, teachers, batch = step
+    lessons = Lessons([entry(name)], registry, contexts, WEIGHTS)
+    _, terms = lessons(student, teachers, batch)
+    if not apart:
+        assert list(terms) == [f"{name}.taught"]
+        ((seen, ensemble),) = part(lessons, name).seen
+        assert seen is student
+        assert torch.allclose(ensemble.logits, 0.25 * teachers[0].logits + 0.75 * teachers[1].logits, atol=1e-5)
+        return
+    assert list(terms) == [f"{name}.taught 1", f"{name}.taught 2"]
+    assert name not in lessons.together.parts
+    for number in (0, 1):
+        own = part(lessons, name, number)
+        assert own.context is contexts[number]
+        ((seen, teacher),) = own.seen
+        assert seen is student
+        assert teacher is teachers[number]
+    assert lessons.needs_features is (name == "on_maps_and_logits")
+
+
+def test_teachers_without_logits_teach_by_their_embeddings(registry, contexts, step):
+    student, teachers, batch = step
+    bare = [Outputs(None, teacher.embedding) for teacher in teachers]
+    lessons = Lessons([entry("ce"), entry("align_uniform")], registry, contexts, WEIGHTS)
+    total, terms = lessons(student, bare, batch)
+    assert len(terms) == 5
+    assert total.isfinite()
+
+
+def test_three_teachers(registry, context, contexts, step):
+    student, teachers, batch = step
+    lessons = Lessons([entry("on_logits"), entry("on_embedding")], registry, [*contexts, context], [1.0, 2.0, 5.0])
+    total, terms = lessons(student, [*teachers, teachers[0]], batch)
+    means = [teacher.logits.mean().item() for teacher in (*teachers, teachers[0])]
+    weighted = (means[0] + 2 * means[1] + 5 * means[2]) / 8
+    assert list(terms) == ["on_logits.taught", *(f"on_embedding.taught {number}" for number in (1, 2, 3))]
+    assert terms["on_logits.taught"].item() == pytest.approx(weighted, abs=1e-6)
+    assert total.item() == pytest.approx(2 * weighted, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("entries", "length", "student"),
+    [
+        ([entry("ce"), entry("on_embedding")], 0.0, False),
+        ([entry("parts", share=0.5)], 0.5, False),
+        ([entry("ce"), entry("parts", share=0.25), entry("student_apart", share=0.125)], 0.25, True),
+        ([entry("parts_apart", share=0.125), entry("student", share=0.75)], 0.75, True),
+        ([entry("parts_apart", share=0.125), entry("parts", share=0.0625)], 0.125, False),
+    ],
+)
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_longest_first_stage_counts(registry, contexts, entries, length, student, count):
+    lessons = Lessons(entries, registry, contexts[:count], WEIGHTS[:count])
+    assert lessons.preparation == length
+    assert lessons.prepares_student is student
+
+
+def test_the_first_stage_of_one_teacher(registry, context, make_step):
+    student, teacher, batch = make_step()
+    lessons = Lessons([entry("ce"), entry("parts", 2.0), entry("student_apart", 3.0)], registry, [context], [4.0])
+    total, terms = lessons.prepare(student, [teacher], batch)
+    assert list(terms) == ["parts.prepared", "student_apart.prepared"]
+    assert part(lessons, "parts").seen == [(None, teacher)]
+    assert part(lessons, "student_apart").seen == [(student, teacher)]
+    # The losses' weights, 2 and 3, are of the training.
+    assert total.item() == pytest.approx(2 * 10 * teacher.logits.mean().item(), rel=1e-5)
+
+
+def test_the_first_stage_of_two_teachers(registry, contexts, step):
+    student, teachers, batch = step
+    entries = [entry("ce"), entry("align_uniform"), entry("student", 2.0), entry("parts_apart", 3.0)]
+    lessons = Lessons(entries, registry, contexts, WEIGHTS)
+    total, terms = lessons.prepare(student, teachers, batch)
+    means = [10 * teacher.logits.mean().item() for teacher in teachers]
+    weighted = 0.25 * means[0] + 0.75 * means[1]
+    expected = {
+        "student.prepared": weighted,
+        "parts_apart.prepared 1": means[0],
+        "parts_apart.prepared 2": means[1],
+    }
+    assert {name: value.item() for name, value in terms.items()} == pytest.approx(expected, rel=1e-5)
+    assert total.item() == pytest.approx(2 * weighted, rel=1e-5)
+    assert part(lessons, "student").seen[0][0] is student
+    assert [part(lessons, "parts_apart", number).seen for number in (0, 1)] == [[(None, each)] for each in teachers]
+
+
+def test_the_state_of_every_teacher_s_parts_is_saved(registry, contexts, step):
+    student, teachers, batch = step
+    entries = [entry("kd"), entry("crd", dim=4, negatives=5), entry("align_uniform", dim=3), entry("parts")]
+    torch.manual_seed(1)
+    lessons = Lessons(entries, registry, contexts, WEIGHTS)
+    for _ in range(2):  # the banks move
+        lessons(student, teachers, batch)
+    state = {name: tensor.clone() for name, tensor in lessons.state_dict().items()}
+    torch.manual_seed(2)
+    other = Lessons(entries, registry, contexts, WEIGHTS)
+    assert any(not torch.equal(tensor, state[name]) for name, tensor in other.state_dict().items())
+    other.load_state_dict(state, strict=True)
+    assert state.keys() == other.state_dict().keys()
+    results = []
+    for each in (lessons, other):
+        torch.manual_seed(5)
+        results.append(each(student, teachers, batch)[0])
+    assert torch.equal(*results)
+    apart = [part(lessons, name, number) for name in ("crd", "align_uniform") for number in (0, 1)]
+    owned = {id(parameter) for loss in (part(lessons, "parts"), *apart) for parameter in loss.parameters()}
+    assert {id(parameter) for parameter in lessons.parameters()} == owned
+
+
+def network(with_token: bool = False, dim: int = 6, classes: int | None = 5) -> Backbone:
+    """A network without anything in it; with a token, where asked for."""
+    trunk = Trunk(nn.Flatten(), dim, (0.5,) * 3, (0.5,) * 3)
+    if with_token:
+        trunk.with_token = lambda images: (images.flatten(1)[:, :dim], images.flatten(1)[:, -dim:], [])
+    return Backbone(trunk, classes)
+
+
+def test_a_student_whose_losses_ask_for_nothing_stays_as_it_is(registry):
+    model = network(with_token=True)
+    head = model.head
+    fit_student(model, [entry("ce"), entry("kd"), entry("srrl")], registry, [11, 4])
+    assert model.head is head
+    assert model.token_head is None
+
+
+@pytest.mark.parametrize("dims", [[], [11], [11, 4]])
+def test_a_token_gets_a_head_where_a_loss_reads_it(registry, dims):
+    model = network(with_token=True)
+    head = model.head
+    fit_student(model, [entry("ce"), entry("on_token")], registry, dims)
+    assert model.head is head
+    assert isinstance(model.token_head, nn.Linear)
+    assert (model.token_head.in_features, model.token_head.out_features) == (6, 5)
+    without = network()
+    with pytest.raises(StageError, match="loss 'on_token' needs a student with a distillation token"):
+        fit_student(without, [entry("on_token")], registry, dims)
+
+
+def test_a_loss_replaces_the_student_s_head(registry):
+    model = network(with_token=True)
+    fit_student(model, [entry("ce"), entry("on_token"), entry("replacing", width=7)], registry, [11])
+    assert model.head.given == (6, 11, 5, {"width": 7})
+    assert model.token_head is not None
+    assert {name.split(".")[0] for name in model.state_dict()} == {"head", "token_head", "mean", "std"}
+
+
+def test_two_losses_cannot_both_replace_it(registry):
+    model = network()
+    head = model.head
+    with pytest.raises(StageError) as caught:
+        fit_student(model, [entry("also_replacing"), entry("ce"), entry("replacing")], registry, [11])
+    assert str(caught.value) == (
+        "losses 'also_replacing' and 'replacing' both replace the student's classifier; take one of them"
+    )
+    assert model.head is head
+
+
+@pytest.mark.parametrize("dims", [[], [11, 4]])
+def test_a_replaced_head_is_one_teacher_s(registry, dims):
+    with pytest.raises(StageError) as caught:
+        fit_student(network(), [entry("ce"), entry("replacing")], registry, dims)
+    assert str(caught.value) == "loss 'replacing' replaces the student's classifier by its teacher's; give one teacher"

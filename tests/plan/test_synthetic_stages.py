@@ -1,0 +1,189 @@
+"""Generated images in a plan: the stages they come from, what shares them, and what is refused before anything runs."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from benchbench.cli.describe import plan_json
+from benchbench.errors import SuiteError
+from benchbench.plan.model import train_images
+from benchbench.store import Store
+
+MIXED = {"mixed": {"source": "same_class_mixup", "times": 2}}
+OWN = {"own": {"source": {"trained_diffusion": {"image_size": 16, "train_steps": 5}}, "per_class": 3, "size": 32}}
+KD = {"method": "distill", "loss": {"ce": 1, "kd": 1}}
+
+
+@pytest.fixture
+def planned(tiny_suite, plan_of, tmp_path):
+    """The plan of the tiny suite with these arms and sets."""
+
+    def make(arms, *overrides, synthetic=None, **changes):
+        sets = MIXED | OWN if synthetic is None else synthetic
+        return plan_of(tiny_suite(tmp_path, arms=arms, synthetic=sets, **changes), *overrides)
+
+    return make
+
+
+def stages(plan, kind):
+    return [stage for stage in plan.stages.values() if stage.kind == kind]
+
+
+class TestStages:
+    def test_a_set_is_made_once_for_all_that_use_it(self, planned):
+        plan = planned({"scratch": {"method": "scratch", "synthetic": "mixed"}, "kd": {**KD, "synthetic": "mixed"}})
+        (made,) = stages(plan, "synthesis")
+        cells = stages(plan, "cell")
+        assert {cell.needs["synthetic"] for cell in cells} == {made.key}
+        assert all(made.key in plan.foundations(cell.key) for cell in cells)
+        assert (made.job["times"], made.job["per_class"]) == (2, None)
+
+    def test_sets_that_no_arm_uses_are_not_made(self, planned):
+        assert stages(planned({"scratch": {"method": "scratch"}}), "synthesis") == []
+
+    def test_a_model_is_trained_once_however_it_is_sampled(self, planned):
+        slow = {"source": {"trained_diffusion": {"image_size": 16, "train_steps": 5, "steps": 50}}, "per_class": 3}
+        arms = {name: {"method": "scratch", "synthetic": name} for name in ("own", "slow")}
+        plan = planned(arms, synthetic=OWN | {"slow": slow})
+        (model,) = stages(plan, "diffusion")
+        assert [made.needs for made in stages(plan, "synthesis")] == [{"diffusion": model.key}] * 2
+        assert "steps" not in model.job["generator"]["params"]
+        assert model.key in plan.foundations(stages(plan, "cell")[0].key)
+
+    def test_arms_without_images_keep_their_keys(self, planned):
+        plain = planned({"scratch": {"method": "scratch"}, "kd": KD}, synthetic={})
+        both = planned(
+            {"scratch": {"method": "scratch"}, "kd": KD, "more": {"method": "scratch", "synthetic": "mixed"}}
+        )
+        assert {cell.stage for cell in plain.cells} < {cell.stage for cell in both.cells}
+
+    def test_how_images_are_used_is_part_of_the_key_and_of_the_group(self, planned):
+        uses = {
+            "all": "mixed",
+            "half": {"set": "mixed", "times": 1},
+            "shared": {"set": "mixed", "share": 0.25},
+            "curriculum": {"set": "mixed", "share": {"first": 0, "last": 0.5}},
+        }
+        plan = planned({name: {"method": "scratch", "synthetic": use} for name, use in uses.items()}, "seeds=[0]")
+        cells = stages(plan, "cell")
+        assert len({cell.key for cell in cells}) == len({cell.group for cell in cells}) == 4
+
+    def test_losses_that_see_real_images_alone_share_batches_with_those_that_see_all(self, planned):
+        arms = {"all": {**KD, "synthetic": "mixed"}, "kd": {**KD, "synthetic": {"set": "mixed", "losses": ["kd"]}}}
+        plan = planned(arms, "seeds=[0]")
+        first, second = stages(plan, "cell")
+        assert first.group == second.group
+        assert [entry.get("images") for entry in second.job["loss"]] == ["real", None]
+
+    def test_a_judge_says_once_what_it_sees(self, planned):
+        judge = {"labels": "teacher", "teacher": "big", "state": "scratch"}
+        use = {"set": "mixed", "min_confidence": 0.5, **judge}
+        plan = planned(
+            {"kd": {**KD, "synthetic": use}, "scratch": {"method": "scratch", "synthetic": use}}, "seeds=[0]"
+        )
+        (said,) = (stage for stage in stages(plan, "outputs") if stage.job["splits"] == ["synthetic"])
+        assert {cell.needs["judged"] for cell in stages(plan, "cell")} == {said.key}
+        assert said.needs.keys() == {"synthetic", "teacher0"}
+
+    def test_kept_outputs_are_of_real_and_generated_images(self, planned):
+        plan = planned({"kd": {**KD, "synthetic": "mixed", "recipe": {"views": 1}}}, "seeds=[0]")
+        (said,) = stages(plan, "outputs")
+        assert said.job["data"]["synthetic"]["set"] == "mixed"
+        assert "synthetic" in said.needs
+
+    def test_quality_is_judged_for_sets_that_are_used(self, planned):
+        plan = planned(
+            {"scratch": {"method": "scratch", "synthetic": "mixed"}}, quality={"teacher": "big", "state": "scratch"}
+        )
+        (judged,) = stages(plan, "quality")
+        assert judged.needs.keys() == {"synthetic", "teacher0"}
+        assert judged.key not in {key for cell in plan.cells for key in plan.foundations(cell.stage)}
+
+
+def test_prompts_are_the_paper_s_for_its_data_sets(planned):
+    source = {"text_to_image": {"model": "some/model"}}
+    plan = planned(
+        {"s": {"method": "scratch", "synthetic": "sd"}},
+        synthetic={"sd": {"source": source}},
+        data={"d": {"source": "dtd"}},
+    )
+    (made,) = stages(plan, "synthesis")
+    assert made.job["generator"]["params"]["prompts"] == ["{class} texture"]
+
+
+@pytest.mark.parametrize(
+    ("use", "images"),
+    [("mixed", 40 + 80), ({"set": "mixed", "times": 1}, 80), ("own", 40 + 30), ({"set": "own", "share": 0.5}, 40)],
+)
+def test_generated_images_count(use, images, planned):
+    plan = planned({"scratch": {"method": "scratch", "synthetic": use}}, "seeds=[0]")
+    (cell,) = stages(plan, "cell")
+    assert train_images(plan.info["cifar"], cell.job["data"]) == images
+
+
+@pytest.mark.parametrize(
+    ("arm", "message"),
+    [
+        ({"synthetic": "mixde"}, "unknown set 'mixde'; did you mean 'mixed'"),
+        ({"synthetic": {"set": "mixed", "times": 3}}, "times: 3 is more than set 'mixed' has"),
+        ({"synthetic": {"set": "mixed", "losses": ["kd"]}}, "arm 'a' has no loss 'kd'"),
+        ({"synthetic": {"set": "mixed", "labels": "teacher"}}, "need a judge"),
+        ({"synthetic": {"set": "mixed", "teacher": "big", "state": "scratch"}}, "nothing asks it"),
+        (
+            {"synthetic": {"set": "mixed", "min_confidence": 0.5, "teacher": "bog", "state": "scratch"}},
+            "unknown teacher 'bog'; did you mean 'big'",
+        ),
+        (
+            {"synthetic": {"set": "mixed", "min_confidence": 0.5, "teacher": "big", "state": "finetune"}},
+            "teacher 'big' has no state 'finetune'",
+        ),
+        (
+            {"synthetic": {"set": "mixed", "min_confidence": 0.5, "teacher": "big", "state": "pretrained"}},
+            "does not know the task's classes",
+        ),
+        ({"method": "linear_probe", "synthetic": "mixed"}, "takes no generated images"),
+        ({"synthetic": {"set": "mixed", "share": 1.0}}, "less than 1"),
+        ({"recipe": {"augment": ["same_class_mixup"]}}, "generates images in a stage of its own"),
+        (
+            {"synthetic": {"set": "mixed", "losses": ["ce"]}, "recipe": {"augment": ["mixup"]}},
+            "do not go with an augmenter that mixes",
+        ),
+    ],
+)
+def test_what_cannot_work_is_refused_with_its_place(arm, message, planned):
+    students = {"small": {"model": "timm/test_efficientnet", "weights": "pretrained"}}
+    with pytest.raises(SuiteError) as caught:
+        planned({"a": {"method": "scratch", **arm}}, students=students)
+    text = str(caught.value)
+    assert message in text
+    assert re.search(r"suite\.yaml:\d+: ", text)
+
+
+@pytest.mark.parametrize(
+    ("sets", "message"),
+    [
+        ({"m": {"source": "flip"}}, "'flip' generates no images"),
+        ({"m": {"source": "same_class_mixup", "times": 1, "per_class": 3}}, "give times or per_class"),
+        ({"m": {"source": {"text_to_image": {"model": "a/b", "prompts": ["a cat"]}}}}, "prompt 'a cat' has no {class}"),
+        ({"m": {"source": {"same_class_mixup": {"alhpa": 1}}}}, "did you mean 'alpha'"),
+    ],
+)
+def test_sets_that_cannot_be_made(sets, message, planned):
+    with pytest.raises(SuiteError) as caught:
+        planned({"a": {"method": "scratch"}}, synthetic=sets)
+    assert message in str(caught.value)
+
+
+def test_a_judge_of_quality_must_be_there(planned):
+    with pytest.raises(SuiteError, match="unknown teacher 'bog'"):
+        planned({"a": {"method": "scratch"}}, quality={"teacher": "bog"})
+
+
+def test_a_plan_says_that_the_cost_of_generating_is_not_known_yet(planned, tmp_path):
+    def notes(arms) -> str:
+        return "\n".join(plan_json(planned(arms), Store(tmp_path / "runs"), {})["notes"])
+
+    assert "hours (?) of generating images" in notes({"scratch": {"method": "scratch", "synthetic": "mixed"}})
+    assert "hours (?) of generating images" not in notes({"scratch": {"method": "scratch"}})

@@ -1,0 +1,246 @@
+"""The pages under docs/ say what the code is: generated ones are up to date, and the examples of all of them run."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import shlex
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from benchbench import hookspecs
+from benchbench.cli.main import main
+from benchbench.components import KINDS, LOSS_NEEDS, Offer
+from benchbench.costs import flops as cards
+from benchbench.plugins import load_plugins
+from benchbench.reference import COMMAND, pages
+from benchbench.reference.components import COMPONENT_PAGES, built_in, described
+from benchbench.reference.hooks import hooks
+from benchbench.reference.losses import FAMILIES, NEEDS_IN_WORDS
+from benchbench.reference.markdown import example_of, sections, slug, table, type_in_words
+from benchbench.reference.suite import TITLES, models
+from benchbench.testing import checks_of
+
+ROOT = Path(__file__).parent.parent.parent
+DOCS = ROOT / "docs"
+PAGES = pages(DOCS)
+GUIDES = sorted(path.name for path in DOCS.glob("*.md") if path.name not in PAGES)
+# Checks that take seconds, of what an example in a docstring is too short to do wrong.
+SLOW = {"resume", "speed", "meta", "imports"}
+
+
+class TestPages:
+    @pytest.mark.parametrize("name", PAGES)
+    def test_is_what_the_code_says_now(self, name):
+        kept = (DOCS / name).read_text(encoding="utf-8") if (DOCS / name).exists() else ""
+        assert kept == PAGES[name], f"docs/{name} is out of date; run `{COMMAND}`"
+
+    def test_are_made_anywhere_and_without_torch(self, tmp_path, python):
+        code = (
+            "import runpy, sys\nrunpy.run_module('benchbench.reference', run_name='__main__')\n"
+            "print(sorted({'torch', 'torchvision', 'timm'} & set(sys.modules)))"
+        )
+        done = python("-c", code, tmp_path / "new")
+        assert done.out.splitlines()[-1:] == ["[]"], done.err
+        assert {path.name for path in (tmp_path / "new").iterdir()} == set(PAGES)
+
+    def test_links_lead_somewhere(self):
+        broken = [
+            f"{path.name}: {link}"
+            for path in sorted(DOCS.glob("*.md"))
+            for link in links(path.read_text(encoding="utf-8"))
+            if not leads_somewhere(path, link)
+        ]
+        assert broken == []
+
+    def test_every_table_is_one(self):
+        """As many cells in every row as in the header: nothing in a description ends a cell."""
+        for path in DOCS.glob("*.md"):
+            for block in re.findall(r"(?:^\|.*\n)+", path.read_text(encoding="utf-8"), flags=re.MULTILINE):
+                widths = {len(re.findall(r"(?<!\\)\|", row)) for row in block.splitlines()}
+                assert len(widths) == 1, block
+
+    def test_hold_every_component(self):
+        for page, kinds in [("losses.md", ("loss",)), *((name, page.kinds) for name, page in COMPONENT_PAGES.items())]:
+            text = PAGES[page]
+            missing = [each.name for kind in kinds for each in built_in(kind) if f"# `{each.name}`\n" not in text]
+            assert missing == []
+
+    def test_every_loss_is_of_one_family_and_names_its_source(self):
+        listed = [component.name for _, members in FAMILIES.values() for component in members]
+        assert sorted(listed) == sorted(component.name for component in built_in("loss"))
+        entries = re.split(r"^### ", PAGES["losses.md"], flags=re.MULTILINE)[1:]
+        assert [entry.splitlines()[0] for entry in entries if "**Source:**" not in entry] == []
+
+    def test_words_are_there_for_all_that_a_loss_may_need(self):
+        assert set(NEEDS_IN_WORDS) == LOSS_NEEDS
+
+    def test_every_part_of_the_schema_has_a_title(self):
+        assert [model.__name__ for model in models() if model not in TITLES] == []
+
+
+class TestDescriptions:
+    """What a page says comes from the code, so the code has to say it."""
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_every_component_has_a_summary_and_every_parameter_a_description(self, kind):
+        assert [each.name for each in built_in(kind) if not each.summary] == []
+        found = {f"{each.name}.{name}": text for each in built_in(kind) for name, text in described(each).items()}
+        assert [name for name, text in found.items() if not text] == []
+
+    def test_every_key_of_a_suite_has_a_description(self):
+        keys = {f"{model.__name__}.{key}": field for model in models() for key, field in model.model_fields.items()}
+        assert [key for key, field in keys.items() if not field.description] == []
+
+    @pytest.mark.parametrize("name", hooks())
+    def test_every_hook_has_a_docstring_and_a_test(self, name):
+        assert sections(hooks()[name].__doc__)[""], f"{name} has no docstring"
+        tests = [*(ROOT / "tests").rglob("test_*.py"), *(ROOT / "plugins").rglob("test_*.py")]
+        naming = [path for path in tests if re.search(rf"\b{name}\b", path.read_text(encoding="utf-8"))]
+        assert naming, f"no test names {name}: write one in tests/test_hooks.py"
+
+
+class TestExamplesOfHooks:
+    """The code under `Example:` in each hook's docstring is a plugin file that works."""
+
+    def plugin(self, name: str, folder: Path) -> Path:
+        text = example_of(hooks()[name].__doc__)
+        assert text, f"{name} has no example: write a whole plugin file under `Example:` in its docstring"
+        assert max(map(len, text.splitlines())) <= 108, "too wide for its page"
+        path = folder / f"{name}_example.py"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    @pytest.mark.parametrize("name", hookspecs.REGISTRATION_HOOKS.values())
+    def test_keeps_the_contract_of_its_kind(self, name, tmp_path):
+        checks = [check for check in checks_of(self.plugin(name, tmp_path)) if check.name not in SLOW]
+        kind = next(kind for kind, hook in hookspecs.REGISTRATION_HOOKS.items() if hook == name)
+        assert kind in {check.subject.partition("/")[0] for check in checks}
+        findings = [check.run() for check in checks]
+        assert [str(finding) for finding in findings if finding.status == "failed"] == []
+        assert not [finding.message for finding in findings if finding.check == "params" and finding.message]
+
+    @pytest.mark.parametrize("name", [name for name in hooks() if name not in hookspecs.REGISTRATION_HOOKS.values()])
+    def test_is_called_and_says_something(self, name, tmp_path, capsys):
+        checks = [check for check in checks_of(self.plugin(name, tmp_path)) if check.subject == f"hook/{name}"]
+        capsys.readouterr()
+        assert [check.run().status for check in checks] == ["ok"]
+        assert capsys.readouterr().out.strip()
+
+    def test_loading_them_imports_no_torch(self, tmp_path, python):
+        paths = [self.plugin(name, tmp_path) for name in hooks()]
+        code = (
+            "import sys\nfrom pathlib import Path\nfrom benchbench.plugins import load_plugins\n"
+            "load_plugins([Path(path) for path in sys.argv[1:]])\n"
+            "print(sorted({'torch', 'torchvision', 'timm'} & set(sys.modules)))"
+        )
+        assert python("-c", code, *paths).out.strip() == "[]"
+
+
+@pytest.mark.parametrize("guide", GUIDES)
+class TestGuides:
+    """A block that begins with a comment `# NAME.py` (.yaml, .toml) is a file; a line `$ benchbench ...` is run."""
+
+    @pytest.fixture
+    def folder(self, guide, tmp_path, monkeypatch) -> Path:
+        for name, text in files(guide).items():
+            (tmp_path / name).write_text(text, encoding="utf-8")
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.syspath_prepend(tmp_path)  # as if its packages were installed
+        return tmp_path
+
+    def test_its_losses_can_be_evaluated(self, guide, folder):
+        from benchbench.testing.losses import LossCase, check_gradients, check_preparation, check_terms
+
+        offers = losses_of(sorted(folder.glob("*.py")))
+        assert offers
+        for offer in offers:
+            case = LossCase(offer.component)
+            check_terms(case)
+            check_gradients(case)
+            check_preparation(case)
+
+    def test_its_commands_do_what_it_shows(self, guide, folder, capsys, monkeypatch):
+        monkeypatch.setattr(cards, "subprocess", SimpleNamespace(run=cards_here))
+        monkeypatch.setattr("benchbench.testing.pairs.ROUNDS", 3)
+        shown = commands((DOCS / guide).read_text(encoding="utf-8"))
+        assert shown
+        for command, lines in shown:
+            program, *arguments = shlex.split(command, comments=True)
+            assert program == "benchbench", f"only benchbench is run, not {program}"
+            capsys.readouterr()
+            with pytest.raises(SystemExit) as ended:
+                main(arguments)
+            printed = capsys.readouterr()
+            refused = any(line.startswith("error:") for line in lines)
+            assert ended.value.code == (2 if refused else 0), printed.err
+            assert_shows(printed.err if refused else printed.out, lines)
+
+
+def cards_here(command: list[str], *, input: str, **options: object) -> subprocess.CompletedProcess[str]:
+    """Answers for the process that looks at a plan's networks: this one has imported torch, which takes the time."""
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as printed:
+        patch.setattr("sys.stdin", io.StringIO(input))
+        cards._main()
+    return subprocess.CompletedProcess(command, 0, printed.getvalue(), "")
+
+
+def files(guide: str) -> dict[str, str]:
+    """The files in a guide: blocks that begin with a comment of their name."""
+    text = (DOCS / guide).read_text(encoding="utf-8")
+    blocks = re.findall(r"^```(?:python|yaml|toml)\n# ([\w.]+)\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+    assert len({name for name, _ in blocks}) == len(blocks), "two files of one name"
+    return dict(blocks)
+
+
+def losses_of(paths: list[Path]) -> list[Offer]:
+    origins = {str(path) for path in paths}
+    return [offer for offer in load_plugins(paths).registry.of_kind("loss") if offer.origin in origins]
+
+
+def commands(text: str) -> list[tuple[str, list[str]]]:
+    """Each command of a page's console blocks, with the lines that it is said to print; `...` stands for any."""
+    found: list[tuple[str, list[str]]] = []
+    for block in re.findall(r"^```console\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE):
+        for line in block.splitlines():
+            if line.startswith("$ "):
+                found.append((line.removeprefix("$ "), []))
+            elif line.strip() and line.strip() != "...":
+                found[-1][1].append(line.strip())
+    return found
+
+
+def assert_shows(printed: str, lines: list[str]) -> None:
+    """Every line is printed, in this order; `...` within one stands for anything, and runs of spaces are one."""
+    rest = " ".join(printed.split())
+    for line in lines:
+        pattern = ".*?".join(re.escape(" ".join(part.split())) for part in line.split("..."))
+        match = re.search(pattern, rest)
+        assert match, f"'{line}' is not printed; what is:\n{printed}"
+        rest = rest[match.end() :]
+
+
+def links(text: str) -> list[str]:
+    text = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    return [link for link in re.findall(r"(?<!\\)\]\(([^)\s]+)\)", text) if "://" not in link]
+
+
+def leads_somewhere(page: Path, link: str) -> bool:
+    name, _, anchor = link.partition("#")
+    target = page.parent / name if name else page
+    if not anchor:
+        return target.exists()
+    headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return anchor in {slug(heading) for heading in headings}
+
+
+def test_headings_and_tables_as_github_reads_them():
+    assert slug("`benchbench plan`") == "benchbench-plan"
+    assert slug("`data: LABEL`") == "data-label"
+    assert slug("`align_uniform`") == "align_uniform"
+    assert table(["a", "b", "c"], [["x | y", "", "1"]]) == "| a | c |\n| --- | --- |\n| x \\| y | 1 |"
+    assert type_in_words(dict[str, list[int] | None]) == "mapping from text to list of integers"

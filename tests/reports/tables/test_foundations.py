@@ -1,0 +1,87 @@
+"""What arms stand on: shared work divided and in full, ranges of estimates, and teachers that are priced on request."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchbench.reports.tables.foundations import COLUMNS, foundations
+from benchbench.store import read_json, write_json
+
+
+def rows(table) -> dict[str, list[str]]:
+    return {entries[0].text: [entry.text for entry in entries[1:]] for entries in table.rows}
+
+
+def test_every_column(finished):
+    table = foundations(finished.frame(), finished.plan)
+    assert table.columns == ["arm", *COLUMNS, "n"]
+    # The teacher's 6 hours are shared by three runs; the student's pre-training takes 2 hours.
+    assert rows(table) == {
+        "scratch": ["2.00", "0", "0", "0", "0", "2.00", "2.00", "3"],
+        "probe": ["0.500", "0", "0", "2.00", "0", "2.50", "2.50", "3"],
+        "tune": ["4.00", "0", "0", "2.00", "0", "6.00", "6.00", "3"],
+        "distil, big (scratch)": ["3.00", "2.00", "6.00", "0", "0", "5.00", "9.00", "3"],
+    }
+    assert any("price_teachers: true" in note for note in table.notes)
+
+
+def test_the_estimate_s_range_is_that_of_the_throughput(finished):
+    for key, stage in finished.plan.stages.items():
+        if stage.kind == "calibration":
+            record = read_json(finished.folder(key).record)
+            rate = record["metrics"]["images_per_second"]
+            record["metrics"]["images_per_second_quartiles"] = [rate / 2, rate * 4]
+            write_json(finished.folder(key).record, record)
+    assert rows(foundations(finished.frame(), finished.plan))["tune"][3] == "2.00 [0.500, 4.00]"
+
+
+class TestTeachers:
+    @pytest.fixture
+    def taught(self, make_lab):
+        def make(**teacher):
+            weights = {"weights": {"file": "weights.bin"}, "adapt": ["finetune"]}
+            teachers = {"big": {"model": "timm/test_efficientnet", **weights, **teacher}}
+            lab = make_lab(teachers=teachers, price_teachers=True)
+            lab.finish(lab.teacher(), hours=6.0)
+            lab.finish_arm("distil", [0.5] * 3, [3.0] * 3)
+            lab.calibrate(images_per_second=50.0)
+            return lab
+
+        return make
+
+    def test_public_weights_are_taken_as_given_where_the_suite_does_not_ask(self, make_lab):
+        public = {"model": "timm/test_efficientnet", "weights": {"file": "weights.bin"}, "adapt": ["finetune"]}
+        lab = make_lab(teachers={"big": public})
+        lab.finish(lab.teacher(), hours=6.0)
+        lab.finish_arm("distil", [0.5] * 3, [3.0] * 3)
+        found = rows(foundations(lab.frame(), lab.plan))["distil, big (finetune)"]
+        assert found == ["3.00", "2.00", "6.00", "0", "not priced", "5.00", "9.00", "3"]
+
+    def test_they_are_priced_where_the_suite_asks_for_it(self, taught):
+        recipe = {"images": 90_000, "epochs": 10, "image_size": 32, "source": "a paper"}  # 5 hours at 50 images/s
+        lab = taught(pretraining=recipe)
+        table = foundations(lab.frame(), lab.plan)
+        assert rows(table)["distil, big (finetune)"] == ["3.00", "2.00", "6.00", "0", "5.00", "5.00", "14.0", "3"]
+        assert any(note.startswith("pre-training of big: an estimate: 90,000 images") for note in table.notes)
+
+    def test_without_a_recipe_nothing_is_made_up(self, taught):
+        lab = taught()
+        table = foundations(lab.frame(), lab.plan)
+        assert rows(table)["distil, big (finetune)"][4:7] == ["n/a", "5.00", "n/a"]
+        assert "pre-training of big: no recipe is known" in table.notes
+
+    def test_published_hours_are_told_and_not_added(self, taught):
+        lab = taught(pretraining={"hours": 8000, "hours_on": "A100", "source": "a card"})
+        table = foundations(lab.frame(), lab.plan)
+        assert rows(table)["distil, big (finetune)"][4] == "n/a"
+        assert "pre-training of big: 8,000 A100 hours as stated (a card)" in table.notes
+
+    def test_pricing_them_is_part_of_no_key(self, taught, make_lab):
+        asked = taught(pretraining={"images": 9, "epochs": 1, "image_size": 32, "source": "a paper"})
+        plain = make_lab(teachers=asked.plan.file.document["teachers"])
+        assert plain.plan.key == asked.plan.key
+        assert "calibration" in {stage.kind for stage in asked.plan.stages.values()}
+
+
+def test_nothing_done_nothing_shown(lab):
+    assert foundations(lab.frame(), lab.plan) is None

@@ -1,0 +1,77 @@
+"""The table of where every device-hour went."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from benchbench.reports.tables.ledger import ledger
+
+
+@pytest.fixture
+def table(lab):
+    """The table of one run of ten hours in two slots, with these events in the first."""
+
+    def make(*events, last=True):
+        folder = lab.store.root / "ledger"
+        folder.mkdir(exist_ok=True)
+        head = {"event": "run", "at": 0, "suite": lab.plan.suite.name, "device": "Big GPU", "unit": "GPU-hours"}
+        lines = [head | {"held": 1, "slots": ["0", "1"]}, *events, *([{"event": "end", "at": 36000}] if last else [])]
+        (folder / "run.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        made = ledger(lab.frame(), lab.plan, lab.store)
+        assert made is not None
+        return made
+
+    return make
+
+
+def events(lab, arm: str, begun: float, ended: float, **seconds: float):
+    key = lab.cells(arm)[0].stage
+    yield {"event": "submitted", "at": begun, "slot": "0", "stages": {key: "cell"}}
+    yield {"event": "ready", "at": begun, "slot": "0"}
+    yield {"event": "finished", "at": ended, "slot": "0", "key": key, "kind": "cell", "seconds": seconds}
+
+
+def texts(table) -> dict[str, list[str]]:
+    return {row[0].text: [entry.text for entry in row[1:]] for row in table.rows}
+
+
+def test_without_a_ledger_there_is_no_table(lab):
+    assert ledger(lab.frame(), lab.plan, lab.store) is None
+
+
+def test_lines_are_named_and_add_up(lab, table):
+    made = table(*events(lab, "scratch", 0, 18000, student=14400.0, odd=3600.0), *events(lab, "tune", 18000, 18000))
+    assert list(made.columns) == ["line", "cells", "total", "share (%)"]
+    assert texts(made) == {
+        "training steps": ["4.00", "4.00", "20.0"],
+        "odd": ["1.00", "1.00", "5.0"],
+        "failed attempts": ["", "0", "0.0"],
+        "idle": ["", "15.0", "75.0"],
+        "sum of the lines": ["", "20.0", "100.0"],
+        "measured": ["", "20.0", "100.0"],
+    }
+    assert "leave out 0.0 % of it" in made.notes[0]
+    assert "Big GPU" in made.notes[0]
+    assert "GPU-hours of one run of" in made.title
+
+
+def test_what_no_line_explains_is_said(lab, table):
+    made = table(*events(lab, "scratch", 0, 18000, student=10800.0))
+    assert texts(made)["sum of the lines"] == ["", "18.0", "90.0"]
+    assert "leave out 10.0 % of it" in made.notes[0]
+
+
+def test_energy_is_of_the_stages_and_of_the_whole(lab, table):
+    run = list(events(lab, "scratch", 0, 18000, student=18000.0))
+    run[-1]["energy_joules"] = 7.2e6
+    made = texts(table(*run, {"event": "alive", "at": 20000, "joules": 10.8e6}))
+    assert "energy (kWh)" not in made  # its last line is without: nobody knows the whole
+    run.append({"event": "end", "at": 36000, "joules": 18e6})
+    assert texts(table(*run, last=False))["energy (kWh)"] == ["2.00", "5.00", ""]
+
+
+def test_energy_of_stages_that_share_a_counter_is_unknown(lab, table):
+    run = [*events(lab, "scratch", 0, 18000, student=18000.0), {"event": "end", "at": 36000, "joules": 18e6}]
+    assert texts(table(*run, last=False))["energy (kWh)"] == ["n/a", "5.00", ""]

@@ -1,0 +1,66 @@
+"""What a run takes beside time: figures by hand, and nothing where nothing is known or given."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchbench.reports.tables.resources import resources
+
+PRICES = {"factors": {"price": 2.5, "currency": "EUR", "grams_co2": 400, "source": "our bill"}}
+
+
+def rows(table) -> dict[str, dict[str, str]]:
+    return {
+        entries[0].text: dict(zip(table.columns[1:], (entry.text for entry in entries[1:]), strict=True))
+        for entries in table.rows
+    }
+
+
+@pytest.fixture
+def ran(make_lab):
+    """Three distilled runs of 2 hours and 7.2 MJ behind a teacher of 6 hours and 10.8 MJ; the other arms missing."""
+
+    def make(joules: float | None = 7.2e6, **changes):
+        lab = make_lab(**changes)
+        lab.finish(lab.teacher(), 0.9, 6.0, energy_joules=10.8e6)
+        for cell in lab.cells("distil"):
+            lab.finish(cell.stage, 0.5, 2.0, energy_joules=joules, peak_bytes=3_000_000_000)
+        return resources(lab.frame(), lab.plan)
+
+    return make
+
+
+def test_what_is_measured(ran):
+    table = ran()
+    found = rows(table)
+    assert found["distil, big (scratch)"] == {
+        "parameters (M)": "0.000123",
+        "FLOPs an image (G)": "4.00",
+        "memory (GB)": "3.00",
+        "energy (kWh)": "3.00",  # 7.2 MJ and a third of 10.8
+        "n": "3",
+    }
+    assert set(found["scratch"].values()) == {"–"}
+
+
+def test_prices_only_where_factors_are_given(ran):
+    table = ran(**PRICES)
+    found = rows(table)["distil, big (scratch)"]
+    assert found["price (EUR)"] == "10.0"  # (2 + 6 / 3) hours
+    assert found["CO2 (g)"] == "1,200"
+    assert "price of a device-hour: 2.5; grams of CO2 a kWh: 400 (our bill)" in table.notes
+
+
+def test_energy_that_was_not_measured_is_not_made_up(ran):
+    assert rows(ran(None, **PRICES))["distil, big (scratch)"]["CO2 (g)"] == "n/a"
+
+
+def test_stated_watts_give_an_estimate_that_says_so(ran):
+    table = ran(None, factors={"watts": 250})
+    assert rows(table)["distil, big (scratch)"]["energy (kWh)"] == "≈ 1.00"
+    assert "≈: not measured, at 250 W a device" in table.notes
+
+
+def test_nothing_done_nothing_shown(make_lab):
+    lab = make_lab()
+    assert resources(lab.frame(), lab.plan) is None

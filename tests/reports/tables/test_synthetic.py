@@ -1,0 +1,169 @@
+"""Tables and pictures of generated images, from records by hand."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchbench.reports.figure import DOUBLE
+from benchbench.reports.figures.save import saved
+from benchbench.reports.figures.synthetic import contact_sheet, quality_and_gain
+from benchbench.reports.tables.synthetic import pairs, synthetic, synthetic_gains
+from benchbench.store import write_json
+from benchbench.synthesis.shards import Made, Shards, encode
+
+KD = {"method": "distill", "loss": {"ce": 1, "kd": 1}}
+ARMS = {
+    "scratch": {"method": "scratch"},
+    "scratch + made": {"method": "scratch", "synthetic": "made"},
+    "kd": KD,
+    "kd + made": {**KD, "synthetic": {"set": "made", "times": 1}},
+    "longer + made": {"method": "scratch", "synthetic": "made", "recipe": {"epochs": 9}},
+}
+QUALITY = {
+    "images": 80,
+    "real": 40,
+    "dimensions": 64,
+    "fid": 12.34,
+    "kid": 0.00567,
+    "precision": 0.81,
+    "recall": 0.42,
+    "density": 0.93,
+    "coverage": 0.5,
+    "agreement": 0.625,
+    "train": {"copies": 3},
+    "test": {"copies": 1},
+}
+
+
+@pytest.fixture
+def made(make_lab):
+    """A lab with a finished and judged set of generated images."""
+    sets = {"made": {"source": {"trained_diffusion": {"image_size": 16}}, "times": 2}}
+    lab = make_lab(arms=ARMS, synthetic=sets, quality={"teacher": "big", "state": "scratch"})
+    metrics = {"images": 79, "rejected": {"black": 4, "not finite": 1}, "retried": 2, "given_up": 1}
+    leave(lab, "synthesis", metrics, 2.0)
+    leave(lab, "diffusion", {}, 3.0)
+    leave(lab, "quality", QUALITY, 0.5)
+    (stage,) = (stage for stage in lab.plan.stages.values() if stage.kind == "synthesis")
+    draw(lab.folder(stage.key).path, (0, 3))
+    return lab
+
+
+def draw(folder: Path, labels: Iterable[int]) -> None:
+    """Fourteen images of each class."""
+    shards, random = Shards(folder), np.random.default_rng(0)
+    pixels = random.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    shards.add([Made(label, index, 0, 0, None, encode(pixels)) for label in labels for index in range(14)])
+    shards.finish()
+
+
+def leave(lab, kind: str, metrics: dict, hours: float, names: Sequence[str] = "abcdefghij") -> None:
+    for key, stage in lab.plan.stages.items():
+        if stage.kind == kind:
+            lab.folder(key).path.mkdir(parents=True, exist_ok=True)
+            cost = {"device_hours": hours, "energy_joules": None}
+            data = {"names": list(names)}
+            write_json(lab.folder(key).record, {"metrics": metrics, "cost": cost, "data": data})
+
+
+def texts(table) -> dict[str, list[str]]:
+    return {row[0].text: [entry.text for entry in row[1:]] for row in table.rows}
+
+
+def test_a_row_a_set(made):
+    table = synthetic(made.frame(), made.plan, made.store)
+    expected = ["79", "5", "12.3", "5.67", "0.81", "0.42", "0.93", "0.50", "62.5", "3 / 1", "5.00"]
+    assert texts(table) == {"made": expected}
+    notes = "\n".join(table.notes)
+    assert "big (scratch), 64 features, against 40 training images" in notes
+    assert "biased upwards" in notes
+
+
+def test_what_was_not_judged_says_so(make_lab):
+    lab = make_lab(arms=ARMS, synthetic={"made": {"source": "same_class_mixup"}})
+    assert synthetic(lab.frame(), lab.plan, lab.store) is None
+    leave(lab, "synthesis", {"images": 80, "rejected": {}}, 1.0)
+    table = synthetic(lab.frame(), lab.plan, lab.store)
+    assert texts(table)["made"] == ["80", "0", *["–"] * 8, "1.00"]
+    assert any("not judged" in note for note in table.notes)
+
+
+def test_arms_are_held_against_themselves_without_images(made):
+    found = {(pair.row, pair.twin) for pair in pairs(made.plan)}
+    assert found == {
+        ("scratch + made", "scratch"),
+        ("kd + made, big (scratch)", "kd, big (scratch)"),
+    }  # the longer one has no twin
+
+
+def test_gains_and_what_they_cost(made):
+    made.teach()
+    made.finish_arm("scratch", [0.5, 0.6, 0.7], [1.0] * 3)
+    made.finish_arm("scratch + made", [0.7, 0.8, 0.9], [2.0] * 3)
+    table = synthetic_gains(made.frame(), made.plan)
+    rows = texts(table)
+    assert rows["scratch + made"][0] == "made"
+    assert rows["scratch + made"][1].startswith("+20.0 [")
+    # 5 hours of generation are shared by nine runs.
+    assert rows["scratch + made"][2:] == [f"{2 + 5 / 9:.2f}", "3 / 3"]
+    assert rows["kd + made, big (scratch)"][1:] == ["–", "–", "0 / 0"]
+
+
+def test_the_sheet_has_a_line_a_class(made):
+    picture = contact_sheet(made.frame(), made.plan, made.store)
+    (axis,) = picture.figure.axes
+    assert axis.images[0].get_array().shape == (2 * 64, 12 * 64, 3)
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["a", "d"]
+
+
+@pytest.mark.parametrize(
+    "names", [["automobile", *"bcdefghij"], ["American Goldfinch", "television_screen", *"cdefghij"]]
+)
+def test_names_of_classes_are_whole(names, make_lab):
+    """Of two sets, one above the other."""
+    sets = {name: {"source": "same_class_mixup", "times": times} for times, name in enumerate(("one", "two"), start=1)}
+    lab = make_lab(arms={name: {"method": "scratch", "synthetic": name} for name in sets}, synthetic=sets)
+    leave(lab, "synthesis", {"images": 80, "rejected": {}}, 1.0, names)
+    for stage in lab.plan.stages.values():
+        if stage.kind == "synthesis":
+            draw(lab.folder(stage.key).path, range(10))
+    picture = contact_sheet(lab.frame(), lab.plan, lab.store)
+    assert len(picture.figure.axes) == 2
+    with Image.open(io.BytesIO(saved(picture, "png"))) as image:
+        inked = (np.array(image.convert("L")) < 200).any(axis=0)
+    assert not inked[:5].any()
+    assert not inked[-5:].any()
+    assert inked[: len(inked) // 6].any()  # the names
+
+
+def test_points_are_gains_against_measures(made):
+    assert quality_and_gain(made.frame(), made.plan, made.store) is None
+    made.finish_arm("scratch", [0.5], [1.0])
+    made.finish_arm("scratch + made", [0.75], [1.0])
+    picture = quality_and_gain(made.frame(), made.plan, made.store)
+    points = [[line.get_xydata().tolist() for line in axis.lines][-1] for axis in picture.figure.axes]
+    assert points == [[[12.34, 25.0]], [[0.5, 25.0]], [[0.625, 25.0]]]
+
+
+def test_suites_without_images_have_none_of_them(finished):
+    frame = finished.frame()
+    assert synthetic(frame, finished.plan, finished.store) is None
+    assert synthetic_gains(frame, finished.plan) is None
+    assert contact_sheet(frame, finished.plan, finished.store) is None
+    assert quality_and_gain(frame, finished.plan, finished.store) is None
+
+
+@pytest.mark.parametrize("figure", [contact_sheet, quality_and_gain])
+def test_pictures_fit_a_page_and_are_the_same_every_time(figure, made):
+    made.finish_arm("scratch", [0.5], [1.0])
+    made.finish_arm("scratch + made", [0.75], [1.0])
+    first, second = (figure(made.frame(), made.plan, made.store) for _ in range(2))
+    assert first.figure.get_figwidth() <= DOUBLE
+    for kind in ("pdf", "png"):
+        assert saved(first, kind) == saved(second, kind)

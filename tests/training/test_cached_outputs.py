@@ -1,0 +1,202 @@
+"""Views that come again, and what has been kept of them, found by the image's index and the epoch's view."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from benchbench.augmenters.geometric import flip, random_crop
+from benchbench.data import in_memory, streaming, transforms
+from benchbench.data.batch import Batch
+from benchbench.data.images import ImageSet
+from benchbench.data.in_memory import ResidentFeed
+from benchbench.data.sources.common import ArrayImages
+from benchbench.data.streaming import StreamedFeed
+from benchbench.data.transforms import Pipeline, bind_augmenters
+from benchbench.training.cached_outputs import EmbeddingFeed, Taught
+
+CPU = torch.device("cpu")
+SIDE, VIEWS, CHUNK, BATCH = 12, 3, 8, 5
+INDICES = np.arange(3, 26)  # 23 of 30 images
+RECIPE = {
+    "augment": [
+        {"name": "flip", "params": {"probability": 0.5}},
+        {"name": "random_crop", "params": {"padding": 3, "resize": None}},
+    ]
+}
+FUNCTIONS = {"flip": flip, "random_crop": random_crop}
+KINDS = ["resident", "streamed", "streamed by processes"]
+
+
+@pytest.fixture(autouse=True)
+def _small_chunks(monkeypatch):
+    """So that there are several of them."""
+    for module in (in_memory, streaming, transforms):
+        monkeypatch.setattr(module, "VIEW_CHUNK", CHUNK)
+
+
+def make(kind, views=VIEWS, seed=0, indices=INDICES):
+    random = np.random.RandomState(0)
+    array = random.randint(0, 256, (30, SIDE, SIDE, 3), dtype=np.uint8)
+    source = ImageSet(random.randint(0, 4, 30), ("a", "b", "c", "d"), ArrayImages(array), array)
+    pipeline = Pipeline(SIDE, None, bind_augmenters(RECIPE, FUNCTIONS.__getitem__), views=views, view_seed=seed)
+    if kind == "resident":
+        return ResidentFeed(source, indices, pipeline, CPU)
+    return StreamedFeed(source, indices, pipeline, CPU, 2 if "processes" in kind else 0)
+
+
+def shown(feed, epoch, seed=1, batch_size=BATCH, start=0) -> dict[int, torch.Tensor]:
+    """The image that an epoch shows at each index."""
+    batches = feed.train_batches(seed, epoch, batch_size, start)
+    return {int(index): image for batch in batches for index, image in zip(batch.index, batch.images, strict=True)}
+
+
+def drawn(feed, batch_size=BATCH, start=0) -> list[dict[int, torch.Tensor]]:
+    """Every view of every image."""
+    found: list[dict[int, torch.Tensor]] = []
+    for views in feed.view_batches(batch_size, start):
+        found = found or [{} for _ in views]
+        for kept, batch in zip(found, views, strict=True):
+            assert torch.equal(batch.index, views[0].index)
+            assert torch.equal(batch.labels, feed.labels[batch.index])
+            kept.update(zip(batch.index.tolist(), batch.images, strict=True))
+    return found
+
+
+def assert_equal(found, expected):
+    assert found.keys() <= expected.keys()
+    assert found
+    assert all(torch.equal(image, expected[index]) for index, image in found.items())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_epoch_shows_its_view_and_no_other(kind):
+    feed = make(kind)
+    views = drawn(feed)
+    assert len(views) == VIEWS
+    assert all(list(view) == list(range(23)) for view in views)
+    for epoch in range(VIEWS + 2):
+        assert_equal(shown(feed, epoch), views[epoch % VIEWS])
+
+
+@pytest.mark.parametrize("kind", KINDS[:2])
+def test_views_come_again_whatever_the_order(kind):
+    feed = make(kind)
+    first, again = shown(feed, 1, seed=1), shown(make(kind), 1 + VIEWS, seed=9, batch_size=7)
+    assert list(first) != list(again)
+    assert_equal({index: image for index, image in first.items() if index in again}, again)
+
+
+@pytest.mark.parametrize("kind", KINDS[:2])
+def test_views_differ_from_one_another_and_between_seeds(kind):
+    one, two, three = drawn(make(kind))
+    (other, *_) = drawn(make(kind, seed=1))
+    for first, second in ((one, two), (one, three), (two, three), (one, other)):
+        same = sum(torch.equal(first[index], second[index]) for index in first)
+        assert same < 23 / 4  # one flip and 49 places of a window
+    assert_equal(drawn(make(kind))[0], one)
+
+
+@pytest.mark.parametrize("kind", KINDS[:2])
+def test_images_of_a_view_are_augmented_each_on_its_own(kind):
+    feed = make(kind, indices=np.full(20, 4))  # copies of one image
+    for view in drawn(feed):
+        assert len({image.numpy().tobytes() for image in view.values()}) > 10
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_views_are_drawn_from_the_middle_and_in_any_batches_alike(kind):
+    feed = make(kind)
+    whole = drawn(feed)
+    for start, batch_size in ((0, 64), (CHUNK, BATCH), (2 * CHUNK, 3)):
+        found = drawn(feed, batch_size, start)
+        for part, view in zip(found, whole, strict=True):
+            assert list(part) == list(range(start, 23))
+            assert_equal(part, view)
+
+
+def test_a_later_start_shows_the_same():
+    for kind in KINDS[:2]:
+        feed = make(kind)
+        whole, tail = shown(feed, 2), shown(feed, 2, start=2)
+        assert list(tail) == list(whole)[2 * BATCH :]
+        assert_equal(tail, whole)
+
+
+def test_no_image_is_decoded_twice():
+    feed, decoded = make("streamed"), []
+    source = feed.source
+    feed.source = replace(source, image=lambda index: decoded.append(index) or source.image(index))
+    assert len(drawn(feed)) == VIEWS
+    assert decoded == INDICES.tolist()
+
+
+def test_views_that_do_not_fit_are_drawn_again(monkeypatch):
+    feed = make("resident")
+    monkeypatch.setattr(in_memory, "RESIDENT_BYTES", 2 * 3 * SIDE**2 * 23)
+    views = drawn(make("resident"))
+    for epoch in (0, 1, 2, 1, 0):
+        assert_equal(shown(feed, epoch), views[epoch])
+        assert len(feed._views) <= 2
+
+
+@pytest.mark.parametrize("kind", KINDS[:2])
+def test_without_views_every_epoch_is_augmented_afresh(kind):
+    feed = make(kind, views=None)
+    first, later = shown(feed, 0), shown(feed, VIEWS)
+    shared = first.keys() & later.keys()
+    assert sum(torch.equal(first[index], later[index]) for index in shared) < len(shared) / 4
+
+
+def a_batch(index, epoch) -> Batch:
+    index = torch.tensor(index)
+    return Batch(torch.zeros(len(index), 3, 2, 2), index % 4, index, epoch)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_what_is_kept_is_found_by_view_and_index(dtype):
+    """Value 100 * view + image; epochs below 0 are a first stage's."""
+    embedding = (100 * torch.arange(VIEWS)[:, None, None] + torch.arange(6)[:, None]).expand(VIEWS, 6, 2).to(dtype)
+    taught = Taught(embedding + 0.5, embedding)
+    for epoch, view in ((0.0, 0), (0.8, 0), (1.0, 1), (2.999, 2), (3.0, 0), (7.2, 1), (-1.0, 2), (-0.2, 2), (-3.0, 0)):
+        found = taught(a_batch([5, 0, 3], epoch), False)
+        expected = 100.0 * view + torch.tensor([5.0, 0.0, 3.0])[:, None].expand(3, 2)
+        assert torch.equal(found.embedding, expected)
+        assert torch.equal(found.logits, expected + 0.5)
+        assert found.features == []
+        assert (found.embedding.dtype, found.logits.dtype) == (torch.float32, torch.float32)
+    assert Taught(None, embedding)(a_batch([1], 0.0), False).logits is None
+
+
+def test_writing_into_what_is_given_changes_nothing_kept():
+    embedding = torch.rand(VIEWS, 6, 2)
+    before, taught = embedding.clone(), Taught(embedding, embedding)
+    found = taught(a_batch([0, 1], 0.0), False)
+    found.embedding.zero_()
+    found.logits.zero_()
+    batch = next(EmbeddingFeed(embedding, torch.zeros(6, dtype=torch.int64)).train_batches(0, 0, 4, 0))
+    batch.images.zero_()
+    assert torch.equal(embedding, before)
+
+
+def test_embeddings_stand_in_for_images():
+    """The same order as images have, the epoch's view, and every image once for testing."""
+    feed = make("resident")
+    embedding = torch.rand(VIEWS, 23, 4)
+    kept = EmbeddingFeed(embedding, feed.labels)
+    for epoch in (0, 1, 4):
+        for start in (0, 2):
+            found = list(kept.train_batches(1, epoch, BATCH, start))
+            expected = list(feed.train_batches(1, epoch, BATCH, start))
+            assert [batch.index.tolist() for batch in found] == [batch.index.tolist() for batch in expected]
+            for batch in found:
+                assert torch.equal(batch.images, embedding[epoch % VIEWS][batch.index])
+                assert torch.equal(batch.labels, feed.labels[batch.index])
+    flat = EmbeddingFeed(embedding[0], feed.labels)
+    tested = list(flat.test_batches(7))
+    assert torch.cat([batch.index for batch in tested]).tolist() == list(range(23))
+    assert torch.equal(torch.cat([batch.images for batch in tested]), embedding[0])
+    assert torch.equal(torch.cat([batch.labels for batch in tested]), feed.labels)
