@@ -45,7 +45,7 @@ class Component:
             work on mixed ones). With several teachers, a loss that reads of them `teacher.logits` alone sees their
             weighted mean once; any other is built and added up once a teacher.
             For augmenters, `labels`: it mixes images and so their labels, and has the form for that; `synthesis`: it
-            generates images, in a stage of its own, and its target is a `benchbench.synthesis.base.Generator`.
+            generates images, in a stage of its own, and its target is a `benchbench.synthesis.base.ImageGenerator`.
         version: part of the key of every stage that uses the component, beside the hash of its source. Set it where
             behaviour depends on something that the source does not show.
     """

@@ -116,7 +116,7 @@ class Registration:
         result [B], float32. A recipe names those last.
 
         One that `needs` `synthesis` is no transform: it generates images in a stage of its own, and a suite names it in
-        `synthetic:`. Its target is a class, `benchbench.synthesis.base.Generator`; its params derive from
+        `synthetic:`. Its target is a class, `benchbench.synthesis.base.ImageGenerator`; its params derive from
         `GeneratorParams` there.
 
         Example:
@@ -141,7 +141,7 @@ class Registration:
 
     @hookspec
     def benchbench_datasets(self) -> Iterable[Component]:  # type: ignore[empty-body]
-        """Data sets. The target loads one split: `(params, root: Path, split: "train" | "test") -> ImageSet`; the
+        """Data sets. The target loads one split: `(params, root: Path, split: "train" | "test") -> ImageDataset`; the
         params class derives from `benchbench.data.info.DatasetParams`, whose `info` tells sizes without reading images.
 
         Example:
@@ -165,13 +165,13 @@ class Registration:
             def load(params, root, split):
                 import numpy as np  # here, so that listing plugins stays quick
 
-                from benchbench.data.images import ImageSet
+                from benchbench.data.images import ImageDataset
 
                 random = np.random.default_rng(["train", "test"].index(split))
                 labels = np.repeat(np.arange(2), params.per_class)
                 dark = random.integers(0, 128, (len(labels), 16, 16, 3), dtype=np.uint8)
                 array = dark + 127 * labels.astype(np.uint8)[:, None, None, None]
-                return ImageSet(labels, ("dark", "light"), partial(decode, array), array)
+                return ImageDataset(labels, ("dark", "light"), partial(decode, array), array)
 
             def decode(array, index):
                 from PIL import Image

@@ -8,7 +8,7 @@ from typing import Any
 from tabulate import tabulate
 
 from benchbench.components import KINDS, Offer
-from benchbench.costs.estimate import Estimate
+from benchbench.costs.estimate import CostEstimate
 from benchbench.costs.experience import GENERATING
 from benchbench.costs.prediction import predict, predicted_cells
 from benchbench.errors import StoreError, one_line
@@ -17,7 +17,7 @@ from benchbench.plugins import PluginHost
 from benchbench.store import Store
 
 
-def plan_json(plan: Plan, store: Store, costs: dict[str, Estimate]) -> dict[str, Any]:
+def plan_json(plan: Plan, store: Store, costs: dict[str, CostEstimate]) -> dict[str, Any]:
     """A plan for a program: its key, cells and stages."""
     hours = predict(plan, store)
     return {
@@ -46,7 +46,7 @@ def plan_json(plan: Plan, store: Store, costs: dict[str, Estimate]) -> dict[str,
     }
 
 
-def plan_text(plan: Plan, store: Store, costs: dict[str, Estimate], show_all: bool) -> str:
+def plan_text(plan: Plan, store: Store, costs: dict[str, CostEstimate], show_all: bool) -> str:
     """A plan for a person: the grid, what is done, and what each arm costs."""
     suite, hours = plan.suite, predict(plan, store)
     states = {key: _state(stage, store) for key, stage in plan.stages.items()}
@@ -78,7 +78,7 @@ def _arms(
     plan: Plan,
     predicted: dict[str, float | None],
     states: dict[str, tuple[str, str]],
-    costs: dict[str, Estimate],
+    costs: dict[str, CostEstimate],
 ) -> str:
     rows, hours = [], predicted_cells(plan, predicted)
     stands_on = {cell.stage: plan.foundations(cell.stage) for cell in plan.cells}

@@ -88,7 +88,7 @@ def cli() -> None:
 
 
 @dataclass(frozen=True)
-class Request:
+class SuiteOptions:
     """What every command that reads a suite is told."""
 
     suite: Path
@@ -154,23 +154,23 @@ _SUITE_OPTIONS = (
 
 
 def _reads_suite(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command the shared options, as one `Request`."""
+    """Gives a command the shared options, as one `SuiteOptions`."""
 
     @functools.wraps(command)
     def gathered(**values: Any) -> None:
-        shared = {field.name: values.pop(field.name) for field in fields(Request)}
-        command(Request(**shared), **values)
+        shared = {field.name: values.pop(field.name) for field in fields(SuiteOptions)}
+        command(SuiteOptions(**shared), **values)
 
     return click.argument("suite", type=file_type)(_takes(*_SUITE_OPTIONS)(gathered))
 
 
 def _reads_suites(command: Callable[..., None]) -> Callable[..., None]:
-    """The same for a command that takes several suites: a list with a `Request` for each."""
+    """The same for a command that takes several suites: a list with a `SuiteOptions` for each."""
 
     @functools.wraps(command)
     def gathered(suites: tuple[Path, ...], **values: Any) -> None:
-        shared = {field.name: values.pop(field.name) for field in fields(Request) if field.name != "suite"}
-        command([Request(suite=suite, **shared) for suite in suites], **values)
+        shared = {field.name: values.pop(field.name) for field in fields(SuiteOptions) if field.name != "suite"}
+        command([SuiteOptions(suite=suite, **shared) for suite in suites], **values)
 
     argument = click.argument("suites", metavar="SUITE...", type=file_type, nargs=-1, required=True)
     return argument(_takes(*_SUITE_OPTIONS)(gathered))
@@ -185,7 +185,7 @@ def _takes(*options: Callable[..., Any]) -> Callable[..., Any]:
 @_reads_suite
 @click.option("--all", "show_all", is_flag=True, help="List every stage with its key.")
 @click.option("--calibrate", is_flag=True, help="First measure how fast the networks are here, to predict hours.")
-def plan(request: Request, show_all: bool, calibrate: bool) -> None:
+def plan(options: SuiteOptions, show_all: bool, calibrate: bool) -> None:
     """Show what SUITE would run, what is already done, and what each arm will cost.
 
     Device-hours are predicted from finished stages of the same work in the store, whatever their seeds, epochs or
@@ -201,11 +201,11 @@ def plan(request: Request, show_all: bool, calibrate: bool) -> None:
     from benchbench.cli.describe import plan_json, plan_text
     from benchbench.costs.estimate import MEASURING, estimate
 
-    made, store = request.plan()
+    made, store = options.plan()
     costs = estimate(made)
     if calibrate:
-        _run_stages(request, made.part(MEASURING), store)
-    if request.as_json:
+        _run_stages(options, made.part(MEASURING), store)
+    if options.as_json:
         click.echo(json.dumps(plan_json(made, store, costs), indent=1))
     else:
         click.echo(plan_text(made, store, costs, show_all))
@@ -232,7 +232,7 @@ def plan(request: Request, show_all: bool, calibrate: bool) -> None:
     help="Most cells that train side by side behind one teacher; 1: each alone.",
 )
 def run(
-    request: Request,
+    options: SuiteOptions,
     folder: Path | None,
     formats: tuple[str, ...],
     template: str,
@@ -254,18 +254,18 @@ def run(
     from benchbench.costs.estimate import estimate
     from benchbench.reports.templates import chosen
 
-    made, store = request.plan()
+    made, store = options.plan()
     chosen(made.host.registry, template)  # one that does not exist must not come out after hours
     weights = {key: cost.flops for key, cost in estimate(made).items()}
-    outcome = _run_stages(request, made, store, executor, weights, checkpoint_seconds, cohort)
-    results = _report(request, made, store, folder or Path("reports") / made.suite.name, formats, template)
-    if request.as_json:
+    outcome = _run_stages(options, made, store, executor, weights, checkpoint_seconds, cohort)
+    results = _report(options, made, store, folder or Path("reports") / made.suite.name, formats, template)
+    if options.as_json:
         click.echo(_json({made.suite.name: results}))
     sys.exit(SOME_FAILED if outcome.failed else DONE)
 
 
 def _run_stages(
-    request: Request,
+    options: SuiteOptions,
     made: Plan,
     store: Store,
     executor: str = "local",
@@ -282,7 +282,7 @@ def _run_stages(
     progress = Progress(weights or {})
     made.host.manager.register(progress, name="progress")
     try:
-        return run_plan(made, store, component, request.data, checkpoint_seconds, cohort)
+        return run_plan(made, store, component, options.data, checkpoint_seconds, cohort)
     finally:
         progress.close()
 
@@ -290,7 +290,7 @@ def _run_stages(
 @cli.command()
 @_reads_suites
 @_takes(*_REPORT_OPTIONS)
-def report(requests: list[Request], folder: Path | None, formats: tuple[str, ...], template: str) -> None:
+def report(suites: list[SuiteOptions], folder: Path | None, formats: tuple[str, ...], template: str) -> None:
     """Print each SUITE's tables from what is in the store, and write them with its pictures.
 
     Tables are Markdown, LaTeX, CSV and text; pictures are PDF and PNG, in the sizes of print. LaTeX comes with
@@ -303,27 +303,27 @@ def report(requests: list[Request], folder: Path | None, formats: tuple[str, ...
       benchbench report suites/cifar.yaml --format tex --format pdf --template paper --report paper/results
       benchbench report suites/cifar.yaml suites/losses.yaml --format html
     """
-    planned = [(request, *request.plan()) for request in requests]  # before anything is printed
-    _require_names_of_their_own([(made.suite.name, request.suite) for request, made, _ in planned])
+    planned = [(options, *options.plan()) for options in suites]  # before anything is printed
+    _require_names_of_their_own([(made.suite.name, options.suite) for options, made, _ in planned])
     frames = {}
-    for request, made, store in planned:
+    for options, made, store in planned:
         own = folder / made.suite.name if folder and len(planned) > 1 else folder
         own = own or Path("reports") / made.suite.name
-        frames[made.suite.name] = _report(request, made, store, own, formats, template)
-    if requests[0].as_json:
+        frames[made.suite.name] = _report(options, made, store, own, formats, template)
+    if suites[0].as_json:
         click.echo(_json(frames))
 
 
 def _report(
-    request: Request, made: Plan, store: Store, folder: Path, formats: tuple[str, ...], template: str
+    options: SuiteOptions, made: Plan, store: Store, folder: Path, formats: tuple[str, ...], template: str
 ) -> pd.DataFrame:
     """Writes a suite's report, prints its tables unless JSON is asked for, and gives its results."""
     from benchbench.reports.render import plain
     from benchbench.reports.write import further_files, make_pictures, make_tables, write_report
 
-    command = request.command(template)
+    command = options.command(template)
     results, tables = make_tables(made, store, command, template)
-    if not request.as_json:
+    if not options.as_json:
         for table in tables:
             click.echo(plain(table, color=sys.stdout.isatty()))
         for reason, cells in results[results.status == "failed"].groupby("reason", sort=False, dropna=False):
@@ -377,7 +377,7 @@ def _json(frames: dict[str, pd.DataFrame]) -> str:
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="Where to listen; 0: any free one."
 )
-def watch(request: Request, port: int) -> None:
+def watch(options: SuiteOptions, port: int) -> None:
     """Show SUITE's report as a page in a browser, and keep it new while the suite runs.
 
     Only this machine can open it, and it only reads the store: start it before, during or after a run, and end it with
@@ -390,8 +390,8 @@ def watch(request: Request, port: int) -> None:
     """
     from benchbench.cli.watch import serve
 
-    made, store = request.plan()
-    serve(made, store, request.command(), port, request.as_json)
+    made, store = options.plan()
+    serve(made, store, options.command(), port, options.as_json)
 
 
 for _command in (list_, plugins, new, check, export, merge, compare):

@@ -10,11 +10,11 @@ import torch
 
 from benchbench.components import Registry
 from benchbench.errors import StageError, one_line
-from benchbench.losses.multi_teacher import fit_student, make_lessons
+from benchbench.losses.multi_teacher import add_student_heads, build_losses
 from benchbench.models.backbone import Backbone, build_backbone
 
 
-class Rehearsal:
+class LossDryRun:
     """Builds the students, teachers and losses of cells on the meta device; keeps the networks, which cells share."""
 
     def __init__(self, registry: Registry):
@@ -38,9 +38,9 @@ class Rehearsal:
         head, token_head = student.head, student.token_head
         try:
             with device:
-                fit_student(student, request["loss"], self.registry, [teacher.dim for teacher in teachers])
+                add_student_heads(student, request["loss"], self.registry, [teacher.dim for teacher in teachers])
             weights = [1.0] * len(teachers)
-            make_lessons(request["loss"], self.registry, student, teachers, weights, request, labels, device)
+            build_losses(request["loss"], self.registry, student, teachers, weights, request, labels, device)
         except StageError as error:
             return one_line(error)
         finally:

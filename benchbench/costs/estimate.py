@@ -22,7 +22,7 @@ COUNTED = ("cell", "teacher", "outputs")
 
 
 @dataclass(frozen=True)
-class Estimate:
+class CostEstimate:
     """Predicted cost of one stage.
 
     Attributes:
@@ -34,7 +34,7 @@ class Estimate:
     flops: float
 
 
-def estimate(plan: Plan) -> dict[str, Estimate]:
+def estimate(plan: Plan) -> dict[str, CostEstimate]:
     """The predicted cost of every training stage of a plan, by key.
 
     Raises:
@@ -156,19 +156,19 @@ def shown_images(plan: Plan, stage: Stage, data: str) -> tuple[int, int]:
     return plan.train_images(job["data"], data) * job["recipe"]["views"], others
 
 
-def _training(plan: Plan, stage: Stage, data: Any, cards: Mapping[str, dict[str, Any]]) -> Estimate:
+def _training(plan: Plan, stage: Stage, data: Any, cards: Mapping[str, dict[str, Any]]) -> CostEstimate:
     job, images, tested = stage.job, trained_images(plan, stage, data), tested_images(plan, stage, data)
     card = cards[f"{stage.key}/model"]
     if job["method"] == "linear_probe":  # its trunk runs in the stage that keeps what it says
         head = 2.0 * card["dim"] * plan.info[data].classes
-        return Estimate(images, head * (TRAINED * images + tested))
+        return CostEstimate(images, head * (TRAINED * images + tested))
     flops = images * card["flops"] * TRAINED
     for number in range(len(job["teachers"])):
         if f"outputs{number}" not in stage.needs:
             flops += images * cards[f"{stage.key}/teacher{number}"]["flops"]
-    return Estimate(images, float(flops + tested * card["flops"]))
+    return CostEstimate(images, float(flops + tested * card["flops"]))
 
 
-def _outputs(plan: Plan, stage: Stage, data: Any, cards: Mapping[str, dict[str, Any]]) -> Estimate:
+def _outputs(plan: Plan, stage: Stage, data: Any, cards: Mapping[str, dict[str, Any]]) -> CostEstimate:
     images, others = shown_images(plan, stage, data)
-    return Estimate(images, float((images + others) * cards[f"{stage.key}/teacher0"]["flops"]))
+    return CostEstimate(images, float((images + others) * cards[f"{stage.key}/teacher0"]["flops"]))

@@ -27,7 +27,7 @@ def cards_for(requests: Mapping[str, dict[str, Any]], plugins: Sequence[Path]) -
 
     Args:
         requests: by any name: a model's job (without weights), its `kind`, `image_size` and the hash of its source; or
-            what `benchbench.costs.dry_run.Rehearsal` takes, with the hashes of the sources.
+            what `benchbench.costs.dry_run.LossDryRun` takes, with the hashes of the sources.
         plugins: plugin files to load.
     """
     cache = user_cache("cards.json")
@@ -90,13 +90,13 @@ def _card(request: Mapping[str, Any], registry: Any) -> dict[str, Any]:
 
 
 def _main() -> None:
-    from benchbench.costs.dry_run import Rehearsal
+    from benchbench.costs.dry_run import LossDryRun
     from benchbench.plan.keys import unwrap
     from benchbench.plugins import load_plugins
 
     question = json.load(sys.stdin)
     registry = load_plugins([Path(path) for path in question["plugins"]]).registry
-    rehearsal = Rehearsal(registry)
+    rehearsal = LossDryRun(registry)
     answer: dict[str, dict[str, Any]] = {}
     for key, request in question["requests"].items():
         if "loss" in request:

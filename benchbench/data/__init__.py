@@ -12,7 +12,7 @@ SOURCES = "benchbench.data.sources"
 
 @hookimpl
 def benchbench_datasets() -> Iterable[Component]:
-    """Each target is `load(params, root: Path, split: "train" | "test") -> ImageSet`."""
+    """Each target is `load(params, root: Path, split: "train" | "test") -> ImageDataset`."""
     downloaded = f"{SOURCES}.torchvision_sets"
     return [
         Component(

@@ -9,11 +9,11 @@ import numpy as np
 from PIL import Image
 
 # Sets of this many bytes and fewer are held decoded, as uint8.
-RESIDENT_BYTES = 2 * 2**30
+IN_MEMORY_BYTES = 2 * 2**30
 
 
 @dataclass
-class ImageSet:
+class ImageDataset:
     """N labelled images.
 
     Attributes:

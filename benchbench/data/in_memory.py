@@ -9,20 +9,20 @@ import torch
 from torch import Tensor
 
 from benchbench.data.batch import Batch
-from benchbench.data.images import RESIDENT_BYTES, ImageSet
-from benchbench.data.order import Blend, _Ordered
-from benchbench.data.transforms import VIEW_CHUNK, Pipeline, _bytes, _unit
+from benchbench.data.images import IN_MEMORY_BYTES, ImageDataset
+from benchbench.data.order import Blend, TrainingOrder
+from benchbench.data.transforms import VIEW_CHUNK, Transform, to_float, to_uint8
 from benchbench.seeds import generator
 
 
-class ResidentFeed(_Ordered):
+class InMemoryLoader(TrainingOrder):
     """A small set as uint8 [N, 3, H, W] on the device, augmented there a batch at a time."""
 
     def __init__(
         self,
-        images: ImageSet,
+        images: ImageDataset,
         indices: np.ndarray,
-        pipeline: Pipeline,
+        transform: Transform,
         device: torch.device,
         blend: Blend | None = None,
     ):
@@ -30,41 +30,41 @@ class ResidentFeed(_Ordered):
         pixels = np.ascontiguousarray(images.array[indices].transpose(0, 3, 1, 2))
         self.images = torch.from_numpy(pixels).to(device)
         self.labels = torch.from_numpy(images.labels[indices]).to(device)
-        self.pipeline, self.blend = pipeline, blend
+        self.transform, self.blend = transform, blend
         self._views: dict[int, Tensor] = {}
 
     def train_batches(self, seed: int, epoch: int, batch_size: int, start: int) -> Iterator[Batch]:
         order = self._order(seed, epoch, batch_size).to(self.images.device)
-        view = self._view(epoch % self.pipeline.views) if self.pipeline.views else None
+        view = self._view(epoch % self.transform.views) if self.transform.views else None
         for step in range(start, len(order)):
             index = order[step]
             # This copies whole images; indexing with [index] would go pixel by pixel.
-            pixels = _unit((self.images if view is None else view).index_select(0, index))
+            pixels = to_float((self.images if view is None else view).index_select(0, index))
             if view is None:
-                pixels = self.pipeline.train(pixels, generator(seed, "augment", epoch, step))
+                pixels = self.transform.train(pixels, generator(seed, "augment", epoch, step))
             batch = Batch(pixels, self.labels[index], index, synthetic=self._synthetic(index))
-            yield self.pipeline.mix(batch, seed, epoch, step)
+            yield self.transform.mix(batch, seed, epoch, step)
 
     def test_batches(self, batch_size: int) -> Iterator[Batch]:
         for index in torch.arange(len(self.labels), device=self.images.device).split(batch_size):
-            yield Batch(self.pipeline.test(_unit(self.images[index])), self.labels[index], index)
+            yield Batch(self.transform.test(to_float(self.images[index])), self.labels[index], index)
 
     def view_batches(self, batch_size: int, start: int) -> Iterator[list[Batch]]:
         for index in torch.arange(start, len(self.labels), device=self.images.device).split(VIEW_CHUNK):
-            views = [self._draw(view, index) for view in range(self.pipeline.views or 1)]
+            views = [self._draw(view, index) for view in range(self.transform.views or 1)]
             for part in torch.arange(len(index), device=index.device).split(batch_size):
-                yield [Batch(_unit(view[part]), self.labels[index[part]], index[part]) for view in views]
+                yield [Batch(to_float(view[part]), self.labels[index[part]], index[part]) for view in views]
 
     def _view(self, number: int) -> Tensor:
         """One view of every image: uint8 [N, 3, S, S]; as many are kept as there is room for."""
         if number not in self._views:
             chunks = torch.arange(len(self.labels), device=self.images.device).split(VIEW_CHUNK)
             drawn = torch.cat([self._draw(number, chunk) for chunk in chunks])
-            if (len(self._views) + 1) * drawn.nbytes > RESIDENT_BYTES:
+            if (len(self._views) + 1) * drawn.nbytes > IN_MEMORY_BYTES:
                 self._views.clear()
             self._views[number] = drawn
         return self._views[number]
 
     def _draw(self, view: int, index: Tensor) -> Tensor:
-        random = generator(self.pipeline.view_seed, "view", view, int(index[0]))
-        return _bytes(self.pipeline.train(_unit(self.images[index]), random))
+        random = generator(self.transform.view_seed, "view", view, int(index[0]))
+        return to_uint8(self.transform.train(to_float(self.images[index]), random))

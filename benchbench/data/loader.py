@@ -1,9 +1,10 @@
-"""Images on their way to the model: one interface, whether they live on the device or stream from disk.
+"""Loaders: batches of one split, from memory or streamed from disk.
 
 The order of an epoch, and every augmentation, is drawn from a generator that depends on (seed, epoch, step) or
-(seed, epoch, image) alone, so that a resumed run sees what an uninterrupted one would. A pipeline with views draws each
-image's augmentations from (view seed, view, place of the image) instead: the same ones in every epoch that shows the
-view, and in every stage that asks for them. Mixing needs two images: it comes last, on the whole batch on the device.
+(seed, epoch, image) alone, so that a resumed run sees what an uninterrupted one would. A transform with views draws
+each image's augmentations from (view seed, view, index of the image) instead: the same ones in every epoch that shows
+the view, and in every stage that asks for them. Mixing needs two images: it comes last, on the whole batch, on the
+device.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ import torch
 from torch import Tensor
 
 from benchbench.data.batch import Batch
-from benchbench.data.images import RESIDENT_BYTES, ImageSet
-from benchbench.data.in_memory import ResidentFeed
+from benchbench.data.images import IN_MEMORY_BYTES, ImageDataset
+from benchbench.data.in_memory import InMemoryLoader
 from benchbench.data.order import Blend
-from benchbench.data.streaming import StreamedFeed
-from benchbench.data.transforms import Pipeline
+from benchbench.data.streaming import StreamingLoader
+from benchbench.data.transforms import Transform
 
 
-class Feed(Protocol):
+class Loader(Protocol):
     """Batches of one split.
 
     Attributes:
@@ -55,16 +56,16 @@ class Feed(Protocol):
         ...
 
 
-def make_feed(
-    images: ImageSet,
+def make_loader(
+    images: ImageDataset,
     indices: np.ndarray,
-    pipeline: Pipeline,
+    transform: Transform,
     device: torch.device,
     workers: int,
     blend: Blend | None = None,
-) -> Feed:
-    """The feed that suits a split's size: resident on the device, or streamed by that many loader processes."""
-    shown = 3 * pipeline.image_size**2 * len(indices) if pipeline.views else 0  # a view lies in memory as a whole
-    if images.array is not None and max(images.array[0].nbytes * len(indices), shown) <= RESIDENT_BYTES:
-        return ResidentFeed(images, indices, pipeline, device, blend)
-    return StreamedFeed(images, indices, pipeline, device, workers, blend)
+) -> Loader:
+    """The loader that suits a split's size: resident on the device, or streamed by that many loader processes."""
+    shown = 3 * transform.image_size**2 * len(indices) if transform.views else 0  # a view lies in memory as a whole
+    if images.array is not None and max(images.array[0].nbytes * len(indices), shown) <= IN_MEMORY_BYTES:
+        return InMemoryLoader(images, indices, transform, device, blend)
+    return StreamingLoader(images, indices, transform, device, workers, blend)

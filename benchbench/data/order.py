@@ -50,7 +50,7 @@ def steps_per_epoch(count: int, batch_size: int) -> int:
     return max(1, count // batch_size)
 
 
-class _Ordered:
+class TrainingOrder:
     """The order of training images, real ones alone or blended with generated ones."""
 
     labels: Tensor

@@ -9,7 +9,7 @@ import torch
 from benchbench.data.batch import Batch
 
 
-def overlapped(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
+def prefetch(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
     """The same batches; on a GPU each is augmented on a stream of its own, one batch ahead."""
     if device.type != "cuda":
         yield from batches

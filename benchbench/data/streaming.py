@@ -11,26 +11,26 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from benchbench.data.batch import Batch
-from benchbench.data.images import ImageSet
-from benchbench.data.order import Blend, _Ordered
-from benchbench.data.transforms import VIEW_CHUNK, Pipeline, _bytes, _unit
+from benchbench.data.images import ImageDataset
+from benchbench.data.order import Blend, TrainingOrder
+from benchbench.data.transforms import VIEW_CHUNK, Transform, to_float, to_uint8
 from benchbench.errors import DataError
 from benchbench.seeds import derive
 
 
-class StreamedFeed(_Ordered):
+class StreamingLoader(TrainingOrder):
     """A large set, or images of many sizes: decoded and augmented one by one in loader processes."""
 
     def __init__(
         self,
-        images: ImageSet,
+        images: ImageDataset,
         indices: np.ndarray,
-        pipeline: Pipeline,
+        transform: Transform,
         device: torch.device,
         workers: int,
         blend: Blend | None = None,
     ):
-        self.source, self.indices, self.pipeline = images, indices, pipeline
+        self.source, self.indices, self.transform = images, indices, transform
         self.device, self.workers, self.blend = device, workers, blend
         self.labels = torch.from_numpy(images.labels[indices]).to(device)
 
@@ -38,21 +38,21 @@ class StreamedFeed(_Ordered):
         batches = self._order(seed, epoch, batch_size)[start:]
 
         def name(index: int) -> int:
-            if self.pipeline.views:
-                return self._view_seed(epoch % self.pipeline.views, index)
+            if self.transform.views:
+                return self._view_seed(epoch % self.transform.views, index)
             return derive(seed, "augment", epoch, index)
 
         keys: list[list[Key]] = [[(int(index), (name(int(index)),)) for index in batch] for batch in batches]
         for step, batch in enumerate(self._load(keys), start):
             batch.synthetic = self._synthetic(batch.index)
-            yield self.pipeline.mix(batch, seed, epoch, step)
+            yield self.transform.mix(batch, seed, epoch, step)
 
     def test_batches(self, batch_size: int) -> Iterator[Batch]:
         batches = torch.arange(len(self.labels)).split(batch_size)
         yield from self._load([[(int(index), None) for index in batch] for batch in batches])
 
     def view_batches(self, batch_size: int, start: int) -> Iterator[list[Batch]]:
-        views = range(self.pipeline.views or 1)
+        views = range(self.transform.views or 1)
         keys: list[list[Key]] = [
             [(int(index), tuple(self._view_seed(view, int(index)) for view in views)) for index in batch]
             for chunk in torch.arange(start, len(self.labels)).split(VIEW_CHUNK)
@@ -62,12 +62,12 @@ class StreamedFeed(_Ordered):
             yield [Batch(images, batch.labels, batch.index) for images in batch.images.split(len(batch.labels))]
 
     def _view_seed(self, view: int, index: int) -> int:
-        return derive(self.pipeline.view_seed, "view", view, index)
+        return derive(self.transform.view_seed, "view", view, index)
 
     def _load(self, keys: list[list[Key]]) -> Iterator[Batch]:
         """Batches of these images; of several views, view 0 of all images comes first, then view 1, ..."""
         cuda = self.device.type == "cuda"
-        dataset = _Decoded(self.source, self.indices, self.pipeline)
+        dataset = _Decoded(self.source, self.indices, self.transform)
         loader: Iterable[Any] = DataLoader(
             dataset, batch_sampler=keys, num_workers=self.workers, collate_fn=_collate, pin_memory=cuda
         )
@@ -75,18 +75,18 @@ class StreamedFeed(_Ordered):
             if isinstance(loaded, str):
                 raise DataError(loaded)
             pixels, index = (tensor.to(self.device, non_blocking=cuda) for tensor in loaded)
-            yield Batch(_unit(pixels), self.labels[index], index)
+            yield Batch(to_float(pixels), self.labels[index], index)
 
 
-# An image's index, and the seeds of its augmented views; None for the test pipeline.
+# An image's index, and the seeds of its augmented views; None for the test transform.
 Key = tuple[int, tuple[int, ...] | None]
 
 
 class _Decoded(Dataset):
     """Decoded and cropped images; an item is an image and its views: uint8 [V, 3, S, S]."""
 
-    def __init__(self, source: ImageSet, indices: np.ndarray, pipeline: Pipeline):
-        self.source, self.indices, self.pipeline = source, indices, pipeline
+    def __init__(self, source: ImageDataset, indices: np.ndarray, transform: Transform):
+        self.source, self.indices, self.transform = source, indices, transform
 
     def __getitem__(self, key: Key) -> tuple[Tensor, int] | str:
         index, seeds = key
@@ -94,11 +94,11 @@ class _Decoded(Dataset):
             image = np.array(self.source.image(int(self.indices[index])).convert("RGB"))
         except DataError as error:  # as a value: an exception from a loader process arrives wrapped in its traceback
             return str(error)
-        pixels = _unit(torch.from_numpy(image).permute(2, 0, 1).unsqueeze(0))
+        pixels = to_float(torch.from_numpy(image).permute(2, 0, 1).unsqueeze(0))
         if seeds is None:
-            return _bytes(self.pipeline.test(pixels)), index
-        views = [self.pipeline.train(pixels.clone(), torch.Generator().manual_seed(seed)) for seed in seeds]
-        return _bytes(torch.cat(views)), index
+            return to_uint8(self.transform.test(pixels)), index
+        views = [self.transform.train(pixels.clone(), torch.Generator().manual_seed(seed)) for seed in seeds]
+        return to_uint8(torch.cat(views)), index
 
 
 def _collate(items: Sequence[tuple[Tensor, int] | str]) -> tuple[Tensor, Tensor] | str:

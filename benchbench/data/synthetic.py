@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchbench.data.images import ImageSet
+from benchbench.data.images import ImageDataset
 from benchbench.errors import DataError
 
 
 @dataclass(frozen=True)
-class Taken:
+class SyntheticSelection:
     """What an arm takes of a generated set.
 
     Attributes:
@@ -29,7 +29,9 @@ class Taken:
     report: dict[str, Any]
 
 
-def take(made: ImageSet, counts: np.ndarray, use: Mapping[str, Any], logits: np.ndarray | None) -> Taken:
+def take(
+    made: ImageDataset, counts: np.ndarray, use: Mapping[str, Any], logits: np.ndarray | None
+) -> SyntheticSelection:
     """The images of a set that an arm trains on.
 
     Args:
@@ -60,21 +62,21 @@ def take(made: ImageSet, counts: np.ndarray, use: Mapping[str, Any], logits: np.
             chosen, labels = chosen[sure], labels[sure]
     if not len(chosen):
         raise DataError(f"no image of set '{use['set']}' is left to train on; lower min_confidence, or look at the set")
-    return Taken(chosen, labels, {**report, "kept": len(chosen)})
+    return SyntheticSelection(chosen, labels, {**report, "kept": len(chosen)})
 
 
-def joined(real: ImageSet, indices: np.ndarray, made: ImageSet, taken: Taken) -> ImageSet:
+def joined(real: ImageDataset, indices: np.ndarray, made: ImageDataset, taken: SyntheticSelection) -> ImageDataset:
     """Real images, and generated ones after them; where the real ones have one size, the others are brought to it."""
     labels = np.concatenate([real.labels[indices], taken.labels])
     image = partial(_either, real.image, indices, made.image, taken.indices)
     if real.array is None:
-        return ImageSet(labels, real.classes, image)
+        return ImageDataset(labels, real.classes, image)
     size = real.array.shape[2], real.array.shape[1]
     others = [_resized(made, int(number), size) for number in taken.indices]
-    return ImageSet(labels, real.classes, image, np.concatenate([real.array[indices], np.stack(others)]))
+    return ImageDataset(labels, real.classes, image, np.concatenate([real.array[indices], np.stack(others)]))
 
 
-def _resized(made: ImageSet, number: int, size: tuple[int, int]) -> np.ndarray:
+def _resized(made: ImageDataset, number: int, size: tuple[int, int]) -> np.ndarray:
     if made.array is not None and made.array.shape[1:3] == size[::-1]:
         return made.array[number]
     return np.array(made.image(number).convert("RGB").resize(size, Image.Resampling.LANCZOS))

@@ -25,7 +25,7 @@ Mixer = Callable[[Tensor, Generator], tuple[Tensor, Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
-class Pipeline:
+class Transform:
     """How raw images become the model's input: augmented for training, resized and centre-cropped for testing.
 
     Attributes:
@@ -52,7 +52,7 @@ class Pipeline:
         return images
 
     def mix(self, batch: Batch, seed: int, epoch: int, step: int) -> Batch:
-        """A finished training batch with its images mixed, where the pipeline does that."""
+        """A finished training batch with its images mixed, where the transform does that."""
         if not self.mixers:
             return batch
         random = generator(seed, "mix", epoch, step)
@@ -64,11 +64,11 @@ class Pipeline:
         return center_crop(resize(images, max(self.eval_resize or 0, self.image_size)), self.image_size)
 
 
-def _unit(pixels: Tensor) -> Tensor:
+def to_float(pixels: Tensor) -> Tensor:
     return pixels.float().div_(255)
 
 
-def _bytes(images: Tensor) -> Tensor:
+def to_uint8(images: Tensor) -> Tensor:
     return (images * 255).round().to(torch.uint8)
 
 

@@ -19,7 +19,7 @@ Pair = tuple[nn.Conv2d, nn.BatchNorm2d]
 def fold_batch_norm(model: Backbone, images: Tensor) -> int:
     """Folds every batch normalisation that normalises one convolution's output alone; gives how many it folded.
 
-    Which convolution feeds which normalisation is seen in a forward pass, so that any library's network will do. The
+    Which convolution loaders which normalisation is seen in a forward pass, so that any library's network will do. The
     modules stay where they are: a folded normalisation only passes its input on (to its activation, where the library
     has made the two one module), so that whoever holds a reference to it, as code that collects feature maps does,
     sees the same values as before.

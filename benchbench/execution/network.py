@@ -24,7 +24,7 @@ ROUNDING = 1e-3
 
 
 @dataclass(frozen=True)
-class Execution:
+class ExecutionConfig:
     """How one network is run on one device. The default is a plain PyTorch loop's.
 
     Attributes:
@@ -44,9 +44,9 @@ class Execution:
     threads: int | None = None
 
     @staticmethod
-    def of(values: Mapping[str, Any]) -> Execution:
+    def of(values: Mapping[str, Any]) -> ExecutionConfig:
         """Out of the JSON that `asdict` gave."""
-        return Execution(**{**values, "depthwise": tuple(values["depthwise"])})
+        return ExecutionConfig(**{**values, "depthwise": tuple(values["depthwise"])})
 
     def as_json(self) -> dict[str, Any]:
         return {**asdict(self), "depthwise": list(self.depthwise)}
@@ -56,8 +56,8 @@ class Execution:
         return torch.channels_last if self.channels_last else torch.contiguous_format
 
 
-class Network:
-    """A backbone as it is run: called like the backbone, on images as a feed gives them.
+class ConfiguredModel:
+    """A backbone as it is run: called like the backbone, on images as a loader gives them.
 
     Attributes:
         model: the backbone; its parameters, mode and state are those of the network.
@@ -65,7 +65,7 @@ class Network:
         widen: whether outputs of a lower precision are given in float32.
     """
 
-    def __init__(self, model: Backbone, how: Execution, device: torch.device, widen: bool = False):
+    def __init__(self, model: Backbone, how: ExecutionConfig, device: torch.device, widen: bool = False):
         self.model = model.to(device).to(memory_format=how.memory_format)
         self.how, self.device, self.widen = how, device, widen
         self._forward = torch.compile(model, mode=how.compile) if how.compile else model
@@ -99,8 +99,13 @@ def _each(outputs: Outputs, function: Callable[[Tensor], Tensor]) -> Outputs:
 
 @torch.no_grad()
 def frozen_network(
-    model: Backbone, how: Execution, device: torch.device, sample: Tensor, tolerance: float, features: bool = False
-) -> tuple[Network, dict[str, Any]]:
+    model: Backbone,
+    how: ExecutionConfig,
+    device: torch.device,
+    sample: Tensor,
+    tolerance: float,
+    features: bool = False,
+) -> tuple[ConfiguredModel, dict[str, Any]]:
     """A frozen network run as `how` says, as far as its outputs allow it; the model itself stays as it is.
 
     Args:
@@ -114,7 +119,7 @@ def frozen_network(
     Returns:
         The network, and for the record: how it is run, the deviation, and what was refused for its deviation.
     """
-    plain = Network(model, replace(Execution(), threads=how.threads), device)
+    plain = ConfiguredModel(model, replace(ExecutionConfig(), threads=how.threads), device)
     if how == plain.how:
         return plain, {**how.as_json(), "deviation": 0.0, "refused": {}}
     expected = plain(sample, features)
@@ -127,7 +132,7 @@ def frozen_network(
     ):
         if attempt == how and name != "as measured":
             continue
-        network = Network(copy.deepcopy(model), attempt, device, widen=True)
+        network = ConfiguredModel(copy.deepcopy(model), attempt, device, widen=True)
         if attempt.fold_bn:
             fold_batch_norm(network.model, sample[:2])
         moved = deviation(network(sample, features), expected)
@@ -139,8 +144,8 @@ def frozen_network(
 
 @torch.no_grad()
 def trainable_precision(
-    model: Backbone, how: Execution, device: torch.device, sample: Tensor, tolerance: float
-) -> tuple[Execution, float]:
+    model: Backbone, how: ExecutionConfig, device: torch.device, sample: Tensor, tolerance: float
+) -> tuple[ExecutionConfig, float]:
     """How a network is trained, with float32 in the place of a lower precision that moves its outputs too far.
 
     Returns:
@@ -148,7 +153,9 @@ def trainable_precision(
     """
     found = []
     for way in (how, replace(how, precision="fp32")):
-        network = Network(copy.deepcopy(model).train(), replace(way, compile=None, depthwise=()), device, widen=True)
+        network = ConfiguredModel(
+            copy.deepcopy(model).train(), replace(way, compile=None, depthwise=()), device, widen=True
+        )
         torch.manual_seed(0)  # the same dropout for both
         found.append(network(sample))
     moved = deviation(*found)

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from benchbench.execution.depthwise import DepthwiseMode, Pair, weight_gradient
 from benchbench.execution.folding import fold_batch_norm
-from benchbench.execution.network import Execution, Network
+from benchbench.execution.network import ConfiguredModel, ExecutionConfig
 from benchbench.models.backbone import Backbone
 
 # A choice must be this much faster than the plainer one, or timing noise would decide what a run's last bits are.
@@ -28,7 +28,7 @@ WORTH_COMPILING = 1200.0
 
 
 @dataclass(frozen=True)
-class Wishes:
+class TuningConstraints:
     """What may be chosen: None leaves it to the measurement.
 
     Attributes:
@@ -48,7 +48,7 @@ class Wishes:
     threads: int
 
 
-def tune(model: Backbone, images: Tensor, wishes: Wishes) -> tuple[Execution, dict[str, float]]:
+def tune(model: Backbone, images: Tensor, wishes: TuningConstraints) -> tuple[ExecutionConfig, dict[str, float]]:
     """The fastest way to run a network, and the seconds of one step by way.
 
     Every candidate stands beside the best one so far and the two take turns, so that a busy machine slows both.
@@ -62,18 +62,18 @@ def tune(model: Backbone, images: Tensor, wishes: Wishes) -> tuple[Execution, di
 
 
 class _Tuning:
-    def __init__(self, model: Backbone, images: Tensor, wishes: Wishes):
+    def __init__(self, model: Backbone, images: Tensor, wishes: TuningConstraints):
         self.model, self.images, self.wishes = model, images, wishes
         self.device = images.device
         self.rounds = ROUNDS
         self.seconds: dict[str, float] = {}
-        self.best = Execution(
+        self.best = ExecutionConfig(
             precision=wishes.precision or "fp32",  # type: ignore[arg-type]
             channels_last=bool(wishes.channels_last),
             fold_bn=bool(wishes.fold_bn) and not wishes.trained,
         )
 
-    def choose(self) -> tuple[Execution, dict[str, float]]:
+    def choose(self) -> tuple[ExecutionConfig, dict[str, float]]:
         wishes = self.wishes
         step = self._step(self.best)
         step()
@@ -94,13 +94,13 @@ class _Tuning:
             self._try("one thread", replace(self.best, threads=1))
         if wishes.compile or (wishes.compile is None and self._compiling_pays()):
             self._try_compiled()
-        plain = replace(Execution(), precision=self.wishes.precision or "fp32")  # type: ignore[arg-type]
+        plain = replace(ExecutionConfig(), precision=self.wishes.precision or "fp32")  # type: ignore[arg-type]
         times = self._race(self.best, plain) if self.best != plain else self._race(plain) * 2
         self.seconds["chosen"], self.seconds["plain"] = (statistics.median(taken) for taken in times)
         self.seconds["chosen, an image"] = self.seconds["chosen"] / len(self.images)
         return self.best, self.seconds
 
-    def _try(self, name: str, candidate: Execution) -> None:
+    def _try(self, name: str, candidate: ExecutionConfig) -> None:
         """Takes the candidate where it is faster than the best so far."""
         if name == "plain":
             self.seconds[name] = statistics.median(self._race(self.best)[0])
@@ -111,7 +111,7 @@ class _Tuning:
         if statistics.median(ours / theirs for ours, theirs in zip(*times, strict=True)) < GAIN:
             self.best = candidate
 
-    def _race(self, *ways: Execution) -> list[list[float]]:
+    def _race(self, *ways: ExecutionConfig) -> list[list[float]]:
         """Seconds of steps of each way; they take turns."""
         steps = [self._step(way) for way in ways]
         for step in steps:
@@ -122,7 +122,7 @@ class _Tuning:
                 taken.append(self._timed(way, step))
         return times
 
-    def _timed(self, way: Execution, step: Callable[[], None]) -> float:
+    def _timed(self, way: ExecutionConfig, step: Callable[[], None]) -> float:
         before = torch.get_num_threads()
         torch.set_num_threads(way.threads or self.wishes.threads)
         try:
@@ -161,9 +161,9 @@ class _Tuning:
         self.seconds["compiling"] = time.perf_counter() - begun
         self._try("compile", candidate)
 
-    def _step(self, way: Execution, images: Tensor | None = None) -> Callable[[], None]:
+    def _step(self, way: ExecutionConfig, images: Tensor | None = None) -> Callable[[], None]:
         images = self.images if images is None else images
-        network = Network(copy.deepcopy(self.model), way, self.device)
+        network = ConfiguredModel(copy.deepcopy(self.model), way, self.device)
         if way.fold_bn:
             fold_batch_norm(network.model, images[:2])
         labels = torch.arange(len(images), device=self.device) % (self.model.classes or 1)
@@ -194,7 +194,7 @@ def _seconds(step: Callable[[], None], device: torch.device) -> float:
     return clock() - begun
 
 
-def _slow_depthwise(model: Backbone, images: Tensor, way: Execution) -> tuple[str, ...]:
+def _slow_depthwise(model: Backbone, images: Tensor, way: ExecutionConfig) -> tuple[str, ...]:
     """Signatures of the depthwise convolutions whose weight gradient is faster tap by tap."""
     layers: dict[str, tuple[Tensor, Tensor, Pair, Pair]] = {}
 
@@ -202,7 +202,7 @@ def _slow_depthwise(model: Backbone, images: Tensor, way: Execution) -> tuple[st
         layers.setdefault(name, (inputs.detach().clone(), weight.detach(), stride, padding))
 
     with torch.no_grad(), DepthwiseMode((), seen):
-        Network(copy.deepcopy(model).eval(), way, images.device)(images)
+        ConfiguredModel(copy.deepcopy(model).eval(), way, images.device)(images)
     return tuple(sorted(name for name, layer in layers.items() if _taps_are_faster(*layer)))
 
 

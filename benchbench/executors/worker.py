@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from benchbench.errors import BenchBenchError, one_line
-from benchbench.hardware.energy import Counter, StageMeter, open_counter
+from benchbench.hardware.energy import EnergyCounter, StageMeter, open_counter
 from benchbench.hardware.memory import PeakMemory
 from benchbench.plan.keys import unwrap
 from benchbench.plugins import load_plugins
@@ -62,7 +62,7 @@ class Worker:
         self.settings, self.events = settings, events
         self.store = Store(Path(settings["store"]))
         self.registry = load_plugins([Path(path) for path in settings["plugins"]]).registry
-        self.counter: Counter | None = None
+        self.counter: EnergyCounter | None = None
         self.ready = self.recording = time.monotonic()
 
     def run(self, stages: list[dict[str, Any]]) -> None:
@@ -141,7 +141,7 @@ class Worker:
             for stage, result in zip(stages, results, strict=True)
         ]
 
-    def _counter(self) -> Counter | None:
+    def _counter(self) -> EnergyCounter | None:
         """The energy counter of what this worker has for itself."""
         if self.counter is None and self.settings.get("exclusive"):
             board = self.settings["board"]

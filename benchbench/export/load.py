@@ -7,7 +7,7 @@ from pathlib import Path
 import safetensors.torch
 
 from benchbench.errors import StoreError
-from benchbench.losses.multi_teacher import fit_student
+from benchbench.losses.multi_teacher import add_student_heads
 from benchbench.models.backbone import Backbone, build_backbone
 from benchbench.plan.keys import unwrap
 from benchbench.plugins import load_plugins
@@ -35,7 +35,7 @@ def load_trained(folder: str | Path, plugins: tuple[Path, ...] = ()) -> tuple[Ba
     model = build_backbone({**job["model"], "weights": None}, job["model_kind"], registry, len(classes))
     # A loss leaves a trace in the student only where it gives it a head.
     known = [entry for entry in job["loss"] if entry["name"] in registry.offers["loss"]]
-    fit_student(model, known, registry, [teacher["dim"] for teacher in record["teachers"]])
+    add_student_heads(model, known, registry, [teacher["dim"] for teacher in record["teachers"]])
     try:
         model.load_state_dict(safetensors.torch.load_file(stage.verified_weights()))
     except RuntimeError:

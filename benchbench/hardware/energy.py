@@ -21,7 +21,7 @@ POWERCAP = Path("/sys/class/powercap")
 READ_SECONDS = 20.0
 
 
-class Counter(Protocol):
+class EnergyCounter(Protocol):
     """An energy counter. It never raises while it is read: a driver that falters must not end a run."""
 
     def joules(self) -> float | None:
@@ -89,22 +89,22 @@ class Processors:
         return [int((zone / "energy_uj").read_text()) for zone in self._zones]
 
 
-def counter_of(devices: Devices) -> Counter | None:
+def counter_of(devices: Devices) -> EnergyCounter | None:
     """The counter of all that a run may use; None where there is none that may be read."""
     return open_counter(devices.kind, sorted({int(slot.partition(".")[0]) for slot in devices.slots}))
 
 
-def open_counter(kind: str, boards: Sequence[int] = ()) -> Counter | None:
+def open_counter(kind: str, boards: Sequence[int] = ()) -> EnergyCounter | None:
     """The counter of some GPUs ("cuda"), or of the processors ("cpu"); None where there is none that may be read."""
     with contextlib.suppress(Exception):  # pynvml's errors are its own, and a missing counter is no error
-        counter: Counter = Boards(boards) if kind == "cuda" else Processors(POWERCAP)
+        counter: EnergyCounter = Boards(boards) if kind == "cuda" else Processors(POWERCAP)
         if kind != "cuda":
             threading.Thread(target=_keep_reading, args=(counter,), daemon=True).start()
         return counter
     return None
 
 
-def _keep_reading(counter: Counter) -> None:
+def _keep_reading(counter: EnergyCounter) -> None:
     while True:
         time.sleep(READ_SECONDS)
         counter.joules()
@@ -118,7 +118,7 @@ class StageMeter:
         share: of stages that run side by side, each one's.
     """
 
-    def __init__(self, counter: Counter | None = None, share: float = 1.0):
+    def __init__(self, counter: EnergyCounter | None = None, share: float = 1.0):
         self._counter, self._share = counter, share
         self._begun = counter.joules() if counter else None
         self._carried: float | None = 0.0

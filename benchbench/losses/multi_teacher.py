@@ -19,7 +19,7 @@ from benchbench.models.outputs import Outputs
 Entry = Mapping[str, Any]
 
 
-class Lessons(nn.Module):
+class MultiTeacherLoss(nn.Module):
     """The weighted sum of a suite's losses over any number of teachers.
 
     With several teachers, a loss that reads their logits alone sees the weighted mean of the logits (the ensemble); any
@@ -94,7 +94,9 @@ def _reads_more_than_logits(entry: Entry, registry: Registry) -> bool:
     return "teacher" in needs or {"features", "teacher.logits"} <= needs
 
 
-def fit_student(model: Backbone, entries: Sequence[Entry], registry: Registry, teacher_dims: Sequence[int]) -> None:
+def add_student_heads(
+    model: Backbone, entries: Sequence[Entry], registry: Registry, teacher_dims: Sequence[int]
+) -> None:
     """Gives a student the heads that its losses ask for: a distillation token's, or one that replaces its own.
 
     Raises:
@@ -126,7 +128,7 @@ def fit_student(model: Backbone, entries: Sequence[Entry], registry: Registry, t
     model.head = target.make_head(model.dim, teacher_dims[0], model.classes, **entry["params"])
 
 
-def make_lessons(
+def build_losses(
     entries: Sequence[Entry],
     registry: Registry,
     student: Backbone,
@@ -135,13 +137,13 @@ def make_lessons(
     run: Mapping[str, Any],
     labels: Tensor,
     device: torch.device,
-) -> Lessons:
+) -> MultiTeacherLoss:
     """The losses of one training run, built for its networks.
 
     Args:
         entries: name, params and weight of each loss.
         registry: where they are looked up.
-        student: with the heads that `fit_student` gives it.
+        student: with the heads that `add_student_heads` gives it.
         teachers: frozen; none without distillation.
         weights: of the teachers.
         run: `image_size` and `epochs`.
@@ -170,7 +172,7 @@ def make_lessons(
         )
         for teacher in sides
     ]
-    return Lessons(entries, registry, contexts, weights).to(device)
+    return MultiTeacherLoss(entries, registry, contexts, weights).to(device)
 
 
 @torch.no_grad()

@@ -10,12 +10,12 @@ from typing import Any
 from benchbench.data.info import DataInfo, DatasetParams
 from benchbench.errors import DataError
 from benchbench.hardware.devices import Devices
-from benchbench.plan.grid import Grid, Lesson
+from benchbench.plan.grid import Grid, TeacherSet
 from benchbench.plan.keys import identity, key_of, key_of_identity
 from benchbench.plan.model import PRETRAINED_METHODS, Cell, Plan, Stage, train_images
 from benchbench.plan.pretraining import published_recipe
 from benchbench.plan.resolve import Resolver
-from benchbench.plan.shared_stages import FrozenNetwork, FrozenStages, group_of, reseeded
+from benchbench.plan.shared_stages import FrozenNetwork, FrozenStages, cohort_key, with_data_seed
 from benchbench.plan.source_hash import source_hash
 from benchbench.plan.synthetic_stages import SyntheticStages
 from benchbench.plugins import PluginHost
@@ -49,10 +49,10 @@ class _Expansion:
         cells = [
             cell
             for label, arm in self.suite.arms.items()
-            for lesson, row, students in grid.rows(label)
+            for teacher_set, row, students in grid.rows(label)
             for data in self.suite.data
             for student in students
-            for cell in self._seeded(self._cell(label, arm, data, student, lesson, row, self.suite.seeds[0]))
+            for cell in self._seeded(self._cell(label, arm, data, student, teacher_set, row, self.suite.seeds[0]))
         ]
         grid.check_published(cells)
         return Plan(self.file, self.host, self.devices, self.stages, cells, self.info)
@@ -68,7 +68,7 @@ class _Expansion:
             if key not in self.stages:
                 job = {**stage.job, **own}
                 label = f"{stage.label.rpartition(' seed ')[0]} seed {seed}"
-                group = stage.group and reseeded(stage.group, own["data_seed"])
+                group = stage.group and with_data_seed(stage.group, own["data_seed"])
                 self.stages[key] = replace(stage, key=key, label=label, job=job, group=group)
             yield replace(first, seed=seed, stage=key)
 
@@ -93,7 +93,9 @@ class _Expansion:
             raise self.file.error(problem, ("data", label, "per_class"))
         return info
 
-    def _cell(self, label: str, arm: Arm, data: str, student: str, lesson: Lesson | None, row: str, seed: int) -> Cell:
+    def _cell(
+        self, label: str, arm: Arm, data: str, student: str, teacher_set: TeacherSet | None, row: str, seed: int
+    ) -> Cell:
         suite = self.suite
         used: dict[str, Any] = {}
         entry = suite.students[student]
@@ -120,28 +122,30 @@ class _Expansion:
                 ]
         needs: dict[str, str] = dict(made)
         after: dict[str, str] = {}
-        for number, (teacher, weight) in enumerate(zip(lesson.teachers, lesson.weights, strict=True) if lesson else ()):
-            assert lesson is not None
+        for number, (teacher, weight) in enumerate(
+            zip(teacher_set.teachers, teacher_set.weights, strict=True) if teacher_set else ()
+        ):
+            assert teacher_set is not None
             teacher_entry = suite.teachers[teacher]
-            if lesson.state != "pretrained":
-                needs[f"teacher{number}"] = self._teacher_stage(teacher, teacher_entry, lesson.state, data)
+            if teacher_set.state != "pretrained":
+                needs[f"teacher{number}"] = self._teacher_stage(teacher, teacher_entry, teacher_set.state, data)
             place = ("teachers", teacher)
             # An adapted teacher's weights come from its stage; the key of that stage stands for them.
-            model = self.resolver.model("teacher", teacher_entry, lesson.state == "pretrained", place, used)
-            job["teachers"].append({"model": model, "adapt": lesson.state, "weight": weight})
-            source = FrozenNetwork(f"{teacher} ({lesson.state})", "teacher", model, lesson.state)
+            model = self.resolver.model("teacher", teacher_entry, teacher_set.state == "pretrained", place, used)
+            job["teachers"].append({"model": model, "adapt": teacher_set.state, "weight": weight})
+            source = FrozenNetwork(f"{teacher} ({teacher_set.state})", "teacher", model, teacher_set.state)
             if job["recipe"]["views"] and not wants_maps:
                 stage = needs.get(f"teacher{number}")
                 shown_with = (augmenters, recipe)
                 needs[f"outputs{number}"] = self.frozen.outputs(source, stage, data, job, shown_with, made=made)
             else:
                 after |= self.frozen.tuned(f"teacher{number}", source, job["recipe"], self._steps(job, data))
-        shown = f"{label}, {lesson.shown}" if lesson else label
+        shown = f"{label}, {teacher_set.shown}" if teacher_set else label
         shown = f"{shown} | {data} | {student} | seed {seed}"
         stage = self._train("cell", shown, job, needs, after, student, data, (augmenters, recipe))
         pretraining = published_recipe(entry) if starts_pretrained else None
         calibration = self._calibration("student", student, pretraining, recipe)
-        names, state = (lesson.teachers, lesson.state) if lesson else ((), None)
+        names, state = (teacher_set.teachers, teacher_set.state) if teacher_set else ((), None)
         taught_by = self._teachers_prices(names, recipe) if state != "scratch" and suite.price_teachers else ()
         how = stage, calibration, pretraining, taught_by
         return Cell(label, arm.method, data, student, seed, names, state, row, *how)
@@ -189,7 +193,7 @@ class _Expansion:
             source = FrozenNetwork(model, job["model_kind"], job["model"], None)
             after = {**after, **self.frozen.tuned("student", source, job["recipe"], self._steps(job, data))}
         job["needs"] = needs
-        return self._add(kind, shown, job, needs, after, group_of(job) if kind == "cell" else None)
+        return self._add(kind, shown, job, needs, after, cohort_key(job) if kind == "cell" else None)
 
     def _steps(self, job: dict[str, Any], data: str) -> int:
         count = train_images(self.info[data], job["data"])

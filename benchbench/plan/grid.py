@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TeacherSet:
     """Who teaches in one row: teachers with their weights, all in one state."""
 
     teachers: tuple[str, ...]
@@ -36,28 +36,28 @@ class Grid:
     def __init__(self, file: SuiteFile, resolver: Resolver):
         self.file, self.suite, self.resolver = file, file.suite, resolver
 
-    def rows(self, label: str) -> Iterator[tuple[Lesson | None, str, list[str]]]:
-        """Each lesson of an arm with its row of the tables and the students that take it."""
-        lessons = self._lessons(label, self.suite.arms[label])
-        taught = {id(lesson): self._students(label, lesson) for lesson in lessons}
+    def rows(self, label: str) -> Iterator[tuple[TeacherSet | None, str, list[str]]]:
+        """Each teacher_set of an arm with its row of the tables and the students that take it."""
+        teacher_sets = self._teacher_sets(label, self.suite.arms[label])
+        taught = {id(teacher_set): self._students(label, teacher_set) for teacher_set in teacher_sets}
         if not self.suite.arms[label].teachers:  # a teacher that nobody asked for need not have a student
-            lessons = [lesson for lesson in lessons if taught[id(lesson)]]
-        if not lessons or not all(taught[id(lesson)] for lesson in lessons):
+            teacher_sets = [teacher_set for teacher_set in teacher_sets if taught[id(teacher_set)]]
+        if not teacher_sets or not all(taught[id(teacher_set)] for teacher_set in teacher_sets):
             problem = f"arm '{label}' has no student that all its teachers teach and that it may take"
             raise self.file.error(problem, ("arms", label), "see `students:` and `by_name:` of teachers and students")
         count = Counter(student for students in taught.values() for student in students)
         # Where every student has a teacher of its own, its column says which: the arm is one row.
-        paired = len(lessons) > 1 and max(count.values()) == 1
-        for lesson in lessons:
-            row = label if lesson is None or paired else f"{label}, {lesson.shown}"
-            yield lesson, row, taught[id(lesson)]
+        paired = len(teacher_sets) > 1 and max(count.values()) == 1
+        for teacher_set in teacher_sets:
+            row = label if teacher_set is None or paired else f"{label}, {teacher_set.shown}"
+            yield teacher_set, row, taught[id(teacher_set)]
 
-    def _students(self, label: str, lesson: Lesson | None) -> list[str]:
-        """The suite's students, without those that a teacher of the lesson does not teach."""
+    def _students(self, label: str, teacher_set: TeacherSet | None) -> list[str]:
+        """The suite's students, without those that a teacher of the teacher_set does not teach."""
         named = self.suite.arms[label].students
         self._check_students(named or (), ("arms", label, "students"))
         chosen = named or [student for student, entry in self.suite.students.items() if not entry.by_name]
-        for teacher in lesson.teachers if lesson else ():
+        for teacher in teacher_set.teachers if teacher_set else ():
             students = self.suite.teachers[teacher].students
             self._check_students(students or (), ("teachers", teacher, "students"))
             chosen = [student for student in chosen if students is None or student in students]
@@ -68,7 +68,7 @@ class Grid:
             if student not in self.suite.students:
                 raise self.file.error(f"unknown student '{student}'; {did_you_mean(student, self.suite.students)}", loc)
 
-    def _lessons(self, label: str, arm: Arm) -> list[Lesson | None]:
+    def _teacher_sets(self, label: str, arm: Arm) -> list[TeacherSet | None]:
         """The teachers and states that an arm takes, one a row; a single None for an arm without a teacher."""
         loc = ("arms", label)
         components = {ref.name: self.resolver.component("loss", ref.name, [*loc, "loss", ref.name]) for ref in arm.loss}
@@ -94,7 +94,7 @@ class Grid:
                 hint = did_you_mean(teacher, self.suite.teachers)
                 raise self.file.error(f"unknown teacher '{teacher}'; {hint}", [*loc, "teachers"])
         together = [chosen] if isinstance(chosen, dict) else [{teacher: 1.0} for teacher in chosen]
-        lessons: list[Lesson | None] = []
+        teacher_sets: list[TeacherSet | None] = []
         for weights in together:
             offered = [self.suite.teachers[teacher].adapt for teacher in weights]
             common = [state for state in offered[0] if all(state in each for each in offered)]
@@ -107,8 +107,8 @@ class Grid:
                         hint = f"teachers.{teacher}.adapt has {', '.join(self.suite.teachers[teacher].adapt)}"
                         raise self.file.error(f"teacher '{teacher}' has no state '{state}'", [*loc, "adapt"], hint)
                 self._check_logits(label, state, components)
-                lessons.append(Lesson(tuple(weights), tuple(weights.values()), state))
-        return lessons
+                teacher_sets.append(TeacherSet(tuple(weights), tuple(weights.values()), state))
+        return teacher_sets
 
     def check_published(self, cells: Iterable[Cell]) -> None:
         """Published figures must name what the suite has, or a typing mistake would leave a gap in the table."""

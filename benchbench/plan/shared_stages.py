@@ -17,10 +17,20 @@ from benchbench.suite.file import Loc
 from benchbench.suite.schema import Recipe, Suite
 
 # Fields of a recipe that say what a network is given and how it is run, and those of them that choose how.
-SHOWN = ("batch_size", "image_size", "eval_resize", "augment", "views")
-CHOICES = ("precision", "tolerance", "channels_last", "fold_bn", "compile")
+INPUT_FIELDS = ("batch_size", "image_size", "eval_resize", "augment", "views")
+EXECUTION_FIELDS = ("precision", "tolerance", "channels_last", "fold_bn", "compile")
 # Fields that cells which train side by side need not share: each has its own optimiser.
-OWN = ("optimizer", "lr", "head_lr", "weight_decay", "momentum", "schedule", "milestones", "gamma", "warmup_epochs")
+OPTIMIZER_FIELDS = (
+    "optimizer",
+    "lr",
+    "head_lr",
+    "weight_decay",
+    "momentum",
+    "schedule",
+    "milestones",
+    "gamma",
+    "warmup_epochs",
+)
 
 # Runs of fewer steps than this are never worth compiling for.
 LONG = 10_000
@@ -43,18 +53,18 @@ class FrozenNetwork:
     state: str | None
 
 
-def group_of(job: Mapping[str, Any]) -> str | None:
+def cohort_key(job: Mapping[str, Any]) -> str | None:
     """The group of a cell: equal for cells that see the same batches, at the same time, and the same teachers."""
     if job["method"] in ("linear_probe", "published"):  # they have no batches to share
         return None
     same = {name: job[name] for name in ("data", "needs")}
     teachers = [{"model": each["model"], "adapt": each["adapt"]} for each in job["teachers"]]
-    recipe = {name: value for name, value in job["recipe"].items() if name not in OWN}
+    recipe = {name: value for name, value in job["recipe"].items() if name not in OPTIMIZER_FIELDS}
     text = json.dumps(identity({**same, "teachers": teachers, "recipe": recipe}), sort_keys=True)
-    return reseeded(hashlib.sha256(text.encode()).hexdigest(), job["data_seed"])
+    return with_data_seed(hashlib.sha256(text.encode()).hexdigest(), job["data_seed"])
 
 
-def reseeded(group: str, data_seed: int) -> str:
+def with_data_seed(group: str, data_seed: int) -> str:
     """The group of the same cells whose images come in the order of another seed."""
     return f"{group.partition(' ')[0]} {data_seed}"
 
@@ -98,7 +108,7 @@ class FrozenStages:
             "data": self.resolver.data(entry, self.suite.selection, ("data", data), used) | synthetic,
             "view_seed": self.suite.view_seed,
             "teachers": [{"model": source.model, "kind": source.kind, "adapt": source.state}],
-            "recipe": {name: recipe[name] for name in (*SHOWN, *CHOICES)},
+            "recipe": {name: recipe[name] for name in (*INPUT_FIELDS, *EXECUTION_FIELDS)},
             "splits": ["train", "validation", "test"] if every_split else ["train"],
             "components": used,
             "code": self.outputs_code,
@@ -134,7 +144,7 @@ class FrozenStages:
             "data": self.resolver.data(self.suite.data[data], self.suite.selection, ("data", data), used),
             "view_seed": self.suite.view_seed,
             "teachers": [{"model": source.model, "kind": source.kind, "adapt": source.state}],
-            "recipe": {name: recipe[name] for name in (*SHOWN, *CHOICES)},
+            "recipe": {name: recipe[name] for name in (*INPUT_FIELDS, *EXECUTION_FIELDS)},
             "splits": ["synthetic"],
             "images": count,
             "components": used,
@@ -153,7 +163,7 @@ class FrozenStages:
             "model": {**source.model, "weights": None},
             "kind": source.kind,
             "trained": source.state is None,
-            **{name: recipe[name] for name in ("batch_size", "image_size", *CHOICES) if name != "tolerance"},
+            **{name: recipe[name] for name in ("batch_size", "image_size", *EXECUTION_FIELDS) if name != "tolerance"},
             # Compilation pays in long runs alone; their order of magnitude is enough to say so.
             "steps": 10 ** int(math.log10(steps)) if steps >= LONG else 0,
             "device": self.devices.name,

@@ -8,7 +8,7 @@ from typing import Any
 from benchbench.data.info import DataInfo
 from benchbench.errors import did_you_mean
 from benchbench.plan.resolve import Resolver
-from benchbench.plan.shared_stages import CHOICES, SHOWN, FrozenNetwork, FrozenStages
+from benchbench.plan.shared_stages import EXECUTION_FIELDS, INPUT_FIELDS, FrozenNetwork, FrozenStages
 from benchbench.plan.source_hash import source_hash
 from benchbench.suite.file import Loc
 from benchbench.suite.schema import Arm, Recipe, Suite
@@ -183,7 +183,7 @@ class SyntheticStages:
             "data": self.resolver.data(self.suite.data[data], self.suite.selection, ("data", data), used),
             "view_seed": self.suite.view_seed,
             "teachers": [{"model": source.model, "kind": "teacher", "adapt": source.state}],
-            "recipe": {name: recipe[name] for name in (*SHOWN, *CHOICES)},
+            "recipe": {name: recipe[name] for name in (*INPUT_FIELDS, *EXECUTION_FIELDS)},
             "components": used,
             "code": self.quality_code,
             "needs": needs,

@@ -19,7 +19,7 @@ TITLES: dict[Any, str] = {
     suite.DataEntry: "data: LABEL",
     suite.ModelEntry: "students: LABEL",
     suite.TeacherEntry: "teachers: LABEL",
-    suite.Weights: "weights",
+    suite.WeightsEntry: "weights",
     suite.PreTraining: "pretraining",
     suite.Recipes: "recipes",
     suite.Recipe: "recipe",

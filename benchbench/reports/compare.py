@@ -60,7 +60,7 @@ class Difference:
 
 
 @dataclass
-class Comparison:
+class RunComparison:
     """What `compare` finds.
 
     Attributes:
@@ -85,11 +85,11 @@ class Comparison:
         return asdict(self)
 
 
-def compare(a: Side, b: Side) -> Comparison:
+def compare(a: Side, b: Side) -> RunComparison:
     """Compares two sides cell by cell; cells are the same that have the same row, data set, student and seed."""
     keys = [_keys(side.frame) for side in (a, b)]
     shared = [cell for cell in keys[0] if cell in keys[1]]
-    found = Comparison(a.name, b.name, shared=len(shared))
+    found = RunComparison(a.name, b.name, shared=len(shared))
     for mine, other, only in ((keys[0], keys[1], found.only_a), (keys[1], keys[0], found.only_b)):
         only += [dict(zip((*PLACE, "seed"), cell, strict=True)) for cell in mine if cell not in other]
     count: Counter[tuple[str, str | None, str | None]] = Counter()
@@ -197,13 +197,13 @@ def _test(a: Sequence[float], b: Sequence[float], paired: bool) -> tuple[float |
     return low, high, float(2 * min(estimate.p_above(0.0), estimate.p_below(0.0))), ""
 
 
-def tables(found: Comparison) -> list[Table]:
+def tables(found: RunComparison) -> list[Table]:
     """The comparison as tables: cells of one side alone, changed specs, and accuracies; those that are not empty."""
     made = [_only_table(found), _changes_table(found), _differences_table(found)]
     return [table for table in made if table.rows]
 
 
-def _only_table(found: Comparison) -> Table:
+def _only_table(found: RunComparison) -> Table:
     groups: dict[tuple[str, ...], list[str]] = {}
     for side, cells in ((found.a, found.only_a), (found.b, found.only_b)):
         for cell in cells:
@@ -212,7 +212,7 @@ def _only_table(found: Comparison) -> Table:
     return Table("only", "Cells of one side alone", ["only in", "arm", "data", "student", "seeds"], rows, labels=5)
 
 
-def _changes_table(found: Comparison) -> Table:
+def _changes_table(found: RunComparison) -> Table:
     rows = [
         [Entry(change["what"]), *(Entry(_shown(change[side])) for side in ("a", "b")), Entry(str(change["cells"]))]
         for change in found.changes
@@ -228,7 +228,7 @@ def _shown(value: str | None) -> str:
     return "–" if value is None else value if len(value) <= 60 else f"{value[:57]}..."
 
 
-def _differences_table(found: Comparison) -> Table:
+def _differences_table(found: RunComparison) -> Table:
     rows = [
         [
             *(Entry(getattr(each, name)) for name in PLACE),
@@ -265,7 +265,7 @@ def _differences_table(found: Comparison) -> Table:
     return Table("differences", "By how much, and is it real", columns, rows, notes, labels=3)
 
 
-def summary(found: Comparison) -> str:
+def summary(found: RunComparison) -> str:
     """One line."""
     verdicts: Mapping[str, int] = Counter(each.verdict for each in found.differences)
     words = {"yes": "differ", "no": "do not differ beyond chance", "identical": "are identical"}

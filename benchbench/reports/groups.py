@@ -1,4 +1,4 @@
-"""Results by block, a data set x student: what can be compared with one another."""
+"""Results by group, a data set x student: what can be compared with one another."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchbench.statistics.examples import unpack
 
 @dataclass
 class Cells:
-    """The cells of one row of the tables in one block.
+    """The cells of one row of the tables in one group.
 
     Attributes:
         method: of its arm.
@@ -48,7 +48,7 @@ class Cells:
 
 
 @dataclass
-class Block:
+class Group:
     """One student on one data set.
 
     Attributes:
@@ -73,27 +73,27 @@ class Block:
         return 100 / self.images if self.images else 0.0
 
     def runs(self, row: str | None) -> np.ndarray:
-        """Test accuracies of a row in points [n]; none where the block has no such row."""
+        """Test accuracies of a row in points [n]; none where the group has no such row."""
         return self.rows[row].runs if row in self.rows else np.empty(0)
 
 
-def blocks_of(results: pd.DataFrame) -> list[Block]:
-    """Every block, in the suite's order."""
-    blocks: dict[tuple[str, str], Block] = {}
+def groups_of(results: pd.DataFrame) -> list[Group]:
+    """Every group, in the suite's order."""
+    groups: dict[tuple[str, str], Group] = {}
     names = ["data", "student", "row", "method", "status", "accuracy", "test_images", "test_correct"]
     for data, student, row, method, status, accuracy, images, packed in zip(
         *(results[name].tolist() for name in names), strict=True
     ):
-        block = blocks.setdefault((data, student), Block(data, student))
-        cells = block.rows.setdefault(row, Cells(method))
+        group = groups.setdefault((data, student), Group(data, student))
+        cells = group.rows.setdefault(row, Cells(method))
         cells.count += 1
         cells.failed += status == "failed"
         if status == "done":
-            block.images = int(images)
+            group.images = int(images)
             cells.accuracies.append(float(accuracy))
             if isinstance(packed, str):
                 cells.packed.append((packed, int(images)))
-    return list(blocks.values())
+    return list(groups.values())
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from benchbench.plan.model import Plan, Stage
 from benchbench.plugins import PluginHost
 
 
-class Lifecycle:
+class LifecycleHooks:
     """The lifecycle hooks of one run's plugins, each called on its own."""
 
     def __init__(self, host: PluginHost):

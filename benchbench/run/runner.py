@@ -14,7 +14,7 @@ from benchbench.errors import StoreError, one_line
 from benchbench.executors.base import Event, Executor
 from benchbench.hardware.environment import git_commit
 from benchbench.plan.model import KINDS, Plan, Stage
-from benchbench.run.lifecycle import Lifecycle
+from benchbench.run.lifecycle import LifecycleHooks
 from benchbench.store import Store, write_json
 
 # Most cells that train side by side in one worker.
@@ -58,7 +58,7 @@ def run_plan(
         StoreError: the store is in use, of another version, or cannot be written.
     """
     store.open()
-    hooks = Lifecycle(plan.host)
+    hooks = LifecycleHooks(plan.host)
     outcome = Outcome()
     settings = {
         "store": str(store.root.absolute()),
@@ -88,7 +88,9 @@ class _Busy:
 
 
 class _Run:
-    def __init__(self, plan: Plan, store: Store, hooks: Lifecycle, outcome: Outcome, executor: Executor, cohort: int):
+    def __init__(
+        self, plan: Plan, store: Store, hooks: LifecycleHooks, outcome: Outcome, executor: Executor, cohort: int
+    ):
         self.plan, self.store, self.hooks, self.outcome, self.executor = plan, store, hooks, outcome, executor
         self.cohort = cohort
         self.free = list(plan.devices.slots)

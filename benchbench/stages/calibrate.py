@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from benchbench.execution.network import Network
+from benchbench.execution.network import ConfiguredModel
 from benchbench.execution.tune import tune
 from benchbench.models.backbone import build_backbone
 from benchbench.stages.context import StageContext
 from benchbench.stages.cost import cost_of
-from benchbench.stages.tuning import wishes_of
+from benchbench.stages.tuning import tuning_constraints
 from benchbench.training.clock import Account, Clock
 from benchbench.training.loop import fixed_execution
 
@@ -53,8 +53,8 @@ def _measure(context: StageContext, device: torch.device) -> tuple[list[float], 
     how = fixed_execution(job)
     if job["precision"] != "exact":
         # Images of this size are slow, and how they are best run does not depend on their number.
-        how, _ = tune(model, images[:4], wishes_of({**job, "trained": True, "steps": 0}, context.threads))
-    network, optimizer = Network(model, how, device), torch.optim.AdamW(model.parameters(), fused=True)
+        how, _ = tune(model, images[:4], tuning_constraints({**job, "trained": True, "steps": 0}, context.threads))
+    network, optimizer = ConfiguredModel(model, how, device), torch.optim.AdamW(model.parameters(), fused=True)
 
     def step() -> float:
         begun = time.perf_counter()

@@ -1,4 +1,4 @@
-"""A job's data set as feeds."""
+"""A job's data set as loaders."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import numpy as np
 import torch
 
 from benchbench.components import Params
-from benchbench.data.images import ImageSet
-from benchbench.data.loader import Feed, make_feed
+from benchbench.data.images import ImageDataset
+from benchbench.data.loader import Loader, make_loader
 from benchbench.data.order import Blend
 from benchbench.data.splits import hold_out, subset
-from benchbench.data.synthetic import Taken, joined, take
-from benchbench.data.transforms import Pipeline, bind_augmenters, bind_mixers
+from benchbench.data.synthetic import SyntheticSelection, joined, take
+from benchbench.data.transforms import Transform, bind_augmenters, bind_mixers
 from benchbench.errors import DataError
 from benchbench.stages.context import StageContext
 from benchbench.synthesis.shards import open_shards
@@ -29,7 +29,7 @@ class SplitData:
 
     Attributes:
         classes: class names.
-        train, validation: feeds; `validation` is None where nothing is held out.
+        train, validation: loaders; `validation` is None where nothing is held out.
         described: for the record: names, sizes, and the checksum of the images.
     """
 
@@ -38,14 +38,14 @@ class SplitData:
         component = context.registry.get("dataset", job["source"]["name"])
         self._load = component.load(), component.params, json.dumps(job["source"]["params"], sort_keys=True)
         self._root, self._device, self._context = context.data_root, device, context
-        self._taken: Taken | None = None
+        self._taken: SyntheticSelection | None = None
 
         def load(name: str) -> Callable[..., Any]:
             return context.registry.get("augmenter", name).load()
 
         augmenters, mixers = bind_augmenters(recipe, load), bind_mixers(recipe, load)
         views, seed = recipe["views"], context.job["view_seed"]
-        self._pipeline = Pipeline(recipe["image_size"], recipe["eval_resize"], augmenters, mixers, views, seed)
+        self._transform = Transform(recipe["image_size"], recipe["eval_resize"], augmenters, mixers, views, seed)
         # Loader processes take cores from the other workers, so a worker of one thread decodes by itself.
         self._workers = 0 if context.threads == 1 else min(8, context.threads)
         images = self._images("train")
@@ -64,12 +64,12 @@ class SplitData:
         if self._taken is not None:
             self.described["synthetic"] = self._taken.report
 
-    def synthetic(self) -> Feed:
+    def synthetic(self) -> Loader:
         """The generated set that the stage is about, in order."""
         made = open_shards(self._context.needs["synthetic"])
         return self._feed(made, np.arange(len(made)))
 
-    def _blended(self, real: ImageSet, indices: np.ndarray, use: dict[str, Any]) -> Feed:
+    def _blended(self, real: ImageDataset, indices: np.ndarray, use: dict[str, Any]) -> Loader:
         """Real images with the generated ones that a job takes."""
         needs, recipe = self._context.needs, self._context.job["recipe"]
         made, record = open_shards(needs["synthetic"]), needs["synthetic"].done() or {}
@@ -84,23 +84,23 @@ class SplitData:
         whole = joined(real, indices, made, self._taken)
         share = (use["share"]["first"], use["share"]["last"]) if use["share"] else None
         blend = Blend(len(indices), share, recipe.get("epochs", 1))
-        return make_feed(whole, np.arange(len(whole)), self._pipeline, self._device, self._workers, blend)
+        return make_loader(whole, np.arange(len(whole)), self._transform, self._device, self._workers, blend)
 
-    def test(self) -> Feed:
+    def test(self) -> Loader:
         images = self._images("test")
         if images.classes != self.classes:
             raise DataError("the test split has other classes than the training split")
         self.described["test"] = len(images)
         return self._feed(images, np.arange(len(images)))
 
-    def _images(self, split: str) -> ImageSet:
+    def _images(self, split: str) -> ImageDataset:
         return _loaded(*self._load, self._root, split)
 
-    def _feed(self, images: ImageSet, indices: np.ndarray) -> Feed:
-        return make_feed(images, indices, self._pipeline, self._device, self._workers)
+    def _feed(self, images: ImageDataset, indices: np.ndarray) -> Loader:
+        return make_loader(images, indices, self._transform, self._device, self._workers)
 
 
-def training_part(context: StageContext) -> tuple[ImageSet, np.ndarray]:
+def training_part(context: StageContext) -> tuple[ImageDataset, np.ndarray]:
     """The training split of a job's data set, and of it the images that are trained on."""
     job = context.job["data"]
     component = context.registry.get("dataset", job["source"]["name"])
@@ -110,12 +110,12 @@ def training_part(context: StageContext) -> tuple[ImageSet, np.ndarray]:
     return images, part[kept]
 
 
-def _split(job: dict[str, Any], images: ImageSet) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _split(job: dict[str, Any], images: ImageDataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Indices of the images that a suite takes, and of these those to train on and those held out."""
     part = subset(images.labels, job["fraction"], job["per_class"], job["subset_seed"])
     return part, *hold_out(images.labels[part], job["validation"])
 
 
 @functools.lru_cache(maxsize=2)  # both splits of one data set: a worker's stages mostly share it
-def _loaded(load: Callable[..., ImageSet], kind: type[Params], params: str, root: Path, split: str) -> ImageSet:
+def _loaded(load: Callable[..., ImageDataset], kind: type[Params], params: str, root: Path, split: str) -> ImageDataset:
     return load(kind.model_validate_json(params), root, split)

@@ -15,7 +15,7 @@ from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchbench.data.images import ImageSet
+from benchbench.data.images import ImageDataset
 from benchbench.errors import StageError
 from benchbench.seeds import derive, generator
 from benchbench.stages.context import StageContext
@@ -76,7 +76,7 @@ def run(context: StageContext) -> dict[str, Any]:
     }
 
 
-def _pixels(real: ImageSet, indices: np.ndarray, size: int) -> Tensor:
+def _pixels(real: ImageDataset, indices: np.ndarray, size: int) -> Tensor:
     """The training images at the model's size: uint8 [N, 3, S, S]."""
     images = (real.array[i] if real.array is not None else np.array(real.image(int(i)).convert("RGB")) for i in indices)
     found = np.stack([image if image.shape[:2] == (size, size) else square(image, size) for image in images])

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchbench.data.loader import Feed
+from benchbench.data.loader import Loader
 from benchbench.errors import one_line
-from benchbench.execution.network import Execution, Network, frozen_network
+from benchbench.execution.network import ConfiguredModel, ExecutionConfig, frozen_network
 from benchbench.models.backbone import Backbone, build_backbone
 from benchbench.stages.context import StageContext
 from benchbench.training.loop import fixed_execution
@@ -22,9 +22,9 @@ from benchbench.training.loop import fixed_execution
 SAMPLE = 16
 
 
-def sample_of(feed: Feed, how: Execution, batch_size: int) -> Tensor:
+def sample_of(loader: Loader, how: ExecutionConfig, batch_size: int) -> Tensor:
     """Images to compare two ways on; a compiled network is made for one batch size, and is given that."""
-    return next(feed.test_batches(batch_size if how.compile else SAMPLE)).images
+    return next(loader.test_batches(batch_size if how.compile else SAMPLE)).images
 
 
 def load_frozen(context: StageContext, number: int, classes: int, device: torch.device) -> Backbone:
@@ -38,16 +38,16 @@ def load_frozen(context: StageContext, number: int, classes: int, device: torch.
     return model.freeze().to(device)
 
 
-def tuned(context: StageContext, role: str) -> Execution:
+def tuned(context: StageContext, role: str) -> ExecutionConfig:
     """How a network of this stage is run: as measured on this device, or as the recipe fixes it."""
     folder = context.needs.get(f"tuning.{role}")
     record = folder.done() if folder else None
-    return Execution.of(record["metrics"]["execution"]) if record else fixed_execution(context.job["recipe"])
+    return ExecutionConfig.of(record["metrics"]["execution"]) if record else fixed_execution(context.job["recipe"])
 
 
 def run_frozen(
-    context: StageContext, number: int, model: Backbone, device: torch.device, feed: Feed, maps: bool = False
-) -> tuple[Network, dict[str, Any]]:
+    context: StageContext, number: int, model: Backbone, device: torch.device, loader: Loader, maps: bool = False
+) -> tuple[ConfiguredModel, dict[str, Any]]:
     """A frozen network as it was found to run fastest, if that moves its outputs no further than the recipe allows.
 
     Returns:
@@ -56,7 +56,7 @@ def run_frozen(
     recipe, how = context.job["recipe"], tuned(context, f"teacher{number}")
     # A precision that is asked for in so many words is taken, and how far it moves the outputs is in the record.
     tolerance = math.inf if recipe["precision"] in ("bf16", "fp16") else recipe["tolerance"]
-    sample = sample_of(feed, how, recipe["batch_size"])
+    sample = sample_of(loader, how, recipe["batch_size"])
     network, report = frozen_network(model, how, device, sample, tolerance, maps)
     if report["refused"]:
         moved = ", ".join(f"{name}: {value:.2g}" for name, value in report["refused"].items())

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchbench.data.loader import Feed
+from benchbench.data.loader import Loader
 from benchbench.data.transforms import VIEW_CHUNK
 from benchbench.errors import StageError
 from benchbench.models.outputs import Outputs
@@ -35,26 +35,26 @@ def run(context: StageContext) -> dict[str, Any]:
         data = SplitData(context, device)
         model = load_frozen(context, 0, len(data.classes), device)
         which = fingerprint(model, job["recipe"]["image_size"])
-        feeds: dict[str, Feed | None] = {"train": data.train, "validation": data.validation}
+        loaders: dict[str, Loader | None] = {"train": data.train, "validation": data.validation}
         if "test" in job["splits"]:
-            feeds["test"] = data.test()
+            loaders["test"] = data.test()
         if "synthetic" in job["splits"]:
-            feeds["synthetic"] = data.synthetic()
+            loaders["synthetic"] = data.synthetic()
     with clock.section("setup", account):
         network, how = run_frozen(context, 0, model, device, data.train)
         first = network(next(data.train.test_batches(1)).images, eager=True)
     context.folder.outputs.mkdir(exist_ok=True)
     views, count = job["recipe"]["views"], job["recipe"]["batch_size"]
     for split in job["splits"][job["splits"].index(state["split"]) :]:
-        feed = feeds[split]
-        if feed is None:
+        loader = loaders[split]
+        if loader is None:
             continue
         start = state["done"] if split == state["split"] else 0
-        whole = len(feed.labels)
+        whole = len(loader.labels)
         with clock.section("setup", account):
             files = _Files(context.folder.outputs, split, whole, views if split == "train" else None, first, _half(job))
-            files.write_labels(feed.labels)
-        done, batches = start, _batches(feed, split, count, start)
+            files.write_labels(loader.labels)
+        done, batches = start, _batches(loader, split, count, start)
         while done < whole:
             with clock.section("data", account):
                 shown = next(batches)
@@ -99,11 +99,11 @@ def run(context: StageContext) -> dict[str, Any]:
     }
 
 
-def _batches(feed: Feed, split: str, count: int, start: int) -> Any:
+def _batches(loader: Loader, split: str, count: int, start: int) -> Any:
     """Lists of a batch a view; validation and test images have one, that of the test pipeline."""
     if split == "train":
-        return feed.view_batches(count, start)
-    return ([batch] for batch in feed.test_batches(count) if int(batch.index[0]) >= start)
+        return loader.view_batches(count, start)
+    return ([batch] for batch in loader.test_batches(count) if int(batch.index[0]) >= start)
 
 
 def _half(job: dict[str, Any]) -> bool:

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchbench.data.loader import Feed
-from benchbench.execution.network import Network
+from benchbench.data.loader import Loader
+from benchbench.execution.network import ConfiguredModel
 from benchbench.stages.context import StageContext
 from benchbench.stages.cost import cost_of
 from benchbench.stages.data import SplitData
@@ -68,10 +68,10 @@ def run(context: StageContext) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def _features(network: Network, feed: Feed, size: int) -> tuple[Tensor, Tensor | None]:
+def _features(network: ConfiguredModel, loader: Loader, size: int) -> tuple[Tensor, Tensor | None]:
     """Embeddings [N, D] and task logits [N, C] (where there is a head) of every image, on the CPU."""
     embeddings, logits = [], []
-    for batch in feed.test_batches(size):
+    for batch in loader.test_batches(size):
         said = network(batch.images)
         embeddings.append(said.embedding.float().cpu())
         if said.logits is not None:

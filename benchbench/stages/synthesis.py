@@ -15,7 +15,7 @@ from benchbench.seeds import derive
 from benchbench.stages.context import StageContext
 from benchbench.stages.cost import cost_of
 from benchbench.stages.data import training_part
-from benchbench.synthesis.base import Generator, Request, Setting
+from benchbench.synthesis.base import GenerationRequest, ImageGenerator, Setting
 from benchbench.synthesis.shards import Made, Shards, encode, fingerprint, read_shards, summary
 from benchbench.training.checkpoints import Checkpoints
 from benchbench.training.clock import Account, Clock
@@ -47,7 +47,7 @@ def run(context: StageContext) -> dict[str, Any]:
         there = shards.done()
         left = [place for place in wanted if place not in there]
     with clock.section("setup", account):
-        generator: Generator = component.load()(params, setting)
+        generator: ImageGenerator = component.load()(params, setting)
     maker = _Maker(generator, job, getattr(params, "batch_size", 16))
     begun = len(wanted) - len(left)
     while left:
@@ -105,7 +105,7 @@ class _Maker:
         batch: images at once; less where memory has run out.
     """
 
-    def __init__(self, generator: Generator, job: dict[str, Any], batch: int):
+    def __init__(self, generator: ImageGenerator, job: dict[str, Any], batch: int):
         self.generator, self.seed, self.size, self.batch = generator, job["seed"], job["size"], batch
         self.shape: tuple[int, ...] | None = None
 
@@ -114,7 +114,7 @@ class _Maker:
         refused: dict[tuple[int, int], list[str]] = {place: [] for place in places}
         for attempt in range(ATTEMPTS):
             left = [place for place in places if place not in found]
-            requests = [Request(*place, self._seed(place, attempt)) for place in left]
+            requests = [GenerationRequest(*place, self._seed(place, attempt)) for place in left]
             for request, image in zip(requests, self._draw(requests), strict=True):
                 place = request.label, request.index
                 if why := self._fault(image):
@@ -131,7 +131,7 @@ class _Maker:
     def _seed(self, place: tuple[int, int], attempt: int) -> int:
         return derive(self.seed, "synthesis", *place, attempt)
 
-    def _draw(self, requests: Sequence[Request]) -> list[np.ndarray]:
+    def _draw(self, requests: Sequence[GenerationRequest]) -> list[np.ndarray]:
         if not requests:
             return []
         if len(requests) > self.batch:
@@ -181,13 +181,13 @@ def _unit(value: Any) -> float:
     return float(value) / 255 if isinstance(value, np.uint8) else float(value)
 
 
-def _checked(generate: Callable[..., list[np.ndarray]], requests: Sequence[Request]) -> list[np.ndarray]:
+def _checked(generate: Callable[..., list[np.ndarray]], requests: Sequence[GenerationRequest]) -> list[np.ndarray]:
     images = [np.asarray(image) for image in generate(requests)]
     if len(images) != len(requests):
         raise StageError(f"the generator gave {len(images)} images for {len(requests)} requests")
     return images
 
 
-def _parts(requests: Sequence[Request], count: int) -> Iterator[Sequence[Request]]:
+def _parts(requests: Sequence[GenerationRequest], count: int) -> Iterator[Sequence[GenerationRequest]]:
     for start in range(0, len(requests), count):
         yield requests[start : start + count]

@@ -9,10 +9,10 @@ import numpy as np
 import safetensors.torch
 import torch
 
-from benchbench.data.loader import Feed
+from benchbench.data.loader import Loader
 from benchbench.errors import StageError
-from benchbench.execution.network import Execution, trainable_precision
-from benchbench.losses.multi_teacher import fit_student, make_lessons
+from benchbench.execution.network import ExecutionConfig, trainable_precision
+from benchbench.losses.multi_teacher import add_student_heads, build_losses
 from benchbench.models.backbone import Backbone, build_backbone
 from benchbench.models.probe import Probe
 from benchbench.seeds import derive
@@ -21,7 +21,7 @@ from benchbench.stages.cost import cost_of
 from benchbench.stages.data import SplitData
 from benchbench.stages.networks import fingerprint, forward_flops, load_frozen, run_frozen, sample_of, tuned
 from benchbench.store import file_sha256, write_atomic
-from benchbench.training.cached_outputs import KeptOutputs
+from benchbench.training.cached_outputs import CachedOutputs
 from benchbench.training.checkpoints import Checkpoints
 from benchbench.training.clock import Account, Clock
 from benchbench.training.cohort import evaluate, run_together
@@ -101,7 +101,7 @@ class _Shared:
 
     Attributes:
         train, validation, classes, described: of the data set.
-        kept: the trunk's outputs, for a linear probe; the feeds are then embeddings.
+        kept: the trunk's outputs, for a linear probe; the loaders are then embeddings.
         teachers: frozen; `teach` says what they say of a batch.
         how: how each is run, for the record.
         whole, flops: the networks, where heads alone are trained too, and the FLOPs of an image's forward pass.
@@ -109,13 +109,13 @@ class _Shared:
 
     def __init__(self, context: StageContext, device: torch.device, clock: Clock, accounts: Sequence[Account]):
         self.device, self.whole, self.flops = device, dict[Training, Backbone](), dict[Training, int | None]()
-        self.kept = KeptOutputs(context.needs["features"], device) if "features" in context.needs else None
+        self.kept = CachedOutputs(context.needs["features"], device) if "features" in context.needs else None
         self._data = SplitData(context, device) if self.kept is None else None
-        self.train: Feed
+        self.train: Loader
         if self._data is not None:
             self.train, self.validation, self.described = self._data.train, self._data.validation, self._data.described
-        elif self.kept is not None and (feed := self.kept.feed("train")) is not None:
-            self.train, self.validation, self.described = feed, self.kept.feed("validation"), self.kept.described
+        elif self.kept is not None and (loader := self.kept.loader("train")) is not None:
+            self.train, self.validation, self.described = loader, self.kept.loader("validation"), self.kept.described
         self.classes = self.described["names"]
         self.how: dict[str, Any] = {}
         self.teach: list[Teach] = []
@@ -131,7 +131,7 @@ class _Shared:
         role = f"outputs{number}"
         if role in context.needs:
             self.how[f"teacher{number}"] = "kept outputs"
-            kept = KeptOutputs(context.needs[role], self.device)
+            kept = CachedOutputs(context.needs[role], self.device)
             if (kept.views, kept.view_seed, kept.described.get("sha256")) != (
                 context.job["recipe"]["views"],
                 context.job["view_seed"],
@@ -145,12 +145,12 @@ class _Shared:
         self.teachers[number] = network.model  # where that is a copy, nothing holds the first one any longer
         return lambda batch, wanted: network(batch.images, wanted)
 
-    def test(self) -> Feed:
+    def test(self) -> Loader:
         if self._data is not None:
             return self._data.test()
-        feed = self.kept.feed("test") if self.kept else None
-        assert feed is not None
-        return feed
+        loader = self.kept.loader("test") if self.kept else None
+        assert loader is not None
+        return loader
 
 
 def _member(
@@ -164,20 +164,20 @@ def _member(
         whole = build_backbone(job["model"], job["model_kind"], context.registry, len(shared.classes), published)
     with clock.section("setup", account):
         torch.manual_seed(derive(job["seed"], "heads"))
-        fit_student(whole, job["loss"], context.registry, [teacher.dim for teacher in shared.teachers])
+        add_student_heads(whole, job["loss"], context.registry, [teacher.dim for teacher in shared.teachers])
         flops = forward_flops(whole, job["recipe"]["image_size"])
         if job["method"] == "linear_probe":
             whole.freeze(head=False)
         model = whole.to(device) if shared.kept is None else Probe(whole.to(device))
         torch.manual_seed(derive(job["seed"], "losses"))
         weights = [entry["weight"] for entry in job["teachers"]]
-        lessons = make_lessons(
+        losses = build_losses(
             job["loss"], context.registry, model, shared.teachers, weights, job["recipe"], shared.train.labels, device
         )
         training = Training(
             model=model,
             teachers=shared.teachers,
-            losses=lessons,
+            losses=losses,
             train=shared.train,
             validation=shared.validation,
             recipe=job["recipe"],
@@ -187,7 +187,7 @@ def _member(
             checkpoints=_checkpoints(context),
             report=context.report,
             data_seed=job["data_seed"],
-            execution=Execution.of(state["execution"]) if state else _execution(context, model, shared),
+            execution=ExecutionConfig.of(state["execution"]) if state else _execution(context, model, shared),
             teach=shared.teach,
             account=account,
         )
@@ -195,12 +195,12 @@ def _member(
     return training
 
 
-def _execution(context: StageContext, model: Backbone, shared: _Shared) -> Execution:
+def _execution(context: StageContext, model: Backbone, shared: _Shared) -> ExecutionConfig:
     """How the network is trained: as measured, and in a lower precision only where that moves its outputs little."""
     how, recipe = tuned(context, "student"), context.job["recipe"]
     if recipe["precision"] != "auto" or how.precision == "fp32":
         return how
-    sample = sample_of(shared.train, Execution(), recipe["batch_size"])
+    sample = sample_of(shared.train, ExecutionConfig(), recipe["batch_size"])
     chosen, moved = trainable_precision(model, how, shared.device, sample, recipe["tolerance"])
     verb = "is trained" if chosen == how else "could be trained faster, but not"
     print(f"the network {verb} in {how.precision}, which moves its outputs by {moved:.2g} of their spread")

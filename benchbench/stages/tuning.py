@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from benchbench.execution.tune import Wishes, tune
+from benchbench.execution.tune import TuningConstraints, tune
 from benchbench.models.backbone import build_backbone
 from benchbench.stages.context import StageContext
 from benchbench.stages.cost import cost_of
@@ -26,7 +26,7 @@ def run(context: StageContext) -> dict[str, Any]:
         if not job["trained"]:
             model.freeze()
         images = torch.rand(job["batch_size"], 3, job["image_size"], job["image_size"], device=device)
-        execution, seconds = tune(model, images, wishes_of(job, context.threads))
+        execution, seconds = tune(model, images, tuning_constraints(job, context.threads))
     clock.settle()
     held = context.held if device.type == "cuda" else context.threads
     return {
@@ -36,13 +36,13 @@ def run(context: StageContext) -> dict[str, Any]:
     }
 
 
-def wishes_of(job: dict[str, Any], threads: int) -> Wishes:
+def tuning_constraints(job: dict[str, Any], threads: int) -> TuningConstraints:
     """What a job's recipe leaves to the measurement."""
 
     def fixed(value: Any) -> bool | None:
         return None if value == "auto" else value
 
-    return Wishes(
+    return TuningConstraints(
         trained=job["trained"],
         precision=None if job["precision"] == "auto" else job["precision"],
         channels_last=fixed(job["channels_last"]),

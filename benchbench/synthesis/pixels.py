@@ -13,7 +13,7 @@ from torch import Tensor
 from benchbench.errors import DataError, StageError
 from benchbench.store import file_sha256
 from benchbench.synthesis import PixelDiffusionParams, TrainedDiffusionParams
-from benchbench.synthesis.base import Request, Setting
+from benchbench.synthesis.base import GenerationRequest, Setting
 from benchbench.synthesis.loading import card_of, dtype_of, load_pipeline
 
 SCHEDULERS = {"ddim": DDIMScheduler, "dpm-solver++": DPMSolverMultistepScheduler}
@@ -42,10 +42,10 @@ class PixelDiffusion:
         elif not hasattr(self.pipeline, "transformer"):
             raise StageError(f"{type(self.pipeline).__name__} takes no classes by number; use text_to_image")
 
-    def prompt(self, request: Request) -> str | None:
+    def prompt(self, request: GenerationRequest) -> str | None:
         return None
 
-    def generate(self, requests: Sequence[Request]) -> list[np.ndarray]:
+    def generate(self, requests: Sequence[GenerationRequest]) -> list[np.ndarray]:
         labels = [self.ids[request.label] for request in requests]
         if self.unet is not None:
             scheduler = DDIMScheduler.from_config(self.pipeline.scheduler.config)
@@ -78,17 +78,17 @@ class TrainedDiffusion:
         self.scheduler = SCHEDULERS[params.scheduler].from_pretrained(folder / "scheduler")
         self.card: dict[str, Any] = {"model": "trained by this suite", "weights_sha256": record["weights_sha256"]}
 
-    def prompt(self, request: Request) -> str | None:
+    def prompt(self, request: GenerationRequest) -> str | None:
         return None
 
-    def generate(self, requests: Sequence[Request]) -> list[np.ndarray]:
+    def generate(self, requests: Sequence[GenerationRequest]) -> list[np.ndarray]:
         labels = [request.label for request in requests]
         return sample(self.unet, self.scheduler, labels, requests, self.params.steps, self.params.guidance)
 
 
 @torch.no_grad()
 def sample(
-    unet: Any, scheduler: Any, labels: Sequence[int], requests: Sequence[Request], steps: int, guidance: float
+    unet: Any, scheduler: Any, labels: Sequence[int], requests: Sequence[GenerationRequest], steps: int, guidance: float
 ) -> list[np.ndarray]:
     """Images of a U-Net by a scheduler that is deterministic given the noise: float in 0..1, [H, W, 3] each.
 

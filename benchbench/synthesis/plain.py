@@ -12,7 +12,7 @@ from PIL import Image
 
 from benchbench.errors import DataError, did_you_mean, one_line
 from benchbench.synthesis import GeneratedFolderParams, SameClassMixupParams
-from benchbench.synthesis.base import Request, Setting
+from benchbench.synthesis.base import GenerationRequest, Setting
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 
@@ -47,14 +47,14 @@ class GeneratedFolder:
             raise DataError(f"{path} cannot be read: {one_line(error)}") from None
         return content if isinstance(content, dict) else {}
 
-    def prompt(self, request: Request) -> str | None:
+    def prompt(self, request: GenerationRequest) -> str | None:
         files = self.files[request.label]
         if request.index >= len(files):
             return None
         told = self.about.get(files[request.index].relative_to(self.root).as_posix())
         return str(told["prompt"]) if isinstance(told, dict) and "prompt" in told else None
 
-    def generate(self, requests: Sequence[Request]) -> list[np.ndarray]:
+    def generate(self, requests: Sequence[GenerationRequest]) -> list[np.ndarray]:
         """The files; one that cannot be read is an empty image, which is refused and counted.
 
         Raises:
@@ -83,13 +83,13 @@ class SameClassMixup:
         self.params, self.setting = params, setting
         self.card: dict[str, Any] = {"source": "training images"}
 
-    def prompt(self, request: Request) -> str | None:
+    def prompt(self, request: GenerationRequest) -> str | None:
         return None
 
-    def generate(self, requests: Sequence[Request]) -> list[np.ndarray]:
+    def generate(self, requests: Sequence[GenerationRequest]) -> list[np.ndarray]:
         return [self._one(request) for request in requests]
 
-    def _one(self, request: Request) -> np.ndarray:
+    def _one(self, request: GenerationRequest) -> np.ndarray:
         random = np.random.default_rng(request.seed)
         mine = self.setting.of_class(request.label)
         if not len(mine):

@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from benchbench.data.images import RESIDENT_BYTES, ImageSet
+from benchbench.data.images import IN_MEMORY_BYTES, ImageDataset
 from benchbench.errors import DataError, one_line
 from benchbench.store import StageFolder, write_atomic
 
@@ -211,8 +211,8 @@ def summary(made: Sequence[Made]) -> dict[str, Any]:
     }
 
 
-def open_shards(folder: StageFolder) -> ImageSet:
-    """A finished set's images, by label and index, with `ImageSet.numbers` their numbers within their class.
+def open_shards(folder: StageFolder) -> ImageDataset:
+    """A finished set's images, by label and index, with `ImageDataset.numbers` their numbers within their class.
 
     Raises:
         DataError: a shard is damaged, or the images are not those of the record.
@@ -228,9 +228,9 @@ def open_shards(folder: StageFolder) -> ImageSet:
     array = None
     if len(sizes) == 1:
         width, height = sizes.pop()
-        if len(encoded) * width * height * 3 <= RESIDENT_BYTES:
+        if len(encoded) * width * height * 3 <= IN_MEMORY_BYTES:
             array = np.stack([np.array(decode(encoded, number)) for number in range(len(encoded))])
-    return ImageSet(labels, tuple(record["data"]["names"]), partial(decode, encoded), array, numbers)
+    return ImageDataset(labels, tuple(record["data"]["names"]), partial(decode, encoded), array, numbers)
 
 
 def decode(encoded: Sequence[bytes], number: int) -> Image.Image:

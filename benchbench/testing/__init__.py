@@ -3,7 +3,7 @@
 Imports no torch: what a kind of component needs is imported when one is checked.
 """
 
-from benchbench.testing.check import Check, Finding
+from benchbench.testing.check import Check, CheckResult
 from benchbench.testing.conformance import check_component, checks_of, failures
 
-__all__ = ["Check", "Finding", "check_component", "checks_of", "failures"]
+__all__ = ["Check", "CheckResult", "check_component", "checks_of", "failures"]

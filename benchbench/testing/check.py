@@ -25,7 +25,7 @@ class Refused(Exception):  # noqa: N818  # nothing is wrong: a loss may say that
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """What came of a check.
 
     Attributes:
@@ -60,18 +60,18 @@ class Check:
     call: Call
     module: str = ""
 
-    def run(self) -> Finding:
+    def run(self) -> CheckResult:
         """Whatever the plugin raises becomes a finding."""
         try:
-            return Finding(self.subject, self.name, "ok", self.call() or "")
+            return CheckResult(self.subject, self.name, "ok", self.call() or "")
         except Refused as error:
-            return Finding(self.subject, self.name, "refused", one_line(str(error)))
+            return CheckResult(self.subject, self.name, "refused", one_line(str(error)))
         except BenchBenchError as error:
             message = one_line(error)
         except (Exception, SystemExit) as error:
             said = isinstance(error, AssertionError) and str(error)
             message = one_line(str(error)) if said else f"raised {one_line(error)}{self._place(error)}"
-        return Finding(self.subject, self.name, "failed", message)
+        return CheckResult(self.subject, self.name, "failed", message)
 
     def _place(self, error: BaseException) -> str:
         """The last line of the plugin's own module that the exception came through."""

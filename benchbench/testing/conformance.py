@@ -12,7 +12,7 @@ from benchbench.components import Component, Offer
 from benchbench.errors import BenchBenchError, PluginError, did_you_mean
 from benchbench.plan.source_hash import source_hash
 from benchbench.plugins import PluginHost
-from benchbench.testing.check import Call, Check, Finding, Options, require
+from benchbench.testing.check import Call, Check, CheckResult, Options, require
 from benchbench.testing.imports import check_imports
 from benchbench.testing.targets import Target, find_target
 
@@ -55,7 +55,7 @@ def checks_of(
     return [check for target in found for check in _checks_of_target(target, options)]
 
 
-def check_component(kind: str, component: Component, **options: Any) -> list[Finding]:
+def check_component(kind: str, component: Component, **options: Any) -> list[CheckResult]:
     """What comes of every check of one component; `options` as in `checks_of`: params, model, data."""
     offer = Offer(kind, component, "under test")
     return [check.run() for check in _checks_of_offer(offer, [offer], Options(**options))]

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from benchbench.components import Component
-from benchbench.data.images import ImageSet
+from benchbench.data.images import ImageDataset
 from benchbench.data.info import DataInfo, DatasetParams
 from benchbench.testing.check import Call, Options, require
 
@@ -28,18 +28,18 @@ class DatasetCase:
     component: Component
     params: Any
     root: Path
-    loaded: dict[str, ImageSet] = field(default_factory=dict)
+    loaded: dict[str, ImageDataset] = field(default_factory=dict)
 
-    def split(self, name: str) -> ImageSet:
+    def split(self, name: str) -> ImageDataset:
         """One split, read once for all checks: a real set takes its time."""
         if name not in self.loaded:
             self.loaded[name] = self.load(name)
         return self.loaded[name]
 
-    def load(self, split: str) -> ImageSet:
+    def load(self, split: str) -> ImageDataset:
         """One split, as a stage loads it."""
         images = self.component.load()(self.params, self.root, split)
-        require(isinstance(images, ImageSet), f"it gives a {type(images).__name__}: give an ImageSet")
+        require(isinstance(images, ImageDataset), f"it gives a {type(images).__name__}: give an ImageDataset")
         return images
 
 
@@ -151,6 +151,6 @@ def cases(component: Component, kind: str, options: Options) -> dict[str, Call]:
     return {name: partial(check, case) for name, check in CHECKS.items()}
 
 
-def _some(images: ImageSet) -> list[int]:
+def _some(images: ImageDataset) -> list[int]:
     """Numbers of images from all over a split, the first and the last among them."""
     return sorted({round(step) for step in np.linspace(0, len(images) - 1, LOOKED_AT)})

@@ -12,13 +12,13 @@ import torch
 from PIL import Image
 
 from benchbench.components import Component
-from benchbench.data.images import ImageSet
+from benchbench.data.images import ImageDataset
 from benchbench.errors import BenchBenchError
-from benchbench.synthesis.base import GeneratorParams, Request, Setting
+from benchbench.synthesis.base import GenerationRequest, GeneratorParams, Setting
 from benchbench.testing.check import Call, Options, require
 
 CLASSES = ("cat", "dog")
-REQUESTS = [Request(label, index, 100 * label + index) for label in (0, 1) for index in (0, 1)]
+REQUESTS = [GenerationRequest(label, index, 100 * label + index) for label in (0, 1) for index in (0, 1)]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class GeneratorCase:
 def setting() -> Setting:
     """Two classes of eight small images."""
     pixels = np.random.default_rng(0).integers(0, 256, (16, 24, 24, 3), dtype=np.uint8)
-    real = ImageSet(np.arange(16) % 2, CLASSES, partial(_image, pixels), pixels)
+    real = ImageDataset(np.arange(16) % 2, CLASSES, partial(_image, pixels), pixels)
     return Setting(CLASSES, real, np.arange(16), torch.device("cpu"))
 
 

@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 from benchbench.data.batch import Batch
-from benchbench.data.images import RESIDENT_BYTES
+from benchbench.data.images import IN_MEMORY_BYTES
 from benchbench.data.order import steps_per_epoch, training_order
 from benchbench.models.outputs import Outputs
 from benchbench.store import StageFolder
 
 
-class KeptOutputs:
+class CachedOutputs:
     """The outputs of one frozen network.
 
     Attributes:
@@ -51,15 +51,15 @@ class KeptOutputs:
             return None
         array = np.load(self._files[name], mmap_mode="c", allow_pickle=False)
         whole = torch.from_numpy(array)
-        return whole.to(self.device) if array.nbytes <= RESIDENT_BYTES else whole
+        return whole.to(self.device) if array.nbytes <= IN_MEMORY_BYTES else whole
 
-    def teach(self) -> Taught:
+    def teach(self) -> CachedTeacher:
         """The network's outputs for training batches."""
         embedding = self.tensor("train.embedding")
         assert embedding is not None
-        return Taught(self.tensor("train.logits"), embedding)
+        return CachedTeacher(self.tensor("train.logits"), embedding)
 
-    def feed(self, split: str) -> EmbeddingFeed | None:
+    def loader(self, split: str) -> EmbeddingFeed | None:
         """Batches of embeddings in the place of images; None where the split has no images."""
         embedding, labels = self.tensor(f"{split}.embedding"), self.tensor(f"{split}.labels")
         if embedding is None or labels is None:
@@ -67,7 +67,7 @@ class KeptOutputs:
         return EmbeddingFeed(embedding, labels.to(self.device))
 
 
-class Taught:
+class CachedTeacher:
     """Kept outputs, called like a network on a training batch."""
 
     def __init__(self, logits: Tensor | None, embedding: Tensor):
@@ -81,7 +81,7 @@ class Taught:
 
 
 class EmbeddingFeed:
-    """A frozen trunk's embeddings [views, N, D] as a feed: the head is all that is left to train.
+    """A frozen trunk's embeddings [views, N, D] as a loader: the head is all that is left to train.
 
     Its batches have embeddings [B, D] for images.
     """

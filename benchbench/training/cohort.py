@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from benchbench.data.batch import Batch
-from benchbench.data.loader import Feed
-from benchbench.data.prefetch import overlapped
+from benchbench.data.loader import Loader
+from benchbench.data.prefetch import prefetch
 from benchbench.errors import StageError
 from benchbench.models.outputs import Outputs
 from benchbench.training.clock import Clock
@@ -31,7 +31,7 @@ def run_together(members: Sequence[Training], states: Sequence[dict[str, Any] | 
     """Trains all of them to their ends, each from its checkpoint's state or from its start.
 
     Args:
-        members: runs with the same feeds, teachers, data seed, batch size and epochs.
+        members: runs with the same loaders, teachers, data seed, batch size and epochs.
         states: theirs, in the same order; they need not be at the same place: those ahead wait.
         clock: books the time on the members' accounts.
 
@@ -51,14 +51,14 @@ def run_together(members: Sequence[Training], states: Sequence[dict[str, Any] | 
     return cohort.failed
 
 
-def evaluate(members: Sequence[Training], feed: Feed, clock: Clock) -> list[np.ndarray | Exception]:
-    """Whether each member's top class is right, for each image of a feed in order: [N], bool; or why it failed."""
+def evaluate(members: Sequence[Training], loader: Loader, clock: Clock) -> list[np.ndarray | Exception]:
+    """Whether each member's top class is right, for each image of a loader in order: [N], bool; or why it failed."""
     found: list[list[Tensor]] = [[] for _ in members]
     failed: dict[int, Exception] = {}
     accounts = [member.account for member in members]
     for member in members:
         member.model.eval()
-    batches = feed.test_batches(members[0].recipe["batch_size"])
+    batches = loader.test_batches(members[0].recipe["batch_size"])
     with clock.section("evaluation", *accounts):
         for batch in batches:
             for number, member in enumerate(members):
@@ -97,7 +97,7 @@ class _Cohort:
         lead = min((member for member in self.active if not member.done), key=lambda member: member.position)
         with self.guarded(*self._at(epoch)):  # what they share is everybody's failure
             batches = lead.train.train_batches(lead.data_seed or 0, epoch, lead.recipe["batch_size"], step)
-            batches = overlapped(batches, lead.device)
+            batches = prefetch(batches, lead.device)
             while step < lead.steps and (taking := self._at(epoch, step)):
                 batch, taught = self._shared(batches, taking, epoch + step / lead.steps)
                 for member in taking:
@@ -131,8 +131,8 @@ class _Cohort:
     def _close(self, epoch: int, steps: int) -> None:
         """The end of an epoch, for those members that have taken its last step."""
         ended = self._at(epoch, steps)
-        feed = ended[0].validation if ended and epoch >= 0 else None
-        found = evaluate(ended, feed, self.clock) if feed is not None else [None] * len(ended)
+        loader = ended[0].validation if ended and epoch >= 0 else None
+        found = evaluate(ended, loader, self.clock) if loader is not None else [None] * len(ended)
         for member, answers in zip(ended, found, strict=True):
             with self.guarded(member):
                 if isinstance(answers, Exception):

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from benchbench.data.batch import Batch
-from benchbench.data.loader import Feed
+from benchbench.data.loader import Loader
 from benchbench.errors import StageError
-from benchbench.execution.network import Execution, Network, Precision
-from benchbench.losses.multi_teacher import Lessons
+from benchbench.execution.network import ConfiguredModel, ExecutionConfig, Precision
+from benchbench.losses.multi_teacher import MultiTeacherLoss
 from benchbench.models.backbone import Backbone
 from benchbench.models.outputs import Outputs
 from benchbench.seeds import derive, seed_everything
@@ -58,9 +58,9 @@ class Training:
 
     model: Backbone
     teachers: Sequence[Backbone]
-    losses: Lessons
-    train: Feed
-    validation: Feed | None
+    losses: MultiTeacherLoss
+    train: Loader
+    validation: Loader | None
     recipe: Mapping[str, Any]
     seed: int
     best: bool
@@ -68,7 +68,7 @@ class Training:
     checkpoints: Checkpoints
     report: Report
     data_seed: int | None = None
-    execution: Execution | None = None
+    execution: ExecutionConfig | None = None
     teach: Sequence[Teach] | None = None
     account: Account = field(default_factory=Account)
     curve: list[dict[str, Any]] = field(default_factory=list)
@@ -79,11 +79,11 @@ class Training:
         how = self.execution or fixed_execution(self.recipe)
         if how.precision == "fp16" and self.device.type != "cuda":
             raise StageError("precision fp16 needs a GPU; use bf16 or fp32 on the CPU")
-        self.network = Network(self.model, how, self.device)
+        self.network = ConfiguredModel(self.model, how, self.device)
         if self.data_seed is None:
             self.data_seed = self.seed
         if self.teach is None:
-            networks = [Network(teacher, how, self.device) for teacher in self.teachers]
+            networks = [ConfiguredModel(teacher, how, self.device) for teacher in self.teachers]
             self.teach = [lambda batch, maps, run=run: run(batch.images, maps) for run in networks]  # type: ignore[misc]
         self.steps = self.train.steps(self.recipe["batch_size"])
         self._sums: dict[str, Tensor] = {}
@@ -226,17 +226,17 @@ class Training:
         )
 
 
-def fixed_execution(recipe: Mapping[str, Any]) -> Execution:
+def fixed_execution(recipe: Mapping[str, Any]) -> ExecutionConfig:
     """How a recipe says that a network is run, where nothing has been measured."""
     precisions: dict[str, Precision] = {"bf16": "bf16", "fp16": "fp16"}
-    return Execution(precisions.get(recipe["precision"], "fp32"), recipe["channels_last"] is True)
+    return ExecutionConfig(precisions.get(recipe["precision"], "fp32"), recipe["channels_last"] is True)
 
 
 @torch.no_grad()
-def correct_by_example(training: Training, feed: Feed) -> np.ndarray:
-    """Whether the model's top class is right, for each image of a feed in order: [N], bool."""
+def correct_by_example(training: Training, loader: Loader) -> np.ndarray:
+    """Whether the model's top class is right, for each image of a loader in order: [N], bool."""
     training.model.eval()
-    batches = feed.test_batches(training.recipe["batch_size"])
+    batches = loader.test_batches(training.recipe["batch_size"])
     return torch.cat([correct(training, batch) for batch in batches]).cpu().numpy()
 
 

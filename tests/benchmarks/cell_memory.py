@@ -20,11 +20,11 @@ from conftest import BATCH, Epoch, naive, plain
 from torch import Tensor, nn
 
 from benchbench.data.sources.bundled import load
-from benchbench.execution.network import Execution
+from benchbench.execution.network import ExecutionConfig
 
 
-def folded(model: str, trained: bool) -> Execution:
-    return Execution(channels_last=True, fold_bn=not trained)
+def folded(model: str, trained: bool) -> ExecutionConfig:
+    return ExecutionConfig(channels_last=True, fold_bn=not trained)
 
 
 def status(name: str) -> int:

@@ -21,18 +21,18 @@ from tabulate import tabulate
 from torch.nn import functional as F
 
 from benchbench.augmenters.geometric import flip, random_crop
-from benchbench.data.in_memory import ResidentFeed
+from benchbench.data.in_memory import InMemoryLoader
 from benchbench.data.sources.bundled import load
-from benchbench.data.transforms import Pipeline
-from benchbench.execution.network import Execution, frozen_network
-from benchbench.execution.tune import Wishes, tune
+from benchbench.data.transforms import Transform
+from benchbench.execution.network import ExecutionConfig, frozen_network
+from benchbench.execution.tune import TuningConstraints, tune
 from benchbench.hardware.devices import find_devices
-from benchbench.losses.multi_teacher import fit_student, make_lessons
+from benchbench.losses.multi_teacher import add_student_heads, build_losses
 from benchbench.models.backbone import Backbone, build_backbone
 from benchbench.plugins import load_plugins
 from benchbench.store import StageFolder
 from benchbench.suite.schema import Recipe
-from benchbench.training.cached_outputs import Taught
+from benchbench.training.cached_outputs import CachedTeacher
 from benchbench.training.checkpoints import Checkpoints
 from benchbench.training.clock import Clock
 from benchbench.training.cohort import run_together
@@ -127,15 +127,17 @@ def backbone() -> Callable[[str], Backbone]:
 
 
 @functools.cache
-def tuned(model: str, trained: bool) -> Execution:
+def tuned(model: str, trained: bool) -> ExecutionConfig:
     """The fastest way in float32, as a tuning stage finds it."""
     network, images = build(model), torch.rand(BATCH, 3, SIZE, SIZE)
-    return tune(network if trained else network.freeze(), images, Wishes(trained, "fp32", None, None, False, 0, 1))[0]
+    return tune(
+        network if trained else network.freeze(), images, TuningConstraints(trained, "fp32", None, None, False, 0, 1)
+    )[0]
 
 
-def plain(model: str, trained: bool) -> Execution:
+def plain(model: str, trained: bool) -> ExecutionConfig:
     """As a plain loop runs it."""
-    return Execution()
+    return ExecutionConfig()
 
 
 class Epoch:
@@ -156,7 +158,7 @@ class Epoch:
         teacher_name: str,
         student_name: str,
         losses: Sequence[tuple[str, Any]] = KD,
-        way: Callable[[str, bool], Execution] = plain,
+        way: Callable[[str, bool], ExecutionConfig] = plain,
         kept: bool = False,
         members: int = 1,
     ):
@@ -169,40 +171,40 @@ class Epoch:
             lambda x, size, random: flip(x, size, random, probability=0.5),
             lambda x, size, random: random_crop(x, size, random, padding=4, resize=None),
         ]
-        pipeline = Pipeline(SIZE, None, augmenters, views=VIEWS if kept else None)
-        feed = ResidentFeed(load(None, Path(), "train"), np.arange(STEPS * BATCH), pipeline, DEVICE)
+        pipeline = Transform(SIZE, None, augmenters, views=VIEWS if kept else None)
+        loader = InMemoryLoader(load(None, Path(), "train"), np.arange(STEPS * BATCH), pipeline, DEVICE)
         needs = {need for name, _ in losses for need in registry.get("loss", name).needs}
         teachers = [build(teacher_name).freeze()] if needs & {"teacher", "teacher.logits"} else []
         recipe = Recipe(epochs=1, batch_size=BATCH, image_size=SIZE).model_dump()
         student_way = way(student_name, True)
         networks = []
         for teacher in teachers:
-            sample = next(feed.test_batches(16)).images
+            sample = next(loader.test_batches(16)).images
             networks.append(
                 frozen_network(teacher, way(teacher_name, False), DEVICE, sample, 0.0, features="features" in needs)[0]
             )
         teachers = [network.model for network in networks]
         teach = [lambda batch, maps, run=run: run(batch.images, maps) for run in networks]
         if kept:
-            said = [[networks[0](batch.images) for batch in batches] for batches in feed.view_batches(BATCH, 0)]
+            said = [[networks[0](batch.images) for batch in batches] for batches in loader.view_batches(BATCH, 0)]
             logits, embedding = (
                 torch.stack([torch.cat([getattr(part[view], name) for part in said]) for view in range(VIEWS)]).detach()
                 for name in ("logits", "embedding")
             )
-            teach = [Taught(logits, embedding)]
+            teach = [CachedTeacher(logits, embedding)]
         self.trainings: list[Training] = []
         for number in range(members):
             student = build(student_name)
-            fit_student(student, entries, registry, [teacher.dim for teacher in teachers])
-            lessons = make_lessons(entries, registry, student, teachers, [1.0], recipe, feed.labels, DEVICE)
+            add_student_heads(student, entries, registry, [teacher.dim for teacher in teachers])
+            losses = build_losses(entries, registry, student, teachers, [1.0], recipe, loader.labels, DEVICE)
             # The steady state is measured: a two-stage method's first stage comes on top of it.
-            lessons.preparation = 0.0
+            losses.preparation = 0.0
             self.trainings.append(
                 Training(
                     model=student,
                     teachers=teachers,
-                    losses=lessons,
-                    train=feed,
+                    losses=losses,
+                    train=loader,
                     validation=None,
                     recipe=recipe,
                     seed=number,

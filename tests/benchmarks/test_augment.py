@@ -15,9 +15,9 @@ from PIL import Image
 from torch.utils.data import DataLoader
 from torchvision import transforms
 
-from benchbench.data.in_memory import ResidentFeed
+from benchbench.data.in_memory import InMemoryLoader
 from benchbench.data.sources.bundled import load
-from benchbench.data.transforms import Pipeline, bind_augmenters
+from benchbench.data.transforms import Transform, bind_augmenters
 from benchbench.plugins import load_plugins
 
 SIZE, BATCH, STEPS, PAIRS = 32, 64, 15, 9
@@ -42,17 +42,17 @@ def images():
 
 
 def ours(images, augment):
-    """An epoch of the resident feed."""
+    """An epoch of the resident loader."""
     registry = load_plugins().registry
     entries = [
         {"name": name, "params": registry.get("augmenter", name).params(**params).model_dump()}
         for name, params in augment.items()
     ]
     augmenters = bind_augmenters({"augment": entries}, lambda name: registry.get("augmenter", name).load())
-    feed = ResidentFeed(images, np.arange(STEPS * BATCH), Pipeline(SIZE, None, augmenters), torch.device("cpu"))
+    loader = InMemoryLoader(images, np.arange(STEPS * BATCH), Transform(SIZE, None, augmenters), torch.device("cpu"))
 
     def run() -> None:
-        for _ in feed.train_batches(0, 0, BATCH, 0):
+        for _ in loader.train_batches(0, 0, BATCH, 0):
             pass
 
     return run

@@ -19,12 +19,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchbench.augmenters.geometric import flip, random_crop
-from benchbench.data.images import ImageSet
-from benchbench.data.in_memory import ResidentFeed
-from benchbench.data.transforms import Pipeline
-from benchbench.execution.network import Execution, Network, frozen_network
-from benchbench.execution.tune import Wishes, tune
-from benchbench.losses.multi_teacher import make_lessons
+from benchbench.data.images import ImageDataset
+from benchbench.data.in_memory import InMemoryLoader
+from benchbench.data.transforms import Transform
+from benchbench.execution.network import ConfiguredModel, ExecutionConfig, frozen_network
+from benchbench.execution.tune import TuningConstraints, tune
+from benchbench.losses.multi_teacher import build_losses
 from benchbench.models.backbone import Backbone
 from benchbench.plugins import load_plugins
 from benchbench.store import StageFolder
@@ -50,10 +50,12 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def fastest(model: Backbone, images: Tensor, trained: bool) -> Execution:
+def fastest(model: Backbone, images: Tensor, trained: bool) -> ExecutionConfig:
     """As a tuning stage chooses it for a long run under `precision: auto`."""
     compiling = None if DEVICE.type == "cuda" else False  # it takes minutes on a CPU
-    return tune(model, images, Wishes(trained, None, None, None, compiling, 100_000, torch.get_num_threads()))[0]
+    return tune(
+        model, images, TuningConstraints(trained, None, None, None, compiling, 100_000, torch.get_num_threads())
+    )[0]
 
 
 class Case:
@@ -65,17 +67,17 @@ class Case:
         self.batch, self.steps = batch, IMAGES // batch
         random = np.random.default_rng(0)
         array = random.integers(0, 256, (IMAGES, 32, 32, 3), dtype=np.uint8)
-        images = ImageSet(random.integers(0, 10, IMAGES), tuple("0123456789"), lambda _: None, array)
+        images = ImageDataset(random.integers(0, 10, IMAGES), tuple("0123456789"), lambda _: None, array)
         augmenters = [
             lambda x, side, random: flip(x, side, random, probability=0.5),
             lambda x, side, random: random_crop(x, side, random, padding=4, resize=None),
         ]
-        self.feed = ResidentFeed(images, np.arange(IMAGES), Pipeline(size, None, augmenters), DEVICE)
+        self.loader = InMemoryLoader(images, np.arange(IMAGES), Transform(size, None, augmenters), DEVICE)
         self.fixed = torch.rand(batch, 3, size, size, device=DEVICE)
         self.labels = torch.randint(10, (batch,), device=DEVICE)
         self.student = build(student).to(DEVICE)
         self.how = fastest(self.student, self.fixed, True)
-        self.teacher: Network | None = None
+        self.teacher: ConfiguredModel | None = None
         if teacher:
             frozen = build(teacher).freeze().to(DEVICE)
             way = fastest(frozen, self.fixed, False)
@@ -89,12 +91,12 @@ class Case:
         self.recipe = Recipe(epochs=1, batch_size=batch, image_size=size, lr=1e-6).model_dump()
         teachers = [self.teacher.model] if self.teacher else []
         teach = [lambda given, maps: self.teacher(given.images, maps)] if self.teacher else []
-        lessons = make_lessons(entries, registry, self.student, teachers, [1.0], self.recipe, self.feed.labels, DEVICE)
+        losses = build_losses(entries, registry, self.student, teachers, [1.0], self.recipe, self.loader.labels, DEVICE)
         self.training = Training(
             model=self.student,
             teachers=teachers,
-            losses=lessons,
-            train=self.feed,
+            losses=losses,
+            train=self.loader,
             validation=None,
             recipe=self.recipe,
             seed=0,
@@ -105,7 +107,7 @@ class Case:
             execution=self.how,
             teach=teach,
         )
-        self.optimizer = make_optimizer(self.student, lessons, self.recipe)
+        self.optimizer = make_optimizer(self.student, losses, self.recipe)
 
     def epoch(self) -> None:
         self.training.position, self.training.curve = (0, 0), []

@@ -1,7 +1,7 @@
 """Other packages' distillation loops on the same networks, as they document them, beside the naive limit and ours.
 
-Both are given a DataLoader over PIL images in memory that pads, crops and flips, in the training process: what our feed
-does in a batch. Losses: cross-entropy and KD at temperature 4.
+Both are given a DataLoader over PIL images in memory that pads, crops and flips, in the training process: what our
+loader does in a batch. Losses: cross-entropy and KD at temperature 4.
 """
 
 from __future__ import annotations

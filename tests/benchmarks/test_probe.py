@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchbench.data.images import ImageSet
+from benchbench.data.images import ImageDataset
 from benchbench.data.sources.bundled import load
-from benchbench.data.streaming import StreamedFeed
-from benchbench.data.transforms import Pipeline
-from benchbench.losses.multi_teacher import make_lessons
+from benchbench.data.streaming import StreamingLoader
+from benchbench.data.transforms import Transform
+from benchbench.losses.multi_teacher import build_losses
 from benchbench.models.probe import Probe
 from benchbench.plugins import load_plugins
 from benchbench.store import StageFolder
@@ -37,16 +37,16 @@ def decode(files: list[bytes], index: int) -> Image.Image:
     return Image.open(io.BytesIO(files[index]))
 
 
-def epoch(model, feed, tmp_path):
+def epoch(model, loader, tmp_path):
     """A function that trains the head for an epoch."""
     recipe = Recipe(epochs=1, batch_size=BATCH, image_size=SIZE).model_dump()
     entries = [{"name": "ce", "params": {"label_smoothing": 0.0}, "weight": 1.0}]
-    lessons = make_lessons(entries, load_plugins().registry, model, [], [], recipe, feed.labels, CPU)
+    losses = build_losses(entries, load_plugins().registry, model, [], [], recipe, loader.labels, CPU)
     training = Training(
         model=model,
         teachers=[],
-        losses=lessons,
-        train=feed,
+        losses=losses,
+        train=loader,
         validation=None,
         recipe=recipe,
         seed=0,
@@ -61,9 +61,9 @@ def epoch(model, feed, tmp_path):
 def test_kept_embeddings_against_decoding(benchmark, backbone, ratios, report, tmp_path):
     images = load(None, Path(), "train")
     files = [png(pixels) for pixels in images.array[:COUNT]]
-    source = ImageSet(images.labels[:COUNT], images.classes, partial(decode, files))
+    source = ImageDataset(images.labels[:COUNT], images.classes, partial(decode, files))
     trunk = backbone("cifar/resnet20").freeze(head=False)
-    streamed = StreamedFeed(source, np.arange(COUNT), Pipeline(SIZE, None, ()), CPU, workers=0)
+    streamed = StreamingLoader(source, np.arange(COUNT), Transform(SIZE, None, ()), CPU, workers=0)
     with torch.no_grad():
         embedding = torch.cat([trunk(batch.images).embedding for batch in streamed.test_batches(BATCH)])
     kept = epoch(Probe(trunk), EmbeddingFeed(embedding, streamed.labels), tmp_path)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchbench.execution.network import Network
-from benchbench.execution.tune import Wishes, tune
+from benchbench.execution.network import ConfiguredModel
+from benchbench.execution.tune import TuningConstraints, tune
 
 SIZE, BATCH = 32, 64
 P1, P3, P4 = (
@@ -76,7 +76,11 @@ def test_auto_leaves_emulated_bf16_alone(benchmark, backbone, report, pair):
     """Where bf16 is emulated, `auto` gives up on it after two images; the ratio is its cost there."""
     teacher = backbone(pair.split()[0]).freeze()
     torch.set_num_threads(1)
-    way, seconds = tune(teacher, torch.rand(BATCH, 3, SIZE, SIZE), Wishes(False, None, None, None, False, 0, 1))
+    way, seconds = tune(
+        teacher, torch.rand(BATCH, 3, SIZE, SIZE), TuningConstraints(False, None, None, None, False, 0, 1)
+    )
     assert way.precision == "fp32"
     report("bf16 teacher, of fp32 (two images)", pair.split()[0], [1 / seconds["bf16, of fp32, on two images"]])
-    benchmark.pedantic(lambda: Network(teacher, way, torch.device("cpu"))(torch.rand(BATCH, 3, SIZE, SIZE)), rounds=1)
+    benchmark.pedantic(
+        lambda: ConfiguredModel(teacher, way, torch.device("cpu"))(torch.rand(BATCH, 3, SIZE, SIZE)), rounds=1
+    )

@@ -21,7 +21,7 @@ from benchbench.stages.context import StageContext
 from benchbench.stages.diffusion import unet_of
 from benchbench.store import StageFolder
 from benchbench.synthesis import PixelDiffusionParams, TrainedDiffusionParams
-from benchbench.synthesis.base import Request, Setting
+from benchbench.synthesis.base import GenerationRequest, Setting
 from benchbench.synthesis.pixels import PixelDiffusion
 
 CLASSES, PER_CLASS, BATCH, STEPS, ROUNDS = 10, 8, 16, 10, 5
@@ -71,7 +71,7 @@ def test_the_stage_against_the_bare_pipeline(context, benchmark):
     def pair() -> None:
         begun = time.process_time()
         bare = PixelDiffusion(params, setting)
-        requests = [Request(label, index, index) for label in range(CLASSES) for index in range(PER_CLASS)]
+        requests = [GenerationRequest(label, index, index) for label in range(CLASSES) for index in range(PER_CLASS)]
         for start in range(0, len(requests), BATCH):
             bare.generate(requests[start : start + BATCH])
         alone = time.process_time() - begun

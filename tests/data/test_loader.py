@@ -10,14 +10,15 @@ from PIL import Image
 
 from benchbench.augmenters.geometric import flip, random_crop, random_resized_crop
 from benchbench.augmenters.mixing import cutmix, mixup
-from benchbench.data import in_memory, loader
-from benchbench.data.images import ImageSet
-from benchbench.data.in_memory import ResidentFeed
-from benchbench.data.loader import make_feed
+from benchbench.data import in_memory
+from benchbench.data import loader as loading
+from benchbench.data.images import ImageDataset
+from benchbench.data.in_memory import InMemoryLoader
+from benchbench.data.loader import make_loader
 from benchbench.data.order import steps_per_epoch
 from benchbench.data.sources.common import ArrayImages, FileImages
-from benchbench.data.streaming import StreamedFeed
-from benchbench.data.transforms import Pipeline, bind_augmenters, bind_mixers
+from benchbench.data.streaming import StreamingLoader
+from benchbench.data.transforms import Transform, bind_augmenters, bind_mixers
 from benchbench.errors import DataError
 from benchbench.seeds import generator
 
@@ -38,26 +39,26 @@ FUNCTIONS = {
     "mixup": mixup,
     "cutmix": cutmix,
 }
-AUGMENTED = Pipeline(SIDE, None, bind_augmenters(RECIPE, FUNCTIONS.__getitem__))
-PLAIN = Pipeline(SIDE, None, [])
+AUGMENTED = Transform(SIDE, None, bind_augmenters(RECIPE, FUNCTIONS.__getitem__))
+PLAIN = Transform(SIDE, None, [])
 KINDS = ["resident", "streamed"]
 
 
-def images(height=SIDE, width=SIDE) -> ImageSet:
+def images(height=SIDE, width=SIDE) -> ImageDataset:
     random = np.random.RandomState(0)
     array = random.randint(0, 256, (30, height, width, 3), dtype=np.uint8)
-    return ImageSet(random.randint(0, 4, 30), ("a", "b", "c", "d"), ArrayImages(array), array)
+    return ImageDataset(random.randint(0, 4, 30), ("a", "b", "c", "d"), ArrayImages(array), array)
 
 
-def feed(kind, pipeline=AUGMENTED, source=None, indices=INDICES, workers=0):
+def loader(kind, transform=AUGMENTED, source=None, indices=INDICES, workers=0):
     source = source or images()
     if kind == "resident":
-        return ResidentFeed(source, indices, pipeline, CPU)
-    return StreamedFeed(source, indices, pipeline, CPU, workers)
+        return InMemoryLoader(source, indices, transform, CPU)
+    return StreamingLoader(source, indices, transform, CPU, workers)
 
 
 def epoch(kind, *, seed=1, number=0, batch_size=5, start=0, **options):
-    return list(feed(kind, **options).train_batches(seed, number, batch_size, start))
+    return list(loader(kind, **options).train_batches(seed, number, batch_size, start))
 
 
 def order(batches) -> list[int]:
@@ -110,12 +111,12 @@ def test_both_loaders_take_the_same_order():
 @pytest.mark.parametrize("kind", KINDS)
 def test_labels_and_pixels_belong_to_the_index(kind):
     source = images()
-    for batch in epoch(kind, pipeline=PLAIN, source=source):
+    for batch in epoch(kind, transform=PLAIN, source=source):
         own = INDICES[batch.index.numpy()]
         assert batch.labels.dtype == batch.index.dtype == torch.int64
         assert np.array_equal(batch.labels.numpy(), source.labels[own])
         assert np.allclose(batch.images.numpy() * 255, source.array[own].transpose(0, 3, 1, 2), atol=1e-3)
-    assert np.array_equal(feed(kind, source=source).labels.numpy(), source.labels[INDICES])
+    assert np.array_equal(loader(kind, source=source).labels.numpy(), source.labels[INDICES])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -129,8 +130,8 @@ def test_loader_processes_change_nothing():
     torch.manual_seed(9)
     assert_same(epoch("streamed", number=2, workers=2), expected)
     assert_same(epoch("streamed", number=2, workers=2, start=3), expected[3:])
-    tested = list(feed("streamed").test_batches(7))
-    assert_same(list(feed("streamed", workers=2).test_batches(7)), tested)
+    tested = list(loader("streamed").test_batches(7))
+    assert_same(list(loader("streamed", workers=2).test_batches(7)), tested)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -150,7 +151,7 @@ def test_augmentation_changes_with_the_epoch_and_not_with_the_run(kind):
 def test_every_image_of_every_epoch_is_augmented_on_its_own(kind):
     """Copies of one image come out as many different ones, in each epoch others."""
     array = np.repeat(images().array[:1], 20, axis=0)
-    source = ImageSet(np.zeros(20, np.int64), ("a",), ArrayImages(array), array)
+    source = ImageDataset(np.zeros(20, np.int64), ("a",), ArrayImages(array), array)
     seen = []
     for number in (0, 1):
         batches = epoch(kind, number=number, source=source, indices=np.arange(20))
@@ -166,7 +167,7 @@ def test_every_image_of_every_epoch_is_augmented_on_its_own(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_testing_takes_every_image_once_in_order(kind):
     source = images()
-    batches = list(feed(kind, source=source).test_batches(5))
+    batches = list(loader(kind, source=source).test_batches(5))
     assert [len(batch.index) for batch in batches] == [5, 5, 5, 5, 3]
     assert order(batches) == list(range(23))
     assert np.array_equal(torch.cat([batch.labels for batch in batches]).numpy(), source.labels[INDICES])
@@ -178,7 +179,7 @@ def test_testing_takes_every_image_once_in_order(kind):
 def test_testing_resizes_and_crops_the_centre(eval_resize, shape):
     """Against torchvision's transforms; a size below the crop's counts as the crop's."""
     source = images(*shape)
-    pipeline = Pipeline(SIDE, eval_resize, AUGMENTED.augmenters)
+    transform = Transform(SIDE, eval_resize, AUGMENTED.augmenters)
     pixels = torch.from_numpy(source.array[INDICES].transpose(0, 3, 1, 2).copy()).float() / 255
     shorter = max(eval_resize or SIDE, SIDE)
     scale = shorter / min(shape)
@@ -189,7 +190,7 @@ def test_testing_resizes_and_crops_the_centre(eval_resize, shape):
         top, left = ((side - SIDE) // 2 for side in size)
         expected.append(torchvision.transforms.functional.crop(image, top, left, SIDE, SIDE))
     for kind, precision in (("resident", 1e-5), ("streamed", 0.51 / 255)):
-        batches = list(feed(kind, pipeline, source).test_batches(8))
+        batches = list(loader(kind, transform, source).test_batches(8))
         found = torch.cat([batch.images for batch in batches])
         assert torch.allclose(found, torch.stack(expected), atol=precision)
 
@@ -197,12 +198,12 @@ def test_testing_resizes_and_crops_the_centre(eval_resize, shape):
 @pytest.mark.parametrize("kind", KINDS)
 def test_pixels_stay_in_the_unit_interval(kind):
     array = np.tile(np.array([0, 255], np.uint8).reshape(1, 1, 2, 1), (8, 40, 20, 3))
-    source = ImageSet(np.arange(8) % 2, ("a", "b"), ArrayImages(array), array)
+    source = ImageDataset(np.arange(8) % 2, ("a", "b"), ArrayImages(array), array)
     crop = {"min_scale": 0.08, "max_scale": 1.0, "min_ratio": 0.75, "max_ratio": 1.33}
     recipe = {"augment": [*RECIPE["augment"], {"name": "random_resized_crop", "params": crop}]}
-    for pipeline in (AUGMENTED, Pipeline(SIDE, 20, bind_augmenters(recipe, FUNCTIONS.__getitem__))):
-        batches = epoch(kind, pipeline=pipeline, source=source, indices=np.arange(8), batch_size=4)
-        batches += feed(kind, pipeline, source, np.arange(8)).test_batches(3)
+    for transform in (AUGMENTED, Transform(SIDE, 20, bind_augmenters(recipe, FUNCTIONS.__getitem__))):
+        batches = epoch(kind, transform=transform, source=source, indices=np.arange(8), batch_size=4)
+        batches += loader(kind, transform, source, np.arange(8)).test_batches(3)
         pixels = torch.cat([batch.images for batch in batches])
         assert pixels.dtype == torch.float32
         assert pixels.shape[1:] == (3, SIDE, SIDE)
@@ -213,7 +214,7 @@ def test_pixels_stay_in_the_unit_interval(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_images_of_another_size_come_at_the_image_size_without_augmenters(kind):
-    batches = epoch(kind, pipeline=PLAIN, source=images(20, 33))
+    batches = epoch(kind, transform=PLAIN, source=images(20, 33))
     assert all(batch.images.shape == (5, 3, SIDE, SIDE) for batch in batches)
 
 
@@ -226,12 +227,12 @@ def folder(tmp_path):
         file = tmp_path / f"{number}.png"
         Image.fromarray(random.randint(0, 256, (*size, 3), dtype=np.uint8)).convert(mode).save(file)
         files.append(str(file))
-    return ImageSet(np.arange(4) % 2, ("a", "b"), FileImages(tuple(files)))
+    return ImageDataset(np.arange(4) % 2, ("a", "b"), FileImages(tuple(files)))
 
 
 def test_images_of_many_sizes_are_streamed(folder):
-    chosen = make_feed(folder, np.arange(4), AUGMENTED, CPU, 0)
-    assert isinstance(chosen, StreamedFeed)
+    chosen = make_loader(folder, np.arange(4), AUGMENTED, CPU, 0)
+    assert isinstance(chosen, StreamingLoader)
     (batch,) = chosen.train_batches(0, 0, 4, 0)
     assert batch.images.shape == (4, 3, SIDE, SIDE)
 
@@ -244,7 +245,7 @@ def test_an_image_that_cannot_be_read_is_named(folder, workers, content):
         whole = file.read()
     with open(path, "wb") as file:
         file.write(content or whole[: len(whole) // 2])
-    broken = StreamedFeed(folder, np.arange(4), AUGMENTED, CPU, workers)
+    broken = StreamingLoader(folder, np.arange(4), AUGMENTED, CPU, workers)
     for batches in (broken.train_batches(0, 0, 2, 0), broken.test_batches(2)):
         with pytest.raises(DataError) as caught:
             list(batches)
@@ -256,21 +257,21 @@ def test_an_image_that_cannot_be_read_is_named(folder, workers, content):
 def test_small_sets_live_on_the_device_and_large_ones_stream(monkeypatch):
     source = images()
     needed = INDICES.size * SIDE * SIDE * 3
-    for limit, kind in ((needed, ResidentFeed), (needed - 1, StreamedFeed)):
-        for module in (in_memory, loader):
-            monkeypatch.setattr(module, "RESIDENT_BYTES", limit)
-        assert isinstance(make_feed(source, INDICES, PLAIN, CPU, 0), kind)
+    for limit, kind in ((needed, InMemoryLoader), (needed - 1, StreamingLoader)):
+        for module in (in_memory, loading):
+            monkeypatch.setattr(module, "IN_MEMORY_BYTES", limit)
+        assert isinstance(make_loader(source, INDICES, PLAIN, CPU, 0), kind)
 
 
-def mixing(*entries) -> Pipeline:
-    return Pipeline(SIDE, None, AUGMENTED.augmenters, bind_mixers({"mix": entries}, FUNCTIONS.__getitem__))
+def mixing(*entries) -> Transform:
+    return Transform(SIDE, None, AUGMENTED.augmenters, bind_mixers({"mix": entries}, FUNCTIONS.__getitem__))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 class TestMixing:
     def test_finished_batches_are_mixed_and_their_labels_with_them(self, kind):
-        """The images are the mixture of what the feed gives without mixing; partners are of the same batch."""
-        plain, mixed = epoch(kind, number=2), epoch(kind, number=2, pipeline=mixing(MIXES[0]))
+        """The images are the mixture of what the loader gives without mixing; partners are of the same batch."""
+        plain, mixed = epoch(kind, number=2), epoch(kind, number=2, transform=mixing(MIXES[0]))
         assert [batch.mix for batch in plain] == [None] * 4
         for step, (before, after) in enumerate(zip(plain, mixed, strict=True)):
             assert torch.equal(after.index, before.index)
@@ -286,32 +287,32 @@ class TestMixing:
         shares = [
             batch.mix.share[0].item()
             for seed, number in ((1, 0), (1, 1), (2, 0))
-            for batch in epoch(kind, seed=seed, number=number, pipeline=mixing(MIXES[0]))
+            for batch in epoch(kind, seed=seed, number=number, transform=mixing(MIXES[0]))
         ]
         assert len(set(shares)) == 12
 
     @pytest.mark.parametrize("start", [1, 3])
     def test_a_later_start_gives_the_tail_of_the_epoch(self, kind, start):
-        pipeline = mixing(*MIXES)
-        assert_same(epoch(kind, pipeline=pipeline, start=start), epoch(kind, pipeline=pipeline)[start:])
+        transform = mixing(*MIXES)
+        assert_same(epoch(kind, transform=transform, start=start), epoch(kind, transform=transform)[start:])
 
     def test_of_several_each_batch_draws_one(self, kind):
         """Alone in a batch of two colours, cutmix leaves those two; mixup makes others of them."""
         array = np.zeros((20, SIDE, SIDE, 3), np.uint8)
         array[10:] = 255
-        source = ImageSet(np.arange(20) // 10, ("a", "b"), ArrayImages(array), array)
-        pipeline = Pipeline(SIDE, None, [], mixing(*MIXES).mixers)
+        source = ImageDataset(np.arange(20) // 10, ("a", "b"), ArrayImages(array), array)
+        transform = Transform(SIDE, None, [], mixing(*MIXES).mixers)
         drawn = []
         for number in range(10):
-            for batch in epoch(kind, number=number, pipeline=pipeline, source=source, indices=np.arange(20)):
+            for batch in epoch(kind, number=number, transform=transform, source=source, indices=np.arange(20)):
                 drawn.append(bool(((batch.images > 0.01) & (batch.images < 0.99)).any()))
         assert 10 < sum(drawn) < 30
 
     def test_testing_mixes_nothing(self, kind):
-        batches = list(feed(kind, mixing(*MIXES)).test_batches(5))
-        assert_same(batches, list(feed(kind).test_batches(5)))
+        batches = list(loader(kind, mixing(*MIXES)).test_batches(5))
+        assert_same(batches, list(loader(kind).test_batches(5)))
 
 
 def test_mixing_is_the_same_behind_loader_processes():
-    expected = epoch("streamed", pipeline=mixing(*MIXES))
-    assert_same(epoch("streamed", pipeline=mixing(*MIXES), workers=2), expected)
+    expected = epoch("streamed", transform=mixing(*MIXES))
+    assert_same(epoch("streamed", transform=mixing(*MIXES), workers=2), expected)

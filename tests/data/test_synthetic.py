@@ -9,12 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
-from benchbench.data.images import ImageSet
-from benchbench.data.in_memory import ResidentFeed
+from benchbench.data.images import ImageDataset
+from benchbench.data.in_memory import InMemoryLoader
 from benchbench.data.order import Blend, training_order
-from benchbench.data.streaming import StreamedFeed
-from benchbench.data.synthetic import Taken, joined, take
-from benchbench.data.transforms import Pipeline
+from benchbench.data.streaming import StreamingLoader
+from benchbench.data.synthetic import SyntheticSelection, joined, take
+from benchbench.data.transforms import Transform
 from benchbench.errors import DataError
 
 USE = {"set": "made", "times": None, "labels": "prompt", "min_confidence": None}
@@ -24,10 +24,10 @@ def _image(pixels, number):
     return Image.fromarray(pixels[number])
 
 
-def images(values: list[int], labels: list[int], side: int = 6, numbers: list[int] | None = None) -> ImageSet:
+def images(values: list[int], labels: list[int], side: int = 6, numbers: list[int] | None = None) -> ImageDataset:
     pixels = np.stack([np.full((side, side, 3), value, np.uint8) for value in values])
     places = None if numbers is None else np.array(numbers)
-    return ImageSet(np.array(labels), ("a", "b"), partial(_image, pixels), pixels, places)
+    return ImageDataset(np.array(labels), ("a", "b"), partial(_image, pixels), pixels, places)
 
 
 MADE = images([100, 101, 102, 103, 110, 111], [0, 0, 0, 0, 1, 1], numbers=[0, 1, 2, 3, 0, 1])
@@ -63,7 +63,7 @@ class TestTaking:
 
 
 class TestJoining:
-    TAKEN = Taken(np.array([0, 4]), np.array([0, 1]), {})
+    TAKEN = SyntheticSelection(np.array([0, 4]), np.array([0, 1]), {})
 
     def test_generated_ones_come_after_real_ones(self):
         real = images([1, 2, 3], [0, 1, 0])
@@ -111,12 +111,14 @@ class TestOrder:
         assert [int((blend.order(200, 0, epoch, 10)[0] >= 100).sum()) for epoch in range(5)] == [0, 2, 4, 6, 8]
 
 
-@pytest.mark.parametrize("feed", [ResidentFeed, StreamedFeed])
-def test_batches_say_which_images_were_generated(feed):
-    whole = joined(images(list(range(8)), [0, 1] * 4), np.arange(8), MADE, Taken(np.arange(6), MADE.labels, {}))
-    pipeline = Pipeline(6, None, [])
-    workers = [0] if feed is StreamedFeed else []
-    made = feed(whole, np.arange(14), pipeline, torch.device("cpu"), *workers, Blend(8, (0.5, 0.5), 2))
+@pytest.mark.parametrize("loader", [InMemoryLoader, StreamingLoader])
+def test_batches_say_which_images_were_generated(loader):
+    whole = joined(
+        images(list(range(8)), [0, 1] * 4), np.arange(8), MADE, SyntheticSelection(np.arange(6), MADE.labels, {})
+    )
+    transform = Transform(6, None, [])
+    workers = [0] if loader is StreamingLoader else []
+    made = loader(whole, np.arange(14), transform, torch.device("cpu"), *workers, Blend(8, (0.5, 0.5), 2))
     assert made.steps(4) == 2
     for batch in made.train_batches(0, 0, 4, 0):
         assert batch.synthetic.tolist() == (batch.index >= 8).tolist()

@@ -10,7 +10,7 @@ from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 
 from benchbench.execution.folding import fold_batch_norm
-from benchbench.execution.network import ROUNDING, Execution, deviation, frozen_network
+from benchbench.execution.network import ROUNDING, ExecutionConfig, deviation, frozen_network
 from benchbench.models import cifar_source, timm_source, torchvision_source
 from benchbench.models.backbone import Backbone, Trunk
 
@@ -153,7 +153,7 @@ def test_what_folding_would_change_is_caught(case):
     folded = copy.deepcopy(model)
     if fold_batch_norm(folded, images):
         assert deviation(folded(images), model(images)) > ROUNDING
-    network, report = frozen_network(model, Execution(fold_bn=True), CPU, images, 0.5)
+    network, report = frozen_network(model, ExecutionConfig(fold_bn=True), CPU, images, 0.5)
     assert not report["fold_bn"]
     assert torch.equal(network(images).logits, model(images).logits)
 

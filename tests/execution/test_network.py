@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from benchbench.execution.network import ROUNDING, Execution, Network, deviation, frozen_network
+from benchbench.execution.network import ROUNDING, ConfiguredModel, ExecutionConfig, deviation, frozen_network
 from benchbench.models.backbone import Backbone, Trunk
 from benchbench.models.outputs import Outputs
 
 CPU = torch.device("cpu")
-FAST = Execution(precision="bf16", channels_last=True, fold_bn=True)
+FAST = ExecutionConfig(precision="bf16", channels_last=True, fold_bn=True)
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def state(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("tolerance", [1e-9, 0.5])
-@pytest.mark.parametrize("how", [Execution(), FAST, replace(FAST, precision="fp32")])
+@pytest.mark.parametrize("how", [ExecutionConfig(), FAST, replace(FAST, precision="fp32")])
 @torch.no_grad()
 def test_the_model_stays_as_it_is(how, tolerance, model, sample):
     before, expected = state(model), model(sample).logits
@@ -122,7 +122,7 @@ def test_low_precision_that_moves_too_far_is_refused(model, sample):
 def test_whatever_moves_the_outputs_the_plain_network_is_left(model, sample, monkeypatch):
     monkeypatch.setattr("benchbench.execution.network.deviation", lambda found, expected: 7.0)
     network, report = frozen_network(model, replace(FAST, threads=1), CPU, sample, 0.5)
-    assert network.how == Execution(threads=1)
+    assert network.how == ExecutionConfig(threads=1)
     assert report["refused"] == {"bf16": 7.0, "without low precision": 7.0, "without folding": 7.0}
     assert report["deviation"] == 0
     assert torch.equal(network(sample).logits, model(sample).logits)
@@ -142,37 +142,37 @@ def test_maps_count_where_they_are_asked_for(model, sample):
         return embedding, [maps]
 
     model._with_features = with_features
-    how = Execution(precision="bf16")
+    how = ExecutionConfig(precision="bf16")
     assert frozen_network(model, how, CPU, sample, 0.5)[0].how == how
     network, report = frozen_network(model, how, CPU, sample, 0.5, features=True)
-    assert network.how == Execution()
+    assert network.how == ExecutionConfig()
     assert report["refused"]["bf16"] > 0.5
     assert seen == [torch.bfloat16]
 
 
 @torch.no_grad()
 def test_outputs_of_low_precision_are_widened(model, sample):
-    how, kinds = Execution(precision="bf16"), []
+    how, kinds = ExecutionConfig(precision="bf16"), []
     model.trunk[0].register_forward_hook(lambda _part, _given, out: kinds.append(out.dtype))
     network, _ = frozen_network(model, how, CPU, sample, 0.5, features=True)
     kinds.clear()
     found = network(sample, True)
     assert kinds == [torch.bfloat16]
     assert {each.dtype for each in (found.logits, found.embedding, *found.features)} == {torch.float32}
-    assert Network(model, how, CPU)(sample).logits.dtype == torch.bfloat16
+    assert ConfiguredModel(model, how, CPU)(sample).logits.dtype == torch.bfloat16
     token = Outputs(found.logits.bfloat16(), found.embedding, [], found.logits.bfloat16())
 
     class Says(nn.Module):
         def forward(self, images, features):
             return token
 
-    widened = Network(Says(), how, CPU, widen=True)(sample)
+    widened = ConfiguredModel(Says(), how, CPU, widen=True)(sample)
     assert (widened.logits.dtype, widened.token_logits.dtype) == (torch.float32, torch.float32)
 
 
 def test_how_it_is_run_survives_json():
     how = replace(FAST, depthwise=("4x6x6 k3x3 s1x1",), compile="default", threads=2)
-    assert Execution.of(how.as_json()) == how
+    assert ExecutionConfig.of(how.as_json()) == how
     assert isinstance(how.as_json()["depthwise"], list)
 
 
@@ -186,7 +186,7 @@ def test_a_chosen_depthwise_gradient_is_used_in_training(monkeypatch):
     monkeypatch.setattr(depthwise, "weight_gradient", lambda *given: used.append(given[2]) or real(*given))
     gradients = []
     for chosen in ((), ("3x6x6 k3x3 s1x1",)):
-        network = Network(model, Execution(depthwise=chosen), CPU)
+        network = ConfiguredModel(model, ExecutionConfig(depthwise=chosen), CPU)
         model.zero_grad()
         network(torch.ones(2, 3, 6, 6)).logits.square().sum().backward()
         gradients.append(module[0].weight.grad.clone())
@@ -208,7 +208,7 @@ def test_what_a_graph_gave_outlives_its_next_call(model, sample, monkeypatch):
         return said.logits, said.embedding, *said.features
 
     monkeypatch.setattr(torch, "compile", lambda _, mode: replayed)
-    network = Network(model, Execution(compile="reduce-overhead"), CPU)
+    network = ConfiguredModel(model, ExecutionConfig(compile="reduce-overhead"), CPU)
     with torch.no_grad():
         first = network(sample, True)
         network(1 - sample, True)

@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from benchbench.execution import tune as tuning
-from benchbench.execution.network import Execution, Network
-from benchbench.execution.tune import Wishes, tune
+from benchbench.execution.network import ConfiguredModel, ExecutionConfig
+from benchbench.execution.tune import TuningConstraints, tune
 from benchbench.models.backbone import Backbone, Trunk
 
-ANY = Wishes(
+ANY = TuningConstraints(
     trained=False, precision=None, channels_last=None, fold_bn=None, compile=False, steps=0, threads=1
 )  # no compiling unless a test asks for it
 TRAINED = replace(ANY, trained=True)
@@ -42,10 +42,10 @@ class Timed:
     """Steps take as long as a test says, by how they are run and by the number of images and threads."""
 
     def __init__(self, monkeypatch):
-        self.cost: Callable[[Execution, int, int], float] = lambda way, images, threads: 1.0
-        self.ran: list[tuple[Execution, int]] = []
-        self.stepping: tuple[Execution, int] | None = None
-        real = Network.__call__
+        self.cost: Callable[[ExecutionConfig, int, int], float] = lambda way, images, threads: 1.0
+        self.ran: list[tuple[ExecutionConfig, int]] = []
+        self.stepping: tuple[ExecutionConfig, int] | None = None
+        real = ConfiguredModel.__call__
 
         def called(network, images, features=False):
             self.stepping = (network.how, len(images))
@@ -58,12 +58,12 @@ class Timed:
             self.ran.append(self.stepping)
             return self.cost(*self.stepping, torch.get_num_threads())
 
-        monkeypatch.setattr(Network, "__call__", called)
+        monkeypatch.setattr(ConfiguredModel, "__call__", called)
         monkeypatch.setattr(tuning, "_seconds", seconds)
         monkeypatch.setattr(tuning, "_slow_depthwise", lambda model, images, way: self.slow_depthwise)
         self.slow_depthwise: tuple[str, ...] = ()
 
-    def ways(self) -> set[Execution]:
+    def ways(self) -> set[ExecutionConfig]:
         return {way for way, _ in self.ran}
 
 
@@ -75,14 +75,14 @@ def timed(monkeypatch) -> Timed:
 def test_ties_keep_the_plain_way(model, images, timed):
     for wishes in (ANY, TRAINED):
         chosen, seconds = tune(model, images, wishes)
-        assert chosen == Execution()
+        assert chosen == ExecutionConfig()
         assert seconds["chosen"] == seconds["plain"] == 1.0
     assert {way.channels_last for way in timed.ways()} == {True, False}  # it did look
 
 
 def test_a_gain_within_the_noise_is_none(model, images, timed):
     timed.cost = lambda way, *_: 0.98 if way.channels_last else 1.0
-    assert tune(model, images, ANY)[0] == Execution()
+    assert tune(model, images, ANY)[0] == ExecutionConfig()
 
 
 GAINS = [
@@ -110,13 +110,13 @@ def test_what_is_faster_is_chosen(wishes, faster, model, images, timed):
 
     timed.cost = cost
     chosen, seconds = tune(model, images, wishes)
-    assert chosen == replace(Execution(), **faster)
+    assert chosen == replace(ExecutionConfig(), **faster)
     assert seconds["plain"] == 1.0
     assert seconds["chosen"] == 0.5 ** len(faster)
 
 
 def test_what_is_slower_is_not(model, images, timed):
-    plain = Execution()
+    plain = ExecutionConfig()
     timed.cost = lambda way, count, threads: 1.0 if way == plain and threads == 2 else 2.0
     assert tune(model, images, replace(ANY, threads=2))[0] == plain
 
@@ -132,7 +132,7 @@ def test_pairs_are_compared_and_not_medians(model, images, timed):
         return load * (0.9 if way.channels_last else 1.0)
 
     timed.cost = cost
-    assert tune(model, images, replace(ANY, precision="fp32", fold_bn=False))[0] == Execution(channels_last=True)
+    assert tune(model, images, replace(ANY, precision="fp32", fold_bn=False))[0] == ExecutionConfig(channels_last=True)
 
 
 FIXED = [
@@ -155,7 +155,7 @@ def test_a_fixed_wish_is_kept_however_fast_the_other_is(wish, kept, cost, model,
 def test_a_network_that_trains_is_never_folded(model, images, timed):
     timed.cost = lambda way, *_: 0.1 if way.fold_bn else 1.0
     for wishes in (TRAINED, replace(TRAINED, fold_bn=True)):
-        assert tune(model, images, wishes)[0] == Execution()
+        assert tune(model, images, wishes)[0] == ExecutionConfig()
     assert not any(way.fold_bn for way in timed.ways())
 
 
@@ -163,7 +163,7 @@ def test_emulated_bf16_is_given_up_on_two_images(model, images, timed):
     """It would take a hundred times as long on all of them."""
     timed.cost = lambda way, *_: 100.0 if way.precision == "bf16" else 1.0
     chosen, seconds = tune(model, images, ANY)
-    assert chosen == Execution()
+    assert chosen == ExecutionConfig()
     assert seconds["bf16, of fp32, on two images"] == 100.0
     assert "bf16" not in seconds
     assert {count for way, count in timed.ran if way.precision == "bf16"} == {2}
@@ -172,15 +172,15 @@ def test_emulated_bf16_is_given_up_on_two_images(model, images, timed):
 def test_bf16_that_is_fast_on_two_images_alone_is_not_taken(model, images, timed):
     timed.cost = lambda way, count, _: 1.0 if way.precision == "fp32" else 0.5 if count == 2 else 2.0
     chosen, seconds = tune(model, images, ANY)
-    assert chosen == Execution()
+    assert chosen == ExecutionConfig()
     assert seconds["bf16"] == 2.0
 
 
 def test_taps_are_for_full_precision_alone(model, images, timed):
     timed.slow_depthwise = ("4x6x6 k3x3 s1x1",)
     timed.cost = lambda way, *_: 0.5 if way.depthwise else 0.1 if way.precision == "bf16" else 1.0
-    assert tune(model, images, TRAINED)[0] == Execution(precision="bf16")
-    assert tune(model, images, replace(TRAINED, precision="bf16"))[0] == Execution(precision="bf16")
+    assert tune(model, images, TRAINED)[0] == ExecutionConfig(precision="bf16")
+    assert tune(model, images, replace(TRAINED, precision="bf16"))[0] == ExecutionConfig(precision="bf16")
     assert tune(model, images, ANY)[0].depthwise == ()  # a frozen network has no weight gradient
 
 
@@ -188,7 +188,7 @@ def test_long_steps_are_measured_on_a_part_of_the_batch(model, images, timed):
     images = torch.rand(64, 3, 8, 8)
     timed.cost = lambda way, count, _: count / 16 * (0.5 if way.channels_last else 1.0)
     chosen, seconds = tune(model, images, replace(ANY, precision="fp32"))
-    assert chosen == Execution(channels_last=True)
+    assert chosen == ExecutionConfig(channels_last=True)
     assert [count for _, count in timed.ran].count(64) == 1
     assert seconds["plain"] == 1.0
 
@@ -198,7 +198,7 @@ def test_threads_are_as_they_were(model, images, timed):
     before, counts = torch.get_num_threads(), set()
     real = timed.cost
     timed.cost = lambda way, count, threads: counts.add(threads) or real(way, count, threads)
-    assert tune(model, images, replace(ANY, threads=2))[0] == Execution()
+    assert tune(model, images, replace(ANY, threads=2))[0] == ExecutionConfig()
     assert torch.get_num_threads() == before
     assert counts == {1, 2}
 
@@ -209,9 +209,9 @@ def test_compilation_is_looked_at_where_a_run_is_long(cost, model, images, timed
     monkeypatch.setattr(torch, "compile", lambda model, mode: compiled.append(mode) or model)
     timed.cost = lambda way, *_: cost if way.compile else 1.0
     long, short = (replace(ANY, compile=None, steps=steps) for steps in (1201, 1200))
-    assert tune(model, images, short)[0] == Execution()
+    assert tune(model, images, short)[0] == ExecutionConfig()
     assert compiled == []
-    assert tune(model, images, long)[0] == (Execution(compile="default") if cost < 1 else Execution())
+    assert tune(model, images, long)[0] == (ExecutionConfig(compile="default") if cost < 1 else ExecutionConfig())
     assert set(compiled) == {"default"}
 
 
@@ -221,7 +221,7 @@ def test_a_compiler_that_fails_costs_nothing(model, images, timed, monkeypatch, 
 
     monkeypatch.setattr(torch, "compile", fail)
     chosen, seconds = tune(model, images, replace(ANY, compile=None, steps=10**6))
-    assert chosen == Execution()
+    assert chosen == ExecutionConfig()
     assert "compile" not in seconds
     assert capsys.readouterr().out == "not compiled: RuntimeError: no C++ compiler\n"
 
@@ -257,7 +257,7 @@ def test_every_depthwise_layer_is_measured(model, images, monkeypatch):
         return weight.shape[-1] == 3
 
     monkeypatch.setattr(tuning, "_taps_are_faster", faster)
-    assert tuning._slow_depthwise(model, images, Execution()) == ("4x6x6 k3x3 s1x1",)
+    assert tuning._slow_depthwise(model, images, ExecutionConfig()) == ("4x6x6 k3x3 s1x1",)
     assert measured == [((16, 4, 6, 6), (1, 1), (0, 0)), ((16, 4, 4, 4), (2, 2), (2, 2))]
 
 

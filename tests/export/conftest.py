@@ -9,7 +9,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from benchbench.losses.multi_teacher import fit_student
+from benchbench.losses.multi_teacher import add_student_heads
 from benchbench.models.backbone import Backbone, build_backbone
 from benchbench.plan.keys import unwrap
 from benchbench.store import StageFolder, Store, file_sha256, write_json
@@ -47,7 +47,7 @@ def finish(store: Store, plan: Any, key: str) -> StageFolder:
     job = unwrap(stage.job)
     teachers = [{"parameters": 11, "dim": 12, "sha256": "cd" * 32} for _ in job["teachers"]]
     model = build_backbone(job["model"], job["model_kind"], registry, len(CLASSES))
-    fit_student(model, job["loss"], registry, [teacher["dim"] for teacher in teachers])
+    add_student_heads(model, job["loss"], registry, [teacher["dim"] for teacher in teachers])
     settle(model, job["recipe"]["image_size"])
     safetensors.torch.save_file({name: t.contiguous() for name, t in model.state_dict().items()}, folder.weights)
     write_json(folder.spec, {"kind": stage.kind, "key": key, "label": stage.label, "job": stage.job})

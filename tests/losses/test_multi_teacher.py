@@ -12,7 +12,7 @@ from benchbench.components import Component, Offer, Params
 from benchbench.errors import StageError
 from benchbench.losses.base import Loss, LossContext
 from benchbench.losses.methods.kd import distillation_kl
-from benchbench.losses.multi_teacher import Lessons, fit_student
+from benchbench.losses.multi_teacher import MultiTeacherLoss, add_student_heads
 from benchbench.losses.weighted_sum import LossSum
 from benchbench.models.backbone import Backbone, Trunk
 from benchbench.models.outputs import Outputs
@@ -127,9 +127,9 @@ def entry(name, weight=1.0, **params):
     return {"name": name, "params": params, "weight": weight}
 
 
-def part(lessons: Lessons, name: str, number: int | None = None) -> Probe:
-    """A loss of the lessons: the one for all teachers, or a teacher's own."""
-    return (lessons.together if number is None else lessons.apart[number]).parts[name]
+def part(losses: MultiTeacherLoss, name: str, number: int | None = None) -> Probe:
+    """A loss of the losses: the one for all teachers, or a teacher's own."""
+    return (losses.together if number is None else losses.apart[number]).parts[name]
 
 
 EVERY_KIND = [
@@ -146,13 +146,13 @@ def test_one_teacher_is_the_plain_sum(registry, context, make_step):
     student, teacher, batch = make_step()
     found = []
     for build in (
-        lambda: Lessons(EVERY_KIND, registry, [context], [5.0]),
+        lambda: MultiTeacherLoss(EVERY_KIND, registry, [context], [5.0]),
         lambda: LossSum(EVERY_KIND, registry, context),
     ):
         torch.manual_seed(3)
         losses = build()
         torch.manual_seed(4)
-        taught = [teacher] if isinstance(losses, Lessons) else teacher
+        taught = [teacher] if isinstance(losses, MultiTeacherLoss) else teacher
         total, terms = losses(student, taught, batch)
         found.append((total, terms, [parameter.detach() for parameter in losses.parameters()], losses.needs_features))
     (total, terms, parameters, needs), (plain, plain_terms, plain_parameters, plain_needs) = found
@@ -167,20 +167,20 @@ def test_one_teacher_is_the_plain_sum(registry, context, make_step):
 def test_without_a_teacher(registry, context, make_step):
     student, _, batch = make_step()
     context = replace(context, teacher_dim=None, teacher_head=None, teacher_features=[])
-    lessons = Lessons([entry("ce", 2.0), entry("on_nothing", 3.0)], registry, [context], [])
-    total, terms = lessons(student, [], batch)
+    losses = MultiTeacherLoss([entry("ce", 2.0), entry("on_nothing", 3.0)], registry, [context], [])
+    total, terms = losses(student, [], batch)
     assert list(terms) == ["ce", "on_nothing.taught"]
     ce = nn.functional.cross_entropy(student.logits, batch.labels).item()
     assert total.item() == pytest.approx(2 * ce + 3)
-    assert part(lessons, "on_nothing").seen == [(student, None)]
-    assert not len(lessons.apart)
+    assert part(losses, "on_nothing").seen == [(student, None)]
+    assert not len(losses.apart)
 
 
 @pytest.mark.parametrize("weights", [[1.0, 3.0], [0.25, 0.75], [5.0, 5.0]])
 def test_losses_on_logits_see_the_weighted_mean(registry, contexts, step, weights):
     student, (first, second), batch = step
-    lessons = Lessons([entry("ce", 0.5), entry("kd", 2.0, temperature=3.0)], registry, contexts, weights)
-    total, terms = lessons(student, [first, second], batch)
+    losses = MultiTeacherLoss([entry("ce", 0.5), entry("kd", 2.0, temperature=3.0)], registry, contexts, weights)
+    total, terms = losses(student, [first, second], batch)
     mean = (weights[0] * first.logits + weights[1] * second.logits) / (weights[0] + weights[1])
     kd = distillation_kl(student.logits, mean, 3.0).item()
     ce = nn.functional.cross_entropy(student.logits, batch.labels).item()
@@ -190,10 +190,10 @@ def test_losses_on_logits_see_the_weighted_mean(registry, contexts, step, weight
 
 def test_the_mean_of_logits_keeps_its_digits_in_half_precision(registry, contexts, step):
     student, teachers, batch = step
-    lessons = Lessons([entry("on_logits")], registry, contexts, WEIGHTS)
+    losses = MultiTeacherLoss([entry("on_logits")], registry, contexts, WEIGHTS)
     with torch.autocast("cpu", torch.bfloat16):
-        lessons(student, teachers, batch)
-    ((_, ensemble),) = part(lessons, "on_logits").seen
+        losses(student, teachers, batch)
+    ((_, ensemble),) = part(losses, "on_logits").seen
     mean = 0.25 * teachers[0].logits + 0.75 * teachers[1].logits
     assert ensemble.logits.dtype == torch.float32
     assert torch.allclose(ensemble.logits, mean, atol=1e-5)
@@ -201,13 +201,13 @@ def test_the_mean_of_logits_keeps_its_digits_in_half_precision(registry, context
 
 def test_losses_on_embeddings_are_built_once_a_teacher(registry, contexts, step):
     student, teachers, batch = step
-    lessons = Lessons([entry("ce", 0.5), entry("align_uniform", 2.0, dim=5)], registry, contexts, WEIGHTS)
-    total, terms = lessons(student, teachers, batch)
+    losses = MultiTeacherLoss([entry("ce", 0.5), entry("align_uniform", 2.0, dim=5)], registry, contexts, WEIGHTS)
+    total, terms = losses(student, teachers, batch)
     names = [f"align_uniform.{term} {number}" for number in (1, 2) for term in ("align", "uniform")]
     assert list(terms) == ["ce", *names]
     by_hand = 0.5 * terms["ce"].item()
     for number, (context, teacher, share) in enumerate(zip(contexts, teachers, (0.25, 0.75), strict=True)):
-        own = part(lessons, "align_uniform", number)
+        own = part(losses, "align_uniform", number)
         assert own.teacher_projector[0].in_features == context.teacher_dim
         expected = own(student, teacher, batch)
         for term, value in expected.items():
@@ -215,7 +215,7 @@ def test_losses_on_embeddings_are_built_once_a_teacher(registry, contexts, step)
             by_hand += 2 * share * value.item()
     assert total.item() == pytest.approx(by_hand, rel=1e-5)
     # Neither projector is the other's, nor a copy of it.
-    projectors = [part(lessons, "align_uniform", number).student_projector[0].weight for number in (0, 1)]
+    projectors = [part(losses, "align_uniform", number).student_projector[0].weight for number in (0, 1)]
     assert not torch.equal(*projectors)
     total.backward()
     assert all(weight.grad.abs().sum() > 0 for weight in projectors)
@@ -223,11 +223,11 @@ def test_losses_on_embeddings_are_built_once_a_teacher(registry, contexts, step)
 
 def test_a_teacher_s_weight_scales_its_gradient(registry, contexts, step):
     student, teachers, batch = step
-    lessons = Lessons([entry("on_embedding", 2.0)], registry, contexts, WEIGHTS)
-    lessons(student, teachers, batch)[0].backward()
+    losses = MultiTeacherLoss([entry("on_embedding", 2.0)], registry, contexts, WEIGHTS)
+    losses(student, teachers, batch)[0].backward()
     for number, share in enumerate((0.25, 0.75)):
         expected = 2 * share * teachers[number].logits.mean().item()
-        assert part(lessons, "on_embedding", number).scale.grad.item() == pytest.approx(expected, rel=1e-5)
+        assert part(losses, "on_embedding", number).scale.grad.item() == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -244,38 +244,40 @@ def test_a_teacher_s_weight_scales_its_gradient(registry, contexts, step):
 )
 def test_what_a_loss_reads_decides_whether_it_is_built_once_a_teacher(registry, contexts, step, name, apart):
     student, teachers, batch = step
-    lessons = Lessons([entry(name)], registry, contexts, WEIGHTS)
-    _, terms = lessons(student, teachers, batch)
+    losses = MultiTeacherLoss([entry(name)], registry, contexts, WEIGHTS)
+    _, terms = losses(student, teachers, batch)
     if not apart:
         assert list(terms) == [f"{name}.taught"]
-        ((seen, ensemble),) = part(lessons, name).seen
+        ((seen, ensemble),) = part(losses, name).seen
         assert seen is student
         assert torch.allclose(ensemble.logits, 0.25 * teachers[0].logits + 0.75 * teachers[1].logits, atol=1e-5)
         return
     assert list(terms) == [f"{name}.taught 1", f"{name}.taught 2"]
-    assert name not in lessons.together.parts
+    assert name not in losses.together.parts
     for number in (0, 1):
-        own = part(lessons, name, number)
+        own = part(losses, name, number)
         assert own.context is contexts[number]
         ((seen, teacher),) = own.seen
         assert seen is student
         assert teacher is teachers[number]
-    assert lessons.needs_features is (name == "on_maps_and_logits")
+    assert losses.needs_features is (name == "on_maps_and_logits")
 
 
 def test_teachers_without_logits_teach_by_their_embeddings(registry, contexts, step):
     student, teachers, batch = step
     bare = [Outputs(None, teacher.embedding) for teacher in teachers]
-    lessons = Lessons([entry("ce"), entry("align_uniform")], registry, contexts, WEIGHTS)
-    total, terms = lessons(student, bare, batch)
+    losses = MultiTeacherLoss([entry("ce"), entry("align_uniform")], registry, contexts, WEIGHTS)
+    total, terms = losses(student, bare, batch)
     assert len(terms) == 5
     assert total.isfinite()
 
 
 def test_three_teachers(registry, context, contexts, step):
     student, teachers, batch = step
-    lessons = Lessons([entry("on_logits"), entry("on_embedding")], registry, [*contexts, context], [1.0, 2.0, 5.0])
-    total, terms = lessons(student, [*teachers, teachers[0]], batch)
+    losses = MultiTeacherLoss(
+        [entry("on_logits"), entry("on_embedding")], registry, [*contexts, context], [1.0, 2.0, 5.0]
+    )
+    total, terms = losses(student, [*teachers, teachers[0]], batch)
     means = [teacher.logits.mean().item() for teacher in (*teachers, teachers[0])]
     weighted = (means[0] + 2 * means[1] + 5 * means[2]) / 8
     assert list(terms) == ["on_logits.taught", *(f"on_embedding.taught {number}" for number in (1, 2, 3))]
@@ -295,18 +297,20 @@ def test_three_teachers(registry, context, contexts, step):
 )
 @pytest.mark.parametrize("count", [1, 2])
 def test_the_longest_first_stage_counts(registry, contexts, entries, length, student, count):
-    lessons = Lessons(entries, registry, contexts[:count], WEIGHTS[:count])
-    assert lessons.preparation == length
-    assert lessons.prepares_student is student
+    losses = MultiTeacherLoss(entries, registry, contexts[:count], WEIGHTS[:count])
+    assert losses.preparation == length
+    assert losses.prepares_student is student
 
 
 def test_the_first_stage_of_one_teacher(registry, context, make_step):
     student, teacher, batch = make_step()
-    lessons = Lessons([entry("ce"), entry("parts", 2.0), entry("student_apart", 3.0)], registry, [context], [4.0])
-    total, terms = lessons.prepare(student, [teacher], batch)
+    losses = MultiTeacherLoss(
+        [entry("ce"), entry("parts", 2.0), entry("student_apart", 3.0)], registry, [context], [4.0]
+    )
+    total, terms = losses.prepare(student, [teacher], batch)
     assert list(terms) == ["parts.prepared", "student_apart.prepared"]
-    assert part(lessons, "parts").seen == [(None, teacher)]
-    assert part(lessons, "student_apart").seen == [(student, teacher)]
+    assert part(losses, "parts").seen == [(None, teacher)]
+    assert part(losses, "student_apart").seen == [(student, teacher)]
     # The losses' weights, 2 and 3, are of the training.
     assert total.item() == pytest.approx(2 * 10 * teacher.logits.mean().item(), rel=1e-5)
 
@@ -314,8 +318,8 @@ def test_the_first_stage_of_one_teacher(registry, context, make_step):
 def test_the_first_stage_of_two_teachers(registry, contexts, step):
     student, teachers, batch = step
     entries = [entry("ce"), entry("align_uniform"), entry("student", 2.0), entry("parts_apart", 3.0)]
-    lessons = Lessons(entries, registry, contexts, WEIGHTS)
-    total, terms = lessons.prepare(student, teachers, batch)
+    losses = MultiTeacherLoss(entries, registry, contexts, WEIGHTS)
+    total, terms = losses.prepare(student, teachers, batch)
     means = [10 * teacher.logits.mean().item() for teacher in teachers]
     weighted = 0.25 * means[0] + 0.75 * means[1]
     expected = {
@@ -325,31 +329,31 @@ def test_the_first_stage_of_two_teachers(registry, contexts, step):
     }
     assert {name: value.item() for name, value in terms.items()} == pytest.approx(expected, rel=1e-5)
     assert total.item() == pytest.approx(2 * weighted, rel=1e-5)
-    assert part(lessons, "student").seen[0][0] is student
-    assert [part(lessons, "parts_apart", number).seen for number in (0, 1)] == [[(None, each)] for each in teachers]
+    assert part(losses, "student").seen[0][0] is student
+    assert [part(losses, "parts_apart", number).seen for number in (0, 1)] == [[(None, each)] for each in teachers]
 
 
 def test_the_state_of_every_teacher_s_parts_is_saved(registry, contexts, step):
     student, teachers, batch = step
     entries = [entry("kd"), entry("crd", dim=4, negatives=5), entry("align_uniform", dim=3), entry("parts")]
     torch.manual_seed(1)
-    lessons = Lessons(entries, registry, contexts, WEIGHTS)
+    losses = MultiTeacherLoss(entries, registry, contexts, WEIGHTS)
     for _ in range(2):  # the banks move
-        lessons(student, teachers, batch)
-    state = {name: tensor.clone() for name, tensor in lessons.state_dict().items()}
+        losses(student, teachers, batch)
+    state = {name: tensor.clone() for name, tensor in losses.state_dict().items()}
     torch.manual_seed(2)
-    other = Lessons(entries, registry, contexts, WEIGHTS)
+    other = MultiTeacherLoss(entries, registry, contexts, WEIGHTS)
     assert any(not torch.equal(tensor, state[name]) for name, tensor in other.state_dict().items())
     other.load_state_dict(state, strict=True)
     assert state.keys() == other.state_dict().keys()
     results = []
-    for each in (lessons, other):
+    for each in (losses, other):
         torch.manual_seed(5)
         results.append(each(student, teachers, batch)[0])
     assert torch.equal(*results)
-    apart = [part(lessons, name, number) for name in ("crd", "align_uniform") for number in (0, 1)]
-    owned = {id(parameter) for loss in (part(lessons, "parts"), *apart) for parameter in loss.parameters()}
-    assert {id(parameter) for parameter in lessons.parameters()} == owned
+    apart = [part(losses, name, number) for name in ("crd", "align_uniform") for number in (0, 1)]
+    owned = {id(parameter) for loss in (part(losses, "parts"), *apart) for parameter in loss.parameters()}
+    assert {id(parameter) for parameter in losses.parameters()} == owned
 
 
 def network(with_token: bool = False, dim: int = 6, classes: int | None = 5) -> Backbone:
@@ -363,7 +367,7 @@ def network(with_token: bool = False, dim: int = 6, classes: int | None = 5) -> 
 def test_a_student_whose_losses_ask_for_nothing_stays_as_it_is(registry):
     model = network(with_token=True)
     head = model.head
-    fit_student(model, [entry("ce"), entry("kd"), entry("srrl")], registry, [11, 4])
+    add_student_heads(model, [entry("ce"), entry("kd"), entry("srrl")], registry, [11, 4])
     assert model.head is head
     assert model.token_head is None
 
@@ -372,18 +376,18 @@ def test_a_student_whose_losses_ask_for_nothing_stays_as_it_is(registry):
 def test_a_token_gets_a_head_where_a_loss_reads_it(registry, dims):
     model = network(with_token=True)
     head = model.head
-    fit_student(model, [entry("ce"), entry("on_token")], registry, dims)
+    add_student_heads(model, [entry("ce"), entry("on_token")], registry, dims)
     assert model.head is head
     assert isinstance(model.token_head, nn.Linear)
     assert (model.token_head.in_features, model.token_head.out_features) == (6, 5)
     without = network()
     with pytest.raises(StageError, match="loss 'on_token' needs a student with a distillation token"):
-        fit_student(without, [entry("on_token")], registry, dims)
+        add_student_heads(without, [entry("on_token")], registry, dims)
 
 
 def test_a_loss_replaces_the_student_s_head(registry):
     model = network(with_token=True)
-    fit_student(model, [entry("ce"), entry("on_token"), entry("replacing", width=7)], registry, [11])
+    add_student_heads(model, [entry("ce"), entry("on_token"), entry("replacing", width=7)], registry, [11])
     assert model.head.given == (6, 11, 5, {"width": 7})
     assert model.token_head is not None
     assert {name.split(".")[0] for name in model.state_dict()} == {"head", "token_head", "mean", "std"}
@@ -393,7 +397,7 @@ def test_two_losses_cannot_both_replace_it(registry):
     model = network()
     head = model.head
     with pytest.raises(StageError) as caught:
-        fit_student(model, [entry("also_replacing"), entry("ce"), entry("replacing")], registry, [11])
+        add_student_heads(model, [entry("also_replacing"), entry("ce"), entry("replacing")], registry, [11])
     assert str(caught.value) == (
         "losses 'also_replacing' and 'replacing' both replace the student's classifier; take one of them"
     )
@@ -403,5 +407,5 @@ def test_two_losses_cannot_both_replace_it(registry):
 @pytest.mark.parametrize("dims", [[], [11, 4]])
 def test_a_replaced_head_is_one_teacher_s(registry, dims):
     with pytest.raises(StageError) as caught:
-        fit_student(network(), [entry("ce"), entry("replacing")], registry, dims)
+        add_student_heads(network(), [entry("ce"), entry("replacing")], registry, dims)
     assert str(caught.value) == "loss 'replacing' replaces the student's classifier by its teacher's; give one teacher"

@@ -1,4 +1,4 @@
-"""Lifecycle hooks: each plugin is called on its own, and one that raises is reported once and ends nothing."""
+"""LifecycleHooks hooks: each plugin is called on its own, and one that raises is reported once and ends nothing."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from benchbench import hookimpl
-from benchbench.hookspecs import Lifecycle as Specs
+from benchbench.hookspecs import LifecycleHooks as Specs
 from benchbench.plan.model import Stage
 from benchbench.plugins import PluginHost, load_plugins
-from benchbench.run.lifecycle import Lifecycle
+from benchbench.run.lifecycle import LifecycleHooks
 
 STAGE = Stage("cell", "key", "a label", {})
 
@@ -59,7 +59,7 @@ def host() -> PluginHost:
 def test_passes_the_arguments_that_a_plugin_asks_for(host):
     listener = Listener()
     host.add(listener, "listener", "a test")
-    hooks = Lifecycle(host)
+    hooks = LifecycleHooks(host)
     hooks.stage_started(STAGE, "0")
     hooks.progress(STAGE, {"done": 1})
     hooks.stage_finished(STAGE, {"metrics": {}}, Path("here"))
@@ -78,7 +78,7 @@ def test_one_that_raises_is_reported_once_and_keeps_no_other_from_hearing(host, 
     plugins = [(broken, "broken"), (listener, "listener")]
     for plugin, name in plugins if broken_first else reversed(plugins):
         host.add(plugin, name, "a test")
-    hooks = Lifecycle(host)
+    hooks = LifecycleHooks(host)
     for worker in ("0", "1", "2"):
         hooks.stage_started(STAGE, worker)
     hooks.run_finished(None, {})
@@ -95,7 +95,7 @@ def test_a_run_starts_with_a_clean_slate(host, capsys):
     broken = Broken()
     host.add(broken, "broken", "a test")
     for _ in range(2):
-        Lifecycle(host).stage_started(STAGE, "0")
+        LifecycleHooks(host).stage_started(STAGE, "0")
     assert broken.starts == 2
     assert capsys.readouterr().err.count("warning:") == 2
 
@@ -108,7 +108,7 @@ def test_interrupting_is_not_swallowed(host):
 
     host.add(Interrupted(), "interrupted", "a test")
     with pytest.raises(KeyboardInterrupt):
-        Lifecycle(host).stage_started(STAGE, "0")
+        LifecycleHooks(host).stage_started(STAGE, "0")
 
 
 def test_every_hook_can_be_called(host):
@@ -124,7 +124,7 @@ def test_every_hook_can_be_called(host):
         return hookimpl(hook)
 
     host.add(type("All", (), {name: listening(name) for name in specified})(), "all", "a test")
-    hooks = Lifecycle(host)
+    hooks = LifecycleHooks(host)
     hooks.plan_made(None, [])
     hooks.stage_started(STAGE, "0")
     hooks.progress(STAGE, {})

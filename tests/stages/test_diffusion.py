@@ -14,7 +14,7 @@ from benchbench.stages import diffusion
 from benchbench.stages.context import StageContext
 from benchbench.store import StageFolder, write_json
 from benchbench.synthesis import TrainedDiffusionParams
-from benchbench.synthesis.base import Request, Setting
+from benchbench.synthesis.base import GenerationRequest, Setting
 from benchbench.synthesis.pixels import TrainedDiffusion
 
 HOW = {"image_size": 16, "channels": [16, 16], "train_steps": 12, "train_batch_size": 8, "warmup_steps": 2}
@@ -67,7 +67,7 @@ def test_a_record_and_a_pipeline_that_generates(stage):
     for scheduler in ("ddim", "dpm-solver++"):
         params = TrainedDiffusionParams(**HOW, steps=3, guidance=2.0, scheduler=scheduler)
         made = TrainedDiffusion(params, setting)
-        requests = [Request(label, 0, label) for label in (0, 9)]
+        requests = [GenerationRequest(label, 0, label) for label in (0, 9)]
         images = made.generate(requests)
         assert {image.shape for image in images} == {(16, 16, 3)}
         assert np.allclose(made.generate(requests[1:])[0], images[1], atol=1e-4)

@@ -17,7 +17,7 @@ import timm
 import torch
 
 from benchbench.data import in_memory, streaming
-from benchbench.data.images import ImageSet
+from benchbench.data.images import ImageDataset
 from benchbench.data.sources.bundled import load
 from benchbench.errors import StageError, StoreError
 from benchbench.export.load import load_trained
@@ -30,7 +30,7 @@ from benchbench.stages.context import StageContext
 from benchbench.stages.data import SplitData
 from benchbench.stages.networks import load_frozen
 from benchbench.store import StageFolder, Store, write_json
-from benchbench.training.cached_outputs import KeptOutputs
+from benchbench.training.cached_outputs import CachedOutputs
 from benchbench.training.checkpoints import Checkpoints
 
 CPU = torch.device("cpu")
@@ -51,7 +51,7 @@ def _small(monkeypatch):
         return (
             images
             if split == "train"
-            else ImageSet(images.labels[:70], images.classes, images.image, images.array[:70])
+            else ImageDataset(images.labels[:70], images.classes, images.image, images.array[:70])
         )
 
     monkeypatch.setattr("benchbench.data.sources.bundled.load", few_to_test_on)
@@ -156,7 +156,7 @@ def test_what_is_kept_is_the_network_s_on_the_images_that_are_shown(data_seed, p
     context = shop.context(plan, cell)
     data = SplitData(context, CPU)
     teacher = load_frozen(context, 0, 10, CPU)
-    taught = KeptOutputs(context.needs["outputs0"], CPU).teach()
+    taught = CachedOutputs(context.needs["outputs0"], CPU).teach()
     assert taught.embedding.shape == (VIEWS, 60, teacher.dim)
     for epoch in range(VIEWS + 1):
         for step, batch in enumerate(data.train.train_batches(context.job["data_seed"], epoch, BATCH, 0)):
@@ -175,7 +175,7 @@ def test_every_split_of_a_probe_is_kept_bit_for_bit(planned, shop):
     (stage,) = shop.up_to(plan, "outputs")
     record, context = shop.run(plan, stage), shop.context(plan, stage)
     data, model = SplitData(context, CPU), load_frozen(context, 0, 10, CPU)
-    kept = KeptOutputs(context.folder, CPU)
+    kept = CachedOutputs(context.folder, CPU)
     names = {f"{split}.{part}" for split in ("train", "validation", "test") for part in ("embedding", "labels")}
     assert set(record["outputs"]["sha256"]) == names
     assert kept.tensor("train.logits") is None
@@ -184,10 +184,10 @@ def test_every_split_of_a_probe_is_kept_bit_for_bit(planned, shop):
         rows = slice(place, place := place + len(views[0].index))
         for view, batch in enumerate(views):
             assert torch.equal(kept.tensor("train.embedding")[view, rows], model(batch.images).embedding)
-    for split, feed in (("validation", data.validation), ("test", data.test())):
-        said = torch.cat([model(batch.images).embedding for batch in feed.test_batches(BATCH)])
+    for split, loader in (("validation", data.validation), ("test", data.test())):
+        said = torch.cat([model(batch.images).embedding for batch in loader.test_batches(BATCH)])
         assert torch.equal(kept.tensor(f"{split}.embedding"), said)
-        assert torch.equal(kept.tensor(f"{split}.labels"), feed.labels)
+        assert torch.equal(kept.tensor(f"{split}.labels"), loader.labels)
     assert torch.equal(kept.tensor("train.labels"), data.train.labels)
     assert record["metrics"] == {"images": len(data.train.labels), "views": VIEWS}
     assert record["outputs"]["bytes"] == sum(path.stat().st_size for path in context.folder.outputs.iterdir())
@@ -287,7 +287,7 @@ def test_half_precision_is_for_recipes_that_allow_it(precision, dtype, planned, 
     array = np.load(shop.folder(stage).outputs / "train.embedding.npy")
     assert array.dtype == dtype
     assert np.isfinite(array).all()
-    kept = KeptOutputs(shop.folder(stage), CPU)
+    kept = CachedOutputs(shop.folder(stage), CPU)
     assert kept.teach().embedding.numpy().dtype == dtype
     assert record["outputs"]["views"] == len(array) == VIEWS
 

@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from benchbench.data.images import ImageSet
+from benchbench.data.images import ImageDataset
 from benchbench.data.sources.bundled import load
 from benchbench.data.sources.common import ArrayImages
 from benchbench.data.sources.params import Cifar10SubsetParams
@@ -66,11 +66,11 @@ def benchbench_losses():
 
 
 @functools.cache
-def few(split: str) -> ImageSet:
+def few(split: str) -> ImageDataset:
     """A tenth of a split of the bundled images."""
     images = load(Cifar10SubsetParams(), Path(), split)
     chosen = np.concatenate([np.flatnonzero(images.labels == number)[:10] for number in range(10)])
-    return ImageSet(images.labels[chosen], images.classes, ArrayImages(images.array[chosen]), images.array[chosen])
+    return ImageDataset(images.labels[chosen], images.classes, ArrayImages(images.array[chosen]), images.array[chosen])
 
 
 @pytest.fixture(autouse=True)
@@ -257,13 +257,13 @@ def test_a_replaced_head_of_two_teachers_is_refused(stage, teachers, tmp_path):
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_token_s_head_trains_and_comes_back(stage, teachers, count, monkeypatch):
     initial = []
-    real = train.fit_student
+    real = train.add_student_heads
 
     def fit(model, *given):
         real(model, *given)
         initial.append(model.token_head.weight.detach().clone())
 
-    monkeypatch.setattr(train, "fit_student", fit)
+    monkeypatch.setattr(train, "add_student_heads", fit)
     job = make_job(
         [each.entry() for each in teachers[:count]], {"ce": {}, "deit": {}}, model_job(DEIT[0], **DEIT[1], depth=1)
     )

@@ -19,7 +19,7 @@ import torch
 from benchbench.data.sources.bundled import load
 from benchbench.data.sources.params import Cifar10SubsetParams
 from benchbench.errors import DataError, StoreError, WeightsError
-from benchbench.execution.network import Execution
+from benchbench.execution.network import ExecutionConfig
 from benchbench.models.backbone import build_backbone
 from benchbench.plugins import load_plugins
 from benchbench.stages import data as feeding
@@ -324,7 +324,7 @@ def test_how_a_teacher_is_run_does_not_depend_on_who_reads_its_maps(loss, stage,
 
 @pytest.mark.parametrize(("precision", "taken"), [("bf16", True), ("fp32", False)])
 def test_a_precision_that_was_asked_for_is_taken_whatever_it_moves(precision, taken, stage, teacher_weights, tmp_path):
-    how = Execution(precision="bf16", channels_last=True, fold_bn=True)
+    how = ExecutionConfig(precision="bf16", channels_last=True, fold_bn=True)
     tuning = StageFolder(tmp_path / "tuning")
     tuning.path.mkdir()
     write_json(tuning.record, {"metrics": {"execution": how.as_json()}})
@@ -390,8 +390,8 @@ def test_the_subset_does_not_depend_on_the_training_seed(stage, monkeypatch):
     def stop(*_given):
         raise KilledError
 
-    real = feeding.make_feed
-    monkeypatch.setattr(feeding, "make_feed", lambda *given: chosen.append(given[1].tolist()) or real(*given))
+    real = feeding.make_loader
+    monkeypatch.setattr(feeding, "make_loader", lambda *given: chosen.append(given[1].tolist()) or real(*given))
     monkeypatch.setattr(train, "build_backbone", stop)
     for seed, subset in ((1, 0), (2, 0), (1, 1)):
         with pytest.raises(KilledError):

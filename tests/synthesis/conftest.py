@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchbench.synthesis.base import Request
+from benchbench.synthesis.base import GenerationRequest
 from benchbench.testing.generators import setting as small_setting
 
 
@@ -15,5 +15,5 @@ def setting():
 
 
 @pytest.fixture
-def requests() -> list[Request]:
-    return [Request(label, index, 10 * label + index) for label in (0, 1) for index in (0, 1, 2)]
+def requests() -> list[GenerationRequest]:
+    return [GenerationRequest(label, index, 10 * label + index) for label in (0, 1) for index in (0, 1, 2)]

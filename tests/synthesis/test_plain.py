@@ -11,7 +11,7 @@ from PIL import Image
 
 from benchbench.errors import DataError
 from benchbench.synthesis import GeneratedFolderParams, SameClassMixupParams
-from benchbench.synthesis.base import Request
+from benchbench.synthesis.base import GenerationRequest
 from benchbench.synthesis.plain import GeneratedFolder, SameClassMixup
 
 
@@ -36,7 +36,7 @@ def test_a_folder_gives_its_files_in_order(folder, setting, requests):
 def test_a_folder_that_lacks_images_or_a_class_is_refused(folder, setting):
     made = GeneratedFolder(GeneratedFolderParams(path=folder), setting)
     with pytest.raises(DataError, match="dog has 3 images, and number 4 is asked for"):
-        made.generate([Request(1, 3, 0)])
+        made.generate([GenerationRequest(1, 3, 0)])
     (folder / "dog").rename(folder / "dogs")
     with pytest.raises(DataError, match="no folder for class 'dog'; did you mean 'dogs'"):
         GeneratedFolder(GeneratedFolderParams(path=folder), setting)
@@ -47,7 +47,7 @@ def test_a_folder_that_lacks_images_or_a_class_is_refused(folder, setting):
 def test_a_file_that_cannot_be_read_is_an_empty_image(folder, setting, capsys):
     (folder / "cat" / "1.png").write_bytes(b"no image")
     made = GeneratedFolder(GeneratedFolderParams(path=folder), setting)
-    assert made.generate([Request(0, 1, 0)])[0].size == 0
+    assert made.generate([GenerationRequest(0, 1, 0)])[0].size == 0
     assert "1.png cannot be read" in capsys.readouterr().out
 
 
@@ -73,4 +73,4 @@ def _misfit(image, a, b) -> float:
 def test_a_class_without_images_is_named(setting):
     alone = replace(setting, indices=setting.indices[::2])
     with pytest.raises(DataError, match="class 'dog' has no training image"):
-        SameClassMixup(SameClassMixupParams(), alone).generate([Request(1, 0, 0)])
+        SameClassMixup(SameClassMixupParams(), alone).generate([GenerationRequest(1, 0, 0)])

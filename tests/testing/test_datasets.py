@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from benchbench.components import Params
-from benchbench.data.images import ImageSet
+from benchbench.data.images import ImageDataset
 from benchbench.data.info import DataInfo, DatasetParams
 from benchbench.data.sources.common import ArrayImages
 from benchbench.testing import check_component
@@ -28,7 +28,7 @@ class TinyParams(DatasetParams):
 def fine(params, root, split):
     labels = np.arange(6 if split == "train" else 4, dtype=np.int64) % 2
     array = np.random.default_rng(len(labels)).integers(0, 256, (len(labels), 8, 8, 3), dtype=np.uint8)
-    return ImageSet(labels, ("cat", "dog"), ArrayImages(array), array)
+    return ImageDataset(labels, ("cat", "dog"), ArrayImages(array), array)
 
 
 def with_(**changes):
@@ -63,7 +63,7 @@ def noisy(params, root, split):
 
 shuffled.calls = 0
 BROKEN = [
-    ("labels", lambda params, root, split: [], "it gives a list: give an ImageSet"),
+    ("labels", lambda params, root, split: [], "it gives a list: give an ImageDataset"),
     ("labels", with_(labels=lambda i, _: i.labels.astype(np.int32)), r"labels are int32 \[6\]: give np\.array"),
     ("labels", with_(labels=lambda i, _: i.labels.tolist()), "the train labels are list"),
     ("labels", with_(labels=lambda i, _: i.labels + 1), r"a train label is \[2\], but 2 classes are numbered from 0"),

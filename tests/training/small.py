@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchbench.data.images import ImageSet
+from benchbench.data.images import ImageDataset
 from benchbench.data.sources.common import ArrayImages
 from benchbench.training import clock, loop
 from benchbench.training.checkpoints import Checkpoints
@@ -21,13 +21,13 @@ CRD = {"name": "crd", "params": {"dim": 4, "negatives": 7}, "weight": 0.5}
 SIMCLR = {"name": "align_uniform", "params": {"projector": "simclr", "dim": 4}, "weight": 2.0}
 
 
-def coloured(count: int) -> ImageSet:
+def coloured(count: int) -> ImageDataset:
     """Classes that differ in colour, with noise: learnt within a few steps, but not at once."""
     random = np.random.RandomState(0)
     labels = random.randint(0, CLASSES, count)
     array = random.randint(0, 140, (count, SIDE, SIDE, 3))
     array[np.arange(count), :, :, labels] += 70
-    return ImageSet(labels.astype(np.int64), ("a", "b", "c"), ArrayImages(array), array.astype(np.uint8))
+    return ImageDataset(labels.astype(np.int64), ("a", "b", "c"), ArrayImages(array), array.astype(np.uint8))
 
 
 def snapshot(module: nn.Module) -> dict[str, Tensor]:

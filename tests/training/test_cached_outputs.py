@@ -11,12 +11,12 @@ import torch
 from benchbench.augmenters.geometric import flip, random_crop
 from benchbench.data import in_memory, streaming, transforms
 from benchbench.data.batch import Batch
-from benchbench.data.images import ImageSet
-from benchbench.data.in_memory import ResidentFeed
+from benchbench.data.images import ImageDataset
+from benchbench.data.in_memory import InMemoryLoader
 from benchbench.data.sources.common import ArrayImages
-from benchbench.data.streaming import StreamedFeed
-from benchbench.data.transforms import Pipeline, bind_augmenters
-from benchbench.training.cached_outputs import EmbeddingFeed, Taught
+from benchbench.data.streaming import StreamingLoader
+from benchbench.data.transforms import Transform, bind_augmenters
+from benchbench.training.cached_outputs import CachedTeacher, EmbeddingFeed
 
 CPU = torch.device("cpu")
 SIDE, VIEWS, CHUNK, BATCH = 12, 3, 8, 5
@@ -41,27 +41,27 @@ def _small_chunks(monkeypatch):
 def make(kind, views=VIEWS, seed=0, indices=INDICES):
     random = np.random.RandomState(0)
     array = random.randint(0, 256, (30, SIDE, SIDE, 3), dtype=np.uint8)
-    source = ImageSet(random.randint(0, 4, 30), ("a", "b", "c", "d"), ArrayImages(array), array)
-    pipeline = Pipeline(SIDE, None, bind_augmenters(RECIPE, FUNCTIONS.__getitem__), views=views, view_seed=seed)
+    source = ImageDataset(random.randint(0, 4, 30), ("a", "b", "c", "d"), ArrayImages(array), array)
+    pipeline = Transform(SIDE, None, bind_augmenters(RECIPE, FUNCTIONS.__getitem__), views=views, view_seed=seed)
     if kind == "resident":
-        return ResidentFeed(source, indices, pipeline, CPU)
-    return StreamedFeed(source, indices, pipeline, CPU, 2 if "processes" in kind else 0)
+        return InMemoryLoader(source, indices, pipeline, CPU)
+    return StreamingLoader(source, indices, pipeline, CPU, 2 if "processes" in kind else 0)
 
 
-def shown(feed, epoch, seed=1, batch_size=BATCH, start=0) -> dict[int, torch.Tensor]:
+def shown(loader, epoch, seed=1, batch_size=BATCH, start=0) -> dict[int, torch.Tensor]:
     """The image that an epoch shows at each index."""
-    batches = feed.train_batches(seed, epoch, batch_size, start)
+    batches = loader.train_batches(seed, epoch, batch_size, start)
     return {int(index): image for batch in batches for index, image in zip(batch.index, batch.images, strict=True)}
 
 
-def drawn(feed, batch_size=BATCH, start=0) -> list[dict[int, torch.Tensor]]:
+def drawn(loader, batch_size=BATCH, start=0) -> list[dict[int, torch.Tensor]]:
     """Every view of every image."""
     found: list[dict[int, torch.Tensor]] = []
-    for views in feed.view_batches(batch_size, start):
+    for views in loader.view_batches(batch_size, start):
         found = found or [{} for _ in views]
         for kept, batch in zip(found, views, strict=True):
             assert torch.equal(batch.index, views[0].index)
-            assert torch.equal(batch.labels, feed.labels[batch.index])
+            assert torch.equal(batch.labels, loader.labels[batch.index])
             kept.update(zip(batch.index.tolist(), batch.images, strict=True))
     return found
 
@@ -74,18 +74,18 @@ def assert_equal(found, expected):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_epoch_shows_its_view_and_no_other(kind):
-    feed = make(kind)
-    views = drawn(feed)
+    loader = make(kind)
+    views = drawn(loader)
     assert len(views) == VIEWS
     assert all(list(view) == list(range(23)) for view in views)
     for epoch in range(VIEWS + 2):
-        assert_equal(shown(feed, epoch), views[epoch % VIEWS])
+        assert_equal(shown(loader, epoch), views[epoch % VIEWS])
 
 
 @pytest.mark.parametrize("kind", KINDS[:2])
 def test_views_come_again_whatever_the_order(kind):
-    feed = make(kind)
-    first, again = shown(feed, 1, seed=1), shown(make(kind), 1 + VIEWS, seed=9, batch_size=7)
+    loader = make(kind)
+    first, again = shown(loader, 1, seed=1), shown(make(kind), 1 + VIEWS, seed=9, batch_size=7)
     assert list(first) != list(again)
     assert_equal({index: image for index, image in first.items() if index in again}, again)
 
@@ -102,17 +102,17 @@ def test_views_differ_from_one_another_and_between_seeds(kind):
 
 @pytest.mark.parametrize("kind", KINDS[:2])
 def test_images_of_a_view_are_augmented_each_on_its_own(kind):
-    feed = make(kind, indices=np.full(20, 4))  # copies of one image
-    for view in drawn(feed):
+    loader = make(kind, indices=np.full(20, 4))  # copies of one image
+    for view in drawn(loader):
         assert len({image.numpy().tobytes() for image in view.values()}) > 10
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_views_are_drawn_from_the_middle_and_in_any_batches_alike(kind):
-    feed = make(kind)
-    whole = drawn(feed)
+    loader = make(kind)
+    whole = drawn(loader)
     for start, batch_size in ((0, 64), (CHUNK, BATCH), (2 * CHUNK, 3)):
-        found = drawn(feed, batch_size, start)
+        found = drawn(loader, batch_size, start)
         for part, view in zip(found, whole, strict=True):
             assert list(part) == list(range(start, 23))
             assert_equal(part, view)
@@ -120,33 +120,33 @@ def test_views_are_drawn_from_the_middle_and_in_any_batches_alike(kind):
 
 def test_a_later_start_shows_the_same():
     for kind in KINDS[:2]:
-        feed = make(kind)
-        whole, tail = shown(feed, 2), shown(feed, 2, start=2)
+        loader = make(kind)
+        whole, tail = shown(loader, 2), shown(loader, 2, start=2)
         assert list(tail) == list(whole)[2 * BATCH :]
         assert_equal(tail, whole)
 
 
 def test_no_image_is_decoded_twice():
-    feed, decoded = make("streamed"), []
-    source = feed.source
-    feed.source = replace(source, image=lambda index: decoded.append(index) or source.image(index))
-    assert len(drawn(feed)) == VIEWS
+    loader, decoded = make("streamed"), []
+    source = loader.source
+    loader.source = replace(source, image=lambda index: decoded.append(index) or source.image(index))
+    assert len(drawn(loader)) == VIEWS
     assert decoded == INDICES.tolist()
 
 
 def test_views_that_do_not_fit_are_drawn_again(monkeypatch):
-    feed = make("resident")
-    monkeypatch.setattr(in_memory, "RESIDENT_BYTES", 2 * 3 * SIDE**2 * 23)
+    loader = make("resident")
+    monkeypatch.setattr(in_memory, "IN_MEMORY_BYTES", 2 * 3 * SIDE**2 * 23)
     views = drawn(make("resident"))
     for epoch in (0, 1, 2, 1, 0):
-        assert_equal(shown(feed, epoch), views[epoch])
-        assert len(feed._views) <= 2
+        assert_equal(shown(loader, epoch), views[epoch])
+        assert len(loader._views) <= 2
 
 
 @pytest.mark.parametrize("kind", KINDS[:2])
 def test_without_views_every_epoch_is_augmented_afresh(kind):
-    feed = make(kind, views=None)
-    first, later = shown(feed, 0), shown(feed, VIEWS)
+    loader = make(kind, views=None)
+    first, later = shown(loader, 0), shown(loader, VIEWS)
     shared = first.keys() & later.keys()
     assert sum(torch.equal(first[index], later[index]) for index in shared) < len(shared) / 4
 
@@ -160,7 +160,7 @@ def a_batch(index, epoch) -> Batch:
 def test_what_is_kept_is_found_by_view_and_index(dtype):
     """Value 100 * view + image; epochs below 0 are a first stage's."""
     embedding = (100 * torch.arange(VIEWS)[:, None, None] + torch.arange(6)[:, None]).expand(VIEWS, 6, 2).to(dtype)
-    taught = Taught(embedding + 0.5, embedding)
+    taught = CachedTeacher(embedding + 0.5, embedding)
     for epoch, view in ((0.0, 0), (0.8, 0), (1.0, 1), (2.999, 2), (3.0, 0), (7.2, 1), (-1.0, 2), (-0.2, 2), (-3.0, 0)):
         found = taught(a_batch([5, 0, 3], epoch), False)
         expected = 100.0 * view + torch.tensor([5.0, 0.0, 3.0])[:, None].expand(3, 2)
@@ -168,12 +168,12 @@ def test_what_is_kept_is_found_by_view_and_index(dtype):
         assert torch.equal(found.logits, expected + 0.5)
         assert found.features == []
         assert (found.embedding.dtype, found.logits.dtype) == (torch.float32, torch.float32)
-    assert Taught(None, embedding)(a_batch([1], 0.0), False).logits is None
+    assert CachedTeacher(None, embedding)(a_batch([1], 0.0), False).logits is None
 
 
 def test_writing_into_what_is_given_changes_nothing_kept():
     embedding = torch.rand(VIEWS, 6, 2)
-    before, taught = embedding.clone(), Taught(embedding, embedding)
+    before, taught = embedding.clone(), CachedTeacher(embedding, embedding)
     found = taught(a_batch([0, 1], 0.0), False)
     found.embedding.zero_()
     found.logits.zero_()
@@ -184,19 +184,19 @@ def test_writing_into_what_is_given_changes_nothing_kept():
 
 def test_embeddings_stand_in_for_images():
     """The same order as images have, the epoch's view, and every image once for testing."""
-    feed = make("resident")
+    loader = make("resident")
     embedding = torch.rand(VIEWS, 23, 4)
-    kept = EmbeddingFeed(embedding, feed.labels)
+    kept = EmbeddingFeed(embedding, loader.labels)
     for epoch in (0, 1, 4):
         for start in (0, 2):
             found = list(kept.train_batches(1, epoch, BATCH, start))
-            expected = list(feed.train_batches(1, epoch, BATCH, start))
+            expected = list(loader.train_batches(1, epoch, BATCH, start))
             assert [batch.index.tolist() for batch in found] == [batch.index.tolist() for batch in expected]
             for batch in found:
                 assert torch.equal(batch.images, embedding[epoch % VIEWS][batch.index])
-                assert torch.equal(batch.labels, feed.labels[batch.index])
-    flat = EmbeddingFeed(embedding[0], feed.labels)
+                assert torch.equal(batch.labels, loader.labels[batch.index])
+    flat = EmbeddingFeed(embedding[0], loader.labels)
     tested = list(flat.test_batches(7))
     assert torch.cat([batch.index for batch in tested]).tolist() == list(range(23))
     assert torch.equal(torch.cat([batch.images for batch in tested]), embedding[0])
-    assert torch.equal(torch.cat([batch.labels for batch in tested]), feed.labels)
+    assert torch.equal(torch.cat([batch.labels for batch in tested]), loader.labels)

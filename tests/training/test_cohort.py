@@ -12,11 +12,11 @@ import torch
 from torch import nn
 
 from benchbench.augmenters.geometric import flip, random_crop
-from benchbench.data.images import ImageSet
-from benchbench.data.in_memory import ResidentFeed
-from benchbench.data.transforms import Pipeline, bind_augmenters
+from benchbench.data.images import ImageDataset
+from benchbench.data.in_memory import InMemoryLoader
+from benchbench.data.transforms import Transform, bind_augmenters
 from benchbench.errors import StageError
-from benchbench.losses.multi_teacher import make_lessons
+from benchbench.losses.multi_teacher import build_losses
 from benchbench.models.backbone import Backbone, Trunk
 from benchbench.plugins import load_plugins
 from benchbench.store import StageFolder
@@ -55,7 +55,7 @@ def registry():
 
 
 @pytest.fixture(scope="module")
-def images() -> ImageSet:
+def images() -> ImageDataset:
     return coloured(40)
 
 
@@ -123,16 +123,16 @@ def make(registry, images, tmp_path) -> Callable[..., Training]:
             {"name": "flip", "params": {"probability": 0.5}},
             {"name": "random_crop", "params": {"padding": 1, "resize": None}},
         ]
-        pipeline = Pipeline(SIDE, None, bind_augmenters(full, FUNCTIONS.__getitem__))
+        pipeline = Transform(SIDE, None, bind_augmenters(full, FUNCTIONS.__getitem__))
         model, teacher = network(start, width, dropout), teacher_network()
         torch.manual_seed(start + 1000)
         labels = torch.from_numpy(images.labels[TRAIN])
         return Training(
             model=model,
             teachers=[teacher],
-            losses=make_lessons(entries, registry, model, [teacher], [1.0], full, labels, CPU),
-            train=ResidentFeed(images, TRAIN, pipeline, CPU),
-            validation=ResidentFeed(images, HELD, pipeline, CPU),
+            losses=build_losses(entries, registry, model, [teacher], [1.0], full, labels, CPU),
+            train=InMemoryLoader(images, TRAIN, pipeline, CPU),
+            validation=InMemoryLoader(images, HELD, pipeline, CPU),
             recipe=full,
             seed=seed,
             best=best,
@@ -277,10 +277,10 @@ def test_one_that_cannot_be_evaluated_leaves_the_others(make):
     assert members["plain"].position == (0, STEPS)
     for name in OTHERS:
         assert_same_end(members[name], expected[name])
-    feed = members["dropout"].validation
-    found = evaluate([members["plain"], members["dropout"]], feed, Clock(CPU))
+    loader = members["dropout"].validation
+    found = evaluate([members["plain"], members["dropout"]], loader, Clock(CPU))
     assert isinstance(found[0], BoomError)
-    assert np.array_equal(found[1], evaluate([members["dropout"]], feed, Clock(CPU))[0])
+    assert np.array_equal(found[1], evaluate([members["dropout"]], loader, Clock(CPU))[0])
     hook.remove()
 
 
@@ -449,10 +449,10 @@ def test_a_member_that_fails_pays_no_longer(make, monkeypatch, tmp_path):
 
 def test_all_are_tested_on_the_same_batches(make):
     members = [make(**MEMBERS[name]) for name in ("plain", "projector, wider, best")]
-    feed, shown = members[0].validation, []
-    real = feed.test_batches
-    feed.test_batches = lambda size: (shown.append(batch.index) or batch for batch in real(size))
-    found = evaluate(members, feed, Clock(CPU))
+    loader, shown = members[0].validation, []
+    real = loader.test_batches
+    loader.test_batches = lambda size: (shown.append(batch.index) or batch for batch in real(size))
+    found = evaluate(members, loader, Clock(CPU))
     assert torch.cat(shown).tolist() == list(range(len(HELD)))
     for member, answers in zip(members, found, strict=True):
         with torch.no_grad():

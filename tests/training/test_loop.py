@@ -14,12 +14,12 @@ from torch import nn
 from benchbench.augmenters.geometric import flip, random_crop
 from benchbench.augmenters.mixing import mixup
 from benchbench.components import Component, Offer
-from benchbench.data.images import ImageSet
-from benchbench.data.in_memory import ResidentFeed
-from benchbench.data.transforms import Pipeline, bind_augmenters, bind_mixers
+from benchbench.data.images import ImageDataset
+from benchbench.data.in_memory import InMemoryLoader
+from benchbench.data.transforms import Transform, bind_augmenters, bind_mixers
 from benchbench.errors import StageError
 from benchbench.losses.base import LossContext
-from benchbench.losses.multi_teacher import Lessons
+from benchbench.losses.multi_teacher import MultiTeacherLoss
 from benchbench.models.backbone import Backbone, Trunk
 from benchbench.plugins import load_plugins
 from benchbench.store import StageFolder
@@ -60,7 +60,7 @@ def registry():
 
 
 @pytest.fixture(scope="module")
-def images() -> ImageSet:
+def images() -> ImageDataset:
     return coloured(40)
 
 
@@ -97,7 +97,7 @@ def make(registry, images, tmp_path):
         ]
         full["mix"] = [{"name": name, "params": {"alpha": 1.0, "probability": 0.8}} for name in mix]
         load = FUNCTIONS.__getitem__
-        pipeline = Pipeline(SIDE, None, bind_augmenters(full, load), bind_mixers(full, load))
+        pipeline = Transform(SIDE, None, bind_augmenters(full, load), bind_mixers(full, load))
         model = network(start, dropout=dropout)
         if linear_probe:
             model.freeze(head=False)
@@ -117,9 +117,9 @@ def make(registry, images, tmp_path):
         return Training(
             model=model,
             teachers=[teacher] if teacher else [],
-            losses=Lessons(entries, registry, [context], [1.0] if teacher else []),
-            train=ResidentFeed(images, TRAIN, pipeline, CPU),
-            validation=ResidentFeed(images, HELD, pipeline, CPU),
+            losses=MultiTeacherLoss(entries, registry, [context], [1.0] if teacher else []),
+            train=InMemoryLoader(images, TRAIN, pipeline, CPU),
+            validation=InMemoryLoader(images, HELD, pipeline, CPU),
             recipe=full,
             seed=seed,
             best=best,

@@ -11,12 +11,12 @@ import torch
 from torch import nn
 
 from benchbench.components import Component, Offer
-from benchbench.data.images import ImageSet
-from benchbench.data.in_memory import ResidentFeed
-from benchbench.data.transforms import Pipeline
+from benchbench.data.images import ImageDataset
+from benchbench.data.in_memory import InMemoryLoader
+from benchbench.data.transforms import Transform
 from benchbench.errors import StageError
 from benchbench.losses.base import Loss, LossContext
-from benchbench.losses.multi_teacher import Lessons
+from benchbench.losses.multi_teacher import MultiTeacherLoss
 from benchbench.models.backbone import Backbone, Trunk
 from benchbench.plugins import load_plugins
 from benchbench.store import StageFolder
@@ -92,7 +92,7 @@ def registry():
 
 
 @pytest.fixture(scope="module")
-def images() -> ImageSet:
+def images() -> ImageDataset:
     return coloured(25)
 
 
@@ -126,9 +126,9 @@ def make(registry, images, tmp_path):
         return Training(
             model=model,
             teachers=[teacher],
-            losses=Lessons(entries, registry, [context], [1.0]),
-            train=ResidentFeed(images, TRAIN, Pipeline(SIDE, None, []), CPU),
-            validation=ResidentFeed(images, HELD, Pipeline(SIDE, None, []), CPU),
+            losses=MultiTeacherLoss(entries, registry, [context], [1.0]),
+            train=InMemoryLoader(images, TRAIN, Transform(SIDE, None, []), CPU),
+            validation=InMemoryLoader(images, HELD, Transform(SIDE, None, []), CPU),
             recipe=full.model_dump(mode="json") | {"augment": []},
             seed=1,
             best=best,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchbench.data.images import ImageSet
+from benchbench.data.images import ImageDataset
 from benchbench.data.sources.common import ArrayImages, check_labels, decode
 from benchbench.data.sources.params import Cifar10SubsetParams
 from benchbench.errors import DataError, one_line
@@ -30,7 +30,7 @@ def rows(split: str) -> list[tuple[int, int, str]]:
         raise DataError(f"cifar10_subset: the installed package is damaged ({one_line(error)})") from error
 
 
-def load(params: Cifar10SubsetParams, root: Path, split: str) -> ImageSet:
+def load(params: Cifar10SubsetParams, root: Path, split: str) -> ImageDataset:
     """1,000 images of 32 x 32 pixels, 100 a class; nothing is downloaded.
 
     Raises:
@@ -42,4 +42,4 @@ def load(params: Cifar10SubsetParams, root: Path, split: str) -> ImageSet:
     tiles = mosaic.reshape(mosaic.shape[0] // SIDE, SIDE, -1, SIDE, 3).swapaxes(1, 2).reshape(-1, SIDE, SIDE, 3)
     array = tiles[[place for place, _, _ in chosen]]
     labels = check_labels("cifar10_subset", [classes.index(name) for _, _, name in chosen], classes, split)
-    return ImageSet(labels, classes, ArrayImages(array), array)
+    return ImageDataset(labels, classes, ArrayImages(array), array)

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchbench.data.images import ImageSet
+from benchbench.data.images import ImageDataset
 from benchbench.data.info import DataInfo
 from benchbench.data.sources.common import FileImages, check_files, check_labels, read_lines
 from benchbench.data.sources.params import Cub200Params
@@ -37,7 +37,7 @@ def sizes(params: Cub200Params, root: Path) -> DataInfo:
     return DataInfo(len(classes), trains, len(images) - trains)
 
 
-def load(params: Cub200Params, root: Path, split: str) -> ImageSet:
+def load(params: Cub200Params, root: Path, split: str) -> ImageDataset:
     """One split, of images of many sizes.
 
     Raises:
@@ -51,7 +51,7 @@ def load(params: Cub200Params, root: Path, split: str) -> ImageSet:
     labels = check_labels("cub200", [image.label for image in chosen], classes, split)
     files = tuple(str(folder / "images" / image.file) for image in chosen)
     check_files("cub200", files, f"unpack {ARCHIVE} again")
-    return ImageSet(labels, tuple(classes), FileImages(files))
+    return ImageDataset(labels, tuple(classes), FileImages(files))
 
 
 def _folder(params: Cub200Params, root: Path) -> Path:

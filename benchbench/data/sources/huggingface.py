@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchbench.data.images import ImageSet
+from benchbench.data.images import ImageDataset
 from benchbench.data.info import DataInfo
 from benchbench.data.sources.common import ArrayImages, check_labels
 from benchbench.data.sources.params import HuggingFaceParams
@@ -49,7 +49,7 @@ def sizes(params: HuggingFaceParams, root: Path) -> DataInfo:
     return DataInfo(len(_classes(columns, train)), train.starts[-1], test.starts[-1])
 
 
-def load(params: HuggingFaceParams, root: Path, split: str) -> ImageSet:
+def load(params: HuggingFaceParams, root: Path, split: str) -> ImageDataset:
     """One split, in the order of its files and rows; as an array where all images have one size and fit in a GiB.
 
     Other sets are kept encoded, in one copy under `root` that all loader processes share through the page cache.
@@ -64,8 +64,8 @@ def load(params: HuggingFaceParams, root: Path, split: str) -> ImageSet:
     labels = check_labels("huggingface", _labels(rows, columns.label), classes, split)
     array = decode_all(rows, columns.image)
     if array is not None:
-        return ImageSet(labels, classes, ArrayImages(array), array)
-    return ImageSet(labels, classes, EncodedImages(rows, mapped_copy(rows, columns.image, root / "huggingface")))
+        return ImageDataset(labels, classes, ArrayImages(array), array)
+    return ImageDataset(labels, classes, EncodedImages(rows, mapped_copy(rows, columns.image, root / "huggingface")))
 
 
 def _locate(params: HuggingFaceParams, root: Path) -> tuple[ParquetRows, ParquetRows]:

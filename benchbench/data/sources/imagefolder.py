@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from benchbench.data.images import ImageSet
+from benchbench.data.images import ImageDataset
 from benchbench.data.info import DataInfo
 from benchbench.data.sources.common import FileImages, check_labels
 from benchbench.data.sources.params import ImageFolderParams
@@ -24,7 +24,7 @@ def sizes(params: ImageFolderParams) -> DataInfo:
     return DataInfo(len(train), sum(map(len, train.values())), sum(map(len, test.values())))
 
 
-def load(params: ImageFolderParams, root: Path, split: str) -> ImageSet:
+def load(params: ImageFolderParams, root: Path, split: str) -> ImageDataset:
     """One split. Classes are numbered by sorted folder name, images sorted by path within their class.
 
     Raises:
@@ -35,7 +35,7 @@ def load(params: ImageFolderParams, root: Path, split: str) -> ImageSet:
     classes = tuple(found)
     labels = [number for number, files in enumerate(found.values()) for _ in files]
     files = tuple(file for files in found.values() for file in files)
-    return ImageSet(check_labels("imagefolder", labels, classes, split), classes, FileImages(files))
+    return ImageDataset(check_labels("imagefolder", labels, classes, split), classes, FileImages(files))
 
 
 def _scan(params: ImageFolderParams) -> tuple[dict[str, list[str]], dict[str, list[str]]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchbench.data.images import ImageSet
+from benchbench.data.images import ImageDataset
 from benchbench.data.info import DataInfo
 from benchbench.data.sources.common import FileImages, check_files, check_labels, read_lines
 from benchbench.data.sources.params import Mit67Params
@@ -27,7 +27,7 @@ def sizes(params: Mit67Params, root: Path) -> DataInfo:
     return DataInfo(len({name for name, _ in listed["train"]}), len(listed["train"]), len(listed["test"]))
 
 
-def load(params: Mit67Params, root: Path, split: str) -> ImageSet:
+def load(params: Mit67Params, root: Path, split: str) -> ImageDataset:
     """One split, of images of many sizes. The lists name 80 training and 20 test images a class, not all there are.
 
     Raises:
@@ -45,7 +45,7 @@ def load(params: Mit67Params, root: Path, split: str) -> ImageSet:
     labels = check_labels("mit67", [numbers[name] for name, _ in listed], classes, split)
     files = tuple(str(folder / "Images" / name / file) for name, file in listed)
     check_files("mit67", files, "unpack indoorCVPR_09.tar again")
-    return ImageSet(labels, tuple(classes), FileImages(files))
+    return ImageDataset(labels, tuple(classes), FileImages(files))
 
 
 def _folder(params: Mit67Params, root: Path) -> Path:

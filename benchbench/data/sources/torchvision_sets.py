@@ -18,7 +18,7 @@ import numpy as np
 from filelock import FileLock
 from torchvision.datasets import CIFAR10, CIFAR100, DTD, Caltech101, Flowers102, OxfordIIITPet
 
-from benchbench.data.images import ImageSet
+from benchbench.data.images import ImageDataset
 from benchbench.data.info import DatasetParams
 from benchbench.data.sources.common import ArrayImages, FileImages, check_files, check_labels
 from benchbench.data.sources.params import (
@@ -36,7 +36,7 @@ STALLED_SECONDS = 60.0
 SPLIT_SEED = 0
 
 
-def cifar10(params: Cifar10Params, root: Path, split: str) -> ImageSet:
+def cifar10(params: Cifar10Params, root: Path, split: str) -> ImageDataset:
     """CIFAR-10 as one array [N, 32, 32, 3]; downloaded to `root` where it is not there.
 
     Raises:
@@ -45,20 +45,20 @@ def cifar10(params: Cifar10Params, root: Path, split: str) -> ImageSet:
     return _cifar("cifar10", CIFAR10, params, root, split)
 
 
-def cifar100(params: Cifar100Params, root: Path, split: str) -> ImageSet:
+def cifar100(params: Cifar100Params, root: Path, split: str) -> ImageDataset:
     """CIFAR-100 with its fine labels; otherwise as `cifar10`."""
     return _cifar("cifar100", CIFAR100, params, root, split)
 
 
-def _cifar(name: str, build: type[CIFAR10], params: DatasetParams, root: Path, split: str) -> ImageSet:
+def _cifar(name: str, build: type[CIFAR10], params: DatasetParams, root: Path, split: str) -> ImageDataset:
     files = f"{build.filename}, or its unpacked folder {build.base_folder},"
     data = _downloaded(name, root, root, files, lambda: build(root, train=split == "train", download=True))
     labels = _checked(name, params, root, root / build.base_folder, split, data.targets, data.classes)
     array = np.ascontiguousarray(data.data)  # torchvision keeps a transposed view
-    return ImageSet(labels, tuple(data.classes), ArrayImages(array), array)
+    return ImageDataset(labels, tuple(data.classes), ArrayImages(array), array)
 
 
-def dtd(params: DtdParams, root: Path, split: str) -> ImageSet:
+def dtd(params: DtdParams, root: Path, split: str) -> ImageDataset:
     """DTD; the official train and val lists of the partition together are the training split.
 
     Raises:
@@ -78,7 +78,7 @@ def dtd(params: DtdParams, root: Path, split: str) -> ImageSet:
     return _file_set("dtd", params, root, root / "dtd", split, labels, classes, images)
 
 
-def flowers102(params: Flowers102Params, root: Path, split: str) -> ImageSet:
+def flowers102(params: Flowers102Params, root: Path, split: str) -> ImageDataset:
     """Flowers-102; the official train and val lists together are the training split.
 
     Raises:
@@ -98,7 +98,7 @@ def flowers102(params: Flowers102Params, root: Path, split: str) -> ImageSet:
     return _file_set("flowers102", params, root, folder, split, labels, classes, images)
 
 
-def pets(params: PetsParams, root: Path, split: str) -> ImageSet:
+def pets(params: PetsParams, root: Path, split: str) -> ImageDataset:
     """Oxford-IIIT Pet, labelled by breed.
 
     Raises:
@@ -111,7 +111,7 @@ def pets(params: PetsParams, root: Path, split: str) -> ImageSet:
     return _file_set("pets", params, root, folder, split, data._labels, data.classes, [str(f) for f in data._images])
 
 
-def caltech101(params: Caltech101Params, root: Path, split: str) -> ImageSet:
+def caltech101(params: Caltech101Params, root: Path, split: str) -> ImageDataset:
     """Caltech-101 without its background class; 80 % of each class trains, drawn at random with a fixed seed.
 
     Caltech-101 has no official split. It is not cut by file order: files of a class come in runs (all pictures of one
@@ -165,12 +165,12 @@ def _file_set(
     labels: Sequence[int] | np.ndarray,
     classes: Sequence[str],
     images: Sequence[str],
-) -> ImageSet:
+) -> ImageDataset:
     """An image set of files, after all checks."""
     checked = _checked(name, params, root, folder, split, labels, classes)
     # torchvision takes a folder that is there for a finished download; a cut-off one shows here.
     check_files(name, images, f"the download was cut short: delete {folder} and run again")
-    return ImageSet(checked, tuple(classes), FileImages(tuple(images)))
+    return ImageDataset(checked, tuple(classes), FileImages(tuple(images)))
 
 
 def _checked(

@@ -37,11 +37,11 @@ class ShuffleNetV1(CifarNetwork):
 
 def _stage(blocks: int, width_in: int, width: int) -> nn.Sequential:
     # The stem's 24 channels are too few to be worth grouping.
-    first = Block(width_in, width, 2, groups_in=1 if width_in == 24 else GROUPS)
-    return nn.Sequential(first, *(Block(width, width, 1, GROUPS) for _ in range(blocks - 1)))
+    first = ShuffleV1Block(width_in, width, 2, groups_in=1 if width_in == 24 else GROUPS)
+    return nn.Sequential(first, *(ShuffleV1Block(width, width, 1, GROUPS) for _ in range(blocks - 1)))
 
 
-class Block(nn.Module):
+class ShuffleV1Block(nn.Module):
     """1x1 in groups, channel shuffle, 3x3 a channel, 1x1 in groups; [B, C_in, H, W] -> [B, C, H / stride, W / stride].
 
     With stride 1 x is added; with stride 2 its average over 3x3 is put beside, as C_in of the C channels.

@@ -37,10 +37,10 @@ class ShuffleNetV2(CifarNetwork):
 
 
 def _stage(blocks: int, width_in: int, width: int) -> nn.Sequential:
-    return nn.Sequential(DownBlock(width_in, width), *(Block(width // 2) for _ in range(blocks)))
+    return nn.Sequential(DownBlock(width_in, width), *(ShuffleV2Block(width // 2) for _ in range(blocks)))
 
 
-class Block(nn.Module):
+class ShuffleV2Block(nn.Module):
     """Half of the channels pass as they are; 1x1, 3x3 a channel, 1x1 on the other half; then both are shuffled.
 
     [B, 2 half, H, W] -> the same.

@@ -42,12 +42,12 @@ class WideResNet(CifarNetwork):
 
 
 def _stage(blocks: int, width_in: int, width: int, stride: int) -> nn.Sequential:
-    first = Block(width_in, width, stride)
-    layers = nn.Sequential(first, *(Block(width, width, 1) for _ in range(blocks - 1)))
+    first = WideBlock(width_in, width, stride)
+    layers = nn.Sequential(first, *(WideBlock(width, width, 1) for _ in range(blocks - 1)))
     return nn.Sequential(OrderedDict(layer=layers))  # one level more, for the names of the public weights
 
 
-class Block(nn.Module):
+class WideBlock(nn.Module):
     """shortcut(x) + two 3x3 convolutions of x, [B, C_in, H, W] -> [B, C, H / stride, W / stride].
 
     A shortcut that changes the width is a 1x1 convolution, and starts from the normalised x as the others do.

@@ -12,14 +12,18 @@ from benchbench.errors import DataError, StoreError
 from benchbench.plan.model import Plan
 from benchbench.reports.figure import DOUBLE, Picture
 from benchbench.reports.figures.style import COLORS, FONT, MARKERS, line_handle, panels, wrapped
-from benchbench.reports.groups import blocks_of
+from benchbench.reports.groups import groups_of
 from benchbench.reports.tables.synthetic import MadeSet, made_sets, pairs
 from benchbench.store import Store
 from benchbench.synthesis.shards import Made, read_shards
 
 CLASSES, COLUMNS, THUMBNAIL = 10, 12, 64
 NAME = 14  # characters of a line beside the images
-SHOWN = {"fid": "FID (lower is better)", "coverage": "coverage", "agreement": "agreement with the class asked for"}
+QUALITY_LABELS = {
+    "fid": "FID (lower is better)",
+    "coverage": "coverage",
+    "agreement": "agreement with the class asked for",
+}
 
 
 def contact_sheet(results: pd.DataFrame, plan: Plan, store: Store) -> Picture | None:
@@ -80,14 +84,16 @@ def quality_and_gain(results: pd.DataFrame, plan: Plan, store: Store) -> Picture
     None where no judged set has an arm with such a twin that is done.
     """
     judged = {(each.label, each.data): each.quality for each in made_sets(plan, store) if each.quality}
-    blocks = {(block.data, block.student): block for block in blocks_of(results)}
+    groups = {(group.data, group.student): group for group in groups_of(results)}
     points = []
     for pair in pairs(plan):
-        block, quality = blocks[pair.data, pair.student], judged.get((pair.set, pair.data))
-        ours, theirs = (block.runs(row) for row in (pair.row, pair.twin))
+        group, quality = groups[pair.data, pair.student], judged.get((pair.set, pair.data))
+        ours, theirs = (group.runs(row) for row in (pair.row, pair.twin))
         if quality and len(ours) and len(theirs):
             points.append((pair, quality, float(ours.mean() - theirs.mean())))
-    measures = {name: title for name, title in SHOWN.items() if any(q.get(name) is not None for _, q, _ in points)}
+    measures = {
+        name: title for name, title in QUALITY_LABELS.items() if any(q.get(name) is not None for _, q, _ in points)
+    }
     if not measures:
         return None
     rows = list(dict.fromkeys(pair.row for pair, _, _ in points))

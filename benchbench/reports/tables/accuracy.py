@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from benchbench.plan.model import Plan
-from benchbench.reports.groups import Block, Cells, blocks_of
+from benchbench.reports.groups import Cells, Group, groups_of
 from benchbench.reports.summary import accuracy_text
 from benchbench.reports.table import Entry, Table
 from benchbench.statistics.estimate import mean
@@ -20,20 +20,20 @@ def accuracy(results: pd.DataFrame, plan: Plan) -> Table:
     With it every mean that its t-interval holds, at the level of the suite's `statistics`, where it has three runs or
     more: below that the interval is wider than any difference. Means that read the same are bold together.
     """
-    blocks = blocks_of(results)
+    groups = groups_of(results)
     level = 1 - plan.suite.statistics.alpha
-    least = [_least_of_the_best(block, level) for block in blocks]
+    least = [_least_of_the_best(group, level) for group in groups]
     rows = [
-        [Entry(row), *(_entry(block.rows.get(row), bound) for block, bound in zip(blocks, least, strict=True))]
+        [Entry(row), *(_entry(group.rows.get(row), bound) for group, bound in zip(groups, least, strict=True))]
         for row in dict.fromkeys(results["row"])
     ]
-    columns = ["arm", *(f"{block.data}, {block.student}" for block in blocks)]
+    columns = ["arm", *(f"{group.data}, {group.student}" for group in groups)]
     return Table("accuracy", f"Test accuracy (%) of {plan.suite.name}", columns, rows, _notes(results, plan))
 
 
-def _least_of_the_best(block: Block, level: float) -> float:
+def _least_of_the_best(group: Group, level: float) -> float:
     """The lowest mean (%), as the table shows it, that is bold."""
-    done = [cells for cells in block.rows.values() if cells.accuracies]
+    done = [cells for cells in group.rows.values() if cells.accuracies]
     if not done:
         return math.inf
     best = max(done, key=lambda cells: float(np.mean(cells.accuracies)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from benchbench.plan.model import Plan
-from benchbench.reports.groups import blocks_of
+from benchbench.reports.groups import groups_of
 from benchbench.reports.summary import accuracy_text
 from benchbench.reports.table import Entry, Table
 from benchbench.suite.schema import DataEntry
@@ -17,13 +17,13 @@ def fractions(results: pd.DataFrame, plan: Plan) -> Table | None:
     if not found:
         return None
     portions = list(dict.fromkeys(portion for sizes in found.values() for portion in sizes))
-    blocks = {(block.data, block.student): block for block in blocks_of(results)}
+    groups = {(group.data, group.student): group for group in groups_of(results)}
     rows = []
     for source, sizes in found.items():
         here = results[results.data.isin(sizes.values())][["student", "row"]].drop_duplicates()
         for student, row in here.itertuples(index=False):
-            taken = [blocks.get((sizes.get(portion, ""), student)) for portion in portions]
-            texts = [accuracy_text(block.rows.get(row) if block else None) for block in taken]
+            taken = [groups.get((sizes.get(portion, ""), student)) for portion in portions]
+            texts = [accuracy_text(group.rows.get(row) if group else None) for group in taken]
             rows.append([Entry(text) for text in (source, student, row, *texts)])
     columns = ["data set", "student", "arm", *portions]
     notes = ["mean test accuracy (%) ± standard deviation over n seeds, by training images: " + _sizes(found, plan)]

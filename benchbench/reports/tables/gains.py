@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from benchbench.plan.model import Plan
-from benchbench.reports.groups import Block, blocks_of
+from benchbench.reports.groups import Group, groups_of
 from benchbench.reports.summary import absent, difference_note, difference_text, level_of, scratch_row
 from benchbench.reports.table import Entry, Table
 
@@ -20,23 +20,23 @@ def gains(results: pd.DataFrame, plan: Plan) -> Table | None:
     alone = scratch_row(plan)
     if alone is None or len(pairs) < 2:
         return None
-    blocks = blocks_of(results)
+    groups = groups_of(results)
     rows = []
     for (teacher, state, arm), cells in distilled.groupby(["teacher", "adapt", "arm"], sort=False):
         # A row of the other tables may stand for several teachers, each with a student of its own.
         places = {(cell.data, cell.student): cell.row for cell in cells.itertuples()}
-        texts = [_gain(block, places.get((block.data, block.student)), alone, level_of(plan)) for block in blocks]
+        texts = [_gain(group, places.get((group.data, group.student)), alone, level_of(plan)) for group in groups]
         rows.append([Entry(text) for text in (f"{teacher} ({state})", str(arm), *texts)])
-    several = len({block.data for block in blocks}) > 1
-    columns = [f"{block.data}, {block.student}" if several else block.student for block in blocks]
+    several = len({group.data for group in groups}) > 1
+    columns = [f"{group.data}, {group.student}" if several else group.student for group in groups]
     notes = [f"{difference_note(plan)}, to '{alone}'; n: runs of the pair / of the student alone"]
     title = f"Gain of distillation over the student alone in {plan.suite.name}"
     return Table("gains", title, ["teacher", "arm", *columns], rows, notes, labels=2)
 
 
-def _gain(block: Block, row: str | None, alone: str, level: float) -> str:
-    cells, reference = block.rows.get(row or ""), block.rows.get(alone)
-    text = difference_text(cells, reference, block.resolution, level)
+def _gain(group: Group, row: str | None, alone: str, level: float) -> str:
+    cells, reference = group.rows.get(row or ""), group.rows.get(alone)
+    text = difference_text(cells, reference, group.resolution, level)
     if text == "–" or not cells or not reference:
         return absent(cells)
     return f"{text} (n={len(cells.accuracies)}/{len(reference.accuracies)})"

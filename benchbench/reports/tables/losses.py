@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from benchbench.plan.model import Plan
-from benchbench.reports.groups import blocks_of
+from benchbench.reports.groups import groups_of
 from benchbench.reports.summary import (
     accuracy_text,
     difference_note,
@@ -30,17 +30,17 @@ def losses(results: pd.DataFrame, plan: Plan) -> Table | None:
     if compared.empty:
         return None
     labels = labels_of(compared, "data", "student")
-    blocks = {(block.data, block.student): block for block in blocks_of(results)}
+    groups = {(group.data, group.student): group for group in groups_of(results)}
     alone = scratch_row(plan)
     rows = []
     for (data, student, teacher, state), frame in compared.groupby(GROUP, sort=False):
-        block = blocks[data, student]
+        group = groups[data, student]
         arms = dict(zip(frame["arm"], frame["row"], strict=True))
         means = finished(frame).groupby("arm", sort=False).accuracy.mean().astype(float).mul(100).round(1)
         ranks = means.rank(ascending=False, method="min").sort_values(kind="stable")
         for arm in [*ranks.index, *(arm for arm in arms if arm not in ranks.index)]:
-            cells = block.rows[arms[arm]]
-            gain = difference_text(cells, block.rows.get(alone or ""), block.resolution, level_of(plan))
+            cells = group.rows[arms[arm]]
+            gain = difference_text(cells, group.rows.get(alone or ""), group.resolution, level_of(plan))
             texts = [*((data, student) if labels else ()), f"{teacher} ({state})", arm, loss_text(plan, arm)]
             texts += [f"{ranks[arm]:.0f}" if arm in ranks.index else "–", accuracy_text(cells), gain]
             rows.append([Entry(text) for text in texts])

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from benchbench.plan.model import Plan
-from benchbench.reports.groups import Block, blocks_of
+from benchbench.reports.groups import Group, groups_of
 from benchbench.reports.table import Entry, Table
 from benchbench.reports.tables.verdicts import TOO_SMALL, p_text
 from benchbench.statistics import aggregate
@@ -22,49 +22,49 @@ STEPS = (1.0, 2.0, 5.0, 10.0)
 
 @dataclass(frozen=True)
 class Panel:
-    """What can be aggregated: the arms that have runs in every block where the reference has any.
+    """What can be aggregated: the arms that have runs in every group where the reference has any.
 
     Attributes:
-        blocks: those where pre-train + fine-tune has a run.
-        reference: its runs in each block, in points.
+        groups: those where pre-train + fine-tune has a run.
+        reference: its runs in each group, in points.
         arms: the same of every row that has a run in all of them, the reference's own among them.
         left_out: rows that lack one, and so cannot be ranked against the others.
     """
 
-    blocks: list[Block]
+    groups: list[Group]
     reference: list[np.ndarray]
     arms: dict[str, list[np.ndarray]]
     left_out: list[str]
 
     def is_reference(self, row: str) -> bool:
-        return all(block.reference == row for block in self.blocks)
+        return all(group.reference == row for group in self.groups)
 
     def size(self) -> str:
         """Its n, in words."""
         counts = [len(runs) for arm in self.arms.values() for runs in arm]
         fewest, most = min(counts, default=0), max(counts, default=0)
         n = f"{most}" if fewest == most else f"{fewest} to {most}"
-        return f"{len(self.blocks)} blocks (data set x student), n = {n} of each arm in each"
+        return f"{len(self.groups)} groups (data set x student), n = {n} of each arm in each"
 
 
 def panel_of(results: pd.DataFrame) -> Panel | None:
-    """What there is to aggregate; None where the suite has no arm that fine-tunes, or fewer than two blocks."""
-    every = blocks_of(results)
-    if len(every) < 2 or not any(block.reference for block in every):
+    """What there is to aggregate; None where the suite has no arm that fine-tunes, or fewer than two groups."""
+    every = groups_of(results)
+    if len(every) < 2 or not any(group.reference for group in every):
         return None
-    blocks = [block for block in every if len(block.runs(block.reference))]
-    runs = {row: [block.runs(row) for block in blocks] for row in dict.fromkeys(results["row"])}
-    arms = {row: each for row, each in runs.items() if blocks and all(map(len, each))}
-    reference = [block.runs(block.reference) for block in blocks]
-    return Panel(blocks, reference, arms, [row for row in runs if row not in arms])
+    groups = [group for group in every if len(group.runs(group.reference))]
+    runs = {row: [group.runs(row) for group in groups] for row in dict.fromkeys(results["row"])}
+    arms = {row: each for row, each in runs.items() if groups and all(map(len, each))}
+    reference = [group.runs(group.reference) for group in groups]
+    return Panel(groups, reference, arms, [row for row in runs if row not in arms])
 
 
 def ranking(results: pd.DataFrame, plan: Plan) -> Table | None:
     """Mean rank, gain over pre-train + fine-tune and probability of improvement over all data sets and students.
 
-    A block is a data set x student; what is paired is an arm's mean over seeds with the reference's in the same block.
+    A group is a data set x student; what is paired is an arm's mean over seeds with the reference's in the same group.
     Interquartile mean and probability of improvement are those of Agarwal et al. 2021, over runs, with stratified
-    bootstrap intervals from ten runs a block on. None for a suite of one block, or without an arm that fine-tunes.
+    bootstrap intervals from ten runs a group on. None for a suite of one group, or without an arm that fine-tunes.
     """
     panel = panel_of(results)
     if panel is None:
@@ -86,7 +86,7 @@ def _rows(panel: Panel, alpha: float) -> list[list[str]]:
     ranks = aggregate.mean_ranks(np.transpose(list(means.values())))
     others = [row for row in panel.arms if not panel.is_reference(row)]
     tests: dict[str, str] = dict.fromkeys(others, TOO_SMALL)
-    if aggregate.wilcoxon_possible(len(panel.blocks), alpha):
+    if aggregate.wilcoxon_possible(len(panel.groups), alpha):
         adjusted = holm(np.array([aggregate.wilcoxon(means[row] - reference) for row in others]))
         tests = {row: p_text(p) for row, p in zip(others, adjusted, strict=True)}
     rows = []
@@ -105,7 +105,7 @@ def _mean_gain(means: np.ndarray, reference: np.ndarray, panel: Panel, alpha: fl
     text = f"{(means - reference).mean():+.2f}"
     if len(means) < 2:
         return text
-    low, high = paired(means, reference, max(block.resolution for block in panel.blocks)).interval(1 - alpha)
+    low, high = paired(means, reference, max(group.resolution for group in panel.groups)).interval(1 - alpha)
     return f"{text} [{low:+.2f}, {high:+.2f}]"
 
 
@@ -122,24 +122,24 @@ def _notes(panel: Panel, alpha: float) -> list[str]:
     level = f"{100 * (1 - alpha):g} %"
     notes = [
         f"over {panel.size()}; mean rank: of the mean over seeds, 1 is best",
-        f"mean gain: over pre-train + fine-tune in points, paired by block, with its {level} t-interval over blocks: "
+        f"mean gain: over pre-train + fine-tune in points, paired by group, with its {level} t-interval over groups: "
         "what other data sets and students could change, as far as these are a sample of them",
         "p: Wilcoxon's signed-rank test over the same pairs (two-sided, Holm over the arms), significant at "
-        f"{alpha:g}; {TOO_SMALL}: with so few blocks no result could be",
-        "IQM gain: mean of the middle half of all runs' gains over the reference's mean in their block; "
-        "P(improvement): that a run is better than one of the reference, ties counting half, mean over blocks "
+        f"{alpha:g}; {TOO_SMALL}: with so few groups no result could be",
+        "IQM gain: mean of the middle half of all runs' gains over the reference's mean in their group; "
+        "P(improvement): that a run is better than one of the reference, ties counting half, mean over groups "
         f"(arXiv 2108.13264); both with {level} stratified bootstrap intervals from {aggregate.BOOTSTRAP_RUNS} runs "
         "on: with fewer they are too narrow",
     ]
     if panel.left_out:
-        notes.append(f"–: no run in some block, so not ranked: {'; '.join(panel.left_out)}")
+        notes.append(f"–: no run in some group, so not ranked: {'; '.join(panel.left_out)}")
     return notes
 
 
 def profiles(results: pd.DataFrame, plan: Plan) -> Table | None:
     """Performance profiles: the share of an arm's runs that gain more than so many points over pre-train + fine-tune.
 
-    Agarwal et al. 2021, section 4.2: the mean over blocks of the share of runs above each threshold. None where
+    Agarwal et al. 2021, section 4.2: the mean over groups of the share of runs above each threshold. None where
     `ranking` is.
     """
     panel = panel_of(results)
@@ -150,7 +150,7 @@ def profiles(results: pd.DataFrame, plan: Plan) -> Table | None:
     rows = []
     for row, runs in panel.arms.items():
         # Means are sums of floats: without rounding an equal run may lie above the mean.
-        gained = [block.round(9) for block in aggregate.gains(runs, panel.reference)]
+        gained = [group.round(9) for group in aggregate.gains(runs, panel.reference)]
         rows.append([Entry(row), *(Entry(f"{share:.2f}") for share in aggregate.profile(gained, thresholds))])
     rows += [[Entry(row), *[Entry("–")] * len(thresholds)] for row in panel.left_out]
     columns = ["arm", *(f"> {threshold:+g}" if threshold else "> 0" for threshold in thresholds)]

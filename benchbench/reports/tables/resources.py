@@ -15,8 +15,8 @@ from benchbench.suite.schema import Factors
 
 JOULES = 3.6e6  # a kilowatt-hour
 # Columns of the results, and what a table's unit is of theirs.
-SHOWN = {"parameters": 1e6, "flops": 1e9, "peak_bytes": 1e9}
-TAKEN = (*SHOWN, "energy_joules", "shared_stage_joules", *HOURS)
+SCALES = {"parameters": 1e6, "flops": 1e9, "peak_bytes": 1e9}
+TAKEN = (*SCALES, "energy_joules", "shared_stage_joules", *HOURS)
 
 
 def resources(results: pd.DataFrame, plan: Plan) -> Table | None:
@@ -41,7 +41,7 @@ def _texts(runs: Runs, factors: Factors) -> list[str]:
         priced = (factors.price is not None) + (factors.grams_co2 is not None)
         return [runs.absent, *["–"] * (4 + priced)]
     measured, energy = energy_of(runs, factors)
-    texts = [_text(runs.mean(name) / factor) for name, factor in SHOWN.items()]
+    texts = [_text(runs.mean(name) / factor) for name, factor in SCALES.items()]
     texts.append(("" if measured or math.isnan(energy) else "≈ ") + _text(energy))
     if factors.price is not None:
         texts.append(_text(trained_hours(runs) * factors.price))

@@ -10,7 +10,7 @@ import pandas as pd
 
 from benchbench.errors import StoreError
 from benchbench.plan.model import Cell, Plan, Stage
-from benchbench.reports.groups import blocks_of, runs_of
+from benchbench.reports.groups import groups_of, runs_of
 from benchbench.reports.summary import difference_note, difference_text, labels_of, level_of
 from benchbench.reports.table import Entry, Table
 from benchbench.reports.tables.gpu_hours import HOURS, number, trained_hours
@@ -151,14 +151,14 @@ def synthetic_gains(results: pd.DataFrame, plan: Plan) -> Table | None:
     found = list(pairs(plan))
     if not found:
         return None
-    blocks = {(block.data, block.student): block for block in blocks_of(results)}
+    groups = {(group.data, group.student): group for group in groups_of(results)}
     runs = runs_of(results, *HOURS)
     labels = labels_of(results, "data", "student")
     rows = []
     for pair in found:
-        block, costs = blocks[pair.data, pair.student], runs[pair.data, pair.student]
-        ours, theirs = block.rows.get(pair.row), block.rows.get(pair.twin)
-        gain = difference_text(ours, theirs, block.resolution, level_of(plan))
+        group, costs = groups[pair.data, pair.student], runs[pair.data, pair.student]
+        ours, theirs = group.rows.get(pair.row), group.rows.get(pair.twin)
+        gain = difference_text(ours, theirs, group.resolution, level_of(plan))
         hours = [costs[row].n and trained_hours(costs[row]) for row in (pair.row, pair.twin)]
         more = f"{hours[0] / hours[1]:.2f}" if all(hours) else "–"
         n = " / ".join(str(len(each.accuracies)) if each else "0" for each in (ours, theirs))

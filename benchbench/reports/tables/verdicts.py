@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from benchbench.plan.model import Plan
-from benchbench.reports.groups import Block, Cells, blocks_of
+from benchbench.reports.groups import Cells, Group, groups_of
 from benchbench.reports.table import Entry, Table
 from benchbench.statistics.estimate import Estimate, welch
 from benchbench.statistics.examples import McNemar, mcnemar
@@ -19,19 +19,19 @@ TOO_SMALL = "n too small to test"
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """A distilled arm against the reference of its block, in points of test accuracy.
+class ArmComparison:
+    """A distilled arm against the reference of its group, in points of test accuracy.
 
     Attributes:
         data, student, row: which arm; `row` as in the tables.
-        reference: the row it is held against; None where the block has none.
+        reference: the row it is held against; None where the group has none.
         n, reference_n: finished runs of each.
         missing: runs of both that failed or have not been made.
         failed: whether the arm has no run because it failed.
         difference: mean of the arm - mean of the reference; None without a run of each.
         interval: of the difference; None below two runs of each.
         verdict: as in `benchbench.statistics.noninferiority`; None where n is too small to test.
-        p: of the non-inferiority test, after Holm's correction over the arms of the block.
+        p: of the non-inferiority test, after Holm's correction over the arms of the group.
         examples: comparison by test image; None where no record holds its bits.
         examples_p: its p, likewise corrected; None where the images are too few to test.
     """
@@ -52,20 +52,20 @@ class Comparison:
     examples_p: float | None = None
 
 
-def compare(results: pd.DataFrame, margin: float, alpha: float) -> list[Comparison]:
-    """Every distilled arm against its block's reference.
+def compare(results: pd.DataFrame, margin: float, alpha: float) -> list[ArmComparison]:
+    """Every distilled arm against its group's reference.
 
-    Within a block the runs of two arms are independent samples (Welch): a common seed gives them the same order of
+    Within a group the runs of two arms are independent samples (Welch): a common seed gives them the same order of
     images, but not the same start. What they have in common all the same makes the test cautious, never bold, while
     pairing them by seed would cost half of the few degrees of freedom. Paired are the test images.
     """
-    return [each for block in blocks_of(results) for each in _compare(block, margin, alpha)]
+    return [each for group in groups_of(results) for each in _compare(group, margin, alpha)]
 
 
-def _compare(block: Block, margin: float, alpha: float) -> list[Comparison]:
-    found = [_observed(block, row) for row, cells in block.rows.items() if cells.method == "distill"]
+def _compare(group: Group, margin: float, alpha: float) -> list[ArmComparison]:
+    found = [_observed(group, row) for row, cells in group.rows.items() if cells.method == "distill"]
     tested: dict[int, Estimate] = {
-        index: welch(block.runs(each.row), block.runs(each.reference), block.resolution)
+        index: welch(group.runs(each.row), group.runs(each.reference), group.resolution)
         for index, each in enumerate(found)
         if min(each.n, each.reference_n) >= 2
     }
@@ -89,14 +89,14 @@ def _compare(block: Block, margin: float, alpha: float) -> list[Comparison]:
     return found
 
 
-def _observed(block: Block, row: str) -> Comparison:
+def _observed(group: Group, row: str) -> ArmComparison:
     """What there is of an arm and its reference, before any test."""
-    ours, reference = block.rows[row], block.reference
-    theirs = block.rows[reference] if reference else Cells("finetune")
+    ours, reference = group.rows[row], group.reference
+    theirs = group.rows[reference] if reference else Cells("finetune")
     both = bool(ours.accuracies and theirs.accuracies)
-    return Comparison(
-        data=block.data,
-        student=block.student,
+    return ArmComparison(
+        data=group.data,
+        student=group.student,
         row=row,
         reference=reference,
         n=len(ours.accuracies),
@@ -140,7 +140,7 @@ def verdicts(results: pd.DataFrame, plan: Plan) -> Table | None:
     return Table("verdicts", title, columns, rows, _notes(references, margin, alpha), len(labels))
 
 
-def _texts(each: Comparison) -> list[str]:
+def _texts(each: ArmComparison) -> list[str]:
     if each.difference is None:
         state = "no reference" if each.n else "failed" if each.failed else "–"
         return [state, *["–"] * 5]

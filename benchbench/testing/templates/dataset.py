@@ -28,7 +28,7 @@ def load(params, root, split):
     """One split, "train" or "test"; `root` is where a data set that downloads files puts them."""
     import numpy as np  # here, so that listing plugins stays quick
 
-    from benchbench.data.images import ImageSet
+    from benchbench.data.images import ImageDataset
 
     labels = np.repeat(np.arange(len(CLASSES), dtype=np.int64), params.per_class)
     random = np.random.default_rng(["train", "test"].index(split))
@@ -37,7 +37,7 @@ def load(params, root, split):
     noisy = 128 + 60 * np.sin(phase) + random.normal(0, 20, phase.shape)
     array = np.repeat(noisy.clip(0, 255).astype(np.uint8)[..., None], 3, axis=3)  # [N, H, W, 3]
     # Sets that do not fit in memory, or of images of many sizes, leave `array` out and read image i from its file.
-    return ImageSet(labels, CLASSES, image=partial(_image, array), array=array)
+    return ImageDataset(labels, CLASSES, image=partial(_image, array), array=array)
 
 
 def _image(array, index):

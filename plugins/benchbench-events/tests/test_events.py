@@ -7,7 +7,7 @@ import pytest
 
 from benchbench.plan.model import Stage
 from benchbench.plugins import load_plugins
-from benchbench.run.lifecycle import Lifecycle
+from benchbench.run.lifecycle import LifecycleHooks
 from benchbench.testing import checks_of
 
 FILE = Path(__file__).parent.parent / "benchbench_events.py"
@@ -19,7 +19,7 @@ FOLDER = Path("runs/cell") / STAGE.key[:16]
 def hooks(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("BENCHBENCH_EVENTS", raising=False)
-    return Lifecycle(load_plugins([FILE]))
+    return LifecycleHooks(load_plugins([FILE]))
 
 
 def rows(path):

@@ -7,7 +7,7 @@ import pytest
 
 from benchbench.plan.model import Stage
 from benchbench.plugins import load_plugins
-from benchbench.run.lifecycle import Lifecycle
+from benchbench.run.lifecycle import LifecycleHooks
 from benchbench.testing import checks_of
 
 for library in ("mlflow", "sqlalchemy", "alembic"):
@@ -36,7 +36,7 @@ def finished(tmp_path, monkeypatch):
     folder = tmp_path / "stage"
     folder.mkdir()
     (folder / "curve.jsonl").write_text("".join(json.dumps(row) + "\n" for row in CURVE))
-    hooks = Lifecycle(load_plugins([FILE]))
+    hooks = LifecycleHooks(load_plugins([FILE]))
 
     def finish(stage=STAGE, record=RECORD, curve=True):
         hooks.stage_finished(stage, record, folder if curve else tmp_path / "none")
