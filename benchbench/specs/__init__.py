@@ -1,0 +1,1 @@
+"""Typed descriptions that pass between rooms: what a stage is, and what a finished one leaves."""

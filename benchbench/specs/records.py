@@ -1,0 +1,277 @@
+"""Records: what a finished stage leaves, one class for each kind of stage."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from benchbench.specs.parts import Json
+
+Unit = Literal["GPU-hours", "CPU-hours"]
+
+
+class RecordPart(BaseModel):
+    """Base of every part of a record: frozen; fields of a later version are left aside."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Cost(RecordPart):
+    """Cost of a stage: device-hours = devices held x wall-clock.
+
+    Attributes:
+        seconds: by section, as it was here; a section that several stages share counts in equal parts.
+        alone_seconds: by section, as it would have been alone.
+        carried_seconds: seconds that it had taken when it went on from a checkpoint.
+        devices: devices held.
+        unit: of the hours.
+        device_hours, alone_device_hours: without "loading".
+        cohort: stages that ran side by side.
+        images: training images, over all epochs; of a stage that trains.
+        energy_joules, peak_bytes: None where they were not measured.
+    """
+
+    seconds: dict[str, float]
+    alone_seconds: dict[str, float]
+    carried_seconds: float = 0.0
+    devices: float
+    unit: Unit
+    device_hours: float
+    alone_device_hours: float
+    cohort: int = 1
+    images: int | None = None
+    energy_joules: float | None = None
+    peak_bytes: int | None = None
+
+
+class Environment(RecordPart):
+    """Software and device of a run."""
+
+    python: str = ""
+    platform: str = ""
+    device: str
+    cuda: str | None = None
+    commit: str | None = None
+    versions: dict[str, str | None] = {}
+    threads: int | None = None
+
+
+class DataRecord(RecordPart):
+    """A data set as a stage saw it: class names, images by split, and the sha256 of images in memory.
+
+    Attributes:
+        synthetic: selection of generated images, where there are any.
+    """
+
+    names: tuple[str, ...]
+    train: int
+    validation: int = 0
+    test: int | None = None
+    sha256: str | None = None
+    synthetic: Json | None = None
+
+
+class ModelRecord(RecordPart):
+    """Size of a network; `flops` are of one forward pass of one image."""
+
+    parameters: int
+    flops: int | None = None
+
+
+class FrozenModelRecord(ModelRecord):
+    """A frozen network: also the width of its embedding, and the sha256 of its parameters and buffers."""
+
+    dim: int
+    sha256: str
+
+
+class ExecutionRecord(RecordPart):
+    """How a network was run; see `benchbench.execution.network.ExecutionConfig`.
+
+    Attributes:
+        deviation: of its outputs from plain float32.
+        refused: deviations of the faster ways that moved its outputs too far.
+    """
+
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    channels_last: bool = False
+    fold_bn: bool = False
+    depthwise: tuple[str, ...] = ()
+    compile: str | None = None
+    threads: int | None = None
+    deviation: float | None = None
+    refused: dict[str, float] = {}
+
+
+# By role; "cached outputs" where a teacher's outputs were read from another stage.
+Executions = dict[str, ExecutionRecord | Literal["cached outputs"]]
+
+
+class Record(RecordPart):
+    """The part that every record has."""
+
+    key: str = ""
+    label: str = ""
+    cost: Cost
+    environment: Environment = Environment(device="")
+    weights_sha256: str | None = None
+
+
+class TrainingMetrics(RecordPart):
+    """Result of a training; `test_correct` has a bit for each test image (numpy.packbits, as hex)."""
+
+    test_accuracy: float
+    test_count: int
+    test_correct: str | None = None
+    chosen_epoch: int
+    validation_accuracy: float | None = None
+
+
+class TrainingRecord(Record):
+    kind: Literal["cell", "teacher"]
+    metrics: TrainingMetrics
+    data: DataRecord
+    model: ModelRecord
+    teachers: tuple[FrozenModelRecord, ...] = ()
+    execution: Executions = {}
+
+
+class OutputsMetrics(RecordPart):
+    images: int
+    views: int | None = None
+
+
+class CachedFiles(RecordPart):
+    """Cached outputs on disk: views and their seed, the sha256 of each file by name, bytes in all."""
+
+    views: int | None = None
+    view_seed: int
+    sha256: dict[str, str]
+    bytes: int
+
+
+class OutputsRecord(Record):
+    kind: Literal["outputs"] = "outputs"
+    metrics: OutputsMetrics
+    outputs: CachedFiles
+    data: DataRecord
+    teachers: tuple[FrozenModelRecord, ...]
+    execution: Executions = {}
+
+
+class TuningMetrics(RecordPart):
+    """The chosen way, and the seconds of one step by way."""
+
+    execution: ExecutionRecord
+    step_seconds: dict[str, float]
+
+
+class TuningRecord(Record):
+    kind: Literal["tuning"] = "tuning"
+    metrics: TuningMetrics
+
+
+class CalibrationMetrics(RecordPart):
+    images_per_second: float
+    images_per_second_quartiles: tuple[float, float] | None = None
+    steps: int
+    batch_size: int
+
+
+class CalibrationRecord(Record):
+    kind: Literal["calibration"] = "calibration"
+    metrics: CalibrationMetrics
+
+
+class DiffusionMetrics(RecordPart):
+    loss: float
+    steps: int
+    images: int
+
+
+class DiffusionRecord(Record):
+    kind: Literal["diffusion"] = "diffusion"
+    metrics: DiffusionMetrics
+    data: DataRecord
+    model: ModelRecord
+
+
+class SynthesisMetrics(RecordPart):
+    """Images of a set: made, refused by reason, drawn again, given up."""
+
+    images: int
+    rejected: dict[str, int] = {}
+    retried: int = 0
+    given_up: int = 0
+    images_per_second: float | None = None
+
+
+class SynthesisRecord(Record):
+    """`synthesis` is the generator's own card."""
+
+    kind: Literal["synthesis"] = "synthesis"
+    metrics: SynthesisMetrics
+    data: DataRecord
+    synthesis: Json = {}
+
+
+class NearestMetrics(RecordPart):
+    """Distances to the nearest real image: quartiles, number of copies, and pairs (generated, real) of some."""
+
+    quartiles: tuple[float, float, float]
+    copies: int
+    named: tuple[tuple[int, int], ...] = ()
+
+
+class QualityMetrics(RecordPart):
+    images: int
+    real: int
+    dimensions: int
+    fid: float | None
+    kid: float | None
+    kid_std: float | None = None
+    precision: float | None = None
+    recall: float | None = None
+    density: float | None = None
+    coverage: float | None = None
+    agreement: float | None = None
+    confidence: float | None = None
+    agreement_by_class: dict[str, float] | None = None
+    train: NearestMetrics
+    test: NearestMetrics
+
+
+class QualityRecord(Record):
+    kind: Literal["quality"] = "quality"
+    metrics: QualityMetrics
+    data: DataRecord
+    teachers: tuple[FrozenModelRecord, ...]
+    execution: Executions = {}
+
+
+StageRecord = Annotated[
+    TrainingRecord
+    | OutputsRecord
+    | TuningRecord
+    | CalibrationRecord
+    | DiffusionRecord
+    | SynthesisRecord
+    | QualityRecord,
+    Field(discriminator="kind"),
+]
+STAGE_RECORD: TypeAdapter[StageRecord] = TypeAdapter(StageRecord)
+
+
+class Progress(RecordPart):
+    """Progress of a running stage: `done` of `total` steps; `epoch` and `loss` where there are any."""
+
+    done: float
+    total: float
+    epoch: int | None = None
+    epochs: int | None = None
+    loss: float | None = None
+
+
+# One epoch of a training curve: "epoch", the terms of the loss, accuracies.
+CurveRow = dict[str, float]
