@@ -1,0 +1,97 @@
+"""Specs and records for tests: complete, with defaults that a test changes by keyword."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchbench.specs.parts import ComponentSpec, DataSpec, InputSpec, LossSpec, ModelSpec, NetworkSpec, RecipeSpec
+from benchbench.specs.records import Cost, DataRecord, ModelRecord, TrainingMetrics, TrainingRecord
+from benchbench.specs.stages import OutputsSpec, TrainingSpec
+
+SMALL = ModelSpec(source="timm", name="test_efficientnet")
+BIG = ModelSpec(source="timm", name="test_resnet")
+
+
+def data_spec(**changes: Any) -> DataSpec:
+    """Four images of each class of the bundled photographs."""
+    return DataSpec(**{"source": ComponentSpec(name="cifar10_subset"), "per_class": 4, **changes})
+
+
+def recipe_spec(**changes: Any) -> RecipeSpec:
+    """One epoch in plain float32."""
+    defaults: dict[str, Any] = {
+        "epochs": 1,
+        "batch_size": 20,
+        "image_size": 32,
+        "optimizer": "adamw",
+        "lr": 1e-3,
+        "weight_decay": 1e-2,
+        "precision": "exact",
+    }
+    return RecipeSpec(**{**defaults, **changes})
+
+
+def input_spec(**changes: Any) -> InputSpec:
+    return recipe_spec(**changes).inputs()
+
+
+def loss_spec(name: str = "ce", weight: float = 1.0, **params: Any) -> LossSpec:
+    return LossSpec(name=name, weight=weight, params=params)
+
+
+def training_spec(**changes: Any) -> TrainingSpec:
+    """A cell that trains a small network from scratch."""
+    defaults: dict[str, Any] = {
+        "kind": "cell",
+        "method": "scratch",
+        "seed": 0,
+        "data_seed": 0,
+        "view_seed": 0,
+        "data": data_spec(),
+        "model": SMALL,
+        "role": "student",
+        "loss": (loss_spec(),),
+        "recipe": recipe_spec(),
+        "components": {},
+        "code": "",
+    }
+    return TrainingSpec(**{**defaults, **changes})
+
+
+def outputs_spec(**changes: Any) -> OutputsSpec:
+    """Two views of the training images through a frozen network."""
+    defaults: dict[str, Any] = {
+        "data": data_spec(),
+        "view_seed": 0,
+        "network": NetworkSpec(model=BIG, state="scratch"),
+        "recipe": input_spec(views=2),
+        "splits": ("train",),
+        "components": {},
+        "code": "",
+    }
+    return OutputsSpec(**{**defaults, **changes})
+
+
+def cost_record(**changes: Any) -> Cost:
+    """An hour on one core."""
+    defaults: dict[str, Any] = {
+        "seconds": {"student": 3600.0},
+        "alone_seconds": {"student": 3600.0},
+        "devices": 1,
+        "unit": "CPU-hours",
+        "device_hours": 1.0,
+        "alone_device_hours": 1.0,
+    }
+    return Cost(**{**defaults, **changes})
+
+
+def training_record(**changes: Any) -> TrainingRecord:
+    """A finished cell that got half of ten test images right."""
+    defaults: dict[str, Any] = {
+        "kind": "cell",
+        "metrics": TrainingMetrics(test_accuracy=0.5, test_count=10, chosen_epoch=1),
+        "data": DataRecord(names=("a", "b"), train=40, test=10),
+        "model": ModelRecord(parameters=1000, flops=10**6),
+        "cost": cost_record(images=40),
+    }
+    return TrainingRecord(**{**defaults, **changes})
