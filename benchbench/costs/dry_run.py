@@ -1,17 +1,44 @@
-"""Whether a method can work on a pair of networks, found out while planning: built without memory, nothing computed."""
+"""A check while planning that a method can work on its networks: they are built without memory, nothing is computed.
+
+Imports torch only when a check runs, so that a plan can describe one without it.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING
 
 from benchbench.components import Registry
 from benchbench.errors import StageError, one_line
-from benchbench.losses.multi_teacher import add_student_heads, build_losses
-from benchbench.models.backbone import Backbone, build_backbone
+from benchbench.specs.parts import LossSpec, ModelSpec, Role, Spec
+
+if TYPE_CHECKING:
+    from benchbench.models.backbone import Backbone
+
+
+class DryRunTeacher(Spec):
+    """A teacher of a dry run; `has_head` if it is adapted to the task."""
+
+    model: ModelSpec
+    has_head: bool
+
+
+class DryRunRequest(Spec):
+    """A cell's networks and losses.
+
+    Attributes:
+        student, teachers: without weights.
+        loss: of the cell's method.
+        classes: of the data set.
+        image_size: height and width of the images in pixels.
+        epochs: length of the training.
+    """
+
+    student: ModelSpec
+    teachers: tuple[DryRunTeacher, ...] = ()
+    loss: tuple[LossSpec, ...]
+    classes: int
+    image_size: int
+    epochs: int
 
 
 class LossDryRun:
@@ -19,41 +46,48 @@ class LossDryRun:
 
     def __init__(self, registry: Registry):
         self.registry = registry
-        self.networks: dict[str, Backbone] = {}
+        self.networks: dict[tuple[Role, str, int | None], Backbone] = {}
 
-    def refused(self, request: Mapping[str, Any]) -> str | None:
-        """Why the losses of a cell cannot work on its networks; None where they can.
+    def refusal(self, request: DryRunRequest) -> str | None:
+        """The reason for which the losses of a cell cannot work on its networks; None where they can."""
+        import torch
 
-        Args:
-            request: `student`, `teachers` (jobs of models, without weights; and whether each has a task `head`),
-                `loss`, `classes`, `image_size`, `epochs`.
-        """
-        classes = request["classes"]
-        student = self._network("student", request["student"], classes)
+        from benchbench.losses.multi_teacher import LossSetup, add_student_heads, build_losses
+
+        student = self._network("student", request.student, request.classes)
         teachers = [
-            self._network("teacher", each["model"], classes if each["head"] else None) for each in request["teachers"]
+            self._network("teacher", teacher.model, request.classes if teacher.has_head else None)
+            for teacher in request.teachers
         ]
-        labels = torch.arange(2 * classes) % classes
-        device = torch.device("meta")
+        setup = LossSetup(
+            labels=torch.arange(2 * request.classes) % request.classes,
+            image_size=request.image_size,
+            epochs=request.epochs,
+            device=torch.device("meta"),
+            teacher_weights=(1.0,) * len(teachers),
+        )
         head, token_head = student.head, student.token_head
         try:
-            with device:
-                add_student_heads(student, request["loss"], self.registry, [teacher.dim for teacher in teachers])
-            weights = [1.0] * len(teachers)
-            build_losses(request["loss"], self.registry, student, teachers, weights, request, labels, device)
+            with setup.device:
+                add_student_heads(student, request.loss, self.registry, [teacher.dim for teacher in teachers])
+            build_losses(request.loss, self.registry, student, teachers, setup)
         except StageError as error:
             return one_line(error)
         finally:
             student.head, student.token_head = head, token_head
         return None
 
-    def _network(self, kind: str, model: dict[str, Any], classes: int | None) -> Backbone:
-        key = json.dumps([kind, model, classes], sort_keys=True)
+    def _network(self, role: Role, model: ModelSpec, classes: int | None) -> Backbone:
+        import torch
+
+        from benchbench.models.backbone import build_backbone
+
+        key = (role, model.model_dump_json(), classes)
         if key not in self.networks:
-            self.registry.get(kind, model["source"]).load()  # some libraries compute with tensors at import
+            self.registry.get(role, model.source).load()  # some libraries compute with tensors at import
             try:
                 with torch.device("meta"):
-                    self.networks[key] = build_backbone(model, kind, self.registry, classes)
+                    self.networks[key] = build_backbone(model, role, self.registry, classes)
             except NotImplementedError:  # a constructor that computes with tensors
-                self.networks[key] = build_backbone(model, kind, self.registry, classes).to("meta")
+                self.networks[key] = build_backbone(model, role, self.registry, classes).to("meta")
         return self.networks[key]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,10 @@ from benchbench.data.batch import Batch
 from benchbench.errors import PluginError, StageError
 from benchbench.losses.base import Loss, LossContext
 from benchbench.models.outputs import Outputs
+from benchbench.specs.parts import LossSpec
 
+# The weighted sum, and every term by name, unweighted.
+LossValue = tuple[Tensor, dict[str, Tensor]]
 RESERVED = frozenset({"epoch", "loss", "train_accuracy", "validation_accuracy"})
 
 
@@ -25,23 +28,23 @@ class LossSum(nn.Module):
         needs_features: whether any of them reads the maps between stages.
     """
 
-    def __init__(self, entries: Sequence[Mapping[str, Any]], registry: Registry, context: LossContext):
+    def __init__(self, losses: Sequence[LossSpec], registry: Registry, context: LossContext):
         super().__init__()
         self.parts = nn.ModuleDict()
         self.entries: list[tuple[str, float, Callable[..., Any]]] = []
         # Losses that see no generated image.
-        self.real_only = frozenset(entry["name"] for entry in entries if entry.get("images") == "real")
+        self.real_only = frozenset(loss.name for loss in losses if loss.images == "real")
         self.needs_features = False
-        for entry in entries:
-            if entry["name"] in RESERVED:
-                raise PluginError(f"a loss cannot be called '{entry['name']}': that is a column of the training curve")
-            component = registry.get("loss", entry["name"])
+        for spec in losses:
+            if spec.name in RESERVED:
+                raise PluginError(f"a loss cannot be called '{spec.name}': that is a column of the training curve")
+            component = registry.get("loss", spec.name)
             self.needs_features |= "features" in component.needs
             target = component.load()
-            loss: Callable[..., Any] = partial(target, **entry["params"])
+            loss: Callable[..., Any] = partial(target, **spec.arguments)
             if inspect.isclass(target):
-                loss = self.parts[entry["name"]] = loss(context)
-            self.entries.append((entry["name"], entry["weight"], loss))
+                loss = self.parts[spec.name] = loss(context)
+            self.entries.append((spec.name, spec.weight, loss))
 
     def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum, and every term by "loss" or "loss.term", unweighted."""
