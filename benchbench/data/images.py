@@ -33,3 +33,11 @@ class ImageDataset:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+
+@dataclass(frozen=True)
+class ImageSubset:
+    """The images of a split at some indices [N], in their order."""
+
+    images: ImageDataset
+    indices: np.ndarray

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from benchbench.data.batch import Batch
-from benchbench.data.images import IN_MEMORY_BYTES, ImageDataset
+from benchbench.data.images import IN_MEMORY_BYTES, ImageSubset
 from benchbench.data.order import Blend, TrainingOrder
 from benchbench.data.transforms import VIEW_CHUNK, Transform, to_float, to_uint8
 from benchbench.seeds import generator
@@ -20,12 +20,12 @@ class InMemoryLoader(TrainingOrder):
 
     def __init__(
         self,
-        images: ImageDataset,
-        indices: np.ndarray,
+        subset: ImageSubset,
         transform: Transform,
         device: torch.device,
         blend: Blend | None = None,
     ):
+        images, indices = subset.images, subset.indices
         assert images.array is not None
         pixels = np.ascontiguousarray(images.array[indices].transpose(0, 3, 1, 2))
         self.images = torch.from_numpy(pixels).to(device)

@@ -12,12 +12,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from benchbench.data.batch import Batch
-from benchbench.data.images import IN_MEMORY_BYTES, ImageDataset
+from benchbench.data.images import IN_MEMORY_BYTES, ImageSubset
 from benchbench.data.in_memory import InMemoryLoader
 from benchbench.data.order import Blend
 from benchbench.data.streaming import StreamingLoader
@@ -57,15 +56,15 @@ class Loader(Protocol):
 
 
 def make_loader(
-    images: ImageDataset,
-    indices: np.ndarray,
+    subset: ImageSubset,
     transform: Transform,
     device: torch.device,
     workers: int,
     blend: Blend | None = None,
 ) -> Loader:
-    """The loader that suits a split's size: resident on the device, or streamed by that many loader processes."""
-    shown = 3 * transform.image_size**2 * len(indices) if transform.views else 0  # a view lies in memory as a whole
-    if images.array is not None and max(images.array[0].nbytes * len(indices), shown) <= IN_MEMORY_BYTES:
-        return InMemoryLoader(images, indices, transform, device, blend)
-    return StreamingLoader(images, indices, transform, device, workers, blend)
+    """The loader that suits a split's size: in memory on the device, or streamed by `workers` loader processes."""
+    array, count = subset.images.array, len(subset.indices)
+    view_bytes = 3 * transform.image_size**2 * count if transform.views else 0  # a view lies in memory as a whole
+    if array is not None and max(array[0].nbytes * count, view_bytes) <= IN_MEMORY_BYTES:
+        return InMemoryLoader(subset, transform, device, blend)
+    return StreamingLoader(subset, transform, device, workers, blend)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from benchbench.data.batch import Batch
-from benchbench.data.images import ImageDataset
+from benchbench.data.images import ImageSubset
 from benchbench.data.order import Blend, TrainingOrder
 from benchbench.data.transforms import VIEW_CHUNK, Transform, to_float, to_uint8
 from benchbench.errors import DataError
@@ -23,16 +23,15 @@ class StreamingLoader(TrainingOrder):
 
     def __init__(
         self,
-        images: ImageDataset,
-        indices: np.ndarray,
+        subset: ImageSubset,
         transform: Transform,
         device: torch.device,
         workers: int,
         blend: Blend | None = None,
     ):
-        self.source, self.indices, self.transform = images, indices, transform
+        self.subset, self.transform = subset, transform
         self.device, self.workers, self.blend = device, workers, blend
-        self.labels = torch.from_numpy(images.labels[indices]).to(device)
+        self.labels = torch.from_numpy(subset.images.labels[subset.indices]).to(device)
 
     def train_batches(self, seed: int, epoch: int, batch_size: int, start: int) -> Iterator[Batch]:
         batches = self._order(seed, epoch, batch_size)[start:]
@@ -67,7 +66,7 @@ class StreamingLoader(TrainingOrder):
     def _load(self, keys: list[list[Key]]) -> Iterator[Batch]:
         """Batches of these images; of several views, view 0 of all images comes first, then view 1, ..."""
         cuda = self.device.type == "cuda"
-        dataset = _Decoded(self.source, self.indices, self.transform)
+        dataset = _Decoded(self.subset, self.transform)
         loader: Iterable[Any] = DataLoader(
             dataset, batch_sampler=keys, num_workers=self.workers, collate_fn=_collate, pin_memory=cuda
         )
@@ -85,13 +84,13 @@ Key = tuple[int, tuple[int, ...] | None]
 class _Decoded(Dataset):
     """Decoded and cropped images; an item is an image and its views: uint8 [V, 3, S, S]."""
 
-    def __init__(self, source: ImageDataset, indices: np.ndarray, transform: Transform):
-        self.source, self.indices, self.transform = source, indices, transform
+    def __init__(self, subset: ImageSubset, transform: Transform):
+        self.subset, self.transform = subset, transform
 
     def __getitem__(self, key: Key) -> tuple[Tensor, int] | str:
         index, seeds = key
         try:
-            image = np.array(self.source.image(int(self.indices[index])).convert("RGB"))
+            image = np.array(self.subset.images.image(int(self.subset.indices[index])).convert("RGB"))
         except DataError as error:  # as a value: an exception from a loader process arrives wrapped in its traceback
             return str(error)
         pixels = to_float(torch.from_numpy(image).permute(2, 0, 1).unsqueeze(0))

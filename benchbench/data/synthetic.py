@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from benchbench.data.images import ImageDataset
 from benchbench.errors import DataError
+from benchbench.specs.parts import Json, SyntheticUseSpec
 
 
 @dataclass(frozen=True)
@@ -26,42 +26,43 @@ class SyntheticSelection:
 
     indices: np.ndarray
     labels: np.ndarray
-    report: dict[str, Any]
+    report: Json
 
 
 def take(
-    made: ImageDataset, counts: np.ndarray, use: Mapping[str, Any], logits: np.ndarray | None
+    generated: ImageDataset, counts: np.ndarray, use: SyntheticUseSpec, logits: np.ndarray | None
 ) -> SyntheticSelection:
-    """The images of a set that an arm trains on.
+    """The images of a generated set that an arm trains on.
 
     Args:
-        made: the set.
+        generated: the set.
         counts: real training images of each class [C].
-        use: the suite's words, as in a job.
-        logits: what the judge says of every image of the set [N, C]; None without a judge.
+        use: number, share and labels of the images.
+        logits: the judge's, of every image of the set [N, C]; None without a judge.
 
     Raises:
         DataError: nothing is left.
     """
-    assert made.numbers is not None
-    chosen = np.arange(len(made))
-    if use["times"] is not None:
-        chosen = chosen[made.numbers < np.round(use["times"] * counts)[made.labels]]
-    labels, report = made.labels[chosen], {"set": use["set"], "images": len(chosen)}
+    assert generated.numbers is not None
+    chosen = np.arange(len(generated))
+    if use.times is not None:
+        chosen = chosen[generated.numbers < np.round(use.times * counts)[generated.labels]]
+    labels = generated.labels[chosen]
+    report: Json = {"set": use.set, "images": len(chosen)}
     if logits is not None:
-        said = logits[chosen].astype(np.float64)
-        shares = np.exp(said - said.max(1, keepdims=True))
+        scores = logits[chosen].astype(np.float64)
+        shares = np.exp(scores - scores.max(1, keepdims=True))
         shares /= shares.sum(1, keepdims=True)
-        if use["labels"] == "teacher":
-            seen = shares.argmax(1).astype(np.int64)
-            report["relabelled"] = int((seen != labels).sum())
-            labels = seen
-        if use["min_confidence"] is not None:
-            sure = shares[np.arange(len(labels)), labels] >= use["min_confidence"]
+        if use.labels == "teacher":
+            predictions = shares.argmax(1).astype(np.int64)
+            report["relabelled"] = int((predictions != labels).sum())
+            labels = predictions
+        if use.min_confidence is not None:
+            sure = shares[np.arange(len(labels)), labels] >= use.min_confidence
             report["left_out"] = int((~sure).sum())
             chosen, labels = chosen[sure], labels[sure]
     if not len(chosen):
-        raise DataError(f"no image of set '{use['set']}' is left to train on; lower min_confidence, or look at the set")
+        raise DataError(f"no image of set '{use.set}' is left to train on; lower min_confidence, or look at the set")
     return SyntheticSelection(chosen, labels, {**report, "kept": len(chosen)})
 
 

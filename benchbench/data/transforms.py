@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -13,20 +13,21 @@ from torch import Generator, Tensor
 from benchbench.augmenters.geometric import center_crop, resize
 from benchbench.data.batch import Batch, Mix
 from benchbench.seeds import generator
+from benchbench.specs.parts import ComponentSpec
 
 # Images that share a generator where views are drawn in batches.
 VIEW_CHUNK = 256
 
 
+# (images, size, generator) -> images.
 Augmenter = Callable[[Tensor, int, Generator], Tensor]
-
-
+# (images, generator) -> (images, partner of each image, share of its own in each).
 Mixer = Callable[[Tensor, Generator], tuple[Tensor, Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
 class Transform:
-    """How raw images become the model's input: augmented for training, resized and centre-cropped for testing.
+    """The way from raw images to a model's input: augmented for training, resized and centre-cropped for testing.
 
     Attributes:
         image_size, eval_resize: pixels.
@@ -72,20 +73,16 @@ def to_uint8(images: Tensor) -> Tensor:
     return (images * 255).round().to(torch.uint8)
 
 
-def bind_augmenters(recipe: Mapping[str, Any], load: Callable[[str], Callable[..., Tensor]]) -> list[Augmenter]:
-    """The recipe's augmenters as functions of (images, size, generator); they pickle for loader processes."""
-    return [_Bound(load(entry["name"]), entry["params"]) for entry in recipe["augment"]]
+def bind_augmenters(components: Sequence[ComponentSpec], load: Callable[[str], Callable[..., Any]]) -> list[Augmenter]:
+    """Augmenters as functions of (images, size, generator); they pickle for loader processes.
+
+    Args:
+        components: in the order in which they are applied.
+        load: gives an augmenter's target by its name.
+    """
+    return [partial(load(component.name), **component.arguments) for component in components]
 
 
-@dataclass(frozen=True)
-class _Bound:
-    function: Callable[..., Tensor]
-    params: dict[str, Any]
-
-    def __call__(self, images: Tensor, size: int, random: Generator) -> Tensor:
-        return self.function(images, size, random, **self.params)
-
-
-def bind_mixers(recipe: Mapping[str, Any], load: Callable[[str], Callable[..., Any]]) -> list[Mixer]:
-    """The recipe's mixing augmenters as functions of (images, generator)."""
-    return [partial(load(entry["name"]), **entry["params"]) for entry in recipe.get("mix", ())]
+def bind_mixers(components: Sequence[ComponentSpec], load: Callable[[str], Callable[..., Any]]) -> list[Mixer]:
+    """Mixing augmenters as functions of (images, generator); arguments as of `bind_augmenters`."""
+    return [partial(load(component.name), **component.arguments) for component in components]

@@ -32,7 +32,7 @@ class Devices:
     sharing: int = 1
 
     @property
-    def held(self) -> float:
+    def num_devices(self) -> float:
         """Devices that one worker holds, as the ledger counts them: its share of a GPU, or its CPU cores."""
         return 1 / self.sharing if self.kind == "cuda" else self.threads
 

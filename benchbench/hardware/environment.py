@@ -1,4 +1,4 @@
-"""What a result was computed with; recorded beside every result."""
+"""Software and device of a run; recorded beside every result."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import importlib.metadata
 import platform
 import subprocess
 from pathlib import Path
-from typing import Any
+
+from benchbench.specs.records import Environment
 
 LIBRARIES = ("benchbench", "torch", "torchvision", "timm", "numpy")
 
 
-def environment(device: str, device_name: str, commit: str | None) -> dict[str, Any]:
-    """Versions, device and driver."""
+def environment(device: str, device_name: str, commit: str | None) -> Environment:
+    """Versions of libraries, device and driver."""
     import torch
 
     cuda = device.startswith("cuda")
@@ -22,14 +23,14 @@ def environment(device: str, device_name: str, commit: str | None) -> dict[str, 
             versions[library] = importlib.metadata.version(library)
         except importlib.metadata.PackageNotFoundError:
             versions[library] = None
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "device": torch.cuda.get_device_name(device) if cuda else device_name,
-        "cuda": torch.version.cuda if cuda else None,
-        "commit": commit,
-        "versions": versions,
-    }
+    return Environment(
+        python=platform.python_version(),
+        platform=platform.platform(),
+        device=torch.cuda.get_device_name(device) if cuda else device_name,
+        cuda=torch.version.cuda if cuda else None,
+        commit=commit,
+        versions=versions,
+    )
 
 
 def git_commit(folder: Path) -> str | None:

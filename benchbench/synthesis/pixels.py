@@ -72,11 +72,11 @@ class TrainedDiffusion:
         self.params = params
         record, folder = setting.trained.done(), setting.trained.path / "pipeline"
         weights = folder / "unet" / WEIGHTS
-        if record is None or not weights.exists() or file_sha256(weights) != record["weights_sha256"]:
+        if record is None or not weights.exists() or file_sha256(weights) != record.weights_sha256:
             raise StageError(f"{weights} is missing or damaged; delete {setting.trained.path} to train it again")
         self.unet = UNet2DModel.from_pretrained(folder / "unet", use_safetensors=True).to(setting.device).eval()
         self.scheduler = SCHEDULERS[params.scheduler].from_pretrained(folder / "scheduler")
-        self.card: dict[str, Any] = {"model": "trained by this suite", "weights_sha256": record["weights_sha256"]}
+        self.card: dict[str, Any] = {"model": "trained by this suite", "weights_sha256": record.weights_sha256}
 
     def prompt(self, request: GenerationRequest) -> str | None:
         return None

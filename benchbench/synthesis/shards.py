@@ -17,7 +17,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +25,7 @@ from PIL import Image
 
 from benchbench.data.images import IN_MEMORY_BYTES, ImageDataset
 from benchbench.errors import DataError, one_line
+from benchbench.specs.records import SynthesisMetrics, SynthesisRecord
 from benchbench.store import StageFolder, write_atomic
 
 SHARD = 512  # images in one file
@@ -200,15 +200,15 @@ def fingerprint(made: Sequence[Made]) -> str:
     return digest.hexdigest()
 
 
-def summary(made: Sequence[Made]) -> dict[str, Any]:
-    """Images, how many attempts were refused by reason, images drawn anew, and images given up."""
+def summary(made: Sequence[Made]) -> SynthesisMetrics:
+    """Counts of a set, without its throughput."""
     refused = Counter(reason for each in made for reason in each.refused)
-    return {
-        "images": sum(each.png is not None for each in made),
-        "rejected": dict(sorted(refused.items())),
-        "retried": sum(each.png is not None and each.attempt > 0 for each in made),
-        "given_up": sum(each.png is None for each in made),
-    }
+    return SynthesisMetrics(
+        images=sum(each.png is not None for each in made),
+        rejected=dict(sorted(refused.items())),
+        retried=sum(each.png is not None and each.attempt > 0 for each in made),
+        given_up=sum(each.png is None for each in made),
+    )
 
 
 def open_shards(folder: StageFolder) -> ImageDataset:
@@ -219,7 +219,7 @@ def open_shards(folder: StageFolder) -> ImageDataset:
     """
     record = folder.done()
     made = [each for each in read_shards(folder) if each.png is not None]
-    if record is None or fingerprint(made) != record["data"]["sha256"]:
+    if not isinstance(record, SynthesisRecord) or fingerprint(made) != record.data.sha256:
         raise DataError(f"the images in {folder.path} are not those of its record; delete it to generate them again")
     encoded = [each.png for each in made if each.png is not None]
     labels = np.array([each.label for each in made], np.int64)
@@ -230,7 +230,7 @@ def open_shards(folder: StageFolder) -> ImageDataset:
         width, height = sizes.pop()
         if len(encoded) * width * height * 3 <= IN_MEMORY_BYTES:
             array = np.stack([np.array(decode(encoded, number)) for number in range(len(encoded))])
-    return ImageDataset(labels, tuple(record["data"]["names"]), partial(decode, encoded), array, numbers)
+    return ImageDataset(labels, record.data.names, partial(decode, encoded), array, numbers)
 
 
 def decode(encoded: Sequence[bytes], number: int) -> Image.Image:
