@@ -48,7 +48,7 @@ class RunLedger:
             time=time.time(),
             device=devices.name,
             unit=devices.unit,
-            held=devices.held,
+            held=devices.num_devices,
             slots=list(devices.slots),
         )
 

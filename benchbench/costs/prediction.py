@@ -101,8 +101,8 @@ class Predictor:
                 if record is None:
                     return None
                 metrics, devices = record["metrics"], self._plan.devices
-                threads = metrics["execution"]["threads"] or devices.held
-                held = devices.held if devices.kind == "cuda" else threads
+                threads = metrics["execution"]["threads"] or devices.num_devices
+                held = devices.num_devices if devices.kind == "cuda" else threads
                 self._measured[key] = metrics["step_seconds"]["chosen, an image"], held
             except (StoreError, KeyError, TypeError):
                 return None

@@ -65,7 +65,7 @@ class LocalExecutor(Executor):
         settings = {
             "device": "cuda" if cuda else "cpu",
             "threads": self.devices.threads,
-            "held": self.devices.held,
+            "held": self.devices.num_devices,
             "unit": self.devices.unit,
             "device_name": self.devices.name,
             # What its energy counter covers, if it has one for itself.

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from benchbench.components import Params
-from benchbench.data.images import ImageDataset
+from benchbench.data.images import ImageDataset, ImageSubset
 from benchbench.data.loader import Loader, make_loader
 from benchbench.data.order import Blend
 from benchbench.data.splits import hold_out, subset
@@ -84,7 +84,7 @@ class SplitData:
         whole = joined(real, indices, made, self._taken)
         share = (use["share"]["first"], use["share"]["last"]) if use["share"] else None
         blend = Blend(len(indices), share, recipe.get("epochs", 1))
-        return make_loader(whole, np.arange(len(whole)), self._transform, self._device, self._workers, blend)
+        return make_loader(ImageSubset(whole, np.arange(len(whole))), self._transform, self._device, self._workers, blend)
 
     def test(self) -> Loader:
         images = self._images("test")
@@ -97,7 +97,7 @@ class SplitData:
         return _loaded(*self._load, self._root, split)
 
     def _feed(self, images: ImageDataset, indices: np.ndarray) -> Loader:
-        return make_loader(images, indices, self._transform, self._device, self._workers)
+        return make_loader(ImageSubset(images, indices), self._transform, self._device, self._workers)
 
 
 def training_part(context: StageContext) -> tuple[ImageDataset, np.ndarray]:

@@ -57,7 +57,7 @@ def run_frozen(
     # A precision that is asked for in so many words is taken, and how far it moves the outputs is in the record.
     tolerance = math.inf if recipe["precision"] in ("bf16", "fp16") else recipe["tolerance"]
     sample = sample_of(loader, how, recipe["batch_size"])
-    network, report = frozen_network(model, how, device, sample, tolerance, maps)
+    network, report = frozen_network(model, how, sample, tolerance, maps)
     if report["refused"]:
         moved = ", ".join(f"{name}: {value:.2g}" for name, value in report["refused"].items())
         print(f"teacher {number + 1} is run more slowly than it could be: its outputs would move ({moved})")

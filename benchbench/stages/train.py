@@ -201,7 +201,7 @@ def _execution(context: StageContext, model: Backbone, shared: _Shared) -> Execu
     if recipe["precision"] != "auto" or how.precision == "fp32":
         return how
     sample = sample_of(shared.train, ExecutionConfig(), recipe["batch_size"])
-    chosen, moved = trainable_precision(model, how, shared.device, sample, recipe["tolerance"])
+    chosen, moved = trainable_precision(model, how, sample, recipe["tolerance"])
     verb = "is trained" if chosen == how else "could be trained faster, but not"
     print(f"the network {verb} in {how.precision}, which moves its outputs by {moved:.2g} of their spread")
     return chosen
@@ -234,6 +234,6 @@ def _record(
         "data": shared.described,
         "model": {"parameters": sum(p.numel() for p in model.parameters()), "flops": shared.flops[member]},
         "teachers": shared.fingerprints,
-        "execution": {"student": member.network.how.as_json(), **shared.how},
+        "execution": {"student": member.network.config.record(), **shared.how},
         "weights_sha256": file_sha256(context.folder.weights),
     }

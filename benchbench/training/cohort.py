@@ -166,7 +166,7 @@ class _Cohort:
 
     def _name(self, member: Training) -> str:
         """What a member's next step is booked under: a compiled network's first one is its compilation."""
-        if member.network.how.compile and member not in self.compiled:
+        if member.network.config.compile and member not in self.compiled:
             self.compiled.add(member)
             return "compile"
         return "student" if member.position[0] >= 0 else "preparation"

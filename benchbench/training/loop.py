@@ -128,7 +128,7 @@ class Training:
 
     def _new_optimizer(self) -> None:
         self.optimizer = make_optimizer(self.model, self.losses, self.recipe)
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.network.how.precision == "fp16")
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.network.config.precision == "fp16")
 
     def step(self, batch: Batch, taught: Sequence[Outputs]) -> None:
         """One step of the optimiser, at `position`."""
@@ -221,7 +221,7 @@ class Training:
                 "seconds": self.account.here,
                 "alone_seconds": self.account.alone,
                 "threads": torch.get_num_threads(),
-                "execution": self.network.how.as_json(),
+                "execution": self.network.config.record().model_dump(mode="json"),
             }
         )
 

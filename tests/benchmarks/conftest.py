@@ -21,6 +21,7 @@ from tabulate import tabulate
 from torch.nn import functional as F
 
 from benchbench.augmenters.geometric import flip, random_crop
+from benchbench.data.images import ImageSubset
 from benchbench.data.in_memory import InMemoryLoader
 from benchbench.data.sources.bundled import load
 from benchbench.data.transforms import Transform
@@ -30,6 +31,7 @@ from benchbench.hardware.devices import find_devices
 from benchbench.losses.multi_teacher import add_student_heads, build_losses
 from benchbench.models.backbone import Backbone, build_backbone
 from benchbench.plugins import load_plugins
+from benchbench.specs.parts import ModelSpec
 from benchbench.store import StageFolder
 from benchbench.suite.schema import Recipe
 from benchbench.training.cached_outputs import CachedTeacher
@@ -116,9 +118,7 @@ def report(request, benchmark) -> Callable[..., None]:
 def build(model: str) -> Backbone:
     """A network of ten classes by `SOURCE/NAME`, with random weights."""
     source, _, name = model.partition("/")
-    job = {"source": source, "name": name, "params": {}, "weights": None}
-    job |= {"mean": None, "std": None, "input_size": None}
-    return build_backbone(job, "student", load_plugins().registry, 10)
+    return build_backbone(ModelSpec(source=source, name=name), "student", load_plugins().registry, 10)
 
 
 @pytest.fixture
@@ -172,7 +172,7 @@ class Epoch:
             lambda x, size, random: random_crop(x, size, random, padding=4, resize=None),
         ]
         pipeline = Transform(SIZE, None, augmenters, views=VIEWS if kept else None)
-        loader = InMemoryLoader(load(None, Path(), "train"), np.arange(STEPS * BATCH), pipeline, DEVICE)
+        loader = InMemoryLoader(ImageSubset(load(None, Path(), "train"), np.arange(STEPS * BATCH)), pipeline, DEVICE)
         needs = {need for name, _ in losses for need in registry.get("loss", name).needs}
         teachers = [build(teacher_name).freeze()] if needs & {"teacher", "teacher.logits"} else []
         recipe = Recipe(epochs=1, batch_size=BATCH, image_size=SIZE).model_dump()
@@ -181,7 +181,7 @@ class Epoch:
         for teacher in teachers:
             sample = next(loader.test_batches(16)).images
             networks.append(
-                frozen_network(teacher, way(teacher_name, False), DEVICE, sample, 0.0, features="features" in needs)[0]
+                frozen_network(teacher, way(teacher_name, False), sample, 0.0, features="features" in needs)[0]
             )
         teachers = [network.model for network in networks]
         teach = [lambda batch, maps, run=run: run(batch.images, maps) for run in networks]

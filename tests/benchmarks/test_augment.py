@@ -15,10 +15,12 @@ from PIL import Image
 from torch.utils.data import DataLoader
 from torchvision import transforms
 
+from benchbench.data.images import ImageSubset
 from benchbench.data.in_memory import InMemoryLoader
 from benchbench.data.sources.bundled import load
 from benchbench.data.transforms import Transform, bind_augmenters
 from benchbench.plugins import load_plugins
+from benchbench.specs.parts import ComponentSpec
 
 SIZE, BATCH, STEPS, PAIRS = 32, 64, 15, 9
 JITTER = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1}
@@ -44,12 +46,13 @@ def images():
 def ours(images, augment):
     """An epoch of the resident loader."""
     registry = load_plugins().registry
-    entries = [
-        {"name": name, "params": registry.get("augmenter", name).params(**params).model_dump()}
+    components = [
+        ComponentSpec(name=name, params=registry.get("augmenter", name).params(**params).model_dump())
         for name, params in augment.items()
     ]
-    augmenters = bind_augmenters({"augment": entries}, lambda name: registry.get("augmenter", name).load())
-    loader = InMemoryLoader(images, np.arange(STEPS * BATCH), Transform(SIZE, None, augmenters), torch.device("cpu"))
+    augmenters = bind_augmenters(components, lambda name: registry.get("augmenter", name).load())
+    subset = ImageSubset(images, np.arange(STEPS * BATCH))
+    loader = InMemoryLoader(subset, Transform(SIZE, None, augmenters), torch.device("cpu"))
 
     def run() -> None:
         for _ in loader.train_batches(0, 0, BATCH, 0):

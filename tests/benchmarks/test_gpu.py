@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchbench.augmenters.geometric import flip, random_crop
-from benchbench.data.images import ImageDataset
+from benchbench.data.images import ImageDataset, ImageSubset
 from benchbench.data.in_memory import InMemoryLoader
 from benchbench.data.transforms import Transform
 from benchbench.execution.network import ConfiguredModel, ExecutionConfig, frozen_network
@@ -72,7 +72,7 @@ class Case:
             lambda x, side, random: flip(x, side, random, probability=0.5),
             lambda x, side, random: random_crop(x, side, random, padding=4, resize=None),
         ]
-        self.loader = InMemoryLoader(images, np.arange(IMAGES), Transform(size, None, augmenters), DEVICE)
+        self.loader = InMemoryLoader(ImageSubset(images, np.arange(IMAGES)), Transform(size, None, augmenters), DEVICE)
         self.fixed = torch.rand(batch, 3, size, size, device=DEVICE)
         self.labels = torch.randint(10, (batch,), device=DEVICE)
         self.student = build(student).to(DEVICE)
@@ -81,7 +81,7 @@ class Case:
         if teacher:
             frozen = build(teacher).freeze().to(DEVICE)
             way = fastest(frozen, self.fixed, False)
-            self.teacher, _ = frozen_network(frozen, way, DEVICE, self.fixed, 1.0)
+            self.teacher, _ = frozen_network(frozen, way, self.fixed, 1.0)
         registry = load_plugins().registry
         losses = [("ce", {}), ("kd", {"temperature": 4.0})] if teacher else [("ce", {})]
         entries = [

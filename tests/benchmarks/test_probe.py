@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchbench.data.images import ImageDataset
+from benchbench.data.images import ImageDataset, ImageSubset
 from benchbench.data.sources.bundled import load
 from benchbench.data.streaming import StreamingLoader
 from benchbench.data.transforms import Transform
@@ -63,7 +63,7 @@ def test_kept_embeddings_against_decoding(benchmark, backbone, ratios, report, t
     files = [png(pixels) for pixels in images.array[:COUNT]]
     source = ImageDataset(images.labels[:COUNT], images.classes, partial(decode, files))
     trunk = backbone("cifar/resnet20").freeze(head=False)
-    streamed = StreamingLoader(source, np.arange(COUNT), Transform(SIZE, None, ()), CPU, workers=0)
+    streamed = StreamingLoader(ImageSubset(source, np.arange(COUNT)), Transform(SIZE, None, ()), CPU, workers=0)
     with torch.no_grad():
         embedding = torch.cat([trunk(batch.images).embedding for batch in streamed.test_batches(BATCH)])
     kept = epoch(Probe(trunk), EmbeddingFeed(embedding, streamed.labels), tmp_path)

@@ -105,10 +105,10 @@ class TestGpus:
         nvidia_smi(TWO)
         devices = find_devices(jobs=2)
         assert devices.slots == ("0", "1", "0.1", "1.1")
-        assert devices.held == 0.5
+        assert devices.num_devices == 0.5
 
     def test_hold_one_device_a_slot(self):
-        assert Devices("cuda", "GPU", ("0", "1"), 6).held == 1
+        assert Devices("cuda", "GPU", ("0", "1"), 6).num_devices == 1
         assert Devices("cuda", "GPU", ("0",), 6).unit == "GPU-hours"
 
 
@@ -120,7 +120,7 @@ class TestCpu:
     )
     def test_slots_share_the_cores(self, jobs, slots, threads):
         devices = find_devices("cpu", jobs)
-        assert (len(devices.slots), devices.threads, devices.held) == (slots, threads, threads)
+        assert (len(devices.slots), devices.threads, devices.num_devices) == (slots, threads, threads)
         assert len(set(devices.slots)) == slots
         assert devices.unit == "CPU-hours"
 

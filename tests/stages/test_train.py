@@ -333,7 +333,7 @@ def test_a_precision_that_was_asked_for_is_taken_whatever_it_moves(precision, ta
     context = stage(job, needs={"tuning.teacher0": tuning})
     model = load_frozen(context, 0, 10, torch.device("cpu"))
     network, report = run_frozen(context, 0, model, torch.device("cpu"), SplitData(context, torch.device("cpu")).train)
-    assert (network.how == how) is taken
+    assert (network.config == how) is taken
     assert (report["deviation"] > 1e-3) is taken
     assert bool(report["refused"]) is not taken
 
@@ -391,7 +391,7 @@ def test_the_subset_does_not_depend_on_the_training_seed(stage, monkeypatch):
         raise KilledError
 
     real = feeding.make_loader
-    monkeypatch.setattr(feeding, "make_loader", lambda *given: chosen.append(given[1].tolist()) or real(*given))
+    monkeypatch.setattr(feeding, "make_loader", lambda *given: chosen.append(given[0].indices.tolist()) or real(*given))
     monkeypatch.setattr(train, "build_backbone", stop)
     for seed, subset in ((1, 0), (2, 0), (1, 1)):
         with pytest.raises(KilledError):

@@ -11,7 +11,7 @@ import torch
 from benchbench.augmenters.geometric import flip, random_crop
 from benchbench.data import in_memory, streaming, transforms
 from benchbench.data.batch import Batch
-from benchbench.data.images import ImageDataset
+from benchbench.data.images import ImageDataset, ImageSubset
 from benchbench.data.in_memory import InMemoryLoader
 from benchbench.data.sources.common import ArrayImages
 from benchbench.data.streaming import StreamingLoader
@@ -44,8 +44,8 @@ def make(kind, views=VIEWS, seed=0, indices=INDICES):
     source = ImageDataset(random.randint(0, 4, 30), ("a", "b", "c", "d"), ArrayImages(array), array)
     pipeline = Transform(SIDE, None, bind_augmenters(RECIPE, FUNCTIONS.__getitem__), views=views, view_seed=seed)
     if kind == "resident":
-        return InMemoryLoader(source, indices, pipeline, CPU)
-    return StreamingLoader(source, indices, pipeline, CPU, 2 if "processes" in kind else 0)
+        return InMemoryLoader(ImageSubset(source, indices), pipeline, CPU)
+    return StreamingLoader(ImageSubset(source, indices), pipeline, CPU, 2 if "processes" in kind else 0)
 
 
 def shown(loader, epoch, seed=1, batch_size=BATCH, start=0) -> dict[int, torch.Tensor]:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from benchbench.augmenters.geometric import flip, random_crop
-from benchbench.data.images import ImageDataset
+from benchbench.data.images import ImageDataset, ImageSubset
 from benchbench.data.in_memory import InMemoryLoader
 from benchbench.data.transforms import Transform, bind_augmenters
 from benchbench.errors import StageError
@@ -131,8 +131,8 @@ def make(registry, images, tmp_path) -> Callable[..., Training]:
             model=model,
             teachers=[teacher],
             losses=build_losses(entries, registry, model, [teacher], [1.0], full, labels, CPU),
-            train=InMemoryLoader(images, TRAIN, pipeline, CPU),
-            validation=InMemoryLoader(images, HELD, pipeline, CPU),
+            train=InMemoryLoader(ImageSubset(images, TRAIN), pipeline, CPU),
+            validation=InMemoryLoader(ImageSubset(images, HELD), pipeline, CPU),
             recipe=full,
             seed=seed,
             best=best,

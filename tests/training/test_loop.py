@@ -14,7 +14,7 @@ from torch import nn
 from benchbench.augmenters.geometric import flip, random_crop
 from benchbench.augmenters.mixing import mixup
 from benchbench.components import Component, Offer
-from benchbench.data.images import ImageDataset
+from benchbench.data.images import ImageDataset, ImageSubset
 from benchbench.data.in_memory import InMemoryLoader
 from benchbench.data.transforms import Transform, bind_augmenters, bind_mixers
 from benchbench.errors import StageError
@@ -118,8 +118,8 @@ def make(registry, images, tmp_path):
             model=model,
             teachers=[teacher] if teacher else [],
             losses=MultiTeacherLoss(entries, registry, [context], [1.0] if teacher else []),
-            train=InMemoryLoader(images, TRAIN, pipeline, CPU),
-            validation=InMemoryLoader(images, HELD, pipeline, CPU),
+            train=InMemoryLoader(ImageSubset(images, TRAIN), pipeline, CPU),
+            validation=InMemoryLoader(ImageSubset(images, HELD), pipeline, CPU),
             recipe=full,
             seed=seed,
             best=best,

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from benchbench.components import Component, Offer
-from benchbench.data.images import ImageDataset
+from benchbench.data.images import ImageDataset, ImageSubset
 from benchbench.data.in_memory import InMemoryLoader
 from benchbench.data.transforms import Transform
 from benchbench.errors import StageError
@@ -127,8 +127,8 @@ def make(registry, images, tmp_path):
             model=model,
             teachers=[teacher],
             losses=MultiTeacherLoss(entries, registry, [context], [1.0]),
-            train=InMemoryLoader(images, TRAIN, Transform(SIDE, None, []), CPU),
-            validation=InMemoryLoader(images, HELD, Transform(SIDE, None, []), CPU),
+            train=InMemoryLoader(ImageSubset(images, TRAIN), Transform(SIDE, None, []), CPU),
+            validation=InMemoryLoader(ImageSubset(images, HELD), Transform(SIDE, None, []), CPU),
             recipe=full.model_dump(mode="json") | {"augment": []},
             seed=1,
             best=best,

@@ -40,7 +40,7 @@ def cell_of(lab, arm: str) -> tuple[float | None, float | None]:
 def test_images_times_seconds(measured):
     lab = measured()
     stage = lab.plan.stages[lab.cells("scratch")[0].stage]
-    held, info = lab.plan.devices.held, lab.plan.info["cifar"]
+    held, info = lab.plan.devices.num_devices, lab.plan.info["cifar"]
     images = lab.plan.train_images(stage.job["data"], "cifar") * stage.job["recipe"]["epochs"]
     own = (images * 0.06 + info.test * 0.06 / 3) * held / 3600
     assert cell_of(lab, "scratch") == (pytest.approx(own), pytest.approx(own))
@@ -51,14 +51,14 @@ def test_images_times_seconds(measured):
 
 def test_a_network_that_runs_best_on_one_thread_holds_one(measured):
     one = cell_of(measured(threads=1), "scratch")[0]
-    assert one * measured().plan.devices.held == pytest.approx(cell_of(measured(), "scratch")[0])
+    assert one * measured().plan.devices.num_devices == pytest.approx(cell_of(measured(), "scratch")[0])
 
 
 def test_kept_outputs_are_a_stage_of_their_own(measured):
     lab = measured("arms.distil.recipe={views: 1}")
     outputs = next(key for key, stage in lab.plan.stages.items() if stage.kind == "outputs" and stage.needs)
     images = lab.plan.train_images(lab.plan.stages[outputs].job["data"], "cifar")
-    assert predict(lab.plan, lab.store)[outputs] == pytest.approx(images * 0.1 * lab.plan.devices.held / 3600)
+    assert predict(lab.plan, lab.store)[outputs] == pytest.approx(images * 0.1 * lab.plan.devices.num_devices / 3600)
     assert cell_of(lab, "distil")[0] == pytest.approx(cell_of(lab, "scratch")[0])
 
 
