@@ -1,15 +1,16 @@
 """Stage folders on disk: atomic writes, verified reads, one writer.
 
 runs/store.json                     the store's format
-runs/cell/1a2b3c.../spec.json       what the stage is: the resolved spec that its key is taken over
+runs/cell/1a2b3c.../spec.json       the stage's spec, that its key is taken over; see `benchbench.specs.stages`
                     state.json      running or failed, attempts, reason
-                    curve.jsonl     one line an epoch
-                    log.txt         what the worker said
+                    curve.jsonl     one line per epoch
+                    log.txt         output of the worker
                     checkpoint.pt   while it runs
                     weights.safetensors   of a stage that trains
                     outputs/*.npy         of a stage that runs a frozen network over a data set
-                    record.json     written last: the stage is done
-runs/ledger/RUN.jsonl               what the time of each run went to; see `benchbench.costs.ledger`
+                    record.json     written last: the stage is done; see `benchbench.specs.records`
+runs/ledger/RUN.jsonl               time of each run by purpose; see `benchbench.costs.ledger`
+runs/worker-SLOT.log                output of a worker outside of any stage
 """
 
 from __future__ import annotations
@@ -20,15 +21,19 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TextIO, TypeVar
 
+from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from benchbench.errors import StoreError, did_you_mean, one_line
+from benchbench.specs.records import STAGE_RECORD, CurveRow, OutputsRecord, RecordPart, StageRecord
+from benchbench.specs.stages import STAGE_SPEC, StageSpec
 
-FORMAT = 1
+# 1: records and specs without a kind. 2: typed records and specs, one class for each kind of stage.
+FORMAT = 2
 KEY_LENGTH = 16  # of a stage's key, as its folder is called
 
 
@@ -56,16 +61,60 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
-        raise StoreError(f"{path} cannot be read ({one_line(error)}); delete {path.parent} to run it again") from None
+        raise _unreadable(path, error) from None
+
+
+T = TypeVar("T")
+
+
+def _read_typed(path: Path, adapter: TypeAdapter[T]) -> T:
+    """Reads JSON of a stage's folder into its class.
+
+    Raises:
+        FileNotFoundError: there is none.
+        StoreError: it is not JSON, or not of that class.
+    """
+    try:
+        return adapter.validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise
+    except (ValueError, OSError) as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: Exception) -> StoreError:
+    reason = one_line(error)
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False)[0]
+        reason = ": ".join(filter(None, (".".join(str(part) for part in first["loc"]), one_line(first["msg"]))))
+    return StoreError(f"{path} cannot be read ({reason}); delete {path.parent} to run it again")
+
+
+class StageState(RecordPart):
+    """State of a stage that is not finished; all defaults where it was never started.
+
+    Attributes:
+        status: None before the first attempt.
+        attempts: starts since it was last finished.
+        pid: process of the worker.
+        started: start of the last attempt, in seconds since the epoch.
+        reason: of a failure.
+    """
+
+    status: Literal["running", "failed"] | None = None
+    attempts: int = 0
+    pid: int | None = None
+    started: float | None = None
+    reason: str | None = None
 
 
 class StageFolder:
-    """The files of one stage."""
+    """Files of one stage."""
 
     def __init__(self, path: Path):
         self.path = path
 
-    # Made when they are asked for: a report looks at tens of thousands of folders, and at one file in each.
+    # Computed on request: a report opens tens of thousands of folders, and one file in each.
     spec = property(lambda self: self.path / "spec.json")
     state = property(lambda self: self.path / "state.json")
     record = property(lambda self: self.path / "record.json")
@@ -75,67 +124,91 @@ class StageFolder:
     weights = property(lambda self: self.path / "weights.safetensors")
     outputs = property(lambda self: self.path / "outputs")
 
-    def done(self) -> dict[str, Any] | None:
-        """The record of a finished stage, else None."""
-        path = self.record
+    def done(self) -> StageRecord | None:
+        """The record of a finished stage, else None.
+
+        Raises:
+            StoreError: it is damaged.
+        """
         try:
-            return from_json(path.read_bytes())  # a report reads tens of thousands; this takes half as long as json's
+            return _read_typed(self.record, STAGE_RECORD)
         except FileNotFoundError:
             return None
-        except (ValueError, OSError):
-            return read_json(path)  # which says what is wrong
 
-    def read_curve(self) -> list[dict[str, Any]]:
-        """The epochs of a finished training; none where there is no curve, or none that can be read."""
+    def read_spec(self) -> StageSpec:
+        """The stage's spec.
+
+        Raises:
+            StoreError: it is absent or damaged.
+        """
+        try:
+            return _read_typed(self.spec, STAGE_SPEC)
+        except FileNotFoundError as error:
+            raise _unreadable(self.spec, error) from None
+
+    def read_curve(self) -> list[CurveRow]:
+        """Rows of a finished training, one per epoch; none where there is no readable curve."""
         try:
             rows = from_json(b"[%s]" % self.curve.read_bytes().strip().replace(b"\n", b","))
         except (OSError, ValueError):
             return []
         return [row for row in rows if isinstance(row, dict)]
 
-    def read_state(self) -> dict[str, Any]:
+    def read_state(self) -> StageState:
+        """The state; a damaged one counts as none, since the record and the checkpoint decide."""
         try:
-            state = read_json(self.state) if self.state.exists() else {}
-        except StoreError:  # it only explains; the record and the checkpoint decide
-            return {}
-        return state if isinstance(state, dict) else {}
+            return StageState.model_validate_json(self.state.read_bytes())
+        except (OSError, ValueError):
+            return StageState()
 
-    def attempts(self) -> int:
-        """How often the stage has been started since it was last finished."""
-        count = self.read_state().get("attempts")
-        return count if isinstance(count, int) else 0
+    def write_spec(self, spec: StageSpec) -> None:
+        """Writes the spec; the folder must exist."""
+        write_json(self.spec, spec.as_json())
+
+    def write_state(self, state: StageState) -> None:
+        """Writes the state; the folder must exist."""
+        write_json(self.state, state.model_dump(mode="json"))
+
+    def write_record(self, record: StageRecord, curve: Sequence[CurveRow] = ()) -> None:
+        """Finishes the stage: writes its curve, then its record; the folder must exist.
+
+        Raises:
+            ValueError: a number of the record is NaN or infinite; nothing is written then.
+        """
+        text = json.dumps(record.model_dump(), indent=1, allow_nan=False)
+        write_atomic(self.curve, "".join(json.dumps(row) + "\n" for row in curve).encode())
+        write_atomic(self.record, text.encode())
 
     def verified_weights(self) -> Path:
         """The weights of a finished stage.
 
         Raises:
-            StoreError: they are absent or not what the record says.
+            StoreError: they are absent or differ from the record's hash.
         """
         record = self.done()
-        expected = record["weights_sha256"] if record else None
+        expected = record.weights_sha256 if record else None
         if expected is None or not self.weights.exists() or file_sha256(self.weights) != expected:
             raise StoreError(f"{self.weights} is missing or damaged; delete {self.path} to train it again")
         return self.weights
 
-    def verified_outputs(self) -> tuple[dict[str, Any], dict[str, Path]]:
-        """The record of a finished stage that keeps a network's outputs, and their files by name.
+    def verified_outputs(self) -> tuple[OutputsRecord, dict[str, Path]]:
+        """The record of a finished stage of cached outputs, and its files by name.
 
         Raises:
-            StoreError: one is absent or not what the record says.
+            StoreError: one is absent or differs from the record's hash.
         """
         record = self.done()
-        hashes = record["outputs"]["sha256"] if record else {}
-        files = {name: self.outputs / f"{name}.npy" for name in hashes}
+        if not isinstance(record, OutputsRecord):
+            raise StoreError(f"{self.path} holds no finished stage of outputs; run the suite again")
+        files = {name: self.outputs / f"{name}.npy" for name in record.outputs.sha256}
         for name, file in files.items():
-            if not file.exists() or file_sha256(file) != hashes[name]:
+            if not file.exists() or file_sha256(file) != record.outputs.sha256[name]:
                 raise StoreError(f"{file} is missing or damaged; delete {self.path} to compute it again")
-        if record is None:
-            raise StoreError(f"{self.path} holds no finished stage; run the suite again")
         return record, files
 
 
 class Store:
-    """All stages that have ever run here, by kind and key."""
+    """All stages of a folder, by kind and key."""
 
     def __init__(self, root: Path):
         self.root = root
@@ -152,18 +225,20 @@ class Store:
                 raise StoreError(f"store {self.root} is a file; give a folder with --store")
             return
         try:
-            found = json.loads(marker.read_text(encoding="utf-8"))
+            content = json.loads(marker.read_text(encoding="utf-8"))
         except (ValueError, OSError) as error:
             raise StoreError(f"{marker} cannot be read ({one_line(error)}); use another --store DIR") from None
-        version = found.get("format") if isinstance(found, dict) else None
+        version = content.get("format") if isinstance(content, dict) else None
         if version != FORMAT:
+            older = isinstance(version, int) and version < FORMAT
+            author = "an older" if older else "another"
             raise StoreError(
-                f"store {self.root} has format {version}, this BenchBench reads {FORMAT}; use another --store DIR, "
-                "or the version that wrote it"
+                f"store {self.root} was written by {author} BenchBench (format {version}; this one reads {FORMAT}); "
+                "use another --store DIR and run the suite again, or go on with the version that wrote it"
             )
 
     def open(self) -> None:
-        """Makes the store's folder, or checks the one that is there."""
+        """Makes the store's folder, or checks an existing one."""
         self.check_format()
         try:
             self.root.mkdir(parents=True, exist_ok=True)
@@ -186,29 +261,36 @@ class Store:
             StoreError: there is none, or several have that beginning; with the keys that may be meant.
         """
         text = text.strip().lower()
-        folders = [folder for kind in ("teacher", "cell") for folder in self.finished(kind)]
-        found = [folder for folder in folders if text and folder.path.name.startswith(text[:KEY_LENGTH])]
+        finished = [folder for kind in ("teacher", "cell") for folder in self.finished(kind)]
+        folders = [folder for folder in finished if text and folder.path.name.startswith(text[:KEY_LENGTH])]
         if len(text) > KEY_LENGTH:
-            found = [folder for folder in found if str(read_json(folder.record).get("key")).startswith(text)]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            shown = [f"{each.path.name} ({one_line(str(read_json(each.record).get('label')))})" for each in found[:8]]
-            more = f" and {len(found) - 8} more" if len(found) > 8 else ""
-            raise StoreError(f"{len(found)} keys begin with '{text}': {', '.join(shown)}{more}; give more of the key")
+            folders = [folder for folder in folders if (record := folder.done()) and record.key.startswith(text)]
+        if len(folders) == 1:
+            return folders[0]
+        if folders:
+            names = ", ".join(_name(folder) for folder in folders[:8])
+            more = f" and {len(folders) - 8} more" if len(folders) > 8 else ""
+            raise StoreError(f"{len(folders)} keys begin with '{text}': {names}{more}; give more of the key")
+        raise self._no_training(text, finished)
+
+    def _no_training(self, text: str, finished: Sequence[StageFolder]) -> StoreError:
+        """The error for a key that no finished training has: one that has begun, or a hint at others."""
         begun = {path.parent for kind in ("teacher", "cell") for path in (self.root / kind).glob("*/spec.json")}
-        begun -= {folder.path for folder in folders}
+        begun -= {folder.path for folder in finished}
         if text and any(path.name.startswith(text[:KEY_LENGTH]) for path in begun):
-            raise StoreError(f"stage {text} of store {self.root} is not finished; run its suite to go on with it")
-        hint = did_you_mean(text, {folder.path.name[: max(len(text), 8)] for folder in folders})
-        raise StoreError(f"no finished training in store {self.root} has a key that begins with '{text}'; {hint}")
+            return StoreError(f"stage {text} of store {self.root} is not finished; run its suite to go on with it")
+        hint = did_you_mean(text, {folder.path.name[: max(len(text), 8)] for folder in finished})
+        return StoreError(f"no finished training in store {self.root} has a key that begins with '{text}'; {hint}")
 
     @contextlib.contextmanager
     def locked(self, wait: float = 10.0) -> Iterator[int]:
-        """Holds the store for one run; gives the lock's file descriptor, which workers inherit.
+        """Locks the store for one run; gives the lock's file descriptor, which workers inherit.
 
-        The lock lives until the last process that holds the descriptor is gone, so a new run cannot start beside
-        workers that outlive a killed one.
+        The lock lives until the last process with the descriptor has ended, so a new run cannot start beside workers
+        that outlive a killed one.
+
+        Args:
+            wait: seconds to wait for another run's end.
 
         Raises:
             StoreError: another run has it.
@@ -219,20 +301,16 @@ class Store:
             raise StoreError(f"cannot write store {self.root} ({one_line(error)}); use another --store DIR") from None
         with lock:
             deadline = time.monotonic() + wait
-            while True:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > deadline:
-                        raise StoreError(
-                            f"another benchbench run is using store {self.root}; wait for it, or use another --store"
-                        ) from None
-                    time.sleep(0.1)
+            while not _try_lock(lock):
+                if time.monotonic() > deadline:
+                    raise StoreError(
+                        f"another benchbench run is using store {self.root}; wait for it, or use another --store"
+                    )
+                time.sleep(0.1)
             yield lock.fileno()
 
     def in_use(self) -> bool:
-        """Whether a run, or a worker that outlives one, holds the store. Takes nothing away from it."""
+        """True while a run, or a worker that outlives one, has the store locked. Does not disturb it."""
         try:
             with (self.root / ".lock").open() as lock:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -241,6 +319,20 @@ class Store:
         except OSError:  # there has been no run
             return False
         return False
+
+
+def _try_lock(lock: TextIO) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _name(folder: StageFolder) -> str:
+    """The folder's name and the label in its record."""
+    record = folder.done()
+    return f"{folder.path.name} ({one_line(record.label if record else '')})"
 
 
 def file_sha256(path: Path) -> str:
