@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from benchbench.data import benchbench_datasets
 from benchbench.data.info import DataInfo, DatasetParams
-from benchbench.data.sources import params
+from benchbench.data.sources.torchvision_sets import DtdParams
 
 COMPONENTS = {component.name: component for component in benchbench_datasets()}
 OFFICIAL = {
@@ -46,10 +46,11 @@ def test_listing_imports_nothing_heavy():
 def test_official_sizes_import_nothing_heavy(tmp_path):
     printed = run_python(
         "import sys, pathlib\n"
-        "from benchbench.data.sources import params\n"
+        "from benchbench.data import benchbench_datasets\n"
         f"root = pathlib.Path({str(tmp_path)!r})\n"
-        "for name in ('Cifar10', 'Dtd', 'Caltech101', 'Flowers102', 'Pets', 'Cifar10Subset', 'Cifar100'):\n"
-        "    getattr(params, name + 'Params')().info(root)\n"
+        "for component in benchbench_datasets():\n"
+        "    if component.name not in ('imagefolder', 'huggingface'):\n"
+        "        component.params().info(root)\n"
         f"print([name for name in {HEAVY} if name in sys.modules])"
     )
     assert printed == "[]"
@@ -70,7 +71,7 @@ def test_official_sizes(name, tmp_path):
 @pytest.mark.parametrize("partition", [0, 11])
 def test_dtd_has_ten_partitions(partition):
     with pytest.raises(ValidationError, match="partition"):
-        params.DtdParams(partition=partition)
+        DtdParams(partition=partition)
 
 
 def test_unknown_parameters_are_refused():

@@ -14,8 +14,7 @@ import timm
 import torch
 from torch import nn
 
-from benchbench.data.sources.bundled import load
-from benchbench.data.sources.params import Cifar10SubsetParams
+from benchbench.data.sources.bundled import Cifar10SubsetParams, load
 from benchbench.errors import WeightsError
 from benchbench.models.timm_source import build
 from benchbench.models.weights import Weights

@@ -15,9 +15,8 @@ import torch
 from torch import nn
 
 from benchbench.data.images import ImageDataset
-from benchbench.data.sources.bundled import load
+from benchbench.data.sources.bundled import Cifar10SubsetParams, load
 from benchbench.data.sources.common import ArrayImages
-from benchbench.data.sources.params import Cifar10SubsetParams
 from benchbench.errors import StageError, StoreError
 from benchbench.export.load import load_trained
 from benchbench.models.backbone import Backbone, build_backbone

@@ -16,8 +16,7 @@ import safetensors.torch
 import timm
 import torch
 
-from benchbench.data.sources.bundled import load
-from benchbench.data.sources.params import Cifar10SubsetParams
+from benchbench.data.sources.bundled import Cifar10SubsetParams, load
 from benchbench.errors import DataError, StoreError, WeightsError
 from benchbench.execution.network import ExecutionConfig
 from benchbench.models.backbone import build_backbone

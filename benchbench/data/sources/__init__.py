@@ -1,1 +1,1 @@
-"""One module a family of data sets; `params` holds what can be said of them without reading images."""
+"""One module for each family of data sets: parameters, official sizes, and the loader."""

@@ -5,15 +5,20 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-import numpy as np
-
 from benchbench.data.images import ImageDataset
+from benchbench.data.info import DataInfo, DatasetParams
 from benchbench.data.sources.common import ArrayImages, check_labels, decode
-from benchbench.data.sources.params import Cifar10SubsetParams
 from benchbench.errors import DataError, one_line
 
 FOLDER = Path(__file__).resolve().parent.parent / "bundled"
 SIDE = 32
+
+
+class Cifar10SubsetParams(DatasetParams):
+    """The images that come with the package; nothing to choose."""
+
+    def info(self, root: Path) -> DataInfo:
+        return DataInfo(classes=10, train=1000, test=1000)
 
 
 def rows(split: str) -> list[tuple[int, int, str]]:
@@ -36,6 +41,8 @@ def load(params: Cifar10SubsetParams, root: Path, split: str) -> ImageDataset:
     Raises:
         DataError: the installed package is damaged.
     """
+    import numpy as np
+
     chosen = rows(split)
     classes = tuple(sorted({name for _, _, name in chosen}))  # alphabetical, which is CIFAR-10's own order
     mosaic = np.asarray(decode(FOLDER / "cifar10_subset.webp", "cifar10_subset.webp of the installed package"))

@@ -1,4 +1,8 @@
-"""What the sources share: decoding with errors that name the file, and checks of labels and files."""
+"""Decoding with errors that name the file, and checks of labels and files.
+
+NumPy and Pillow are imported inside functions, here and in every data set's module: a plan reads their parameters and
+sizes, and no image.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
-
-import numpy as np
-from PIL import Image
+from typing import IO, TYPE_CHECKING
 
 from benchbench.errors import DataError, one_line
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
 
 
 def decode(source: str | Path | IO[bytes], place: str) -> Image.Image:
@@ -24,6 +29,8 @@ def decode(source: str | Path | IO[bytes], place: str) -> Image.Image:
     Raises:
         DataError: it cannot be read or decoded.
     """
+    from PIL import Image
+
     try:
         with Image.open(source) as image:
             return image.convert("RGB")
@@ -48,6 +55,8 @@ class ArrayImages:
     array: np.ndarray
 
     def __call__(self, index: int) -> Image.Image:
+        from PIL import Image
+
         return Image.fromarray(self.array[index])
 
 
@@ -58,6 +67,8 @@ def check_labels(name: str, labels: Sequence[int] | np.ndarray, classes: Sequenc
         DataError: the split is empty, a label has no class, or a class has no training image (a network would learn
             never to answer it, and accuracy would silently lack a class).
     """
+    import numpy as np
+
     checked = np.asarray(labels, dtype=np.int64)
     if not len(checked):
         raise DataError(f"{name}: the {split} split holds no image")

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchbench.data.images import ImageDataset
-from benchbench.data.info import DataInfo
+from benchbench.data.info import DataInfo, DatasetParams
 from benchbench.data.sources.common import FileImages, check_files, check_labels, read_lines
-from benchbench.data.sources.params import Cub200Params
 from benchbench.errors import DataError
 
 OFFICIAL = (200, 5994, 5794)
@@ -21,6 +20,22 @@ class _Image:
     file: str
     label: int
     trains: bool
+
+
+class Cub200Params(DatasetParams):
+    """CUB-200-2011 (Wah et al. 2011), official split.
+
+    Attributes:
+        path: the archive's folder CUB_200_2011; by default the folder of that name in the data folder.
+    """
+
+    path: Path | None = None
+
+    def place(self, root: Path) -> Path | None:
+        return root / "CUB_200_2011" if self.path is None else None
+
+    def info(self, root: Path) -> DataInfo:
+        return sizes(self, root)
 
 
 def sizes(params: Cub200Params, root: Path) -> DataInfo:

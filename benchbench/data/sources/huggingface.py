@@ -1,39 +1,63 @@
 """Parquet files in Hugging Face's layout: a column struct<bytes, path> of encoded images and a column of labels.
 
-The files come from a folder or from the hub. Class names are in the schema's metadata, under the key `huggingface`.
+The files come from a folder or from the hub. pyarrow and NumPy are imported when sizes or images are asked for.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
+from pydantic import model_validator
 
 from benchbench.data.images import ImageDataset
-from benchbench.data.info import DataInfo
+from benchbench.data.info import DataInfo, DatasetParams
 from benchbench.data.sources.common import ArrayImages, check_labels
-from benchbench.data.sources.params import HuggingFaceParams
-from benchbench.data.sources.parquet_images import EncodedImages, ParquetRows, decode_all, mapped_copy
 from benchbench.errors import DataError, one_line
+
+if TYPE_CHECKING:
+    from benchbench.data.sources.parquet_columns import Columns
+    from benchbench.data.sources.parquet_images import ParquetRows
 
 SHARD = re.compile(r"-(\d+)-of-(\d+)\.parquet$")
 
 
-@dataclass(frozen=True)
-class _Columns:
-    """Which columns to read; `names` is None where the files do not name their classes."""
+class HuggingFaceParams(DatasetParams):
+    """Parquet files in Hugging Face's layout; exactly one of `path` and `repo`.
 
-    image: str
-    label: str
-    names: tuple[str, ...] | None
+    Attributes:
+        path: a folder, searched with its subfolders for `{split}-*.parquet` and `{split}.parquet`.
+        repo: a data set of the hub, as owner/name; its parquet files are downloaded to the data folder once.
+        revision: branch, tag or commit of the hub data set; a commit keeps a suite's data fixed.
+        folder: the subfolder to read, where a data set comes in several configurations.
+        image: the column of images; found by its type where there is only one.
+        label: the column of labels; found by its type where there is only one.
+        train_split: the split that trains.
+        test_split: the split that tests.
+    """
+
+    path: Path | None = None
+    repo: str | None = None
+    revision: str | None = None
+    folder: str | None = None
+    image: str | None = None
+    label: str | None = None
+    train_split: str = "train"
+    test_split: str = "test"
+
+    @model_validator(mode="after")
+    def _one_source(self) -> HuggingFaceParams:
+        if (self.path is None) == (self.repo is None):
+            raise ValueError("give exactly one of 'path' (a folder of parquet files) and 'repo' (a hub data set)")
+        if self.path is not None and self.revision is not None:
+            raise ValueError("'revision' belongs to a hub data set; a 'path' has none")
+        return self
+
+    def info(self, root: Path) -> DataInfo:
+        return sizes(self, root)
 
 
 def sizes(params: HuggingFaceParams, root: Path) -> DataInfo:
@@ -44,9 +68,11 @@ def sizes(params: HuggingFaceParams, root: Path) -> DataInfo:
     Raises:
         DataError: as `load`.
     """
+    from benchbench.data.sources.parquet_columns import find_columns
+
     train, test = _locate(params, root)
-    columns = _columns(params, [*train.files, *test.files])
-    return DataInfo(len(_classes(columns, train)), train.starts[-1], test.starts[-1])
+    columns = find_columns([*train.files, *test.files], params.image, params.label)
+    return DataInfo(len(_class_names(columns, train)), train.starts[-1], test.starts[-1])
 
 
 def load(params: HuggingFaceParams, root: Path, split: str) -> ImageDataset:
@@ -57,11 +83,14 @@ def load(params: HuggingFaceParams, root: Path, split: str) -> ImageDataset:
     Raises:
         DataError: the files are absent or incomplete, the columns are ambiguous, a label is missing or out of range.
     """
+    from benchbench.data.sources.parquet_columns import find_columns, read_labels
+    from benchbench.data.sources.parquet_images import EncodedImages, decode_all, mapped_copy
+
     train, test = _locate(params, root)
-    columns = _columns(params, [*train.files, *test.files])
-    classes = _classes(columns, train)
+    columns = find_columns([*train.files, *test.files], params.image, params.label)
+    classes = _class_names(columns, train)
     rows = train if split == "train" else test
-    labels = check_labels("huggingface", _labels(rows, columns.label), classes, split)
+    labels = check_labels("huggingface", read_labels(rows.files, columns.label), classes, split)
     array = decode_all(rows, columns.image)
     if array is not None:
         return ImageDataset(labels, classes, ArrayImages(array), array)
@@ -102,130 +131,52 @@ def _locate(params: HuggingFaceParams, root: Path) -> tuple[ParquetRows, Parquet
 
 
 def _in_folder(params: HuggingFaceParams, folder: Path) -> tuple[ParquetRows, ParquetRows]:
-    place = folder / params.folder if params.folder else folder
-    if not place.is_dir():
-        raise DataError(f"huggingface: {place} is not a folder")
-    every = sorted(place.rglob("*.parquet"))
-    return _of_split(every, place, params.train_split), _of_split(every, place, params.test_split)
+    folder = folder / params.folder if params.folder else folder
+    if not folder.is_dir():
+        raise DataError(f"huggingface: {folder} is not a folder")
+    files = sorted(folder.rglob("*.parquet"))
+    return _of_split(files, folder, params.train_split), _of_split(files, folder, params.test_split)
 
 
-def _of_split(every: Sequence[Path], place: Path, split: str) -> ParquetRows:
+def _of_split(every: Sequence[Path], folder: Path, split: str) -> ParquetRows:
+    from benchbench.data.sources.parquet_columns import count_rows
+    from benchbench.data.sources.parquet_images import ParquetRows
+
     files = [file for file in every if file.name.startswith(f"{split}-") or file.stem == split]
     if not files:
-        found = ", ".join(sorted({file.name for file in every})[:6]) or "no parquet file at all"
-        raise DataError(f"huggingface: {place} holds no {split}-*.parquet for the split '{split}'; found: {found}")
-    folders = sorted({str(file.parent.relative_to(place)) for file in files})
+        others = ", ".join(sorted({file.name for file in every})[:6]) or "no parquet file at all"
+        raise DataError(f"huggingface: {folder} holds no {split}-*.parquet for the split '{split}'; found: {others}")
+    folders = sorted({str(file.parent.relative_to(folder)) for file in files})
     if len(folders) > 1:
         raise DataError(
-            f"huggingface: files of the split '{split}' lie in several folders of {place} ({', '.join(folders[:6])}); "
+            f"huggingface: files of the split '{split}' lie in several folders of {folder} ({', '.join(folders[:6])}); "
             "say which with 'folder'"
         )
-    shards = [SHARD.search(file.name) for file in files]
-    numbered = {(int(shard[1]), int(shard[2])) for shard in shards if shard}
-    expected = {(number, of) for _, of in numbered for number in range(of)}
-    if numbered != expected:
-        number, of = min(expected - numbered, default=min(numbered))
-        raise DataError(
-            f"huggingface: the split '{split}' in {place} is incomplete: file {number} of {of} (counted from 0) is "
-            "not there; download it again"
-        )
+    _check_shards(files, folder, split)
     starts = [0]
     for file in files:
-        starts.append(starts[-1] + _footer(file).metadata.num_rows)
+        starts.append(starts[-1] + count_rows(file))
     return ParquetRows(tuple(map(str, files)), tuple(starts))
 
 
-def _footer(file: Path | str) -> Any:
-    try:
-        return pq.ParquetFile(file)
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"huggingface: cannot read {file} ({one_line(error)})") from error
+def _check_shards(files: Sequence[Path], folder: Path, split: str) -> None:
+    """Raises DataError where files are numbered ("-00001-of-00004") and one of them is absent."""
+    shards = [SHARD.search(file.name) for file in files]
+    present = {(int(shard[1]), int(shard[2])) for shard in shards if shard}
+    expected = {(index, count) for _, count in present for index in range(count)}
+    if present != expected:
+        index, count = min(expected - present, default=min(present))
+        raise DataError(
+            f"huggingface: the split '{split}' in {folder} is incomplete: file {index} of {count} (counted from 0) is "
+            "not there; download it again"
+        )
 
 
-def _columns(params: HuggingFaceParams, files: Sequence[str]) -> _Columns:
-    """Columns and class names, the same in every file.
-
-    Raises:
-        DataError: a column is absent, of the wrong type, or one of several that could be meant.
-    """
-    found = {file: _columns_of(params, file) for file in files}
-    first = found[files[0]]
-    for file, columns in found.items():
-        if columns != first:
-            raise DataError(f"huggingface: {file} has other columns or class names than {files[0]}")
-    return first
-
-
-def _columns_of(params: HuggingFaceParams, file: str) -> _Columns:
-    schema = _footer(file).schema_arrow
-    features = _features(schema, file)
-
-    def kind(name: str) -> str | None:
-        feature = features.get(name)
-        return feature.get("_type") if isinstance(feature, dict) else None
-
-    def pick(what: str, given: str | None, readable: Callable[[pa.DataType], bool], typed: str) -> str:
-        """The column that is given, else the only one that the metadata types so, else the only one that can be it."""
-        if given is not None and given in schema.names and readable(schema.field(given).type):
-            return given
-        fitting = [field.name for field in schema if readable(field.type)]
-        named = [name for name in fitting if kind(name) == typed]
-        choice = named or fitting
-        if given is None and len(choice) == 1:
-            return choice[0]
-        every = ", ".join(f"{field.name} ({kind(field.name) or field.type})" for field in schema)
-        if given is not None:
-            problem = f"column '{given}' cannot be the {what} column"
-        else:
-            problem = f"{len(choice) or 'no'} columns could be the {what} column; say which with '{what}'"
-        raise DataError(f"huggingface: {problem}; columns of {file}: {every}")
-
-    image = pick("image", params.image, _holds_images, "Image")
-    label = pick("label", params.label, pa.types.is_integer, "ClassLabel")
-    names = features[label].get("names") if kind(label) == "ClassLabel" else None
-    return _Columns(image, label, tuple(map(str, names)) if names else None)
-
-
-def _features(schema: pa.Schema, file: str) -> dict[str, Any]:
-    """What the schema's metadata says of the columns; empty where another program wrote the file."""
-    text = (schema.metadata or {}).get(b"huggingface")
-    if text is None:
-        return {}
-    try:
-        features = json.loads(text)["info"]["features"]
-        return dict(features)
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"huggingface: the metadata of {file} is broken ({one_line(error)})") from error
-
-
-def _holds_images(kind: pa.DataType) -> bool:
-    if pa.types.is_struct(kind):
-        at = kind.get_field_index("bytes")
-        return at >= 0 and _is_binary(kind.field(at).type)
-    return _is_binary(kind)
-
-
-def _is_binary(kind: pa.DataType) -> bool:
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
-
-
-def _classes(columns: _Columns, train: ParquetRows) -> tuple[str, ...]:
+def _class_names(columns: Columns, train: ParquetRows) -> tuple[str, ...]:
     """Class names by number; without names in the files, the numbers up to the highest training label."""
     if columns.names is not None:
         return columns.names
-    labels = _labels(train, columns.label)
+    from benchbench.data.sources.parquet_columns import read_labels
+
+    labels = read_labels(train.files, columns.label)
     return tuple(map(str, range(int(labels.max(initial=-1)) + 1)))
-
-
-def _labels(rows: ParquetRows, label: str) -> np.ndarray:
-    parts = []
-    for file in rows.files:
-        try:
-            column = pq.ParquetFile(file).read(columns=[label]).column(0)
-        except (OSError, pa.ArrowException) as error:
-            raise DataError(f"huggingface: cannot read the labels of {file} ({one_line(error)})") from error
-        if column.null_count:
-            row = column.is_null().to_numpy().argmax()
-            raise DataError(f"huggingface: {file}, row {row}: the column '{label}' is empty")
-        parts.append(column.to_numpy().astype(np.int64))
-    return np.concatenate(parts)

@@ -6,12 +6,28 @@ import os
 from pathlib import Path
 
 from benchbench.data.images import ImageDataset
-from benchbench.data.info import DataInfo
+from benchbench.data.info import DataInfo, DatasetParams
 from benchbench.data.sources.common import FileImages, check_labels
-from benchbench.data.sources.params import ImageFolderParams
 from benchbench.errors import DataError
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm")
+
+
+class ImageFolderParams(DatasetParams):
+    """Images in one folder per class.
+
+    Attributes:
+        path: the folder that holds the two splits.
+        train_folder: the split that trains.
+        test_folder: the split that tests; where it is left at `test` and only `val` is there, that one.
+    """
+
+    path: Path
+    train_folder: str = "train"
+    test_folder: str = "test"
+
+    def info(self, root: Path) -> DataInfo:
+        return sizes(self)
 
 
 def sizes(params: ImageFolderParams) -> DataInfo:

@@ -5,13 +5,28 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchbench.data.images import ImageDataset
-from benchbench.data.info import DataInfo
+from benchbench.data.info import DataInfo, DatasetParams
 from benchbench.data.sources.common import FileImages, check_files, check_labels, read_lines
-from benchbench.data.sources.params import Mit67Params
 from benchbench.errors import DataError
 
 OFFICIAL = (67, 5360, 1340)
 LISTS = {"train": "TrainImages.txt", "test": "TestImages.txt"}
+
+
+class Mit67Params(DatasetParams):
+    """MIT-67 indoor scenes (Quattoni and Torralba 2009), official split.
+
+    Attributes:
+        path: the folder that holds Images/, TrainImages.txt and TestImages.txt; by default mit67 in the data folder.
+    """
+
+    path: Path | None = None
+
+    def place(self, root: Path) -> Path | None:
+        return root / "mit67" if self.path is None else None
+
+    def info(self, root: Path) -> DataInfo:
+        return sizes(self, root)
 
 
 def sizes(params: Mit67Params, root: Path) -> DataInfo:

@@ -2,6 +2,7 @@
 
 torchvision's classes do the download, the checksums and the parsing. What is added: one error that says what to do, one
 download at a time, sizes checked against the official ones, and images that are decoded only when asked for.
+torchvision is imported when a set is loaded.
 """
 
 from __future__ import annotations
@@ -10,30 +11,109 @@ import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
-from filelock import FileLock
-from torchvision.datasets import CIFAR10, CIFAR100, DTD, Caltech101, Flowers102, OxfordIIITPet
+from pydantic import Field
 
 from benchbench.data.images import ImageDataset
-from benchbench.data.info import DatasetParams
+from benchbench.data.info import DataInfo, DatasetParams
 from benchbench.data.sources.common import ArrayImages, FileImages, check_files, check_labels
-from benchbench.data.sources.params import (
-    Caltech101Params,
-    Cifar10Params,
-    Cifar100Params,
-    DtdParams,
-    Flowers102Params,
-    PetsParams,
-)
 from benchbench.errors import DataError, one_line
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torchvision.datasets import CIFAR10
 
 T = TypeVar("T")
 STALLED_SECONDS = 60.0
 SPLIT_SEED = 0
+
+
+class Cifar10Params(DatasetParams):
+    """CIFAR-10 (Krizhevsky 2009), official split."""
+
+    def info(self, root: Path) -> DataInfo:
+        return DataInfo(classes=10, train=50000, test=10000)
+
+
+class Cifar100Params(DatasetParams):
+    """CIFAR-100 (Krizhevsky 2009) with its 100 fine labels, official split."""
+
+    def info(self, root: Path) -> DataInfo:
+        return DataInfo(classes=100, train=50000, test=10000)
+
+
+class DtdParams(DatasetParams):
+    """DTD (Cimpoi et al. 2014): the official train and val lists train, the test list tests.
+
+    Attributes:
+        partition: one of the ten official partitions; most papers use the first.
+    """
+
+    partition: int = Field(default=1, ge=1, le=10)
+
+    def info(self, root: Path) -> DataInfo:
+        return DataInfo(classes=47, train=3760, test=1880)
+
+
+class Caltech101Params(DatasetParams):
+    """Caltech-101 (Fei-Fei et al. 2004) without its background class: 8,677 images, 80 % of which train."""
+
+    def info(self, root: Path) -> DataInfo:
+        return DataInfo(classes=101, train=6942, test=1735)
+
+
+class Flowers102Params(DatasetParams):
+    """Flowers-102 (Nilsback and Zisserman 2008): train and val lists train (20 images a class), the test list tests."""
+
+    def info(self, root: Path) -> DataInfo:
+        return DataInfo(classes=102, train=2040, test=6149)
+
+
+class PetsParams(DatasetParams):
+    """Oxford-IIIT Pet (Parkhi et al. 2012) by breed: the official trainval list trains, the test list tests."""
+
+    def info(self, root: Path) -> DataInfo:
+        return DataInfo(classes=37, train=3680, test=3669)
+
+
+@dataclass(frozen=True)
+class _Listing:
+    """One split of a data set as torchvision lists it.
+
+    Attributes:
+        name: of the data set.
+        folder: of its files.
+        labels: class numbers [N].
+        classes: class names.
+    """
+
+    name: str
+    split: str
+    folder: Path
+    labels: Sequence[int] | np.ndarray
+    classes: Sequence[str]
+
+    def checked_labels(self, info: DataInfo) -> np.ndarray:
+        """Labels [N] as int64, once their number is the official one; plans and costs were made with that."""
+        expected = info.train if self.split == "train" else info.test
+        if (len(self.labels), len(self.classes)) != (expected, info.classes):
+            raise DataError(
+                f"{self.name}: the {self.split} split in {self.folder} has {len(self.labels)} images of "
+                f"{len(self.classes)} classes, not {expected} of {info.classes}; the files were changed or the "
+                "download was cut short: delete them and run again"
+            )
+        return check_labels(self.name, self.labels, list(self.classes), self.split)
+
+    def file_set(self, info: DataInfo, images: Sequence[str]) -> ImageDataset:
+        """The split as images in files, after all checks."""
+        labels = self.checked_labels(info)
+        # torchvision takes a folder that is there for a finished download; a cut-off one shows here.
+        check_files(self.name, images, f"the download was cut short: delete {self.folder} and run again")
+        return ImageDataset(labels, tuple(self.classes), FileImages(tuple(images)))
 
 
 def cifar10(params: Cifar10Params, root: Path, split: str) -> ImageDataset:
@@ -42,18 +122,25 @@ def cifar10(params: Cifar10Params, root: Path, split: str) -> ImageDataset:
     Raises:
         DataError: it cannot be downloaded, or what is there is not the published set.
     """
+    from torchvision.datasets import CIFAR10
+
     return _cifar("cifar10", CIFAR10, params, root, split)
 
 
 def cifar100(params: Cifar100Params, root: Path, split: str) -> ImageDataset:
     """CIFAR-100 with its fine labels; otherwise as `cifar10`."""
+    from torchvision.datasets import CIFAR100
+
     return _cifar("cifar100", CIFAR100, params, root, split)
 
 
 def _cifar(name: str, build: type[CIFAR10], params: DatasetParams, root: Path, split: str) -> ImageDataset:
+    import numpy as np
+
     files = f"{build.filename}, or its unpacked folder {build.base_folder},"
     data = _downloaded(name, root, root, files, lambda: build(root, train=split == "train", download=True))
-    labels = _checked(name, params, root, root / build.base_folder, split, data.targets, data.classes)
+    listing = _Listing(name, split, root / build.base_folder, data.targets, data.classes)
+    labels = listing.checked_labels(params.info(root))
     array = np.ascontiguousarray(data.data)  # torchvision keeps a transposed view
     return ImageDataset(labels, tuple(data.classes), ArrayImages(array), array)
 
@@ -64,6 +151,8 @@ def dtd(params: DtdParams, root: Path, split: str) -> ImageDataset:
     Raises:
         DataError: as `cifar10`.
     """
+    from torchvision.datasets import DTD
+
     files = "dtd-r1.0.1.tar.gz, or its unpacked folder dtd,"
 
     def build() -> list[DTD]:
@@ -75,7 +164,7 @@ def dtd(params: DtdParams, root: Path, split: str) -> ImageDataset:
     classes = sorted({each for part in parts for each in part.classes})
     labels = [classes.index(part.classes[label]) for part in parts for label in part._labels]
     images = [str(file) for part in parts for file in part._image_files]
-    return _file_set("dtd", params, root, root / "dtd", split, labels, classes, images)
+    return _Listing("dtd", split, root / "dtd", labels, classes).file_set(params.info(root), images)
 
 
 def flowers102(params: Flowers102Params, root: Path, split: str) -> ImageDataset:
@@ -84,6 +173,8 @@ def flowers102(params: Flowers102Params, root: Path, split: str) -> ImageDataset
     Raises:
         DataError: as `cifar10`.
     """
+    from torchvision.datasets import Flowers102
+
     files = "102flowers.tgz (or its unpacked folder jpg), imagelabels.mat and setid.mat"
     folder = root / "flowers-102"
     official = ("train", "val") if split == "train" else ("test",)
@@ -95,7 +186,7 @@ def flowers102(params: Flowers102Params, root: Path, split: str) -> ImageDataset
     images = [str(file) for part in parts for file in part._image_files]
     # Before torchvision had the names, the classes were known by number alone.
     classes = getattr(Flowers102, "classes", None) or [str(number) for number in range(1, 103)]
-    return _file_set("flowers102", params, root, folder, split, labels, classes, images)
+    return _Listing("flowers102", split, folder, labels, classes).file_set(params.info(root), images)
 
 
 def pets(params: PetsParams, root: Path, split: str) -> ImageDataset:
@@ -104,11 +195,14 @@ def pets(params: PetsParams, root: Path, split: str) -> ImageDataset:
     Raises:
         DataError: as `cifar10`.
     """
+    from torchvision.datasets import OxfordIIITPet
+
     folder = root / "oxford-iiit-pet"
     files = "images.tar.gz and annotations.tar.gz, or their unpacked folders images and annotations,"
     official = "trainval" if split == "train" else "test"
     data = _downloaded("pets", root, folder, files, lambda: OxfordIIITPet(root, official, download=True))
-    return _file_set("pets", params, root, folder, split, data._labels, data.classes, [str(f) for f in data._images])
+    listing = _Listing("pets", split, folder, data._labels, data.classes)
+    return listing.file_set(params.info(root), [str(file) for file in data._images])
 
 
 def caltech101(params: Caltech101Params, root: Path, split: str) -> ImageDataset:
@@ -121,19 +215,22 @@ def caltech101(params: Caltech101Params, root: Path, split: str) -> ImageDataset
     Raises:
         DataError: as `cifar10`.
     """
+    import numpy as np
+    from torchvision.datasets import Caltech101
+
     folder = root / "caltech101"
     files = "caltech-101.zip, or the folder 101_ObjectCategories that is in it,"
     data = _downloaded("caltech101", root, folder, files, lambda: Caltech101(root, download=True))
     chosen = stratified_split(np.asarray(data.y, dtype=np.int64), len(data.categories), SPLIT_SEED)
-    places = np.flatnonzero(chosen if split == "train" else ~chosen)
+    indices = np.flatnonzero(chosen if split == "train" else ~chosen)
     images_folder = folder / "101_ObjectCategories"
-    images = [str(images_folder / data.categories[data.y[i]] / f"image_{data.index[i]:04d}.jpg") for i in places]
-    labels = [data.y[i] for i in places]
-    return _file_set("caltech101", params, root, folder, split, labels, data.categories, images)
+    images = [str(images_folder / data.categories[data.y[i]] / f"image_{data.index[i]:04d}.jpg") for i in indices]
+    labels = [data.y[i] for i in indices]
+    return _Listing("caltech101", split, folder, labels, data.categories).file_set(params.info(root), images)
 
 
 def stratified_split(labels: np.ndarray, classes: int, seed: int) -> np.ndarray:
-    """Which of N images train: four fifths of all, and of each class as near to it as whole images allow.
+    """Membership in the training split: four fifths of all images, and of each class as near to it as can be.
 
     The total is four fifths of N to the nearest image: each class first takes its share rounded down, and what is
     missing goes one by one to the classes that lost most to rounding (largest remainder; ties by class number).
@@ -145,60 +242,25 @@ def stratified_split(labels: np.ndarray, classes: int, seed: int) -> np.ndarray:
     Returns:
         Booleans [N].
     """
+    import numpy as np
+
     counts = np.bincount(labels, minlength=classes)
     take = 4 * counts // 5
     missing = (4 * len(labels) + 2) // 5 - take.sum()
     take[np.argsort(-(4 * counts % 5), kind="stable")[:missing]] += 1
     draw = np.random.RandomState(seed)
     chosen = np.zeros(len(labels), dtype=bool)
-    for number in range(classes):
-        chosen[draw.permutation(np.flatnonzero(labels == number))[: take[number]]] = True
+    for label in range(classes):
+        chosen[draw.permutation(np.flatnonzero(labels == label))[: take[label]]] = True
     return chosen
 
 
-def _file_set(
-    name: str,
-    params: DatasetParams,
-    root: Path,
-    folder: Path,
-    split: str,
-    labels: Sequence[int] | np.ndarray,
-    classes: Sequence[str],
-    images: Sequence[str],
-) -> ImageDataset:
-    """An image set of files, after all checks."""
-    checked = _checked(name, params, root, folder, split, labels, classes)
-    # torchvision takes a folder that is there for a finished download; a cut-off one shows here.
-    check_files(name, images, f"the download was cut short: delete {folder} and run again")
-    return ImageDataset(checked, tuple(classes), FileImages(tuple(images)))
-
-
-def _checked(
-    name: str,
-    params: DatasetParams,
-    root: Path,
-    folder: Path,
-    split: str,
-    labels: Sequence[int] | np.ndarray,
-    classes: Sequence[str],
-) -> np.ndarray:
-    """Labels [N] as int64, once their number is the official one; plans and costs were made with that."""
-    info = params.info(root)
-    expected = info.train if split == "train" else info.test
-    if (len(labels), len(classes)) != (expected, info.classes):
-        raise DataError(
-            f"{name}: the {split} split in {folder} has {len(labels)} images of {len(classes)} classes, not {expected} "
-            f"of {info.classes}; the files were changed or the download was cut short: delete them and run again"
-        )
-    return check_labels(name, labels, list(classes), split)
-
-
 def _downloaded(name: str, root: Path, folder: Path, files: str, build: Callable[[], T]) -> T:
-    """What `build` returns, which may download.
+    """The result of `build`, which may download.
 
     Args:
         folder: where the files belong.
-        files: what belongs there, for the error.
+        files: the names that belong there, for the error.
 
     Raises:
         DataError: whatever went wrong, as one line that says what to put where.
@@ -220,6 +282,8 @@ def _one_at_a_time(root: Path, name: str) -> Iterator[None]:
     if not os.access(root, os.W_OK):
         yield
         return
+    from filelock import FileLock
+
     with FileLock(root / f".{name}.lock"):
         yield
 

@@ -13,8 +13,7 @@ import pytest
 from PIL import Image
 
 from benchbench.data import benchbench_datasets
-from benchbench.data.sources.bundled import FOLDER, load, rows
-from benchbench.data.sources.params import Cifar10SubsetParams
+from benchbench.data.sources.bundled import FOLDER, Cifar10SubsetParams, load, rows
 from benchbench.errors import DataError
 
 NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

@@ -3,8 +3,7 @@
 import pytest
 
 from benchbench.data.info import DataInfo
-from benchbench.data.sources.cub200 import load
-from benchbench.data.sources.params import Cub200Params
+from benchbench.data.sources.cub200 import Cub200Params, load
 from benchbench.errors import DataError
 
 IMAGES = [  # number, file, class number, trains

@@ -14,8 +14,7 @@ import pytest
 
 from benchbench.data.info import DataInfo
 from benchbench.data.sources import parquet_images
-from benchbench.data.sources.huggingface import load
-from benchbench.data.sources.params import HuggingFaceParams
+from benchbench.data.sources.huggingface import HuggingFaceParams, load
 from benchbench.errors import DataError
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])

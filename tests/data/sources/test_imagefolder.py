@@ -7,8 +7,7 @@ import pytest
 from PIL import Image
 
 from benchbench.data.info import DataInfo
-from benchbench.data.sources.imagefolder import load
-from benchbench.data.sources.params import ImageFolderParams
+from benchbench.data.sources.imagefolder import ImageFolderParams, load
 from benchbench.errors import DataError
 
 

@@ -3,8 +3,7 @@
 import pytest
 
 from benchbench.data.info import DataInfo
-from benchbench.data.sources.mit67 import load
-from benchbench.data.sources.params import Mit67Params
+from benchbench.data.sources.mit67 import Mit67Params, load
 from benchbench.errors import DataError
 
 TRAIN = ["kitchen/int474.jpg", "kitchen/a kitchen.jpg", "airport_inside/airport_inside_0001.jpg"]

@@ -12,7 +12,7 @@ from scipy.io import savemat
 from torchvision.datasets import CIFAR10, CIFAR100, DTD, Flowers102
 
 from benchbench.data.info import DataInfo
-from benchbench.data.sources import params, torchvision_sets
+from benchbench.data.sources import torchvision_sets
 from benchbench.errors import DataError
 
 
@@ -62,7 +62,7 @@ def test_cifar10(tmp_path, monkeypatch):
     batches = {f"data_batch_{number}": [0, 1, 2] for number in range(1, 6)} | {"test_batch": [2, 1]}
     stored = write_cifar(folder, batches, "labels", ("batches.meta", "label_names"), ["cat", "dog", "ship"])
     patch_checksums(monkeypatch, CIFAR10, folder)
-    small = sized(params.Cifar10Params, 3, 15, 2)
+    small = sized(torchvision_sets.Cifar10Params, 3, 15, 2)
     train = torchvision_sets.cifar10(small, tmp_path, "train")
     test = torchvision_sets.cifar10(small, tmp_path, "test")
     assert train.array.shape == (15, 32, 32, 3)
@@ -80,7 +80,7 @@ def test_cifar100_has_fine_labels(tmp_path, monkeypatch):
     batches = {"train": [0, 1, 1], "test": [1]}
     write_cifar(folder, batches, "fine_labels", ("meta", "fine_label_names"), ["apple", "bee"])
     patch_checksums(monkeypatch, CIFAR100, folder)
-    train = torchvision_sets.cifar100(sized(params.Cifar100Params, 2, 3, 1), tmp_path, "train")
+    train = torchvision_sets.cifar100(sized(torchvision_sets.Cifar100Params, 2, 3, 1), tmp_path, "train")
     assert train.labels.tolist() == [0, 1, 1]
     assert train.classes == ("apple", "bee")
 
@@ -90,7 +90,7 @@ def test_sizes_that_are_not_the_official_ones_are_refused(tmp_path, monkeypatch)
     write_cifar(folder, {"train": [0, 1], "test": [1]}, "fine_labels", ("meta", "fine_label_names"), ["apple", "bee"])
     patch_checksums(monkeypatch, CIFAR100, folder)
     with pytest.raises(DataError, match=r"2 images of 2 classes, not 50000 of 100"):
-        torchvision_sets.cifar100(params.Cifar100Params(), tmp_path, "train")
+        torchvision_sets.cifar100(torchvision_sets.Cifar100Params(), tmp_path, "train")
 
 
 # --- DTD -----------------------------------------------------------------------------------------------------------
@@ -111,7 +111,7 @@ def write_dtd(base, save_image, partition=1):
 
 def test_dtd_trains_on_train_and_val(tmp_path, save_image):
     write_dtd(tmp_path / "dtd" / "dtd", save_image, partition=3)
-    small = sized(params.DtdParams, 2, 4, 1, partition=3)
+    small = sized(torchvision_sets.DtdParams, 2, 4, 1, partition=3)
     train = torchvision_sets.dtd(small, tmp_path, "train")
     assert train.classes == ("banded", "woven")
     assert train.labels.tolist() == [0, 1, 1, 0]
@@ -127,20 +127,20 @@ def test_an_archive_put_there_by_hand_is_unpacked(tmp_path, save_image, monkeypa
     with tarfile.open(archive, "w:gz") as tar:
         tar.add(tmp_path / "made" / "dtd", "dtd")
     monkeypatch.setattr(DTD, "_MD5", md5(archive))
-    assert len(torchvision_sets.dtd(sized(params.DtdParams, 2, 4, 1), tmp_path / "data", "train")) == 4
+    assert len(torchvision_sets.dtd(sized(torchvision_sets.DtdParams, 2, 4, 1), tmp_path / "data", "train")) == 4
 
 
 def test_a_download_that_was_cut_short_is_noticed(tmp_path, save_image):
     write_dtd(tmp_path / "dtd" / "dtd", save_image)
     (tmp_path / "dtd" / "dtd" / "images" / "woven" / "woven_0002.jpg").unlink()
     with pytest.raises(DataError, match=r"woven_0002\.jpg is listed but not there.*delete"):
-        torchvision_sets.dtd(sized(params.DtdParams, 2, 4, 1), tmp_path, "train")
+        torchvision_sets.dtd(sized(torchvision_sets.DtdParams, 2, 4, 1), tmp_path, "train")
 
 
 def test_a_damaged_image_is_named_when_it_is_asked_for(tmp_path, save_image):
     write_dtd(tmp_path / "dtd" / "dtd", save_image)
     (tmp_path / "dtd" / "dtd" / "images" / "woven" / "woven_0003.jpg").write_bytes(b"no image")
-    test = torchvision_sets.dtd(sized(params.DtdParams, 1, 4, 1), tmp_path, "test")  # one class in this small list
+    test = torchvision_sets.dtd(sized(torchvision_sets.DtdParams, 1, 4, 1), tmp_path, "test")  # one class in this small list
     with pytest.raises(DataError, match=r"cannot read the image .*woven_0003\.jpg"):
         test.image(0)
 
@@ -160,7 +160,7 @@ def test_flowers102(tmp_path, save_image, monkeypatch):
         kind: (name, md5(folder / name)) for kind, (name, _) in Flowers102._file_dict.items() if kind != "image"
     }
     monkeypatch.setattr(Flowers102, "_file_dict", {**Flowers102._file_dict, **checksums})
-    small = sized(params.Flowers102Params, 102, 204, 103)
+    small = sized(torchvision_sets.Flowers102Params, 102, 204, 103)
     train = torchvision_sets.flowers102(small, tmp_path, "train")
     test = torchvision_sets.flowers102(small, tmp_path, "test")
     assert train.labels.tolist() == [*range(102), *range(102)]
@@ -184,7 +184,7 @@ def test_pets(tmp_path, save_image):
         (folder / "annotations" / f"{split}.txt").write_text("\n".join(lines) + "\n")
         for line in lines:
             save_image(folder / "images" / f"{line.split()[0]}.jpg")
-    small = sized(params.PetsParams, 2, 3, 2)
+    small = sized(torchvision_sets.PetsParams, 2, 3, 2)
     train = torchvision_sets.pets(small, tmp_path, "train")
     assert train.classes == ("Abyssinian", "Great Pyrenees")
     assert train.labels.tolist() == [0, 1, 1]
@@ -207,7 +207,7 @@ def write_caltech(root, save_image):
 
 def test_caltech101(tmp_path, save_image):
     write_caltech(tmp_path, save_image)
-    small = sized(params.Caltech101Params, 3, 18, 5)
+    small = sized(torchvision_sets.Caltech101Params, 3, 18, 5)
     train = torchvision_sets.caltech101(small, tmp_path, "train")
     test = torchvision_sets.caltech101(small, tmp_path, "test")
     assert train.classes == test.classes == ("Faces", "ant", "watch")
@@ -238,7 +238,7 @@ def test_the_split_of_caltechs_8677_images_has_the_stated_sizes(seed, tmp_path):
     # Whatever the sizes of the classes: the total is what is stated before the files are there.
     labels = np.sort(np.random.RandomState(seed).randint(0, 101, 8677))
     chosen = torchvision_sets.stratified_split(labels, 101, 0)
-    info = params.Caltech101Params().info(tmp_path)
+    info = torchvision_sets.Caltech101Params().info(tmp_path)
     assert (chosen.sum(), (~chosen).sum()) == (info.train, info.test)
 
 
@@ -248,12 +248,12 @@ def test_the_split_of_caltechs_8677_images_has_the_stated_sizes(seed, tmp_path):
 @pytest.mark.parametrize(
     ("name", "given", "file", "folder"),
     [
-        ("cifar10", params.Cifar10Params, "cifar-10-python.tar.gz", ""),
-        ("cifar100", params.Cifar100Params, "cifar-100-python.tar.gz", ""),
-        ("dtd", params.DtdParams, "dtd-r1.0.1.tar.gz", "dtd"),
-        ("flowers102", params.Flowers102Params, "setid.mat", "flowers-102"),
-        ("pets", params.PetsParams, "annotations.tar.gz", "oxford-iiit-pet"),
-        ("caltech101", params.Caltech101Params, "caltech-101.zip", "caltech101"),
+        ("cifar10", torchvision_sets.Cifar10Params, "cifar-10-python.tar.gz", ""),
+        ("cifar100", torchvision_sets.Cifar100Params, "cifar-100-python.tar.gz", ""),
+        ("dtd", torchvision_sets.DtdParams, "dtd-r1.0.1.tar.gz", "dtd"),
+        ("flowers102", torchvision_sets.Flowers102Params, "setid.mat", "flowers-102"),
+        ("pets", torchvision_sets.PetsParams, "annotations.tar.gz", "oxford-iiit-pet"),
+        ("caltech101", torchvision_sets.Caltech101Params, "caltech-101.zip", "caltech101"),
     ],
 )
 def test_without_a_network_the_error_says_what_to_put_where(name, given, file, folder, tmp_path, no_network):
@@ -270,4 +270,4 @@ def test_without_a_network_the_error_says_what_to_put_where(name, given, file, f
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, no_network):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DataError, match="cifar10: cannot be downloaded"):
-        torchvision_sets.cifar10(params.Cifar10Params(), tmp_path / "file" / "data", "train")
+        torchvision_sets.cifar10(torchvision_sets.Cifar10Params(), tmp_path / "file" / "data", "train")
