@@ -8,7 +8,8 @@ from pydantic import ValidationError
 
 from benchbench.data import benchbench_datasets
 from benchbench.data.info import DataInfo, DatasetParams
-from benchbench.data.sources.torchvision_sets import DtdParams
+from benchbench.data.sources.huggingface import HuggingFaceParams
+from benchbench.data.sources.torchvision_sets import Cifar10Params, DtdParams
 
 COMPONENTS = {component.name: component for component in benchbench_datasets()}
 OFFICIAL = {
@@ -76,10 +77,10 @@ def test_dtd_has_ten_partitions(partition):
 
 def test_unknown_parameters_are_refused():
     with pytest.raises(ValidationError, match="fold"):
-        params.Cifar10Params(fold=1)
+        Cifar10Params(fold=1)
 
 
 @pytest.mark.parametrize("given", [{}, {"path": "here", "repo": "owner/name"}, {"path": "here", "revision": "main"}])
 def test_huggingface_has_one_source(given):
     with pytest.raises(ValidationError, match="'path'"):
-        params.HuggingFaceParams(**given)
+        HuggingFaceParams(**given)

@@ -140,7 +140,8 @@ def test_a_download_that_was_cut_short_is_noticed(tmp_path, save_image):
 def test_a_damaged_image_is_named_when_it_is_asked_for(tmp_path, save_image):
     write_dtd(tmp_path / "dtd" / "dtd", save_image)
     (tmp_path / "dtd" / "dtd" / "images" / "woven" / "woven_0003.jpg").write_bytes(b"no image")
-    test = torchvision_sets.dtd(sized(torchvision_sets.DtdParams, 1, 4, 1), tmp_path, "test")  # one class in this small list
+    one_class = sized(torchvision_sets.DtdParams, 1, 4, 1)
+    test = torchvision_sets.dtd(one_class, tmp_path, "test")
     with pytest.raises(DataError, match=r"cannot read the image .*woven_0003\.jpg"):
         test.image(0)
 
