@@ -1,112 +1,148 @@
-"""Device-hours before anything is trained: what finished stages of the same work took an image, else tuned steps.
+"""Device-hours before anything is trained: from finished stages of the same work, else from tuned steps.
 
-Where nothing alike is finished, a step is taken to cost what the student's tuned training step costs and a tuned
-forward pass of each teacher; a test image costs a third of a training step. What losses, augmentation, checkpoints and
-set-up cost is not in that, which is why the report shows what was predicted beside what was measured.
+Where nothing alike is finished, a step is taken to cost as much as the student's tuned training step and a tuned
+forward pass of each teacher; a test image costs a third of a training step. Losses, augmentation, checkpoints and
+set-up are not in that, which is why the report shows predictions beside measurements.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from benchbench.costs.estimate import (
+    FORWARDS_PER_STEP,
     MEASURING,
-    TRAINED,
-    places_of,
-    shown_images,
-    tested_images,
-    trained_images,
+    evaluation_images,
+    forward_images,
+    training_images,
 )
-from benchbench.costs.experience import GENERATING, KNOWN, Experience
+from benchbench.costs.history import History, Pace
+from benchbench.costs.locs import locs_of
 from benchbench.errors import StoreError
 from benchbench.plan.model import Plan, Stage
+from benchbench.specs.records import TuningRecord
+from benchbench.specs.stages import DiffusionSpec, OutputsSpec, SynthesisSpec, TrainingSpec
 from benchbench.store import Store
 
 
+class TunedStep(NamedTuple):
+    """Seconds of one image at the tuned speed, and the devices that the network uses at it."""
+
+    seconds: float
+    num_devices: float
+
+
 class Predictor:
-    """Predicts stages one by one; a figure that was once given stands.
+    """Predicts stages one by one; a prediction that was once given stays.
 
     Args:
         plan: whose stages.
         store: with the measurements.
-        experience: whether finished stages count, which is not for predictions to hold against those same stages.
+        use_history: whether finished stages count, which is not for predictions to compare with those same stages.
     """
 
-    def __init__(self, plan: Plan, store: Store, experience: bool = True):
-        self._plan, self._store, self._places = plan, store, places_of(plan)
-        self._experience = Experience(plan, store) if experience else None
-        self._given: dict[str, float] = {}
-        self._measured: dict[str, tuple[float, float]] = {}
+    def __init__(self, plan: Plan, store: Store, use_history: bool = True):
+        self._plan, self._store = plan, store
+        self._data = {key: locs.data for key, locs in locs_of(plan).items()}
+        self._history = History(plan, store) if use_history else None
+        self._predictions: dict[str, float] = {}
+        self._tuned: dict[str, TunedStep] = {}
 
     def hours(self, key: str) -> float | None:
-        """Device-hours of a stage; None where a measurement is missing, which may have come when it is asked again."""
-        if key not in self._given:
+        """Device-hours of a stage; None where a measurement is missing, which may be there at the next call."""
+        if key not in self._predictions:
             hours = self._hours(self._plan.stages[key])
             if hours is None:
                 return None
-            self._given[key] = hours
-        return self._given[key]
+            self._predictions[key] = hours
+        return self._predictions[key]
 
     def _hours(self, stage: Stage) -> float | None:
-        if stage.kind not in KNOWN:
-            return None
-        pace = self._experience.pace(stage) if self._experience else None
-        if stage.kind in GENERATING:  # nobody has measured a step of those beforehand
-            return pace.hours(self._generated(stage)) if pace else None
-        data = str(self._places[stage.key]["data"][1])
-        if stage.kind == "outputs":
-            images = sum(shown_images(self._plan, stage, data))
-            return self._shown(stage, images) if pace is None else pace.hours(images)
-        trained, tested = trained_images(self._plan, stage, data), tested_images(self._plan, stage, data)
-        return self._trained(stage, trained, tested) if pace is None else pace.hours(trained + tested / TRAINED)
+        spec = stage.spec
+        pace = self._history.pace(stage) if self._history else None
+        if isinstance(spec, DiffusionSpec | SynthesisSpec):  # no step of those is measured beforehand
+            return pace.hours(self._generation_units(stage.key, spec)) if pace else None
+        if isinstance(spec, OutputsSpec):
+            return self._outputs(stage, spec, pace)
+        if isinstance(spec, TrainingSpec):
+            return self._training(stage, spec, pace)
+        return None
 
-    def _generated(self, stage: Stage) -> int:
-        """Steps that train a generator, or images that one makes."""
-        job = stage.job
-        if stage.kind == "diffusion":
-            return job["generator"]["params"]["train_steps"]
-        data = next(cell.data for cell in self._plan.cells if stage.key in self._plan.foundations(cell.stage))
-        if job["per_class"] is not None:
-            return job["per_class"] * self._plan.info[data].classes
-        return round(job["times"] * self._plan.train_images(job["data"], data))
+    def _generation_units(self, key: str, spec: DiffusionSpec | SynthesisSpec) -> int:
+        """Steps that train a generator, or images that one generates."""
+        if isinstance(spec, DiffusionSpec):
+            steps = spec.generator.params["train_steps"]
+            assert isinstance(steps, int)
+            return steps
+        data = next(cell.data for cell in self._plan.cells if key in self._plan.dependencies(cell.stage))
+        if spec.per_class is not None:
+            return spec.per_class * self._plan.info[data].classes
+        return round((spec.times or 0.0) * self._plan.train_images(spec.data, data))
 
-    def _shown(self, stage: Stage, images: int) -> float | None:
+    def _outputs(self, stage: Stage, spec: OutputsSpec, pace: Pace | None) -> float | None:
+        images = sum(forward_images(self._plan, spec, self._data[stage.key]))
+        if pace is not None:
+            return pace.hours(images)
         forward = self._step(stage, "teacher0")
-        return images * forward[0] * forward[1] / 3600 if forward else None
+        return images * forward.seconds * forward.num_devices / 3600 if forward else None
 
-    def _trained(self, stage: Stage, trained: int, tested: int) -> float | None:
-        if stage.job["method"] == "linear_probe":
+    def _training(self, stage: Stage, spec: TrainingSpec, pace: Pace | None) -> float | None:
+        data = self._data[stage.key]
+        images, evaluated = training_images(self._plan, spec, data), evaluation_images(self._plan, spec, data)
+        if pace is not None:
+            return pace.hours(images + evaluated / FORWARDS_PER_STEP)
+        if spec.method == "linear_probe":
             return 0.0  # its trunk runs in a stage of its own, and is most of it
-        training = self._step(stage, "student")
-        if training is None:
+        step = self._step(stage, "student")
+        if step is None:
             return None
-        step, held = training
-        seconds = trained * step + tested * step / TRAINED
-        for number in range(len(stage.job["teachers"])):
-            if f"outputs{number}" in stage.needs:
+        seconds = images * step.seconds + evaluated * step.seconds / FORWARDS_PER_STEP
+        for index in range(len(spec.teachers)):
+            if f"outputs{index}" in stage.needs:
                 continue
-            forward = self._step(stage, f"teacher{number}")
+            forward = self._step(stage, f"teacher{index}")
             if forward is None:
                 return None
-            seconds += trained * forward[0]
-        return seconds * held / 3600
+            seconds += images * forward.seconds
+        return seconds * step.num_devices / 3600
 
-    def _step(self, stage: Stage, role: str) -> tuple[float, float] | None:
-        """Seconds of an image by a tuning stage, and the devices it holds at that speed."""
-        key = stage.after.get(f"tuning.{role}")
-        if key is not None and key not in self._measured:
-            try:
-                record = self._store.stage("tuning", key).done()
-                if record is None:
-                    return None
-                metrics, devices = record["metrics"], self._plan.devices
-                threads = metrics["execution"]["threads"] or devices.num_devices
-                held = devices.num_devices if devices.kind == "cuda" else threads
-                self._measured[key] = metrics["step_seconds"]["chosen, an image"], held
-            except (StoreError, KeyError, TypeError):
+    def _step(self, stage: Stage, role: str) -> TunedStep | None:
+        """The measurement of the stage that tunes a network; None where there is none yet."""
+        key = stage.soft_needs.get(f"tuning.{role}")
+        if key is None:
+            return None
+        if key not in self._tuned:
+            step = self._measured(key)
+            if step is None:
                 return None
-        return self._measured[key] if key is not None else None
+            self._tuned[key] = step
+        return self._tuned[key]
+
+    def _measured(self, key: str) -> TunedStep | None:
+        try:
+            record = self._store.stage("tuning", key).done()
+        except StoreError:
+            return None
+        seconds = record.metrics.step_seconds.get("chosen, an image") if isinstance(record, TuningRecord) else None
+        if not isinstance(record, TuningRecord) or seconds is None:
+            return None
+        devices = self._plan.devices
+        threads = record.metrics.execution.threads or devices.num_devices
+        return TunedStep(seconds, devices.num_devices if devices.kind == "cuda" else threads)
+
+
+class CellHours(NamedTuple):
+    """Predicted device-hours of a cell; None where a measurement is missing.
+
+    Attributes:
+        own: of its own stage.
+        whole: with its share of the stages that it depends on.
+    """
+
+    own: float | None
+    whole: float | None
 
 
 def predict(plan: Plan, store: Store) -> dict[str, float | None]:
@@ -115,20 +151,22 @@ def predict(plan: Plan, store: Store) -> dict[str, float | None]:
     return {key: predictor.hours(key) for key, stage in plan.stages.items() if stage.kind not in MEASURING}
 
 
-def predicted_cells(plan: Plan, predicted: Mapping[str, float | None]) -> dict[str, tuple[float | None, float | None]]:
-    """Device-hours of every cell by the key of its stage: its own, and with its share of the stages it stands on.
+def predicted_cells(plan: Plan, predicted: Mapping[str, float | None]) -> dict[str, CellHours]:
+    """Device-hours of every cell by the key of its stage.
 
     Args:
         plan: whose cells.
-        predicted: device-hours of its stages by key; one that is not there is left out of the shares.
+        predicted: device-hours of its stages by key; one that is absent is left out of the shares.
     """
-    stands_on = {cell.stage: [key for key in plan.foundations(cell.stage) if key in predicted] for cell in plan.cells}
-    users = Counter(key for cell in plan.cells for key in stands_on[cell.stage])
-    found = {}
+    dependencies = {
+        cell.stage: [key for key in plan.dependencies(cell.stage) if key in predicted] for cell in plan.cells
+    }
+    users = Counter(key for cell in plan.cells for key in dependencies[cell.stage])
+    cells = {}
     for cell in plan.cells:
         own = predicted[cell.stage]
-        stages = [(predicted[key], users[key]) for key in stands_on[cell.stage]]
-        known = [hours / count for hours, count in stages if hours is not None]
-        whole = own + sum(known) if own is not None and len(known) == len(stages) else None
-        found[cell.stage] = own, whole
-    return found
+        stages = [(predicted[key], users[key]) for key in dependencies[cell.stage]]
+        shares = [hours / count for hours, count in stages if hours is not None]
+        whole = own + sum(shares) if own is not None and len(shares) == len(stages) else None
+        cells[cell.stage] = CellHours(own, whole)
+    return cells

@@ -1,0 +1,192 @@
+"""The summary of a suite's runs: the device-hours of their ledgers, by stage and by section of their time."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from benchbench.costs.ledger_lines import (
+    FailedLine,
+    FinishedLine,
+    Line,
+    ReadyLine,
+    RunLine,
+    SubmittedLine,
+    ledger_files,
+    read_lines,
+)
+from benchbench.store import Store
+
+
+@dataclass
+class LedgerSummary:
+    """Device-hours of runs: number of devices x wall-clock.
+
+    Attributes:
+        sections: of finished stages, by (kind of stage, section of its time).
+        start: workers that started and loaded their libraries.
+        idle: slots without work, waiting for the stages that theirs need, or for the runner to read an event.
+        failed: attempts that failed, or did not fit into memory beside others and were made again.
+        killed: attempts that were killed, without the work that their stages went on from.
+        removed: finished stages that the plan no longer has.
+        residual: time of workers between a stage's beginning and its end that is none of these.
+        total: measured: slots x devices of each x wall-clock of the runs.
+        joules: energy of the runs; None where one of them was not measured.
+        stage_joules: energy of finished stages, by kind, attempts that they went on from included; None where one was
+            not measured.
+        units, devices: units of the hours, and names of the devices.
+        runs: number of runs.
+    """
+
+    sections: dict[tuple[str, str], float] = field(default_factory=lambda: defaultdict(float))
+    start: float = 0.0
+    idle: float = 0.0
+    failed: float = 0.0
+    killed: float = 0.0
+    removed: float = 0.0
+    residual: float = 0.0
+    total: float = 0.0
+    joules: float | None = 0.0
+    stage_joules: dict[str, float | None] = field(default_factory=dict)
+    units: set[str] = field(default_factory=set)
+    devices: set[str] = field(default_factory=set)
+    runs: int = 0
+
+
+def summarize_ledger(store: Store, suite: str, keys: Iterable[str]) -> LedgerSummary:
+    """Device-hours of all runs of a suite in a store.
+
+    Args:
+        store: where they wrote their ledgers.
+        suite: its name.
+        keys: of the stages that it has now.
+    """
+    summary, planned = LedgerSummary(), set(keys)
+    for path in ledger_files(store):
+        lines = read_lines(path)
+        if lines and isinstance(head := lines[0], RunLine) and head.suite == suite:
+            _Run(head, lines, planned, summary).add()
+    if summary.killed < 0:  # stages that went on from it prove that a killed run lived on after its last line
+        summary.total -= summary.killed
+        summary.killed = 0.0
+    return summary
+
+
+def predictions(store: Store) -> dict[str, float]:
+    """Device-hours that finished stages of any suite were predicted to take before they began, by key."""
+    hours: dict[str, float] = {}
+    for path in ledger_files(store):
+        submitted: dict[str, float] = {}
+        for line in read_lines(path):
+            if isinstance(line, SubmittedLine):
+                submitted |= line.predicted
+            elif isinstance(line, FinishedLine) and line.key in submitted:
+                hours[line.key] = submitted[line.key]
+    return hours
+
+
+@dataclass
+class _Submission:
+    """Stages that were submitted to a slot at once.
+
+    Attributes:
+        since: time of submission, or when the worker was last ready.
+        stages: kinds of the stages that have not ended, by key.
+        ready: whether the worker was ready once.
+        counted: seconds of its finished stages since they began or went on from a checkpoint, records included.
+        worked: seconds from the worker's being ready until it reported that the last of them was finished.
+        broken: whether one failed, or all began anew.
+    """
+
+    since: float
+    stages: dict[str, str]
+    ready: bool = False
+    counted: float = 0.0
+    worked: float | None = None
+    broken: bool = False
+
+
+class _Run:
+    """Adds one run's lines to a summary."""
+
+    def __init__(self, head: RunLine, lines: Sequence[Line], planned: set[str], summary: LedgerSummary):
+        self.head, self.lines, self.planned, self.summary = head, lines, planned, summary
+        self.hours = head.num_devices / 3600
+        self.slots: dict[str, _Submission] = {}
+        self.busy = 0.0
+
+    def add(self) -> None:
+        for line in self.lines:
+            if isinstance(line, SubmittedLine):
+                self.slots[line.slot] = _Submission(line.at, dict(line.stages))
+            elif isinstance(line, ReadyLine) and line.slot in self.slots:
+                self._ready(self.slots[line.slot], line.at)
+            elif isinstance(line, FinishedLine) and line.slot in self.slots:
+                self._finished(self.slots[line.slot], line)
+            elif isinstance(line, FailedLine) and line.slot in self.slots:
+                self._failed(self.slots[line.slot], line)
+        self._end(self.lines[-1])
+
+    def _end(self, last: Line) -> None:
+        summary = self.summary
+        for slot in list(self.slots):  # the run was killed
+            self._close(slot, last.at, killed=True)
+        summary.idle += (len(self.head.slots) * last.at - self.busy) * self.hours
+        summary.total += len(self.head.slots) * last.at * self.hours
+        summary.joules = None if summary.joules is None or last.joules is None else summary.joules + last.joules
+        summary.units.add(self.head.unit)
+        summary.devices.add(self.head.device)
+        summary.runs += 1
+
+    def _ready(self, submission: _Submission, at: float) -> None:
+        if submission.ready:  # a second attempt, of stages that did not fit into memory the first time
+            submission.broken = True
+            return
+        self.summary.start += (at - submission.since) * self.hours
+        self.busy += at - submission.since
+        submission.since, submission.ready = at, True
+
+    def _finished(self, submission: _Submission, line: FinishedLine) -> None:
+        kind = submission.stages.pop(line.key, line.kind)
+        record = {} if line.recorded_seconds is None else {"record": line.recorded_seconds}
+        seconds = line.seconds | record
+        for section, value in seconds.items():
+            if line.key in self.planned:
+                self.summary.sections[kind, section] += value * self.hours
+            else:
+                self.summary.removed += value * self.hours
+        self._add_energy(kind, line.energy_joules)
+        submission.worked = line.worked_seconds
+        submission.counted += sum(seconds.values()) - line.carried_seconds
+        self.summary.killed -= line.carried_seconds * self.hours  # work of a killed attempt that is counted here
+        if not submission.stages:
+            self._close(line.slot, line.at)
+
+    def _failed(self, submission: _Submission, line: FailedLine) -> None:
+        submission.stages.pop(line.key, None)
+        if line.event == "died":
+            self._close(line.slot, line.at, killed=True)
+            return
+        submission.broken = True
+        if not submission.stages:
+            self._close(line.slot, line.at)
+
+    def _add_energy(self, kind: str, joules: float | None) -> None:
+        known = self.summary.stage_joules.get(kind, 0.0)
+        self.summary.stage_joules[kind] = None if known is None or joules is None else known + joules
+
+    def _close(self, slot: str, at: float, killed: bool = False) -> None:
+        submission = self.slots.pop(slot)
+        seconds = at - submission.since
+        if not killed and not submission.broken and submission.worked is not None:
+            # The runner's clock runs on until the worker's event has reached it, which takes a while on a busy machine.
+            seconds = min(seconds, submission.worked)
+        self.busy += seconds
+        rest = (seconds - submission.counted) * self.hours
+        if killed:
+            self.summary.killed += rest
+        elif submission.broken:
+            self.summary.failed += rest
+        else:
+            self.summary.residual += rest

@@ -1,0 +1,108 @@
+"""The check that a suite's networks can be built and that its losses work on them, before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchbench.components import Registry
+from benchbench.costs.dry_run import DryRunRequest, DryRunTeacher
+from benchbench.costs.flops import ask
+from benchbench.costs.locs import StageLocs, locs_of
+from benchbench.costs.requests import Answers, LossRequest, NetworkCost, NetworkRequest
+from benchbench.plan.model import Plan
+from benchbench.plan.source_hash import source_hash
+from benchbench.specs.parts import NetworkSpec
+from benchbench.specs.stages import OutputsSpec, TrainingSpec
+
+# By the key of its stage and its part of the spec, as in `StageLocs.networks`.
+NetworkCosts = dict[tuple[str, str], NetworkCost]
+
+
+def check_networks(plan: Plan) -> None:
+    """Refuses a suite whose networks or losses cannot work.
+
+    Raises:
+        SuiteError: a model that its source does not have, or that cannot be built; a loss that cannot work on its
+            networks.
+    """
+    locs, requests = locs_of(plan), _network_requests(plan)
+    dry_runs = {
+        key: _loss_request(plan, stage.spec, locs[key].data)
+        for key, stage in plan.stages.items()
+        if isinstance(stage.spec, TrainingSpec) and stage.kind == "cell" and stage.spec.teachers
+    }
+    answers = ask(requests.values(), dry_runs.values(), _plugin_files(plan.registry))
+    _require_networks(plan, requests, locs, answers)
+    for key, request in dry_runs.items():
+        loc = locs[key].loss
+        if loc is not None and (reason := answers.refusals.get(request.key)):
+            raise plan.file.error(reason, loc)
+
+
+def network_costs(plan: Plan) -> NetworkCosts:
+    """The cost of every network that a plan trains or runs.
+
+    Raises:
+        SuiteError: a model that its source does not have, or that cannot be built.
+    """
+    requests = _network_requests(plan)
+    answers = ask(requests.values(), plugins=_plugin_files(plan.registry))
+    _require_networks(plan, requests, locs_of(plan), answers)
+    return {name: answers.costs[request.key] for name, request in requests.items()}
+
+
+def _require_networks(
+    plan: Plan, requests: dict[tuple[str, str], NetworkRequest], locs: dict[str, StageLocs], answers: Answers
+) -> None:
+    for (key, part), request in requests.items():
+        if reason := answers.errors.get(request.key):
+            raise plan.file.error(reason, locs[key].networks[part])
+
+
+def _network_requests(plan: Plan) -> dict[tuple[str, str], NetworkRequest]:
+    code = source_hash("benchbench.costs.flops")
+    return {
+        (key, part): NetworkRequest(
+            model=network.model.without_weights(),
+            role=network.role,
+            image_size=stage.spec.recipe.image_size,
+            component=stage.spec.components[f"{network.role}/{network.model.source}"],
+            code=code,
+        )
+        for key, stage in plan.stages.items()
+        if isinstance(stage.spec, TrainingSpec | OutputsSpec)
+        for part, network in _networks(stage.spec)
+    }
+
+
+def _networks(spec: TrainingSpec | OutputsSpec) -> Iterator[tuple[str, NetworkSpec]]:
+    """The networks of a stage, by part of its spec."""
+    if isinstance(spec, OutputsSpec):
+        yield "network", spec.network
+        return
+    for index, teacher in enumerate(spec.teachers):
+        yield f"teacher{index}", teacher
+    yield "model", NetworkSpec(model=spec.model, role=spec.role)
+
+
+def _loss_request(plan: Plan, spec: TrainingSpec, data: str) -> LossRequest:
+    teachers = tuple(
+        DryRunTeacher(model=teacher.model.without_weights(), has_head=teacher.state != "pretrained")
+        for teacher in spec.teachers
+    )
+    dry_run = DryRunRequest(
+        student=spec.model.without_weights(),
+        teachers=teachers,
+        loss=spec.loss,
+        classes=plan.info[data].classes,
+        image_size=spec.recipe.image_size,
+        epochs=spec.recipe.epochs,
+    )
+    return LossRequest(dry_run=dry_run, components=spec.components, code=source_hash("benchbench.costs.dry_run"))
+
+
+def _plugin_files(registry: Registry) -> list[Path]:
+    """Files that components come from; a component of a package has its name and version as its origin."""
+    origins = {offer.origin for kind in registry.offers for offer in registry.of_kind(kind)}
+    return [Path(origin) for origin in sorted(origins) if Path(origin).is_absolute()]

@@ -1,0 +1,94 @@
+"""Requests to the process that builds networks for a plan, and its answers; see `benchbench.costs.flops`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from pydantic import Field
+
+from benchbench.costs.dry_run import DryRunRequest
+from benchbench.specs.parts import ComponentVersion, ModelSpec, Role, Spec, contents_only
+from benchbench.specs.records import RecordPart
+
+
+class BuildRequest(Spec):
+    """Base of a request.
+
+    Attributes:
+        code: hash of the code that answers it.
+    """
+
+    code: str
+
+    @property
+    def key(self) -> str:
+        """sha256 over the request, with the content of files in place of their paths."""
+        text = json.dumps(contents_only(self.as_json()), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+class NetworkRequest(BuildRequest):
+    """The cost of a network on images of one size.
+
+    Attributes:
+        model, role: the network, without weights.
+        image_size: pixels a side.
+        component: version and source of the model's source.
+    """
+
+    model: ModelSpec
+    role: Role
+    image_size: int
+    component: ComponentVersion
+
+
+class LossRequest(BuildRequest):
+    """A dry run of a cell's losses; `components`: version and source of each component of the cell."""
+
+    dry_run: DryRunRequest
+    components: dict[str, ComponentVersion]
+
+
+class Question(Spec):
+    """Requests by key, and the plugin files whose components they name."""
+
+    plugins: tuple[str, ...] = ()
+    networks: dict[str, NetworkRequest] = Field({})
+    dry_runs: dict[str, LossRequest] = Field({})
+
+
+class NetworkCost(RecordPart):
+    """Size of a network.
+
+    Attributes:
+        parameters: without a classifier.
+        flops: of one forward pass of one image; a multiplication with its addition counts as two.
+        dim: width of its embedding.
+    """
+
+    parameters: int
+    flops: int
+    dim: int
+
+
+class Answers(RecordPart):
+    """Answers by the key of their request.
+
+    Attributes:
+        costs: of networks.
+        errors: of networks that cannot be built or run.
+        refusals: of dry runs: the reason, or None where the losses work.
+    """
+
+    costs: dict[str, NetworkCost] = Field({})
+    errors: dict[str, str] = Field({})
+    refusals: dict[str, str | None] = Field({})
+
+    def joined(self, other: Answers) -> Answers:
+        """These answers and others."""
+        return Answers(
+            costs=self.costs | other.costs,
+            errors=self.errors | other.errors,
+            refusals=self.refusals | other.refusals,
+        )
