@@ -1,4 +1,4 @@
-"""Kinds of stages: each a module with `run(context) -> record`, imported by the worker that runs one."""
+"""Kinds of stages: each a module with `run(context) -> StageResult`, imported by the worker that runs one."""
 
 RUNNERS = {
     "teacher": "benchbench.stages.train",

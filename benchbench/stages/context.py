@@ -1,45 +1,60 @@
-"""What a stage may use while it runs."""
+"""The context in which a stage runs, and the result that it gives."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Generic, TypeVar
 
 from benchbench.components import Registry
 from benchbench.hardware.energy import StageMeter
+from benchbench.specs.records import CurveRow, Progress, StageRecord, Unit
+from benchbench.specs.stages import BaseSpec
 from benchbench.store import StageFolder
+
+SpecT = TypeVar("SpecT", bound=BaseSpec, covariant=True)
 
 
 @dataclass(frozen=True)
-class StageContext:
+class StageContext(Generic[SpecT]):
     """One stage in one worker.
 
     Attributes:
-        job: the stage's job, paths unwrapped.
+        spec: of the stage.
         folder: its files.
         needs: the folders of the stages it needs, by role.
         registry: the components.
         device: torch device string.
         threads: CPU threads of this worker.
-        held: devices that this worker holds, as the ledger counts them.
-        unit: "GPU-hours" or "CPU-hours".
-        data_root: where downloads go.
-        checkpoint_seconds: how much work a kill may cost.
+        num_devices: devices of this worker, as the ledger counts them.
+        unit: of its cost.
+        data_root: folder of downloads.
+        checkpoint_seconds: seconds of work that a kill may cost.
         report: takes progress.
         meter: of the stage's energy.
     """
 
-    job: dict[str, Any]
+    spec: SpecT
     folder: StageFolder
     needs: dict[str, StageFolder]
     registry: Registry
     device: str
     threads: int
-    held: float
-    unit: str
+    num_devices: float
+    unit: Unit
     data_root: Path
     checkpoint_seconds: float
-    report: Callable[[dict[str, Any]], None]
+    report: Callable[[Progress], None]
     meter: StageMeter = field(default_factory=StageMeter)
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """A finished stage's record, and its training curve where it has one.
+
+    The worker adds to the record: key, label, environment, energy and peak memory.
+    """
+
+    record: StageRecord
+    curve: list[CurveRow] = field(default_factory=list)

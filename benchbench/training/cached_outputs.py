@@ -1,8 +1,8 @@
-"""What a frozen network has said of every view of the images, kept on disk: read instead of computed again.
+"""A frozen network's outputs on every view of the images, cached on disk: read instead of computed again.
 
-A stage of its own makes it (`benchbench.stages.outputs`), and that stage's key is taken over the content of the data
-set, the pipeline, the views' seed, and the network's weights: outputs of other images, views or weights have another
-key, and what is read is checked against the hashes in that stage's record.
+A stage of its own makes them (`benchbench.stages.outputs`), and that stage's key is taken over the content of the data
+set, the transform, the views' seed, and the network's weights: outputs of other images, views or weights have another
+key. The files are checked against the hashes in that stage's record.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from benchbench.data.batch import Batch
 from benchbench.data.images import IN_MEMORY_BYTES
 from benchbench.data.order import steps_per_epoch, training_order
 from benchbench.models.outputs import Outputs
+from benchbench.specs.records import DataRecord
 from benchbench.store import StageFolder
 
 
@@ -25,22 +26,21 @@ class CachedOutputs:
     """The outputs of one frozen network.
 
     Attributes:
-        views, view_seed: augmented views of each training image, and what drew them.
-        described: the data set, as in records.
+        views: augmented views of each training image.
+        view_seed: draws the views.
+        data: the data set, as in records.
     """
 
     def __init__(self, folder: StageFolder, device: torch.device):
-        """Reads what a finished stage has left.
+        """Opens the files of a finished stage.
 
         Raises:
-            StoreError: it is absent or damaged.
+            StoreError: one is absent or damaged.
         """
-        record, files = folder.verified_outputs()
-        self.views: int = record["outputs"]["views"]
-        self.view_seed: int = record["outputs"]["view_seed"]
-        self.described: dict = record["data"]
+        record, self._files = folder.verified_outputs()
+        self.views, self.view_seed = record.outputs.views, record.outputs.view_seed
+        self.data: DataRecord = record.data
         self.device = device
-        self._files = files
 
     def tensor(self, name: str) -> Tensor | None:
         """One of the tensors, "train.embedding" [views, N, D] or "test.labels" [N]; None where there is none.
@@ -50,37 +50,38 @@ class CachedOutputs:
         if name not in self._files:
             return None
         array = np.load(self._files[name], mmap_mode="c", allow_pickle=False)
-        whole = torch.from_numpy(array)
-        return whole.to(self.device) if array.nbytes <= IN_MEMORY_BYTES else whole
+        tensor = torch.from_numpy(array)
+        return tensor.to(self.device) if array.nbytes <= IN_MEMORY_BYTES else tensor
 
-    def teach(self) -> CachedTeacher:
+    def teacher(self) -> CachedTeacher:
         """The network's outputs for training batches."""
         embedding = self.tensor("train.embedding")
         assert embedding is not None
         return CachedTeacher(self.tensor("train.logits"), embedding)
 
-    def loader(self, split: str) -> EmbeddingFeed | None:
+    def loader(self, split: str) -> EmbeddingLoader | None:
         """Batches of embeddings in the place of images; None where the split has no images."""
         embedding, labels = self.tensor(f"{split}.embedding"), self.tensor(f"{split}.labels")
         if embedding is None or labels is None:
             return None
-        return EmbeddingFeed(embedding, labels.to(self.device))
+        return EmbeddingLoader(embedding, labels.to(self.device))
 
 
 class CachedTeacher:
-    """Kept outputs, called like a network on a training batch."""
+    """A teacher's cached outputs, called like a network on a training batch."""
 
     def __init__(self, logits: Tensor | None, embedding: Tensor):
+        """`embedding` [views, N, D]; `logits` [views, N, C], None where the teacher has no task head."""
         self.logits, self.embedding = logits, embedding
 
     def __call__(self, batch: Batch, maps: bool) -> Outputs:
-        assert not maps, "maps between stages are not kept"
+        assert not maps, "maps between stages are not cached"
         view = math.floor(batch.epoch) % len(self.embedding)
         logits = None if self.logits is None else _rows(self.logits[view], batch.index)
         return Outputs(logits, _rows(self.embedding[view], batch.index))
 
 
-class EmbeddingFeed:
+class EmbeddingLoader:
     """A frozen trunk's embeddings [views, N, D] as a loader: the head is all that is left to train.
 
     Its batches have embeddings [B, D] for images.

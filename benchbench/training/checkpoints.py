@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import time
 import zipfile
-from typing import Any
+from collections.abc import Mapping
+from typing import Generic, TypeVar
 
 import torch
 
@@ -13,8 +14,10 @@ from benchbench.errors import one_line
 from benchbench.hardware.energy import StageMeter
 from benchbench.store import StageFolder, write_atomic
 
+State = TypeVar("State", bound=Mapping[str, object])
 
-class Checkpoints:
+
+class Checkpoints(Generic[State]):
     """A run's checkpoint, written when the last one is older than an interval.
 
     Args:
@@ -30,13 +33,13 @@ class Checkpoints:
     def due(self) -> bool:
         return time.monotonic() - self.last >= self.interval
 
-    def save(self, state: dict[str, Any]) -> None:
+    def save(self, state: State) -> None:
         buffer = io.BytesIO()
         torch.save({**state, "stage": self.folder.path.name, "joules": self.meter.joules()}, buffer)
         write_atomic(self.folder.checkpoint, buffer.getvalue())
         self.last = time.monotonic()
 
-    def load(self) -> dict[str, Any] | None:
+    def load(self) -> State | None:
         """The saved state; None where there is none.
 
         A damaged checkpoint is set aside and the run starts from its beginning, which gives the same result later.
@@ -54,9 +57,10 @@ class Checkpoints:
             self.meter.carry(state.pop("joules", None))
             return state
         except Exception as error:  # torch's readers raise many kinds
-            aside = path.with_suffix(".damaged")
-            path.replace(aside)
+            damaged_copy = path.with_suffix(".damaged")
+            path.replace(damaged_copy)
             print(
-                f"checkpoint damaged ({one_line(error)[:120]}): set aside as {aside.name}, starting from the beginning"
+                f"checkpoint damaged ({one_line(error)[:120]}): set aside as {damaged_copy.name}, "
+                "starting from the beginning"
             )
             return None

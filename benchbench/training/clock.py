@@ -1,4 +1,4 @@
-"""Where the time of a training process goes, without waiting for the device on the way."""
+"""The wall-clock time of a stage by section, without waiting for the device on the way."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import torch
 
 @dataclass
 class Account:
-    """Seconds of one stage by what they went to.
+    """Seconds of one stage by section.
 
     Attributes:
-        here: what it took: a section that several stages share counts in equal parts.
-        alone: what it would have taken alone: a shared section counts in full.
-        carried: seconds that it had taken (here) when it was gone on with from a checkpoint.
+        here: as they were: a section that several stages share counts in equal parts.
+        alone: as they would have been alone: a shared section counts in full.
+        carried: seconds (here) that the stage had taken when it went on from a checkpoint.
     """
 
     here: dict[str, float] = field(default_factory=dict)
@@ -25,7 +25,7 @@ class Account:
     carried: float = 0.0
 
     def carry(self, here: Mapping[str, float], alone: Mapping[str, float]) -> None:
-        """Takes up what a checkpoint says."""
+        """Adds the seconds that a checkpoint holds."""
         for name, seconds in alone.items():
             self.add(name, here[name], seconds)
         self.carried += sum(here.values())
@@ -42,7 +42,7 @@ class Clock:
     """Books time section by section: at any moment one section is open, or none.
 
     On a GPU the work of a section is still under way when the next one begins, so a section's border is an event in
-    the device's queue; `settle` waits for the device and books what has passed. On a CPU the border is the time.
+    the device's queue; `settle` waits for the device and books the time since. On a CPU the border is the time.
     """
 
     def __init__(self, device: torch.device):
@@ -55,7 +55,7 @@ class Clock:
 
     @contextlib.contextmanager
     def section(self, name: str, *accounts: Account) -> Iterator[None]:
-        """Time in here is booked under a name and shared by these accounts; a nested section's under its own alone."""
+        """Books the time in here under a name, shared by these accounts; a nested section's under its own alone."""
         self._close(self._open[-1] if self._open else None)
         self._open.append((name, accounts))
         try:
@@ -69,12 +69,12 @@ class Clock:
         if self.device.type != "cuda":
             return
         torch.cuda.synchronize(self.device)
-        for (begun, _), (ended, section) in zip(self._borders, self._borders[1:], strict=False):
-            self._book(section, begun.elapsed_time(ended) / 1000)
+        for (start, _), (end, section) in zip(self._borders, self._borders[1:], strict=False):
+            self._book(section, start.elapsed_time(end) / 1000)
         self._borders = self._borders[-1:]
 
     def _close(self, section: Section | None) -> None:
-        """What has passed since the last border belongs to this section."""
+        """Books the time since the last border on this section."""
         if self.device.type == "cuda":
             self._mark(section)
             return

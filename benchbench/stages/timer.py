@@ -1,0 +1,87 @@
+"""The time that a stage takes by section, carried over checkpoints, and its cost."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Generic, NotRequired, TypedDict, TypeVar
+
+import torch
+
+from benchbench.specs.records import Cost
+from benchbench.specs.stages import BaseSpec
+from benchbench.stages.context import StageContext
+from benchbench.training.checkpoints import Checkpoints
+from benchbench.training.clock import Account, Clock
+
+
+class TimedState(TypedDict):
+    """A checkpoint with the seconds of the stage by section, which the timer fills in."""
+
+    seconds: NotRequired[dict[str, float]]
+
+
+State = TypeVar("State", bound=TimedState)
+
+
+class StageTimer(Generic[State]):
+    """Clock, checkpoints and cost of one stage.
+
+    Args:
+        context: of the stage.
+        clock: of the cohort, where stages run side by side.
+
+    Attributes:
+        account: seconds by section. Reading images and weights is "loading", which is not charged: the first stage
+            would pay for everybody's download.
+        checkpoints: of the unfinished stage.
+    """
+
+    def __init__(self, context: StageContext[BaseSpec], clock: Clock | None = None):
+        self.context, self.device = context, torch.device(context.device)
+        self.clock, self.account = clock or Clock(self.device), Account()
+        self.checkpoints: Checkpoints[State] = Checkpoints(context.folder, context.checkpoint_seconds, context.meter)
+
+    def section(self, name: str) -> AbstractContextManager[None]:
+        """Books the time in here under a name."""
+        return self.clock.section(name, self.account)
+
+    def load(self) -> State | None:
+        """The checkpoint's state, where there is one; its seconds are carried over."""
+        state = self.checkpoints.load()
+        if state is not None:
+            seconds = state.get("seconds", {})
+            self.account.carry(seconds, seconds)
+        return state
+
+    def save(self, state: State) -> None:
+        """Writes a checkpoint, with the seconds up to now."""
+        with self.section("checkpoint"):
+            self.clock.settle()
+            state["seconds"] = self.account.here
+            self.checkpoints.save(state)
+
+    def cost(self, cohort: int = 1, images: int | None = None) -> Cost:
+        """The cost up to now: devices x wall-clock, as it was and as it would have been alone.
+
+        Args:
+            cohort: stages that ran side by side.
+            images: that a training has used, over all epochs.
+        """
+        self.clock.settle()
+        # A resumed run keeps its first thread count, so those are its devices on a CPU, whatever the worker has now.
+        devices = self.context.num_devices if self.device.type == "cuda" else torch.get_num_threads()
+        return Cost(
+            seconds=self.account.here,
+            alone_seconds=self.account.alone,
+            carried_seconds=self.account.carried,
+            devices=devices,
+            unit=self.context.unit,
+            device_hours=_hours(self.account.here) * devices,
+            alone_device_hours=_hours(self.account.alone) * devices,
+            cohort=cohort,
+            images=images,
+        )
+
+
+def _hours(seconds: dict[str, float]) -> float:
+    return sum(value for name, value in seconds.items() if name != "loading") / 3600
