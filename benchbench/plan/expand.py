@@ -1,268 +1,236 @@
-"""A suite becomes a plan: every cell of the grid, and the stages they stand on, each once and each with a key."""
+"""A suite becomes a plan: every cell of the grid, and the stages that they need, each once and each with a key."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
+from benchbench.components import Registry
 from benchbench.data.info import DataInfo, DatasetParams
 from benchbench.errors import DataError
 from benchbench.hardware.devices import Devices
-from benchbench.plan.grid import Grid, TeacherSet
-from benchbench.plan.keys import identity, key_of, key_of_identity
-from benchbench.plan.model import PRETRAINED_METHODS, Cell, Plan, Stage, train_images
+from benchbench.plan.draft import PlanDraft
+from benchbench.plan.grid import Grid, GridPoint, TeacherSet
+from benchbench.plan.keys import identity, key_of_identity
+from benchbench.plan.model import PRETRAINED_METHODS, Cell, Plan, Stage
 from benchbench.plan.pretraining import published_recipe
+from benchbench.plan.published import check_published
 from benchbench.plan.resolve import Resolver
-from benchbench.plan.shared_stages import FrozenNetwork, FrozenStages, cohort_key, with_data_seed
+from benchbench.plan.shared_stages import NetworkInputs, SharedStages, with_data_seed
 from benchbench.plan.source_hash import source_hash
+from benchbench.plan.spec_builder import SpecBuilder
 from benchbench.plan.synthetic_stages import SyntheticStages
-from benchbench.plugins import PluginHost
-from benchbench.suite.file import Loc, SuiteFile
-from benchbench.suite.schema import Arm, ModelEntry, PreTraining, Recipe, Ref, TeacherEntry
+from benchbench.plan.training_stages import TrainingStages, TrainingTask
+from benchbench.specs.parts import LossSpec, RecipeSpec, Role, TeacherSpec
+from benchbench.specs.stages import CalibrationSpec, TrainingSpec
+from benchbench.suite.file import SuiteFile
+from benchbench.suite.schema import Arm, PreTraining
 
 
-def make_plan(file: SuiteFile, host: PluginHost, devices: Devices, data_root: Path) -> Plan:
+def make_plan(file: SuiteFile, registry: Registry, devices: Devices, data_root: Path) -> Plan:
     """Expands a suite.
 
+    Args:
+        file: the suite.
+        registry: the components that it may name.
+        devices: the ones that it would run on.
+        data_root: the folder that downloads go to.
+
     Raises:
-        SuiteError: a name, a parameter or a combination that cannot work; found before any compute is spent.
+        SuiteError: a name, a parameter or a combination that cannot work, before any compute is spent.
     """
-    return _Expansion(file, host, devices, data_root).plan()
+    resolver = Resolver(file, registry, data_root)
+    info = {label: _data_info(label, resolver) for label in file.suite.data}
+    draft = PlanDraft(file.suite, resolver, devices, info)
+    builder = CellBuilder(draft)
+    cells = [cell for point in Grid(file, resolver).points() for cell in builder.cells(point)]
+    check_published(file, cells)
+    return Plan(file, registry, devices, draft.stages, cells, info)
 
 
-class _Expansion:
-    def __init__(self, file: SuiteFile, host: PluginHost, devices: Devices, data_root: Path):
-        self.file, self.suite, self.host, self.devices, self.root = file, file.suite, host, devices, data_root
-        self.resolver = Resolver(file, host, data_root)
-        self.stages: dict[str, Stage] = {}
-        self.info = {label: self._info(label) for label in self.suite.data}
-        self.frozen = FrozenStages(self.suite, self.resolver, devices, self._add)
-        self.synthetic = SyntheticStages(self.suite, self.resolver, self.frozen, self._add, self._adapted, self.info)
-        # What can change a stage's numbers beside its components: the code that runs it.
-        self.train_code = source_hash("benchbench.stages.train")
+def _data_info(label: str, resolver: Resolver) -> DataInfo:
+    file, loc = resolver.file, ("data", label, "source")
+    entry = file.suite.data[label]
+    component = resolver.component("dataset", entry.source.name, loc)
+    params = resolver.params(component, entry.source.params, [*loc, entry.source.name])
+    assert isinstance(params, DatasetParams)
+    try:
+        info = params.info(resolver.data_root)
+    except DataError as error:
+        raise file.error(str(error), loc) from None
+    if entry.classes is not None and entry.classes != info.classes:
+        problem = f"data set '{label}' has {info.classes} classes, not {entry.classes}"
+        raise file.error(problem, ("data", label, "classes"))
+    if entry.per_class is not None and entry.per_class * info.classes > info.train:
+        most = info.train // info.classes
+        problem = f"per_class: {entry.per_class} asks for more than there are; '{label}' has about {most} a class"
+        raise file.error(problem, ("data", label, "per_class"))
+    return info
+
+
+@dataclass(frozen=True)
+class TeacherParts:
+    """The part of a cell that its teachers decide.
+
+    Attributes:
+        specs: one for each teacher.
+        needs, soft_needs: keys of stages, by role.
+    """
+
+    specs: tuple[TeacherSpec, ...]
+    needs: dict[str, str]
+    soft_needs: dict[str, str]
+
+
+class CellBuilder:
+    """Adds the stages of cells to a plan."""
+
+    def __init__(self, draft: PlanDraft):
+        self.draft, self.suite = draft, draft.suite
+        self.shared = SharedStages(draft)
+        self.training = TrainingStages(draft, self.shared)
+        self.synthetic = SyntheticStages(draft, self.shared, self.training.teacher)
         self.calibration_code = source_hash("benchbench.stages.calibrate")
 
-    def plan(self) -> Plan:
-        grid = Grid(self.file, self.resolver)
-        cells = [
-            cell
-            for label, arm in self.suite.arms.items()
-            for teacher_set, row, students in grid.rows(label)
-            for data in self.suite.data
-            for student in students
-            for cell in self._seeded(self._cell(label, arm, data, student, teacher_set, row, self.suite.seeds[0]))
-        ]
-        grid.check_published(cells)
-        return Plan(self.file, self.host, self.devices, self.stages, cells, self.info)
-
-    def _seeded(self, first: Cell) -> Iterator[Cell]:
-        """A cell with every seed of the suite: all but the seed is resolved once."""
+    def cells(self, point: GridPoint) -> Iterator[Cell]:
+        """The cells of a point, one for each seed of the suite: all but the seed is resolved once."""
+        first = self._first_cell(point)
         yield first
-        stage = self.stages[first.stage]
-        known = identity(stage.job)
+        stage = self.draft.stages[first.stage]
+        content = identity(stage.spec)
         for seed in self.suite.seeds[1:]:
-            own = {"seed": seed, "data_seed": self._data_seed(seed)}
-            key = key_of_identity({"kind": stage.kind, **known, **own})
-            if key not in self.stages:
-                job = {**stage.job, **own}
-                label = f"{stage.label.rpartition(' seed ')[0]} seed {seed}"
-                group = stage.group and with_data_seed(stage.group, own["data_seed"])
-                self.stages[key] = replace(stage, key=key, label=label, job=job, group=group)
+            seeds = {"seed": seed, "data_seed": self.training.data_seed(seed)}
+            key = key_of_identity({**content, **seeds})
+            if key not in self.draft.stages:
+                self.draft.stages[key] = Stage(
+                    stage.spec.model_copy(update=seeds),
+                    key,
+                    f"{point.label} | seed {seed}",
+                    stage.needs,
+                    stage.soft_needs,
+                    stage.cohort and with_data_seed(stage.cohort, seeds["data_seed"]),
+                )
             yield replace(first, seed=seed, stage=key)
 
-    def _data_seed(self, seed: int) -> int:
-        return seed if self.suite.data_seed is None else self.suite.data_seed
-
-    def _info(self, label: str) -> DataInfo:
-        entry, loc = self.suite.data[label], ("data", label, "source")
-        component = self.resolver.component("dataset", entry.source.name, loc)
-        params = self.resolver.params(component, entry.source.params, [*loc, entry.source.name])
-        assert isinstance(params, DatasetParams)
-        try:
-            info = params.info(self.root)
-        except DataError as error:
-            raise self.file.error(str(error), loc) from None
-        if entry.classes is not None and entry.classes != info.classes:
-            problem = f"data set '{label}' has {info.classes} classes, not {entry.classes}"
-            raise self.file.error(problem, ("data", label, "classes"))
-        if entry.per_class is not None and entry.per_class * info.classes > info.train:
-            most = info.train // info.classes
-            problem = f"per_class: {entry.per_class} asks for more than there are; '{label}' has about {most} a class"
-            raise self.file.error(problem, ("data", label, "per_class"))
-        return info
-
-    def _cell(
-        self, label: str, arm: Arm, data: str, student: str, teacher_set: TeacherSet | None, row: str, seed: int
-    ) -> Cell:
-        suite = self.suite
-        used: dict[str, Any] = {}
-        entry = suite.students[student]
-        starts_pretrained = arm.method in PRETRAINED_METHODS
-        nearer = (("students", student, "recipe"), entry.recipe), (("arms", label, "recipe"), arm.recipe)
-        recipe, augmenters = self._recipe(arm.method, data, *nearer)
-        job = self._training_job("student", entry, student, starts_pretrained, data, arm.method, seed, used)
-        loc = ["arms", label]
-        job["loss"] = [
-            {**self.resolver.reference("loss", ref, [*loc, "loss", ref.name], used), "weight": ref.weight}
-            for ref in arm.loss
-        ]
-        job["recipe"] = self.resolver.recipe(recipe, arm.method, augmenters, used)
-        self.resolver.check_labels(label, arm, recipe, augmenters)
-        # Maps between stages are too large to be kept.
-        wants_maps = any("features" in self.host.registry.get("loss", ref.name).needs for ref in arm.loss)
-        synthetic, made = self.synthetic.use(label, arm, data, (augmenters, recipe))
-        if synthetic is not None:
-            job["data"] = {**job["data"], "synthetic": synthetic}
-            if arm.synthetic and arm.synthetic.losses:
-                job["loss"] = [
-                    entry if entry["name"] in arm.synthetic.losses else {**entry, "images": "real"}
-                    for entry in job["loss"]
-                ]
-        needs: dict[str, str] = dict(made)
-        after: dict[str, str] = {}
-        for number, (teacher, weight) in enumerate(
-            zip(teacher_set.teachers, teacher_set.weights, strict=True) if teacher_set else ()
-        ):
-            assert teacher_set is not None
-            teacher_entry = suite.teachers[teacher]
-            if teacher_set.state != "pretrained":
-                needs[f"teacher{number}"] = self._teacher_stage(teacher, teacher_entry, teacher_set.state, data)
-            place = ("teachers", teacher)
-            # An adapted teacher's weights come from its stage; the key of that stage stands for them.
-            model = self.resolver.model("teacher", teacher_entry, teacher_set.state == "pretrained", place, used)
-            job["teachers"].append({"model": model, "adapt": teacher_set.state, "weight": weight})
-            source = FrozenNetwork(f"{teacher} ({teacher_set.state})", "teacher", model, teacher_set.state)
-            if job["recipe"]["views"] and not wants_maps:
-                stage = needs.get(f"teacher{number}")
-                shown_with = (augmenters, recipe)
-                needs[f"outputs{number}"] = self.frozen.outputs(source, stage, data, job, shown_with, made=made)
-            else:
-                after |= self.frozen.tuned(f"teacher{number}", source, job["recipe"], self._steps(job, data))
-        shown = f"{label}, {teacher_set.shown}" if teacher_set else label
-        shown = f"{shown} | {data} | {student} | seed {seed}"
-        stage = self._train("cell", shown, job, needs, after, student, data, (augmenters, recipe))
-        pretraining = published_recipe(entry) if starts_pretrained else None
-        calibration = self._calibration("student", student, pretraining, recipe)
-        names, state = (teacher_set.teachers, teacher_set.state) if teacher_set else ((), None)
-        taught_by = self._teachers_prices(names, recipe) if state != "scratch" and suite.price_teachers else ()
-        how = stage, calibration, pretraining, taught_by
-        return Cell(label, arm.method, data, student, seed, names, state, row, *how)
-
-    def _adapted(self, teacher: str, state: Any, data: str) -> str | None:
-        return (
-            None if state == "pretrained" else self._teacher_stage(teacher, self.suite.teachers[teacher], state, data)
+    def _first_cell(self, point: GridPoint) -> Cell:
+        arm, entry, teacher_set = self.suite.arms[point.arm], self.suite.students[point.student], point.teacher_set
+        stage, recipe = self._stage(point, arm)
+        pretraining = published_recipe(entry) if arm.method in PRETRAINED_METHODS else None
+        return Cell(
+            arm=point.arm,
+            method=arm.method,
+            data=point.data,
+            student=point.student,
+            seed=self.suite.seeds[0],
+            teachers=teacher_set.teachers if teacher_set else (),
+            state=teacher_set.state if teacher_set else None,
+            row=point.row,
+            stage=stage,
+            calibration=self._calibration("student", point.student, pretraining, recipe),
+            pretraining=pretraining,
+            teacher_pretraining=self._teacher_pretraining(teacher_set, recipe),
         )
 
-    def _teachers_prices(
-        self, teachers: tuple[str, ...], recipe: Recipe
+    def _stage(self, point: GridPoint, arm: Arm) -> tuple[str, RecipeSpec]:
+        """The stage that trains the student of a point with the suite's first seed, and its recipe."""
+        entry, resolver, seed = self.suite.students[point.student], self.draft.resolver, self.suite.seeds[0]
+        task = TrainingTask("student", point.student, arm.method, point.data)
+        nearer = ((*task.loc, "recipe"), entry.recipe), (("arms", point.arm, "recipe"), arm.recipe)
+        merged = self.training.merged_recipe(task, *nearer)
+        builder = SpecBuilder(resolver)
+        data = builder.data(self.suite.data[point.data], self.suite.selection, ("data", point.data))
+        model = builder.model("student", entry, arm.method in PRETRAINED_METHODS, task.loc)
+        losses = self._losses(point.arm, arm, builder)
+        recipe = builder.recipe(merged.recipe, arm.method, merged.loc)
+        resolver.check_labels(point.arm, arm, merged.recipe, merged.loc)
+        self.synthetic.check(point.arm, arm, bool(recipe.mix))
+        synthetic = self.synthetic.images(arm, NetworkInputs(point.data, data, recipe.inputs()))
+        spec = TrainingSpec(
+            kind="cell",
+            method=arm.method,
+            seed=seed,
+            data_seed=self.training.data_seed(seed),
+            view_seed=self.suite.view_seed,
+            data=data.model_copy(update={"synthetic": synthetic.spec}),
+            model=model,
+            role="student",
+            loss=losses,
+            recipe=recipe,
+            selection=self.suite.selection.rule,
+            components=builder.components,
+            code=self.training.code,
+            needs=synthetic.needs,
+        )
+        teachers = self._teachers(point, spec)
+        builder.use("teacher", *(teacher.model.source for teacher in teachers.specs))
+        needs = {**synthetic.needs, **teachers.needs}
+        spec = spec.model_copy(
+            update={"teachers": teachers.specs, "needs": needs, "components": builder.components},
+        )
+        stage = self.training.add(task, spec, f"{point.label} | seed {seed}", teachers.soft_needs)
+        return stage, recipe
+
+    def _losses(self, label: str, arm: Arm, builder: SpecBuilder) -> tuple[LossSpec, ...]:
+        of_generated = arm.synthetic.losses if arm.synthetic else None
+        return tuple(
+            builder.loss(
+                ref,
+                ["arms", label, "loss", ref.name],
+                "all" if of_generated is None or ref.name in of_generated else "real",
+            )
+            for ref in arm.loss
+        )
+
+    def _teachers(self, point: GridPoint, spec: TrainingSpec) -> TeacherParts:
+        """The teachers of a cell: their outputs from a stage of their own where views are kept, else run beside it."""
+        parts = TeacherParts((), {}, {})
+        if point.teacher_set is None:
+            return parts
+        registry = self.draft.resolver.registry
+        # Maps between stages are too large to be kept.
+        needs_maps = any("features" in registry.get("loss", loss.name).needs for loss in spec.loss)
+        inputs = NetworkInputs(point.data, spec.data, spec.recipe.inputs(), spec.needs)
+        specs: list[TeacherSpec] = []
+        for index, (label, weight) in enumerate(
+            zip(point.teacher_set.teachers, point.teacher_set.weights, strict=True)
+        ):
+            network = self.training.teacher(label, point.teacher_set.state, point.data)
+            specs.append(TeacherSpec(model=network.spec.model, state=network.spec.state, weight=weight))
+            if network.stage is not None:
+                parts.needs[f"teacher{index}"] = network.stage
+            if spec.recipe.views and not needs_maps:
+                parts.needs[f"outputs{index}"] = self.shared.outputs(network, inputs)
+            else:
+                steps = self.training.steps(spec, point.data)
+                parts.soft_needs.update(self.shared.tuning(f"teacher{index}", network, spec.recipe, steps))
+        return replace(parts, specs=tuple(specs))
+
+    def _teacher_pretraining(
+        self, teacher_set: TeacherSet | None, recipe: RecipeSpec
     ) -> tuple[tuple[PreTraining | None, str | None], ...]:
-        published = [(name, published_recipe(self.suite.teachers[name])) for name in teachers]
-        return tuple((each, self._calibration("teacher", name, each, recipe)) for name, each in published)
+        """Of each teacher, the published recipe of its weights and its calibration, where the suite prices them."""
+        if teacher_set is None or teacher_set.state == "scratch" or not self.suite.price_teachers:
+            return ()
+        recipes = [(label, published_recipe(self.suite.teachers[label])) for label in teacher_set.teachers]
+        return tuple((each, self._calibration("teacher", label, each, recipe)) for label, each in recipes)
 
-    def _teacher_stage(self, label: str, entry: TeacherEntry, state: Any, data: str) -> str:
-        used: dict[str, Any] = {}
-        place = ("teachers", label)
-        nearer = ((*place, "recipe"), entry.recipe), ((*place, "adapt", state), entry.adapt[state])
-        recipe, augmenters = self._recipe(state, data, *nearer)
-        seed = self.suite.teacher_seed if entry.seed is None else entry.seed
-        job = self._training_job("teacher", entry, label, state != "scratch", data, state, seed, used)
-        job["loss"] = [{"name": "ce", "params": self._default_params("loss", "ce", used), "weight": 1.0}]
-        job["recipe"] = self.resolver.recipe(recipe, state, augmenters, used)
-        shown = f"teacher {label} ({state}) | {data}"
-        return self._train("teacher", shown, job, {}, {}, label, data, (augmenters, recipe))
-
-    def _train(
-        self,
-        kind: str,
-        shown: str,
-        job: dict[str, Any],
-        needs: dict[str, str],
-        after: dict[str, str],
-        model: str,
-        data: str,
-        augmenters: tuple[Loc, Recipe],
-    ) -> str:
-        """Adds a stage that trains, with what it stands on."""
-        if job["method"] == "linear_probe":
-            # The trunk is frozen: what it says of the images is computed once, and the head trains on that.
-            source = FrozenNetwork(model, job["model_kind"], job["model"], "pretrained")
-            needs = {**needs, "features": self.frozen.outputs(source, None, data, job, augmenters, every_split=True)}
-        elif job["recipe"]["epochs"]:
-            source = FrozenNetwork(model, job["model_kind"], job["model"], None)
-            after = {**after, **self.frozen.tuned("student", source, job["recipe"], self._steps(job, data))}
-        job["needs"] = needs
-        return self._add(kind, shown, job, needs, after, cohort_key(job) if kind == "cell" else None)
-
-    def _steps(self, job: dict[str, Any], data: str) -> int:
-        count = train_images(self.info[data], job["data"])
-        return max(1, count // job["recipe"]["batch_size"]) * job["recipe"]["epochs"]
-
-    def _training_job(
-        self, kind: str, entry: Any, label: str, pretrained: bool, data: str, method: str, seed: int, used: Any
-    ) -> dict[str, Any]:
-        place = (f"{kind}s", label)
-        return {
-            "method": method,
-            "seed": seed,
-            "data_seed": self._data_seed(seed),
-            "view_seed": self.suite.view_seed,
-            "data": self.resolver.data(self.suite.data[data], self.suite.selection, ("data", data), used),
-            "model": self.resolver.model(kind, entry, pretrained, place, used),
-            "model_kind": kind,
-            "teachers": [],
-            "selection": self.suite.selection.rule,
-            "components": used,
-            "code": self.train_code,
-        }
-
-    def _recipe(self, method: Any, data: str, *nearer: tuple[Loc, Recipe]) -> tuple[Recipe, Loc]:
-        """A stage's recipe, and the place in the suite that its augmenters come from."""
-        recipes = self.suite.recipes
-        parts: list[tuple[Loc, Recipe]] = [
-            (("recipes", method), getattr(recipes, method)),
-            (("data", data, "recipe"), self.suite.data[data].recipe),
-            *nearer,
-        ]
-        places = [place for place, part in parts if "augment" in part.model_fields_set]
-        whole = recipes.default.updated(*(part for _, part in parts))
-        if method == "published":  # tested as it is
-            whole = whole.model_copy(update={"epochs": 0})
-        return whole, [*(places[-1] if places else ("recipes", "default")), "augment"]
-
-    def _default_params(self, kind: str, name: str, used: dict[str, Any]) -> dict[str, Any]:
-        return self.resolver.reference(kind, Ref(name=name), (), used)["params"]
-
-    def _calibration(self, kind: str, label: str, pretraining: PreTraining | None, recipe: Recipe) -> str | None:
+    def _calibration(self, role: Role, label: str, pretraining: PreTraining | None, recipe: RecipeSpec) -> str | None:
         """The stage that measures a network's training throughput; None where nothing would be priced by it."""
         if pretraining is None or pretraining.image_size is None:
             return None
-        used: dict[str, Any] = {}
-        entries: Mapping[str, ModelEntry] = self.suite.students if kind == "student" else self.suite.teachers
-        job = {
-            "model": self.resolver.model(kind, entries[label], False, (f"{kind}s", label), used),
-            "kind": kind,
-            "image_size": pretraining.image_size,
-            **{name: getattr(recipe, name) for name in ("precision", "channels_last", "fold_bn", "compile")},
-            # Like a "tuning" stage's, its result is about a device.
-            "device": self.devices.name,
-            "threads": self.devices.threads if self.devices.kind == "cpu" else None,
-            "components": used,
-            "code": self.calibration_code,
-            "needs": {},
-        }
-        return self._add("calibration", f"throughput of {label} at {pretraining.image_size} px", job, {})
-
-    def _add(
-        self,
-        kind: str,
-        label: str,
-        job: dict[str, Any],
-        needs: dict[str, str],
-        after: dict[str, str] | None = None,
-        group: str | None = None,
-    ) -> str:
-        key = key_of({"kind": kind, **job})
-        self.stages.setdefault(key, Stage(kind, key, label, job, needs, after or {}, group))
-        return key
+        builder = SpecBuilder(self.draft.resolver)
+        spec = CalibrationSpec(
+            model=builder.model(role, self.training.entry(role, label), False, (f"{role}s", label)),
+            role=role,
+            image_size=pretraining.image_size,
+            precision=recipe.precision,
+            channels_last=recipe.channels_last,
+            fold_bn=recipe.fold_bn,
+            compile=recipe.compile,
+            device=self.draft.devices.name,
+            threads=self.draft.threads,
+            components=builder.components,
+            code=self.calibration_code,
+        )
+        return self.draft.add(spec, f"throughput of {label} at {pretraining.image_size} px")

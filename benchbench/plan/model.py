@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
-from typing import Any
 
+from benchbench.components import Registry
 from benchbench.data.info import DataInfo
 from benchbench.hardware.devices import Devices
-from benchbench.plugins import PluginHost
+from benchbench.specs.parts import DataSpec, State
+from benchbench.specs.stages import Method, StageSpec
 from benchbench.suite.file import SuiteFile
 from benchbench.suite.schema import PreTraining, Suite
 
-# "tuning": choosing how a network is run; "diffusion": training a generator of images; "synthesis": generating them;
-# "teacher": adapting one; "outputs": what a frozen network says of every view of the images; "cell": training a
-# student; "quality": judging generated images; "calibration": measuring throughput. In this order where slots are free.
+# "tuning": the choice of how a network is run; "diffusion": the training of a generator of images; "synthesis": the
+# generation of images; "teacher": the adaptation of one; "outputs": a frozen network's outputs on every view of the
+# images; "cell": the training of a student; "quality": measures of generated images; "calibration": the throughput of
+# a pre-training. In this order where slots are free.
 KINDS = ("tuning", "diffusion", "synthesis", "teacher", "outputs", "cell", "quality", "calibration")
-
 
 # These start from the student's weights; the others start from random ones.
 PRETRAINED_METHODS = ("linear_probe", "finetune", "published")
@@ -28,22 +29,25 @@ class Stage:
     """One unit of work with inputs, outputs and a cost.
 
     Attributes:
-        kind: one of `KINDS`.
-        key: sha256 over the job without places of files.
+        spec: its full description, which the key is taken over.
+        key: sha256 over the spec, with the content of files in place of their paths.
         label: for people; not part of the key.
-        job: all that a worker needs to know, as JSON.
         needs: keys of the stages whose weights or outputs it reads, by role.
-        after: keys of the stages whose findings make it faster, by role; they are no part of its key.
-        group: cells of one group see the same batches and the same teachers, and can train side by side.
+        soft_needs: keys of the stages whose results make it faster, by role; they are no part of its key.
+        cohort: equal for cells that see the same batches and the same teachers, and can train side by side.
     """
 
-    kind: str
+    spec: StageSpec
     key: str
     label: str
-    job: dict[str, Any]
     needs: dict[str, str] = field(default_factory=dict)
-    after: dict[str, str] = field(default_factory=dict)
-    group: str | None = None
+    soft_needs: dict[str, str] = field(default_factory=dict)
+    cohort: str | None = None
+
+    @property
+    def kind(self) -> str:
+        """One of `KINDS`."""
+        return self.spec.kind
 
 
 @dataclass(frozen=True)
@@ -51,28 +55,28 @@ class Cell:
     """One point of the grid: one row of results.
 
     Attributes:
-        arm, method, data, student, seed: where it stands in the grid.
-        teachers: labels of the teachers, all in state `adapt`; none without distillation.
+        arm, method, data, student, seed: its coordinates in the grid.
+        teachers: labels of the teachers, all in `state`; none without distillation.
         row: the row of the tables that this cell belongs to.
         stage: key of the stage that trains it.
         calibration: key of the stage that measures the student's pre-training throughput; None where nothing is priced.
         pretraining: the published recipe of the weights that the student starts from; None for random or unknown ones.
-        taught_by: of each teacher that starts from public weights the same two: recipe and calibration; where the suite
-            prices teachers.
+        teacher_pretraining: of each teacher that starts from public weights the same two, recipe and calibration; where
+            the suite prices teachers.
     """
 
     arm: str
-    method: str
+    method: Method
     data: str
     student: str
     seed: int
     teachers: tuple[str, ...]
-    adapt: str | None
+    state: State | None
     row: str
     stage: str
     calibration: str | None
     pretraining: PreTraining | None
-    taught_by: tuple[tuple[PreTraining | None, str | None], ...] = ()
+    teacher_pretraining: tuple[tuple[PreTraining | None, str | None], ...] = ()
 
     @property
     def teacher(self) -> str | None:
@@ -82,19 +86,19 @@ class Cell:
 
 @dataclass
 class Plan:
-    """All that a suite asks for.
+    """All stages and cells of a suite.
 
     Attributes:
         file: the suite.
-        host: the plugins.
-        devices: what it would run on.
+        registry: the components that it may name.
+        devices: the ones that it would run on.
         stages: every stage by key; a stage comes after those it needs.
         cells: the grid, in the suite's order.
         info: sizes of each data set, by its label.
     """
 
     file: SuiteFile
-    host: PluginHost
+    registry: Registry
     devices: Devices
     stages: dict[str, Stage]
     cells: list[Cell]
@@ -114,35 +118,35 @@ class Plan:
         stages = {key: stage for key, stage in self.stages.items() if stage.kind in kinds}
         return replace(self, stages=stages, cells=[])
 
-    def foundations(self, key: str) -> list[str]:
-        """Keys of all stages that a stage stands on, directly or not, each once."""
-        found: dict[str, None] = {}
+    def dependencies(self, key: str) -> list[str]:
+        """Keys of all stages that a stage depends on, directly or not, each once; soft needs included."""
+        keys: dict[str, None] = {}
         open_keys = [key]
         while open_keys:
             stage = self.stages[open_keys.pop()]
-            for needed in (*stage.needs.values(), *stage.after.values()):
-                if needed not in found:
-                    found[needed] = None
+            for needed in (*stage.needs.values(), *stage.soft_needs.values()):
+                if needed not in keys:
+                    keys[needed] = None
                     open_keys.append(needed)
-        return list(found)
+        return list(keys)
 
-    def train_images(self, job: dict[str, Any], data: str) -> int:
-        """Training images of a job's data, after the subset and the validation split."""
-        return train_images(self.info[data], job)
+    def train_images(self, spec: DataSpec, data: str) -> int:
+        """Training images of a stage's data, after the subset and the validation split; `data` is the set's label."""
+        return train_images(self.info[data], spec)
 
-    def validation_images(self, job: dict[str, Any], data: str) -> int:
-        """Images that a job's data hold out."""
-        return round(_subset(self.info[data], job) * job["validation"])
-
-
-def train_images(info: DataInfo, job: Mapping[str, Any]) -> int:
-    """Training images of a job's data, after the subset and the validation split."""
-    subset, use = _subset(info, job), job.get("synthetic")
-    real = max(subset - round(subset * job["validation"]), info.classes)  # a split leaves each class an image
-    return real + use["at_most"] if use and use["share"] is None else real
+    def validation_images(self, spec: DataSpec, data: str) -> int:
+        """Images that a stage's data hold out."""
+        return round(_subset(self.info[data], spec) * spec.validation)
 
 
-def _subset(info: DataInfo, job: Mapping[str, Any]) -> int:
-    if job["per_class"] is not None:
-        return job["per_class"] * info.classes
-    return info.train if job["fraction"] is None else round(info.train * job["fraction"])
+def train_images(info: DataInfo, spec: DataSpec) -> int:
+    """Training images of a stage's data, after the subset and the validation split."""
+    subset, use = _subset(info, spec), spec.synthetic
+    real = max(subset - round(subset * spec.validation), info.classes)  # a split leaves each class an image
+    return real + use.at_most if use and use.share is None else real
+
+
+def _subset(info: DataInfo, spec: DataSpec) -> int:
+    if spec.per_class is not None:
+        return spec.per_class * info.classes
+    return info.train if spec.fraction is None else round(info.train * spec.fraction)

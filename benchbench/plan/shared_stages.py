@@ -1,26 +1,23 @@
-"""The stages that frozen networks and speed need: what a network says of the images, and how it is run."""
+"""Stages that several others share: outputs of frozen networks, and the tuning of how networks are run."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypedDict
 
-from benchbench.hardware.devices import Devices
+from benchbench.plan.draft import PlanDraft
 from benchbench.plan.keys import identity
-from benchbench.plan.resolve import Resolver
 from benchbench.plan.source_hash import source_hash
-from benchbench.suite.file import Loc
-from benchbench.suite.schema import Recipe, Suite
+from benchbench.plan.spec_builder import SpecBuilder
+from benchbench.specs.parts import ComponentVersion, DataSpec, InputSpec, NetworkSpec
+from benchbench.specs.stages import OutputsSpec, Split, TrainingSpec, TuningSpec
 
-# Fields of a recipe that say what a network is given and how it is run, and those of them that choose how.
-INPUT_FIELDS = ("batch_size", "image_size", "eval_resize", "augment", "views")
-EXECUTION_FIELDS = ("precision", "tolerance", "channels_last", "fold_bn", "compile")
-# Fields that cells which train side by side need not share: each has its own optimiser.
-OPTIMIZER_FIELDS = (
+# Fields of a recipe that cells which train side by side need not share: each has its own optimiser.
+OPTIMIZER_FIELDS = {
     "optimizer",
     "lr",
     "head_lr",
@@ -30,148 +27,157 @@ OPTIMIZER_FIELDS = (
     "milestones",
     "gamma",
     "warmup_epochs",
-)
+}
+# Fields of a recipe that a tuning stage works within.
+TUNING_FIELDS = ("batch_size", "image_size", "precision", "channels_last", "fold_bn", "compile")
 
 # Runs of fewer steps than this are never worth compiling for.
 LONG = 10_000
 
 
 @dataclass(frozen=True)
-class FrozenNetwork:
+class Network:
     """A network that a stage runs.
 
     Attributes:
-        label: for people.
-        kind: "teacher" or "student".
-        model: its job.
-        state: the teacher's state, or "pretrained" for a student's frozen trunk; None where it trains.
+        name: its label in the suite.
+        spec: the network.
+        stage: key of the stage that adapted it; None where its weights are public ones.
+        trained: whether the stage trains it.
+    """
+
+    name: str
+    spec: NetworkSpec
+    stage: str | None = None
+    trained: bool = False
+
+    @property
+    def label(self) -> str:
+        """For people: the name, and the state where it is adapted."""
+        return self.name if self.spec.state == "pretrained" else f"{self.name} ({self.spec.state})"
+
+
+@dataclass(frozen=True)
+class NetworkInputs:
+    """Images that a frozen network is run on.
+
+    Attributes:
+        label: of the data set.
+        data, recipe: the images, and their views and batches.
+        needs: keys of the stages that generated images come from, by role.
     """
 
     label: str
-    kind: str
-    model: dict[str, Any]
-    state: str | None
+    data: DataSpec
+    recipe: InputSpec
+    needs: Mapping[str, str] = field(default_factory=dict)
+
+    def plain(self) -> NetworkInputs:
+        """The real images of the data set, each once and not augmented."""
+        data = self.data.model_copy(update={"synthetic": None})
+        return NetworkInputs(self.label, data, self.recipe.model_copy(update={"augment": (), "views": None}))
 
 
-def cohort_key(job: Mapping[str, Any]) -> str | None:
-    """The group of a cell: equal for cells that see the same batches, at the same time, and the same teachers."""
-    if job["method"] in ("linear_probe", "published"):  # they have no batches to share
+class FrozenParts(TypedDict):
+    """The fields that the specs of all stages with one frozen network have."""
+
+    data: DataSpec
+    view_seed: int
+    network: NetworkSpec
+    recipe: InputSpec
+    components: dict[str, ComponentVersion]
+    needs: dict[str, str]
+
+
+def cohort_key(spec: TrainingSpec) -> str | None:
+    """The cohort of a cell: equal for cells that see the same batches, at the same time, and the same teachers."""
+    if spec.method in ("linear_probe", "published"):  # they have no batches to share
         return None
-    same = {name: job[name] for name in ("data", "needs")}
-    teachers = [{"model": each["model"], "adapt": each["adapt"]} for each in job["teachers"]]
-    recipe = {name: value for name, value in job["recipe"].items() if name not in OPTIMIZER_FIELDS}
-    text = json.dumps(identity({**same, "teachers": teachers, "recipe": recipe}), sort_keys=True)
-    return with_data_seed(hashlib.sha256(text.encode()).hexdigest(), job["data_seed"])
+    content = identity(
+        spec.model_copy(
+            update={"teachers": tuple(teacher.model_copy(update={"weight": 1.0}) for teacher in spec.teachers)}
+        )
+    )
+    recipe = content["recipe"]
+    assert isinstance(recipe, dict)
+    shared = {name: content[name] for name in ("data", "needs", "teachers")}
+    shared["recipe"] = {name: value for name, value in recipe.items() if name not in OPTIMIZER_FIELDS}
+    text = json.dumps(shared, sort_keys=True)
+    return with_data_seed(hashlib.sha256(text.encode()).hexdigest(), spec.data_seed)
 
 
-def with_data_seed(group: str, data_seed: int) -> str:
-    """The group of the same cells whose images come in the order of another seed."""
-    return f"{group.partition(' ')[0]} {data_seed}"
+def with_data_seed(cohort: str, data_seed: int) -> str:
+    """The cohort of the same cells whose images come in the order of another seed."""
+    return f"{cohort.partition(' ')[0]} {data_seed}"
 
 
-class FrozenStages:
-    """Makes "outputs" and "tuning" stages; `add` keeps each once."""
+class SharedStages:
+    """Adds "outputs" and "tuning" stages to a plan."""
 
-    def __init__(self, suite: Suite, resolver: Resolver, devices: Devices, add: Callable[..., str]):
-        self.suite, self.resolver, self.devices, self.add = suite, resolver, devices, add
+    def __init__(self, draft: PlanDraft):
+        self.draft = draft
         self.outputs_code = source_hash("benchbench.stages.outputs")
         self.tuning_code = source_hash("benchbench.stages.tuning")
 
-    def outputs(
-        self,
-        source: FrozenNetwork,
-        stage: str | None,
-        data: str,
-        job: Mapping[str, Any],
-        augmenters: tuple[Loc, Recipe],
-        every_split: bool = False,
-        made: Mapping[str, str] | None = None,
-    ) -> str:
-        """The stage that runs a frozen network once over every view of the training images.
+    def outputs(self, network: Network, inputs: NetworkInputs, splits: tuple[Split, ...] = ("train",)) -> str:
+        """The stage that runs a frozen network once over every view of a data set.
 
         Args:
-            source: the network.
-            stage: key of the stage that adapted it; None where its weights are public ones.
-            data: label of the data set.
-            job: of the stage that asks: its data and its recipe.
-            augmenters: the place of its augmenters in the suite, and its recipe.
-            made: stages of the generated images that the job takes, by role.
-            every_split: whether the validation and test images are asked for too, as a probe's head does.
+            network: the frozen network.
+            inputs: data and views of the stage that reads the outputs.
+            splits: the splits of the data set that it needs; a probe's head needs all three.
         """
-        used: dict[str, Any] = {}
-        entry = self.suite.data[data]
-        needs = {**({"teacher0": stage} if stage else {}), **(made or {})}
-        recipe = self.resolver.recipe(augmenters[1], job["method"], augmenters[0], used)
-        self.resolver.use(source.kind, source.model["source"], used)
-        synthetic = {"synthetic": job["data"]["synthetic"]} if "synthetic" in job["data"] else {}
-        views = {
-            "data": self.resolver.data(entry, self.suite.selection, ("data", data), used) | synthetic,
-            "view_seed": self.suite.view_seed,
-            "teachers": [{"model": source.model, "kind": source.kind, "adapt": source.state}],
-            "recipe": {name: recipe[name] for name in (*INPUT_FIELDS, *EXECUTION_FIELDS)},
-            "splits": ["train", "validation", "test"] if every_split else ["train"],
-            "components": used,
-            "code": self.outputs_code,
-            "needs": needs,
-        }
-        shown = f"what {source.label} says of {recipe['views']} views | {data}"
-        return self.add("outputs", shown, views, needs, self.tuned("teacher0", source, recipe, 0))
+        spec = OutputsSpec(**self.frozen_parts(network, inputs), splits=splits, code=self.outputs_code)
+        views = "1 view" if inputs.recipe.views == 1 else f"{inputs.recipe.views} views"
+        label = f"{network.label} outputs on {views} of {inputs.label}"
+        return self.draft.add(spec, label, self.tuning("teacher0", network, inputs.recipe))
 
-    def judged(
-        self,
-        source: FrozenNetwork,
-        stage: str | None,
-        made: str,
-        count: int,
-        data: str,
-        augmenters: tuple[Loc, Recipe],
-        label: str,
-    ) -> str:
-        """The stage that keeps what a network says of every image of a generated set.
+    def set_outputs(self, network: Network, inputs: NetworkInputs, set_label: str, images: int) -> str:
+        """The stage that runs a frozen network once over every image of a generated set.
 
         Args:
-            source, stage, data, augmenters: as for `outputs`.
-            made: key of the stage that makes the set.
-            count: images in it.
-            label: for people.
+            network: the frozen network.
+            inputs: plain ones; they need the stage that generates the set.
+            set_label: label of the set.
+            images: their number.
         """
-        used: dict[str, Any] = {}
-        needs = {"synthetic": made, **({"teacher0": stage} if stage else {})}
-        plain = augmenters[1].model_copy(update={"augment": [], "views": None})
-        recipe = self.resolver.recipe(plain, "published", augmenters[0], used)
-        self.resolver.use(source.kind, source.model["source"], used)
-        job = {
-            "data": self.resolver.data(self.suite.data[data], self.suite.selection, ("data", data), used),
-            "view_seed": self.suite.view_seed,
-            "teachers": [{"model": source.model, "kind": source.kind, "adapt": source.state}],
-            "recipe": {name: recipe[name] for name in (*INPUT_FIELDS, *EXECUTION_FIELDS)},
-            "splits": ["synthetic"],
-            "images": count,
-            "components": used,
-            "code": self.outputs_code,
-            "needs": needs,
-        }
-        return self.add("outputs", label, job, needs, self.tuned("teacher0", source, recipe, 0))
+        parts = self.frozen_parts(network, inputs)
+        spec = OutputsSpec(**parts, splits=("synthetic",), images=images, code=self.outputs_code)
+        label = f"{network.label} outputs on {set_label} images of {inputs.label}"
+        return self.draft.add(spec, label, self.tuning("teacher0", network, inputs.recipe))
 
-    def tuned(self, role: str, source: FrozenNetwork, recipe: Mapping[str, Any], steps: int) -> dict[str, str]:
-        """By role, the stage that finds out how a network runs fastest here; none where nothing may be chosen."""
-        if recipe["precision"] == "exact":
+    def frozen_parts(self, network: Network, inputs: NetworkInputs) -> FrozenParts:
+        """The part of a stage's spec that describes its frozen network and the images that it is run on."""
+        builder = SpecBuilder(self.draft.resolver)
+        builder.use_inputs(inputs.data, inputs.recipe)
+        builder.use(network.spec.role, network.spec.model.source)
+        adapted = {"teacher0": network.stage} if network.stage else {}
+        return FrozenParts(
+            data=inputs.data,
+            view_seed=self.draft.suite.view_seed,
+            network=network.spec,
+            recipe=inputs.recipe,
+            components=builder.components,
+            needs={**adapted, **inputs.needs},
+        )
+
+    def tuning(self, role: str, network: Network, recipe: InputSpec, steps: int = 0) -> dict[str, str]:
+        """By "tuning.ROLE", the stage that finds the fastest way to run a network here; none where nothing is free."""
+        if recipe.precision == "exact":
             return {}
-        used: dict[str, Any] = {}
-        self.resolver.use(source.kind, source.model["source"], used)
-        job = {
-            "model": {**source.model, "weights": None},
-            "kind": source.kind,
-            "trained": source.state is None,
-            **{name: recipe[name] for name in ("batch_size", "image_size", *EXECUTION_FIELDS) if name != "tolerance"},
+        builder = SpecBuilder(self.draft.resolver)
+        builder.use(network.spec.role, network.spec.model.source)
+        spec = TuningSpec(
+            model=network.spec.model.without_weights(),
+            role=network.spec.role,
+            trained=network.trained,
+            **{name: getattr(recipe, name) for name in TUNING_FIELDS},
             # Compilation pays in long runs alone; their order of magnitude is enough to say so.
-            "steps": 10 ** int(math.log10(steps)) if steps >= LONG else 0,
-            "device": self.devices.name,
-            "threads": self.devices.threads if self.devices.kind == "cpu" else None,
-            "components": used,
-            "code": self.tuning_code,
-            "needs": {},
-        }
-        doing = "training" if source.state is None else "running"
-        key = self.add("tuning", f"{doing} {source.label.split(' (')[0]} fast at {recipe['image_size']} px", job, {})
-        return {f"tuning.{role}": key}
+            steps=10 ** int(math.log10(steps)) if steps >= LONG else 0,
+            device=self.draft.devices.name,
+            threads=self.draft.threads,
+            components=builder.components,
+            code=self.tuning_code,
+        )
+        mode = "training" if network.trained else "inference"
+        return {f"tuning.{role}": self.draft.add(spec, f"tuning {network.name} {mode} at {recipe.image_size} px")}
