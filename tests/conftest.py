@@ -99,7 +99,7 @@ def plan_of() -> Callable[..., Plan]:
     def plan(path: Path, *overrides: str, plugins: list[Path] | None = None, devices: Devices | None = None) -> Plan:
         file = load_suite(path, overrides)
         host = load_plugins([*file.plugin_files(), *(plugins or [])])
-        return make_plan(file, host, devices or Devices("cpu", "a processor", ("0",), 1), path.parent / "data")
+        return make_plan(file, host.registry, devices or Devices("cpu", "a processor", ("0",), 1), path.parent / "data")
 
     return plan
 

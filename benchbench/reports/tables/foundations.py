@@ -74,7 +74,7 @@ def _notes(done: pd.DataFrame, plan: Plan) -> list[str]:
     if not plan.suite.price_teachers:
         return [*notes, "teachers' pre-training is taken as given; `price_teachers: true` estimates it too"]
     for cell in plan.cells:
-        for teacher, (recipe, _) in zip(cell.teachers, cell.taught_by, strict=False):
+        for teacher, (recipe, _) in zip(cell.teachers, cell.teacher_pretraining, strict=False):
             note = f"pre-training of {teacher}: " + (pretraining_text(recipe) if recipe else "no recipe is known")
             notes += [note] if note not in notes else []
     return notes
