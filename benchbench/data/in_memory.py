@@ -55,15 +55,15 @@ class InMemoryLoader(TrainingOrder):
             for part in torch.arange(len(index), device=index.device).split(batch_size):
                 yield [Batch(to_float(view[part]), self.labels[index[part]], index[part]) for view in views]
 
-    def _view(self, number: int) -> Tensor:
+    def _view(self, view: int) -> Tensor:
         """One view of every image: uint8 [N, 3, S, S]; as many are kept as there is room for."""
-        if number not in self._views:
+        if view not in self._views:
             chunks = torch.arange(len(self.labels), device=self.images.device).split(VIEW_CHUNK)
-            drawn = torch.cat([self._draw(number, chunk) for chunk in chunks])
+            drawn = torch.cat([self._draw(view, chunk) for chunk in chunks])
             if (len(self._views) + 1) * drawn.nbytes > IN_MEMORY_BYTES:
                 self._views.clear()
-            self._views[number] = drawn
-        return self._views[number]
+            self._views[view] = drawn
+        return self._views[view]
 
     def _draw(self, view: int, index: Tensor) -> Tensor:
         random = generator(self.transform.view_seed, "view", view, int(index[0]))

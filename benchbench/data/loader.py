@@ -5,6 +5,11 @@ The order of an epoch, and every augmentation, is drawn from a generator that de
 each image's augmentations from (view seed, view, index of the image) instead: the same ones in every epoch that shows
 the view, and in every stage that asks for them. Mixing needs two images: it comes last, on the whole batch, on the
 device.
+
+Both loaders round drawn views to uint8, since views are stored and cached outputs belong to exactly these pixels. They
+round no other image: a training image without views, and a test image, reach the network in the float32 that its
+transform gave. The pixels of one draw are the same in both; the draws are not, as the in-memory loader augments a batch
+from one generator and the streaming loader each image from its own.
 """
 
 from __future__ import annotations
@@ -39,7 +44,7 @@ class Loader(Protocol):
     def train_batches(self, seed: int, epoch: int, batch_size: int, start: int) -> Iterator[Batch]:
         """One epoch's batches from step `start` on, in an order drawn from (seed, epoch).
 
-        All have the same size: the images left over after the last full batch sit this epoch out.
+        All have the same size: the last partial batch is dropped.
         """
         ...
 

@@ -36,13 +36,13 @@ class StreamingLoader(TrainingOrder):
     def train_batches(self, seed: int, epoch: int, batch_size: int, start: int) -> Iterator[Batch]:
         batches = self._order(seed, epoch, batch_size)[start:]
 
-        def name(index: int) -> int:
+        def image_seed(index: int) -> int:
             if self.transform.views:
                 return self._view_seed(epoch % self.transform.views, index)
             return derive(seed, "augment", epoch, index)
 
-        keys: list[list[Key]] = [[(int(index), (name(int(index)),)) for index in batch] for batch in batches]
-        for step, batch in enumerate(self._load(keys), start):
+        keys: list[list[Key]] = [[(int(index), (image_seed(int(index)),)) for index in batch] for batch in batches]
+        for step, batch in enumerate(self._load(keys, rounded=bool(self.transform.views)), start):
             batch.synthetic = self._synthetic(batch.index)
             yield self.transform.mix(batch, seed, epoch, step)
 
@@ -57,16 +57,16 @@ class StreamingLoader(TrainingOrder):
             for chunk in torch.arange(start, len(self.labels)).split(VIEW_CHUNK)
             for batch in chunk.split(batch_size)
         ]
-        for batch in self._load(keys):  # a batch of every view at once
+        for batch in self._load(keys, rounded=True):  # a batch of every view at once
             yield [Batch(images, batch.labels, batch.index) for images in batch.images.split(len(batch.labels))]
 
     def _view_seed(self, view: int, index: int) -> int:
         return derive(self.transform.view_seed, "view", view, index)
 
-    def _load(self, keys: list[list[Key]]) -> Iterator[Batch]:
+    def _load(self, keys: list[list[Key]], rounded: bool = False) -> Iterator[Batch]:
         """Batches of these images; of several views, view 0 of all images comes first, then view 1, ..."""
         cuda = self.device.type == "cuda"
-        dataset = _Decoded(self.subset, self.transform)
+        dataset = _Decoded(self.subset, self.transform, rounded)
         loader: Iterable[Any] = DataLoader(
             dataset, batch_sampler=keys, num_workers=self.workers, collate_fn=_collate, pin_memory=cuda
         )
@@ -74,7 +74,7 @@ class StreamingLoader(TrainingOrder):
             if isinstance(loaded, str):
                 raise DataError(loaded)
             pixels, index = (tensor.to(self.device, non_blocking=cuda) for tensor in loaded)
-            yield Batch(to_float(pixels), self.labels[index], index)
+            yield Batch(to_float(pixels) if rounded else pixels, self.labels[index], index)
 
 
 # An image's index, and the seeds of its augmented views; None for the test transform.
@@ -82,10 +82,14 @@ Key = tuple[int, tuple[int, ...] | None]
 
 
 class _Decoded(Dataset):
-    """Decoded and cropped images; an item is an image and its views: uint8 [V, 3, S, S]."""
+    """Decoded and cropped images; an item is an image's views [V, 3, S, S] and its index.
 
-    def __init__(self, subset: ImageSubset, transform: Transform):
-        self.subset, self.transform = subset, transform
+    Args:
+        rounded: whether views are uint8, and not float32 in 0..1.
+    """
+
+    def __init__(self, subset: ImageSubset, transform: Transform, rounded: bool):
+        self.subset, self.transform, self.rounded = subset, transform, rounded
 
     def __getitem__(self, key: Key) -> tuple[Tensor, int] | str:
         index, seeds = key
@@ -95,9 +99,11 @@ class _Decoded(Dataset):
             return str(error)
         pixels = to_float(torch.from_numpy(image).permute(2, 0, 1).unsqueeze(0))
         if seeds is None:
-            return to_uint8(self.transform.test(pixels)), index
-        views = [self.transform.train(pixels.clone(), torch.Generator().manual_seed(seed)) for seed in seeds]
-        return to_uint8(torch.cat(views)), index
+            views = self.transform.test(pixels)
+        else:
+            seeded = [torch.Generator().manual_seed(seed) for seed in seeds]
+            views = torch.cat([self.transform.train(pixels.clone(), random) for random in seeded])
+        return to_uint8(views) if self.rounded else views, index
 
 
 def _collate(items: Sequence[tuple[Tensor, int] | str]) -> tuple[Tensor, Tensor] | str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,7 @@ from benchbench.augmenters.geometric import flip, random_crop, random_resized_cr
 from benchbench.augmenters.mixing import cutmix, mixup
 from benchbench.data import in_memory
 from benchbench.data import loader as loading
-from benchbench.data.images import ImageDataset
+from benchbench.data.images import ImageDataset, ImageSubset
 from benchbench.data.in_memory import InMemoryLoader
 from benchbench.data.loader import make_loader
 from benchbench.data.order import steps_per_epoch
@@ -20,18 +22,20 @@ from benchbench.data.sources.common import ArrayImages, FileImages
 from benchbench.data.streaming import StreamingLoader
 from benchbench.data.transforms import Transform, bind_augmenters, bind_mixers
 from benchbench.errors import DataError
-from benchbench.seeds import generator
+from benchbench.seeds import derive, generator
+from benchbench.specs.parts import ComponentSpec
 
 CPU = torch.device("cpu")
 SIDE = 12
 INDICES = np.arange(3, 26)  # 23 of 30 images
-RECIPE = {
-    "augment": [
-        {"name": "flip", "params": {"probability": 0.5}},
-        {"name": "random_crop", "params": {"padding": 2, "resize": None}},
-    ]
-}
-MIXES = [{"name": name, "params": {"alpha": 1.0, "probability": 1.0}} for name in ("mixup", "cutmix")]
+AUGMENT = [
+    ComponentSpec(name="flip", params={"probability": 0.5}),
+    ComponentSpec(name="random_crop", params={"padding": 2, "resize": None}),
+]
+CROP = ComponentSpec(
+    name="random_resized_crop", params={"min_scale": 0.08, "max_scale": 1.0, "min_ratio": 0.75, "max_ratio": 1.33}
+)
+MIXES = [ComponentSpec(name=name, params={"alpha": 1.0, "probability": 1.0}) for name in ("mixup", "cutmix")]
 FUNCTIONS = {
     "flip": flip,
     "random_crop": random_crop,
@@ -39,7 +43,8 @@ FUNCTIONS = {
     "mixup": mixup,
     "cutmix": cutmix,
 }
-AUGMENTED = Transform(SIDE, None, bind_augmenters(RECIPE, FUNCTIONS.__getitem__))
+AUGMENTED = Transform(SIDE, None, bind_augmenters(AUGMENT, FUNCTIONS.__getitem__))
+CROPPED = Transform(SIDE, None, bind_augmenters([CROP], FUNCTIONS.__getitem__))
 PLAIN = Transform(SIDE, None, [])
 KINDS = ["resident", "streamed"]
 
@@ -53,8 +58,8 @@ def images(height=SIDE, width=SIDE) -> ImageDataset:
 def loader(kind, transform=AUGMENTED, source=None, indices=INDICES, workers=0):
     source = source or images()
     if kind == "resident":
-        return InMemoryLoader(source, indices, transform, CPU)
-    return StreamingLoader(source, indices, transform, CPU, workers)
+        return InMemoryLoader(ImageSubset(source, indices), transform, CPU)
+    return StreamingLoader(ImageSubset(source, indices), transform, CPU, workers)
 
 
 def epoch(kind, *, seed=1, number=0, batch_size=5, start=0, **options):
@@ -189,19 +194,58 @@ def test_testing_resizes_and_crops_the_centre(eval_resize, shape):
     for image in resized:  # torchvision rounds half a pixel to even, BenchBench down
         top, left = ((side - SIDE) // 2 for side in size)
         expected.append(torchvision.transforms.functional.crop(image, top, left, SIDE, SIDE))
-    for kind, precision in (("resident", 1e-5), ("streamed", 0.51 / 255)):
+    for kind in KINDS:
         batches = list(loader(kind, transform, source).test_batches(8))
-        found = torch.cat([batch.images for batch in batches])
-        assert torch.allclose(found, torch.stack(expected), atol=precision)
+        cropped = torch.cat([batch.images for batch in batches])
+        assert torch.allclose(cropped, torch.stack(expected), atol=1e-5)
+
+
+def whole_levels(pixels):
+    """Whether every value is one of the 256 of a stored image."""
+    return torch.equal((pixels * 255).round() / 255, pixels)
+
+
+def test_a_training_image_reaches_the_network_unrounded():
+    """The float32 that its augmenters gave for its own seed; in memory, those of the batch."""
+    source = images(40, 30)
+    stored = torch.from_numpy(source.array[INDICES].transpose(0, 3, 1, 2).copy()).float() / 255
+    streamed, resident = (epoch(kind, transform=CROPPED, source=source, number=2) for kind in ("streamed", "resident"))
+    for step, (batch, other) in enumerate(zip(streamed, resident, strict=True)):
+        for index, image in zip(batch.index, batch.images, strict=True):
+            random = torch.Generator().manual_seed(derive(1, "augment", 2, int(index)))
+            assert torch.equal(image, CROPPED.train(stored[index][None].clone(), random)[0])
+        assert torch.equal(other.images, CROPPED.train(stored[other.index], generator(1, "augment", 2, step)))
+        assert not whole_levels(batch.images)
+        assert not whole_levels(other.images)
+
+
+def test_both_loaders_give_one_draw_the_same_pixels():
+    """Of one image, since a batch of several shares a generator in memory; training, testing, and views."""
+    source, one = images(40, 30), np.array([5])
+    for transform in (CROPPED, replace(CROPPED, views=2, view_seed=3)):
+        one_draw = []
+        for kind in KINDS:
+            made = loader(kind, transform, source, one)
+            views = [batch.images for batches in made.view_batches(4, 0) for batch in batches]
+            shown = [batch.images for number in range(2) for batch in made.train_batches(1, number, 4, 0)]
+            if transform.views:  # every epoch shows one of them
+                assert_equal(views, shown)
+                assert all(map(whole_levels, views))
+            one_draw.append([*views, *(batch.images for batch in made.test_batches(4))])
+        assert len(one_draw[0]) == (transform.views or 1) + 1
+        assert_equal(*one_draw)
+
+
+def assert_equal(pixels, expected):
+    for image, other in zip(pixels, expected, strict=True):
+        assert torch.equal(image, other)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_pixels_stay_in_the_unit_interval(kind):
     array = np.tile(np.array([0, 255], np.uint8).reshape(1, 1, 2, 1), (8, 40, 20, 3))
     source = ImageDataset(np.arange(8) % 2, ("a", "b"), ArrayImages(array), array)
-    crop = {"min_scale": 0.08, "max_scale": 1.0, "min_ratio": 0.75, "max_ratio": 1.33}
-    recipe = {"augment": [*RECIPE["augment"], {"name": "random_resized_crop", "params": crop}]}
-    for transform in (AUGMENTED, Transform(SIDE, 20, bind_augmenters(recipe, FUNCTIONS.__getitem__))):
+    for transform in (AUGMENTED, Transform(SIDE, 20, bind_augmenters([*AUGMENT, CROP], FUNCTIONS.__getitem__))):
         batches = epoch(kind, transform=transform, source=source, indices=np.arange(8), batch_size=4)
         batches += loader(kind, transform, source, np.arange(8)).test_batches(3)
         pixels = torch.cat([batch.images for batch in batches])
@@ -231,7 +275,7 @@ def folder(tmp_path):
 
 
 def test_images_of_many_sizes_are_streamed(folder):
-    chosen = make_loader(folder, np.arange(4), AUGMENTED, CPU, 0)
+    chosen = make_loader(ImageSubset(folder, np.arange(4)), AUGMENTED, CPU, 0)
     assert isinstance(chosen, StreamingLoader)
     (batch,) = chosen.train_batches(0, 0, 4, 0)
     assert batch.images.shape == (4, 3, SIDE, SIDE)
@@ -245,7 +289,7 @@ def test_an_image_that_cannot_be_read_is_named(folder, workers, content):
         whole = file.read()
     with open(path, "wb") as file:
         file.write(content or whole[: len(whole) // 2])
-    broken = StreamingLoader(folder, np.arange(4), AUGMENTED, CPU, workers)
+    broken = StreamingLoader(ImageSubset(folder, np.arange(4)), AUGMENTED, CPU, workers)
     for batches in (broken.train_batches(0, 0, 2, 0), broken.test_batches(2)):
         with pytest.raises(DataError) as caught:
             list(batches)
@@ -260,11 +304,11 @@ def test_small_sets_live_on_the_device_and_large_ones_stream(monkeypatch):
     for limit, kind in ((needed, InMemoryLoader), (needed - 1, StreamingLoader)):
         for module in (in_memory, loading):
             monkeypatch.setattr(module, "IN_MEMORY_BYTES", limit)
-        assert isinstance(make_loader(source, INDICES, PLAIN, CPU, 0), kind)
+        assert isinstance(make_loader(ImageSubset(source, INDICES), PLAIN, CPU, 0), kind)
 
 
 def mixing(*entries) -> Transform:
-    return Transform(SIDE, None, AUGMENTED.augmenters, bind_mixers({"mix": entries}, FUNCTIONS.__getitem__))
+    return Transform(SIDE, None, AUGMENTED.augmenters, bind_mixers(entries, FUNCTIONS.__getitem__))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -9,15 +9,20 @@ import pytest
 import torch
 from PIL import Image
 
-from benchbench.data.images import ImageDataset
+from benchbench.data.images import ImageDataset, ImageSubset
 from benchbench.data.in_memory import InMemoryLoader
 from benchbench.data.order import Blend, training_order
 from benchbench.data.streaming import StreamingLoader
 from benchbench.data.synthetic import SyntheticSelection, joined, take
 from benchbench.data.transforms import Transform
 from benchbench.errors import DataError
+from benchbench.specs.parts import SyntheticUseSpec
 
-USE = {"set": "made", "times": None, "labels": "prompt", "min_confidence": None}
+USE = SyntheticUseSpec(set="made", at_most=6)
+
+
+def use(**changes) -> SyntheticUseSpec:
+    return USE.model_copy(update=changes)
 
 
 def _image(pixels, number):
@@ -41,25 +46,25 @@ class TestTaking:
         assert taken.report == {"set": "made", "images": 6, "kept": 6}
 
     def test_so_many_times_the_real_ones_of_each_class(self):
-        assert take(MADE, np.array([2, 1]), USE | {"times": 1}, None).indices.tolist() == [0, 1, 4]
-        assert take(MADE, np.array([1, 2]), USE | {"times": 1.5}, None).indices.tolist() == [0, 1, 4, 5]
+        assert take(MADE, np.array([2, 1]), use(times=1), None).indices.tolist() == [0, 1, 4]
+        assert take(MADE, np.array([1, 2]), use(times=1.5), None).indices.tolist() == [0, 1, 4, 5]
 
     def test_the_judge_s_labels(self):
         logits = np.array([[2, 0], [0, 2], [2, 0], [2, 0], [0, 2], [2, 0]], np.float16)
-        taken = take(MADE, np.array([2, 1]), USE | {"labels": "teacher"}, logits)
+        taken = take(MADE, np.array([2, 1]), use(labels="teacher"), logits)
         assert taken.labels.tolist() == [0, 1, 0, 0, 1, 0]
         assert taken.report["relabelled"] == 2
 
     def test_what_the_judge_is_unsure_of_is_left_out(self):
         logits = np.log(np.array([[9, 1], [4, 6], [7, 3], [5, 5], [2, 8], [8, 2]], float))
-        asked = take(MADE, np.array([2, 1]), USE | {"min_confidence": 0.69}, logits)
+        asked = take(MADE, np.array([2, 1]), use(min_confidence=0.69), logits)
         assert (asked.indices.tolist(), asked.report["left_out"]) == ([0, 2, 4], 3)
-        seen = take(MADE, np.array([2, 1]), USE | {"min_confidence": 0.69, "labels": "teacher"}, logits)
+        seen = take(MADE, np.array([2, 1]), use(min_confidence=0.69, labels="teacher"), logits)
         assert (seen.indices.tolist(), seen.labels.tolist()) == ([0, 2, 4, 5], [0, 0, 1, 0])
 
     def test_nothing_left(self):
         with pytest.raises(DataError, match="no image of set 'made' is left"):
-            take(MADE, np.array([2, 1]), USE | {"min_confidence": 0.99}, np.zeros((6, 2)))
+            take(MADE, np.array([2, 1]), use(min_confidence=0.99), np.zeros((6, 2)))
 
 
 class TestJoining:
@@ -118,7 +123,7 @@ def test_batches_say_which_images_were_generated(loader):
     )
     transform = Transform(6, None, [])
     workers = [0] if loader is StreamingLoader else []
-    made = loader(whole, np.arange(14), transform, torch.device("cpu"), *workers, Blend(8, (0.5, 0.5), 2))
+    made = loader(ImageSubset(whole, np.arange(14)), transform, torch.device("cpu"), *workers, Blend(8, (0.5, 0.5), 2))
     assert made.steps(4) == 2
     for batch in made.train_batches(0, 0, 4, 0):
         assert batch.synthetic.tolist() == (batch.index >= 8).tolist()
