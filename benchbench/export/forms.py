@@ -1,7 +1,7 @@
-"""What an export is made of, and the forms of torchvision's networks and of the CIFAR networks.
+"""A student to export, and the forms of torchvision's networks and of the CIFAR networks.
 
-A form is written by one function and loaded again by another that uses nothing but what was written, so that the
-check is of what a stranger gets.
+A form is written by one function and loaded again by another that uses its files alone, so that the check is of the
+files that other people get.
 """
 
 from __future__ import annotations
@@ -10,65 +10,77 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import safetensors.torch
 import torch
 import torchvision
+from pydantic import JsonValue
 from torch import Tensor, nn
 
 from benchbench.errors import ExportError
 from benchbench.models.backbone import Backbone, build_backbone
 from benchbench.plugins import load_plugins
+from benchbench.specs.parts import FileSpec, Json, ModelSpec, Spec, WeightsSpec
+from benchbench.specs.records import TrainingRecord
+from benchbench.specs.stages import TrainingSpec
+from benchbench.store import file_sha256
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
+# Fields of a model's spec that its config.json has beside mean and std.
+MODEL_FIELDS = {"source", "name", "params", "input_size"}
+
+
+class Preprocessing(Spec):
+    """Preparation of images for the network, by timm's names: resized to size / crop_pct, cropped, normalised."""
+
+    input_size: tuple[int, int, int]
+    interpolation: str
+    crop_pct: float
+    crop_mode: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
 
 
 @dataclass(frozen=True)
 class Student:
-    """A trained network, and all that is known of how it came about.
+    """A trained network with its origin.
 
     Attributes:
         model: in eval mode, on the CPU.
         classes: names of the classes.
-        job: the stage's job; paths with the hash of what they held.
-        network: the job's model; paths as paths.
-        record: the stage's record.
+        spec, record: of its stage.
     """
 
     model: Backbone
     classes: tuple[str, ...]
-    job: Mapping[str, Any]
-    network: Mapping[str, Any]
-    record: Mapping[str, Any]
+    spec: TrainingSpec
+    record: TrainingRecord
 
     @property
     def source(self) -> str:
-        return str(self.network["source"])
+        return self.spec.model.source
 
     @property
-    def shown(self) -> str:
+    def label(self) -> str:
         """The network as a suite writes it."""
-        return "/".join(filter(None, (self.source, self.network["name"])))
+        return self.spec.model.label
 
     @property
     def size(self) -> int:
-        """Pixels of the images that the network itself sees."""
-        return self.model.input_size or int(self.job["recipe"]["image_size"])
+        """Pixels a side of the network's input."""
+        return self.model.input_size or self.spec.recipe.image_size
 
     @property
-    def preprocessing(self) -> dict[str, Any]:
-        """How images reach the network, in timm's words: resized to size / crop_pct, cropped, normalised."""
-        recipe = self.job["recipe"]
-        resized = max(recipe["eval_resize"] or 0, recipe["image_size"])
-        return {
-            "input_size": [3, self.size, self.size],
-            "interpolation": "bilinear",
-            "crop_pct": recipe["image_size"] / resized,
-            "crop_mode": "center",
-            "mean": _decimals(self.model.mean),
-            "std": _decimals(self.model.std),
-        }
+    def preprocessing(self) -> Preprocessing:
+        recipe = self.spec.recipe
+        return Preprocessing(
+            input_size=(3, self.size, self.size),
+            interpolation="bilinear",
+            crop_pct=recipe.image_size / max(recipe.eval_resize or 0, recipe.image_size),
+            crop_mode="center",
+            mean=_decimals(self.model.mean),
+            std=_decimals(self.model.std),
+        )
 
     def heads(self) -> list[nn.Linear]:
         """Its classifiers: one, or the class token's and the distillation token's.
@@ -79,9 +91,9 @@ class Student:
         heads = [head for head in (self.model.head, self.model.token_head) if head is not None]
         linear = [head for head in heads if isinstance(head, nn.Linear)]
         if len(linear) < len(heads):
-            losses = ", ".join(entry["name"] for entry in self.job["loss"])
+            losses = ", ".join(loss.name for loss in self.spec.loss)
             raise ExportError(
-                f"the classifier of {self.shown} is not one linear layer but what its loss ({losses}) put there, "
+                f"the classifier of {self.label} is not one linear layer but the one of its loss ({losses}), "
                 f"which {self.source} cannot build"
             )
         return linear
@@ -92,7 +104,7 @@ class Form:
     """One way of writing a student.
 
     Attributes:
-        name: who loads it.
+        name: of the library that loads it.
         write: writes its files into a folder.
         logits: loads the folder anew and gives the logits [B, classes] of images [B, 3, H, W] in 0..1.
         usage: Python that loads it, for the card.
@@ -114,7 +126,7 @@ def library_state(student: Student, module: nn.Module, classifiers: list[str]) -
     if len(heads) == 1:  # two classifiers whose logits are averaged: one of each is the same function
         heads *= len(classifiers)
     if len(heads) != len(classifiers):
-        raise ExportError(f"{student.shown} has {len(classifiers)} classifiers, the trained one {len(heads)}")
+        raise ExportError(f"{student.label} has {len(classifiers)} classifiers, the trained one {len(heads)}")
     state = dict(student.model.trunk.state_dict())
     for name, head in zip(classifiers, heads, strict=True):
         state |= {f"{name}.{part}": tensor.detach().clone() for part, tensor in head.named_parameters()}
@@ -123,20 +135,20 @@ def library_state(student: Student, module: nn.Module, classifiers: list[str]) -
     # A classifier may be a convolution of 1 x 1: the same numbers in another shape.
     other += [name for name in expected if name in state and state[name].numel() != expected[name].numel()]
     if other:
-        raise ExportError(f"{student.shown} has other tensors in {student.source} than it was trained with: {other[0]}")
+        raise ExportError(f"{student.label} has other tensors in {student.source} than it was trained with: {other[0]}")
     return {name: state[name].reshape(expected[name].shape).contiguous() for name in expected}
 
 
-def normalised(images: Tensor, config: Mapping[str, Any]) -> Tensor:
-    """Images in 0..1 as the network wants them, by the mean and std of a written config."""
+def normalised(images: Tensor, config: Mapping[str, JsonValue]) -> Tensor:
+    """Images in 0..1, normalised by the mean and std of a config file."""
     mean, std = (torch.tensor(config[name]).view(1, 3, 1, 1) for name in ("mean", "std"))
     return (images - mean) / std
 
 
 def torchvision_form(student: Student) -> Form:
     """A state dict for torchvision's own constructor."""
-    name = student.network["name"]
-    params = {**student.network["params"], "num_classes": len(student.classes)}
+    name = student.spec.model.name
+    params: Json = {**student.spec.model.arguments, "num_classes": len(student.classes)}
     if name in ("googlenet", "inception_v3"):  # as they were trained: without auxiliary classifiers
         params |= {"aux_logits": False, "transform_input": True, "init_weights": False}
     module = torchvision.models.get_model(name, **params)
@@ -156,7 +168,7 @@ from safetensors.torch import load_file
 config = json.load(open("config.json"))
 model = torchvision.models.get_model(config["architecture"], **config["model_args"])
 model.load_state_dict(load_file("model.safetensors"))
-model.eval()  # wants images normalised by config["mean"] and config["std"]
+model.eval()  # takes images normalised by config["mean"] and config["std"]
 """
     return Form("torchvision", _writer(config, library_state(student, module, [last])), _torchvision_logits, usage)
 
@@ -173,8 +185,10 @@ def cifar_form(student: Student) -> Form:
     (head,) = student.heads()
     name = student.model.trunk.classifier_name
     state = student.model.trunk.state_dict() | {f"{name}.{part}": t.detach() for part, t in head.named_parameters()}
-    network = {key: student.network[key] for key in ("source", "name", "params", "input_size")}
-    config = _config(student, {"library": "benchbench", "model": network})
+    model = student.spec.model
+    network = ModelSpec(source=model.source, name=model.name, params=model.arguments, input_size=model.input_size)
+    fields: Json = {"library": "benchbench", "model": network.model_dump(mode="json", include=MODEL_FIELDS)}
+    config = _config(student, fields)
     usage = """\
 from benchbench.export.forms import load_exported
 
@@ -184,12 +198,17 @@ model, classes = load_exported(".")  # images [B, 3, H, W] in 0..1 -> Outputs(lo
 
 
 def load_exported(folder: str | Path) -> tuple[Backbone, tuple[str, ...]]:
-    """A network that `benchbench export` has written in its own form, in eval mode on the CPU, and its class names."""
+    """A network that `benchbench export` has written in its own form, in eval mode on the CPU, and its class names.
+
+    Args:
+        folder: with its weights and config.json.
+    """
     config = json.loads(Path(folder, CONFIG).read_text(encoding="utf-8"))
-    weights = {"file": str(Path(folder, WEIGHTS))}
-    job = {**config["model"], "weights": weights, "mean": config["mean"], "std": config["std"]}
+    path = Path(folder, WEIGHTS)
+    weights = WeightsSpec(file=FileSpec(path=str(path), content=file_sha256(path)))
+    spec = ModelSpec(**config["model"], weights=weights, mean=config["mean"], std=config["std"])
     classes = tuple(config["label_names"])
-    model = build_backbone(job, "student", load_plugins().registry, len(classes), published=True)
+    model = build_backbone(spec, "student", load_plugins().registry, len(classes), published=True)
     return model.eval(), classes
 
 
@@ -199,16 +218,16 @@ def _logits(model: Backbone, images: Tensor) -> Tensor:
     return logits
 
 
-def _config(student: Student, more: dict[str, Any]) -> dict[str, Any]:
+def _config(student: Student, fields: Json) -> Json:
     return {
-        **more,
+        **fields,
         "num_classes": len(student.classes),
         "label_names": list(student.classes),
-        **student.preprocessing,
+        **student.preprocessing.as_json(),
     }
 
 
-def _writer(config: dict[str, Any], state: dict[str, Tensor]) -> Callable[[Path], None]:
+def _writer(config: Json, state: dict[str, Tensor]) -> Callable[[Path], None]:
     def write(folder: Path) -> None:
         tensors = {name: tensor.contiguous() for name, tensor in state.items()}
         safetensors.torch.save_file(tensors, folder / WEIGHTS)
@@ -217,6 +236,6 @@ def _writer(config: dict[str, Any], state: dict[str, Tensor]) -> Callable[[Path]
     return write
 
 
-def _decimals(values: Tensor) -> list[float]:
+def _decimals(values: Tensor) -> tuple[float, ...]:
     """Float32 numbers as they were written: 0.485, not 0.48500001430511475."""
-    return [float(str(value)) for value in values.flatten().numpy()]
+    return tuple(float(str(value)) for value in values.flatten().numpy())

@@ -9,9 +9,10 @@ import safetensors.torch
 from benchbench.errors import StoreError
 from benchbench.losses.multi_teacher import add_student_heads
 from benchbench.models.backbone import Backbone, build_backbone
-from benchbench.plan.keys import unwrap
 from benchbench.plugins import load_plugins
-from benchbench.store import StageFolder, read_json
+from benchbench.specs.records import TrainingRecord
+from benchbench.specs.stages import TrainingSpec
+from benchbench.store import StageFolder
 
 
 def load_trained(folder: str | Path, plugins: tuple[Path, ...] = ()) -> tuple[Backbone, tuple[str, ...]]:
@@ -26,20 +27,21 @@ def load_trained(folder: str | Path, plugins: tuple[Path, ...] = ()) -> tuple[Ba
     """
     stage = StageFolder(Path(folder))
     record = stage.done()
-    if record is None or record.get("weights_sha256") is None:
+    if not isinstance(record, TrainingRecord) or record.weights_sha256 is None:
         raise StoreError(f"{folder} holds no finished training; give a folder like runs/cell/KEY")
-    job = unwrap(read_json(stage.spec)["job"])
-    classes = tuple(record["data"]["names"])
+    spec = stage.read_spec()
+    assert isinstance(spec, TrainingSpec)
+    classes = record.data.names
     registry = load_plugins(plugins).registry
-    # The trained weights replace whatever the run started from, which need not be here any more.
-    model = build_backbone({**job["model"], "weights": None}, job["model_kind"], registry, len(classes))
-    # A loss leaves a trace in the student only where it gives it a head.
-    known = [entry for entry in job["loss"] if entry["name"] in registry.offers["loss"]]
-    add_student_heads(model, known, registry, [teacher["dim"] for teacher in record["teachers"]])
+    # The trained weights replace those that the run started from, which need not be here any more.
+    model = build_backbone(spec.model.without_weights(), spec.role, registry, len(classes))
+    # A loss changes the student only where it gives it a head.
+    known = [loss for loss in spec.loss if loss.name in registry.offers["loss"]]
+    add_student_heads(model, known, registry, [teacher.dim for teacher in record.teachers])
     try:
         model.load_state_dict(safetensors.torch.load_file(stage.verified_weights()))
     except RuntimeError:
-        unknown = ", ".join(entry["name"] for entry in job["loss"] if entry not in known)
+        unknown = ", ".join(loss.name for loss in spec.loss if loss not in known)
         if not unknown:
             raise
         raise StoreError(

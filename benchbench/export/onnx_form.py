@@ -7,8 +7,9 @@ import importlib
 import io
 import logging
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 import torch
 from torch import Tensor, nn
@@ -71,7 +72,7 @@ session = onnxruntime.InferenceSession("{FILE}")
     return Form("onnxruntime", write, logits, usage)
 
 
-def _library(name: str) -> Any:
+def _library(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as error:
@@ -79,7 +80,7 @@ def _library(name: str) -> Any:
 
 
 @contextlib.contextmanager
-def _quiet() -> Any:
+def _quiet() -> Iterator[None]:
     """Keeps the exporter's progress and deprecations off the screen."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level

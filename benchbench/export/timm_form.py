@@ -13,7 +13,7 @@ from benchbench.errors import ExportError
 from benchbench.export.forms import Form, Student, library_state, normalised
 
 # Of timm's description of its own weights these hold for any others; the rest (tag, licence, paper, hub) does not.
-KEPT = ("architecture", "fixed_input_size", "first_conv", "classifier")
+ARCHITECTURE_FIELDS = ("architecture", "fixed_input_size", "first_conv", "classifier")
 
 
 def timm_form(student: Student) -> Form:
@@ -22,17 +22,15 @@ def timm_form(student: Student) -> Form:
     Raises:
         ExportError: timm's network has another classifier than one linear layer.
     """
-    network = student.network
-    module: Any = timm.create_model(network["name"], **{**network["params"], "num_classes": len(student.classes)})
+    model, classes = student.spec.model, len(student.classes)
+    module: Any = timm.create_model(model.name, **{**model.arguments, "num_classes": classes})
     module.load_state_dict(library_state(student, module, _classifiers(module, student)))
-    kept = {key: value for key, value in module.pretrained_cfg.items() if key in KEPT}
-    module.pretrained_cfg = {**kept, **student.preprocessing, "num_classes": len(student.classes)}
+    fields = {name: value for name, value in module.pretrained_cfg.items() if name in ARCHITECTURE_FIELDS}
+    module.pretrained_cfg = {**fields, **student.preprocessing.as_json(), "num_classes": classes}
     config = {"label_names": list(student.classes)}
 
     def write(folder: Path) -> None:
-        save_for_hf(
-            module, str(folder), model_config=config, model_args=dict(network["params"]), safe_serialization=True
-        )
+        save_for_hf(module, str(folder), model_config=config, model_args=model.arguments, safe_serialization=True)
 
     usage = """\
 import timm
@@ -46,17 +44,17 @@ names = model.pretrained_cfg["label_names"]
 
 def _classifiers(module: Any, student: Student) -> list[str]:
     """Names of the linear layers (or 1 x 1 convolutions) that timm's network classifies with."""
-    given = module.get_classifier()
-    parts = given if isinstance(given, tuple | list | nn.ModuleList) else [given]
+    classifier = module.get_classifier()
+    parts = classifier if isinstance(classifier, tuple | list | nn.ModuleList) else [classifier]
     names = {id(part): name for name, part in module.named_modules()}
-    found = []
+    classifiers = []
     for part in parts:
         layers = [layer for layer in part.modules() if any(True for _ in layer.parameters(recurse=False))]
         if len(layers) != 1 or not isinstance(layers[0], nn.Linear | nn.Conv2d):
             kinds = " + ".join(type(layer).__name__ for layer in layers) or type(part).__name__
-            raise ExportError(f"the classifier of {student.shown} in timm is {kinds}, and the trained one is linear")
-        found.append(names[id(layers[0])])
-    return found
+            raise ExportError(f"the classifier of {student.label} in timm is {kinds}, and the trained one is linear")
+        classifiers.append(names[id(layers[0])])
+    return classifiers
 
 
 def _logits(folder: Path, images: Tensor) -> Tensor:
