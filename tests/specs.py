@@ -5,7 +5,26 @@ from __future__ import annotations
 from typing import Any
 
 from benchbench.specs.parts import ComponentSpec, DataSpec, InputSpec, LossSpec, ModelSpec, NetworkSpec, RecipeSpec
-from benchbench.specs.records import Cost, DataRecord, ModelRecord, TrainingMetrics, TrainingRecord
+from benchbench.specs.records import (
+    CachedFiles,
+    CalibrationMetrics,
+    CalibrationRecord,
+    Cost,
+    DataRecord,
+    DiffusionMetrics,
+    DiffusionRecord,
+    ExecutionRecord,
+    FrozenModelRecord,
+    ModelRecord,
+    OutputsMetrics,
+    OutputsRecord,
+    SynthesisMetrics,
+    SynthesisRecord,
+    TrainingMetrics,
+    TrainingRecord,
+    TuningMetrics,
+    TuningRecord,
+)
 from benchbench.specs.stages import OutputsSpec, TrainingSpec
 
 SMALL = ModelSpec(source="timm", name="test_efficientnet")
@@ -95,3 +114,45 @@ def training_record(**changes: Any) -> TrainingRecord:
         "cost": cost_record(images=40),
     }
     return TrainingRecord(**{**defaults, **changes})
+
+
+DATA = DataRecord(names=("a", "b"), train=40, test=10)
+FROZEN = FrozenModelRecord(parameters=1000, flops=10**6, dim=8, sha256="cd" * 32)
+
+
+def outputs_record(**changes: Any) -> OutputsRecord:
+    """A finished stage that ran a frozen network on two views of 40 images."""
+    defaults: dict[str, Any] = {
+        "metrics": OutputsMetrics(images=40, views=2),
+        "outputs": CachedFiles(views=2, view_seed=0, sha256={}, bytes=0),
+        "data": DATA,
+        "teachers": (FROZEN,),
+        "cost": cost_record(),
+    }
+    return OutputsRecord(**{**defaults, **changes})
+
+
+def tuning_record(step_seconds: float = 0.5, threads: int | None = 1, **changes: Any) -> TuningRecord:
+    """A tuned network: seconds of a step for one image at the chosen speed."""
+    execution = ExecutionRecord(threads=threads)
+    metrics = TuningMetrics(execution=execution, step_seconds={"chosen, an image": step_seconds})
+    return TuningRecord(**{"metrics": metrics, "cost": cost_record(), **changes})
+
+
+def calibration_record(images_per_second: float = 100.0, **changes: Any) -> CalibrationRecord:
+    """A measured throughput."""
+    metrics = CalibrationMetrics(images_per_second=images_per_second, steps=10, batch_size=20)
+    return CalibrationRecord(**{"metrics": metrics, "cost": cost_record(), **changes})
+
+
+def diffusion_record(steps: int = 10, **changes: Any) -> DiffusionRecord:
+    """A trained generator."""
+    metrics = DiffusionMetrics(loss=1.0, steps=steps, images=40)
+    model = ModelRecord(parameters=1000)
+    return DiffusionRecord(**{"metrics": metrics, "data": DATA, "model": model, "cost": cost_record(), **changes})
+
+
+def synthesis_record(images: int = 10, **changes: Any) -> SynthesisRecord:
+    """A set of generated images."""
+    metrics = SynthesisMetrics(images=images)
+    return SynthesisRecord(**{"metrics": metrics, "data": DATA, "cost": cost_record(), **changes})
