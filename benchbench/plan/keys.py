@@ -9,6 +9,8 @@ from benchbench.components import Component
 from benchbench.plan.source_hash import source_hash
 from benchbench.specs.parts import ComponentVersion, Json, Spec, contents_only
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+
 
 def describe(component: Component) -> ComponentVersion:
     """The part of a component that enters a key: its version and the hash of its source."""
@@ -28,5 +30,4 @@ def key_of(spec: Spec) -> str:
 
 def key_of_identity(content: Json) -> str:
     """The same, of a spec as `identity` gives it."""
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(_CANONICAL.encode(content).encode()).hexdigest()

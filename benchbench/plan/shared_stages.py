@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 from typing import TypedDict
 
 from benchbench.plan.draft import PlanDraft
-from benchbench.plan.keys import identity
 from benchbench.plan.source_hash import source_hash
 from benchbench.plan.spec_builder import SpecBuilder
-from benchbench.specs.parts import ComponentVersion, DataSpec, InputSpec, NetworkSpec
+from benchbench.specs.parts import ComponentVersion, DataSpec, InputSpec, NetworkSpec, contents_only
 from benchbench.specs.stages import OutputsSpec, Split, TrainingSpec, TuningSpec
 
 # Fields of a recipe that cells which train side by side need not share: each has its own optimiser.
@@ -93,16 +92,13 @@ def cohort_key(spec: TrainingSpec) -> str | None:
     """The cohort of a cell: equal for cells that see the same batches, at the same time, and the same teachers."""
     if spec.method in ("linear_probe", "published"):  # they have no batches to share
         return None
-    content = identity(
-        spec.model_copy(
-            update={"teachers": tuple(teacher.model_copy(update={"weight": 1.0}) for teacher in spec.teachers)}
-        )
+    shared = spec.model_dump(
+        mode="json",
+        by_alias=True,
+        include={"data": True, "needs": True, "teachers": {"__all__": {"model", "state"}}, "recipe": True},
+        exclude={"recipe": OPTIMIZER_FIELDS},
     )
-    recipe = content["recipe"]
-    assert isinstance(recipe, dict)
-    shared = {name: content[name] for name in ("data", "needs", "teachers")}
-    shared["recipe"] = {name: value for name, value in recipe.items() if name not in OPTIMIZER_FIELDS}
-    text = json.dumps(shared, sort_keys=True)
+    text = json.dumps(contents_only(shared), sort_keys=True)
     return with_data_seed(hashlib.sha256(text.encode()).hexdigest(), spec.data_seed)
 
 

@@ -53,6 +53,7 @@ class TrainingStages:
     def __init__(self, draft: PlanDraft, shared: SharedStages):
         self.draft, self.suite, self.shared = draft, draft.suite, shared
         self.code = source_hash("benchbench.stages.train")
+        self._teachers: dict[tuple[str, State, str], Network] = {}
 
     def entry(self, role: Role, label: str) -> ModelEntry:
         return self.suite.students[label] if role == "student" else self.suite.teachers[label]
@@ -96,11 +97,16 @@ class TrainingStages:
 
     def teacher(self, label: str, state: State, data: str) -> Network:
         """A teacher in a state, with the stage that adapts it to a data set where one does."""
+        known = self._teachers.get((label, state, data))
+        if known is not None:
+            return known
         # An adapted teacher's weights come from its stage, whose key stands for them.
         stage = None if state == "pretrained" else self._adaptation(label, state, data)
         builder = SpecBuilder(self.draft.resolver)
         model = builder.model("teacher", self.suite.teachers[label], stage is None, ("teachers", label))
-        return Network(label, NetworkSpec(model=model, role="teacher", state=state), stage)
+        network = Network(label, NetworkSpec(model=model, role="teacher", state=state), stage)
+        self._teachers[label, state, data] = network
+        return network
 
     def _adaptation(self, label: str, method: AdaptedState, data: str) -> str:
         entry = self.suite.teachers[label]
