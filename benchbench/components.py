@@ -1,4 +1,4 @@
-"""What plugins offer: named components with checked parameters, found by kind and name."""
+"""Components, the named things that plugins offer, with checked parameters; and their registry."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ class Component:
             imports torch.
         params: a `Params` class; the suite's parameters are checked against it before any compute is spent.
         summary: one line for `benchbench list`.
-        needs: for losses, what the loss reads beside the student's logits and embedding, out of
+        needs: for losses, the inputs beside the student's logits and embedding, out of
             `teacher` (its embedding), `teacher.logits` (task logits: an adapted teacher), `features` (the maps between
             stages, of the student and of the teacher if it has one), `token` (the logits of the student's
-            distillation token) and `hard_labels` (`Batch.labels` or `Batch.index`, as what an image shows: it cannot
-            work on mixed ones). With several teachers, a loss that reads of them `teacher.logits` alone sees their
-            weighted mean once; any other is built and added up once a teacher.
+            distillation token) and `hard_labels` (`Batch.labels` or `Batch.index`, as the one class of an image: it
+            cannot work on mixed images). With several teachers, a loss that reads `teacher.logits` alone gets their
+            weighted mean once; any other is built and added up once per teacher.
             For augmenters, `labels`: it mixes images and so their labels, and has the form for that; `synthesis`: it
             generates images, in a stage of its own, and its target is a `benchbench.synthesis.base.ImageGenerator`.
         version: part of the key of every stage that uses the component, beside the hash of its source. Set it where
-            behaviour depends on something that the source does not show.
+            behaviour depends on something outside of the source.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Component:
     version: str = ""
 
     def __post_init__(self) -> None:
-        """Raises PluginError for a record that would only fail later, where its plugin is out of sight."""
+        """Raises PluginError for a component that would only fail later, away from its plugin."""
         if not isinstance(self.name, str) or not re.fullmatch(r"[A-Za-z0-9][\w-]*", self.name):
             raise PluginError(f"a component's name is made of letters, digits, - and _, not {self.name!r}")
         if not isinstance(self.target, str) or not re.fullmatch(r"[\w.]+:\w+", self.target):
@@ -71,19 +71,19 @@ class Component:
 
     @property
     def mixes(self) -> bool:
-        """Whether this is an augmenter that mixes images and their labels."""
+        """True for an augmenter that mixes images and their labels."""
         return "labels" in self.needs
 
     @property
     def generates(self) -> bool:
-        """Whether this is an augmenter that generates images."""
+        """True for an augmenter that generates images."""
         return "synthesis" in self.needs
 
     def load(self) -> Any:
         """The target itself.
 
         Raises:
-            PluginError: the module or the attribute cannot be had.
+            PluginError: the module cannot be imported, or has no such attribute.
         """
         module_name, _, attribute = self.target.partition(":")
         try:
@@ -94,18 +94,18 @@ class Component:
 
 @dataclass(frozen=True)
 class Offer:
-    """A component together with who offers it."""
+    """A component together with the plugin that offers it."""
 
     kind: str
     component: Component
     origin: str
 
     def __post_init__(self) -> None:
-        """Raises PluginError where the component needs what its kind does not know: nothing would heed it."""
+        """Raises PluginError for needs that components of this kind cannot have, and that would be ignored."""
         known = {"loss": LOSS_NEEDS, "augmenter": AUGMENTER_NEEDS}.get(self.kind, frozenset())
         if foreign := sorted(self.component.needs - known):
-            what = f"may need {', '.join(sorted(known))}" if known else "has no needs"
-            raise PluginError(f"component '{self.component.name}': {self.kind} {what}; not {', '.join(foreign)}")
+            rule = f"may need {', '.join(sorted(known))}" if known else "has no needs"
+            raise PluginError(f"component '{self.component.name}': {self.kind} {rule}; not {', '.join(foreign)}")
 
 
 @dataclass
@@ -127,7 +127,9 @@ class Registry:
         """
         offers = self.offers[kind].get(name, [])
         if not offers:
-            failed = "; ".join(f"plugin {plugin} did not load: {why}" for plugin, why in self.failed_plugins.items())
+            failed = "; ".join(
+                f"plugin {plugin} did not load: {reason}" for plugin, reason in self.failed_plugins.items()
+            )
             hint = did_you_mean(name, self.offers[kind])
             raise UnknownNameError(f"unknown {kind} '{name}'; {hint}{'; ' + failed if failed else ''}")
         if len(offers) > 1:
@@ -136,5 +138,5 @@ class Registry:
         return offers[0].component
 
     def of_kind(self, kind: str) -> Iterable[Offer]:
-        """Every offer of one kind, by name; a name that is claimed twice comes twice."""
+        """Every offer of one kind, by name; a name with two claims comes twice."""
         return [offer for name in sorted(self.offers[kind]) for offer in self.offers[kind][name]]

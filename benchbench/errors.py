@@ -1,4 +1,4 @@
-"""Every error a user can meet: one line that says what, where and what to do."""
+"""Errors that reach a user, each one line: the problem, its location and a remedy."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ class SuiteError(BenchBenchError):
     """A suite file (or an override of it) that cannot be used.
 
     Args:
-        problem: what is wrong, in one clause.
+        problem: in one clause.
         path: the suite file.
         line: 1-based line in that file.
-        hint: what would be right.
+        hint: a remedy.
     """
 
     def __init__(self, problem: str, path: Path | str | None = None, line: int | None = None, hint: str = ""):
         self.problem, self.path, self.line, self.hint = problem, path, line, hint
-        where = f"{path}:{line}: " if path and line else f"{path}: " if path else ""
-        super().__init__(f"{where}{problem}{'; ' + hint if hint else ''}")
+        location = f"{path}:{line}: " if path and line else f"{path}: " if path else ""
+        super().__init__(f"{location}{problem}{'; ' + hint if hint else ''}")
 
 
 class PluginError(BenchBenchError):
@@ -37,7 +37,7 @@ class StoreError(BenchBenchError):
 
 
 class DataError(BenchBenchError):
-    """A data set that is absent, unreadable, or not what the suite says."""
+    """A data set that is absent, unreadable, or other than the suite describes."""
 
 
 class WeightsError(BenchBenchError):
@@ -49,7 +49,7 @@ class StageError(BenchBenchError):
 
 
 class ExportError(BenchBenchError):
-    """A student that cannot be handed on in the form that is asked for."""
+    """A student that cannot be exported in the requested form."""
 
 
 class UnknownNameError(BenchBenchError):
@@ -72,5 +72,5 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
         return f"did you mean '{close[0]}'?"
     if not known:
         return "there is none"
-    shown = ", ".join(known[:12])
-    return f"known: {shown}{', ...' if len(known) > 12 else ''}"
+    names = ", ".join(known[:12])
+    return f"known: {names}{', ...' if len(known) > 12 else ''}"

@@ -1,10 +1,10 @@
 """Every extension point of BenchBench, and nothing else.
 
-A plugin is a module (or an object) with functions of these names, each marked with `@benchbench.hookimpl`. It is found
-through the entry-point group `benchbench`, a suite's `plugins:` list, or `--plugin FILE`.
+A plugin is a module (or an object) with functions of these names, each marked with `@benchbench.hookimpl`. It comes
+from the entry-point group `benchbench`, a suite's `plugins:` list, or `--plugin FILE`.
 
 Registration hooks are pure and cheap: they return `Component` records and import neither torch nor data. Lifecycle
-hooks are for side effects (progress, trackers); what they raise is reported once and never ends a run.
+hooks are for side effects (progress, trackers); an exception in one is reported once and never ends a run.
 
 Every example below is a whole plugin file; the tests load and run each of them.
 """
@@ -13,17 +13,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchbench.components import hookspec
 
 if TYPE_CHECKING:
     from benchbench.components import Component
     from benchbench.plan.model import Plan, Stage
+    from benchbench.specs.records import Progress, StageRecord
 
 
 class Registration:
-    """One hook a kind of component. Each returns an iterable of `Component`."""
+    """One hook for each kind of component. Each returns an iterable of `Component`."""
 
     @hookspec
     def benchbench_teachers(self) -> Iterable[Component]:  # type: ignore[empty-body]
@@ -76,7 +77,7 @@ class Registration:
                 first = nn.Sequential(nn.Conv2d(3, 16, 3, 2, 1), nn.ReLU())
                 pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
-                def with_features(images):  # what losses on the maps between stages read
+                def with_features(images):  # the maps between stages, for losses that read them
                     maps = first(images)
                     return pool(maps), [maps]
 
@@ -99,7 +100,7 @@ class Registration:
 
             @hookimpl
             def benchbench_losses():
-                needs = frozenset({"teacher.logits"})  # what it reads beside the student's logits and embedding
+                needs = frozenset({"teacher.logits"})  # beside the student's logits and embedding
                 yield Component("gap", f"{__name__}:gap", GapParams, "difference of the probabilities", needs)
 
             def gap(student, teacher, batch, *, power):
@@ -110,10 +111,10 @@ class Registration:
     @hookspec
     def benchbench_augmenters(self) -> Iterable[Component]:  # type: ignore[empty-body]
         """Batched image transforms. The target is a function `(images, size, generator, **params) -> images` on float
-        images [B, 3, H, W] in 0..1, drawing all randomness from the generator. An augmenter that `needs` `labels`
+        images [B, 3, H, W] in 0..1; all its random numbers come from the generator. An augmenter that `needs` `labels`
         mixes the images of a finished batch, and so their labels: `(images, generator, **params) -> (images, partner,
-        share)`, the place in the batch of the image that each was mixed with [B], int64, and its own share in the
-        result [B], float32. A recipe names those last.
+        share)`, with the index in the batch of the image that each is mixed with [B], int64, and its own share in the
+        result [B], float32. A recipe names such augmenters last.
 
         One that `needs` `synthesis` is no transform: it generates images in a stage of its own, and a suite names it in
         `synthetic:`. Its target is a class, `benchbench.synthesis.base.ImageGenerator`; its params derive from
@@ -135,14 +136,14 @@ class Registration:
                 import torch
 
                 # The generator is on the CPU: the same numbers whatever the training device.
-                chosen = torch.rand(len(images), 1, 1, 1, generator=generator).to(images.device) < probability
-                return torch.where(chosen, images.mean(dim=1, keepdim=True), images)
+                gray = torch.rand(len(images), 1, 1, 1, generator=generator).to(images.device) < probability
+                return torch.where(gray, images.mean(dim=1, keepdim=True), images)
         """
 
     @hookspec
     def benchbench_datasets(self) -> Iterable[Component]:  # type: ignore[empty-body]
         """Data sets. The target loads one split: `(params, root: Path, split: "train" | "test") -> ImageDataset`; the
-        params class derives from `benchbench.data.info.DatasetParams`, whose `info` tells sizes without reading images.
+        params class derives from `benchbench.data.info.DatasetParams`, whose `info` gives sizes without reading images.
 
         Example:
             from functools import partial
@@ -181,7 +182,7 @@ class Registration:
 
     @hookspec
     def benchbench_executors(self) -> Iterable[Component]:  # type: ignore[empty-body]
-        """Where stages run. The target is a `benchbench.executors.base.Executor` class.
+        """Executors, which run stages. The target is a `benchbench.executors.base.Executor` class.
 
         Example:
             import os
@@ -202,7 +203,7 @@ class Registration:
     @hookspec
     def benchbench_reports(self) -> Iterable[Component]:  # type: ignore[empty-body]
         """Tables of a report. The target is a function `(results: pandas.DataFrame, plan: Plan) -> Table | None`; None
-        where the suite gives it nothing to say. One with a third argument, `store: Store`, may look into the folders of
+        where the suite has nothing for it. One with a third argument, `store: Store`, may read the folders of
         stages: `store.stage("cell", key).read_curve()`.
 
         Example:
@@ -210,7 +211,7 @@ class Registration:
 
             @hookimpl
             def benchbench_reports():
-                yield Component("progress", f"{__name__}:progress", summary="how many cells of each arm are done")
+                yield Component("progress", f"{__name__}:progress", summary="cells of each arm that are done")
 
             def progress(results, plan):
                 from benchbench.reports.table import Entry, Table
@@ -219,13 +220,13 @@ class Registration:
                 for arm, cells in results.groupby("row", sort=False):
                     done = int((cells.status == "done").sum())
                     rows.append([Entry(str(arm)), Entry(f"{done} of {len(cells)}")])
-                return Table("progress", f"What is done of {plan.suite.name}", ["arm", "cells"], rows)
+                return Table("progress", f"Progress of {plan.suite.name}", ["arm", "cells"], rows)
         """
 
     @hookspec
     def benchbench_figures(self) -> Iterable[Component]:  # type: ignore[empty-body]
-        """Pictures of a report. The target is a function `(results: pandas.DataFrame, plan: Plan, store: Store) ->
-        Picture | None`; None where there is nothing to draw. It is called in the style of the other pictures, and draws
+        """Figures of a report. The target is a function `(results: pandas.DataFrame, plan: Plan, store: Store) ->
+        Figure | None`; None where there is nothing to draw. It is called in the style of the other figures, and draws
         on a `matplotlib.figure.Figure`, never through pyplot.
 
         Example:
@@ -236,25 +237,25 @@ class Registration:
                 yield Component("spread", f"{__name__}:spread", summary="accuracy of every seed, by arm")
 
             def spread(results, plan, store):
-                from benchbench.reports.figures.style import looks, panels
-                from benchbench.reports.picture import Picture
+                from benchbench.reports.figure import Figure
+                from benchbench.reports.figures.style import PanelLayout, looks, panels
 
                 done = results[results.status == "done"]
                 if done.empty:
                     return None
                 look = looks(results)
                 handles = [look[row].handle(row, line=False) for row in look]
-                figure, (axis,) = panels(["all"], handles, "test accuracy (%)", "")
-                for number, (row, style) in enumerate(look.items()):
-                    found = 100 * done[done["row"] == row].accuracy
-                    axis.plot(found, [-number] * len(found), style.marker, color=style.color)
+                figure, (axis,) = panels(["all"], handles, PanelLayout("test accuracy (%)", ""))
+                for index, (row, style) in enumerate(look.items()):
+                    accuracies = 100 * done[done["row"] == row].accuracy
+                    axis.plot(accuracies, [-index] * len(accuracies), style.marker, color=style.color)
                 axis.set_yticks([])
-                return Picture("spread", f"Accuracy of every seed in {plan.suite.name}", figure)
+                return Figure("spread", f"Accuracy of every seed in {plan.suite.name}", figure)
         """
 
     @hookspec
     def benchbench_templates(self) -> Iterable[Component]:  # type: ignore[empty-body]
-        """What `benchbench report --template NAME` writes. The target is a function `(offered: Sequence[str]) ->
+        """Selections of `benchbench report --template NAME`. The target is a function `(names: Sequence[str]) ->
         Sequence[str]`: from the names of all reports and figures to those of this template, in its order. A report and
         a figure of one name come together.
 
@@ -263,19 +264,19 @@ class Registration:
 
             @hookimpl
             def benchbench_templates():
-                yield Component("slide", f"{__name__}:slide", summary="one table and one picture")
+                yield Component("slide", f"{__name__}:slide", summary="one table and one figure")
 
-            def slide(offered):
-                return [name for name in ("accuracy", "pareto") if name in offered]
+            def slide(names):
+                return [name for name in ("accuracy", "pareto") if name in names]
         """
 
 
 class Lifecycle:
-    """What happens while a suite runs; all in the process that runs `benchbench`."""
+    """Hooks that are called while a suite runs, all in the process that runs `benchbench`."""
 
     @hookspec
     def benchbench_plan_made(self, plan: Plan, done: list[str]) -> None:
-        """The grid is expanded and keyed, and nothing has run yet; `done` are the keys of stages done before.
+        """The grid is expanded and nothing has run yet; `done` has the keys of stages that earlier runs finished.
 
         Example:
             from benchbench import hookimpl
@@ -287,7 +288,7 @@ class Lifecycle:
 
     @hookspec
     def benchbench_stage_started(self, stage: Stage, worker: str) -> None:
-        """A worker took the stage up, from its start or from its last checkpoint.
+        """A worker begins the stage, from its start or from its last checkpoint; `worker` is its slot.
 
         Example:
             from benchbench import hookimpl
@@ -298,30 +299,31 @@ class Lifecycle:
         """
 
     @hookspec
-    def benchbench_progress(self, stage: Stage, progress: dict[str, Any]) -> None:
-        """A stage moved on: `done` and `total` (steps), `epoch`, `epochs`, `loss`; at most a few times a second.
+    def benchbench_progress(self, stage: Stage, progress: Progress) -> None:
+        """A stage moved on, by `done` of `total` steps; at most a few times a second. See
+        `benchbench.specs.records.Progress`.
 
         Example:
             from benchbench import hookimpl
 
             @hookimpl
             def benchbench_progress(stage, progress):
-                print(f"{stage.label}: {progress['done'] / progress['total']:.0%}")
+                print(f"{stage.label}: {progress.done / progress.total:.0%}")
         """
 
     @hookspec
-    def benchbench_stage_finished(self, stage: Stage, record: dict[str, Any], folder: Path) -> None:
-        """The stage's record is on disk; `record` is what its `record.json` says, and `folder` is where that lies,
-        beside `curve.jsonl` (a line an epoch), `log.txt` and the weights.
+    def benchbench_stage_finished(self, stage: Stage, record: StageRecord, folder: Path) -> None:
+        """The stage's record is on disk: `record.json` in `folder`, beside `curve.jsonl` (one line per epoch),
+        `log.txt` and the weights. Its class goes by `stage.kind`, see `benchbench.specs.records`.
 
         Example:
             from benchbench import hookimpl
 
             @hookimpl
             def benchbench_stage_finished(stage, record):
-                accuracy = record["metrics"].get("test_accuracy")  # a calibration has none
-                if accuracy is not None:
-                    print(f"{stage.label}: {accuracy:.1%} in {record['cost']['device_hours']:.3f} device-hours")
+                if stage.kind == "cell":
+                    accuracy, hours = record.metrics.test_accuracy, record.cost.device_hours
+                    print(f"{stage.label}: {accuracy:.1%} in {hours:.3f} device-hours")
         """
 
     @hookspec

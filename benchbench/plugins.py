@@ -1,4 +1,4 @@
-"""Finding plugins, and keeping a broken one from breaking anything but the suites that name it."""
+"""Discovery of plugins; a broken one only breaks the suites that name it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pluggy
 
@@ -38,8 +37,8 @@ class PluginHost:
     Attributes:
         manager: pluggy's manager, with every extension point of `hookspecs`.
         registry: the components of all plugins.
-        origins: where each plugin came from, by its name.
-        failed: why a plugin did not load, by its name.
+        origins: file or distribution of each plugin, by its name.
+        failed: reasons of plugins that did not load, by their names.
     """
 
     manager: pluggy.PluginManager
@@ -47,7 +46,7 @@ class PluginHost:
     origins: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
 
-    def add(self, plugin: Any, name: str, origin: str) -> None:
+    def add(self, plugin: object, name: str, origin: str) -> None:
         """Registers a plugin object and takes in what it offers.
 
         Raises:
@@ -65,28 +64,28 @@ class PluginHost:
             self.registry.add(offer)
         self.origins[name] = origin
 
-    def _offers(self, plugin: Any, kind: str, origin: str) -> list[Offer]:
+    def _offers(self, plugin: object, kind: str, origin: str) -> list[Offer]:
         hook = getattr(self.manager.hook, hookspecs.REGISTRATION_HOOKS[kind])
-        found = []
+        offers = []
         for implementation in hook.get_hookimpls():
             if implementation.plugin is not plugin:
                 continue
-            given = implementation.function()
-            if not isinstance(given, Iterable):
-                raise PluginError(f"{hook.name} gave {given!r}, not a list of components")
-            for component in given:
+            components = implementation.function()
+            if not isinstance(components, Iterable):
+                raise PluginError(f"{hook.name} gave {components!r}, not a list of components")
+            for component in components:
                 if not isinstance(component, Component):
                     raise PluginError(f"{hook.name} gave {component!r}, which is no benchbench.Component")
-                found.append(Offer(kind, component, origin))
-        return found
+                offers.append(Offer(kind, component, origin))
+        return offers
 
     def add_file(self, path: Path) -> None:
         """Loads a plugin from one Python file.
 
         Raises:
-            PluginError: the file is absent or does not load; a file that somebody names must work.
+            PluginError: the file is absent or does not load.
         """
-        path = path.resolve()  # named twice, by whatever way, it is one plugin
+        path = path.resolve()  # under two names it is one plugin
         if not path.is_file():
             raise PluginError(f"plugin file {path} does not exist")
         if str(path) in self.origins:
@@ -106,7 +105,7 @@ def load_plugins(files: Sequence[Path] = ()) -> PluginHost:
     host.registry.failed_plugins = host.failed
     for module in BUILT_INS:
         host.add(importlib.import_module(module), module, "benchbench")
-    with contextlib.redirect_stdout(sys.stderr):  # what a plugin prints must not end up in `--json`
+    with contextlib.redirect_stdout(sys.stderr):  # output of a plugin must not end up in `--json`
         _load_others(host, files)
     return host
 

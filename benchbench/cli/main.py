@@ -33,11 +33,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from benchbench.plan.model import Plan
-    from benchbench.run.runner import Outcome
+    from benchbench.plugins import PluginHost
+    from benchbench.run.schedule import Outcome
     from benchbench.store import Store
 
 DONE, SOME_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
-FORMATS = ("md", "tex", "csv", "txt", "pdf", "png", "html")  # of tables, of pictures, and of all together
+FORMATS = ("md", "tex", "csv", "txt", "pdf", "png", "html")  # of tables, of figures, and of all together
 WRITTEN = ("md", "tex", "csv", "pdf", "png")  # unless others are asked for
 TEMPLATE = "full"
 
@@ -108,8 +109,8 @@ class SuiteOptions:
         options += ["--template", template] if template != TEMPLATE else []
         return shlex.join(["benchbench", "report", str(self.suite), *options])
 
-    def plan(self) -> tuple[Plan, Store]:
-        """The suite's plan, and the store that it is looked up in."""
+    def plan(self) -> tuple[Plan, PluginHost, Store]:
+        """The suite's plan, its plugins and its store."""
         from benchbench.hardware.devices import find_devices
         from benchbench.plan.expand import make_plan
         from benchbench.plugins import load_plugins
@@ -120,11 +121,11 @@ class SuiteOptions:
         store.check_format()
         file = load_suite(self.suite, self.overrides)
         host = load_plugins([*file.plugin_files(), *self.plugins])
-        return make_plan(file, host, find_devices(self.device, self.jobs), self.data), store
+        return make_plan(file, host.registry, find_devices(self.device, self.jobs), self.data), host, store
 
 
-_REPORT = "Where tables and pictures go; of several suites, to a folder each in it.  [default: reports/NAME-OF-SUITE]"
-_TEMPLATE = "Which tables and pictures, in what order; see `benchbench list templates`."
+_REPORT = "Where tables and figures go; of several suites, to a folder each in it.  [default: reports/NAME-OF-SUITE]"
+_TEMPLATE = "Which tables and figures, in what order; see `benchbench list templates`."
 _REPORT_OPTIONS = (
     click.option("--report", "folder", type=folder_type, help=_REPORT),
     click.option(
@@ -134,7 +135,7 @@ _REPORT_OPTIONS = (
         multiple=True,
         default=WRITTEN,
         show_default=True,
-        help="Of tables and pictures; may be repeated.",
+        help="Of tables and figures; may be repeated.",
     ),
     click.option("--template", default=TEMPLATE, show_default=True, help=_TEMPLATE),
 )
@@ -201,10 +202,10 @@ def plan(options: SuiteOptions, show_all: bool, calibrate: bool) -> None:
     from benchbench.cli.describe import plan_json, plan_text
     from benchbench.costs.estimate import MEASURING, estimate
 
-    made, store = options.plan()
+    made, host, store = options.plan()
     costs = estimate(made)
     if calibrate:
-        _run_stages(options, made.part(MEASURING), store)
+        _run_stages(options, made.part(MEASURING), host, store)
     if options.as_json:
         click.echo(json.dumps(plan_json(made, store, costs), indent=1))
     else:
@@ -252,12 +253,12 @@ def run(
       benchbench run my_suite.yaml --plugin my_loss.py
     """
     from benchbench.costs.estimate import estimate
-    from benchbench.reports.templates import chosen
+    from benchbench.reports.templates import template_names
 
-    made, store = options.plan()
-    chosen(made.host.registry, template)  # one that does not exist must not come out after hours
+    made, host, store = options.plan()
+    template_names(made.registry, template)  # one that does not exist must not come out after hours
     weights = {key: cost.flops for key, cost in estimate(made).items()}
-    outcome = _run_stages(options, made, store, executor, weights, checkpoint_seconds, cohort)
+    outcome = _run_stages(options, made, host, store, executor, weights, checkpoint_seconds, cohort)
     results = _report(options, made, store, folder or Path("reports") / made.suite.name, formats, template)
     if options.as_json:
         click.echo(_json({made.suite.name: results}))
@@ -267,6 +268,7 @@ def run(
 def _run_stages(
     options: SuiteOptions,
     made: Plan,
+    host: PluginHost,
     store: Store,
     executor: str = "local",
     weights: dict[str, float] | None = None,
@@ -274,15 +276,15 @@ def _run_stages(
     cohort: int = 1,
 ) -> Outcome:
     """Runs a plan's stages under the live view, which weighs them by FLOPs."""
-    from benchbench.cli.progress import Progress
-    from benchbench.run.runner import run_plan
+    from benchbench.cli.progress import ProgressView
+    from benchbench.run.runner import RunOptions, run_plan
 
-    component = made.host.registry.get("executor", executor)
+    component = host.registry.get("executor", executor)
     store.open()
-    progress = Progress(weights or {})
-    made.host.manager.register(progress, name="progress")
+    progress = ProgressView(weights or {})
+    host.manager.register(progress, name="progress")
     try:
-        return run_plan(made, store, component, options.data, checkpoint_seconds, cohort)
+        return run_plan(made, host, store, component, RunOptions(options.data, checkpoint_seconds, cohort))
     finally:
         progress.close()
 
@@ -291,9 +293,9 @@ def _run_stages(
 @_reads_suites
 @_takes(*_REPORT_OPTIONS)
 def report(suites: list[SuiteOptions], folder: Path | None, formats: tuple[str, ...], template: str) -> None:
-    """Print each SUITE's tables from what is in the store, and write them with its pictures.
+    """Print each SUITE's tables from what is in the store, and write them with its figures.
 
-    Tables are Markdown, LaTeX, CSV and text; pictures are PDF and PNG, in the sizes of print. LaTeX comes with
+    Tables are Markdown, LaTeX, CSV and text; figures are PDF and PNG, in the sizes of print. LaTeX comes with
     tables.tex, figures.tex and macros.tex (the headline numbers as commands), which say what a document needs.
     `--format html` writes all tables into one page with charts and every cell, report.html, which needs no network.
 
@@ -304,9 +306,9 @@ def report(suites: list[SuiteOptions], folder: Path | None, formats: tuple[str, 
       benchbench report suites/cifar.yaml suites/losses.yaml --format html
     """
     planned = [(options, *options.plan()) for options in suites]  # before anything is printed
-    _require_names_of_their_own([(made.suite.name, options.suite) for options, made, _ in planned])
+    _require_names_of_their_own([(made.suite.name, options.suite) for options, made, *_ in planned])
     frames = {}
-    for options, made, store in planned:
+    for options, made, _, store in planned:
         own = folder / made.suite.name if folder and len(planned) > 1 else folder
         own = own or Path("reports") / made.suite.name
         frames[made.suite.name] = _report(options, made, store, own, formats, template)
@@ -319,12 +321,14 @@ def _report(
 ) -> pd.DataFrame:
     """Writes a suite's report, prints its tables unless JSON is asked for, and gives its results."""
     from benchbench.reports.render import plain
-    from benchbench.reports.write import further_files, make_pictures, make_tables, write_report
+    from benchbench.reports.report import make_figures, make_report
+    from benchbench.reports.write import further_files, write_report
 
     command = options.command(template)
-    results, tables = make_tables(made, store, command, template)
+    report = make_report(made, store, command, template)
+    results = report.results
     if not options.as_json:
-        for table in tables:
+        for table in report.tables:
             click.echo(plain(table, color=sys.stdout.isatty()))
         for reason, cells in results[results.status == "failed"].groupby("reason", sort=False, dropna=False):
             named = [f"{cell.row} | {cell.data} | {cell.student} | seed {cell.seed}" for cell in cells.itertuples()]
@@ -336,17 +340,15 @@ def _report(
     if "html" in formats:  # with the reasons and logs of cells that failed, so also where none is done
         from benchbench.reports.page import write_page
 
-        page = write_page(made, store, results, tables, folder, command)
+        page = write_page(report, folder)
         click.echo(f"written: {page}", err=True)
         formats = tuple(kind for kind in formats if kind != "html")
     if not (results.status == "done").any():
         click.echo("no cell is done, so no tables are written", err=True)
         return results
-    pictures = []
-    if {"pdf", "png"} & set(formats):  # matplotlib takes a second to import
-        pictures = make_pictures(results, made, store, command, template)
-    further = further_files(results, made, tables, pictures, formats)
-    paths = write_report(results, tables, folder, formats, command, further)
+    # matplotlib takes a second to import
+    figures = make_figures(report) if {"pdf", "png"} & set(formats) else []
+    paths = write_report(report, folder, formats, further_files(report, figures, formats))
     click.echo(f"written to {folder}: {', '.join(path.name for path in paths)}", err=True)
     return results
 
@@ -390,7 +392,7 @@ def watch(options: SuiteOptions, port: int) -> None:
     """
     from benchbench.cli.watch import serve
 
-    made, store = options.plan()
+    made, _, store = options.plan()
     serve(made, store, options.command(), port, options.as_json)
 
 

@@ -1,10 +1,9 @@
-"""What a run says while it runs: a live table on a terminal, a line a stage elsewhere. A plugin like any other."""
+"""Progress of a run: a live table on a terminal, one line per stage elsewhere. A plugin like any other."""
 
 from __future__ import annotations
 
 import sys
 import time
-from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -14,126 +13,152 @@ from rich.text import Text
 
 from benchbench.components import hookimpl
 from benchbench.plan.model import Plan, Stage
+from benchbench.specs.records import (
+    CalibrationRecord,
+    DiffusionRecord,
+    ExecutionRecord,
+    OutputsRecord,
+    Progress,
+    QualityRecord,
+    StageRecord,
+    SynthesisRecord,
+    TrainingRecord,
+    TuningMetrics,
+    TuningRecord,
+)
 
 
-class Progress:
-    """Shows what runs, how far it is, and when all of it will end.
+class ProgressView:
+    """Shows the running stages, their progress and the expected end of the run, on standard error.
 
     Args:
-        weights: expected effort of each stage (FLOPs), to weigh stages against each other in the time left.
+        weights: expected FLOPs of each stage, to weigh stages against each other in the time left.
     """
 
     def __init__(self, weights: dict[str, float]):
-        self.console = Console(stderr=True)
-        known = [weight for weight in weights.values() if weight > 0]
-        self.default = min(known, default=1.0)
+        # The stream as it is now: a stage in this very process sends sys.stderr to its log.
+        self.stream = sys.stderr
+        self.console = Console(file=self.stream)
+        self.default = min((weight for weight in weights.values() if weight > 0), default=1.0)
         self.weights = weights
-        self.running: dict[str, tuple[Stage, dict[str, Any]]] = {}
+        self.running: dict[str, tuple[Stage, Progress | None]] = {}
         self.live: Live | None = None
         self.started = time.monotonic()
         self.total = 0.0
-        self.behind = 0.0
+        self.ended = 0.0
 
     @hookimpl
     def benchbench_plan_made(self, plan: Plan, done: list[str]) -> None:
         self.total = sum(self._weight(key) for key in plan.stages if key not in done)
         counts = f"{len(plan.cells)} cells, {len(plan.stages)} stages, {len(done)} done"
-        self._say(f"{plan.suite.name}: {counts}; on {plan.devices.name}")
+        self._print(f"{plan.suite.name}: {counts}; on {plan.devices.name}")
         if self.console.is_terminal and self.total:
             self.live = Live(get_renderable=self._draw, console=self.console, refresh_per_second=4, transient=True)
             self.live.start()
 
     @hookimpl
     def benchbench_stage_started(self, stage: Stage) -> None:
-        self.running[stage.key] = (stage, {})
+        self.running[stage.key] = (stage, None)
 
     @hookimpl
-    def benchbench_progress(self, stage: Stage, progress: dict[str, Any]) -> None:
+    def benchbench_progress(self, stage: Stage, progress: Progress) -> None:
         self.running[stage.key] = (stage, progress)
 
     @hookimpl
-    def benchbench_stage_finished(self, stage: Stage, record: dict[str, Any]) -> None:
+    def benchbench_stage_finished(self, stage: Stage, record: StageRecord) -> None:
         self._end(stage.key)
-        self._say(f"done    {stage.label}: {_result(record)}  [{self._position()}]")
+        self._print(f"done    {stage.label}: {_result(record)}  [{self._position()}]")
 
     @hookimpl
     def benchbench_stage_failed(self, stage: Stage, reason: str) -> None:
         self._end(stage.key)
-        self._say(f"FAILED  {stage.label}: {reason}")
+        self._print(f"FAILED  {stage.label}: {reason}")
 
     def close(self) -> None:
-        """Gives the terminal back."""
+        """Ends the live table."""
         if self.live is not None:
             self.live.stop()
             self.live = None
 
     def _end(self, key: str) -> None:
         self.running.pop(key, None)
-        self.behind += self._weight(key)
+        self.ended += self._weight(key)
 
     def _weight(self, key: str) -> float:
         return self.weights.get(key) or self.default
 
     def _share(self) -> float:
-        """Share of this run's work that is behind it."""
+        """Share of this run's work that has ended."""
         current = sum(self._weight(key) * _fraction(progress) for key, (_, progress) in self.running.items())
-        return min(1.0, (self.behind + current) / self.total) if self.total else 1.0
+        return min(1.0, (self.ended + current) / self.total) if self.total else 1.0
 
     def _position(self) -> str:
         share = self._share()
-        spent = time.monotonic() - self.started
-        left = f", about {_clock(spent / share - spent)} left" if 0.02 < share < 1 else ""
-        return f"{share:.0%}, {_clock(spent)}{left}"
+        seconds = time.monotonic() - self.started
+        left = f", about {_clock(seconds / share - seconds)} left" if 0.02 < share < 1 else ""
+        return f"{share:.0%}, {_clock(seconds)}{left}"
 
     def _draw(self) -> RenderableType:
         table = Table.grid(padding=(0, 1))
         for stage, progress in list(self.running.values()):
-            epoch = f"epoch {progress['epoch']}/{progress['epochs']}" if "epoch" in progress else ""
+            epoch = f"epoch {progress.epoch}/{progress.epochs}" if progress and progress.epoch is not None else ""
             bar = ProgressBar(total=1.0, completed=_fraction(progress), width=24)
             table.add_row(Text("run"), Text(stage.label), bar, Text(epoch))
         return Group(table, Text(f"all     {self._position()}"))
 
-    def _say(self, line: str) -> None:
+    def _print(self, line: str) -> None:
         # Text, not markup: labels and reasons are shown as they are.
         if self.console.is_terminal:
             self.console.print(Text(line), soft_wrap=True)
         else:
-            print(line, file=sys.stderr, flush=True)
+            print(line, file=self.stream, flush=True)
 
 
-def _fraction(progress: dict[str, Any]) -> float:
-    return progress["done"] / progress["total"] if progress.get("total") else 0.0
+def _fraction(progress: Progress | None) -> float:
+    return progress.done / progress.total if progress and progress.total else 0.0
 
 
-def _result(record: dict[str, Any]) -> str:
-    metrics, seconds = record["metrics"], sum(record["cost"]["seconds"].values())
-    if "test_accuracy" in metrics:
-        return f"{100 * metrics['test_accuracy']:.1f} % in {seconds:.1f} s"
-    if "rejected" in metrics:
-        refused = sum(metrics["rejected"].values())
-        return f"{metrics['images']:,} images in {seconds:.1f} s" + (f", {refused} attempts refused" if refused else "")
-    if "fid" in metrics:
-        numbers = f"FID {metrics['fid']:.1f}, precision {metrics['precision']:.2f}, recall {metrics['recall']:.2f}"
-        return f"{numbers} in {seconds:.1f} s"
-    if "loss" in metrics:
-        return f"loss {metrics['loss']:.4f} after {metrics['steps']:,} steps in {seconds:.1f} s"
-    if "images_per_second" in metrics:
-        return f"{metrics['images_per_second']:.1f} images/s"
-    if "execution" in metrics:
-        return _choice(metrics)
-    views = f", {metrics['views']} views" if metrics["views"] else ""
-    return f"{metrics['images']:,} images{views} in {seconds:.1f} s"
+def _result(record: StageRecord) -> str:
+    """The outcome of a stage in a few words, with its seconds where they are of interest."""
+    match record:
+        case TrainingRecord(metrics=metrics):
+            result = f"{100 * metrics.test_accuracy:.1f} %"
+        case OutputsRecord(metrics=metrics):
+            result = f"{metrics.images:,} images" + (f", {metrics.views} views" if metrics.views else "")
+        case SynthesisRecord(metrics=metrics):
+            refused = sum(metrics.rejected.values())
+            more = f", {refused} attempts refused" if refused else ""
+            return f"{metrics.images:,} images in {_seconds(record)}{more}"
+        case QualityRecord(metrics=metrics):
+            numbers = {"FID": (metrics.fid, 1), "precision": (metrics.precision, 2), "recall": (metrics.recall, 2)}
+            result = ", ".join(
+                f"{name} {value:.{digits}f}" for name, (value, digits) in numbers.items() if value is not None
+            )
+            result = result or f"{metrics.images:,} images"
+        case DiffusionRecord(metrics=metrics):
+            return f"loss {metrics.loss:.4f} after {metrics.steps:,} steps in {_seconds(record)}"
+        case CalibrationRecord(metrics=metrics):
+            return f"{metrics.images_per_second:.1f} images/s"
+        case TuningRecord(metrics=metrics):
+            return _choice(metrics)
+    return f"{result} in {_seconds(record)}"
 
 
-def _choice(metrics: dict[str, Any]) -> str:
-    """What a measurement chose, and what it gained."""
-    chosen = metrics["execution"]
-    words = [name for name in ("channels_last", "fold_bn", "compile") if chosen[name]]
-    words += ["depthwise by taps"] if chosen["depthwise"] else []
-    words += [chosen["precision"]] if chosen["precision"] != "fp32" else []
-    seconds = metrics["step_seconds"]
-    gain = seconds["plain"] / seconds["chosen"]
-    return f"{gain:.2f} x a plain step ({', '.join(words) or 'nothing gained'})"
+def _seconds(record: StageRecord) -> str:
+    return f"{sum(record.cost.seconds.values()):.1f} s"
+
+
+def _choice(metrics: TuningMetrics) -> str:
+    """The choice of a tuning stage, and its gain."""
+    gain = metrics.step_seconds["plain"] / metrics.step_seconds["chosen"]
+    return f"{gain:.2f} x a plain step ({', '.join(_options(metrics.execution)) or 'nothing gained'})"
+
+
+def _options(execution: ExecutionRecord) -> list[str]:
+    """Names of the options that differ from plain execution."""
+    options = [name for name in ("channels_last", "fold_bn", "compile") if getattr(execution, name)]
+    options += ["depthwise by taps"] if execution.depthwise else []
+    return options + ([execution.precision] if execution.precision != "fp32" else [])
 
 
 def _clock(seconds: float) -> str:

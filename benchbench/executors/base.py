@@ -1,44 +1,167 @@
-"""The contract of an executor: it starts workers, hands them stages, and says how they ended. It decides nothing."""
+"""The contract of an executor: it starts workers, passes stages on to them and reports their ends. It decides nothing.
+
+The same records travel between the runner, an executor and its workers, as objects or as JSON lines.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import TypeAdapter
 
 from benchbench.hardware.devices import Devices
+from benchbench.hardware.devices import find_devices as find_local_devices
+from benchbench.specs.records import Progress, Unit
+from benchbench.specs.stages import StageSpec
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A stage as a worker needs it.
+
+    Attributes:
+        key, label, spec: of the stage.
+        needs: (kind, key) of each stage whose results it reads, by role; soft needs included.
+    """
+
+    key: str
+    label: str
+    spec: StageSpec
+    needs: dict[str, tuple[str, str]]
+
+    @property
+    def kind(self) -> str:
+        return self.spec.kind
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """Settings of a run, the same for every worker.
+
+    Attributes:
+        store: folder of the store.
+        plugins: plugin files, in the order of loading.
+        data_root: folder of downloads.
+        checkpoint_seconds: work that a kill may cost.
+        commit: of the suite's repository; None outside of one.
+    """
+
+    store: Path
+    plugins: tuple[Path, ...]
+    data_root: Path
+    checkpoint_seconds: float
+    commit: str | None
+
+
+@dataclass(frozen=True)
+class WorkerSettings(RunSettings):
+    """Settings of one worker.
+
+    Attributes:
+        slot: of the devices.
+        device: torch device string.
+        device_name: for tables.
+        threads: CPU threads.
+        num_devices: devices that it holds, as the ledger counts them.
+        unit: of device-hours.
+        exclusive: true where no other worker shares what an energy counter covers.
+        board: index of its GPU, as nvidia-smi counts; None on a CPU.
+    """
+
+    slot: str
+    device: str
+    device_name: str
+    threads: int
+    num_devices: float
+    unit: Unit
+    exclusive: bool
+    board: int | None
+
+
+def worker_settings(run: RunSettings, devices: Devices, slot: str) -> WorkerSettings:
+    """Settings of the worker in one slot."""
+    cuda = devices.kind == "cuda"
+    return WorkerSettings(
+        **vars(run),
+        slot=slot,
+        device="cuda" if cuda else "cpu",
+        device_name=devices.name,
+        threads=devices.threads,
+        num_devices=devices.num_devices,
+        unit="GPU-hours" if cuda else "CPU-hours",
+        exclusive=devices.exclusive,
+        board=int(slot.partition(".")[0]) if cuda else None,
+    )
+
+
+EventName = Literal["started", "ready", "progress", "finished", "failed", "died"]
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened to a stage: it "started", is "ready" (its libraries are loaded), made "progress",
-    "finished", "failed", or "died" with its worker; `details` are what the worker says of that, such as the reason."""
+    """Something that happened to a stage.
 
-    name: str
+    Attributes:
+        name: "started", "ready" (its libraries are loaded), "progress", "finished", "failed", or "died": with its
+            worker.
+        key: of the stage; of the first one where "ready" is for several side by side.
+        slot: of its worker.
+        reason: of a stage that failed or died.
+        progress: of a "progress".
+        recorded_seconds: time that writing the record of a finished stage took.
+        worked_seconds: time from the worker's being ready to the end of a finished stage.
+    """
+
+    name: EventName
     key: str
     slot: str
-    details: dict[str, Any] = field(default_factory=dict)
+    reason: str = ""
+    progress: Progress | None = None
+    recorded_seconds: float | None = None
+    worked_seconds: float | None = None
+
+
+WORKER_SETTINGS = TypeAdapter(WorkerSettings)
+ASSIGNMENTS = TypeAdapter(list[Assignment])
+EVENT = TypeAdapter(Event)
 
 
 class Executor:
     """Runs stages in the slots of some devices.
 
-    Results travel through the store; what a worker reports here only says that there is something to read.
+    Results travel through the store alone; an event only says that there is something to read.
 
     Args:
-        devices: where to run.
-        settings: what every worker is told (store, plugins, data_root, ...).
-        lock: file descriptor of the store's lock, to be inherited by whatever writes to the store.
+        devices: the slots.
+        settings: of the run.
+        lock: file descriptor of the store's lock, inherited by every process that writes to the store.
     """
 
-    def __init__(self, devices: Devices, settings: dict[str, Any], lock: int):
+    @classmethod
+    def find_devices(cls, device: str = "auto", jobs: int | None = None) -> Devices:
+        """The devices that a run by this executor has, known before the plan is made.
+
+        Args:
+            device: "auto" (CUDA where there is any), "cpu", "cuda", or "cuda:N".
+            jobs: stages side by side, on the CPU or on each GPU; None for the executor's default.
+
+        Raises:
+            BenchBenchError: it cannot have such devices.
+        """
+        return find_local_devices(device, jobs)
+
+    def __init__(self, devices: Devices, settings: RunSettings, lock: int):
         self.devices, self.settings, self.lock = devices, settings, lock
 
-    def submit(self, slot: str, stages: list[dict[str, Any]]) -> None:
+    def submit(self, slot: str, stages: list[Assignment]) -> None:
         """Starts stages in a free slot: one, or several that a worker runs side by side."""
         raise NotImplementedError
 
-    def wait(self, timeout: float) -> list[Event]:
-        """Events since the last call; waits up to `timeout` seconds for the first."""
+    def wait(self, timeout: float, handle: Callable[[Event], None]) -> None:
+        """Passes every event since the last call to `handle`, in order; waits up to `timeout` seconds for the first."""
         raise NotImplementedError
 
     def close(self) -> None:

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import queue
 import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from benchbench.executors.base import Event, Executor
+from benchbench.executors.base import (
+    ASSIGNMENTS,
+    EVENT,
+    WORKER_SETTINGS,
+    Assignment,
+    Event,
+    Executor,
+    RunSettings,
+    worker_settings,
+)
 from benchbench.hardware.devices import Devices
 
 
@@ -27,23 +35,23 @@ class _Worker:
 class LocalExecutor(Executor):
     """One persistent worker process for each slot, started when it is first needed."""
 
-    def __init__(self, devices: Devices, settings: dict[str, Any], lock: int):
+    def __init__(self, devices: Devices, settings: RunSettings, lock: int):
         super().__init__(devices, settings, lock)
         self.workers: dict[str, _Worker] = {}
         self.events: queue.Queue[Event] = queue.Queue()
 
-    def submit(self, slot: str, stages: list[dict[str, Any]]) -> None:
+    def submit(self, slot: str, stages: list[Assignment]) -> None:
         worker = self.workers.get(slot)
         if worker is None or worker.process.poll() is not None:
             worker = self.workers[slot] = self._start(slot)
-        worker.stages = {stage["key"] for stage in stages}
-        self._send(worker, stages)
+        worker.stages = {stage.key for stage in stages}
+        self._send(worker, ASSIGNMENTS.dump_json(stages, by_alias=True))
 
-    def _send(self, worker: _Worker, message: Any) -> None:
+    def _send(self, worker: _Worker, message: bytes) -> None:
         assert worker.process.stdin is not None
         # A worker that died meanwhile is reported by the thread that reads its output.
         with contextlib.suppress(BrokenPipeError):
-            worker.process.stdin.write(json.dumps(message) + "\n")
+            worker.process.stdin.write(message.decode() + "\n")
             worker.process.stdin.flush()
 
     def _start(self, slot: str) -> _Worker:
@@ -62,42 +70,29 @@ class LocalExecutor(Executor):
                 pass_fds=[self.lock],
             )
         worker = _Worker(process)
-        settings = {
-            "device": "cuda" if cuda else "cpu",
-            "threads": self.devices.threads,
-            "held": self.devices.num_devices,
-            "unit": self.devices.unit,
-            "device_name": self.devices.name,
-            # What its energy counter covers, if it has one for itself.
-            "exclusive": self.devices.exclusive,
-            "board": int(slot.partition(".")[0]) if cuda else None,
-        }
-        self._send(worker, {**self.settings, **settings})
+        self._send(worker, WORKER_SETTINGS.dump_json(worker_settings(self.settings, self.devices, slot)))
         threading.Thread(target=self._listen, args=(slot, worker), daemon=True).start()
         return worker
 
     def _log(self, slot: str) -> Path:
-        return Path(self.settings["store"]) / f"worker-{slot}.log"
+        return self.settings.store / f"worker-{slot}.log"
 
     def _listen(self, slot: str, worker: _Worker) -> None:
         assert worker.process.stdout is not None
         for line in worker.process.stdout:
-            message = json.loads(line)
-            name, key = message.pop("event"), message.pop("key")
-            if name in ("finished", "failed"):
-                worker.stages.discard(key)
-            self.events.put(Event(name, key, slot, message))
+            event = EVENT.validate_json(line)
+            if event.name in ("finished", "failed"):
+                worker.stages.discard(event.key)
+            self.events.put(event)
         code = worker.process.wait()
         for key in sorted(worker.stages):
-            self.events.put(Event("died", key, slot, {"reason": _ending(code, self._log(slot))}))
+            self.events.put(Event("died", key, slot, _ending(code, self._log(slot))))
 
-    def wait(self, timeout: float) -> list[Event]:
-        events = []
+    def wait(self, timeout: float, handle: Callable[[Event], None]) -> None:
         with contextlib.suppress(queue.Empty):
-            events.append(self.events.get(timeout=timeout))
+            handle(self.events.get(timeout=timeout))
             while True:
-                events.append(self.events.get_nowait())
-        return events
+                handle(self.events.get_nowait())
 
     def close(self) -> None:
         for worker in self.workers.values():

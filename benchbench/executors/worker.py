@@ -1,14 +1,13 @@
 """A process that runs stages, one after another: `python -m benchbench.executors.worker`.
 
-It reads JSON lines: first its settings, then a list of stages a line, which it runs side by side; it writes events as
-JSON lines. Results go to the store. When its input ends, because the runner is done or dead, it ends at once.
+It reads JSON lines: first its settings, then one list of stages per line, which it runs side by side; it writes events
+as JSON lines. Results go to the store. When its input ends, because the runner is done or dead, it ends at once.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib
-import json
 import os
 import queue
 import signal
@@ -16,34 +15,40 @@ import sys
 import threading
 import time
 import traceback
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TextIO
 
 from benchbench.errors import BenchBenchError, one_line
+from benchbench.executors.base import ASSIGNMENTS, EVENT, WORKER_SETTINGS, Assignment, Event, EventName, WorkerSettings
 from benchbench.hardware.energy import EnergyCounter, StageMeter, open_counter
 from benchbench.hardware.memory import PeakMemory
-from benchbench.plan.keys import unwrap
 from benchbench.plugins import load_plugins
 from benchbench.stages import RUNNERS
-from benchbench.store import StageFolder, Store, write_atomic, write_json
+from benchbench.store import StageFolder, StageState, Store
 
 if TYPE_CHECKING:
-    from benchbench.stages.context import StageContext
+    from benchbench.specs.records import Environment, Progress
+    from benchbench.stages.context import StageContext, StageResult
+
+    Result = StageResult | Exception
 
 
 def main() -> None:
+    """Serves the runner at the other end of standard input and output until it closes the input."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the runner decides
     events = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # whatever a library prints must not end up among the events
+    os.dup2(2, 1)  # output of a library must not end up among the events
     # Away from sys.stdin: a loader process, forked while the thread below waits inside its lock, would wait there too.
     stdin = os.fdopen(os.dup(0))
     sys.stdin = open(os.devnull)  # noqa: SIM115 (for the life of the process)
     lines: queue.Queue[str] = queue.Queue()
     threading.Thread(target=_read_input, args=(stdin, lines), daemon=True).start()
-    settings = json.loads(lines.get())
-    worker = Worker(settings, events)
+    settings = WORKER_SETTINGS.validate_json(lines.get())
+    worker = Worker(settings, lambda event: print(EVENT.dump_json(event).decode(), file=events), redirect_files)
     while True:
-        worker.run(json.loads(lines.get()))
+        worker.run(ASSIGNMENTS.validate_json(lines.get()))
 
 
 def _read_input(stdin: TextIO, lines: queue.Queue[str]) -> None:
@@ -53,168 +58,189 @@ def _read_input(stdin: TextIO, lines: queue.Queue[str]) -> None:
 
 
 class Worker:
-    """Settings, components and libraries, loaded once for many stages.
+    """Runs stages: settings, components and libraries, loaded once for many.
 
-    It notes when it was `ready` for the stages at hand, and since when it is `recording` what they gave.
+    Args:
+        settings: of this worker.
+        emit: takes events.
+        redirect: sends the output of the process to a log for a while.
+
+    Attributes:
+        ready: time at which it was ready for the stages at hand.
+        recording: time at which it began to write the record at hand.
     """
 
-    def __init__(self, settings: dict[str, Any], events: TextIO):
-        self.settings, self.events = settings, events
-        self.store = Store(Path(settings["store"]))
-        self.registry = load_plugins([Path(path) for path in settings["plugins"]]).registry
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        emit: Callable[[Event], None],
+        redirect: Callable[[TextIO], AbstractContextManager[None]],
+    ):
+        self.settings, self.emit, self.redirect = settings, emit, redirect
+        self.store = Store(settings.store)
+        self.registry = load_plugins(settings.plugins).registry
         self.counter: EnergyCounter | None = None
         self.ready = self.recording = time.monotonic()
 
-    def run(self, stages: list[dict[str, Any]]) -> None:
-        """Runs stages, side by side where there are several; whatever goes wrong in one becomes an event."""
+    def run(self, stages: Sequence[Assignment]) -> None:
+        """Runs stages, side by side where there are several; a failure of one becomes an event."""
         begun = [stage for stage in stages if self._begin(stage)]
         if not begun:
             return
-        crowded = self._attempt(begun)
-        for stage in crowded:  # what did not fit into memory beside others may fit alone
-            self._attempt([stage], crowd=False)
+        for stage in self._attempt(begun):  # a stage that did not fit into memory beside others may fit alone
+            self._attempt([stage], retry=False)
 
-    def _begin(self, stage: dict[str, Any]) -> bool:
-        folder, key = self._folder(stage), stage["key"]
-        state = {"status": "running", "attempts": folder.attempts() + 1, "pid": os.getpid(), "started": time.time()}
+    def _begin(self, stage: Assignment) -> bool:
+        folder = self._folder(stage)
+        attempts = folder.read_state().attempts + 1
         try:
             folder.path.mkdir(parents=True, exist_ok=True)
-            write_json(folder.spec, {"kind": stage["kind"], "key": key, "label": stage["label"], "job": stage["job"]})
-            write_json(folder.state, state)
+            folder.write_spec(stage.spec)
+            folder.write_state(StageState(status="running", attempts=attempts, pid=os.getpid(), started=time.time()))
         except Exception as error:
             self._fail(stage, error)
             return False
-        self._emit("started", key)
+        self._emit("started", stage)
         return True
 
-    def _attempt(self, stages: list[dict[str, Any]], crowd: bool = True) -> list[dict[str, Any]]:
-        """Runs stages in one go; gives back those that ran out of memory beside others."""
+    def _attempt(self, stages: Sequence[Assignment], retry: bool = True) -> list[Assignment]:
+        """Runs stages in one go; gives back those that ran out of memory beside others, where a retry is allowed."""
         leader = self._folder(stages[0])
         for stage in stages[1:]:
             with self._folder(stage).log.open("a", encoding="utf-8") as log:
                 log.write(f"side by side with {len(stages) - 1} more: see {leader.log}\n")
-        with leader.log.open("a", encoding="utf-8", buffering=1) as log, _Redirected(log):
-            print(f"attempt {leader.attempts()} on {self.settings['device']}, {self.settings['threads']} threads")
+        with leader.log.open("a", encoding="utf-8", buffering=1) as log, self.redirect(log):
+            settings, attempts = self.settings, leader.read_state().attempts
+            print(f"attempt {attempts} on {settings.device}, {settings.threads} threads")
             try:
                 results = self._run(stages)
             except Exception as error:
                 results = [error] * len(stages)
-        crowded = []
         self.recording = time.monotonic()
+        crowded = []
         for stage, result in zip(stages, results, strict=True):
-            if isinstance(result, Exception) and crowd and len(stages) > 1 and _out_of_memory(result):
+            if retry and len(stages) > 1 and _out_of_memory(result):
                 crowded.append(stage)
-                continue
-            try:
-                if isinstance(result, Exception):
-                    raise result
-                self._finish(stage, result)
-            except Exception as error:
-                self._fail(stage, error)
+            else:
+                self._end(stage, result)
         return crowded
 
-    def _run(self, stages: list[dict[str, Any]]) -> list[dict[str, Any] | Exception]:
+    def _run(self, stages: Sequence[Assignment]) -> list[Result]:
         # Imported here and not above: a stage that cannot import its library fails as a stage, with a log.
-        import torch
-
         from benchbench.hardware.environment import environment
 
-        runner = importlib.import_module(RUNNERS[stages[0]["kind"]])
-        for name in {name for stage in stages for name in stage["job"]["components"]}:
+        settings = self.settings
+        runner = importlib.import_module(RUNNERS[stages[0].kind])
+        for name in {name for stage in stages for name in stage.spec.components}:
             # Imported before the stage's clock starts: the first stage of a worker would pay for all that follow.
             self.registry.get(*name.split("/", 1)).load()
-        counter, peak = self._counter(), PeakMemory(self.settings["device"])
+        counter, peak = self._counter(), PeakMemory(settings.device)
         contexts = [self._context(stage, StageMeter(counter, 1 / len(stages))) for stage in stages]
-        where = environment(self.settings["device"], self.settings["device_name"], self.settings["commit"])
+        software = environment(settings.device, settings.device_name, settings.commit)
         self.ready = time.monotonic()
-        self._emit("ready", stages[0]["key"])
-        results = runner.run_group(contexts) if len(contexts) > 1 else [runner.run(contexts[0])]
-        where["threads"] = torch.get_num_threads()  # as it was for the work
-        most = peak.bytes()
-        for context, result in zip(contexts, results, strict=True):
-            if not isinstance(result, Exception):
-                result["cost"] |= {"energy_joules": context.meter.joules(), "peak_bytes": most}
-        return [
-            result
-            if isinstance(result, Exception)
-            else {**result, "key": stage["key"], "label": stage["label"], "environment": where}
-            for stage, result in zip(stages, results, strict=True)
-        ]
+        self._emit("ready", stages[0])
+        results: list[Result] = runner.run_group(contexts) if len(contexts) > 1 else [runner.run(contexts[0])]
+        return self._completed(list(zip(stages, contexts, results, strict=True)), software, peak.bytes())
+
+    def _completed(
+        self, ends: list[tuple[Assignment, StageContext, Result]], software: Environment, peak_bytes: int | None
+    ) -> list[Result]:
+        """Results with everything in their records that the worker alone knows."""
+        import torch
+
+        software = software.model_copy(update={"threads": torch.get_num_threads()})  # as during the work
+        completed: list[Result] = []
+        for stage, context, result in ends:
+            if isinstance(result, Exception):
+                completed.append(result)
+                continue
+            costs = {"energy_joules": context.meter.joules(), "peak_bytes": peak_bytes}
+            changes = {"key": stage.key, "label": stage.label, "environment": software}
+            changes["cost"] = result.record.cost.model_copy(update=costs)
+            completed.append(replace(result, record=result.record.model_copy(update=changes)))
+        return completed
 
     def _counter(self) -> EnergyCounter | None:
-        """The energy counter of what this worker has for itself."""
-        if self.counter is None and self.settings.get("exclusive"):
-            board = self.settings["board"]
+        """The energy counter of devices that this worker shares with no other."""
+        if self.counter is None and self.settings.exclusive:
+            board = self.settings.board
             self.counter = open_counter("cpu" if board is None else "cuda", [] if board is None else [board])
         return self.counter
 
-    def _context(self, stage: dict[str, Any], meter: StageMeter) -> StageContext:
+    def _context(self, stage: Assignment, meter: StageMeter) -> StageContext:
         from benchbench.stages.context import StageContext
+
+        def report(progress: Progress) -> None:
+            self._emit("progress", stage, progress=progress)
 
         settings = self.settings
         return StageContext(
-            job=unwrap(stage["job"]),
+            spec=stage.spec,
             folder=self._folder(stage),
-            needs={need["role"]: self.store.stage(need["kind"], need["key"]) for need in stage["needs"]},
+            needs={role: self.store.stage(kind, key) for role, (kind, key) in stage.needs.items()},
             registry=self.registry,
-            device=settings["device"],
-            threads=settings["threads"],
-            held=settings["held"],
-            unit=settings["unit"],
-            data_root=Path(settings["data_root"]),
-            checkpoint_seconds=settings["checkpoint_seconds"],
-            report=lambda progress: self._emit("progress", stage["key"], progress=progress),
+            device=settings.device,
+            threads=settings.threads,
+            num_devices=settings.num_devices,
+            unit=settings.unit,
+            data_root=settings.data_root,
+            checkpoint_seconds=settings.checkpoint_seconds,
+            report=report,
             meter=meter,
         )
 
-    def _finish(self, stage: dict[str, Any], record: dict[str, Any]) -> None:
+    def _end(self, stage: Assignment, result: Result) -> None:
+        try:
+            if isinstance(result, Exception):
+                raise result
+            self._finish(stage, result)
+        except Exception as error:
+            self._fail(stage, error)
+
+    def _finish(self, stage: Assignment, result: StageResult) -> None:
         folder = self._folder(stage)
-        write_atomic(folder.curve, "".join(json.dumps(row) + "\n" for row in record.pop("curve", [])).encode())
-        write_json(folder.record, record)
+        folder.write_record(result.record, result.curve)
         for leftover in (folder.checkpoint, folder.state):
             leftover.unlink(missing_ok=True)
         now = time.monotonic()
-        self._emit("finished", stage["key"], recorded_seconds=now - self.recording, worked_seconds=now - self.ready)
+        self._emit("finished", stage, recorded_seconds=now - self.recording, worked_seconds=now - self.ready)
         self.recording = now
 
-    def _fail(self, stage: dict[str, Any], error: Exception) -> None:
+    def _fail(self, stage: Assignment, error: Exception) -> None:
         folder, reason = self._folder(stage), one_line(error)[:1000]
         if not isinstance(error, BenchBenchError):
             reason += f" (traceback in {folder.log})"
-        with contextlib.suppress(OSError):  # a full disk, say: the event still tells
+        with contextlib.suppress(OSError):  # on a full disk, say, the event still reports it
             with folder.log.open("a", encoding="utf-8") as log:
                 traceback.print_exception(error, file=log)
-            write_json(folder.state, {**folder.read_state(), "status": "failed", "reason": reason})
-        self._emit("failed", stage["key"], reason=reason)
+            folder.write_state(folder.read_state().model_copy(update={"status": "failed", "reason": reason}))
+        self._emit("failed", stage, reason=reason)
 
-    def _folder(self, stage: dict[str, Any]) -> StageFolder:
-        return self.store.stage(stage["kind"], stage["key"])
+    def _folder(self, stage: Assignment) -> StageFolder:
+        return self.store.stage(stage.kind, stage.key)
 
-    def _emit(self, event: str, key: str, **more: Any) -> None:
-        self.events.write(json.dumps({"event": event, "key": key, **more}) + "\n")
-
-
-def _out_of_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"  # torch's; not imported here
+    def _emit(self, name: EventName, stage: Assignment, **details: Any) -> None:
+        self.emit(Event(name, stage.key, self.settings.slot, **details))
 
 
-class _Redirected:
-    """Sends file descriptors 1 and 2, and so C libraries' output too, to a stage's log."""
+def _out_of_memory(result: Result) -> bool:
+    return isinstance(result, MemoryError) or type(result).__name__ == "OutOfMemoryError"  # torch's; not imported here
 
-    def __init__(self, log: TextIO):
-        self.log = log
 
-    def __enter__(self) -> None:
-        self.saved = os.dup(1), os.dup(2)
-        for number in (1, 2):
-            os.dup2(self.log.fileno(), number)
-
-    def __exit__(self, *_: object) -> None:
+@contextlib.contextmanager
+def redirect_files(log: TextIO) -> Iterator[None]:
+    """Sends file descriptors 1 and 2 to a log, and so the output of C libraries too."""
+    saved = os.dup(1), os.dup(2)
+    for descriptor in (1, 2):
+        os.dup2(log.fileno(), descriptor)
+    try:
+        yield
+    finally:
         sys.stdout.flush()
         sys.stderr.flush()
-        for number, saved in zip((1, 2), self.saved, strict=True):
-            os.dup2(saved, number)
-            os.close(saved)
+        for descriptor, copy in zip((1, 2), saved, strict=True):
+            os.dup2(copy, descriptor)
+            os.close(copy)
 
 
 if __name__ == "__main__":

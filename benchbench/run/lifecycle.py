@@ -1,14 +1,14 @@
-"""Calling lifecycle hooks so that a plugin that raises is reported once and never ends a run."""
+"""Calls of lifecycle hooks: a plugin that raises is reported once and never ends a run."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 from benchbench.errors import one_line
 from benchbench.plan.model import Plan, Stage
 from benchbench.plugins import PluginHost
+from benchbench.specs.records import Progress, StageRecord
 
 
 class LifecycleHooks:
@@ -24,10 +24,10 @@ class LifecycleHooks:
     def stage_started(self, stage: Stage, worker: str) -> None:
         self._call("benchbench_stage_started", stage=stage, worker=worker)
 
-    def progress(self, stage: Stage, progress: dict[str, Any]) -> None:
+    def progress(self, stage: Stage, progress: Progress) -> None:
         self._call("benchbench_progress", stage=stage, progress=progress)
 
-    def stage_finished(self, stage: Stage, record: dict[str, Any], folder: Path) -> None:
+    def stage_finished(self, stage: Stage, record: StageRecord, folder: Path) -> None:
         self._call("benchbench_stage_finished", stage=stage, record=record, folder=folder)
 
     def stage_failed(self, stage: Stage, reason: str) -> None:
@@ -36,13 +36,13 @@ class LifecycleHooks:
     def run_finished(self, plan: Plan, failed: dict[str, str]) -> None:
         self._call("benchbench_run_finished", plan=plan, failed=failed)
 
-    def _call(self, name: str, **arguments: Any) -> None:
+    def _call(self, name: str, **arguments: object) -> None:
         for implementation in getattr(self.host.manager.hook, name).get_hookimpls():
-            place = f"{implementation.plugin_name}: {name}"
-            if place in self.broken:
+            hook = f"{implementation.plugin_name}: {name}"
+            if hook in self.broken:
                 continue
             try:
                 implementation.function(*(arguments[argument] for argument in implementation.argnames))
             except (Exception, SystemExit) as error:
-                self.broken.add(place)
-                print(f"warning: plugin {place} raised {one_line(error)}; it is not called again", file=sys.stderr)
+                self.broken.add(hook)
+                print(f"warning: plugin {hook} raised {one_line(error)}; it is not called again", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Stores from several machines become one: finished stages alone, verified, none ever replaced by another result."""
+"""Merging of stores from several machines: finished stages alone, verified, none ever replaced by another result."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from benchbench.costs.ledger import FOLDER
+from benchbench.costs.ledger_lines import FOLDER
 from benchbench.errors import StoreError, one_line
 from benchbench.plan.keys import key_of
-from benchbench.store import KEY_LENGTH, StageFolder, Store, read_json, write_atomic
+from benchbench.specs.records import StageRecord
+from benchbench.store import KEY_LENGTH, StageFolder, Store, write_atomic
 
-# Of a finished stage's folder these say what a run was at, and nothing of what it found.
+# Files of a finished stage's folder that are about its run and not its result.
 LEFT_BEHIND = ("state.json", "checkpoint.pt", "checkpoint.damaged")
-UNFINISHED = ".merging"  # the folder, beside the kinds of stages, that a stage is copied into before it gets its name
+UNFINISHED = ".merging"  # folder, beside the kinds of stages, that a stage is copied into before it gets its name
 
 
 @dataclass
 class Merged:
-    """What became of one store's stages; each by "KIND/KEY".
+    """Stages of one source, by outcome; each named "KIND/KEY".
 
     Attributes:
-        store: where they come from.
-        copied: those that the target has now.
-        same: those that it had, with the same record.
-        conflicts: those that it had with another record, which it keeps; with the parts of the record that differ.
-        damaged: those that are not what their record says; with the reason.
-        unfinished: those that no record ends.
+        store: the source.
+        copied: stages that are new in the target.
+        same: stages that it had, with the same record.
+        conflicts: stages that it had with another record, which it keeps; with the parts of the record that differ.
+        damaged: stages that differ from their record; with the reason.
+        unfinished: stages without a record.
     """
 
     store: Path
@@ -41,11 +41,11 @@ class Merged:
 
 
 def merge_stores(sources: Sequence[Path], into: Path) -> Iterator[Merged]:
-    """Joins stores into one, source by source; what a kill has cut short goes on when it is called again.
+    """Joins stores into one, source by source; a merge that was killed goes on when it is called again.
 
     Args:
         sources: stores; they are only read, and may be in use.
-        into: the store that takes them in, made where there is none.
+        into: the target; made where there is none.
 
     Raises:
         StoreError: a source is no store or of another format, the target is one of the sources, is in use or cannot be
@@ -76,79 +76,83 @@ def _merge(source: Store, target: Store) -> Merged:
             merged.unfinished.append(name)
             continue
         try:
-            _take(folder, target, kind, merged)
+            _copy_stage(folder, target, kind, merged)
         except StoreError as error:
             merged.damaged[name] = one_line(error)
-    _take_ledgers(source, target)
+    _copy_ledgers(source, target)
     return merged
 
 
-def _take_ledgers(source: Store, target: Store) -> None:
-    """The ledgers of its runs, whose names no two runs share; one that has grown since is taken again."""
+def _copy_ledgers(source: Store, target: Store) -> None:
+    """Copies the ledgers of runs, whose names no two runs share; one that has grown since is copied again."""
     for file in sorted((source.root / FOLDER).glob("*.jsonl")):
-        place = target.root / FOLDER / file.name
-        if file.is_symlink() or (place.exists() and place.stat().st_size >= file.stat().st_size):
+        copy = target.root / FOLDER / file.name
+        if file.is_symlink() or (copy.exists() and copy.stat().st_size >= file.stat().st_size):
             continue
-        place.parent.mkdir(exist_ok=True)
-        write_atomic(place, file.read_bytes())
+        copy.parent.mkdir(exist_ok=True)
+        write_atomic(copy, file.read_bytes())
 
 
-def _take(folder: StageFolder, target: Store, kind: str, merged: Merged) -> None:
-    """Copies one finished stage, or says why not.
+def _copy_stage(folder: StageFolder, target: Store, kind: str, merged: Merged) -> None:
+    """Copies one finished stage, unless the target has it.
 
     Raises:
         StoreError: it is damaged, in the source or in the target.
     """
     record = _verified_record(folder, kind)
-    name, place = f"{kind}/{folder.path.name}", target.root / kind / folder.path.name
-    kept = StageFolder(place).done()
-    if kept is not None:
-        differing = [part for part in sorted(kept.keys() | record.keys()) if kept.get(part) != record.get(part)]
+    name, path = f"{kind}/{folder.path.name}", target.root / kind / folder.path.name
+    present = StageFolder(path).done()
+    if present is not None:
+        differing = _differences(present, record)
         if differing:
             merged.conflicts[name] = differing
         else:
             merged.same.append(name)
         return
     copy = target.root / UNFINISHED
-    shutil.rmtree(copy, ignore_errors=True)  # what a merge that was killed has left
+    shutil.rmtree(copy, ignore_errors=True)  # left by a merge that was killed
     copy.mkdir()
     try:
-        _copy(folder.path, copy)
-        if record.get("weights_sha256") is not None:
-            StageFolder(copy).verified_weights()  # the copy's, since that is what will be used
+        _copy_files(folder.path, copy)
+        if record.weights_sha256 is not None:
+            StageFolder(copy).verified_weights()  # the copy's, since it will be used
     except StoreError:
         shutil.rmtree(copy)
         raise StoreError(f"the weights in {folder.path} are missing or are not those of its record") from None
-    if place.exists():  # begun here and never finished
-        shutil.rmtree(place)
-    place.parent.mkdir(exist_ok=True)
-    copy.rename(place)
+    if path.exists():  # begun in the target and never finished
+        shutil.rmtree(path)
+    path.parent.mkdir(exist_ok=True)
+    copy.rename(path)
     merged.copied.append(name)
 
 
-def _verified_record(folder: StageFolder, kind: str) -> dict[str, Any]:
-    """The record of a stage whose folder, spec and record have one key: that of the spec.
+def _differences(one: StageRecord, other: StageRecord) -> list[str]:
+    """Names of the parts that differ between two records."""
+    names = sorted(type(one).model_fields.keys() | type(other).model_fields.keys())
+    return [name for name in names if getattr(one, name, None) != getattr(other, name, None)]
+
+
+def _verified_record(folder: StageFolder, kind: str) -> StageRecord:
+    """The record of a finished stage whose folder, spec and record have one key: that of the spec.
 
     Raises:
         StoreError: they do not.
     """
-    record, spec = read_json(folder.record), read_json(folder.spec)
-    try:
-        key = key_of({"kind": spec["kind"], **spec["job"]})
-        known = [spec["kind"] == kind, spec["key"] == key, record["key"] == key, folder.path.name == key[:KEY_LENGTH]]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise StoreError(f"{folder.path} holds no stage of BenchBench ({one_line(error)})") from None
-    if not all(known):
+    spec, record = folder.read_spec(), folder.done()
+    if record is None:
+        raise StoreError(f"{folder.path} has no record")
+    key = key_of(spec)
+    if (spec.kind, record.kind, record.key, folder.path.name) != (kind, kind, key, key[:KEY_LENGTH]):
         raise StoreError(f"{folder.path} is not the stage {key[:KEY_LENGTH]} that its spec.json describes")
     return record
 
 
-def _copy(source: Path, copy: Path) -> None:
-    """Regular files alone, each safe on the disk before the folder gets its name."""
+def _copy_files(source: Path, copy: Path) -> None:
+    """Copies regular files alone, each flushed to the disk before the folder gets its name."""
     for file in sorted(source.iterdir()):
         if file.name.startswith(".") or file.name in LEFT_BEHIND or file.is_symlink() or not file.is_file():
             continue
-        with file.open("rb") as read, (copy / file.name).open("wb") as written:
-            shutil.copyfileobj(read, written)
-            written.flush()
-            os.fsync(written.fileno())
+        with file.open("rb") as original, (copy / file.name).open("wb") as duplicate:
+            shutil.copyfileobj(original, duplicate)
+            duplicate.flush()
+            os.fsync(duplicate.fileno())

@@ -1,236 +1,190 @@
-"""Runs a plan: every stage once, those that others need first; what fails is reported and the rest goes on."""
+"""Runs a plan: every stage once, those that others need first; a failure is reported and the rest goes on."""
 
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from benchbench.components import Component
 from benchbench.costs.ledger import RunLedger
 from benchbench.costs.prediction import Predictor
 from benchbench.errors import StoreError, one_line
-from benchbench.executors.base import Event, Executor
+from benchbench.executors.base import Assignment, Event, Executor, RunSettings
 from benchbench.hardware.environment import git_commit
-from benchbench.plan.model import KINDS, Plan, Stage
+from benchbench.plan.model import Plan, Stage
+from benchbench.plugins import PluginHost
 from benchbench.run.lifecycle import LifecycleHooks
-from benchbench.store import Store, write_json
+from benchbench.run.schedule import Outcome, Schedule
+from benchbench.store import Store
 
 # Most cells that train side by side in one worker.
 COHORT = 8
+POLL_SECONDS = 0.5
 
 
-@dataclass
-class Outcome:
-    """What a run came to.
+@dataclass(frozen=True)
+class RunOptions:
+    """Options of a run.
 
     Attributes:
-        ran: keys of the stages that this run finished.
-        reused: keys of those that were done before.
-        failed: reasons by key, for those that failed or need one that did.
+        data_root: folder of downloads.
+        checkpoint_seconds: work of a stage that a kill may cost.
+        max_cohort: most cells that train side by side.
     """
 
-    ran: list[str] = field(default_factory=list)
-    reused: list[str] = field(default_factory=list)
-    failed: dict[str, str] = field(default_factory=dict)
+    data_root: Path
+    checkpoint_seconds: float = 30.0
+    max_cohort: int = COHORT
 
 
-def run_plan(
-    plan: Plan,
-    store: Store,
-    executor: Component,
-    data_root: Path,
-    checkpoint_seconds: float = 30.0,
-    cohort: int = COHORT,
-) -> Outcome:
-    """Runs whatever of a plan is not done yet.
+def run_plan(plan: Plan, host: PluginHost, store: Store, executor: Component, options: RunOptions) -> Outcome:
+    """Runs all stages of a plan that are not done yet.
 
     Args:
-        plan: what to run.
-        store: where results are and go.
+        plan: the stages.
+        host: plugins, whose lifecycle hooks are called; workers load the same plugin files.
+        store: folder of results.
         executor: the component that runs stages.
-        data_root: where downloads go.
-        checkpoint_seconds: how much work of a stage a kill may cost.
-        cohort: most cells that train side by side.
+        options: of the run.
 
     Raises:
-        StoreError: the store is in use, of another version, or cannot be written.
+        StoreError: the store is in use, of another format, or cannot be written.
     """
     store.open()
-    hooks = LifecycleHooks(plan.host)
-    outcome = Outcome()
-    settings = {
-        "store": str(store.root.absolute()),
-        "plugins": [name for name, origin in plan.host.origins.items() if name == origin],
-        "data_root": str(data_root.absolute()),
-        "checkpoint_seconds": checkpoint_seconds,
-        "commit": git_commit(plan.file.path.absolute().parent),
-    }
+    hooks = LifecycleHooks(host)
+    settings = RunSettings(
+        store=store.root.absolute(),
+        plugins=tuple(Path(name) for name, origin in host.origins.items() if name == origin),
+        data_root=options.data_root.absolute(),
+        checkpoint_seconds=options.checkpoint_seconds,
+        commit=git_commit(plan.file.path.absolute().parent),
+    )
     with store.locked() as lock:
-        run = _Run(plan, store, hooks, outcome, executor.load()(plan.devices, settings, lock), cohort)
-        try:
-            run.to_end()
-        finally:
-            run.executor.close()
-            if run.ledger is not None:
-                run.ledger.close()
-    hooks.run_finished(plan, outcome.failed)
-    return outcome
+        schedule = Schedule(plan, store, options.max_cohort)
+        hooks.plan_made(plan, schedule.outcome.reused)
+        for key, reason in schedule.outcome.failed.items():
+            hooks.stage_failed(plan.stages[key], reason)
+        if schedule.waiting:
+            with (
+                contextlib.closing(RunLedger(store, plan)) as ledger,
+                contextlib.closing(executor.load()(plan.devices, settings, lock)) as workers,
+            ):
+                _Run(schedule, store, hooks, ledger, workers).to_end()
+    hooks.run_finished(plan, schedule.outcome.failed)
+    return schedule.outcome
 
 
 @dataclass
-class _Busy:
-    """What a slot is busy with: stages that have not ended yet, and whether they were several."""
+class _Unit:
+    """Stages that a slot was given at once.
 
-    keys: set[str]
-    company: bool
+    Attributes:
+        open_keys: of those that have not ended.
+        side_by_side: true where there were several.
+    """
+
+    open_keys: set[str]
+    side_by_side: bool
 
 
 class _Run:
-    def __init__(
-        self, plan: Plan, store: Store, hooks: LifecycleHooks, outcome: Outcome, executor: Executor, cohort: int
-    ):
-        self.plan, self.store, self.hooks, self.outcome, self.executor = plan, store, hooks, outcome, executor
-        self.cohort = cohort
-        self.free = list(plan.devices.slots)
-        self.busy: dict[str, _Busy] = {}
-        self.alone: set[str] = set()
-        self.running: dict[str, Stage] = {}
-        self.waiting: dict[str, Stage] = {}
-        self.done: set[str] = set()
-        self.ledger: RunLedger | None = None
+    """The stages of a schedule on the slots of an executor."""
+
+    def __init__(self, schedule: Schedule, store: Store, hooks: LifecycleHooks, ledger: RunLedger, executor: Executor):
+        self.schedule, self.store, self.hooks = schedule, store, hooks
+        self.ledger, self.executor = ledger, executor
+        self.plan = schedule.plan
+        self.free_slots = list(self.plan.devices.slots)
+        self.units: dict[str, _Unit] = {}
+        self.predictor = Predictor(self.plan, store)
 
     def to_end(self) -> None:
-        self._look_up()
-        self.hooks.plan_made(self.plan, self.outcome.reused)
-        for key, reason in self.outcome.failed.items():
-            self.hooks.stage_failed(self.plan.stages[key], reason)
-        if not self.waiting:
-            return
-        self.ledger = RunLedger(self.store, self.plan)
-        predictor = Predictor(self.plan, self.store)
-        for key in self.waiting:  # as it stands now; what is not known yet may be when its turn comes
-            predictor.hours(key)
-        while self.waiting or self.running:
-            self._dispatch(self.ledger, predictor)
-            if self.running:
-                for event in self.executor.wait(timeout=0.5):
-                    self._take(event, self.ledger)
+        for key in self.schedule.waiting:  # from the store as it is now; the others when their turn comes
+            self.predictor.hours(key)
+        while self.schedule.waiting or self.schedule.running:
+            self._fail_blocked()
+            self._submit()
+            if self.schedule.running:
+                self.executor.wait(POLL_SECONDS, self._handle)
             self.ledger.alive()
 
-    def _look_up(self) -> None:
-        """Sorts the stages into done and waiting; one whose record cannot be read has failed."""
-        for key, stage in self.plan.stages.items():
-            try:
-                finished = self.store.stage(stage.kind, key).done() is not None
-            except StoreError as error:
-                self.outcome.failed[key] = one_line(error)
-                continue
-            if finished:
-                self.done.add(key)
-                self.outcome.reused.append(key)
-            else:
-                self.waiting[key] = stage
+    def _fail_blocked(self) -> None:
+        for stage, needed in self.schedule.blocked():
+            self._fail(stage, f"needs '{needed.label}', which failed")
 
-    def _dispatch(self, ledger: RunLedger, predictor: Predictor) -> None:
-        for stage in list(self.waiting.values()):
-            broken = [key for key in stage.needs.values() if key in self.outcome.failed]
-            if broken:
-                needed = self.plan.stages[broken[0]].label
-                del self.waiting[stage.key]
-                self._fail(stage, f"needs '{needed}', which failed")
-        for unit in self._units():
-            if not self.free:
+    def _submit(self) -> None:
+        for unit in self.schedule.units(len(self.free_slots)):
+            if not self.free_slots:
                 break
-            slot = self.free.pop(0)
-            self.busy[slot] = _Busy({stage.key for stage in unit}, len(unit) > 1)
-            for stage in unit:
-                self.running[stage.key] = self.waiting.pop(stage.key)
-            ledger.submitted(slot, unit, {stage.key: predictor.hours(stage.key) for stage in unit})
-            self.executor.submit(slot, [self._message(stage) for stage in unit])
+            slot = self.free_slots.pop(0)
+            self.units[slot] = _Unit({stage.key for stage in unit}, len(unit) > 1)
+            self.schedule.start(unit)
+            self.ledger.submitted(slot, unit, {stage.key: self.predictor.hours(stage.key) for stage in unit})
+            self.executor.submit(slot, [self._assignment(stage) for stage in unit])
 
-    def _units(self) -> list[list[Stage]]:
-        """What can be started now: stages alone, and cells of one group side by side."""
-        over = self.done | self.outcome.failed.keys()  # a choice that could not be measured only makes a stage slower
-        ready = [
-            stage
-            for stage in self.waiting.values()
-            if self.done.issuperset(stage.needs.values()) and over.issuperset(stage.after.values())
-        ]
-        ready.sort(key=lambda stage: KINDS.index(stage.kind))
-        units: list[list[Stage]] = []
-        groups: dict[str, list[Stage]] = {}
-        for stage in ready:
-            group = None if stage.key in self.alone else stage.group
-            unit = groups.get(group) if group else None
-            if unit is None or len(unit) >= self.cohort:
-                unit = []
-                units.append(unit)
-            if group:
-                groups[group] = unit
-            unit.append(stage)
-        # No worker is left without work so that another may have company.
-        while units and len(units) < len(self.free) and len(largest := max(units, key=len)) > 1:
-            half = len(largest) // 2
-            units.append(largest[half:])
-            del largest[half:]
-        return units
+    def _assignment(self, stage: Stage) -> Assignment:
+        needs = {role: (self.plan.stages[key].kind, key) for role, key in (stage.needs | stage.soft_needs).items()}
+        return Assignment(stage.key, stage.label, stage.spec, needs)
 
-    def _message(self, stage: Stage) -> dict[str, Any]:
-        needs = [
-            {"role": role, "key": key, "kind": self.plan.stages[key].kind}
-            for role, key in (*stage.needs.items(), *stage.after.items())
-        ]
-        return {"kind": stage.kind, "key": stage.key, "label": stage.label, "job": stage.job, "needs": needs}
-
-    def _take(self, event: Event, ledger: RunLedger) -> None:
-        stage = self.running.get(event.key)
+    def _handle(self, event: Event) -> None:
+        stage = self.schedule.running.get(event.key)
         if stage is None:
             return
-        if event.name == "started":
-            self.hooks.stage_started(stage, event.slot)
-            return
-        if event.name == "ready":
-            ledger.ready(event.slot)
-            return
-        if event.name == "progress":
-            self.hooks.progress(stage, event.details["progress"])
-            return
-        del self.running[stage.key]
-        busy = self.busy[event.slot]
-        beside = busy.company
-        busy.keys.discard(stage.key)
-        if not busy.keys:
-            self.free.append(event.slot)
-        if event.name == "died" and beside:  # whichever of them killed the worker: from here on each is alone
-            self.alone.add(stage.key)
-            self.waiting[stage.key] = stage
-            ledger.ended("died", event.slot, stage)
-            return
+        match event.name:
+            case "started":
+                self.hooks.stage_started(stage, event.slot)
+            case "ready":
+                self.ledger.ready(event.slot)
+            case "progress":
+                self.ledger.alive()  # an executor may stay in `wait` for a whole stage
+                if event.progress is not None:
+                    self.hooks.progress(stage, event.progress)
+            case "finished":
+                self._finished(stage, event)
+            case "failed":
+                self._leave_slot(stage, event.slot)
+                self.ledger.failed(event.slot, stage)
+                self._fail(stage, event.reason)
+            case "died":
+                self._died(stage, event)
+
+    def _finished(self, stage: Stage, event: Event) -> None:
+        self._leave_slot(stage, event.slot)
         folder = self.store.stage(stage.kind, stage.key)
-        reason = event.details.get("reason", "")
-        record = None
-        if event.name == "finished":
-            try:
-                record = folder.done()
-                reason = "it left no record"
-            except StoreError as error:
-                reason = str(error)
-        elif event.name == "died":
-            reason += "; run the same command again to go on from its last checkpoint"
-            with contextlib.suppress(OSError):  # the stage has failed already, whether that can be written down or not
-                folder.path.mkdir(parents=True, exist_ok=True)
-                write_json(folder.state, {**folder.read_state(), "status": "failed", "reason": reason})
-        how = event.name if event.name == "died" or record else "failed"
-        ledger.ended(how, event.slot, stage, record, event.details)
+        try:
+            record, reason = folder.done(), "it left no record"
+        except StoreError as error:
+            record, reason = None, str(error)
         if record is None:
+            self.ledger.failed(event.slot, stage)
             self._fail(stage, reason)
-        else:
-            self.done.add(stage.key)
-            self.outcome.ran.append(stage.key)
-            self.hooks.stage_finished(stage, record, folder.path)
+            return
+        self.ledger.finished(event.slot, stage, record.cost, event.recorded_seconds, event.worked_seconds)
+        self.schedule.finish(stage)
+        self.hooks.stage_finished(stage, record, folder.path)
+
+    def _died(self, stage: Stage, event: Event) -> None:
+        side_by_side = self._leave_slot(stage, event.slot)
+        self.ledger.died(event.slot, stage)
+        if side_by_side:  # any of them may have killed the worker
+            self.schedule.retry_alone(stage)
+            return
+        reason = f"{event.reason}; run the same command again to go on from its last checkpoint"
+        folder = self.store.stage(stage.kind, stage.key)
+        with contextlib.suppress(OSError):  # the stage has failed already, even if that cannot be written down
+            folder.path.mkdir(parents=True, exist_ok=True)
+            folder.write_state(folder.read_state().model_copy(update={"status": "failed", "reason": reason}))
+        self._fail(stage, reason)
+
+    def _leave_slot(self, stage: Stage, slot: str) -> bool:
+        """Takes an ended stage off its slot, which is free after its last one; true where it was one of several."""
+        unit = self.units[slot]
+        unit.open_keys.discard(stage.key)
+        if not unit.open_keys:
+            self.free_slots.append(slot)
+        return unit.side_by_side
 
     def _fail(self, stage: Stage, reason: str) -> None:
-        self.outcome.failed[stage.key] = one_line(reason)
+        self.schedule.fail(stage, one_line(reason))
         self.hooks.stage_failed(stage, one_line(reason))

@@ -1,17 +1,18 @@
-"""The contract of an executor, as far as it shows without running anything."""
+"""The contract of an executor, as far as it can be checked without running anything."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from pathlib import Path
 
 from benchbench.components import Component
-from benchbench.executors.base import Executor
+from benchbench.executors.base import Executor, RunSettings
 from benchbench.testing.check import Call, Options, require
 
-METHODS: Mapping[str, tuple[Any, ...]] = {"submit": ("0", [{}]), "wait": (1.0,), "close": ()}
+SETTINGS = RunSettings(Path("runs"), (), Path("data"), 30.0, None)
+METHODS: Mapping[str, tuple[object, ...]] = {"submit": ("0", []), "wait": (1.0, print), "close": ()}
 
 
 def check_class(component: Component) -> None:
@@ -24,13 +25,21 @@ def check_class(component: Component) -> None:
 def check_constructor(component: Component) -> None:
     """Built as the runner builds it."""
     try:
-        inspect.signature(component.load()).bind(None, {}, 0)
+        inspect.signature(component.load()).bind(None, SETTINGS, 0)
     except TypeError as error:
         raise AssertionError(f"its constructor does not take (devices, settings, lock): {error}") from error
 
 
+def check_devices(component: Component) -> None:
+    """Devices asked for as the command line asks for them."""
+    try:
+        inspect.signature(component.load().find_devices).bind("cpu", None)
+    except TypeError as error:
+        raise AssertionError(f"its find_devices() does not take (device, jobs): {error}") from error
+
+
 def check_methods(component: Component) -> None:
-    """Every method is there and takes what the runner gives."""
+    """Every method is defined and takes the runner's arguments."""
     for name, arguments in METHODS.items():
         method = getattr(component.load(), name, None)
         require(method is not None and method is not getattr(Executor, name), f"it does not define {name}()")
@@ -44,6 +53,7 @@ def check_methods(component: Component) -> None:
 CHECKS: Mapping[str, Callable[[Component], None]] = {
     "class": check_class,
     "constructor": check_constructor,
+    "devices": check_devices,
     "methods": check_methods,
 }
 

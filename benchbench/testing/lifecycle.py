@@ -1,4 +1,4 @@
-"""The contract of lifecycle hooks: told of what happens in a run, they do not raise."""
+"""The contract of lifecycle hooks: called for every event of a run, they do not raise."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
 
 from benchbench import hookspecs
 from benchbench.plan.model import Plan
 from benchbench.plugins import PluginHost
+from benchbench.specs.records import Progress
 from benchbench.store import KEY_LENGTH
 from benchbench.testing.check import Check
 from benchbench.testing.sample import sample_plan, sample_record
@@ -24,11 +24,11 @@ def _plan() -> Plan:
     return sample_plan()
 
 
-def events() -> Mapping[str, Mapping[str, Any]]:
+def events() -> Mapping[str, Mapping[str, object]]:
     """Arguments of every hook, as a run with one finished and one failed stage would give them, in its order."""
     plan = _plan()
     first, *_, last = plan.stages.values()
-    progress = {"done": 15, "total": 30, "epoch": 1, "epochs": 2, "loss": 1.75}
+    progress = Progress(done=15, total=30, epoch=1, epochs=2, loss=1.75)
     reason = "it needs a stage that failed"
     return {
         "benchbench_plan_made": {"plan": plan, "done": [first.key]},
@@ -37,7 +37,7 @@ def events() -> Mapping[str, Mapping[str, Any]]:
         "benchbench_stage_finished": {
             "stage": first,
             "record": sample_record(),
-            "folder": Path("runs", first.kind, first.key[:KEY_LENGTH]),  # there is nothing in it
+            "folder": Path("runs", first.kind, first.key[:KEY_LENGTH]),  # without files
         },
         "benchbench_stage_failed": {"stage": last, "reason": reason},
         "benchbench_run_finished": {"plan": plan, "failed": {last.key: reason}},
@@ -54,8 +54,8 @@ def checks(host: PluginHost, plugin: str) -> Iterator[Check]:
                 yield Check(f"hook/{name}", "call", call, module)
 
 
-def _call(function: Callable[..., Any], names: tuple[str, ...], hook: str) -> None:
-    given = events()[hook]
-    # Whatever it writes beside where it stands goes with the folder.
+def _call(function: Callable[..., object], names: tuple[str, ...], hook: str) -> None:
+    arguments = events()[hook]
+    # Files that it writes into the current folder are deleted with it.
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        function(*(given[name] for name in names))
+        function(*(arguments[name] for name in names))
