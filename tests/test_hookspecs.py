@@ -142,7 +142,7 @@ def test_a_run_calls_every_lifecycle_hook_in_its_order(tmp_path):
     host = load_plugins()
     diary = Diary()
     host.add(diary, "diary", "a test")
-    plan = sample_plan(host)
+    plan = sample_plan(host.registry)
     pretender = Component("pretender", f"{__name__}:Pretender")
     outcome = run_plan(plan, Store(tmp_path / "runs"), pretender, tmp_path / "data")
 

@@ -18,10 +18,10 @@ def serve(plan: Plan, store: Store, command: str, port: int, as_json: bool) -> N
     Raises:
         BenchBenchError: the port is taken.
     """
-    from benchbench.reports.page.server import HOST, PageServer, Watched
+    from benchbench.reports.page.server import HOST, LivePage, PageServer
 
     try:
-        server = PageServer(Watched(plan, store, command), port)
+        server = PageServer(LivePage(plan, store, command), port)
     except OSError as error:
         problem = f"cannot serve on {HOST}:{port} ({one_line(error)}); use another --port, or 0 for a free one"
         raise BenchBenchError(problem) from None

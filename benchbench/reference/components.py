@@ -82,7 +82,7 @@ COMPONENT_PAGES = {
     "figures.md": Page(
         "Figures",
         ("figure",),
-        "The pictures that [`benchbench report`](commands.md#benchbench-report) writes as PDF and PNG, 3.25 inches "
+        "The figures that [`benchbench report`](commands.md#benchbench-report) writes as PDF and PNG, 3.25 inches "
         "wide (a column) or 6.75 (a page), with text of 7 points or more. Another one is offered by the hook "
         "[`benchbench_figures`](hooks.md#benchbench_figures).",
     ),

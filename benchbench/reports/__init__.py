@@ -52,7 +52,7 @@ def benchbench_figures() -> Iterable[Component]:
 
 @hookimpl
 def benchbench_templates() -> Iterable[Component]:
-    yield Component("full", "benchbench.reports.templates:full", summary="every table and picture")
+    yield Component("full", "benchbench.reports.templates:full", summary="every table and figure")
     yield Component("paper", "benchbench.reports.templates:paper", summary="what a paper prints, in its order")
 
 

@@ -1,11 +1,10 @@
-"""What may be compared: a suite with its store, or the results.csv of an earlier report."""
+"""Inputs of a comparison: a suite with its store, or the results.csv of an earlier report."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -14,7 +13,8 @@ from benchbench.hardware.devices import find_devices
 from benchbench.plan.expand import make_plan
 from benchbench.plugins import load_plugins
 from benchbench.reports.results import COLUMNS, results_frame
-from benchbench.store import Store, read_json
+from benchbench.specs.stages import StageSpec
+from benchbench.store import Store
 from benchbench.suite.file import load_suite
 
 NEEDED = ("row", "data", "student", "seed", "status", "accuracy", "key")
@@ -25,14 +25,14 @@ class Side:
     """One side of a comparison.
 
     Attributes:
-        name: as it was given.
-        frame: a row a cell, columns as in `results.csv`.
-        jobs: what is known of stages, by key.
+        name: as on the command line.
+        frame: one row per cell, columns as in `results.csv`.
+        specs: known specs of stages, by key.
     """
 
     name: str
     frame: pd.DataFrame
-    jobs: Mapping[str, dict[str, Any]]
+    specs: Mapping[str, StageSpec]
 
 
 def load_side(text: str, data_root: Path, plugins: tuple[Path, ...]) -> Side:
@@ -46,11 +46,12 @@ def load_side(text: str, data_root: Path, plugins: tuple[Path, ...]) -> Side:
         raise BenchBenchError(f"{store} is no store: it has no store.json; write SUITE.yaml@STORE")
     if Path(path).suffix == ".csv":
         return _from_csv(text, Path(path), Store(Path(store)) if store else None)
-    kept = Store(Path(store or "runs"))
-    kept.check_format()
+    results = Store(Path(store or "runs"))
+    results.check_format()
     file = load_suite(Path(path))
-    plan = make_plan(file, load_plugins([*file.plugin_files(), *plugins]), find_devices(), data_root)
-    return Side(text, results_frame(plan, kept), {key: stage.job for key, stage in plan.stages.items()})
+    registry = load_plugins([*file.plugin_files(), *plugins]).registry
+    plan = make_plan(file, registry, find_devices(), data_root)
+    return Side(text, results_frame(plan, results), {key: stage.spec for key, stage in plan.stages.items()})
 
 
 def _from_csv(name: str, path: Path, store: Store | None) -> Side:
@@ -64,30 +65,31 @@ def _from_csv(name: str, path: Path, store: Store | None) -> Side:
     if missing:
         raise BenchBenchError(f"{path} is no results.csv of `benchbench report`: it has no column '{missing[0]}'")
     frame = frame.reindex(columns=list(COLUMNS))
-    accuracy = pd.to_numeric(frame.accuracy, errors="coerce")
-    wrong = frame.index[(frame.status == "done") & ~accuracy.between(0, 1)]
-    if len(wrong):
-        raise BenchBenchError(f"{path}:{wrong[0] + 2}: accuracy is {frame.accuracy[wrong[0]]}, not a number in 0..1")
-    seeds = pd.to_numeric(frame.seed, errors="coerce")
-    wrong = frame.index[~(seeds % 1 == 0)]
-    if len(wrong):
-        raise BenchBenchError(f"{path}:{wrong[0] + 2}: seed is {frame.seed[wrong[0]]}, not a whole number")
-    twice = frame.index[frame.duplicated(["row", "data", "student", "seed"])]
-    if len(twice):
-        raise BenchBenchError(f"{path}:{twice[0] + 2}: the same cell as in a line above; give a single report's file")
-    return Side(name, frame.assign(accuracy=accuracy, seed=seeds), _jobs(store, frame) if store else {})
+    accuracy, seed = (pd.to_numeric(frame[column], errors="coerce") for column in ("accuracy", "seed"))
+    _refuse(
+        frame, (frame.status == "done") & ~accuracy.between(0, 1), path, "accuracy is {accuracy}, not a number in 0..1"
+    )
+    _refuse(frame, ~(seed % 1 == 0), path, "seed is {seed}, not a whole number")
+    repeated = frame.duplicated(["row", "data", "student", "seed"])
+    _refuse(frame, repeated, path, "the same cell as in a line above; give a single report's file")
+    return Side(name, frame.assign(accuracy=accuracy, seed=seed), _specs(store, frame) if store else {})
 
 
-def _jobs(store: Store, frame: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """The jobs of a store's cells, and of what they stand on."""
+def _refuse(frame: pd.DataFrame, wrong: pd.Series, path: Path, message: str) -> None:
+    """Raises an error for the first wrong row; the message may name its columns in braces."""
+    if wrong.any():
+        row = wrong.idxmax()
+        raise BenchBenchError(f"{path}:{row + 2}: {message.format(**frame.loc[row])}")
+
+
+def _specs(store: Store, frame: pd.DataFrame) -> dict[str, StageSpec]:
+    """Specs of a store's cells, and of the teachers that they need."""
     store.check_format()
-    jobs: dict[str, dict[str, Any]] = {}
-    for key in frame.key.dropna():
-        spec = store.stage("cell", key).spec
-        if spec.exists():
-            jobs[key] = read_json(spec)["job"]
-            for needed in jobs[key]["needs"].values():
-                below = store.stage("teacher", needed).spec
-                if needed not in jobs and below.exists():
-                    jobs[needed] = read_json(below)["job"]
-    return jobs
+    cells = _read_specs(store, "cell", frame.key.dropna())
+    needed = dict.fromkeys(key for spec in cells.values() for key in spec.needs.values())
+    return cells | _read_specs(store, "teacher", needed)
+
+
+def _read_specs(store: Store, kind: str, keys: Iterable[str]) -> dict[str, StageSpec]:
+    folders = {key: store.stage(kind, key) for key in keys}
+    return {key: folder.read_spec() for key, folder in folders.items() if folder.spec.exists()}

@@ -1,4 +1,4 @@
-"""The picture model, and what it is saved as."""
+"""The figure model, and the widths of print."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    import matplotlib.figure
 
 # Inches: the width of a column, and of a page, in the two-column styles that conferences use.
 SINGLE, DOUBLE = 3.25, 6.75
 
 
 @dataclass(frozen=True)
-class Picture:
-    """What a figure component gives.
+class Figure:
+    """Result of a figure component.
 
     Attributes:
         name: file name without an ending.
         title: the first sentence of the caption; it is not drawn.
-        figure: what is drawn, at the size in which it is printed.
-        notes: what a reader must know to read it; the rest of the caption.
+        figure: the drawing, at the size in which it is printed.
+        notes: the rest of the caption.
     """
 
     name: str
     title: str
-    figure: Figure
+    figure: matplotlib.figure.Figure
     notes: Sequence[str] = field(default_factory=list)
 
     @property

@@ -1,4 +1,4 @@
-"""Tables and pictures in LaTeX: booktabs rules, and siunitx columns that align numbers at the decimal point."""
+"""Tables and figures in LaTeX: booktabs rules, and siunitx columns that align numbers at the decimal point."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from benchbench.reports.escape import escape_latex, printable
 
 if TYPE_CHECKING:
-    from benchbench.reports.figure import Picture
+    from benchbench.reports.figure import Figure
     from benchbench.reports.table import Entry, Table
 
 PACKAGES = r"\usepackage{booktabs,graphicx,siunitx}"
@@ -37,7 +37,7 @@ def latex(table: Table) -> str:
     """Floating tables, with all that they need but the packages in `PACKAGES`; a long table is set in parts.
 
     Entries that begin with a number stand in a siunitx column, aligned at the decimal point, and what follows the
-    number (a spread, n) in a column beside it. An n that is the same wherever there is one is said once, below.
+    number (a spread, n) in a column beside it. An n that is the same wherever there is one stands once, below.
     """
     table, common = _without_common_n(table)
     columns = [_column(table, index) for index in range(len(table.columns))]
@@ -77,10 +77,10 @@ def _below(notes: Sequence[str]) -> list[str]:
     return [r"\par\smallskip", r"\begin{minipage}{\linewidth}\footnotesize\raggedright", *lines, r"\end{minipage}"]
 
 
-def inputs(names: Sequence[str], about: str) -> str:
-    """A file that inputs a suite's tables, and says what a document needs for that."""
+def table_inputs(names: Sequence[str], origin: str) -> str:
+    """A file that inputs a suite's tables, with a comment on the packages that it needs."""
     head = [
-        f"% {printable(about)}",
+        f"% {printable(origin)}",
         f"% In the preamble: {PACKAGES}",
         r"% and \input{FOLDER/macros} for the headline numbers as commands.",
         r"% In the text: \def\benchbenchfolder{FOLDER}\input{FOLDER/tables}, FOLDER being where this file lies.",
@@ -89,23 +89,23 @@ def inputs(names: Sequence[str], about: str) -> str:
     return "\n".join([*head, *(rf"\input{{\benchbenchfolder/{name}}}" for name in names), ""])
 
 
-def figures(pictures: Sequence[Picture], about: str) -> str:
-    """A file that shows a suite's pictures at their size, each with its caption."""
+def figure_inputs(figures: Sequence[Figure], origin: str) -> str:
+    """A file that shows a suite's figures at their size, each with its caption."""
     lines = [
-        f"% {printable(about)}",
+        f"% {printable(origin)}",
         r"% In the preamble: \usepackage{graphicx}",
         r"% In the text: \def\benchbenchfolder{FOLDER}\input{FOLDER/figures}, FOLDER being where this file lies.",
         r"\providecommand{\benchbenchfolder}{.}",
     ]
-    for picture in pictures:
-        star = "*" if picture.wide else ""
-        caption = ". ".join(text[:1].upper() + text[1:].rstrip(".") for text in (picture.title, *picture.notes))
+    for figure in figures:
+        star = "*" if figure.wide else ""
+        caption = ". ".join(text[:1].upper() + text[1:].rstrip(".") for text in (figure.title, *figure.notes))
         lines += [
             rf"\begin{{figure{star}}}",
             r"\centering",
-            rf"{FIT}\includegraphics{{\benchbenchfolder/{picture.name}.pdf}}}}",
-            rf"\caption[{{{escape_latex(picture.title)}}}]{{{escape_latex(caption)}.}}",
-            rf"\label{{fig:{picture.name}}}",
+            rf"{FIT}\includegraphics{{\benchbenchfolder/{figure.name}.pdf}}}}",
+            rf"\caption[{{{escape_latex(figure.title)}}}]{{{escape_latex(caption)}.}}",
+            rf"\label{{fig:{figure.name}}}",
             rf"\end{{figure{star}}}",
         ]
     return "\n".join([*lines, ""])
@@ -135,14 +135,14 @@ class _Column:
         return self._text(rf"\begin{{tabular}}[b]{{@{{}}{side}@{{}}}}{stacked}\end{{tabular}}")
 
     def cell(self, entry: Entry) -> str:
-        found = _NUMBER.fullmatch(entry.text) if self.numbers else None
-        if found is None:
+        match = _NUMBER.fullmatch(entry.text) if self.numbers else None
+        if match is None:
             text = escape_latex(entry.text)
             return self._text(rf"\textbf{{{text}}}" if entry.bold else text)
-        number = f"{found['sign']}{found['whole'].replace(',', '')}" + (f".{found['part']}" if found["part"] else "")
-        number += f"e{int(found['power'])}" if found["power"] else ""
+        number = f"{match['sign']}{match['whole'].replace(',', '')}" + (f".{match['part']}" if match["part"] else "")
+        number += f"e{int(match['power'])}" if match["power"] else ""
         # A minus sign, as siunitx gives the number itself.
-        rest = re.sub(r"(?<!\w)-(?=\d)", "$-$", escape_latex(found["rest"] or ""))
+        rest = re.sub(r"(?<!\w)-(?=\d)", "$-$", escape_latex(match["rest"] or ""))
         if not self.aligned:
             text = rf"\num{{{number}}} {rest}".rstrip()
             return rf"\textbf{{{text}}}" if entry.bold else text
@@ -150,32 +150,32 @@ class _Column:
         return f"{bold}{number}" + (f" & {bold if rest else ''}{rest}".rstrip() if self.beside else "")
 
     def _text(self, text: str) -> str:
-        """What is no number, in whatever kind of column."""
+        """A text that is no number, in any kind of column."""
         return rf"\multicolumn{{2}}{{c}}{{{text}}}" if self.beside else f"{{{text}}}" if self.aligned else text
 
 
 def _column(table: Table, index: int) -> _Column:
     if index < table.labels:
         return _Column("l")
-    found = [match for row in table.rows if (match := _NUMBER.fullmatch(row[index].text))]
-    if not found or any(match["power"] for match in found):  # powers of ten align with nothing
-        return _Column("r", numbers=bool(found))
-    sign = "+" if any(match["sign"] for match in found) else ""
-    whole = max(len(match["whole"].replace(",", "")) for match in found)
-    part = max(len(match["part"] or "") for match in found)
-    beside = any(match["rest"] for match in found)
+    matches = [match for row in table.rows if (match := _NUMBER.fullmatch(row[index].text))]
+    if not matches or any(match["power"] for match in matches):  # powers of ten align with nothing
+        return _Column("r", numbers=bool(matches))
+    sign = "+" if any(match["sign"] for match in matches) else ""
+    whole = max(len(match["whole"].replace(",", "")) for match in matches)
+    part = max(len(match["part"] or "") for match in matches)
+    beside = any(match["rest"] for match in matches)
     spec = rf"S[table-format={sign}{whole}.{part}]" + (r"@{\ }l" if beside else "")
     return _Column(spec, numbers=True, beside=beside, aligned=True)
 
 
 def _without_common_n(table: Table) -> tuple[Table, list[str]]:
-    """The table without an n that all of its entries share, and a note that says it instead."""
-    shown = [entry.text for row in table.rows for entry in row if "(n=" in entry.text]
-    found = {match[1] if (match := _N.search(text)) else None for text in shown}
-    if len(found) != 1 or None in found:
+    """The table without an n that all of its entries share, and a note with that n."""
+    texts = [entry.text for row in table.rows for entry in row if "(n=" in entry.text]
+    counts = {match[1] if (match := _N.search(text)) else None for text in texts}
+    if len(counts) != 1 or None in counts:
         return table, []
     rows = [[replace(entry, text=_N.sub("", entry.text)) for entry in row] for row in table.rows]
-    return replace(table, rows=rows), [f"{found.pop()} in every cell"]
+    return replace(table, rows=rows), [f"{counts.pop()} in every cell"]
 
 
 def _row(cells: Sequence[str]) -> str:

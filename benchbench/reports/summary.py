@@ -1,4 +1,4 @@
-"""What several tables and pictures say of the cells of one arm, data set and student."""
+"""What several tables and figures say of the cells of one arm, data set and student."""
 
 from __future__ import annotations
 

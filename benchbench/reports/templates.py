@@ -1,4 +1,4 @@
-"""Templates: which of the tables and pictures that there are go into a report, and in what order."""
+"""Templates: the choice and order of a report's tables and figures."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from benchbench.components import Registry
 from benchbench.errors import PluginError, did_you_mean, one_line
 
 DEFAULT = "full"
-# What `paper` takes, in its order.
+# Tables and figures of `paper`, in its order.
 FIRST = ("accuracy", "verdicts", "gpu_hours", "savings", "pareto")
 THEN = ("synthetic", "synthetic_gains", "contact_sheet", "fractions", "gains", "losses", "ranking", "published")
 
 
 def full(offered: Sequence[str]) -> Sequence[str]:
-    """Every table and picture, those of plugins last."""
+    """Every table and figure, those of plugins last."""
     return offered
 
 
 def paper(offered: Sequence[str]) -> Sequence[str]:
-    """What a paper prints: accuracy, verdicts, costs and savings, then what explains them; the Pareto picture."""
+    """Tables and figures for a paper: accuracy, verdicts, costs, savings and the Pareto figure first."""
     return [name for name in (*FIRST, *THEN) if name in offered]
 
 
-def chosen(registry: Registry, template: str) -> list[str]:
-    """The names of the tables and pictures of a template, in its order.
+def template_names(registry: Registry, template: str) -> list[str]:
+    """The names of the tables and figures of a template, in its order.
 
     Raises:
         UnknownNameError: there is no such template.
-        PluginError: it raises, or names a table or picture that there is not.
+        PluginError: it raises, or names a table or figure that there is not.
     """
     component = registry.get("template", template)
     offered = list(dict.fromkeys([*registry.offers["report"], *registry.offers["figure"]]))

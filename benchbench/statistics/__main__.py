@@ -1,13 +1,12 @@
-"""`python -m benchbench.statistics [DRAWS]` prints what the intervals and the verdicts are worth, as Markdown."""
+"""`python -m benchbench.statistics [DRAWS]` prints measured error rates of intervals and verdicts, as Markdown."""
 
 from __future__ import annotations
 
 import sys
 
 import numpy as np
+from tabulate import tabulate
 
-from benchbench.reports.render import markdown
-from benchbench.reports.table import Entry, Table
 from benchbench.statistics.noninferiority import MATCHES, SURPASSES
 from benchbench.statistics.simulation import (
     DISTRIBUTIONS,
@@ -23,8 +22,8 @@ SPREADS = (0.2, 0.4, 0.6, 1.0)
 ARMS = 5
 
 
-def coverage(draws: int) -> Table:
-    """How often a 95 % interval of a mean holds it."""
+def coverage(draws: int) -> str:
+    """Share of 95 % intervals of a mean that hold it."""
     rows = [
         [
             distribution,
@@ -36,11 +35,11 @@ def coverage(draws: int) -> Table:
         for n in SIZES
     ]
     title = f"How often a 95 % interval of a mean of n runs holds it (%; {draws:,} draws)"
-    return table("coverage", title, ["runs", "n", "t-interval", "percentile bootstrap"], rows)
+    return table(title, ["runs", "n", "t-interval", "percentile bootstrap"], rows)
 
 
-def verdicts(draws: int) -> Table:
-    """How often an arm is said to match or to surpass its reference, rightly and wrongly."""
+def verdicts(draws: int) -> str:
+    """Share of arms with the verdict that they match or surpass their reference, rightly and wrongly."""
 
     def well(n: int, spread: float, truth: float, arms: int) -> np.ndarray:
         return np.isin(judged(n, spread, [truth] * arms, draws), (MATCHES, SURPASSES))
@@ -54,19 +53,21 @@ def verdicts(draws: int) -> Table:
     wrong = [percent(well(n, 1.0, -1.0, ARMS).any(axis=1).mean()) for n in SIZES]
     rows.append([f"any of {ARMS}, all a margin below (wrong)", "any", *wrong])
     columns = ["the truth", "spread / margin", *(f"n = {n}" for n in SIZES)]
-    return table("verdicts", f"How often an arm is said to match or surpass (%; {draws:,} draws)", columns, rows)
+    return table(f"How often the verdict is matches or surpasses (%; {draws:,} draws)", columns, rows)
 
 
-def bootstraps(draws: int) -> Table:
-    """How often the stratified bootstrap of the interquartile mean holds it."""
+def bootstraps(draws: int) -> str:
+    """Share of stratified bootstrap intervals of the interquartile mean that hold it."""
     sizes = [n for n in SIZES if n > 2]
     rows = [[f"{blocks} blocks", *(percent(iqm_coverage(blocks, n, draws)) for n in sizes)] for blocks in (2, 6)]
     title = f"How often a 95 % stratified bootstrap interval holds the interquartile mean gain (%; {draws:,} draws)"
-    return table("iqm", title, ["data", *(f"n = {n}" for n in sizes)], rows)
+    return table(title, ["data", *(f"n = {n}" for n in sizes)], rows)
 
 
-def table(name: str, title: str, columns: list[str], rows: list[list[str]]) -> Table:
-    return Table(name, title, columns, [[Entry(text) for text in row] for row in rows])
+def table(title: str, columns: list[str], rows: list[list[str]]) -> str:
+    """A table in Markdown, with labels in the first column."""
+    alignment = ["left"] + ["right"] * (len(columns) - 1)
+    return f"**{title}**\n\n{tabulate(rows, columns, 'pipe', colalign=alignment, disable_numparse=True)}\n"
 
 
 def percent(share: float) -> str:
@@ -78,5 +79,5 @@ if __name__ == "__main__":
         print("usage: python -m benchbench.statistics [DRAWS], a whole number above 0", file=sys.stderr)
         sys.exit(2)
     draws = int(sys.argv[1]) if len(sys.argv) > 1 else DRAWS
-    for made in (coverage(draws), verdicts(draws), bootstraps(max(draws // 10, 1))):
-        print(markdown(made))
+    for text in (coverage(draws), verdicts(draws), bootstraps(max(draws // 10, 1))):
+        print(text)

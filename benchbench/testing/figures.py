@@ -1,4 +1,4 @@
-"""The contracts of a picture (results, plan and store in, one picture out) and of a template (names in, names out)."""
+"""The contracts of a figure (results, plan and store in, one figure out) and of a template (names in, names out)."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import pandas as pd
 from benchbench.components import Component
 from benchbench.errors import one_line
 from benchbench.plan.model import Plan
-from benchbench.reports.figure import DOUBLE, Picture
-from benchbench.reports.figures.save import FORMATS, saved
+from benchbench.reports.figure import DOUBLE, Figure
+from benchbench.reports.figures.save import FORMATS, figure_bytes
 from benchbench.reports.figures.style import print_style
 from benchbench.store import Store
 from benchbench.testing.check import Call, Options, require
@@ -31,27 +31,27 @@ class FigureCase:
 
     component: Component
 
-    def run(self, results: Callable[[Plan], pd.DataFrame] = sample_results) -> Picture | None:
+    def run(self, results: Callable[[Plan], pd.DataFrame] = sample_results) -> Figure | None:
         """One call, as `benchbench report` makes it; None where there is nothing to draw."""
         plan, folder = _sample()
         with print_style():
-            picture: Picture | None = self.component.load()(results(plan), plan, Store(Path(folder.name)))
-        return picture
+            figure: Figure | None = self.component.load()(results(plan), plan, Store(Path(folder.name)))
+        return figure
 
 
-def check_picture(case: FigureCase) -> str | None:
-    """A picture of results with a failed and a missing cell, no wider than a page."""
-    picture = case.run()
-    _require_picture(picture)
-    return None if picture is not None else "it has nothing to draw of the sample suite (None), so none was checked"
+def check_figure(case: FigureCase) -> str | None:
+    """A figure of results with a failed and a missing cell, no wider than a page."""
+    figure = case.run()
+    _require_figure(figure)
+    return None if figure is not None else "it has nothing to draw of the sample suite (None), so none was checked"
 
 
 def check_saved(case: FigureCase) -> None:
     """It can be saved in every format, and the same results give the same bytes."""
-    pictures = case.run(), case.run()
+    figures = case.run(), case.run()
     for kind in FORMATS:
         try:
-            first, second = (saved(picture, kind) if picture else b"" for picture in pictures)
+            first, second = (figure_bytes(figure, kind) if figure else b"" for figure in figures)
         except Exception as error:
             raise AssertionError(f"it cannot be saved as {kind} ({one_line(error)})") from error
         require(first == second, f"the same results give another {kind}: no clock, no draw, no set in it")
@@ -61,14 +61,14 @@ def check_nothing_done(case: FigureCase) -> None:
     """Before anything has run, and without any row, it does not raise."""
     for what, results in (("no cell is done", missing_results), ("there is no cell", lambda _: empty_results())):
         try:
-            picture = case.run(results)
+            figure = case.run(results)
         except Exception as error:
             raise AssertionError(f"it raises {one_line(error)} where {what}: give None") from error
-        _require_picture(picture)
+        _require_figure(figure)
 
 
 def check_input(case: FigureCase) -> None:
-    """The results stay as they are: tables and other pictures are made of them."""
+    """The results stay as they are: tables and other figures are made of them."""
     results = sample_results(_sample()[0])
     before = results.copy(deep=True)
     case.run(lambda _: results)
@@ -96,7 +96,7 @@ def check_names(template: Callable[[tuple[str, ...]], object]) -> None:
 
 
 CHECKS: Mapping[str, Callable[[FigureCase], str | None]] = {
-    "picture": check_picture,
+    "figure": check_figure,
     "saved": check_saved,
     "nothing done": check_nothing_done,
     "input": check_input,
@@ -120,14 +120,14 @@ def _sample() -> tuple[Plan, tempfile.TemporaryDirectory[str]]:
     return plan, folder
 
 
-def _require_picture(picture: Picture | None) -> None:
-    if picture is None:
+def _require_figure(figure: Figure | None) -> None:
+    if figure is None:
         return
-    kind = type(picture).__name__
-    require(isinstance(picture, Picture), f"it gives a {kind}: give a benchbench.reports.figure.Picture")
-    named = isinstance(picture.name, str) and re.fullmatch(r"[\w-]+", picture.name)
-    require(named, f"its picture is called {picture.name!r}, which becomes a file's name: use letters, digits, - and _")
-    require(isinstance(picture.title, str) and picture.title, "its picture has no title")
-    require(all(isinstance(note, str) for note in picture.notes), "a note is no text")
-    width = picture.figure.get_figwidth()
+    kind = type(figure).__name__
+    require(isinstance(figure, Figure), f"it gives a {kind}: give a benchbench.reports.figure.Figure")
+    named = isinstance(figure.name, str) and re.fullmatch(r"[\w-]+", figure.name)
+    require(named, f"its figure is called {figure.name!r}, which becomes a file's name: use letters, digits, - and _")
+    require(isinstance(figure.title, str) and figure.title, "its figure has no title")
+    require(all(isinstance(note, str) for note in figure.notes), "a note is no text")
+    width = figure.figure.get_figwidth()
     require(width <= DOUBLE, f"it is {width:g} inches wide, more than the {DOUBLE:g} of a page")

@@ -14,8 +14,8 @@ from benchbench.components import Component
 from benchbench.errors import one_line
 from benchbench.plan.model import Plan
 from benchbench.reports.render import RENDERERS
+from benchbench.reports.report import call_report
 from benchbench.reports.table import Entry, Table
-from benchbench.reports.write import call_report
 from benchbench.store import Store
 from benchbench.testing.check import Call, Options, require
 from benchbench.testing.sample import empty_results, missing_results, sample_plan, sample_results

@@ -1,4 +1,4 @@
-"""A real LaTeX takes every table, picture and macro of a suite, whatever stands in a cell."""
+"""A real LaTeX takes every table, figure and macro of a suite, whatever stands in a cell."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from benchbench.reports.latex import LONGEST, PACKAGES, latex
 from benchbench.reports.table import Entry, Table
-from benchbench.reports.write import further_files, make_pictures, make_tables, write_report
+from benchbench.reports.write import further_files, make_figures, make_tables, write_report
 
 
 def lacks() -> str | None:
@@ -64,14 +64,14 @@ def test_a_whole_report(make_lab, tmp_path):
     command = "benchbench report 'a b.yaml' --set 'seeds=[0]'"
     results, tables = make_tables(lab.plan, lab.store, command)
     assert {"accuracy", "gpu_hours", "savings", "fractions", "gains", "losses"} <= {table.name for table in tables}
-    pictures = make_pictures(results, lab.plan, lab.store, command)
+    figures = make_figures(results, lab.plan, lab.store, command)
     formats = ("tex", "pdf")
-    further = further_files(results, lab.plan, tables, pictures, formats)
+    further = further_files(results, lab.plan, tables, figures, formats)
     write_report(results, tables, tmp_path / "made", formats, command, further)
     content = r"\def\benchbenchfolder{made}\input{made/tables}\clearpage\input{made/figures}"
     log = compiled(tmp_path, content, r"\input{made/macros}")
-    for picture in pictures:
-        assert f"made/{picture.name}.pdf" in log
+    for figure in figures:
+        assert f"made/{figure.name}.pdf" in log
 
 
 def test_whatever_a_cell_holds(tmp_path):

@@ -11,7 +11,7 @@ from benchbench.errors import BenchBenchError, StoreError
 from benchbench.reports.footer import provenance
 from benchbench.reports.results import COLUMNS, readable
 from benchbench.reports.templates import FIRST, THEN, chosen
-from benchbench.reports.write import further_files, make_pictures, make_tables, write_report
+from benchbench.reports.write import further_files, make_figures, make_tables, write_report
 
 PLUGIN = """
 from benchbench import Component, hookimpl
@@ -63,9 +63,9 @@ def test_every_table_in_every_format(finished, tmp_path):
     assert r"probe & 40.0 & $\pm$ 0.0 \\" in (folder / "accuracy.tex").read_text()
 
 
-def test_every_table_and_picture_says_what_made_it(finished):
+def test_every_table_and_figure_says_what_made_it(finished):
     results, tables = make_tables(finished.plan, finished.store, COMMAND)
-    for made in (*tables, *make_pictures(results, finished.plan, finished.store, COMMAND)):
+    for made in (*tables, *make_figures(results, finished.plan, finished.store, COMMAND)):
         assert made.notes[-2] == "3 seeds a cell; tested: the last epoch, on Big GPU"
         assert made.notes[-1] == f"suite key {finished.plan.key[:16]}; made by: {COMMAND}"
 
@@ -119,14 +119,14 @@ def test_a_plugin_s_table_comes_with_the_others(make_lab, tmp_path):
     assert (tmp_path / "out" / "count.csv").read_text() == "what,n\ncells,12\n"
 
 
-def test_pictures_and_what_latex_inputs(finished, tmp_path):
+def test_figures_and_what_latex_inputs(finished, tmp_path):
     results, tables = make_tables(finished.plan, finished.store, COMMAND)
-    pictures = make_pictures(results, finished.plan, finished.store, COMMAND)
-    assert [picture.name for picture in pictures] == ["pareto", "costs"]  # there are no curves and no fractions
+    figures = make_figures(results, finished.plan, finished.store, COMMAND)
+    assert [figure.name for figure in figures] == ["pareto", "costs"]  # there are no curves and no fractions
     formats = ("md", "tex", "pdf", "png", "csv")
-    further = further_files(results, finished.plan, tables, pictures, formats)
-    pictures_of_all = {f"{name}.{kind}" for name in ("pareto", "costs") for kind in ("pdf", "png")}
-    assert set(further) == {*pictures_of_all, "tables.tex", "macros.tex", "figures.tex", "figures.md"}
+    further = further_files(results, finished.plan, tables, figures, formats)
+    figures_of_all = {f"{name}.{kind}" for name in ("pareto", "costs") for kind in ("pdf", "png")}
+    assert set(further) == {*figures_of_all, "tables.tex", "macros.tex", "figures.tex", "figures.md"}
     paths = write_report(results, tables, tmp_path / "out", formats, COMMAND, further)
     assert {path.name for path in paths} == {path.name for path in (tmp_path / "out").iterdir()} >= set(further)
     inputs = (tmp_path / "out" / "tables.tex").read_text()
@@ -144,8 +144,8 @@ def test_pictures_and_what_latex_inputs(finished, tmp_path):
 )
 def test_only_the_formats_that_are_asked_for(finished, formats, names):
     results, tables = make_tables(finished.plan, finished.store, COMMAND)
-    pictures = make_pictures(results, finished.plan, finished.store, COMMAND)
-    assert set(further_files(results, finished.plan, tables, pictures, formats)) == names
+    figures = make_figures(results, finished.plan, finished.store, COMMAND)
+    assert set(further_files(results, finished.plan, tables, figures, formats)) == names
 
 
 def test_a_template_chooses_and_orders(make_lab, tmp_path):
@@ -154,7 +154,7 @@ def test_a_template_chooses_and_orders(make_lab, tmp_path):
     lab.finish_arm("scratch", [0.5])
     results, tables = make_tables(lab.plan, lab.store, COMMAND, "mine")
     assert [table.name for table in tables] == ["gpu_hours", "accuracy"]
-    assert [each.name for each in make_pictures(results, lab.plan, lab.store, COMMAND, "mine")] == ["costs"]
+    assert [each.name for each in make_figures(results, lab.plan, lab.store, COMMAND, "mine")] == ["costs"]
     for template, message in (
         ("wrong", r"template 'wrong' names 'acuracy', which is no report and no figure; did you mean 'accuracy'\?"),
         ("broken", r"template 'broken' does not work: ZeroDivisionError"),
@@ -171,11 +171,11 @@ def test_what_a_paper_prints_is_there(finished):
     assert chosen(registry, "full") == list(dict.fromkeys([*registry.offers["report"], *registry.offers["figure"]]))
 
 
-def test_a_broken_picture_costs_itself_alone(finished, capsys, monkeypatch):
+def test_a_broken_figure_costs_itself_alone(finished, capsys, monkeypatch):
     monkeypatch.setattr("benchbench.reports.figures.pareto.points", lambda frame: 1 / 0)
-    pictures = make_pictures(finished.frame(), finished.plan, finished.store, COMMAND)
-    assert [picture.name for picture in pictures] == ["costs"]
-    assert capsys.readouterr().err == "warning: no picture 'pareto': ZeroDivisionError: division by zero\n"
+    figures = make_figures(finished.frame(), finished.plan, finished.store, COMMAND)
+    assert [figure.name for figure in figures] == ["costs"]
+    assert capsys.readouterr().err == "warning: no figure 'pareto': ZeroDivisionError: division by zero\n"
 
 
 def test_a_folder_that_cannot_be_written(lab, tmp_path):
@@ -184,12 +184,12 @@ def test_a_folder_that_cannot_be_written(lab, tmp_path):
         write_report(*make_tables(lab.plan, lab.store, COMMAND), tmp_path / "file" / "out", ("md",), "")
 
 
-def test_pictures_of_many_panels_show_the_first_ones_and_say_so(finished, monkeypatch):
+def test_figures_of_many_panels_show_the_first_ones_and_say_so(finished, monkeypatch):
     monkeypatch.setattr("benchbench.reports.write.PANELS", 1)
     results = finished.frame()
     more = pd.concat([results, results.assign(student="another")], ignore_index=True)
-    (picture, *_) = make_pictures(more, finished.plan, finished.store, "command")
-    assert len(picture.figure.axes) == 1
-    assert any(note.startswith("drawn: the first 1 of 2 pairs of data set and student") for note in picture.notes)
-    (picture, *_) = make_pictures(results, finished.plan, finished.store, "command")
-    assert not any(note.startswith("drawn:") for note in picture.notes)
+    (figure, *_) = make_figures(more, finished.plan, finished.store, "command")
+    assert len(figure.figure.axes) == 1
+    assert any(note.startswith("drawn: the first 1 of 2 pairs of data set and student") for note in figure.notes)
+    (figure, *_) = make_figures(results, finished.plan, finished.store, "command")
+    assert not any(note.startswith("drawn:") for note in figure.notes)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from matplotlib.figure import Figure
+import matplotlib.figure
 
 from benchbench.reports import benchbench_figures, benchbench_templates
-from benchbench.reports.figure import Picture
+from benchbench.reports.figure import Figure
 from benchbench.store import Store
 from benchbench.testing import check_component
 from benchbench.testing.figures import CHECKS, FigureCase, check_names
@@ -17,39 +17,45 @@ from benchbench.testing.sample import sample_plan, sample_results, sample_store
 COUNT = itertools.count()
 
 
-def picture(**changes):
-    return lambda results, plan, store: Picture(**{"name": "mine", "title": "A picture", "figure": Figure()} | changes)
+def figure_function(**changes):
+    return lambda results, plan, store: Figure(
+        **{"name": "mine", "title": "A figure", "figure": matplotlib.figure.Figure()} | changes
+    )
 
 
 def writes_into_it(results, plan, store):
     results.loc[0, "status"] = "lost"
-    return picture()(results, plan, store)
+    return figure_function()(results, plan, store)
 
 
 def needs_a_number(results, plan, store):
     results[results.status == "done"].accuracy.tolist()[0]
-    return picture()(results, plan, store)
+    return figure_function()(results, plan, store)
 
 
 def through_pyplot(results, plan, store):
     from matplotlib import pyplot
 
-    return picture(figure=pyplot.figure())(results, plan, store)
+    return figure_function(figure=pyplot.figure())(results, plan, store)
 
 
 def never_the_same(results, plan, store):
-    figure = Figure()
+    figure = matplotlib.figure.Figure()
     figure.text(0, 0, str(next(COUNT)))
-    return picture(figure=figure)(results, plan, store)
+    return figure_function(figure=figure)(results, plan, store)
 
 
 BROKEN = [
-    ("picture", lambda results, plan, store: results, "it gives a DataFrame: give a benchbench.reports.figure"),
-    ("picture", picture(name="my picture"), "which becomes a file's name"),
-    ("picture", picture(title=""), "its picture has no title"),
-    ("picture", picture(notes=[1]), "a note is no text"),
-    ("picture", picture(figure=Figure(figsize=(8, 2))), r"it is 8 inches wide, more than the 6\.75 of a page"),
-    ("saved", picture(figure="x"), "it cannot be saved as pdf"),
+    ("figure", lambda results, plan, store: results, "it gives a DataFrame: give a benchbench.reports.figure"),
+    ("figure", figure_function(name="my figure"), "which becomes a file's name"),
+    ("figure", figure_function(title=""), "its figure has no title"),
+    ("figure", figure_function(notes=[1]), "a note is no text"),
+    (
+        "figure",
+        figure_function(figure=matplotlib.figure.Figure(figsize=(8, 2))),
+        r"it is 8 inches wide, more than the 6\.75 of a page",
+    ),
+    ("saved", figure_function(figure="x"), "it cannot be saved as pdf"),
     ("saved", never_the_same, "the same results give another pdf"),
     ("nothing done", needs_a_number, "raises IndexError: .* where no cell is done: give None"),
     ("input", writes_into_it, r"changes the results that it is given: work on results\.copy"),

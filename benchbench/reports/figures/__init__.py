@@ -1,1 +1,1 @@
-"""Pictures of a report, one file each; matplotlib is imported where they are drawn."""
+"""Figures of a report, one file each; matplotlib is imported where they are drawn."""

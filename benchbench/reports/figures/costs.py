@@ -1,4 +1,4 @@
-"""What the time of each arm went to."""
+"""A figure of the device-hours of each arm, by section of its stages."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pandas as pd
 
 from benchbench.errors import StoreError
 from benchbench.plan.model import Plan
-from benchbench.reports.figure import Picture
-from benchbench.reports.figures.style import COLORS, FONT, HATCHES, not_drawn, panels, unit_of, wrapped
+from benchbench.reports.figure import Figure
+from benchbench.reports.figures.style import COLORS, FONT, HATCHES, PanelLayout, not_drawn, panels, unit_of, wrapped
 from benchbench.reports.summary import finished
 from benchbench.reports.tables.ledger import SECTIONS
 from benchbench.store import Store
@@ -27,7 +27,7 @@ NOTES = [
 ]
 
 
-def costs(results: pd.DataFrame, plan: Plan, store: Store) -> Picture | None:
+def costs(results: pd.DataFrame, plan: Plan, store: Store) -> Figure | None:
     """A bar for each arm, stacked by what its time went to, a panel for each data set and student.
 
     None before anything is done.
@@ -47,36 +47,36 @@ def costs(results: pd.DataFrame, plan: Plan, store: Store) -> Picture | None:
     # As close as labels allow, which take about 20 letters an inch.
     height = 0.6 + (0.03 + 0.11 * max(label.count("\n") + 1 for label in labels)) * len(rows)
     titles, unit = [", ".join(pair) for pair in groups], unit_of(finished(results))
-    figure, axes = panels(titles, handles, f"{unit} of one run", "", height, margin=LABEL / 20)
+    figure, axes = panels(titles, handles, PanelLayout(f"{unit} of one run", "", height, margin=LABEL / 20))
     left = min(axis.get_position().x0 for axis in axes)
     for axis, frame in zip(axes, groups.values(), strict=True):
         _draw(axis, frame, names)
         axis.set_yticks(range(len(rows)), labels)
         axis.tick_params(labelleft=axis.get_position().x0 == left)
     title = f"{unit} by what they went to in {plan.suite.name}"
-    return Picture("costs", title, figure, [*NOTES, *not_drawn(results)])
+    return Figure("costs", title, figure, [*NOTES, *not_drawn(results)])
 
 
 def ledger(done: pd.DataFrame, store: Store) -> pd.DataFrame:
-    """Device-hours of every finished cell, a row each, with a column for each line; indexed by `PLACE`.
+    """Device-hours of every finished cell, one row each, with a column for each section; indexed by `PLACE`.
 
-    Lines are whatever names its record books seconds under; beside them `SHARED` and `CHARGED`.
+    Sections are those of the record's cost; beside them `SHARED` and `CHARGED`.
     """
     rows, places = [], []
     for cell in done.itertuples():
         try:
             record = store.stage("cell", str(cell.key)).done()
-            cost: dict[str, Any] = record["cost"] if record else {}
-            booked, held = cost["alone_seconds"], float(cost["devices"])
-            hours = {str(name): float(seconds) * held / 3600 for name, seconds in booked.items()}
-        except (StoreError, KeyError, TypeError, ValueError):
+        except StoreError:
             continue  # damaged since the results were read
-        shared = float(cell.shared_stage_hours)
+        if record is None:
+            continue
+        cost, shared = record.cost, float(cell.shared_stage_hours)
+        hours = {name: seconds * cost.devices / 3600 for name, seconds in cost.alone_seconds.items()}
         places.append(tuple(getattr(cell, name) for name in PLACE))
         rows.append({**hours, SHARED: shared, CHARGED: float(cell.own_hours) + shared})
     if not rows:
         return pd.DataFrame()
-    # Places are the index, for a line may have the name of one: data.
+    # Places are the index, for a section may have the name of one: data.
     frame = pd.DataFrame(rows, pd.MultiIndex.from_tuples(places, names=PLACE)).fillna(0.0)
     return frame[[*(name for name in frame if name not in (SHARED, CHARGED)), SHARED, CHARGED]]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 
 from benchbench.plan.model import Plan
-from benchbench.reports.figure import Picture
-from benchbench.reports.figures.style import looks, not_drawn, number_axis, panels, spans_decades
+from benchbench.reports.figure import Figure
+from benchbench.reports.figures.style import PanelLayout, looks, not_drawn, number_axis, panels, spans_decades
 from benchbench.reports.summary import finished
 from benchbench.reports.tables.fractions import images, parts
 from benchbench.store import Store
@@ -14,7 +14,7 @@ from benchbench.store import Store
 NOTES = ["mean ± standard deviation over seeds; no bar for one seed"]
 
 
-def fractions(results: pd.DataFrame, plan: Plan, store: Store) -> Picture | None:
+def fractions(results: pd.DataFrame, plan: Plan, store: Store) -> Figure | None:
     """A panel for each data set and student, a line for each arm; None where no data set comes in several sizes."""
     done = finished(results)
     sizes = {label: (source, images(plan, label)) for source, each in parts(plan).items() for label in each.values()}
@@ -30,7 +30,7 @@ def fractions(results: pd.DataFrame, plan: Plan, store: Store) -> Picture | None
     groups = {", ".join(pair): frame for pair, frame in placed.groupby(["source", "student"], sort=False)}
     shown = set(placed["row"])
     handles = [look[row].handle(row) for row in look if row in shown]
-    figure, axes = panels(list(groups), handles, "training images", "test accuracy (%)", height=2.2)
+    figure, axes = panels(list(groups), handles, PanelLayout("training images", "test accuracy (%)", height=2.2))
     log = spans_decades(list(placed.images))
     for axis, frame in zip(axes, groups.values(), strict=True):
         number_axis(axis, list(frame.images), log)
@@ -40,4 +40,4 @@ def fractions(results: pd.DataFrame, plan: Plan, store: Store) -> Picture | None
             common = {"color": style.color, "marker": style.marker, "linestyle": style.line}
             axis.errorbar(means.index, means["mean"], yerr=means["std"], elinewidth=0.7, capsize=1.5, **common)
     notes = [*NOTES, *not_drawn(results[results.data.isin(sizes)])]
-    return Picture("fractions", f"Accuracy by training data in {plan.suite.name}", figure, notes)
+    return Figure("fractions", f"Accuracy by training data in {plan.suite.name}", figure, notes)

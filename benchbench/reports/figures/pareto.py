@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from benchbench.plan.model import Plan
-from benchbench.reports.figure import Picture
+from benchbench.reports.figure import Figure
 from benchbench.reports.figures.style import (
     Look,
+    PanelLayout,
     line_handle,
     looks,
     not_drawn,
@@ -56,7 +57,7 @@ class Point:
     accuracy_spread: float
 
 
-def pareto(results: pd.DataFrame, plan: Plan, store: Store) -> Picture | None:
+def pareto(results: pd.DataFrame, plan: Plan, store: Store) -> Figure | None:
     """Test accuracy against device-hours, a panel for each data set and student; None before anything is done."""
     done = finished(results)
     if done.empty:
@@ -67,14 +68,15 @@ def pareto(results: pd.DataFrame, plan: Plan, store: Store) -> Picture | None:
     handles = [look[row].handle(row, line=False) for row in look if row in shown]
     fronts = [line_handle(name, "#666666", line) for name, line in FRONTS.items()]
     unit = unit_of(done)
-    figure, axes = panels(list(groups), [*handles, *fronts], f"{unit} of one run", "test accuracy (%)", height=2.2)
+    layout = PanelLayout(f"{unit} of one run", "test accuracy (%)", height=2.2)
+    figure, axes = panels(list(groups), [*handles, *fronts], layout)
     hours = [[x for point in each for x in (point.hours, point.total) if x > 0] for each in groups.values()]
     log = spans_decades([x for costs in hours for x in costs])
     for axis, each, costs in zip(axes, groups.values(), hours, strict=True):
         number_axis(axis, costs, log)
         _draw(axis, each, look)
     title = f"Test accuracy against {unit} in {plan.suite.name}"
-    return Picture("pareto", title, figure, [*NOTES, *not_drawn(results)])
+    return Figure("pareto", title, figure, [*NOTES, *not_drawn(results)])
 
 
 def points(frame: pd.DataFrame) -> list[Point]:

@@ -1,46 +1,40 @@
-"""Figures as files, and a page of them in Markdown."""
+"""Figures as files, and all of them in one Markdown file."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from benchbench.reports.escape import escape_markdown, printable
-
-if TYPE_CHECKING:
-    pass
-from benchbench.reports.figure import Picture
+from benchbench.reports.figure import Figure
 
 FORMATS = ("pdf", "png")
-
-
 DPI = 200
 
 
-def saved(picture: Picture, kind: str) -> bytes:
-    """The picture as a file of a format in `FORMATS`: equal pictures give equal bytes, for there is no date in them."""
+def figure_bytes(figure: Figure, kind: str) -> bytes:
+    """The content of a file in one of `FORMATS`: equal figures give equal bytes, since there is no date in them."""
     from benchbench.reports.figures.style import print_style
 
-    about = "; ".join(map(printable, picture.notes))
-    metadata: dict[str, str | None] = {"Title": printable(picture.title)}
+    notes = "; ".join(map(printable, figure.notes))
+    metadata: dict[str, str | None] = {"Title": printable(figure.title)}
     if kind == "pdf":
-        metadata |= {"Subject": about, "Creator": "BenchBench", "Producer": None, "CreationDate": None}
+        metadata |= {"Subject": notes, "Creator": "BenchBench", "Producer": None, "CreationDate": None}
     else:
-        metadata |= {"Description": about, "Software": "BenchBench"}
+        metadata |= {"Description": notes, "Software": "BenchBench"}
     stream = io.BytesIO()
     with print_style():
-        if picture.figure.get_layout_engine() is not None:  # laid out once, and not for every format again
-            picture.figure.draw_without_rendering()
-            picture.figure.set_layout_engine(None)
-        picture.figure.savefig(stream, format=kind, dpi=DPI, metadata=metadata)
+        if figure.figure.get_layout_engine() is not None:  # laid out once, and not for every format again
+            figure.figure.draw_without_rendering()
+            figure.figure.set_layout_engine(None)
+        figure.figure.savefig(stream, format=kind, dpi=DPI, metadata=metadata)
     return stream.getvalue()
 
 
-def gallery(pictures: Sequence[Picture]) -> str:
-    """All pictures with their captions, in Markdown."""
+def gallery(figures: Sequence[Figure]) -> str:
+    """All figures with their captions, in Markdown."""
     return "\n".join(
         f"![{escape_markdown(each.title)}]({each.name}.png)\n\n**{escape_markdown(each.title)}**\n\n"
         + "".join(f"- {escape_markdown(note)}\n" for note in each.notes)
-        for each in pictures
+        for each in figures
     )

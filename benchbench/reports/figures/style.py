@@ -1,4 +1,4 @@
-"""How pictures look: sizes for print, colours that colour-blind readers tell apart, one look an arm in all of them."""
+"""How figures look: sizes for print, colours that colour-blind readers tell apart, one look an arm in all of them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from benchbench.reports.escape import printable
 from benchbench.reports.figure import DOUBLE, SINGLE
 
 if TYPE_CHECKING:
+    import matplotlib.figure
     import pandas as pd
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
 # Okabe and Ito's colours (https://jfly.uni-koeln.de/color/) without the yellow, which is too light for thin lines.
@@ -59,7 +59,7 @@ _STYLE: dict[str, Any] = {
 
 
 def print_style() -> contextlib.AbstractContextManager[None]:
-    """Matplotlib's settings while a picture is made or saved, whatever the user's own are."""
+    """Matplotlib's settings while a figure is made or saved, whatever the user's own are."""
     import matplotlib.style
 
     return matplotlib.style.context(["default", _STYLE])
@@ -79,7 +79,7 @@ class Look:
 
 
 def looks(results: pd.DataFrame) -> dict[str, Look]:
-    """A look for each row of a suite's tables, the same in every picture."""
+    """A look for each row of a suite's tables, the same in every figure."""
     cycle = zip(itertools.cycle(COLORS), itertools.cycle(MARKERS), itertools.cycle(LINES), strict=False)
     return {row: Look(*look) for row, look in zip(dict.fromkeys(results["row"]), cycle, strict=False)}
 
@@ -91,37 +91,51 @@ def line_handle(label: str, color: str, line: Any, marker: str = "") -> Line2D:
     return Line2D([], [], color=color, marker=marker, linestyle=line, label=wrapped(label))
 
 
-def panels(
-    titles: Sequence[str], handles: Sequence[Artist], x: str, y: str, height: float = 2.0, margin: float = 0.0
-) -> tuple[Figure, list[Axes]]:
-    """An empty picture with a panel for each title and one legend below, in one column if that is enough.
+@dataclass(frozen=True)
+class PanelLayout:
+    """Labels and size of panels.
 
-    Args:
-        titles: of the panels; a single one is not shown.
-        handles: the legend's entries, with their labels.
+    Attributes:
         x, y: labels of the axes, on the outer panels.
         height: of a panel, inches.
-        margin: what is wanted at the left for more than numbers, inches.
+        margin: space at the left beside that of numbers, inches.
     """
+
+    x: str
+    y: str
+    height: float = 2.0
+    margin: float = 0.0
+
+
+def panels(
+    titles: Sequence[str], handles: Sequence[Artist], layout: PanelLayout
+) -> tuple[matplotlib.figure.Figure, list[Axes]]:
+    """An empty figure with a panel for each title and one legend below, in one column if that is enough.
+
+    Args:
+        titles: of the panels; a single one is not drawn.
+        handles: the legend's entries, with their labels.
+        layout: labels of the axes and size of the panels.
+    """
+    import matplotlib.figure
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
     width = SINGLE if len(titles) == 1 and len(handles) <= 8 else DOUBLE
     down = math.ceil(len(titles) / ACROSS)
     across = math.ceil(len(titles) / down)  # four panels are two by two
     columns, legend = _legend([str(handle.get_label()) for handle in handles], width)
-    figure = Figure(figsize=(width, down * height + legend), layout="constrained")
+    figure = matplotlib.figure.Figure(figsize=(width, down * layout.height + legend), layout="constrained")
     FigureCanvasAgg(figure)
     axes = list(figure.subplots(down, across, squeeze=False).flat)
     for empty in axes[len(titles) :]:
         figure.delaxes(empty)
-    for number, (axis, title) in enumerate(zip(axes, titles, strict=False)):
+    for index, (axis, title) in enumerate(zip(axes, titles, strict=False)):
         if len(titles) > 1:
-            axis.set_title(wrapped(title, int(15 * (width - margin) / across)))
-        if number % across == 0:
-            axis.set_ylabel(y)
-        if number + across >= len(titles):  # nothing below it
-            axis.set_xlabel(x)
+            axis.set_title(wrapped(title, int(15 * (width - layout.margin) / across)))
+        if index % across == 0:
+            axis.set_ylabel(layout.y)
+        if index + across >= len(titles):  # nothing below it
+            axis.set_xlabel(layout.x)
     if handles:
         figure.legend(handles=list(handles), loc="outside lower center", ncols=columns)
     return figure, axes[: len(titles)]
@@ -161,7 +175,7 @@ def number_axis(axis: Axes, values: Sequence[float], log: bool) -> None:
     Args:
         axis: a panel.
         values: what lies along its x.
-        log: on a logarithmic scale; the same for all panels of a picture.
+        log: on a logarithmic scale; the same for all panels of a figure.
     """
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
@@ -180,7 +194,7 @@ def unit_of(done: pd.DataFrame) -> str:
 
 
 def not_drawn(results: pd.DataFrame) -> list[str]:
-    """A note that names what is planned and not in the picture, if there is any."""
+    """A note that names what is planned and not in the figure, if there is any."""
     absent = []
     for (data, student, row), states in results.groupby(["data", "student", "row"], sort=False).status:
         if not (states == "done").any():

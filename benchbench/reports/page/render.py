@@ -7,33 +7,27 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
 
 from benchbench.errors import StoreError, one_line
-from benchbench.plan.model import Plan
 from benchbench.reports.page.data import page_data
-from benchbench.reports.table import Table
-from benchbench.store import Store, write_atomic
+from benchbench.reports.report import Report
+from benchbench.specs.parts import Json
+from benchbench.store import write_atomic
 
 NAME = "report.html"
 # In this order: each uses what those before it define.
 SCRIPTS = ("dom.js", "tables.js", "charts.js", "stages.js", "head.js", "panel.js", "page.js")
 
 
-def write_page(
-    plan: Plan, store: Store, results: pd.DataFrame, tables: Sequence[Table], folder: Path, command: str
-) -> Path:
+def write_page(report: Report, folder: Path) -> Path:
     """Writes the page of a report into a folder; gives its path.
 
     Raises:
         StoreError: the folder cannot be written.
     """
-    page = render(page_data(plan, store, results, tables, command))
+    page = render(page_data(report))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_atomic(folder / NAME, page.encode())
@@ -42,7 +36,7 @@ def write_page(
     return folder / NAME
 
 
-def render(data: dict[str, Any]) -> str:
+def render(data: Json) -> str:
     """A whole page around its data. Only a live one may connect, and only to where it came from."""
     script, style = _script(), _text("page.css")
     policy = "; ".join(
@@ -63,7 +57,7 @@ def render(data: dict[str, Any]) -> str:
     return re.sub(r"@@([A-Z]+)@@", lambda match: parts[match[1]], _text("page.html"))
 
 
-def to_json(data: Any) -> str:
+def to_json(data: Json) -> str:
     """JSON in ASCII that no HTML parser takes for markup, wherever it stands in a document."""
     text = json.dumps(data, allow_nan=False, separators=(",", ":"))
     return text.replace("<", r"\u003c").replace(">", r"\u003e").replace("&", r"\u0026")

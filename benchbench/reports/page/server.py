@@ -1,4 +1,4 @@
-"""The page while a suite runs: two addresses on this machine's loopback, and nothing that writes."""
+"""A server of the page while a suite runs: two addresses on this machine's loopback, and nothing that writes."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ from benchbench.errors import one_line
 from benchbench.plan.model import Plan
 from benchbench.reports.page.data import page_data
 from benchbench.reports.page.render import render, to_json
-from benchbench.reports.write import make_tables
+from benchbench.reports.report import make_report
+from benchbench.specs.parts import Json
 from benchbench.store import Store
 
 HOST = "127.0.0.1"
-SHORTEST = 1.0  # seconds between two looks at the store
-SHARE = 0.2  # of one core, at most, that looking takes from the run
+SHORTEST = 1.0  # seconds between two reads of the store
+SHARE = 0.2  # of one core, at most, that reading takes from the run
 
 
-class Watched:
-    """A suite's page as the store has it now, made again when it is asked for and old enough."""
+class LivePage:
+    """The page of a suite from the store's present content, made again on request where it is old enough."""
 
     def __init__(self, plan: Plan, store: Store, command: str):
         self.plan, self.store, self.command = plan, store, command
@@ -46,29 +47,29 @@ class Watched:
 
     def _renew(self) -> None:
         with self._lock:
-            begun = time.monotonic()
-            if begun < self._next:
+            start = time.monotonic()
+            if start < self._next:
                 return
             data = self._read()
             text = to_json(data)
             tag = hashlib.sha256(text.encode()).hexdigest()[:32]
             if tag != self._tag:
                 self._page, self._json, self._tag = render(data), text, tag
-            ended = time.monotonic()
-            self._next = ended + max(SHORTEST, (ended - begun) / SHARE)
+            end = time.monotonic()
+            self._next = end + max(SHORTEST, (end - start) / SHARE)
 
-    def _read(self) -> dict:
-        with contextlib.redirect_stderr(io.StringIO()) as said:
-            results, tables = make_tables(self.plan, self.store, self.command)
-        for line in said.getvalue().splitlines():  # a table that cannot be made says so once, not every second
+    def _read(self) -> Json:
+        with contextlib.redirect_stderr(io.StringIO()) as warnings:
+            report = make_report(self.plan, self.store, self.command)
+        for line in warnings.getvalue().splitlines():  # once, and not every second
             if line not in self._warned:
                 self._warned.add(line)
                 print(line, file=sys.stderr)
-        return page_data(self.plan, self.store, results, tables, self.command, live=True)
+        return page_data(report, live=True)
 
 
 class PageServer(ThreadingHTTPServer):
-    """Serves what is watched at `/` and `/data.json`, to this machine alone.
+    """Serves a live page at `/` and `/data.json`, to this machine alone.
 
     Raises:
         OSError: the port is taken.
@@ -78,12 +79,12 @@ class PageServer(ThreadingHTTPServer):
     # Another's server on this port is an error to report, not one to share it with.
     allow_reuse_port = False
 
-    def __init__(self, watched: Watched, port: int):
+    def __init__(self, live_page: LivePage, port: int):
         super().__init__((HOST, port), _Handler)
-        self.watched = watched
+        self.live_page = live_page
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A line for what went wrong; nothing for a browser that went away."""
+        """Prints one line per error; none where the browser has closed the connection."""
         error = sys.exception()
         if error is not None and not isinstance(error, ConnectionError | TimeoutError):
             print(f"warning: a request failed: {one_line(error)}", file=sys.stderr)
@@ -99,13 +100,13 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 30
 
     def do_GET(self) -> None:
-        # A name that an attacker points at 127.0.0.1 would let his page read this one.
+        # A name that an attacker points at 127.0.0.1 would let another page read this one.
         if self._host() not in (HOST, "localhost"):
             self._answer(HTTPStatus.FORBIDDEN, f"this server answers to {HOST} and localhost alone\n")
         elif self.path == "/":
-            self._answer(HTTPStatus.OK, self.server.watched.page(), "text/html")
+            self._answer(HTTPStatus.OK, self.server.live_page.page(), "text/html")
         elif self.path == "/data.json":
-            text, tag = self.server.watched.json()
+            text, tag = self.server.live_page.json()
             known = self.headers.get("If-None-Match", "")
             fresh = f'"{tag}"' in [each.strip().removeprefix("W/") for each in known.split(",")]
             status = HTTPStatus.NOT_MODIFIED if fresh else HTTPStatus.OK
@@ -118,10 +119,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _host(self) -> str | None:
         """The name in the request's Host, without its port; None where there is none, or more than one."""
-        given = self.headers.get_all("Host") or []
+        hosts = self.headers.get_all("Host") or []
         try:
-            parts = urlsplit(f"//{given[0]}") if len(given) == 1 else None
-            plain = parts is not None and parts.netloc == given[0] and "@" not in given[0]
+            parts = urlsplit(f"//{hosts[0]}") if len(hosts) == 1 else None
+            plain = parts is not None and parts.netloc == hosts[0] and "@" not in hosts[0]
             return parts.hostname if parts is not None and plain else None
         except ValueError:
             return None
@@ -143,4 +144,4 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, format: str, *arguments: object) -> None:
-        """Says nothing: the page asks every few seconds."""
+        """Writes nothing: the page asks every few seconds."""

@@ -1,16 +1,19 @@
-"""What the page tells of each stage: state, reason, recipe, costs, environment, the end of its log, its curve."""
+"""Content of the page for each stage: state, reason, recipe, costs, environment, the end of its log, its curve."""
 
 from __future__ import annotations
 
 import json
 import math
 from dataclasses import dataclass, field
-from typing import Any
 
+from pydantic import JsonValue
 from pydantic_core import from_json
 
 from benchbench.errors import StoreError, one_line
-from benchbench.plan.model import Plan, Stage
+from benchbench.plan.model import Stage
+from benchbench.specs.parts import Json
+from benchbench.specs.records import Cost, StageRecord
+from benchbench.specs.stages import StageSpec, TrainingSpec
 from benchbench.store import StageFolder, Store
 
 LOG_BYTES = 4_000  # of one log
@@ -22,7 +25,7 @@ TEXT, ITEMS = 300, 20  # longest text and longest list in a record
 
 @dataclass(frozen=True)
 class Bounds:
-    """How much of each stage a page holds, so that its size grows slowly with their number.
+    """Limits to the part of each stage that a page holds, so that its size grows slowly with their number.
 
     Attributes:
         log: bytes of the end of a log.
@@ -44,32 +47,31 @@ class Bounds:
 
 @dataclass
 class Pool:
-    """Values that many stages share (a recipe, an environment), each once and shortened: `add` gives its place."""
+    """Values that many stages share (a recipe, an environment), each once and shortened: `add` gives its index."""
 
-    values: list[Any] = field(default_factory=list)
-    _places: dict[str, int] = field(default_factory=dict)
+    values: list[JsonValue] = field(default_factory=list)
+    _indices: dict[str, int] = field(default_factory=dict)
 
-    def add(self, value: Any) -> int:
-        text = json.dumps(value, default=str)
-        if text not in self._places:
-            self._places[text] = len(self.values)
+    def add(self, value: JsonValue) -> int:
+        text = json.dumps(value)
+        if text not in self._indices:
+            self._indices[text] = len(self.values)
             self.values.append(short(value))
-        return self._places[text]
+        return self._indices[text]
 
 
 @dataclass
 class StageReader:
-    """Reads stages of one plan from a store; it counts what did not fit into `bounds`.
+    """Reads stages from a store, and counts logs and curves that did not fit into `bounds`.
 
     Attributes:
-        plan, store: what is read.
-        bounds: how much of each stage is kept.
+        store: with the stages.
+        bounds: limits to each stage's part of the page.
         active: whether a run holds the store; a stage that began in one that is gone is `interrupted`.
         pool: the sections of all stages, each once.
-        cut_logs, thinned: how many logs and curves were shortened.
+        cut_logs, thinned: numbers of logs and of curves that were shortened.
     """
 
-    plan: Plan
     store: Store
     bounds: Bounds
     active: bool
@@ -77,35 +79,31 @@ class StageReader:
     cut_logs: int = 0
     thinned: int = 0
 
-    def read(self, stage: Stage) -> dict[str, Any]:
-        """One stage as JSON; `sections` are places in the pool, by title."""
+    def read(self, stage: Stage) -> Json:
+        """One stage as JSON; `sections` are indices into the pool, by title."""
         folder = self.store.stage(stage.kind, stage.key)
-        status, record, told = self._state(folder)
+        try:
+            record = folder.done()
+            state = self._state(folder) if record is None else {"status": "done"}
+        except StoreError as error:
+            record, state = None, {"status": "failed", "reason": one_line(error)}
         return {
             "kind": stage.kind,
             "label": stage.label,
-            "status": status,
-            **{name: told[name] for name in ("reason", "started", "attempts") if told.get(name) is not None},
+            **state,
             "needs": {role: key[:16] for role, key in stage.needs.items()},
-            "after": {role: key[:16] for role, key in stage.after.items()},
-            "sections": {title: self.pool.add(part) for title, part in _sections(stage, record).items() if part},
+            "soft_needs": {role: key[:16] for role, key in stage.soft_needs.items()},
+            "sections": {title: self.pool.add(part) for title, part in _sections(stage.spec, record).items() if part},
             "log": self._log(folder),
             "curve": self._curve(folder),
         }
 
-    def _state(self, folder: StageFolder) -> tuple[str, dict[str, Any], dict[str, Any]]:
-        """A stage's status, its record if it has one, and what its state file says."""
-        try:
-            record = folder.done()
-        except StoreError as error:
-            return "failed", {}, {"reason": one_line(error)}
-        if record is not None:
-            return "done", record if isinstance(record, dict) else {}, {}
-        told = folder.read_state()
-        status = told.get("status")
-        if status == "running" and not self.active:
-            status = "interrupted"
-        return (status if status in ("running", "failed", "interrupted") else "missing"), {}, told
+    def _state(self, folder: StageFolder) -> Json:
+        """The status of a stage without a record, and what its state file says beside."""
+        state = folder.read_state()
+        status = "interrupted" if state.status == "running" and not self.active else state.status or "missing"
+        details = {"reason": state.reason, "started": state.started, "attempts": state.attempts or None}
+        return {"status": status, **{name: value for name, value in details.items() if value is not None}}
 
     def _log(self, folder: StageFolder) -> str:
         """The end of a log, from the beginning of a line where there is one."""
@@ -121,7 +119,7 @@ class StageReader:
         self.cut_logs += 1
         return text.partition("\n")[2] or text
 
-    def _curve(self, folder: StageFolder) -> dict[str, list[float | None]]:
+    def _curve(self, folder: StageFolder) -> Json:
         """A curve by column; of a long one every k-th epoch, and the first and the last."""
         try:
             lines = folder.curve.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -130,13 +128,13 @@ class StageReader:
         step = math.ceil(len(lines) / self.bounds.points)
         if step > 1:
             self.thinned += 1
-            lines = [line for number, line in enumerate(lines, 1) if number % step == 0 or number in (1, len(lines))]
+            lines = [line for epoch, line in enumerate(lines, 1) if epoch % step == 0 or epoch in (1, len(lines))]
         rows = [row for row in _parsed(lines) if isinstance(row, dict) and _rounded(row.get("epoch")) is not None]
         names = dict.fromkeys(name for row in rows for name in row)
         return {name: [_rounded(row.get(name)) for row in rows] for name in names}
 
 
-def _parsed(lines: list[str]) -> list[Any]:
+def _parsed(lines: list[str]) -> list[JsonValue]:
     """JSON by line, without the lines that are none, such as the last of a file that is being written."""
     try:
         return list(from_json(f"[{','.join(lines)}]"))
@@ -144,69 +142,77 @@ def _parsed(lines: list[str]) -> list[Any]:
         return [row for line in lines for row in _parsed([line])] if len(lines) > 1 else []
 
 
-def _rounded(value: Any) -> float | None:
-    """Four digits, which a chart cannot show; None for what is no finite number."""
+def _rounded(value: JsonValue) -> float | None:
+    """A number with four digits, as many as a chart can show; None for anything that is no finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return value if isinstance(value, int) else float(f"{value:.4g}")
 
 
-def _sections(stage: Stage, record: dict[str, Any]) -> dict[str, Any]:
-    """What a stage was asked and what it left, under the titles of the page."""
-    asked = dict(stage.job)
-    needless = {"needs", "model_kind"}  # shown as links, and by the stage's own label
-    losses = {part["name"]: {"weight": part["weight"], **part["params"]} for part in asked.pop("loss", [])}
-    metrics = record.get("metrics")
-    if isinstance(metrics, dict):  # a bit an example, which says nothing to the eye
-        metrics = {name: value for name, value in metrics.items() if name != "test_correct"}
-    named = {title: asked.pop(name, None) for title, name in _ASKED.items()}
+def _sections(spec: StageSpec, record: StageRecord | None) -> Json:
+    """A stage's spec and its record, under the titles of the page."""
+    settings = {name: part for name, part in spec.as_json().items() if name not in _UNLISTED}
+    losses: Json = {}
+    if isinstance(spec, TrainingSpec):
+        losses = {loss.name: {"weight": loss.weight, **loss.params} for loss in spec.loss}
+    settings.pop("loss", None)
+    named = {title: settings.pop(name, None) for title, name in _SPEC_PARTS.items()}
+    return {**_results(record), "Loss": losses, **named, "Other settings": settings}
+
+
+def _results(record: StageRecord | None) -> Json:
+    if record is None:
+        return {}
+    # Without the test images by bit, which say nothing to the eye.
+    parts = record.model_dump(mode="json", exclude_none=True, exclude={"metrics": {"test_correct"}})
+    sha256 = parts.get("weights_sha256")
     return {
-        "Result": metrics,
-        "Cost": _cost(record.get("cost")),
-        "Loss": losses,
-        **named,
-        "Other settings": {name: value for name, value in asked.items() if name not in needless},
-        "Execution": record.get("execution"),
-        "Kept outputs": record.get("outputs"),
-        "Network as trained": record.get("model"),
-        "Data as read": record.get("data"),
-        "Teachers as read": record.get("teachers"),
-        "Weights": {"sha256": record["weights_sha256"]} if record.get("weights_sha256") else None,
-        "Environment": record.get("environment"),
+        "Result": parts["metrics"],
+        "Cost": _cost(record.cost),
+        **{title: parts.get(name) for title, name in _RECORD_PARTS.items()},
+        "Weights": {"sha256": sha256} if sha256 else None,
     }
 
 
-def _cost(cost: Any) -> Any:
-    """Seconds last; as they were here and as they would have been alone, where these differ."""
-    if not isinstance(cost, dict):
-        return cost
-    rest = dict(cost)
-    here, alone = rest.pop("seconds", None), rest.pop("alone_seconds", None)
-    if here == alone:
-        rest.pop("alone_device_hours", None)
-        return {**rest, "seconds": here}
-    return {**rest, "seconds here": here, "seconds if alone": alone}
+def _cost(cost: Cost) -> Json:
+    """Seconds last: in this run and as if alone, where these differ."""
+    parts = cost.model_dump(mode="json", exclude_none=True, exclude={"seconds", "alone_seconds"})
+    if cost.seconds == cost.alone_seconds:
+        del parts["alone_device_hours"]
+        return {**parts, "seconds": cost.seconds}
+    return {**parts, "seconds here": cost.seconds, "seconds if alone": cost.alone_seconds}
 
 
-_ASKED = {
+# Titles of the page's sections, and fields of specs and records.
+_SPEC_PARTS = {
     "Recipe": "recipe",
     "Network": "model",
+    "Frozen network": "network",
     "Teachers": "teachers",
     "Data": "data",
     "Components": "components",
 }
+_RECORD_PARTS = {
+    "Execution": "execution",
+    "Cached outputs": "outputs",
+    "Network as trained": "model",
+    "Data as read": "data",
+    "Teachers as read": "teachers",
+    "Environment": "environment",
+}
+# Fields that the page has as links, or in the stage's own label.
+_UNLISTED = {"needs", "role", "kind"}
 
 
-def short(value: Any) -> Any:
-    """The same value as JSON, with long texts and lists cut and marked."""
+def short(value: JsonValue) -> JsonValue:
+    """The same value, with long texts and lists cut and marked."""
     if isinstance(value, dict):
-        return {str(name): short(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        kept = [short(part) for part in value[:ITEMS]]
-        return kept if len(value) <= ITEMS else [*kept, f"… ({len(value)} in all)"]
+        return {name: short(part) for name, part in value.items()}
+    if isinstance(value, list):
+        items = [short(part) for part in value[:ITEMS]]
+        return items if len(value) <= ITEMS else [*items, f"… ({len(value)} in all)"]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
-    if value is None or isinstance(value, bool | int | float):
-        return value
-    text = str(value)
-    return text if len(text) <= TEXT else f"{text[:TEXT]}… ({len(text)} characters)"
+    if isinstance(value, str) and len(value) > TEXT:
+        return f"{value[:TEXT]}… ({len(value)} characters)"
+    return value

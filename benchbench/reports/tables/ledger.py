@@ -1,21 +1,25 @@
-"""The ledger: every device-hour of a suite's runs on a line, beside what was measured in all."""
+"""The ledger: every device-hour of a suite's runs in one line, beside the measured total."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
 import pandas as pd
 
-from benchbench.costs.ledger import Spent, spent
+from benchbench.costs.estimate import MEASURING
+from benchbench.costs.ledger_summary import LedgerSummary, summarize_ledger
 from benchbench.plan.model import KINDS, Plan
 from benchbench.reports.summary import hours_text
 from benchbench.reports.table import Entry, Table
 from benchbench.reports.tables.resources import JOULES
 from benchbench.store import Store
 
-# What a section of a stage's record is called here, in the order of a stage's life.
+# Lines by section of a stage's record, in the order of a stage's life.
 SECTIONS = {
     "loading": "reading images and weights",
     "setup": "set-up",
-    "tuning": "choosing how networks run",
+    "tuning": "tuning of networks",
     "calibration": "measuring throughput",
     "compile": "compiling",
     "data": "images and augmentation",
@@ -33,10 +37,9 @@ STAGES = {
     "diffusion": "generators",
     "synthesis": "generated images",
     "teacher": "teachers",
-    "outputs": "kept outputs",
+    "outputs": "cached outputs",
     "cell": "cells",
 }
-MEASURING = ("tuning", "calibration")
 ENERGY = (
     "energy: by the counters of boards or processors; by kind of stage where a worker had one for itself, in all from "
     "the runs' beginning to their end"
@@ -44,67 +47,89 @@ ENERGY = (
 
 
 def ledger(results: pd.DataFrame, plan: Plan, store: Store) -> Table | None:
-    """Device-hours of all runs of the suite in this store, by what they went to and by kind of stage."""
-    account = spent(store, plan.suite.name, plan.stages)
-    if not account.total:
+    """Device-hours of all runs of the suite in this store, by section of their time and by kind of stage."""
+    summary = summarize_ledger(store, plan.suite.name, plan.stages)
+    if not summary.total:
         return None
-    kinds = [kind for kind in KINDS if any(of == kind for of, _ in account.sections)]
-    columns = list(dict.fromkeys(_column(kind) for kind in kinds))
-    named = [name for name in SECTIONS if any(section == name for _, section in account.sections)]
-    named += sorted({section for _, section in account.sections} - set(named))
-    rows = []
-    for section in named:
-        by_column = dict.fromkeys(columns, 0.0)
-        for kind in kinds:
-            by_column[_column(kind)] += account.sections.get((kind, section), 0.0)
-        rows.append(_line(SECTIONS.get(section, section), list(by_column.values()), sum(by_column.values()), account))
-    apart = {
-        "starting workers": account.start,
-        "failed attempts": account.failed,
-        "killed, and not gone on with": account.killed,
-        "stages that the suite no longer has": account.removed,
-        "idle": account.idle,
-    }
-    blank = [0.0] * len(columns)
-    rows += [_line(name, blank, hours, account) for name, hours in apart.items() if hours or name == "failed attempts"]
-    lines = sum(account.sections.values()) + sum(apart.values())
-    rows.append(_line("sum of the lines", blank, lines, account))
-    rows.append(_line("measured", blank, account.total, account))
-    if account.joules is not None:
-        rows.append(_energy(columns, account))
-    devices = ", ".join(sorted(account.devices))
-    unit = next(iter(account.units)) if len(account.units) == 1 else "device-hours"
-    runs = f"{account.runs} runs" if account.runs > 1 else "one run"
-    return Table(
-        "ledger",
-        f"{unit} of {runs} of {plan.suite.name}, by what they went to",
-        ["line", *columns, "total", "share (%)"],
-        rows,
-        [
-            f"measured: slots × devices held by each × wall-clock of the runs, on {devices}; "
-            f"the lines leave out {_percent(account.residual, account.total)} % of it",
-            "stages that other suites, or runs before ledgers were kept, had finished are not in it",
-            ENERGY if account.joules is not None else "energy: not measured; no counter that may be read",
-        ],
-    )
+    columns = list(dict.fromkeys(_column(kind) for kind in KINDS if any(of == kind for of, _ in summary.sections)))
+    sections, others = _section_lines(summary), _other_lines(summary)
+    total = sum(sum(line.parts.values()) for line in sections) + sum(line.total for line in others)
+    lines = [*sections, *others, _Line("sum of the lines", total), _Line("measured", summary.total)]
+    rows = [line.entries(columns, summary.total) for line in lines]
+    if summary.joules is not None:
+        rows.append(_energy_entries(columns, summary.joules, summary))
+    unit = next(iter(summary.units)) if len(summary.units) == 1 else "device-hours"
+    runs = f"{summary.runs} runs" if summary.runs > 1 else "one run"
+    title = f"{unit} of {runs} of {plan.suite.name}, by section"
+    return Table("ledger", title, ["line", *columns, "total", "share (%)"], rows, _notes(summary))
 
 
-def _energy(columns: list[str], account: Spent) -> list[Entry]:
+@dataclass(frozen=True)
+class _Line:
+    """One line of the table.
+
+    Attributes:
+        name: in its first column.
+        total: device-hours.
+        parts: device-hours by column; none where no kind of stage is charged with it.
+    """
+
+    name: str
+    total: float
+    parts: Mapping[str, float] = field(default_factory=dict)
+
+    def entries(self, columns: Sequence[str], measured: float) -> list[Entry]:
+        parts = [hours_text(hours) if (hours := self.parts.get(column)) else "" for column in columns]
+        return [Entry(text) for text in (self.name, *parts, hours_text(self.total), _percent(self.total, measured))]
+
+
+def _section_lines(summary: LedgerSummary) -> list[_Line]:
+    """Lines of finished stages: sections in the order of `SECTIONS`, then others by name."""
+    sections = {section for _, section in summary.sections}
+    lines = []
+    for section in [*(name for name in SECTIONS if name in sections), *sorted(sections - SECTIONS.keys())]:
+        parts: dict[str, float] = {}
+        for kind in KINDS:
+            hours = summary.sections.get((kind, section), 0.0)
+            parts[_column(kind)] = parts.get(_column(kind), 0.0) + hours
+        lines.append(_Line(SECTIONS.get(section, section), sum(parts.values()), parts))
+    return lines
+
+
+def _other_lines(summary: LedgerSummary) -> list[_Line]:
+    """Lines of the time that no finished stage of the suite is charged with."""
+    lines = [
+        _Line("starting workers", summary.start),
+        _Line("failed attempts", summary.failed),
+        _Line("killed attempts, without the work that was continued", summary.killed),
+        _Line("stages that the suite no longer has", summary.removed),
+        _Line("idle", summary.idle),
+    ]
+    return [line for line in lines if line.total or line.name == "failed attempts"]
+
+
+def _energy_entries(columns: Sequence[str], joules: float, summary: LedgerSummary) -> list[Entry]:
     """Kilowatt-hours of finished stages by column, where they were measured, and of the runs."""
-    parts = []
+    texts = []
     for column in columns:
-        of = [joules for kind, joules in account.stage_joules.items() if _column(kind) == column]
-        parts.append("n/a" if None in of else hours_text(sum(joules or 0.0 for joules in of) / JOULES))
-    return [Entry(text) for text in ("energy (kWh)", *parts, hours_text((account.joules or 0.0) / JOULES), "")]
+        parts = [part for kind, part in summary.stage_joules.items() if _column(kind) == column]
+        known = [part for part in parts if part is not None]
+        texts.append(hours_text(sum(known) / JOULES) if len(known) == len(parts) else "n/a")
+    return [Entry(text) for text in ("energy (kWh)", *texts, hours_text(joules / JOULES), "")]
+
+
+def _notes(summary: LedgerSummary) -> list[str]:
+    devices, residual = ", ".join(sorted(summary.devices)), _percent(summary.residual, summary.total)
+    return [
+        f"measured: slots × devices of each × wall-clock of the runs, on {devices}; "
+        f"the lines leave out {residual} % of it",
+        "stages that other suites had finished, or runs without a ledger, are not in it",
+        ENERGY if summary.joules is not None else "energy: not measured; no counter that may be read",
+    ]
 
 
 def _column(kind: str) -> str:
     return "measuring" if kind in MEASURING else STAGES.get(kind, kind)
-
-
-def _line(name: str, parts: list[float], total: float, account: Spent) -> list[Entry]:
-    texts = [name, *(hours_text(part) if part else "" for part in parts), hours_text(total)]
-    return [Entry(text) for text in (*texts, _percent(total, account.total))]
 
 
 def _percent(part: float, whole: float) -> str:

@@ -1,4 +1,4 @@
-"""Figures that others have published, beside the ones reproduced here."""
+"""Published accuracies, beside the ones reproduced here."""
 
 from __future__ import annotations
 
@@ -18,44 +18,44 @@ def published(results: pd.DataFrame, plan: Plan) -> Table | None:
         return None
     done = results[results.status == "done"]
     rows = [
-        [Entry(text) for text in row]
-        for number, entry in enumerate(plan.suite.published, 1)
-        for row in [*_teachers(entry, done, number), *_arms(entry, results, number)]
+        [Entry(text) for text in (*row, f"[{index}]")]
+        for index, entry in enumerate(plan.suite.published, 1)
+        for row in [*_teachers(entry, done), *_arms(entry, results)]
     ]
     columns = ["data", "network", "arm", "published", "reproduced", "difference", "source"]
-    notes = [f"[{number}] {entry.source}" for number, entry in enumerate(plan.suite.published, 1)]
+    notes = [f"[{index}] {entry.source}" for index, entry in enumerate(plan.suite.published, 1)]
     notes.append("reproduced: mean ± standard deviation over n seeds; difference: reproduced - published, in points")
     title = f"Published and reproduced test accuracy (%) of {plan.suite.name}"
     return Table("published", title, columns, rows, notes, labels=3)
 
 
-def _teachers(entry: Published, done: pd.DataFrame, number: int) -> list[list[str]]:
+def _teachers(entry: Published, done: pd.DataFrame) -> list[list[str]]:
     rows = []
-    for teacher, figure in entry.teachers.items():
-        taught = done[(done.data == entry.data) & (done.teacher == teacher)].dropna(subset="teacher_accuracy")
-        states = taught.drop_duplicates("adapt")
-        for state, accuracy in zip(states.adapt, states.teacher_accuracy, strict=True):
-            rows.append(_row(entry, teacher, f"teacher ({state})", figure, pd.Series([accuracy]), number))
+    for teacher, accuracy in entry.teachers.items():
+        cells = done[(done.data == entry.data) & (done.teacher == teacher)].dropna(subset="teacher_accuracy")
+        states = cells.drop_duplicates("adapt")
+        for state, reproduced in zip(states.adapt, states.teacher_accuracy, strict=True):
+            rows.append([entry.data, teacher, f"teacher ({state})", *_texts(accuracy, pd.Series([reproduced]))])
         if states.empty:
-            rows.append(_row(entry, teacher, "teacher", figure, pd.Series(dtype=float), number))
+            rows.append([entry.data, teacher, "teacher", *_texts(accuracy, pd.Series(dtype=float))])
     return rows
 
 
-def _arms(entry: Published, results: pd.DataFrame, number: int) -> list[list[str]]:
+def _arms(entry: Published, results: pd.DataFrame) -> list[list[str]]:
     rows = []
-    for arm, figures in entry.accuracy.items():
-        for student, figure in figures.items():
-            here = results[(results.data == entry.data) & (results.student == student) & (results.arm == arm)]
-            for row, cells in here.groupby("row", sort=False):
-                accuracies = cells[cells.status == "done"].accuracy
-                rows.append(_row(entry, student, str(row), figure, accuracies, number))
+    for arm, accuracies in entry.accuracy.items():
+        for student, accuracy in accuracies.items():
+            cells = results[(results.data == entry.data) & (results.student == student) & (results.arm == arm)]
+            for row, runs in cells.groupby("row", sort=False):
+                reproduced = runs[runs.status == "done"].accuracy
+                rows.append([entry.data, student, str(row), *_texts(accuracy, reproduced)])
     return rows
 
 
-def _row(entry: Published, network: str, arm: str, figure: float, accuracies: pd.Series, number: int) -> list[str]:
-    reproduced = difference = "–"
-    if len(accuracies):
-        mean = 100 * accuracies.mean()
-        spread = f" ± {100 * accuracies.std(ddof=1):.2f}" if len(accuracies) > 1 else ""
-        reproduced, difference = f"{mean:.2f}{spread} (n={len(accuracies)})", f"{mean - figure:+.2f}"
-    return [entry.data, network, arm, f"{figure:.2f}", reproduced, difference, f"[{number}]"]
+def _texts(published: float, accuracies: pd.Series) -> list[str]:
+    """Published and reproduced accuracy, and their difference."""
+    if not len(accuracies):
+        return [f"{published:.2f}", "–", "–"]
+    mean = 100 * accuracies.mean()
+    spread = f" ± {100 * accuracies.std(ddof=1):.2f}" if len(accuracies) > 1 else ""
+    return [f"{published:.2f}", f"{mean:.2f}{spread} (n={len(accuracies)})", f"{mean - published:+.2f}"]

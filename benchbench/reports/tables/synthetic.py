@@ -1,19 +1,20 @@
-"""Generated images: what they are like, and what arms gain by them."""
+"""Tables of generated images: their quality, and the gain of arms by them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
 from benchbench.errors import StoreError
 from benchbench.plan.model import Cell, Plan, Stage
-from benchbench.reports.groups import groups_of, runs_of
+from benchbench.reports.groups import Group, Runs, groups_of, runs_of
+from benchbench.reports.results import read_record
 from benchbench.reports.summary import difference_note, difference_text, labels_of, level_of
 from benchbench.reports.table import Entry, Table
 from benchbench.reports.tables.gpu_hours import HOURS, number, trained_hours
+from benchbench.specs.records import QualityMetrics, QualityRecord, SynthesisRecord
 from benchbench.store import Store
 
 MEASURES = {
@@ -28,84 +29,90 @@ MEASURES = {
 
 
 @dataclass(frozen=True)
-class MadeSet:
-    """A set of generated images as a store knows it.
+class GeneratedSet:
+    """A finished set of generated images.
 
     Attributes:
-        label, data: which set, for which data set.
-        stage: that makes it.
+        label, data: of the set, and of the data set that it belongs to.
+        key: of the stage that generates it.
         record: of that stage.
-        hours: device-hours of generating it, and of training its model.
-        quality: what the judge's stage has measured; None where nothing has.
+        hours: device-hours of generating it, and of training its generator.
+        quality: measures of the quality stage; None where it is not finished.
     """
 
     label: str
     data: str
-    stage: Stage
-    record: dict[str, Any]
+    key: str
+    record: SynthesisRecord
     hours: float
-    quality: dict[str, Any] | None
+    quality: QualityMetrics | None
 
 
-def made_sets(plan: Plan, store: Store) -> list[MadeSet]:
+def generated_sets(plan: Plan, store: Store) -> list[GeneratedSet]:
     """The finished sets of a suite, in its order; damaged ones are left out."""
-    found: dict[str, MadeSet] = {}
-    quality = {stage.needs["synthetic"]: stage for stage in plan.stages.values() if stage.kind == "quality"}
+    sets: dict[str, GeneratedSet | None] = {}
+    quality_keys = {stage.needs["synthetic"]: key for key, stage in plan.stages.items() if stage.kind == "quality"}
     for cell in plan.cells:
         use = plan.suite.arms[cell.arm].synthetic
         key = plan.stages[cell.stage].needs.get("synthetic")
-        if use is None or key is None or key in found:
+        if use is None or key is None or key in sets:
             continue
         try:
-            record = store.stage("synthesis", key).done()
-            if record is None:
-                continue
-            stages = [("synthesis", key), *(("diffusion", each) for each in plan.stages[key].needs.values())]
-            costs = [(store.stage(*each).done() or {}).get("cost", {}).get("device_hours", 0.0) for each in stages]
-            judged = store.stage("quality", quality[key].key).done() if key in quality else None
+            sets[key] = _generated_set(use.set, cell.data, plan.stages[key], quality_keys.get(key), store)
         except StoreError:
-            continue
-        metrics = judged["metrics"] if judged else None
-        found[key] = MadeSet(use.set, cell.data, plan.stages[key], record, sum(costs), metrics)
-    return list(found.values())
+            sets[key] = None
+    return [each for each in sets.values() if each is not None]
+
+
+def _generated_set(label: str, data: str, stage: Stage, quality_key: str | None, store: Store) -> GeneratedSet | None:
+    record = read_record(store.stage("synthesis", stage.key), SynthesisRecord)
+    if record is None:
+        return None
+    hours = record.cost.device_hours
+    for key in stage.needs.values():
+        training = store.stage("diffusion", key).done()
+        hours += training.cost.device_hours if training is not None else 0.0
+    quality = read_record(store.stage("quality", quality_key), QualityRecord) if quality_key else None
+    return GeneratedSet(label, data, stage.key, record, hours, quality.metrics if quality else None)
 
 
 def synthetic(results: pd.DataFrame, plan: Plan, store: Store) -> Table | None:
-    """Each set of generated images: how many, how good, how varied, how much is copied; None without any."""
-    sets = made_sets(plan, store)
+    """Each set of generated images: number, quality, variety, and share of copies; None without any."""
+    sets = generated_sets(plan, store)
     if not sets:
         return None
-    several = len({each.data for each in sets}) > 1
-    rows = []
-    for each in sets:
-        metrics, quality = each.record["metrics"], each.quality
-        refused = sum(metrics["rejected"].values())
-        texts = [each.label, *([each.data] if several else []), f"{metrics['images']:,}", f"{refused:,}"]
-        for name, factor, decimals in MEASURES.values():
-            value = quality.get(name) if quality else None
-            texts.append("–" if value is None else f"{factor * value:.{decimals}f}")
-        copied = f"{quality['train']['copies']} / {quality['test']['copies']}" if quality else "–"
-        rows.append([Entry(text) for text in (*texts, copied, number(each.hours))])
-    columns = ["set", *(["data"] if several else []), "images", "refused", *MEASURES, "copies (train / test)", "hours"]
+    labels = ["set", "data"] if len({each.data for each in sets}) > 1 else ["set"]
+    rows = [[Entry(text) for text in ([each.label, each.data][: len(labels)] + _texts(each))] for each in sets]
+    columns = [*labels, "images", "refused", *MEASURES, "copies (train / test)", "hours"]
     title = f"Generated images of {plan.suite.name}"
-    return Table("synthetic", title, columns, rows, _notes(sets, plan), 2 if several else 1)
+    return Table("synthetic", title, columns, rows, _notes(sets, plan), len(labels))
 
 
-def _notes(sets: list[MadeSet], plan: Plan) -> list[str]:
+def _texts(each: GeneratedSet) -> list[str]:
+    metrics, quality = each.record.metrics, each.quality
+    measures = []
+    for name, factor, decimals in MEASURES.values():
+        value = getattr(quality, name, None)
+        measures.append("–" if value is None else f"{factor * value:.{decimals}f}")
+    copies = f"{quality.train.copies} / {quality.test.copies}" if quality else "–"
+    return [f"{metrics.images:,}", f"{sum(metrics.rejected.values()):,}", *measures, copies, number(each.hours)]
+
+
+def _notes(sets: list[GeneratedSet], plan: Plan) -> list[str]:
     notes = [
         "refused: attempts whose image was black, of one colour, not finite or of a wrong size; they are drawn anew, "
         "up to three times; hours: device-hours of generating, and of training the model where the suite does that",
     ]
     quality = plan.suite.quality
-    if quality is None or not any(each.quality for each in sets):
+    some = next((each.quality for each in sets if each.quality), None)
+    if quality is None or some is None:
         return [*notes, "not judged; `quality: {teacher: ...}` names the network to judge them by"]
-    some = next(each.quality for each in sets if each.quality)
     notes.append(
-        f"by the embedding of {quality.teacher} ({quality.state}), {some['dimensions']} features, against "
-        f"{some['real']:,} training images; FID and KID: lower is better; precision, density: how many look real; "
+        f"by the embedding of {quality.teacher} ({quality.state}), {some.dimensions} features, against "
+        f"{some.real:,} training images; FID and KID: lower is better; precision, density: how many look real; "
         "recall, coverage: how much of the real variety is there; agreement: of that network with the class asked for"
     )
-    if min(some["real"], some["images"]) < some["dimensions"]:
+    if min(some.real, some.images) < some.dimensions:
         notes.append("FID with fewer images than features is biased upwards: it ranks sets of one size alone")
     notes.append(
         "copies: images less than half as far from a real one as that one's nearest other; of test images they would "
@@ -116,7 +123,7 @@ def _notes(sets: list[MadeSet], plan: Plan) -> list[str]:
 
 @dataclass(frozen=True)
 class Pair:
-    """A row of the tables whose arm uses generated images, and that of the same arm without."""
+    """A row of the tables whose arm uses generated images, and the row of the same arm without."""
 
     row: str
     twin: str
@@ -127,48 +134,52 @@ class Pair:
 
 def pairs(plan: Plan) -> Iterator[Pair]:
     """Every row with such a twin, by data set and student."""
-    alone: dict[tuple[Any, ...], str] = {}
+    twins: dict[tuple[object, ...], str] = {}
     for cell in plan.cells:
         if plan.suite.arms[cell.arm].synthetic is None:
-            alone.setdefault(_place(plan, cell), cell.row)
-    seen = set()
+            twins.setdefault(_place(plan, cell), cell.row)
+    all_pairs: dict[tuple[str, str, str], Pair] = {}
     for cell in plan.cells:
-        use = plan.suite.arms[cell.arm].synthetic
-        twin = alone.get(_place(plan, cell))
-        if use is not None and twin is not None and (place := (cell.row, cell.data, cell.student)) not in seen:
-            seen.add(place)
-            yield Pair(cell.row, twin, use.set, cell.data, cell.student)
+        use, twin = plan.suite.arms[cell.arm].synthetic, twins.get(_place(plan, cell))
+        if use is not None and twin is not None:
+            pair = Pair(cell.row, twin, use.set, cell.data, cell.student)
+            all_pairs.setdefault((pair.row, pair.data, pair.student), pair)
+    yield from all_pairs.values()
 
 
-def _place(plan: Plan, cell: Cell) -> tuple[Any, ...]:
-    """What two cells have in common that differ in nothing but generated images (and the seed)."""
+def _place(plan: Plan, cell: Cell) -> tuple[object, ...]:
+    """The part of a cell that its twin has too: all but generated images (and the seed)."""
     arm = plan.suite.arms[cell.arm].model_copy(update={"synthetic": None})
-    return arm.model_dump_json(), cell.teachers, cell.adapt, cell.data, cell.student
+    return arm.model_dump_json(), cell.teachers, cell.state, cell.data, cell.student
 
 
 def synthetic_gains(results: pd.DataFrame, plan: Plan) -> Table | None:
     """Each arm that uses generated images against the same arm without; None where there are no such pairs."""
-    found = list(pairs(plan))
-    if not found:
+    all_pairs = list(pairs(plan))
+    if not all_pairs:
         return None
     groups = {(group.data, group.student): group for group in groups_of(results)}
     runs = runs_of(results, *HOURS)
     labels = labels_of(results, "data", "student")
     rows = []
-    for pair in found:
-        group, costs = groups[pair.data, pair.student], runs[pair.data, pair.student]
-        ours, theirs = group.rows.get(pair.row), group.rows.get(pair.twin)
-        gain = difference_text(ours, theirs, group.resolution, level_of(plan))
-        hours = [costs[row].n and trained_hours(costs[row]) for row in (pair.row, pair.twin)]
-        more = f"{hours[0] / hours[1]:.2f}" if all(hours) else "–"
-        n = " / ".join(str(len(each.accuracies)) if each else "0" for each in (ours, theirs))
-        place = [pair.data, pair.student] if labels else []
-        rows.append([Entry(text) for text in (*place, pair.row, pair.set, gain, more, n)])
+    for pair in all_pairs:
+        place = pair.data, pair.student
+        texts = [pair.row, pair.set, *_gain_texts(pair, groups[place], runs[place], level_of(plan))]
+        rows.append([Entry(text) for text in (*(place if labels else ()), *texts)])
     columns = [*labels, "arm", "set", "gain", "× hours", "n"]
     notes = [
         f"gain: {difference_note(plan)}, over the same arm without generated images",
-        "× hours: device-hours of a run with its share of the stages it stands on, generation among them, as a "
-        "multiple of the other's: an arm that trains longer for its images may gain by that alone",
+        "× hours: device-hours of a run with its share of the stages it needs, generation among them, as a multiple of "
+        "the other's: an arm that trains longer for its images may gain by that alone",
     ]
-    title = f"What generated images gain in {plan.suite.name}"
+    title = f"Gain by generated images in {plan.suite.name}"
     return Table("synthetic_gains", title, columns, rows, notes, len(labels) + 1)
+
+
+def _gain_texts(pair: Pair, group: Group, runs: dict[str, Runs], level: float) -> list[str]:
+    cells, twins = group.rows.get(pair.row), group.rows.get(pair.twin)
+    gain = difference_text(cells, twins, group.resolution, level)
+    hours = [runs[row].n and trained_hours(runs[row]) for row in (pair.row, pair.twin)]
+    ratio = f"{hours[0] / hours[1]:.2f}" if all(hours) else "–"
+    n = " / ".join(str(len(each.accuracies)) if each else "0" for each in (cells, twins))
+    return [gain, ratio, n]

@@ -1,4 +1,4 @@
-"""Pictures as they are made for a report."""
+"""Figures as they are made for a report."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import pytest
 
-from benchbench.reports.figure import Picture
+from benchbench.reports.figure import Figure
 from benchbench.reports.figures.style import print_style
 
 
 @pytest.fixture
-def drawn() -> Callable[..., Picture | None]:
-    """A picture of a lab: `drawn(pareto, lab)`."""
+def drawn() -> Callable[..., Figure | None]:
+    """A figure of a lab: `drawn(pareto, lab)`."""
 
     def draw(function, lab):
         with print_style():

@@ -16,8 +16,8 @@ def bars(axis) -> list[list[float]]:
     return [[patch.get_width() for patch in container] for container in axis.containers]
 
 
-def legend(picture) -> list[str]:
-    return [text.get_text() for text in picture.figure.legends[0].get_texts()]
+def legend(figure) -> list[str]:
+    return [text.get_text() for text in figure.figure.legends[0].get_texts()]
 
 
 def test_lines_and_shares(lab, drawn):
@@ -26,10 +26,10 @@ def test_lines_and_shares(lab, drawn):
     for cell in lab.cells("distil"):
         lab.finish(cell.stage, hours=1.5, alone_seconds=lines)
     lab.finish_arm("scratch", [0.5] * 3, [1.0, 2.0, 3.0])
-    picture = drawn(costs, lab)
+    figure = drawn(costs, lab)
     # In the ledger's words, where it has any.
-    assert legend(picture) == ["train", "student step", SECTIONS["data"], SECTIONS["loading"], SHARED]
-    (axis,) = picture.figure.axes
+    assert legend(figure) == ["train", "student step", SECTIONS["data"], SECTIONS["loading"], SHARED]
+    (axis,) = figure.figure.axes
     # By arm: scratch 2 hours of training; distillation 1.6 of its own, and a third of the teacher's 6.
     assert bars(axis) == [[2, 0], [0, 1], [0, 0.5], [0, pytest.approx(0.1)], [0, 2]]
     assert [label.get_text() for label in axis.get_yticklabels()] == ["scratch", "distil, big (scratch)"]
@@ -62,10 +62,10 @@ def test_panels_have_the_same_bars(make_lab, drawn):
     lab = make_lab(students=students, arms=arms)
     lab.finish_arm("one", [0.5], [1.0], student="a")
     lab.finish_arm("two", [0.5], [2.0], student="b")
-    picture = drawn(costs, lab)
-    first, second = picture.figure.axes
+    figure = drawn(costs, lab)
+    first, second = figure.figure.axes
     assert (bars(first), bars(second)) == ([[1, 0]], [[0, 2]])
     assert [label.get_text() for label in first.get_yticklabels()] == ["one", "two"]
     shown = [any(tick.label1.get_visible() for tick in axis.yaxis.get_major_ticks()) for axis in (first, second)]
     assert shown == [True, False]
-    assert any("one (cifar, b: not run); two (cifar, a: not run)" in note for note in picture.notes)
+    assert any("one (cifar, b: not run); two (cifar, a: not run)" in note for note in figure.notes)

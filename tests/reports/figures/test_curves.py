@@ -15,8 +15,8 @@ def leave(lab, cell, *accuracies: float, name: str = "train_accuracy") -> None:
     lab.folder(cell.stage).curve.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def lines(picture) -> list[tuple[list[float], list[float]]]:
-    (axis,) = picture.figure.axes
+def lines(figure) -> list[tuple[list[float], list[float]]]:
+    (axis,) = figure.figure.axes
     return [(list(line.get_xdata()), list(line.get_ydata())) for line in axis.lines]
 
 
@@ -24,9 +24,9 @@ def test_mean_and_band(lab, drawn):
     lab.finish_arm("scratch", [0.5] * 3)
     for cell, last in zip(lab.cells("scratch"), (0.4, 0.5, 0.6), strict=True):
         leave(lab, cell, 0.2, last)
-    picture = drawn(curves, lab)
-    assert lines(picture) == [([1, 2], [pytest.approx(20), pytest.approx(50)])]
-    (axis,) = picture.figure.axes
+    figure = drawn(curves, lab)
+    assert lines(figure) == [([1, 2], [pytest.approx(20), pytest.approx(50)])]
+    (axis,) = figure.figure.axes
     (band,) = axis.collections
     corners = {(x, round(y, 6)) for x, y in band.get_paths()[0].vertices}
     assert corners == {(1, 20), (2, 40), (2, 60)}
@@ -37,9 +37,9 @@ def test_validation_accuracy_where_there_is_a_split(make_lab, drawn):
     lab = make_lab("selection={rule: best, validation: 0.25}")
     lab.finish_arm("scratch", [0.5])
     leave(lab, lab.cells("scratch")[0], 0.3, 0.4, name="validation_accuracy")
-    picture = drawn(curves, lab)
-    assert lines(picture)[0][1] == [pytest.approx(30), pytest.approx(40)]
-    assert picture.figure.axes[0].get_ylabel() == "validation accuracy (%)"
+    figure = drawn(curves, lab)
+    assert lines(figure)[0][1] == [pytest.approx(30), pytest.approx(40)]
+    assert figure.figure.axes[0].get_ylabel() == "validation accuracy (%)"
 
 
 def test_one_seed_has_no_band(lab, drawn):
@@ -63,9 +63,9 @@ def test_a_damaged_curve_is_counted(lab, drawn, content):
     lab.finish_arm("scratch", [0.5, 0.5])
     leave(lab, lab.cells("scratch")[0], 0.3, 0.4)
     lab.folder(lab.cells("scratch")[1].stage).curve.write_text(content)
-    picture = drawn(curves, lab)
-    assert "1 of the curves cannot be read" in picture.notes
-    assert len(lines(picture)) == 1
+    figure = drawn(curves, lab)
+    assert "1 of the curves cannot be read" in figure.notes
+    assert len(lines(figure)) == 1
 
 
 def test_without_a_curve(finished, drawn):
@@ -82,10 +82,10 @@ def test_many_arms_have_no_bands(make_lab, drawn):
         lab.finish_arm(f"arm {n}", [0.5, 0.5])
         for cell in lab.cells(f"arm {n}")[:2]:
             leave(lab, cell, 0.3, 0.4)
-    picture = drawn(curves, lab)
-    (axis,) = picture.figure.axes
+    figure = drawn(curves, lab)
+    (axis,) = figure.figure.axes
     assert (len(axis.lines), len(axis.collections)) == (count, 0)
-    assert any("no bands: over 12 arms" in note for note in picture.notes)
+    assert any("no bands: over 12 arms" in note for note in figure.notes)
 
 
 def test_epochs_are_whole_numbers(lab, drawn):

@@ -27,9 +27,9 @@ def fronts(axis) -> list[list[tuple[float, float]]]:
     return [list(zip(line.get_xdata(), line.get_ydata(), strict=True)) for line in lines]
 
 
-def legend(picture) -> dict[str, str]:
+def legend(figure) -> dict[str, str]:
     """Colours by label."""
-    (box,) = picture.figure.legends
+    (box,) = figure.figure.legends
     return {
         text.get_text(): to_hex(handle.get_color())
         for text, handle in zip(box.get_texts(), box.legend_handles, strict=True)
@@ -37,9 +37,9 @@ def legend(picture) -> dict[str, str]:
 
 
 def test_hours_with_and_without_pre_training(finished, drawn):
-    picture = drawn(pareto, finished)
-    (axis,) = picture.figure.axes
-    colors = legend(picture)
+    figure = drawn(pareto, finished)
+    (axis,) = figure.figure.axes
+    colors = legend(figure)
     found = points(axis)
     assert found[colors["scratch"]] == [(2.0, pytest.approx(200 / 3), True)]
     assert found[colors["distil, big (scratch)"]] == [(5.0, pytest.approx(70), True)]  # 3 and a third of 6
@@ -54,8 +54,8 @@ def test_the_fronts(finished, drawn):
 
 
 def test_bars_are_standard_deviations(finished, drawn):
-    picture = drawn(pareto, finished)
-    (axis,) = picture.figure.axes
+    figure = drawn(pareto, finished)
+    (axis,) = figure.figure.axes
     bars = {each.lines[0].get_xdata()[0]: each for each in axis.containers if isinstance(each, ErrorbarContainer)}
     across, up = (segments.get_segments()[0] for segments in bars[2.0].lines[2])
     assert [x for x, _ in across] == pytest.approx([1.0, 3.0])
@@ -72,8 +72,8 @@ def test_one_seed_has_no_bars(make_lab, drawn):
 
 def test_what_has_no_price_is_drawn_as_it_is(lab, drawn):
     lab.finish_arm("tune", [0.5, 0.6, 0.7], [4.0] * 3)  # there is no calibration
-    picture = drawn(pareto, lab)
-    (axis,) = picture.figure.axes
+    figure = drawn(pareto, lab)
+    (axis,) = figure.figure.axes
     assert list(itertools.chain(*points(axis).values())) == [(4.0, pytest.approx(60), True)]
     given, *counted = fronts(axis)
     assert given == [(4.0, pytest.approx(60))]
@@ -84,9 +84,9 @@ def test_what_is_lost_is_told(finished, drawn):
     for cell in finished.cells("probe"):
         finished.folder(cell.stage).record.unlink()
     finished.fail(finished.cells("probe")[0].stage, "no memory")
-    picture = drawn(pareto, finished)
-    assert "probe" not in legend(picture)
-    assert "without a finished run, and so not drawn: probe (cifar, small: failed)" in picture.notes
+    figure = drawn(pareto, finished)
+    assert "probe" not in legend(figure)
+    assert "without a finished run, and so not drawn: probe (cifar, small: failed)" in figure.notes
 
 
 def test_nothing_has_run(lab, drawn):

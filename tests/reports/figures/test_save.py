@@ -1,4 +1,4 @@
-"""Pictures as files: PDFs and PNGs of the promised size, with the fonts in them and without a date."""
+"""Figures as files: PDFs and PNGs of the promised size, with the fonts in them and without a date."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ from pypdf import PdfReader
 from benchbench.reports.figure import SINGLE
 from benchbench.reports.figures.save import DPI, gallery, saved
 from benchbench.reports.latex import figures
-from benchbench.reports.write import make_pictures
+from benchbench.reports.write import make_figures
 
 COMMAND = "benchbench report suites/tiny.yaml"
 
 
 @pytest.fixture
-def picture(finished):
-    made = make_pictures(finished.frame(), finished.plan, finished.store, COMMAND)
+def figure(finished):
+    made = make_figures(finished.frame(), finished.plan, finished.store, COMMAND)
     return next(each for each in made if each.name == "pareto")
 
 
-def test_png(picture):
-    image = Image.open(io.BytesIO(saved(picture, "png")))
+def test_png(figure):
+    image = Image.open(io.BytesIO(saved(figure, "png")))
     image.load()
-    assert image.size == pytest.approx(tuple(DPI * picture.figure.get_size_inches()), abs=1)
+    assert image.size == pytest.approx(tuple(DPI * figure.figure.get_size_inches()), abs=1)
     assert image.width == SINGLE * DPI
     assert image.info["dpi"] == pytest.approx((DPI, DPI), abs=0.01)
-    assert image.info["Title"] == picture.title
+    assert image.info["Title"] == figure.title
     assert COMMAND in image.info["Description"]
 
 
-def test_pdf(picture):
-    reader = PdfReader(io.BytesIO(saved(picture, "pdf")))
+def test_pdf(figure):
+    reader = PdfReader(io.BytesIO(saved(figure, "pdf")))
     (page,) = reader.pages
     inches = [float(side) / 72 for side in page.mediabox[2:]]
-    assert inches == pytest.approx(list(picture.figure.get_size_inches()), abs=0.01)
+    assert inches == pytest.approx(list(figure.figure.get_size_inches()), abs=0.01)
     assert "test accuracy (%)" in page.extract_text()  # text is text
-    assert reader.metadata.title == picture.title
+    assert reader.metadata.title == figure.title
     assert COMMAND in reader.metadata.subject
     assert not {"/CreationDate", "/ModDate"} & set(reader.metadata)
 
 
-def test_fonts_are_embedded_as_truetype(picture):
-    reader = PdfReader(io.BytesIO(saved(picture, "pdf")))
+def test_fonts_are_embedded_as_truetype(figure):
+    reader = PdfReader(io.BytesIO(saved(figure, "pdf")))
     fonts = [font.get_object() for font in reader.pages[0]["/Resources"]["/Font"].values()]
     assert fonts
     for font in fonts:
@@ -58,34 +58,34 @@ def test_fonts_are_embedded_as_truetype(picture):
 @pytest.mark.parametrize("kind", ["pdf", "png"])
 def test_the_same_results_give_the_same_bytes(finished, kind):
     first, second = (
-        [saved(each, kind) for each in make_pictures(finished.frame(), finished.plan, finished.store, COMMAND)]
+        [saved(each, kind) for each in make_figures(finished.frame(), finished.plan, finished.store, COMMAND)]
         for _ in range(2)
     )
     assert first == second
 
 
-def test_the_same_bytes_in_another_process(finished, picture, python, tmp_path):
+def test_the_same_bytes_in_another_process(finished, figure, python, tmp_path):
     code = (
         "import sys\nfrom pathlib import Path\nfrom benchbench.plan.expand import make_plan\n"
         "from benchbench.plugins import load_plugins\nfrom benchbench.suite.file import load_suite\n"
         "from benchbench.hardware.devices import Devices\nfrom benchbench.reports.figure import saved\n"
-        "from benchbench.reports.write import make_pictures, make_tables\nfrom benchbench.store import Store\n"
+        "from benchbench.reports.write import make_figures, make_tables\nfrom benchbench.store import Store\n"
         "here = Path(sys.argv[1])\nfile, store = load_suite(here / 'suite.yaml'), Store(here / 'runs')\n"
         "plan = make_plan(file, load_plugins(), Devices('cpu', 'a processor', ('0',), 1), here / 'data')\n"
         f"results, _ = make_tables(plan, store, '{COMMAND}')\n"
-        f"picture = make_pictures(results, plan, store, '{COMMAND}')[0]\n"
-        "Path(sys.argv[2]).write_bytes(saved(picture, 'pdf'))\n"
+        f"figure = make_figures(results, plan, store, '{COMMAND}')[0]\n"
+        "Path(sys.argv[2]).write_bytes(saved(figure, 'pdf'))\n"
     )
     done = python("-c", code, finished.plan.file.path.parent, tmp_path / "made.pdf", PYTHONHASHSEED="7")
     assert done.code == 0, done.err
-    assert (tmp_path / "made.pdf").read_bytes() == saved(picture, "pdf")
+    assert (tmp_path / "made.pdf").read_bytes() == saved(figure, "pdf")
 
 
-def test_captions(picture):
-    shown = gallery([picture])
+def test_captions(figure):
+    shown = gallery([figure])
     assert "![Test accuracy against GPU-hours in tiny](pareto.png)" in shown
     assert f"made by: {COMMAND}" in shown
-    drawn = figures([picture], "made by: benchbench")
+    drawn = figures([figure], "made by: benchbench")
     assert r"\includegraphics{\benchbenchfolder/pareto.pdf}" in drawn
     assert r"\label{fig:pareto}" in drawn
     assert r"\begin{figure}" in drawn  # one column

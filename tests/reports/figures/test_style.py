@@ -1,4 +1,4 @@
-"""Pictures on paper: sizes, fonts, looks that do not rest on colour, and nothing that overlaps."""
+"""Figures on paper: sizes, fonts, looks that do not rest on colour, and nothing that overlaps."""
 
 from __future__ import annotations
 

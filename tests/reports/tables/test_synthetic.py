@@ -1,4 +1,4 @@
-"""Tables and pictures of generated images, from records by hand."""
+"""Tables and figures of generated images, from records by hand."""
 
 from __future__ import annotations
 
@@ -116,8 +116,8 @@ def test_gains_and_what_they_cost(made):
 
 
 def test_the_sheet_has_a_line_a_class(made):
-    picture = contact_sheet(made.frame(), made.plan, made.store)
-    (axis,) = picture.figure.axes
+    figure = contact_sheet(made.frame(), made.plan, made.store)
+    (axis,) = figure.figure.axes
     assert axis.images[0].get_array().shape == (2 * 64, 12 * 64, 3)
     assert [label.get_text() for label in axis.get_yticklabels()] == ["a", "d"]
 
@@ -133,9 +133,9 @@ def test_names_of_classes_are_whole(names, make_lab):
     for stage in lab.plan.stages.values():
         if stage.kind == "synthesis":
             draw(lab.folder(stage.key).path, range(10))
-    picture = contact_sheet(lab.frame(), lab.plan, lab.store)
-    assert len(picture.figure.axes) == 2
-    with Image.open(io.BytesIO(saved(picture, "png"))) as image:
+    figure = contact_sheet(lab.frame(), lab.plan, lab.store)
+    assert len(figure.figure.axes) == 2
+    with Image.open(io.BytesIO(saved(figure, "png"))) as image:
         inked = (np.array(image.convert("L")) < 200).any(axis=0)
     assert not inked[:5].any()
     assert not inked[-5:].any()
@@ -146,8 +146,8 @@ def test_points_are_gains_against_measures(made):
     assert quality_and_gain(made.frame(), made.plan, made.store) is None
     made.finish_arm("scratch", [0.5], [1.0])
     made.finish_arm("scratch + made", [0.75], [1.0])
-    picture = quality_and_gain(made.frame(), made.plan, made.store)
-    points = [[line.get_xydata().tolist() for line in axis.lines][-1] for axis in picture.figure.axes]
+    figure = quality_and_gain(made.frame(), made.plan, made.store)
+    points = [[line.get_xydata().tolist() for line in axis.lines][-1] for axis in figure.figure.axes]
     assert points == [[[12.34, 25.0]], [[0.5, 25.0]], [[0.625, 25.0]]]
 
 
@@ -160,7 +160,7 @@ def test_suites_without_images_have_none_of_them(finished):
 
 
 @pytest.mark.parametrize("figure", [contact_sheet, quality_and_gain])
-def test_pictures_fit_a_page_and_are_the_same_every_time(figure, made):
+def test_figures_fit_a_page_and_are_the_same_every_time(figure, made):
     made.finish_arm("scratch", [0.5], [1.0])
     made.finish_arm("scratch + made", [0.75], [1.0])
     first, second = (figure(made.frame(), made.plan, made.store) for _ in range(2))
