@@ -1,21 +1,24 @@
-"""Cards against the numbers that torchvision publishes, and against a count by hand."""
+"""Costs of networks against the numbers that torchvision publishes, and against a count by hand."""
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
 import torch
 import torchvision
 
-from benchbench.costs import flops as cards
-from benchbench.costs.flops import _card, cards_for
+from benchbench.costs import network_check
+from benchbench.costs.flops import ask, network_cost
+from benchbench.costs.requests import Answers, NetworkCost, NetworkRequest
 from benchbench.errors import BenchBenchError
 from benchbench.plugins import load_plugins
+from benchbench.specs.parts import ComponentVersion, ModelSpec
+from tests.networks import fake_process
 
 
 @pytest.fixture(scope="module")
@@ -25,14 +28,19 @@ def registry():
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch) -> Path:
-    """The file that answers are kept in; it is not there yet."""
+    """The file of cached answers; it does not exist yet."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    return tmp_path / "benchbench" / "cards.json"
+    return tmp_path / "benchbench" / "networks.json"
 
 
-def request_for(source, name, image_size=32, **changes):
-    job = {"source": source, "name": name, "params": {}, "weights": None, "mean": None, "std": None, "input_size": None}
-    return {"model": job | changes, "kind": "student", "image_size": image_size, "source": {"version": "1"}}
+def request_for(source: str, name: str, image_size: int = 32, **changes: Any) -> NetworkRequest:
+    return NetworkRequest(
+        model=ModelSpec(source=source, name=name, **changes),
+        role="student",
+        image_size=image_size,
+        component=ComponentVersion(version="1", source=""),
+        code="",
+    )
 
 
 # A RegNet computes with tensors while it is built, which the meta device cannot.
@@ -40,18 +48,18 @@ def request_for(source, name, image_size=32, **changes):
     "name",
     ["convnext_tiny", "densenet121", "googlenet", "mobilenet_v2", "regnet_y_400mf", "resnet18", "swin_t", "vit_b_16"],
 )
-def test_a_card_says_what_torchvision_publishes(name, registry):
+def test_a_network_has_the_cost_that_torchvision_publishes(name, registry):
     """torchvision gives billions of multiply-adds for its weights' own size, and parameters with 1000 classes."""
     published = torchvision.models.get_model_weights(name).DEFAULT.meta
-    card = _card(request_for("torchvision", name, 224), registry)
-    assert card["parameters"] + 1000 * (card["dim"] + 1) == published["num_params"]
-    assert card["flops"] / 2e9 == pytest.approx(published["_ops"], rel=0.01)
+    cost = network_cost(request_for("torchvision", name, 224), registry)
+    assert cost.parameters + 1000 * (cost.dim + 1) == published["num_params"]
+    assert cost.flops / 2e9 == pytest.approx(published["_ops"], rel=0.01)
 
 
-def test_a_card_counts_two_operations_a_multiplication(registry):
+def test_a_multiplication_counts_as_two_operations(registry):
     operations = 0
 
-    def count(part, _given, output):
+    def count(part, _input, output):
         nonlocal operations
         kernel = part.weight[0].numel()  # multiplications for each number that comes out
         operations += 2 * kernel * output.numel()
@@ -61,79 +69,70 @@ def test_a_card_counts_two_operations_a_multiplication(registry):
         if isinstance(part, torch.nn.Conv2d | torch.nn.Linear):
             part.register_forward_hook(count)
     network(torch.zeros(1, 3, 48, 48))
-    card = _card(request_for("timm", "test_resnet", 48), registry)
-    assert card == {
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "flops": operations,
-        "dim": 96,
-    }
+    cost = network_cost(request_for("timm", "test_resnet", 48), registry)
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    assert cost == NetworkCost(parameters=parameters, flops=operations, dim=96)
 
 
-def test_a_card_follows_the_model_s_params_and_input_size(registry):
-    plain = _card(request_for("timm", "test_resnet", 32), registry)
-    assert _card(request_for("timm", "test_resnet", 64), registry)["flops"] == 4 * plain["flops"]
-    assert _card(request_for("timm", "test_resnet", 64, input_size=32), registry) == plain
-    wider = _card(request_for("timm", "test_resnet", 32, params={"channels": [32, 48, 48, 128]}), registry)
-    assert wider["dim"] == 128
+def test_the_cost_follows_the_model_s_params_and_input_size(registry):
+    plain = network_cost(request_for("timm", "test_resnet", 32), registry)
+    assert network_cost(request_for("timm", "test_resnet", 64), registry).flops == 4 * plain.flops
+    assert network_cost(request_for("timm", "test_resnet", 64, input_size=32), registry) == plain
+    wider = network_cost(request_for("timm", "test_resnet", 32, params={"channels": [32, 48, 48, 128]}), registry)
+    assert wider.dim == 128
     # A network of one input size does the same work whatever the images.
-    assert _card(request_for("timm", "test_vit", 32), registry) == _card(request_for("timm", "test_vit", 300), registry)
+    assert network_cost(request_for("timm", "test_vit", 32), registry) == network_cost(
+        request_for("timm", "test_vit", 300), registry
+    )
 
 
-def test_cards_are_made_in_another_process_and_kept(cache, monkeypatch, registry):
-    requests = {
-        "a": request_for("timm", "test_resnet"),
-        "b": request_for("torchvision", "shufflenet_v2_x0_5", 64),
-        "again": request_for("timm", "test_resnet"),
-        "typo": request_for("timm", "test_resnett"),
-        "small": request_for("torchvision", "inception_v3", 16),
-    }
-    found = cards_for(requests, [])
-    assert found["a"] == found["again"] == _card(requests["a"], registry)
-    assert found["b"] == _card(requests["b"], registry)
-    assert found["typo"] == {"error": "unknown timm model 'test_resnett'; did you mean 'test_resnet'?"}
-    assert found["small"]["error"].startswith("torchvision/inception_v3 fails on images of 16 px (RuntimeError: ")
-    assert len(json.loads(cache.read_text())) == 2  # what failed may work another time
+def test_networks_are_built_in_another_process_and_their_costs_cached(cache, monkeypatch, registry):
+    small, shuffle = request_for("timm", "test_resnet"), request_for("torchvision", "shufflenet_v2_x0_5", 64)
+    typo, tiny = request_for("timm", "test_resnett"), request_for("torchvision", "inception_v3", 16)
+    answers = ask([small, shuffle, request_for("timm", "test_resnet"), typo, tiny])
+    assert answers.costs == {each.key: network_cost(each, registry) for each in (small, shuffle)}
+    assert answers.errors.keys() == {typo.key, tiny.key}
+    assert answers.errors[typo.key] == "unknown timm model 'test_resnett'; did you mean 'test_resnet'?"
+    assert answers.errors[tiny.key].startswith("torchvision/inception_v3 fails on images of 16 px (RuntimeError: ")
+    stored = Answers.model_validate_json(cache.read_text())
+    assert stored.costs.keys() == {small.key, shuffle.key}
+    assert stored.errors == {}  # such a network may work another time
 
     def never(*_args, **_kwargs):
         raise AssertionError("a second process")
 
     monkeypatch.setattr(subprocess, "run", never)
-    known = {name: requests[name] for name in ("a", "b")}
-    assert cards_for(known, []) == {name: found[name] for name in known}
-    with pytest.raises(AssertionError, match="a second process"):  # another size is another card
-        cards_for({"a": request_for("timm", "test_resnet", 40)}, [])
+    assert ask([small, shuffle]).costs == answers.costs
+    with pytest.raises(AssertionError, match="a second process"):  # the cost is another at another size
+        ask([request_for("timm", "test_resnet", 40)])
 
 
-@pytest.mark.parametrize("content", ["", "{", "[1]", "null", '"text"'])
+@pytest.mark.parametrize("content", ["", "{", "[1]", "null", '"text"', '{"costs": {"key": {"flops": 1}}}'])
 def test_a_damaged_cache_is_made_anew(cache, monkeypatch, content):
-    def answer(*_args, input, **_kwargs):
-        new = {key: {"parameters": 1, "flops": 2, "dim": 3} for key in json.loads(input)["requests"]}
-        return subprocess.CompletedProcess([], 0, f"noise of a library\n{json.dumps(new)}\n", "")
-
-    monkeypatch.setattr(subprocess, "run", answer)
+    request, cost = request_for("timm", "test_resnet"), NetworkCost(parameters=1, flops=2, dim=3)
+    monkeypatch.setattr(subprocess, "run", fake_process({"test_resnet": cost}))
     cache.parent.mkdir()
     cache.write_text(content)
-    found = cards_for({"a": request_for("timm", "test_resnet")}, [])
-    assert found == {"a": {"parameters": 1, "flops": 2, "dim": 3}}
-    assert list(json.loads(cache.read_text()).values()) == [found["a"]]
+    assert ask([request]).costs == {request.key: cost}
+    assert Answers.model_validate_json(cache.read_text()).costs == {request.key: cost}
 
 
 def test_a_process_that_fails_is_one_line(cache, tmp_path):
     with pytest.raises(BenchBenchError) as caught:
-        cards_for({"a": request_for("timm", "test_resnet")}, [tmp_path / "absent.py"])
+        ask([request_for("timm", "test_resnet")], plugins=[tmp_path / "absent.py"])
     message = str(caught.value)
-    assert message.startswith("cannot look at the suite's models: ")
+    assert message.startswith("cannot build the suite's models: ")
     assert "absent.py does not exist" in message
     assert "\n" not in message
     assert not cache.exists()
 
 
-def test_looking_a_card_up_does_not_import_torch():
-    code = f"import sys, {cards.__name__}; print('torch' in sys.modules)"
+def test_the_check_of_networks_does_not_import_torch():
+    code = f"import sys, {network_check.__name__}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
 
 def test_a_network_that_does_not_pool_is_refused(registry):
     with pytest.raises(BenchBenchError, match=r"embedding has shape \[\d+, 1, 1\]"):
-        _card(request_for("timm", "test_efficientnet", params={"global_pool": ""}), registry)
+        network_cost(request_for("timm", "test_efficientnet", params={"global_pool": ""}), registry)
