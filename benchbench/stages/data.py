@@ -1,4 +1,4 @@
-"""A job's data set as loaders."""
+"""A stage's data set as loaders."""
 
 from __future__ import annotations
 
@@ -17,105 +17,159 @@ from benchbench.data.images import ImageDataset, ImageSubset
 from benchbench.data.loader import Loader, make_loader
 from benchbench.data.order import Blend
 from benchbench.data.splits import hold_out, subset
-from benchbench.data.synthetic import SyntheticSelection, joined, take
+from benchbench.data.synthetic import joined, take
 from benchbench.data.transforms import Transform, bind_augmenters, bind_mixers
 from benchbench.errors import DataError
+from benchbench.specs.parts import DataSpec, RecipeSpec, SyntheticUseSpec
+from benchbench.specs.records import DataRecord, SynthesisRecord
+from benchbench.specs.stages import DiffusionSpec, OutputsSpec, QualitySpec, SynthesisSpec, TrainingSpec
 from benchbench.stages.context import StageContext
 from benchbench.synthesis.shards import open_shards
+from benchbench.training.cached_outputs import CachedOutputs
+
+ImageContext = StageContext[TrainingSpec | OutputsSpec | QualitySpec]
 
 
 class SplitData:
-    """The splits of a job's data set. The test split is read when it is asked for, at the end.
+    """The splits of a stage's data set. The test split is read when it is asked for, at the end.
 
     Attributes:
-        classes: class names.
         train, validation: loaders; `validation` is None where nothing is held out.
-        described: for the record: names, sizes, and the checksum of the images.
+        record: class names, sizes, and the checksum of the images.
     """
 
-    def __init__(self, context: StageContext, device: torch.device):
-        job, recipe = context.job["data"], context.job["recipe"]
-        component = context.registry.get("dataset", job["source"]["name"])
-        self._load = component.load(), component.params, json.dumps(job["source"]["params"], sort_keys=True)
-        self._root, self._device, self._context = context.data_root, device, context
-        self._taken: SyntheticSelection | None = None
-
-        def load(name: str) -> Callable[..., Any]:
-            return context.registry.get("augmenter", name).load()
-
-        augmenters, mixers = bind_augmenters(recipe, load), bind_mixers(recipe, load)
-        views, seed = recipe["views"], context.job["view_seed"]
-        self._transform = Transform(recipe["image_size"], recipe["eval_resize"], augmenters, mixers, views, seed)
+    def __init__(self, context: ImageContext):
+        self._context, self._device = context, torch.device(context.device)
+        self._transform = _transform(context)
         # Loader processes take cores from the other workers, so a worker of one thread decodes by itself.
         self._workers = 0 if context.threads == 1 else min(8, context.threads)
-        images = self._images("train")
-        self.classes = images.classes
-        part, kept, held = _split(job, images)
-        use = job.get("synthetic")
-        self.train = self._blended(images, part[kept], use) if use else self._feed(images, part[kept])
-        self.validation = self._feed(images, part[held]) if len(held) else None
-        if context.job.get("selection") == "best" and not len(held):
+        spec = context.spec
+        images = load_split(context, "train")
+        part, train, held_out = _split(spec.data, images)
+        if isinstance(spec, TrainingSpec) and spec.selection == "best" and not len(held_out):
             raise DataError("no class has an image to spare for validation; take more images, or `selection: last`")
-        self.described: dict[str, Any] = {"names": list(self.classes), "train": len(kept), "validation": len(held)}
-        # Streamed sets are known by the fingerprint in their spec, or by their publisher's.
-        if images.array is not None:
-            pixels = images.labels[part].tobytes() + images.array[part].tobytes()
-            self.described["sha256"] = hashlib.sha256(pixels).hexdigest()
-        if self._taken is not None:
-            self.described["synthetic"] = self._taken.report
+        self.record = DataRecord(
+            names=images.classes, train=len(train), validation=len(held_out), sha256=_checksum(images, part)
+        )
+        real, use = ImageSubset(images, part[train]), spec.data.synthetic
+        self.train = self._loader(real) if use is None else self._blended(real, use)
+        self.validation = self._loader(ImageSubset(images, part[held_out])) if len(held_out) else None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, by number."""
+        return self.record.names
 
     def synthetic(self) -> Loader:
         """The generated set that the stage is about, in order."""
-        made = open_shards(self._context.needs["synthetic"])
-        return self._feed(made, np.arange(len(made)))
-
-    def _blended(self, real: ImageDataset, indices: np.ndarray, use: dict[str, Any]) -> Loader:
-        """Real images with the generated ones that a job takes."""
-        needs, recipe = self._context.needs, self._context.job["recipe"]
-        made, record = open_shards(needs["synthetic"]), needs["synthetic"].done() or {}
-        if made.classes != real.classes:
-            raise DataError(f"set '{use['set']}' has other classes than the data set")
-        if use["labels"] == "prompt" and record.get("synthesis", {}).get("conditional") is False:
-            raise DataError(f"the model of set '{use['set']}' knows no classes; take `labels: teacher`")
-        counts, logits = np.bincount(real.labels[indices], minlength=len(real.classes)), None
-        if "judged" in needs:
-            logits = np.load(needs["judged"].verified_outputs()[1]["synthetic.logits"], allow_pickle=False)
-        self._taken = take(made, counts, use, logits)
-        whole = joined(real, indices, made, self._taken)
-        share = (use["share"]["first"], use["share"]["last"]) if use["share"] else None
-        blend = Blend(len(indices), share, recipe.get("epochs", 1))
-        return make_loader(ImageSubset(whole, np.arange(len(whole))), self._transform, self._device, self._workers, blend)
+        return self._loader(_whole(open_shards(self._context.needs["synthetic"])))
 
     def test(self) -> Loader:
-        images = self._images("test")
+        """The test images, whose number enters the record."""
+        images = load_split(self._context, "test")
         if images.classes != self.classes:
             raise DataError("the test split has other classes than the training split")
-        self.described["test"] = len(images)
-        return self._feed(images, np.arange(len(images)))
+        self.record = self.record.model_copy(update={"test": len(images)})
+        return self._loader(_whole(images))
 
-    def _images(self, split: str) -> ImageDataset:
-        return _loaded(*self._load, self._root, split)
+    def _blended(self, real: ImageSubset, use: SyntheticUseSpec) -> Loader:
+        """Real images with the generated ones that a training takes."""
+        needs, classes = self._context.needs, real.images.classes
+        generated, record = open_shards(needs["synthetic"]), needs["synthetic"].done()
+        if generated.classes != classes:
+            raise DataError(f"set '{use.set}' has other classes than the data set")
+        conditional = not isinstance(record, SynthesisRecord) or record.synthesis.get("conditional") is not False
+        if use.labels == "prompt" and not conditional:
+            raise DataError(f"the model of set '{use.set}' knows no classes; take `labels: teacher`")
+        counts, logits = np.bincount(real.images.labels[real.indices], minlength=len(classes)), None
+        if "judge" in needs:
+            logits = np.load(needs["judge"].verified_outputs()[1]["synthetic.logits"], allow_pickle=False)
+        selection = take(generated, counts, use, logits)
+        self.record = self.record.model_copy(update={"synthetic": selection.report})
+        images = joined(real.images, real.indices, generated, selection)
+        recipe = self._context.spec.recipe
+        epochs = recipe.epochs if isinstance(recipe, RecipeSpec) else 1
+        share = (use.share.first, use.share.last) if use.share else None
+        return self._loader(_whole(images), Blend(len(real.indices), share, epochs))
 
-    def _feed(self, images: ImageDataset, indices: np.ndarray) -> Loader:
-        return make_loader(ImageSubset(images, indices), self._transform, self._device, self._workers)
+    def _loader(self, images: ImageSubset, blend: Blend | None = None) -> Loader:
+        return make_loader(images, self._transform, self._device, self._workers, blend)
 
 
-def training_part(context: StageContext) -> tuple[ImageDataset, np.ndarray]:
-    """The training split of a job's data set, and of it the images that are trained on."""
-    job = context.job["data"]
-    component = context.registry.get("dataset", job["source"]["name"])
-    params = json.dumps(job["source"]["params"], sort_keys=True)
-    images = _loaded(component.load(), component.params, params, context.data_root, "train")
-    part, kept, _ = _split(job, images)
-    return images, part[kept]
+class EmbeddingData:
+    """The splits of a data set as a frozen trunk's embeddings; attributes as those of `SplitData`.
+
+    Raises:
+        StoreError: the stage that computed them has left none, or damaged ones.
+    """
+
+    def __init__(self, outputs: CachedOutputs):
+        self._outputs, self.record = outputs, outputs.data
+        self.train, self.validation = self._split("train"), outputs.loader("validation")
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.record.names
+
+    def test(self) -> Loader:
+        return self._split("test")
+
+    def _split(self, split: str) -> Loader:
+        loader = self._outputs.loader(split)
+        assert loader is not None
+        return loader
 
 
-def _split(job: dict[str, Any], images: ImageDataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Indices of the images that a suite takes, and of these those to train on and those held out."""
-    part = subset(images.labels, job["fraction"], job["per_class"], job["subset_seed"])
-    return part, *hold_out(images.labels[part], job["validation"])
+def training_images(context: StageContext[DiffusionSpec | SynthesisSpec]) -> ImageSubset:
+    """The images of a stage's data set that are trained on."""
+    images = load_split(context, "train")
+    part, train, _ = _split(context.spec.data, images)
+    return ImageSubset(images, part[train])
+
+
+def load_split(
+    context: StageContext[TrainingSpec | OutputsSpec | QualitySpec | DiffusionSpec | SynthesisSpec], split: str
+) -> ImageDataset:
+    """A split of a stage's data set, whole."""
+    source = context.spec.data.source
+    component = context.registry.get("dataset", source.name)
+    params = json.dumps(source.arguments, sort_keys=True)
+    return _loaded(component.load(), component.params, params, context.data_root, split)
 
 
 @functools.lru_cache(maxsize=2)  # both splits of one data set: a worker's stages mostly share it
 def _loaded(load: Callable[..., ImageDataset], kind: type[Params], params: str, root: Path, split: str) -> ImageDataset:
     return load(kind.model_validate_json(params), root, split)
+
+
+def _transform(context: ImageContext) -> Transform:
+    recipe = context.spec.recipe
+
+    def load(name: str) -> Callable[..., Any]:
+        return context.registry.get("augmenter", name).load()
+
+    return Transform(
+        recipe.image_size,
+        recipe.eval_resize,
+        bind_augmenters(recipe.augment, load),
+        bind_mixers(recipe.mix, load),
+        recipe.views,
+        context.spec.view_seed,
+    )
+
+
+def _split(data: DataSpec, images: ImageDataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Indices of the images that a suite uses, and of these those to train on and those held out."""
+    part = subset(images.labels, data.fraction, data.per_class, data.subset_seed)
+    return part, *hold_out(images.labels[part], data.validation)
+
+
+def _whole(images: ImageDataset) -> ImageSubset:
+    return ImageSubset(images, np.arange(len(images)))
+
+
+def _checksum(images: ImageDataset, part: np.ndarray) -> str | None:
+    """sha256 of images in memory; streamed ones are known by the fingerprint in their spec, or by their publisher's."""
+    if images.array is None:
+        return None
+    return hashlib.sha256(images.labels[part].tobytes() + images.array[part].tobytes()).hexdigest()

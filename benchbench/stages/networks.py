@@ -1,10 +1,10 @@
-"""A stage's frozen networks: built, weighed, and run as fast as was found out."""
+"""A stage's frozen networks: built, fingerprinted, and run as fast as tuning allows."""
 
 from __future__ import annotations
 
 import hashlib
 import math
-from typing import Any
+from typing import Literal
 
 import safetensors.torch
 import torch
@@ -13,62 +13,80 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchbench.data.loader import Loader
 from benchbench.errors import one_line
-from benchbench.execution.network import ConfiguredModel, ExecutionConfig, frozen_network
+from benchbench.execution.network import ConfiguredModel, ExecutionConfig, Precision, frozen_network
 from benchbench.models.backbone import Backbone, build_backbone
+from benchbench.specs.parts import Choice, NetworkSpec
+from benchbench.specs.records import ExecutionRecord, FrozenModelRecord, TuningRecord
+from benchbench.specs.stages import BaseSpec, OutputsSpec, QualitySpec, TrainingSpec
 from benchbench.stages.context import StageContext
-from benchbench.training.loop import fixed_execution
 
-# Images that two ways of running a network are compared on.
+# Images on which two ways of running a network are compared.
 SAMPLE = 16
 
 
-def sample_of(loader: Loader, how: ExecutionConfig, batch_size: int) -> Tensor:
+def sample_of(loader: Loader, config: ExecutionConfig, batch_size: int) -> Tensor:
     """Images to compare two ways on; a compiled network is made for one batch size, and is given that."""
-    return next(loader.test_batches(batch_size if how.compile else SAMPLE)).images
+    return next(loader.test_batches(batch_size if config.compile else SAMPLE)).images
 
 
-def load_frozen(context: StageContext, number: int, classes: int, device: torch.device) -> Backbone:
-    """One of the job's teachers, with the weights of the stage that adapted it, on the device."""
-    entry = context.job["teachers"][number]
-    adapted = entry["adapt"] != "pretrained"
-    kind = entry.get("kind", "teacher")
-    model = build_backbone(entry["model"], kind, context.registry, classes if adapted else None)
+def load_frozen(context: StageContext[BaseSpec], network: NetworkSpec, index: int, classes: int) -> Backbone:
+    """A frozen network, with the weights of the stage that adapted it, on the device; `index` among the teachers."""
+    adapted = network.state != "pretrained"
+    model = build_backbone(network.model, network.role, context.registry, classes if adapted else None)
     if adapted:
-        model.load_state_dict(safetensors.torch.load_file(context.needs[f"teacher{number}"].verified_weights()))
-    return model.freeze().to(device)
+        model.load_state_dict(safetensors.torch.load_file(context.needs[f"teacher{index}"].verified_weights()))
+    return model.freeze().to(torch.device(context.device))
 
 
-def tuned(context: StageContext, role: str) -> ExecutionConfig:
-    """How a network of this stage is run: as measured on this device, or as the recipe fixes it."""
-    folder = context.needs.get(f"tuning.{role}")
+def tuned(context: StageContext[TrainingSpec | OutputsSpec | QualitySpec], role: str) -> ExecutionConfig:
+    """The execution of a network of this stage: as measured on this device, or as the recipe fixes it."""
+    folder, recipe = context.needs.get(f"tuning.{role}"), context.spec.recipe
     record = folder.done() if folder else None
-    return ExecutionConfig.of(record["metrics"]["execution"]) if record else fixed_execution(context.job["recipe"])
+    if isinstance(record, TuningRecord):
+        return ExecutionConfig.of(record.metrics.execution)
+    return fixed_execution(recipe.precision, recipe.channels_last)
+
+
+def fixed_execution(
+    precision: Literal["fp32", "auto", "bf16", "fp16", "exact"], channels_last: Choice
+) -> ExecutionConfig:
+    """The execution that a recipe fixes, where nothing has been measured."""
+    precisions: dict[str, Precision] = {"bf16": "bf16", "fp16": "fp16"}
+    return ExecutionConfig(precisions.get(precision, "fp32"), channels_last is True)
 
 
 def run_frozen(
-    context: StageContext, number: int, model: Backbone, device: torch.device, loader: Loader, maps: bool = False
-) -> tuple[ConfiguredModel, dict[str, Any]]:
-    """A frozen network as it was found to run fastest, if that moves its outputs no further than the recipe allows.
+    context: StageContext[TrainingSpec | OutputsSpec | QualitySpec],
+    index: int,
+    model: Backbone,
+    loader: Loader,
+    maps: bool = False,
+) -> tuple[ConfiguredModel, ExecutionRecord]:
+    """A frozen network as tuned, if that moves its outputs no further than the recipe allows.
 
-    Returns:
-        The network, and how it is run, for the record.
+    Args:
+        context: of the stage.
+        index: of the network among the teachers.
+        model: frozen, on the device.
+        loader: gives images to compare outputs on.
+        maps: the maps between stages count too.
     """
-    recipe, how = context.job["recipe"], tuned(context, f"teacher{number}")
-    # A precision that is asked for in so many words is taken, and how far it moves the outputs is in the record.
-    tolerance = math.inf if recipe["precision"] in ("bf16", "fp16") else recipe["tolerance"]
-    sample = sample_of(loader, how, recipe["batch_size"])
-    network, report = frozen_network(model, how, sample, tolerance, maps)
-    if report["refused"]:
-        moved = ", ".join(f"{name}: {value:.2g}" for name, value in report["refused"].items())
-        print(f"teacher {number + 1} is run more slowly than it could be: its outputs would move ({moved})")
-    return network, report
+    recipe, config = context.spec.recipe, tuned(context, f"teacher{index}")
+    # A precision that is asked for in so many words is used, and its deviation is in the record.
+    tolerance = math.inf if recipe.precision in ("bf16", "fp16") else recipe.tolerance
+    sample = sample_of(loader, config, recipe.batch_size)
+    network, execution = frozen_network(model, config, sample, tolerance, maps)
+    if execution.refused:
+        deviations = ", ".join(f"{name}: {value:.2g}" for name, value in execution.refused.items())
+        print(f"teacher {index + 1} runs more slowly than it could: its outputs would move ({deviations})")
+    return network, execution
 
 
 def forward_flops(model: Backbone, size: int) -> int | None:
     """Floating-point operations of one forward pass of one image of `size` pixels a side; None where nobody knows.
 
-    PyTorch's counter: a multiplication and an addition are two, and what is neither a convolution, a matrix product nor
-    attention counts nothing. On the meta device: only shapes pass through the network.
+    PyTorch's counter: a multiplication and an addition are two, and all but convolutions, matrix products and attention
+    counts nothing. On the meta device: only shapes pass through the network.
     """
     tensors = {name: tensor.to("meta") for name, tensor in (*model.named_parameters(), *model.named_buffers())}
     images, training = torch.zeros(1, 3, size, size, device="meta"), model.training
@@ -83,13 +101,15 @@ def forward_flops(model: Backbone, size: int) -> int | None:
     return counter.get_total_flops()
 
 
-def fingerprint(model: Backbone, size: int) -> dict[str, Any]:
-    """Which network it was: its size, its embedding's width, and the sha256 of its parameters and buffers; and its
-    FLOPs on images of `size` pixels."""
+def fingerprint(model: Backbone, size: int) -> FrozenModelRecord:
+    """The record of a frozen network, with its FLOPs on images of `size` pixels a side."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    parameters = sum(p.numel() for p in model.parameters())
-    flops = forward_flops(model, size)
-    return {"parameters": parameters, "flops": flops, "dim": model.dim, "sha256": digest.hexdigest()}
+    return FrozenModelRecord(
+        parameters=sum(p.numel() for p in model.parameters()),
+        flops=forward_flops(model, size),
+        dim=model.dim,
+        sha256=digest.hexdigest(),
+    )

@@ -1,155 +1,185 @@
-"""The stage that runs a frozen network once over every view of the images, and keeps what it says."""
+"""The stage that runs a frozen network once over every view of the images, and caches its outputs on disk."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from benchbench.data.batch import Batch
 from benchbench.data.loader import Loader
 from benchbench.data.transforms import VIEW_CHUNK
 from benchbench.errors import StageError
+from benchbench.execution.network import ConfiguredModel
 from benchbench.models.outputs import Outputs
-from benchbench.stages.context import StageContext
-from benchbench.stages.cost import cost_of
+from benchbench.specs.records import CachedFiles, OutputsMetrics, OutputsRecord, Progress
+from benchbench.specs.stages import OutputsSpec, Split
+from benchbench.stages.context import StageContext, StageResult
 from benchbench.stages.data import SplitData
 from benchbench.stages.networks import fingerprint, load_frozen, run_frozen, tuned
+from benchbench.stages.timer import ResumableTimer, TimedState
 from benchbench.store import file_sha256
-from benchbench.training.checkpoints import Checkpoints
-from benchbench.training.clock import Account, Clock
 
 
-def run(context: StageContext) -> dict[str, Any]:
-    """Fills the arrays split by split, from where a checkpoint says; gives the stage's record."""
-    job, device = context.job, torch.device(context.device)
-    checkpoints = Checkpoints(context.folder, context.checkpoint_seconds, context.meter)
-    state = checkpoints.load() or {"split": job["splits"][0], "done": 0, "seconds": {}}
+class OutputsState(TimedState):
+    """The content of a checkpoint: the split that is being run, its images done, and the CPU threads."""
+
+    split: Split
+    done: int
+    threads: int
+
+
+def run(context: StageContext[OutputsSpec]) -> StageResult:
+    """Fills the arrays split by split, from where a checkpoint is."""
+    spec, timer = context.spec, ResumableTimer[OutputsState](context)
+    state = timer.load()
     # As in training: a resumed run keeps the count that its first sums were split by.
-    torch.set_num_threads(state.get("threads") or tuned(context, "teacher0").threads or context.threads)
-    clock, account = Clock(device), Account()
-    account.carry(state["seconds"], state["seconds"])
-    with clock.section("loading", account):
-        data = SplitData(context, device)
-        model = load_frozen(context, 0, len(data.classes), device)
-        which = fingerprint(model, job["recipe"]["image_size"])
-        loaders: dict[str, Loader | None] = {"train": data.train, "validation": data.validation}
-        if "test" in job["splits"]:
-            loaders["test"] = data.test()
-        if "synthetic" in job["splits"]:
-            loaders["synthetic"] = data.synthetic()
-    with clock.section("setup", account):
-        network, how = run_frozen(context, 0, model, device, data.train)
-        first = network(next(data.train.test_batches(1)).images, eager=True)
-    context.folder.outputs.mkdir(exist_ok=True)
-    views, count = job["recipe"]["views"], job["recipe"]["batch_size"]
-    for split in job["splits"][job["splits"].index(state["split"]) :]:
-        loader = loaders[split]
-        if loader is None:
-            continue
-        start = state["done"] if split == state["split"] else 0
-        whole = len(loader.labels)
-        with clock.section("setup", account):
-            files = _Files(context.folder.outputs, split, whole, views if split == "train" else None, first, _half(job))
+    torch.set_num_threads(state["threads"] if state else tuned(context, "teacher0").threads or context.threads)
+    with timer.section("loading"):
+        data = SplitData(context)
+        model = load_frozen(context, spec.network, 0, len(data.classes))
+        teacher = fingerprint(model, spec.recipe.image_size)
+        loaders = _loaders(data, spec.splits)
+    with timer.section("setup"):
+        network, execution = run_frozen(context, 0, model, data.train)
+        network_pass = _Pass(context, timer, network, next(data.train.test_batches(1)))
+    begun, images = (state["split"], state["done"]) if state else (spec.splits[0], 0)
+    for split in spec.splits[spec.splits.index(begun) :]:
+        if (loader := loaders[split]) is not None:
+            network_pass.run(split, loader, images if split == begun else 0)
+    with timer.section("checkpoint"):
+        files = _cached_files(context)
+    record = OutputsRecord(
+        metrics=OutputsMetrics(images=len(data.train.labels), views=spec.recipe.views),
+        outputs=files,
+        data=data.record,
+        teachers=(teacher,),
+        execution={"teacher0": execution},
+        cost=timer.cost(),
+    )
+    return StageResult(record)
+
+
+def _loaders(data: SplitData, splits: Sequence[Split]) -> dict[Split, Loader | None]:
+    loaders: dict[Split, Loader | None] = {"train": data.train, "validation": data.validation}
+    if "test" in splits:
+        loaders["test"] = data.test()
+    if "synthetic" in splits:
+        loaders["synthetic"] = data.synthetic()
+    return loaders
+
+
+def _cached_files(context: StageContext[OutputsSpec]) -> CachedFiles:
+    paths = sorted(context.folder.outputs.glob("*.npy"))
+    return CachedFiles(
+        views=context.spec.recipe.views,
+        view_seed=context.spec.view_seed,
+        sha256={path.stem: file_sha256(path) for path in paths},
+        bytes=sum(path.stat().st_size for path in paths),
+    )
+
+
+class _Pass:
+    """A network's pass over the splits.
+
+    Args:
+        context, timer: of the stage.
+        network: the frozen network.
+        example: a batch, whose outputs give the shapes of the arrays.
+    """
+
+    def __init__(
+        self,
+        context: StageContext[OutputsSpec],
+        timer: ResumableTimer[OutputsState],
+        network: ConfiguredModel,
+        example: Batch,
+    ):
+        self.context, self.timer, self.network = context, timer, network
+        self.example = network(example.images, eager=True)
+        context.folder.outputs.mkdir(exist_ok=True)
+
+    def run(self, split: Split, loader: Loader, done: int) -> None:
+        """Runs the network over a split, whose first images are done."""
+        timer, recipe, count = self.timer, self.context.spec.recipe, len(loader.labels)
+        with timer.section("setup"):
+            files = _Files(self.context.folder.outputs, split)
+            # Half precision where the recipe leaves the precision to us, or asks for less.
+            dtype = np.dtype(np.float32 if recipe.precision in ("fp32", "exact") else np.float16)
+            files.open(self.example, dtype, (recipe.views, count) if split == "train" else (count,))
             files.write_labels(loader.labels)
-        done, batches = start, _batches(loader, split, count, start)
-        while done < whole:
-            with clock.section("data", account):
-                shown = next(batches)
-            with clock.section("teacher", account), torch.no_grad():
-                said = [network(batch.images) for batch in shown]
-                files.write(shown[0].index, said)
-            done += len(shown[0].index)
-            context.report({"done": done, "total": whole})
-            # Views are drawn a chunk at a time; the other splits can be gone on with at any batch.
-            if checkpoints.due() and (split != "train" or done % VIEW_CHUNK == 0):
-                with clock.section("checkpoint", account):
-                    clock.settle()
-                    files.flush()
-                    checkpoints.save(
-                        {
-                            "split": split,
-                            "done": done,
-                            "seconds": account.here,
-                            "threads": torch.get_num_threads(),
-                        }
-                    )
-        with clock.section("checkpoint", account):
+        batches = _batches(loader, split, recipe.batch_size, done)
+        while done < count:
+            with timer.section("data"):
+                views = next(batches)
+            with timer.section("teacher"), torch.no_grad():
+                files.write(views[0].index, [self.network(batch.images) for batch in views])
+            done += len(views[0].index)
+            self.context.report(Progress(done=done, total=count))
+            # Views are drawn a chunk at a time; the other splits can be resumed at any batch.
+            if timer.checkpoints.due() and (split != "train" or done % VIEW_CHUNK == 0):
+                self._save(files, split, done)
+        with timer.section("checkpoint"):
             files.flush()
-    with clock.section("checkpoint", account):
-        paths = sorted(context.folder.outputs.glob("*.npy"))
-        hashes = {path.stem: file_sha256(path) for path in paths}
-    clock.settle()
-    held = context.held if device.type == "cuda" else torch.get_num_threads()
-    return {
-        "metrics": {"images": len(data.train.labels), "views": views},
-        "outputs": {
-            "views": views,
-            "view_seed": job["view_seed"],
-            "sha256": hashes,
-            "bytes": sum(path.stat().st_size for path in paths),
-        },
-        "cost": cost_of(account, device, held, context.unit),
-        "data": data.described,
-        "execution": {"teacher0": how},
-        "teachers": [which],
-        "weights_sha256": None,
-    }
+
+    def _save(self, files: _Files, split: Split, done: int) -> None:
+        with self.timer.section("checkpoint"):
+            files.flush()
+        threads, seconds = torch.get_num_threads(), self.timer.account.here
+        self.timer.save({"split": split, "done": done, "threads": threads, "seconds": seconds})
 
 
-def _batches(loader: Loader, split: str, count: int, start: int) -> Any:
-    """Lists of a batch a view; validation and test images have one, that of the test pipeline."""
+def _batches(loader: Loader, split: Split, batch_size: int, start: int) -> Iterator[list[Batch]]:
+    """Lists of one batch per view; images of other splits than the training one have a single view, unaugmented."""
     if split == "train":
-        return loader.view_batches(count, start)
-    return ([batch] for batch in loader.test_batches(count) if int(batch.index[0]) >= start)
-
-
-def _half(job: dict[str, Any]) -> bool:
-    """Whether half precision may hold the outputs: where the recipe leaves the precision to us, or asks for less."""
-    return job["recipe"]["precision"] not in ("fp32", "exact")
+        return loader.view_batches(batch_size, start)
+    return ([batch] for batch in loader.test_batches(batch_size) if int(batch.index[0]) >= start)
 
 
 class _Files:
-    """The arrays of one split, on disk from the start: what a kill leaves is gone on with."""
+    """The arrays of one split, on disk from the start: those that a kill leaves are filled further."""
 
-    def __init__(self, folder: Path, split: str, count: int, views: int | None, first: Outputs, half: bool):
+    def __init__(self, folder: Path, split: Split):
         self.folder, self.split = folder, split
         self.arrays: dict[str, np.ndarray] = {}
-        for name, value in (("logits", first.logits), ("embedding", first.embedding)):
-            if value is None:
-                continue
-            shape = (*(() if views is None else (views,)), count, value.shape[1])
-            self.arrays[name] = self._open(name, np.dtype(np.float16 if half else np.float32), shape)
+
+    def open(self, example: Outputs, dtype: np.dtype, shape: tuple[int | None, ...]) -> None:
+        """Opens an array of shape [*shape, width] for each kind of output that an example has."""
+        for name, value in (("logits", example.logits), ("embedding", example.embedding)):
+            if value is not None:
+                sizes = tuple(size for size in (*shape, value.shape[1]) if size is not None)
+                self.arrays[name] = self._open(name, dtype, sizes)
 
     def _open(self, name: str, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
         path = self.folder / f"{self.split}.{name}.npy"
         if path.exists():
-            there = np.lib.format.open_memmap(path, mode="r+")
-            if there.dtype == dtype and there.shape == shape:
-                return there
+            array = np.lib.format.open_memmap(path, mode="r+")
+            if array.dtype == dtype and array.shape == shape:
+                return array
         return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
 
     def write_labels(self, labels: Tensor) -> None:
         np.save(self.folder / f"{self.split}.labels.npy", labels.cpu().numpy(), allow_pickle=False)
 
-    def write(self, index: Tensor, said: list[Outputs]) -> None:
-        """Outputs of the images at `index`, view by view.
+    def write(self, index: Tensor, outputs: Sequence[Outputs]) -> None:
+        """Writes the outputs of the images at `index`, view by view.
 
         Raises:
             StageError: one is not finite, or too large for half precision.
         """
-        place = index.cpu().numpy()
+        rows = index.cpu().numpy()
         for name, array in self.arrays.items():
-            for view, outputs in enumerate(said):
+            for view, output in enumerate(outputs):
                 with np.errstate(over="ignore"):  # it is looked for below
-                    value = getattr(outputs, name).float().cpu().numpy().astype(array.dtype)
+                    value = getattr(output, name).float().cpu().numpy().astype(array.dtype)
                 if not np.isfinite(value).all():
                     hint = "; set `precision: fp32`, which keeps them in full" if array.dtype == np.float16 else ""
-                    raise StageError(f"the {name} of image {place[0]} or one after it are not finite{hint}")
+                    raise StageError(f"the {name} of image {rows[0]} or one after it are not finite{hint}")
                 target = array[view] if array.ndim == 3 else array
-                target[place] = value
+                target[rows] = value
 
     def flush(self) -> None:
         for array in self.arrays.values():

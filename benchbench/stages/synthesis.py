@@ -1,4 +1,4 @@
-"""The stage that generates images: image by image resumable, each checked, each drawn by a seed of its own."""
+"""The stage that generates images: resumable image by image, each checked, each drawn by a seed of its own."""
 
 from __future__ import annotations
 
@@ -12,145 +12,154 @@ from PIL import Image
 
 from benchbench.errors import StageError
 from benchbench.seeds import derive
-from benchbench.stages.context import StageContext
-from benchbench.stages.cost import cost_of
-from benchbench.stages.data import training_part
+from benchbench.specs.records import DataRecord, Progress, SynthesisRecord
+from benchbench.specs.stages import SynthesisSpec
+from benchbench.stages.context import StageContext, StageResult
+from benchbench.stages.data import training_images
+from benchbench.stages.timer import ResumableTimer, TimedState
 from benchbench.synthesis.base import GenerationRequest, ImageGenerator, Setting
-from benchbench.synthesis.shards import Made, Shards, encode, fingerprint, read_shards, summary
-from benchbench.training.checkpoints import Checkpoints
-from benchbench.training.clock import Account, Clock
+from benchbench.synthesis.shards import GeneratedImage, Shards, encode, fingerprint, read_shards, summary
 
 ATTEMPTS = 4
 # Images whose brightest and darkest values lie no further apart show nothing: a safety filter's black ones, say.
 FLAT = 2 / 255
+# Label, and index within the class.
+ImageId = tuple[int, int]
 
 
-def run(context: StageContext) -> dict[str, Any]:
-    """Makes the images that are not there yet; gives the stage's record.
+def run(context: StageContext[SynthesisSpec]) -> StageResult:
+    """Generates the images that the shards do not hold yet.
 
     Raises:
         StageError: more than half of a class was refused.
     """
-    job, device = context.job, torch.device(context.device)
+    timer = ResumableTimer[TimedState](context)
     torch.set_num_threads(context.threads)
-    checkpoints = Checkpoints(context.folder, context.checkpoint_seconds, context.meter)
-    state = checkpoints.load() or {"seconds": {}}
-    clock, account = Clock(device), Account()
-    account.carry(state["seconds"], state["seconds"])
-    with clock.section("loading", account):
-        real, indices = training_part(context)
-        setting = Setting(real.classes, real, indices, device, context.needs.get("diffusion"))
-        component = context.registry.get("augmenter", job["generator"]["name"])
-        params = component.params.model_validate(job["generator"]["params"])
-        shards = Shards(context.folder.path)
-        wanted = list(_wanted(job, setting))
-        there = shards.done()
-        left = [place for place in wanted if place not in there]
-    with clock.section("setup", account):
-        generator: ImageGenerator = component.load()(params, setting)
-    maker = _Maker(generator, job, getattr(params, "batch_size", 16))
-    begun = len(wanted) - len(left)
-    while left:
-        with clock.section("generation", account):
-            made = maker.make(left[: maker.batch])
-        with clock.section("checkpoint", account):
-            shards.add(made)
-            clock.settle()
-            checkpoints.save({"seconds": account.here})
-        left = left[len(made) :]
-        context.report({"done": len(wanted) - len(left), "total": len(wanted)})
-    with clock.section("checkpoint", account):
+    timer.load()
+    with timer.section("loading"):
+        setting, shards = _setting(context, timer.device), Shards(context.folder.path)
+        ids, finished = _image_ids(context.spec, setting), shards.done()
+        missing = [image_id for image_id in ids if image_id not in finished]
+        num_finished = len(ids) - len(missing)
+    with timer.section("setup"):
+        drawing = _drawing(context, setting)
+    while missing:
+        with timer.section("generation"):
+            images = drawing.draw(missing[: drawing.batch_size])
+        with timer.section("checkpoint"):
+            shards.add(images)
+        timer.save({"seconds": timer.account.here})
+        missing = missing[len(images) :]
+        context.report(Progress(done=len(ids) - len(missing), total=len(ids)))
+    with timer.section("checkpoint"):
         shards.finish()
-        everything = read_shards(context.folder)
-        _refuse_half_a_class(everything, setting.classes)
-    clock.settle()
-    held = context.held if device.type == "cuda" else torch.get_num_threads()
-    found = summary(everything)
-    spent = account.here.get("generation", 0.0)
-    print(f"{found['images']} images, {begun} of them from an earlier attempt; refused: {found['rejected'] or 'none'}")
-    return {
-        "metrics": {**found, "images_per_second": found["images"] / spent if spent else None},
-        "data": {"names": list(setting.classes), "train": found["images"], "sha256": fingerprint(everything)},
-        "synthesis": generator.card,
-        "cost": cost_of(account, device, held, context.unit),
-        "weights_sha256": None,
-    }
+        images = read_shards(context.folder)
+        _refuse_half_a_class(images, setting.classes)
+    cost, metrics = timer.cost(), summary(images)
+    print(f"{metrics.images} images, {num_finished} from an earlier attempt; refused: {metrics.rejected or 'none'}")
+    seconds = cost.seconds.get("generation", 0.0)
+    record = SynthesisRecord(
+        metrics=metrics.model_copy(update={"images_per_second": metrics.images / seconds if seconds else None}),
+        data=DataRecord(names=setting.classes, train=metrics.images, sha256=fingerprint(images)),
+        synthesis=drawing.generator.card,
+        cost=cost,
+    )
+    return StageResult(record)
 
 
-def _wanted(job: dict[str, Any], setting: Setting) -> Iterator[tuple[int, int]]:
-    """Label and number of every image, class by class."""
+def _setting(context: StageContext[SynthesisSpec], device: torch.device) -> Setting:
+    real = training_images(context)
+    return Setting(real.images.classes, real.images, real.indices, device, context.needs.get("diffusion"))
+
+
+def _drawing(context: StageContext[SynthesisSpec], setting: Setting) -> _Drawing:
+    spec = context.spec
+    component = context.registry.get("augmenter", spec.generator.name)
+    params = component.params.model_validate(spec.generator.arguments)
+    return _Drawing(component.load()(params, setting), spec, getattr(params, "batch_size", 16))
+
+
+def _image_ids(spec: SynthesisSpec, setting: Setting) -> list[ImageId]:
+    """The identity of every image of the set, class by class."""
+    ids: list[ImageId] = []
     for label in range(len(setting.classes)):
-        count = job["per_class"]
+        count = spec.per_class
         if count is None:
-            count = round(job["times"] * len(setting.of_class(label)))
-        yield from ((label, index) for index in range(count))
+            assert spec.times is not None
+            count = round(spec.times * len(setting.of_class(label)))
+        ids += ((label, index) for index in range(count))
+    return ids
 
 
-def _refuse_half_a_class(made: Sequence[Made], classes: Sequence[str]) -> None:
-    asked, given = Counter(each.label for each in made), Counter(each.label for each in made if each.png is None)
-    for label, count in given.items():
-        if count > asked[label] / 2:
-            why = Counter(reason for each in made if each.label == label for reason in each.refused)
-            shown = ", ".join(f"{reason} ({times} times)" for reason, times in why.most_common())
+def _refuse_half_a_class(images: Sequence[GeneratedImage], classes: Sequence[str]) -> None:
+    requested = Counter(image.label for image in images)
+    given_up = Counter(image.label for image in images if image.png is None)
+    for label, count in given_up.items():
+        if count > requested[label] / 2:
+            reasons = Counter(reason for image in images if image.label == label for reason in image.refused)
+            listed = ", ".join(f"{reason} ({times} times)" for reason, times in reasons.most_common())
             raise StageError(
-                f"{count} of {asked[label]} images of class '{classes[label]}' were refused: {shown}; change its "
+                f"{count} of {requested[label]} images of class '{classes[label]}' were refused: {listed}; change its "
                 "prompt, model, precision or safety checker"
             )
 
 
-class _Maker:
+class _Drawing:
     """Draws images in batches, checks each, and draws refused ones anew with other seeds.
 
     Attributes:
-        batch: images at once; less where memory has run out.
+        generator: draws them.
+        batch_size: images at once; less where memory has run out.
     """
 
-    def __init__(self, generator: ImageGenerator, job: dict[str, Any], batch: int):
-        self.generator, self.seed, self.size, self.batch = generator, job["seed"], job["size"], batch
+    def __init__(self, generator: ImageGenerator, spec: SynthesisSpec, batch_size: int):
+        self.generator, self.seed, self.size, self.batch_size = generator, spec.seed, spec.size, batch_size
         self.shape: tuple[int, ...] | None = None
 
-    def make(self, places: Sequence[tuple[int, int]]) -> list[Made]:
-        found: dict[tuple[int, int], Made] = {}
-        refused: dict[tuple[int, int], list[str]] = {place: [] for place in places}
+    def draw(self, ids: Sequence[ImageId]) -> list[GeneratedImage]:
+        """Images, or what is known of those that were refused at every attempt."""
+        images: dict[ImageId, GeneratedImage] = {}
+        reasons: dict[ImageId, list[str]] = {image_id: [] for image_id in ids}
         for attempt in range(ATTEMPTS):
-            left = [place for place in places if place not in found]
-            requests = [GenerationRequest(*place, self._seed(place, attempt)) for place in left]
-            for request, image in zip(requests, self._draw(requests), strict=True):
-                place = request.label, request.index
-                if why := self._fault(image):
-                    refused[place].append(why)
+            missing = [image_id for image_id in ids if image_id not in images]
+            requests = [GenerationRequest(*image_id, self._seed(image_id, attempt)) for image_id in missing]
+            for image_id, request, pixels in zip(missing, requests, self._generate(requests), strict=True):
+                if reason := self._fault(pixels):
+                    reasons[image_id].append(reason)
                     if attempt < ATTEMPTS - 1:
                         continue
-                png = None if why else encode(self._stored(image))
+                png = None if reason else encode(self._stored(pixels))
                 prompt = self.generator.prompt(request)
-                found[place] = Made(*place, request.seed, attempt, prompt, png, tuple(refused[place]))
-            if len(found) == len(places):
+                images[image_id] = GeneratedImage(
+                    *image_id, request.seed, attempt, prompt, png, tuple(reasons[image_id])
+                )
+            if len(images) == len(ids):
                 break
-        return [found[place] for place in places]
+        return [images[image_id] for image_id in ids]
 
-    def _seed(self, place: tuple[int, int], attempt: int) -> int:
-        return derive(self.seed, "synthesis", *place, attempt)
+    def _seed(self, image_id: ImageId, attempt: int) -> int:
+        return derive(self.seed, "synthesis", *image_id, attempt)
 
-    def _draw(self, requests: Sequence[GenerationRequest]) -> list[np.ndarray]:
+    def _generate(self, requests: Sequence[GenerationRequest]) -> list[np.ndarray]:
         if not requests:
             return []
-        if len(requests) > self.batch:
-            return [image for part in _parts(requests, self.batch) for image in self._draw(part)]
+        if len(requests) > self.batch_size:
+            return [image for part in _parts(requests, self.batch_size) for image in self._generate(part)]
         try:
             return _checked(self.generator.generate, requests)
         except (torch.OutOfMemoryError, MemoryError) as error:
-            if self.batch == 1:
+            if self.batch_size == 1:
                 raise StageError(
                     "memory runs out with one image at a time; take `memory: offload`, or a smaller model"
                 ) from error
-            self.batch = max(1, min(self.batch, len(requests)) // 2)
-            print(f"out of memory: from here on {self.batch} images at once")
+            self.batch_size = max(1, min(self.batch_size, len(requests)) // 2)
+            print(f"out of memory: from here on {self.batch_size} images at once")
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        return self._draw(requests)
+        return self._generate(requests)
 
     def _fault(self, image: np.ndarray) -> str | None:
-        """Why an image is not taken; None where it is."""
+        """The reason to refuse an image, if there is one."""
         if image.ndim != 3 or image.shape[2] != 3 or min(image.shape[:2]) < 8:
             return "wrong size"
         if self.size is None and self.shape is not None and image.shape != self.shape:

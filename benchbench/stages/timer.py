@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import Generic, NotRequired, TypedDict, TypeVar
+from typing import Generic, TypedDict, TypeVar
 
 import torch
 
@@ -14,17 +14,8 @@ from benchbench.training.checkpoints import Checkpoints
 from benchbench.training.clock import Account, Clock
 
 
-class TimedState(TypedDict):
-    """A checkpoint with the seconds of the stage by section, which the timer fills in."""
-
-    seconds: NotRequired[dict[str, float]]
-
-
-State = TypeVar("State", bound=TimedState)
-
-
-class StageTimer(Generic[State]):
-    """Clock, checkpoints and cost of one stage.
+class StageTimer:
+    """Clock and cost of one stage.
 
     Args:
         context: of the stage.
@@ -33,32 +24,15 @@ class StageTimer(Generic[State]):
     Attributes:
         account: seconds by section. Reading images and weights is "loading", which is not charged: the first stage
             would pay for everybody's download.
-        checkpoints: of the unfinished stage.
     """
 
     def __init__(self, context: StageContext[BaseSpec], clock: Clock | None = None):
         self.context, self.device = context, torch.device(context.device)
         self.clock, self.account = clock or Clock(self.device), Account()
-        self.checkpoints: Checkpoints[State] = Checkpoints(context.folder, context.checkpoint_seconds, context.meter)
 
     def section(self, name: str) -> AbstractContextManager[None]:
         """Books the time in here under a name."""
         return self.clock.section(name, self.account)
-
-    def load(self) -> State | None:
-        """The checkpoint's state, where there is one; its seconds are carried over."""
-        state = self.checkpoints.load()
-        if state is not None:
-            seconds = state.get("seconds", {})
-            self.account.carry(seconds, seconds)
-        return state
-
-    def save(self, state: State) -> None:
-        """Writes a checkpoint, with the seconds up to now."""
-        with self.section("checkpoint"):
-            self.clock.settle()
-            state["seconds"] = self.account.here
-            self.checkpoints.save(state)
 
     def cost(self, cohort: int = 1, images: int | None = None) -> Cost:
         """The cost up to now: devices x wall-clock, as it was and as it would have been alone.
@@ -76,12 +50,43 @@ class StageTimer(Generic[State]):
             carried_seconds=self.account.carried,
             devices=devices,
             unit=self.context.unit,
-            device_hours=_hours(self.account.here) * devices,
-            alone_device_hours=_hours(self.account.alone) * devices,
+            device_hours=_device_hours(self.account.here, devices),
+            alone_device_hours=_device_hours(self.account.alone, devices),
             cohort=cohort,
             images=images,
         )
 
 
-def _hours(seconds: dict[str, float]) -> float:
-    return sum(value for name, value in seconds.items() if name != "loading") / 3600
+def _device_hours(seconds: dict[str, float], devices: float) -> float:
+    return sum(value for name, value in seconds.items() if name != "loading") * devices / 3600
+
+
+class TimedState(TypedDict):
+    """The content of a checkpoint, with the seconds of the stage by section."""
+
+    seconds: dict[str, float]
+
+
+State = TypeVar("State", bound=TimedState)
+
+
+class ResumableTimer(StageTimer, Generic[State]):
+    """The timer of a stage with checkpoints, which go on with its seconds."""
+
+    def __init__(self, context: StageContext[BaseSpec]):
+        super().__init__(context)
+        self.checkpoints: Checkpoints[State] = Checkpoints(context.folder, context.checkpoint_seconds, context.meter)
+
+    def load(self) -> State | None:
+        """The checkpoint's state, where there is one; its seconds are carried over."""
+        state = self.checkpoints.load()
+        if state is not None:
+            self.account.carry(state["seconds"], state["seconds"])
+        return state
+
+    def save(self, state: State) -> None:
+        """Writes a checkpoint, with the seconds up to now."""
+        with self.section("checkpoint"):
+            self.clock.settle()
+            state["seconds"] = self.account.here
+            self.checkpoints.save(state)

@@ -1,53 +1,50 @@
-"""The stage that finds out how a network runs fastest on this device."""
+"""The stage that measures which way of running a network is fastest on this device."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 
 from benchbench.execution.tune import TuningConstraints, tune
 from benchbench.models.backbone import build_backbone
-from benchbench.stages.context import StageContext
-from benchbench.stages.cost import cost_of
-from benchbench.training.clock import Account, Clock
+from benchbench.specs.parts import Choice
+from benchbench.specs.records import TuningMetrics, TuningRecord
+from benchbench.specs.stages import CalibrationSpec, TuningSpec
+from benchbench.stages.context import StageContext, StageResult
+from benchbench.stages.timer import StageTimer
 
-# How fast a network is does not depend on its weights, and hardly on the width of its head.
+# A network's speed does not depend on its weights, and hardly on the width of its head.
 CLASSES = 10
 
 
-def run(context: StageContext) -> dict[str, Any]:
-    """Measures steps on random images; gives how the network is best run, and the seconds of a step by way."""
-    job, device = context.job, torch.device(context.device)
+def run(context: StageContext[TuningSpec]) -> StageResult:
+    """Measures steps on random images; gives the fastest execution, and the seconds of one step by way."""
+    spec, timer = context.spec, StageTimer(context)
     torch.set_num_threads(context.threads)
-    clock, account = Clock(device), Account()
-    with clock.section("tuning", account):
-        model = build_backbone(job["model"], job["kind"], context.registry, CLASSES).to(device)
-        if not job["trained"]:
+    with timer.section("tuning"):
+        model = build_backbone(spec.model, spec.role, context.registry, CLASSES).to(timer.device)
+        if not spec.trained:
             model.freeze()
-        images = torch.rand(job["batch_size"], 3, job["image_size"], job["image_size"], device=device)
-        execution, seconds = tune(model, images, tuning_constraints(job, context.threads))
-    clock.settle()
-    held = context.held if device.type == "cuda" else context.threads
-    return {
-        "metrics": {"execution": execution.as_json(), "step_seconds": seconds},
-        "cost": cost_of(account, device, held, context.unit),
-        "weights_sha256": None,
-    }
+        images = torch.rand(spec.batch_size, 3, spec.image_size, spec.image_size, device=timer.device)
+        constraints = tuning_constraints(spec, spec.trained, spec.steps, context.threads)
+        execution, seconds = tune(model, images, constraints)
+    metrics = TuningMetrics(execution=execution.record(), step_seconds=seconds)
+    return StageResult(TuningRecord(metrics=metrics, cost=timer.cost()))
 
 
-def tuning_constraints(job: dict[str, Any], threads: int) -> TuningConstraints:
-    """What a job's recipe leaves to the measurement."""
+def tuning_constraints(
+    spec: TuningSpec | CalibrationSpec, trained: bool, steps: int, threads: int
+) -> TuningConstraints:
+    """The choices that a spec leaves to the measurement; arguments as the attributes of `TuningConstraints`."""
 
-    def fixed(value: Any) -> bool | None:
-        return None if value == "auto" else value
+    def fixed(choice: Choice) -> bool | None:
+        return None if choice == "auto" else choice
 
     return TuningConstraints(
-        trained=job["trained"],
-        precision=None if job["precision"] == "auto" else job["precision"],
-        channels_last=fixed(job["channels_last"]),
-        fold_bn=fixed(job["fold_bn"]),
-        compile=fixed(job["compile"]),
-        steps=job["steps"],
+        trained=trained,
+        precision=None if spec.precision == "auto" else spec.precision,
+        channels_last=fixed(spec.channels_last),
+        fold_bn=fixed(spec.fold_bn),
+        compile=fixed(spec.compile),
+        steps=steps,
         threads=threads,
     )

@@ -6,7 +6,7 @@ import io
 import time
 import zipfile
 from collections.abc import Mapping
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 import torch
 
@@ -55,7 +55,7 @@ class Checkpoints(Generic[State]):
             if not isinstance(state, dict) or state.pop("stage", None) != self.folder.path.name:
                 raise ValueError("it belongs to another stage")
             self.meter.carry(state.pop("joules", None))
-            return state
+            return cast(State, state)
         except Exception as error:  # torch's readers raise many kinds
             damaged_copy = path.with_suffix(".damaged")
             path.replace(damaged_copy)

@@ -22,10 +22,10 @@ def make_optimizer(model: Backbone, losses: nn.Module, recipe: RecipeSpec) -> to
     ]
     groups = [group for group in groups if group["params"]]
     # Fused: one kernel for all tensors; a small model's step otherwise spends a good part of its time in the optimiser.
-    options = {"lr": recipe.lr, "weight_decay": recipe.weight_decay, "fused": True}
+    lr, decay = recipe.lr, recipe.weight_decay
     if recipe.optimizer == "sgd":
-        return torch.optim.SGD(groups, momentum=recipe.momentum, **options)
-    return torch.optim.AdamW(groups, **options)
+        return torch.optim.SGD(groups, lr, momentum=recipe.momentum, weight_decay=decay, fused=True)
+    return torch.optim.AdamW(groups, lr, weight_decay=decay, fused=True)
 
 
 def rate_factor(recipe: RecipeSpec, epoch: float) -> float:
