@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor
@@ -10,6 +11,15 @@ from torch import Generator, Tensor
 from benchbench.augmenters.draws import uniform
 
 ATTEMPTS = 10
+
+
+class _Boxes(NamedTuple):
+    """Rows top to bottom - 1 of columns left to right - 1 in each image; bounds are [B] on the CPU."""
+
+    top: Tensor
+    left: Tensor
+    bottom: Tensor
+    right: Tensor
 
 
 def random_erasing(
@@ -43,7 +53,7 @@ def random_erasing(
     tall, wide = (side.gather(1, first).squeeze(1) * chosen for side in (tall, wide))
     top = (torch.rand(count, generator=generator) * (height - tall + 1)).long()
     left = (torch.rand(count, generator=generator) * (width - wide + 1)).long()
-    return _erase(images, top, left, top + tall, left + wide, generator, fill)
+    return _erase(images, _Boxes(top, left, top + tall, left + wide), generator, fill)
 
 
 def cutout(images: Tensor, size: int, generator: Generator, *, probability: float, length: int, fill: str) -> Tensor:
@@ -58,15 +68,13 @@ def cutout(images: Tensor, size: int, generator: Generator, *, probability: floa
     top = (torch.rand(count, generator=generator) * height).long() - length // 2
     left = (torch.rand(count, generator=generator) * width).long() - length // 2
     bottom, right = ((start + length) * chosen for start in (top, left))
-    return _erase(
-        images, top.clamp_min(0), left.clamp_min(0), bottom.clamp_max(height), right.clamp_max(width), generator, fill
-    )
+    boxes = _Boxes(top.clamp_min(0), left.clamp_min(0), bottom.clamp_max(height), right.clamp_max(width))
+    return _erase(images, boxes, generator, fill)
 
 
-def _erase(
-    images: Tensor, top: Tensor, left: Tensor, bottom: Tensor, right: Tensor, generator: Generator, fill: str
-) -> Tensor:
-    """Images [B, 3, H, W] with rows top..bottom - 1 of columns left..right - 1 filled; bounds are [B] on the CPU."""
+def _erase(images: Tensor, boxes: _Boxes, generator: Generator, fill: str) -> Tensor:
+    """Images [B, 3, H, W] with the pixels of one box in each filled."""
+    top, left, bottom, right = boxes
     sides = []
     for start, end, length in ((top, bottom, images.shape[-2]), (left, right, images.shape[-1])):
         pixels = torch.arange(length)

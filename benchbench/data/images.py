@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
-# Sets of this many bytes and fewer are held decoded, as uint8.
+# Sets of this many bytes and fewer are kept decoded, as uint8.
 IN_MEMORY_BYTES = 2 * 2**30
 
 
@@ -20,18 +20,18 @@ class ImageDataset:
 
     Attributes:
         labels: class numbers [N], int64.
-        classes: class names, by number.
+        classes: class names by number.
         image: decodes image i to an RGB `PIL.Image`; raises DataError naming the file where it cannot be read. Called
             from loader processes, so it must pickle.
         array: all pixels [N, H, W, 3], uint8, where every image has one size and they fit in memory; else None.
-        numbers: of generated images, each one's number within its class [N]; else None.
+        class_index: of generated images, the index of each within its class [N]; else None.
     """
 
     labels: np.ndarray
     classes: tuple[str, ...]
     image: Callable[[int], Image.Image]
     array: np.ndarray | None = None
-    numbers: np.ndarray | None = None
+    class_index: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

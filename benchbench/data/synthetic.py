@@ -43,10 +43,10 @@ def take(
     Raises:
         DataError: nothing is left.
     """
-    assert generated.numbers is not None
+    assert generated.class_index is not None
     chosen = np.arange(len(generated))
     if use.times is not None:
-        chosen = chosen[generated.numbers < np.round(use.times * counts)[generated.labels]]
+        chosen = chosen[generated.class_index < np.round(use.times * counts)[generated.labels]]
     labels = generated.labels[chosen]
     report: Json = {"set": use.set, "images": len(chosen)}
     if logits is not None:

@@ -7,7 +7,7 @@ gain is measured (`benchbench.execution.tune`), not known beforehand.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -25,8 +25,8 @@ def weight_gradient(images: Tensor, gradient: Tensor, kernel: Pair, stride: Pair
     meet nothing but padding are 0.
 
     Args:
-        images: what went in [B, C, H, W].
-        gradient: of what came out [B, C, H', W'].
+        images: the input [B, C, H, W].
+        gradient: of the output [B, C, H', W'].
     """
     out = gradient.new_zeros(gradient.shape[1], 1, *kernel)
     for i in range(kernel[0]):
@@ -35,8 +35,8 @@ def weight_gradient(images: Tensor, gradient: Tensor, kernel: Pair, stride: Pair
             columns = _overlap(j - padding[1], stride[1], images.shape[3], gradient.shape[3])
             if rows is None or columns is None:
                 continue
-            seen = images[:, :, rows[1], columns[1]] * gradient[:, :, rows[0], columns[0]]
-            out[:, 0, i, j] = seen.sum(dim=(0, 2, 3))
+            products = images[:, :, rows[1], columns[1]] * gradient[:, :, rows[0], columns[0]]
+            out[:, 0, i, j] = products.sum(dim=(0, 2, 3))
     return out
 
 
@@ -55,10 +55,12 @@ class _Convolution(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, images: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Pair, groups: int
+        ctx: Any, images: Tensor, weight: Tensor, bias: Tensor | None, settings: tuple[Pair, Pair, int]
     ) -> Tensor:
+        """`settings` are stride, padding and groups."""
         ctx.save_for_backward(images, weight)
-        ctx.bias, ctx.settings = bias is not None, (stride, padding, groups)
+        ctx.bias, ctx.settings = bias is not None, settings
+        stride, padding, groups = settings
         return torch.conv2d(images, weight, bias, stride, padding, (1, 1), groups)
 
     @staticmethod
@@ -66,17 +68,17 @@ class _Convolution(torch.autograd.Function):
     def backward(ctx: FunctionCtx, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         images, weight = ctx.saved_tensors  # type: ignore[attr-defined]
         stride, padding, groups = ctx.settings  # type: ignore[attr-defined]
-        wanted = ctx.needs_input_grad  # type: ignore[attr-defined]
+        needs_gradient = ctx.needs_input_grad  # type: ignore[attr-defined]
         (gradient,) = gradients
-        found: list[Tensor | None] = [None] * 6
-        if wanted[0]:
+        input_gradients: list[Tensor | None] = [None] * 4
+        if needs_gradient[0]:
             sizes = (stride, padding, (1, 1), False, (0, 0), groups, (True, False, False))
-            found[0] = torch.ops.aten.convolution_backward(gradient, images, weight, None, *sizes)[0]
-        if wanted[1]:
-            found[1] = weight_gradient(images, gradient, _pair(weight.shape[2:]), stride, padding)
-        if ctx.bias and wanted[2]:  # type: ignore[attr-defined]
-            found[2] = gradient.sum(dim=(0, 2, 3))
-        return tuple(found)
+            input_gradients[0] = torch.ops.aten.convolution_backward(gradient, images, weight, None, *sizes)[0]
+        if needs_gradient[1]:
+            input_gradients[1] = weight_gradient(images, gradient, _pair(weight.shape[2:]), stride, padding)
+        if ctx.bias and needs_gradient[2]:  # type: ignore[attr-defined]
+            input_gradients[2] = gradient.sum(dim=(0, 2, 3))
+        return tuple(input_gradients)
 
 
 def _pair(value: Any) -> Pair:
@@ -84,25 +86,26 @@ def _pair(value: Any) -> Pair:
     return int(first), int(second)
 
 
-Seen = Callable[[str, Tensor, Tensor, Pair, Pair], None]
+# Signature, images, weight, stride and padding of a depthwise convolution.
+Observer = Callable[[str, Tensor, Tensor, Pair, Pair], None]
 
 
 class DepthwiseMode(TorchFunctionMode):
     """While it is active, depthwise convolutions whose `signature` is among the chosen ones use `weight_gradient`.
 
-    It sees every call of `conv2d`, whichever library's layer makes it.
+    It intercepts every call of `conv2d`, whichever library's layer makes it.
 
     Args:
         chosen: signatures.
-        seen: told of every depthwise convolution: signature, images, weight, stride, padding.
+        observer: is called at every depthwise convolution.
     """
 
-    def __init__(self, chosen: Collection[str], seen: Seen | None = None):
+    def __init__(self, chosen: Collection[str], observer: Observer | None = None):
         super().__init__()
-        self.chosen, self.seen = frozenset(chosen), seen
+        self.chosen, self.observer = frozenset(chosen), observer
 
     def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         if func is not torch.conv2d:
             return func(*args, **(kwargs or {}))
@@ -115,11 +118,11 @@ class DepthwiseMode(TorchFunctionMode):
             return func(*args, **(kwargs or {}))
         stride, padding = _pair(call.get("stride", 1)), _pair(padding)
         name = signature(images, weight, stride)
-        if self.seen is not None:
-            self.seen(name, images, weight, stride, padding)
+        if self.observer is not None:
+            self.observer(name, images, weight, stride, padding)
         if name not in self.chosen:
             return func(*args, **(kwargs or {}))
-        return _Convolution.apply(images, weight, call.get("bias"), stride, padding, groups)
+        return _Convolution.apply(images, weight, call.get("bias"), (stride, padding, groups))
 
 
 def signature(images: Tensor, weight: Tensor, stride: Pair) -> str:

@@ -1,4 +1,4 @@
-"""Batch normalisation of a frozen network becomes part of the convolution before it."""
+"""Folding of a frozen network's batch normalisation into the convolution before it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Pair = tuple[nn.Conv2d, nn.BatchNorm2d]
 
 @torch.no_grad()
 def fold_batch_norm(model: Backbone, images: Tensor) -> int:
-    """Folds every batch normalisation that normalises one convolution's output alone; gives how many it folded.
+    """Folds every batch normalisation that normalises one convolution's output alone; gives their number.
 
-    Which convolution loaders which normalisation is seen in a forward pass, so that any library's network will do. The
+    The convolution before each normalisation is found in a forward pass, so that any library's network will do. The
     modules stay where they are: a folded normalisation only passes its input on (to its activation, where the library
-    has made the two one module), so that whoever holds a reference to it, as code that collects feature maps does,
-    sees the same values as before.
+    has made the two one module), so that code that holds a reference to it, such as that which collects feature maps,
+    gets the same values as before.
 
     Args:
         model: frozen, in eval mode; changed in place.
@@ -42,7 +42,7 @@ def fold_batch_norm(model: Backbone, images: Tensor) -> int:
 
 
 def _pass_on(norm: Any, images: Tensor) -> Tensor:
-    """What is left of a folded normalisation: timm's are one module with dropout and activation."""
+    """The forward pass of a folded normalisation: timm's are one module with dropout and activation."""
     for name in ("drop", "act"):
         if isinstance(part := getattr(norm, name, None), nn.Module):
             images = part(images)
@@ -51,20 +51,20 @@ def _pass_on(norm: Any, images: Tensor) -> Tensor:
 
 def _pairs(model: Backbone, images: Tensor) -> list[Pair]:
     """Convolutions with the normalisation that directly follows; both are used once in a forward pass."""
-    made: dict[int, tuple[nn.Conv2d, Tensor]] = {}  # holds the outputs, so that no id is used twice
+    convolutions: dict[int, tuple[nn.Conv2d, Tensor]] = {}  # holds the outputs, so that no id is used twice
     calls: Counter[nn.Module] = Counter()
-    found: list[Pair] = []
+    pairs: list[Pair] = []
 
     def convolved(module: nn.Module, _: Any, output: Tensor) -> None:
         assert isinstance(module, nn.Conv2d)
         calls[module] += 1
-        made[id(output)] = (module, output)
+        convolutions[id(output)] = (module, output)
 
     def normalised(module: nn.Module, inputs: tuple[Tensor, ...], _: Any) -> None:
         assert isinstance(module, nn.BatchNorm2d)
         calls[module] += 1
-        if id(inputs[0]) in made:
-            found.append((made[id(inputs[0])][0], module))
+        if id(inputs[0]) in convolutions:
+            pairs.append((convolutions[id(inputs[0])][0], module))
 
     hooks = [
         module.register_forward_hook(convolved if isinstance(module, nn.Conv2d) else normalised)
@@ -77,9 +77,9 @@ def _pairs(model: Backbone, images: Tensor) -> list[Pair]:
     finally:
         for hook in hooks:
             hook.remove()
-    owners = Counter(convolution for convolution, _ in found)
+    owners = Counter(convolution for convolution, _ in pairs)
     return [
         (convolution, norm)
-        for convolution, norm in found
+        for convolution, norm in pairs
         if calls[convolution] == calls[norm] == owners[convolution] == 1
     ]

@@ -1,4 +1,4 @@
-"""Choosing how a network is run, by a short measurement on the device that will run it."""
+"""The choice of an execution configuration, by a short measurement on the device that will run the network."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ WORTH_COMPILING = 1200.0
 
 @dataclass(frozen=True)
 class TuningConstraints:
-    """What may be chosen: None leaves it to the measurement.
+    """Limits to the choice: None leaves a field to the measurement.
 
     Attributes:
         trained: whether the network trains (forward, backward), or is frozen (forward alone).
         precision: "fp32", "bf16", "fp16"; None where a lower one may be chosen.
         channels_last, fold_bn, compile: True or False where the recipe fixes them.
         steps: length of the run, which decides whether compiling can pay.
-        threads: the most that there are.
+        threads: CPU threads at hand.
     """
 
     trained: bool
@@ -48,55 +48,55 @@ class TuningConstraints:
     threads: int
 
 
-def tune(model: Backbone, images: Tensor, wishes: TuningConstraints) -> tuple[ExecutionConfig, dict[str, float]]:
-    """The fastest way to run a network, and the seconds of one step by way.
+def tune(model: Backbone, images: Tensor, constraints: TuningConstraints) -> tuple[ExecutionConfig, dict[str, float]]:
+    """The fastest configuration of a network, and the seconds of one step by the name of each configuration tried.
 
     Every candidate stands beside the best one so far and the two take turns, so that a busy machine slows both.
 
     Args:
         model: with a task head; frozen where it does not train. It is not changed.
         images: a batch [B, 3, H, W] on the device.
-        wishes: what may be chosen.
+        constraints: limits to the choice.
     """
-    return _Tuning(model, images, wishes).choose()
+    return _Tuning(model, images, constraints).choose()
 
 
 class _Tuning:
-    def __init__(self, model: Backbone, images: Tensor, wishes: TuningConstraints):
-        self.model, self.images, self.wishes = model, images, wishes
+    def __init__(self, model: Backbone, images: Tensor, constraints: TuningConstraints):
+        self.model, self.images, self.constraints = model, images, constraints
         self.device = images.device
         self.rounds = ROUNDS
         self.seconds: dict[str, float] = {}
         self.best = ExecutionConfig(
-            precision=wishes.precision or "fp32",  # type: ignore[arg-type]
-            channels_last=bool(wishes.channels_last),
-            fold_bn=bool(wishes.fold_bn) and not wishes.trained,
+            precision=constraints.precision or "fp32",  # type: ignore[arg-type]
+            channels_last=bool(constraints.channels_last),
+            fold_bn=bool(constraints.fold_bn) and not constraints.trained,
         )
 
     def choose(self) -> tuple[ExecutionConfig, dict[str, float]]:
-        wishes = self.wishes
+        constraints = self.constraints
         step = self._step(self.best)
         step()
         if _seconds(step, self.device) > LONG_STEP:
             self.images, self.rounds = self.images[: max(8, len(self.images) // 4)], 1
         self._try("plain", self.best)
-        if wishes.channels_last is None:
+        if constraints.channels_last is None:
             self._try("channels_last", replace(self.best, channels_last=True))
-        if wishes.fold_bn is None and not wishes.trained:
+        if constraints.fold_bn is None and not constraints.trained:
             self._try("fold_bn", replace(self.best, fold_bn=True))
-        if wishes.trained and self.device.type == "cpu" and self.best.precision == "fp32":
-            chosen = _slow_depthwise(self.model, self.images, self.best)
-            if chosen:
-                self._try("depthwise", replace(self.best, depthwise=chosen))
-        if wishes.precision is None:
+        if constraints.trained and self.device.type == "cpu" and self.best.precision == "fp32":
+            signatures = _slow_depthwise(self.model, self.images, self.best)
+            if signatures:
+                self._try("depthwise", replace(self.best, depthwise=signatures))
+        if constraints.precision is None:
             self._try_low_precision()
-        if wishes.threads > 1 and self.device.type == "cpu":
+        if constraints.threads > 1 and self.device.type == "cpu":
             self._try("one thread", replace(self.best, threads=1))
-        if wishes.compile or (wishes.compile is None and self._compiling_pays()):
+        if constraints.compile or (constraints.compile is None and self._compiling_pays()):
             self._try_compiled()
-        plain = replace(ExecutionConfig(), precision=self.wishes.precision or "fp32")  # type: ignore[arg-type]
+        plain = replace(ExecutionConfig(), precision=self.constraints.precision or "fp32")  # type: ignore[arg-type]
         times = self._race(self.best, plain) if self.best != plain else self._race(plain) * 2
-        self.seconds["chosen"], self.seconds["plain"] = (statistics.median(taken) for taken in times)
+        self.seconds["chosen"], self.seconds["plain"] = (statistics.median(seconds) for seconds in times)
         self.seconds["chosen, an image"] = self.seconds["chosen"] / len(self.images)
         return self.best, self.seconds
 
@@ -111,20 +111,20 @@ class _Tuning:
         if statistics.median(ours / theirs for ours, theirs in zip(*times, strict=True)) < GAIN:
             self.best = candidate
 
-    def _race(self, *ways: ExecutionConfig) -> list[list[float]]:
-        """Seconds of steps of each way; they take turns."""
-        steps = [self._step(way) for way in ways]
+    def _race(self, *configs: ExecutionConfig) -> list[list[float]]:
+        """Seconds of steps of each configuration; they take turns."""
+        steps = [self._step(config) for config in configs]
         for step in steps:
             step()  # allocations and kernel choices happen once
-        times: list[list[float]] = [[] for _ in ways]
+        times: list[list[float]] = [[] for _ in configs]
         while len(times[0]) < self.rounds or (sum(map(sum, times)) < ROUND_SECONDS and len(times[0]) < 5 * ROUNDS):
-            for way, step, taken in zip(ways, steps, times, strict=True):
-                taken.append(self._timed(way, step))
+            for config, step, seconds in zip(configs, steps, times, strict=True):
+                seconds.append(self._timed(config, step))
         return times
 
-    def _timed(self, way: ExecutionConfig, step: Callable[[], None]) -> float:
+    def _timed(self, config: ExecutionConfig, step: Callable[[], None]) -> float:
         before = torch.get_num_threads()
-        torch.set_num_threads(way.threads or self.wishes.threads)
+        torch.set_num_threads(config.threads or self.constraints.threads)
         try:
             return _seconds(step, self.device)
         finally:
@@ -136,20 +136,20 @@ class _Tuning:
         if self.device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
             return
         few = self.images[:2]
-        for way in (candidate, self.best):
-            self._step(way, few)()
-        low, full = (_seconds(self._step(way, few), self.device) for way in (candidate, self.best))
+        for config in (candidate, self.best):
+            self._step(config, few)()
+        low, full = (_seconds(self._step(config, few), self.device) for config in (candidate, self.best))
         self.seconds["bf16, of fp32, on two images"] = low / full
         if low < full:
             self._try("bf16", candidate)
 
     def _compiling_pays(self) -> bool:
-        return self.wishes.steps * self.seconds["plain"] > WORTH_COMPILING
+        return self.constraints.steps * self.seconds["plain"] > WORTH_COMPILING
 
     def _try_compiled(self) -> None:
         mode = "reduce-overhead" if self.device.type == "cuda" else "default"  # CUDA graphs where there is CUDA
         candidate = replace(self.best, compile=mode, depthwise=())
-        if self.wishes.compile:
+        if self.constraints.compile:
             self.best = candidate
             return
         begun = time.perf_counter()
@@ -161,10 +161,10 @@ class _Tuning:
         self.seconds["compiling"] = time.perf_counter() - begun
         self._try("compile", candidate)
 
-    def _step(self, way: ExecutionConfig, images: Tensor | None = None) -> Callable[[], None]:
+    def _step(self, config: ExecutionConfig, images: Tensor | None = None) -> Callable[[], None]:
         images = self.images if images is None else images
-        network = ConfiguredModel(copy.deepcopy(self.model), way, self.device)
-        if way.fold_bn:
+        network = ConfiguredModel(copy.deepcopy(self.model), config, self.device)
+        if config.fold_bn:
             fold_batch_norm(network.model, images[:2])
         labels = torch.arange(len(images), device=self.device) % (self.model.classes or 1)
 
@@ -179,7 +179,7 @@ class _Tuning:
             F.cross_entropy(logits.float(), labels).backward()
             network.model.zero_grad(set_to_none=True)
 
-        return train if self.wishes.trained else forward
+        return train if self.constraints.trained else forward
 
 
 def _seconds(step: Callable[[], None], device: torch.device) -> float:
@@ -194,15 +194,15 @@ def _seconds(step: Callable[[], None], device: torch.device) -> float:
     return clock() - begun
 
 
-def _slow_depthwise(model: Backbone, images: Tensor, way: ExecutionConfig) -> tuple[str, ...]:
+def _slow_depthwise(model: Backbone, images: Tensor, config: ExecutionConfig) -> tuple[str, ...]:
     """Signatures of the depthwise convolutions whose weight gradient is faster tap by tap."""
     layers: dict[str, tuple[Tensor, Tensor, Pair, Pair]] = {}
 
-    def seen(name: str, inputs: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> None:
+    def remember(name: str, inputs: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> None:
         layers.setdefault(name, (inputs.detach().clone(), weight.detach(), stride, padding))
 
-    with torch.no_grad(), DepthwiseMode((), seen):
-        ConfiguredModel(copy.deepcopy(model).eval(), way, images.device)(images)
+    with torch.no_grad(), DepthwiseMode((), remember):
+        ConfiguredModel(copy.deepcopy(model).eval(), config, images.device)(images)
     return tuple(sorted(name for name, layer in layers.items() if _taps_are_faster(*layer)))
 
 
@@ -219,6 +219,6 @@ def _taps_are_faster(images: Tensor, weight: Tensor, stride: Pair, padding: Pair
 
     times: Mapping[Any, list[float]] = {library: [], taps: []}
     for _ in range(ROUNDS + 1):
-        for way, taken in times.items():
-            taken.append(_seconds(way, images.device))
+        for step, seconds in times.items():
+            seconds.append(_seconds(step, images.device))
     return statistics.median(times[taps][1:]) < 0.8 * statistics.median(times[library][1:])

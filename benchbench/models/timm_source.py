@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import timm
@@ -27,32 +28,13 @@ def build(name: str, weights: Weights | None, /, **params: Any) -> Trunk:
         WeightsError: the weights cannot be had or do not fit.
         BenchBenchError: the params do not fit, or it is no classification backbone.
     """
-    if not name:
-        raise UnknownNameError("a model needs a name: write timm/NAME, as in timm/resnet18")
-    architecture, _, tag = name.partition(".")
-    if not is_model(architecture):
-        raise UnknownNameError(f"unknown timm model '{name}'; {did_you_mean(architecture, timm.list_models())}")
+    full_name = _full_name(name, weights)
     pretrained = weights is not None and weights.pretrained is not None
-    if weights is not None and weights.pretrained not in (None, "default"):
-        tag = weights.pretrained
-    tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{architecture}.*")]
-    if pretrained and tag and tag not in tags:
-        raise UnknownNameError(f"timm/{architecture} has no weights '{tag}'; {did_you_mean(tag, tags)}")
-    name = f"{architecture}.{tag}" if tag else architecture
-    try:
-        module: Any = timm.create_model(name, pretrained=pretrained, **params)
-    except (AssertionError, KeyError, TypeError) as error:
-        raise BenchBenchError(f"timm/{name} does not take these params: {one_line(error)}") from None
-    except Exception as error:  # the hub's client raises its own kinds
-        if pretrained:
-            raise download_error(f"timm/{name}", error) from error
-        raise BenchBenchError(f"timm/{name} cannot be built: {one_line(error)}") from error
-    if not hasattr(module, "reset_classifier"):
-        raise BenchBenchError(f"timm/{name} with these params is no classification backbone")
+    module = _create(full_name, pretrained, params)
     config = module.pretrained_cfg
-    own = module.get_classifier() if pretrained else None
+    classifier = module.get_classifier() if pretrained else None
     if weights is not None and not pretrained:
-        own = weights.load_into(module, config["classifier"])
+        classifier = weights.load_into(module, config["classifier"])
     module.reset_classifier(0)
     size = params.get("img_size", config["input_size"][-1])
     return Trunk(
@@ -62,9 +44,40 @@ def build(name: str, weights: Weights | None, /, **params: Any) -> Trunk:
         std=tuple(config["std"]),
         input_size=size if config.get("fixed_input_size") and isinstance(size, int) else None,
         with_features=_Features(module) if hasattr(module, "forward_intermediates") else None,
-        head=own if isinstance(own, nn.Linear) else None,
+        head=classifier if isinstance(classifier, nn.Linear) else None,
         with_token=_Token(module) if isinstance(module, VisionTransformerDistilled) else None,
     )
+
+
+def _full_name(name: str, weights: Weights | None) -> str:
+    """timm's name of a model, with the tag of its weights where there is one."""
+    if not name:
+        raise UnknownNameError("a model needs a name: write timm/NAME, as in timm/resnet18")
+    architecture, _, tag = name.partition(".")
+    if not is_model(architecture):
+        raise UnknownNameError(f"unknown timm model '{name}'; {did_you_mean(architecture, timm.list_models())}")
+    pretrained = weights.pretrained if weights is not None else None
+    if pretrained not in (None, "default"):
+        tag = pretrained
+    tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{architecture}.*")]
+    if pretrained is not None and tag and tag not in tags:
+        raise UnknownNameError(f"timm/{architecture} has no weights '{tag}'; {did_you_mean(tag, tags)}")
+    return f"{architecture}.{tag}" if tag else architecture
+
+
+def _create(full_name: str, pretrained: bool, params: Mapping[str, Any]) -> Any:
+    """The model with its classifier, of the class that timm gives it."""
+    try:
+        module = timm.create_model(full_name, pretrained=pretrained, **params)
+    except (AssertionError, KeyError, TypeError) as error:
+        raise BenchBenchError(f"timm/{full_name} does not take these params: {one_line(error)}") from None
+    except Exception as error:  # the hub's client raises its own kinds
+        if pretrained:
+            raise download_error(f"timm/{full_name}", error) from error
+        raise BenchBenchError(f"timm/{full_name} cannot be built: {one_line(error)}") from error
+    if not hasattr(module, "reset_classifier"):
+        raise BenchBenchError(f"timm/{full_name} with these params is no classification backbone")
+    return module
 
 
 class _Features:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torchvision
@@ -11,7 +12,7 @@ from benchbench.errors import BenchBenchError, UnknownNameError, did_you_mean, o
 from benchbench.models.backbone import Trunk
 from benchbench.models.weights import Weights, download_error
 
-# What all of torchvision's classification weights were trained with.
+# Of the images that all of torchvision's classification weights were trained on.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -28,54 +29,69 @@ def build(name: str, weights: Weights | None, /, **params: Any) -> Trunk:
         WeightsError: the weights cannot be had or do not fit.
         BenchBenchError: the params do not fit, or the classifier is not linear.
     """
-    if not name:
-        raise UnknownNameError("a model needs a name: write torchvision/NAME, as in torchvision/resnet18")
-    known = torchvision.models.list_models(module=torchvision.models)
-    if name not in known:
-        raise UnknownNameError(f"unknown torchvision model '{name}'; {did_you_mean(name, known)}")
-    tag = None
-    if weights is not None and weights.pretrained is not None:
-        tags = torchvision.models.get_model_weights(name)
-        tag = weights.pretrained.upper() if weights.pretrained != "default" else "DEFAULT"
-        if tag not in tags.__members__:
-            raise UnknownNameError(f"torchvision/{name} has no weights '{tag}'; {did_you_mean(tag, tags.__members__)}")
+    tag = _weights_tag(name, weights)
     if name in ("googlenet", "inception_v3"):
         # Their weights come with auxiliary classifiers, and were trained on images in -1..1 (as all networks are here,
         # so that one rebuilt without them sees the same).
         pretrained = weights is not None
         params = {"aux_logits": pretrained, "transform_input": True, "init_weights": not pretrained, **params}
+    module = _create(name, tag, params)
+    label, classifier = _classifier(module)
+    head = classifier if tag is not None else None
+    if weights is not None and tag is None:
+        head = weights.load_into(module, label)
+    _remove_classifier(module, label)
+    return Trunk(
+        module,
+        classifier.in_channels if isinstance(classifier, nn.Conv2d) else classifier.in_features,
+        MEAN,
+        STD,
+        input_size=getattr(module, "image_size", None),
+        with_features=_Features(module),
+        head=head if isinstance(head, nn.Linear) else None,
+    )
+
+
+def _weights_tag(name: str, weights: Weights | None) -> str | None:
+    """torchvision's tag of the weights; None for those that do not come from torchvision."""
+    if not name:
+        raise UnknownNameError("a model needs a name: write torchvision/NAME, as in torchvision/resnet18")
+    names = torchvision.models.list_models(module=torchvision.models)
+    if name not in names:
+        raise UnknownNameError(f"unknown torchvision model '{name}'; {did_you_mean(name, names)}")
+    if weights is None or weights.pretrained is None:
+        return None
+    tags = torchvision.models.get_model_weights(name).__members__
+    tag = weights.pretrained.upper() if weights.pretrained != "default" else "DEFAULT"
+    if tag not in tags:
+        raise UnknownNameError(f"torchvision/{name} has no weights '{tag}'; {did_you_mean(tag, tags)}")
+    return tag
+
+
+def _create(name: str, tag: str | None, params: Mapping[str, Any]) -> nn.Module:
     try:
-        module = torchvision.models.get_model(name, weights=tag, **params)
+        return torchvision.models.get_model(name, weights=tag, **params)
     except (AssertionError, TypeError, ValueError) as error:
         raise BenchBenchError(f"torchvision/{name} does not take these params: {one_line(error)}") from None
     except (OSError, RuntimeError) as error:
         raise (download_error(f"torchvision/{name}", error) if tag else error) from error
-    # SqueezeNet classifies by a convolution and pools afterwards; all others end in a linear layer.
-    convolutional = isinstance(module, torchvision.models.SqueezeNet)
-    last = nn.Conv2d if convolutional else nn.Linear
-    found: list[tuple[str, Any]] = [(label, part) for label, part in module.named_modules() if isinstance(part, last)]
-    label, classifier = found[-1]
-    own = classifier if tag is not None else None
-    if weights is not None and tag is None:
-        own = weights.load_into(module, label)
+
+
+def _classifier(module: nn.Module) -> tuple[str, nn.Linear | nn.Conv2d]:
+    """The last linear layer, with its name; SqueezeNet classifies by a convolution and pools afterwards."""
+    last = nn.Conv2d if isinstance(module, torchvision.models.SqueezeNet) else nn.Linear
+    return [(label, part) for label, part in module.named_modules() if isinstance(part, last)][-1]
+
+
+def _remove_classifier(module: Any, label: str) -> None:
+    """Leaves a module that gives embeddings."""
     if hasattr(module, "aux_logits"):
-        # In training mode they would add logits of which no loss here knows.
+        # In training mode they would add logits that no loss here takes.
         module.aux_logits, module.aux1, module.aux2, module.AuxLogits = False, None, None, None
-    if convolutional:
+    if isinstance(module, torchvision.models.SqueezeNet):
         module.classifier = nn.AdaptiveAvgPool2d(1)
     else:
         module.set_submodule(label, nn.Identity())
-    dim = classifier.in_channels if convolutional else classifier.in_features
-    size = getattr(module, "image_size", None)
-    return Trunk(
-        module,
-        dim,
-        MEAN,
-        STD,
-        input_size=size,
-        with_features=_Features(module),
-        head=own if isinstance(own, nn.Linear) else None,
-    )
 
 
 class _Features:

@@ -1,14 +1,15 @@
-"""What a generator of images is: a component of kind `augmenter` that needs `synthesis`, with a stage of its own."""
+"""The contract of a generator: a component of kind `augmenter` that needs `synthesis`, with a stage of its own."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from pydantic import Field
 
 from benchbench.components import Params
+from benchbench.specs.parts import Json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,7 +33,7 @@ class GeneratorParams(Params):
 
 @dataclass(frozen=True)
 class GenerationRequest:
-    """One image that is asked for.
+    """A request for one image.
 
     Attributes:
         label: class number.
@@ -47,7 +48,7 @@ class GenerationRequest:
 
 @dataclass(frozen=True)
 class Setting:
-    """What a generator may use.
+    """The part of a stage that a generator may use.
 
     Attributes:
         classes: class names, by number.
@@ -69,21 +70,21 @@ class Setting:
 
 
 class ImageGenerator(Protocol):
-    """A generator, made once a stage: `target(params, setting)`.
+    """A generator, made once per stage: `target(params, setting)`.
 
     Attributes:
         card: for the record: model, revision, licence, safety checker, as far as they are known; `conditional: False`
             where it does not know classes, so that labels must come from elsewhere.
     """
 
-    card: dict[str, Any]
+    card: Json
 
     def prompt(self, request: GenerationRequest) -> str | None:
-        """What it is asked in words, for the manifest."""
+        """The request in words, for the manifest; None where it takes none."""
         ...
 
     def generate(self, requests: Sequence[GenerationRequest]) -> list[np.ndarray]:
-        """One image [H, W, 3] a request, uint8 or float in 0..1, in their order.
+        """One image [H, W, 3] per request, uint8 or float in 0..1, in their order.
 
         Each is drawn by its own seed, so that a set is the same however it is cut into batches (up to rounding).
         """

@@ -1,4 +1,4 @@
-"""Diffusion models from the hub or a folder: safetensors alone, no code, a clear word where they cannot be had."""
+"""Diffusion models from the hub or a folder: safetensors alone, no code, and clear errors."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from benchbench.errors import StageError, one_line
+from benchbench.specs.parts import Json
 
 
 def dtype_of(precision: str, device: torch.device) -> torch.dtype:
@@ -45,8 +46,8 @@ def _short(error: Exception) -> str:
     return text if len(text) <= 300 else f"{text[:300]}…"
 
 
-def card_of(pipeline: Any, model: str | None, path: Path | None, revision: str | None) -> dict[str, Any]:
-    """What is known of a model, for the record."""
+def card_of(pipeline: Any, model: str | None, path: Path | None, revision: str | None) -> Json:
+    """Name, revision, licence and safety checker of a model, for the record."""
     return {
         "model": model or "a folder",
         "revision": revision,

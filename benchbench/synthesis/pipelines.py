@@ -30,10 +30,10 @@ class _Prompted:
         if not params.safety_checker and getattr(self.pipeline, "safety_checker", None) is not None:
             self.pipeline.register_modules(safety_checker=None)
             self.pipeline.register_to_config(requires_safety_checker=False)
-        self._place()
+        self._move_to_device()
         self.card = card_of(self.pipeline, params.model, params.path, params.revision)
 
-    def _place(self) -> None:
+    def _move_to_device(self) -> None:
         if self.params.memory == "slicing":
             for name in ("enable_attention_slicing", "enable_vae_slicing", "enable_vae_tiling"):
                 if hasattr(self.pipeline, name):
@@ -48,22 +48,22 @@ class _Prompted:
     def prompt(self, request: GenerationRequest) -> str:
         return fill(self.params.prompts, self.names[request.label], request.index)
 
-    def _called(self, requests: Sequence[GenerationRequest], **more: Any) -> list[np.ndarray]:
-        options: dict[str, Any] = {
-            "prompt": [self.prompt(request) for request in requests],
-            "num_inference_steps": self.params.steps,
-            "guidance_scale": self.params.guidance,
-            # On the CPU: the same noise whatever the device.
-            "generator": [torch.Generator().manual_seed(request.seed) for request in requests],
-            "output_type": "np",
-            **more,
-        }
+    def _call(self, requests: Sequence[GenerationRequest], **options: Any) -> list[np.ndarray]:
         if self.params.negative_prompt is not None:
             options["negative_prompt"] = [self.params.negative_prompt] * len(requests)
         try:
-            return list(self.pipeline(**options).images)
+            result = self.pipeline(
+                prompt=[self.prompt(request) for request in requests],
+                num_inference_steps=self.params.steps,
+                guidance_scale=self.params.guidance,
+                # On the CPU: the same noise whatever the device.
+                generator=[torch.Generator().manual_seed(request.seed) for request in requests],
+                output_type="np",
+                **options,
+            )
         except TypeError as error:
             raise StageError(f"{type(self.pipeline).__name__} does not take what it is given: {error}") from error
+        return list(result.images)
 
 
 class TextToImage(_Prompted):
@@ -74,7 +74,7 @@ class TextToImage(_Prompted):
 
     def generate(self, requests: Sequence[GenerationRequest]) -> list[np.ndarray]:
         size = {"width": self.params.width, "height": self.params.height}
-        return self._called(requests, **{name: value for name, value in size.items() if value is not None})
+        return self._call(requests, **{name: value for name, value in size.items() if value is not None})
 
 
 class ImageToImage(_Prompted):
@@ -85,11 +85,11 @@ class ImageToImage(_Prompted):
 
     def generate(self, requests: Sequence[GenerationRequest]) -> list[np.ndarray]:
         images = [self._source(request) for request in requests]
-        return self._called(requests, image=images, strength=self.params.strength)
+        return self._call(requests, image=images, strength=self.params.strength)
 
     def _source(self, request: GenerationRequest) -> Image.Image:
-        mine = self.setting.of_class(request.label)
-        if not len(mine):
+        indices = self.setting.of_class(request.label)
+        if not len(indices):
             raise DataError(f"class '{self.setting.classes[request.label]}' has no training image to vary")
-        image = self.setting.real.image(int(mine[request.index % len(mine)])).convert("RGB")
+        image = self.setting.real.image(int(indices[request.index % len(indices)])).convert("RGB")
         return image.resize((self.params.image_size,) * 2, Image.Resampling.BICUBIC)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from diffusers import DDIMScheduler, DiffusionPipeline, DPMSolverMultistepSchedu
 from torch import Tensor
 
 from benchbench.errors import DataError, StageError
+from benchbench.specs.parts import Json
 from benchbench.store import file_sha256
 from benchbench.synthesis import PixelDiffusionParams, TrainedDiffusionParams
 from benchbench.synthesis.base import GenerationRequest, Setting
@@ -35,10 +37,10 @@ class PixelDiffusion:
         self.card = card_of(self.pipeline, params.model, params.path, params.revision)
         self.unet = getattr(self.pipeline, "unet", None)
         if self.unet is not None:
-            known = self.unet.config.num_class_embeds
-            self.card["conditional"] = bool(known)
-            if known and max(self.ids) >= known:
-                raise DataError(f"class number {max(self.ids)} is beyond the model's {known}; give `class_ids`")
+            num_classes = self.unet.config.num_class_embeds
+            self.card["conditional"] = bool(num_classes)
+            if num_classes and max(self.ids) >= num_classes:
+                raise DataError(f"class number {max(self.ids)} is beyond the model's {num_classes}; give `class_ids`")
         elif not hasattr(self.pipeline, "transformer"):
             raise StageError(f"{type(self.pipeline).__name__} takes no classes by number; use text_to_image")
 
@@ -49,15 +51,16 @@ class PixelDiffusion:
         labels = [self.ids[request.label] for request in requests]
         if self.unet is not None:
             scheduler = DDIMScheduler.from_config(self.pipeline.scheduler.config)
-            return sample(self.unet, scheduler, labels, requests, self.params.steps, self.params.guidance)
-        made = self.pipeline(
+            denoiser = Denoiser(self.unet, scheduler, self.params.steps, self.params.guidance)
+            return denoiser.sample(labels, [request.seed for request in requests])
+        result = self.pipeline(
             class_labels=labels,
             guidance_scale=self.params.guidance,
             generator=[torch.Generator().manual_seed(request.seed) for request in requests],
             num_inference_steps=self.params.steps,
             output_type="np",
         )
-        return list(made.images)
+        return list(result.images)
 
 
 class TrainedDiffusion:
@@ -76,49 +79,61 @@ class TrainedDiffusion:
             raise StageError(f"{weights} is missing or damaged; delete {setting.trained.path} to train it again")
         self.unet = UNet2DModel.from_pretrained(folder / "unet", use_safetensors=True).to(setting.device).eval()
         self.scheduler = SCHEDULERS[params.scheduler].from_pretrained(folder / "scheduler")
-        self.card: dict[str, Any] = {"model": "trained by this suite", "weights_sha256": record.weights_sha256}
+        self.card: Json = {"model": "trained by this suite", "weights_sha256": record.weights_sha256}
 
     def prompt(self, request: GenerationRequest) -> str | None:
         return None
 
     def generate(self, requests: Sequence[GenerationRequest]) -> list[np.ndarray]:
         labels = [request.label for request in requests]
-        return sample(self.unet, self.scheduler, labels, requests, self.params.steps, self.params.guidance)
+        denoiser = Denoiser(self.unet, self.scheduler, self.params.steps, self.params.guidance)
+        return denoiser.sample(labels, [request.seed for request in requests])
 
 
-@torch.no_grad()
-def sample(
-    unet: Any, scheduler: Any, labels: Sequence[int], requests: Sequence[GenerationRequest], steps: int, guidance: float
-) -> list[np.ndarray]:
-    """Images of a U-Net by a scheduler that is deterministic given the noise: float in 0..1, [H, W, 3] each.
+@dataclass(frozen=True)
+class Denoiser:
+    """Images of a U-Net by a scheduler that is deterministic given the noise.
 
-    Args:
+    Attributes:
         unet: `UNet2DModel`; with `num_class_embeds`, the last class may stand for none (classifier-free guidance: Ho
             and Salimans 2022).
         scheduler: DDIM (eta 0) or DPM-Solver++.
-        labels: the model's numbers of the classes.
-        requests: whose seeds draw the noise.
         steps: denoising steps.
         guidance: 1 takes the conditional prediction alone.
     """
-    device, dtype = next(unet.parameters()).device, next(unet.parameters()).dtype
-    size = unet.config.sample_size
-    shape = (unet.config.in_channels, *((size, size) if isinstance(size, int) else size))
-    noise = [torch.randn(shape, generator=torch.Generator().manual_seed(request.seed)) for request in requests]
-    x = torch.stack(noise).to(device, dtype)
-    known = unet.config.num_class_embeds
-    classes = torch.tensor(labels, device=device) if known else None
-    scheduler.set_timesteps(steps, device=device)
-    x = x * scheduler.init_noise_sigma
-    for t in scheduler.timesteps:
-        seen = scheduler.scale_model_input(x, t)
-        predicted = unet(seen, t, class_labels=classes).sample
-        if classes is not None and guidance != 1.0:
-            free = unet(seen, t, class_labels=torch.full_like(classes, known - 1)).sample
-            predicted = free + guidance * (predicted - free)
-        x = scheduler.step(predicted, t, x).prev_sample
-    return list(_unit(x))
+
+    unet: Any
+    scheduler: Any
+    steps: int
+    guidance: float
+
+    @torch.no_grad()
+    def sample(self, labels: Sequence[int], seeds: Sequence[int]) -> list[np.ndarray]:
+        """One image for each label, float in 0..1, [H, W, 3] each.
+
+        Args:
+            labels: the model's numbers of the classes.
+            seeds: draw the noise of each image.
+        """
+        unet, scheduler = self.unet, self.scheduler
+        device, dtype = next(unet.parameters()).device, next(unet.parameters()).dtype
+        size = unet.config.sample_size
+        shape = (unet.config.in_channels, *((size, size) if isinstance(size, int) else size))
+        noise = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+        x = torch.stack(noise).to(device, dtype)
+        num_classes = unet.config.num_class_embeds
+        classes = torch.tensor(labels, device=device) if num_classes else None
+        scheduler.set_timesteps(self.steps, device=device)
+        x = x * scheduler.init_noise_sigma
+        for t in scheduler.timesteps:
+            noisy = scheduler.scale_model_input(x, t)
+            predicted = unet(noisy, t, class_labels=classes).sample
+            if classes is not None and self.guidance != 1.0:
+                unconditional = unet(noisy, t, class_labels=torch.full_like(classes, num_classes - 1)).sample
+                predicted = unconditional + self.guidance * (predicted - unconditional)
+            x = scheduler.step(predicted, t, x).prev_sample
+        return list(_unit_range(x))
 
 
-def _unit(x: Tensor) -> np.ndarray:
+def _unit_range(x: Tensor) -> np.ndarray:
     return (x.float() / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from benchbench.errors import DataError, did_you_mean, one_line
+from benchbench.specs.parts import Json
 from benchbench.synthesis import GeneratedFolderParams, SameClassMixupParams
 from benchbench.synthesis.base import GenerationRequest, Setting
 
@@ -18,7 +18,7 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 
 
 class GeneratedFolder:
-    """Images that lie in `path/CLASS/`, in the order of their names; `path/manifest.json` may say how they were made.
+    """Images in `path/CLASS/`, in the order of their names; `path/manifest.json` may hold their prompts and model.
 
     Raises:
         DataError: the folder or that of a class is not there.
@@ -28,17 +28,17 @@ class GeneratedFolder:
         self.classes, self.files = setting.classes, dict[int, list[Path]]()
         folders = {path.name for path in params.path.iterdir() if path.is_dir()} if params.path.is_dir() else set()
         if not folders:
-            raise DataError(f"{params.path} has no folders of images, one a class")
+            raise DataError(f"{params.path} has no folders of images, one for each class")
         for label, name in enumerate(setting.classes):
             if name not in folders:
                 raise DataError(f"{params.path} has no folder for class '{name}'; {did_you_mean(name, folders)}")
             self.files[label] = sorted(p for p in (params.path / name).iterdir() if p.suffix.lower() in SUFFIXES)
-        self.about = self._manifest(params.path / "manifest.json")
+        self.manifest = self._manifest(params.path / "manifest.json")
         self.root = params.path
-        self.card: dict[str, Any] = {"source": "a folder", **{k: v for k, v in self.about.items() if k == "model"}}
+        self.card: Json = {"source": "a folder", **{k: v for k, v in self.manifest.items() if k == "model"}}
 
     @staticmethod
-    def _manifest(path: Path) -> dict[str, Any]:
+    def _manifest(path: Path) -> Json:
         if not path.exists():
             return {}
         try:
@@ -51,8 +51,8 @@ class GeneratedFolder:
         files = self.files[request.label]
         if request.index >= len(files):
             return None
-        told = self.about.get(files[request.index].relative_to(self.root).as_posix())
-        return str(told["prompt"]) if isinstance(told, dict) and "prompt" in told else None
+        entry = self.manifest.get(files[request.index].relative_to(self.root).as_posix())
+        return str(entry["prompt"]) if isinstance(entry, dict) and "prompt" in entry else None
 
     def generate(self, requests: Sequence[GenerationRequest]) -> list[np.ndarray]:
         """The files; one that cannot be read is an empty image, which is refused and counted.
@@ -60,20 +60,20 @@ class GeneratedFolder:
         Raises:
             DataError: a class has fewer files than are asked for.
         """
-        found = []
+        images = []
         for request in requests:
             files = self.files[request.label]
             if request.index >= len(files):
                 name = self.classes[request.label]
-                folder, asked = self.root / name, request.index + 1
-                raise DataError(f"{folder} has {len(files)} images, and number {asked} is asked for")
+                folder = self.root / name
+                raise DataError(f"{folder} has {len(files)} images, and number {request.index + 1} is asked for")
             try:
                 with Image.open(files[request.index]) as image:
-                    found.append(np.array(image.convert("RGB")))
+                    images.append(np.array(image.convert("RGB")))
             except Exception as error:  # Pillow's readers raise many kinds
                 print(f"{files[request.index]} cannot be read: {one_line(error)}")
-                found.append(np.empty((0, 0, 3), np.uint8))
-        return found
+                images.append(np.empty((0, 0, 3), np.uint8))
+        return images
 
 
 class SameClassMixup:
@@ -81,7 +81,7 @@ class SameClassMixup:
 
     def __init__(self, params: SameClassMixupParams, setting: Setting):
         self.params, self.setting = params, setting
-        self.card: dict[str, Any] = {"source": "training images"}
+        self.card: Json = {"source": "training images"}
 
     def prompt(self, request: GenerationRequest) -> str | None:
         return None
@@ -91,10 +91,10 @@ class SameClassMixup:
 
     def _one(self, request: GenerationRequest) -> np.ndarray:
         random = np.random.default_rng(request.seed)
-        mine = self.setting.of_class(request.label)
-        if not len(mine):
+        indices = self.setting.of_class(request.label)
+        if not len(indices):
             raise DataError(f"class '{self.setting.classes[request.label]}' has no training image to mix")
-        first, second = (self._image(int(random.choice(mine))) for _ in range(2))
+        first, second = (self._image(int(random.choice(indices))) for _ in range(2))
         share = random.beta(self.params.alpha, self.params.alpha)
         other = np.array(Image.fromarray(second).resize(first.shape[1::-1], Image.Resampling.BICUBIC))
         return np.round(share * first + (1 - share) * other).astype(np.uint8)

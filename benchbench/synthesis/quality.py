@@ -18,12 +18,12 @@ COPY = 0.5
 KID_SUBSETS, KID_SIZE = 50, 1000
 
 
-def frechet_distance(real: Tensor, made: Tensor) -> float:
+def frechet_distance(real: Tensor, generated: Tensor) -> float:
     """FID: the squared Fréchet distance of two Gaussians (Heusel et al. 2017).
 
     With fewer images than features it is biased upwards, and comparable between sets of one size alone.
     """
-    a, b = real.double(), made.double()
+    a, b = real.double(), generated.double()
     difference = a.mean(0) - b.mean(0)
     covariances = torch.cov(a.T), torch.cov(b.T)
     # The trace of the product's square root, by its eigenvalues.
@@ -31,20 +31,20 @@ def frechet_distance(real: Tensor, made: Tensor) -> float:
     return float(difference.square().sum() + covariances[0].trace() + covariances[1].trace() - 2 * roots)
 
 
-def kernel_distance(real: Tensor, made: Tensor, seed: int = 0) -> tuple[float, float]:
+def kernel_distance(real: Tensor, generated: Tensor, seed: int = 0) -> tuple[float, float]:
     """KID: the squared maximum mean discrepancy of a cubic kernel, unbiased (Bińkowski et al. 2018).
 
     Returns:
         Mean and standard deviation over subsets.
     """
     random = torch.Generator().manual_seed(seed)
-    size = min(KID_SIZE, len(real), len(made))
-    found = []
+    size = min(KID_SIZE, len(real), len(generated))
+    distances = []
     for _ in range(KID_SUBSETS):
-        a, b = (each[torch.randperm(len(each), generator=random)[:size]].double() for each in (real, made))
+        a, b = (each[torch.randperm(len(each), generator=random)[:size]].double() for each in (real, generated))
         within = sum((k.sum() - k.trace()) / (size * (size - 1)) for k in (_cubic(a, a), _cubic(b, b)))
-        found.append(float(within - 2 * _cubic(a, b).mean()))
-    values = torch.tensor(found, dtype=torch.float64)
+        distances.append(float(within - 2 * _cubic(a, b).mean()))
+    values = torch.tensor(distances, dtype=torch.float64)
     return float(values.mean()), float(values.std())
 
 
@@ -54,7 +54,7 @@ def _cubic(a: Tensor, b: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Manifold:
-    """How two sets of images cover one another.
+    """Coverage of two sets of images by one another.
 
     Attributes:
         precision: share of generated images within a real one's neighbourhood (Kynkäänniemi et al. 2019).
@@ -69,19 +69,19 @@ class Manifold:
     coverage: float
 
 
-def manifold(real: Tensor, made: Tensor, k: int = NEIGHBOURS) -> Manifold:
+def manifold(real: Tensor, generated: Tensor, k: int = NEIGHBOURS) -> Manifold:
     """Precision, recall, density and coverage with neighbourhoods up to the k-th nearest image of the same set."""
-    k = min(k, len(real) - 1, len(made) - 1)
-    radius = {"real": _radii(real, k), "made": _radii(made, k)}
-    inside, hits = torch.zeros(len(made)), torch.zeros(len(made), dtype=torch.bool)
+    k = min(k, len(real) - 1, len(generated) - 1)
+    radius = {"real": _radii(real, k), "generated": _radii(generated, k)}
+    inside, hits = torch.zeros(len(generated)), torch.zeros(len(generated), dtype=torch.bool)
     covered, recalled = torch.zeros(len(real), dtype=torch.bool), torch.zeros(len(real), dtype=torch.bool)
-    for start in range(0, len(made), BLOCK):
+    for start in range(0, len(generated), BLOCK):
         part = slice(start, start + BLOCK)
-        distances = torch.cdist(real, made[part])  # [real, block]
+        distances = torch.cdist(real, generated[part])  # [real, block]
         within = distances <= radius["real"][:, None]
         inside[part], hits[part] = within.sum(0).float(), within.any(0)
         covered |= within.any(1)
-        recalled |= (distances <= radius["made"][part][None]).any(1)
+        recalled |= (distances <= radius["generated"][part][None]).any(1)
     precision, recall, coverage = (float(each.float().mean()) for each in (hits, recalled, covered))
     return Manifold(precision, recall, float(inside.mean() / k), coverage)
 
@@ -98,21 +98,23 @@ class Nearest:
 
     Attributes:
         distances: to the nearest real image [N].
-        places: which one that is [N].
-        copies: places of generated images that are copies, most exact first.
+        indices: of that image [N].
+        copies: indices of generated images that are copies, most exact first.
     """
 
     distances: Tensor
-    places: Tensor
+    indices: Tensor
     copies: Tensor
 
 
-def nearest(real: Tensor, made: Tensor) -> Nearest:
+def nearest(real: Tensor, generated: Tensor) -> Nearest:
     """The nearest real image of each generated one, and copies: `COPY` times nearer than that one's nearest other."""
-    parts = [torch.cdist(made[start : start + BLOCK], real).min(dim=1) for start in range(0, len(made), BLOCK)]
+    parts = [
+        torch.cdist(generated[start : start + BLOCK], real).min(dim=1) for start in range(0, len(generated), BLOCK)
+    ]
     distances = torch.cat([part.values for part in parts])
-    places = torch.cat([part.indices for part in parts])
-    usual = _radii(real, 1)[places] if len(real) > 1 else torch.full_like(distances, torch.inf)
+    indices = torch.cat([part.indices for part in parts])
+    usual = _radii(real, 1)[indices] if len(real) > 1 else torch.full_like(distances, torch.inf)
     ratio = distances / usual
     copies = (ratio < COPY).nonzero().squeeze(1)
-    return Nearest(distances, places, copies[ratio[copies].argsort(stable=True)])
+    return Nearest(distances, indices, copies[ratio[copies].argsort(stable=True)])

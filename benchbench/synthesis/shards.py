@@ -1,8 +1,9 @@
-"""Generated images on disk: Parquet shards that hold the images and say how each was made.
+"""Generated images on disk: Parquet shards of the images and of the draw behind each.
 
 `shards/00000.parquet` has the columns `image` (bytes of a PNG; none where every attempt was refused), `label`, `index`
-(number within the class), `seed`, `attempt`, `prompt`, `sha256` (of the PNG) and `refused` (why earlier attempts were).
-Until a shard is full its images lie in `shards/unfinished.jsonl`, a line an image, so that a kill costs one batch.
+(number within the class), `seed`, `attempt`, `prompt`, `sha256` (of the PNG) and `refused` (the
+reasons for which earlier attempts were).
+Until a shard is full its images lie in `shards/unfinished.jsonl`, one line per image, so that a kill costs one batch.
 """
 
 from __future__ import annotations
@@ -44,14 +45,14 @@ SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True)
-class Made:
-    """One image, or what is known of one that could not be made.
+class GeneratedImage:
+    """One image of a set, or the account of one for which every attempt was refused.
 
     Attributes:
-        label, index: which it is.
-        seed, attempt, prompt: how it was made; attempts count from 0.
+        label, index: its class, and its index within the class.
+        seed, attempt, prompt: of the draw; attempts count from 0.
         png: the image; None where every attempt was refused.
-        refused: why earlier attempts were.
+        refused: reasons for which earlier attempts were.
     """
 
     label: int
@@ -62,6 +63,11 @@ class Made:
     png: bytes | None
     refused: tuple[str, ...] = ()
 
+    @property
+    def position(self) -> tuple[int, int]:
+        """Label and index."""
+        return self.label, self.index
+
 
 def encode(image: np.ndarray) -> bytes:
     """PNG of an image [H, W, 3], uint8."""
@@ -71,7 +77,7 @@ def encode(image: np.ndarray) -> bytes:
 
 
 class Shards:
-    """The shards of one set while it is made.
+    """The shards of one set while it is generated.
 
     Args:
         folder: of the stage.
@@ -82,60 +88,60 @@ class Shards:
         self.folder.mkdir(exist_ok=True)
         self.open_file = self.folder / "unfinished.jsonl"
         self.finished: dict[int, list[tuple[int, int]]] = {}
-        self.pending: list[Made] = []
+        self.pending: list[GeneratedImage] = []
         for path in sorted(self.folder.glob("*.parquet")):
             try:
-                made = list(_read(path))
+                images = list(_read(path))
             except DataError as error:
                 print(f"{error}: its images are made again")
                 path.unlink()
                 continue
-            self.finished[int(path.stem)] = [(each.label, each.index) for each in made]
-        there = self.done()
-        self.pending = [each for each in self._unfinished() if (each.label, each.index) not in there]
+            self.finished[int(path.stem)] = [image.position for image in images]
+        done = self.done()
+        self.pending = [image for image in self._unfinished() if image.position not in done]
         self._rewrite()
 
     def done(self) -> set[tuple[int, int]]:
-        """Label and index of every image that is there, or has been given up."""
-        known = {place for places in self.finished.values() for place in places}
-        return known | {(each.label, each.index) for each in self.pending}
+        """Label and index of every image that is on disk, or has been given up."""
+        finished = {position for positions in self.finished.values() for position in positions}
+        return finished | {image.position for image in self.pending}
 
-    def add(self, made: Sequence[Made]) -> None:
-        """Writes images down before anything else happens."""
+    def add(self, images: Sequence[GeneratedImage]) -> None:
+        """Writes images to disk before it returns."""
         with self.open_file.open("ab") as stream:
-            stream.write(b"".join(_line(each) for each in made))
+            stream.write(b"".join(_line(image) for image in images))
             stream.flush()
             os.fsync(stream.fileno())
-        self.pending += made
+        self.pending += images
         while len(self.pending) >= SHARD:
-            self._shut(self.pending[:SHARD])
+            self._write_shard(self.pending[:SHARD])
 
     def finish(self) -> None:
         if self.pending:
-            self._shut(self.pending)
+            self._write_shard(self.pending)
         self.open_file.unlink(missing_ok=True)
 
-    def _shut(self, made: list[Made]) -> None:
+    def _write_shard(self, images: list[GeneratedImage]) -> None:
         number = next(number for number in range(len(self.finished) + 1) if number not in self.finished)
         rows = [
             {
-                **asdict(each),
-                "image": {"bytes": each.png, "path": f"{each.label}-{each.index}.png"},
-                "sha256": _sha256(each.png),
+                **asdict(image),
+                "image": {"bytes": image.png, "path": f"{image.label}-{image.index}.png"},
+                "sha256": _sha256(image.png),
             }
-            for each in made
+            for image in images
         ]
         sink = io.BytesIO()
         pq.write_table(pa.Table.from_pylist(rows, SCHEMA), sink, compression="none")  # PNGs are compressed
         write_atomic(self.folder / f"{number:05}.parquet", sink.getvalue())
-        self.finished[number] = [(each.label, each.index) for each in made]
-        self.pending = self.pending[len(made) :]
+        self.finished[number] = [image.position for image in images]
+        self.pending = self.pending[len(images) :]
         self._rewrite()
 
     def _rewrite(self) -> None:
-        write_atomic(self.open_file, b"".join(_line(each) for each in self.pending))
+        write_atomic(self.open_file, b"".join(_line(image) for image in self.pending))
 
-    def _unfinished(self) -> Iterator[Made]:
+    def _unfinished(self) -> Iterator[GeneratedImage]:
         """The whole lines of the file; one that a kill has cut short is made again."""
         try:
             lines = self.open_file.read_bytes().split(b"\n")
@@ -143,29 +149,29 @@ class Shards:
             return
         for line in lines:
             try:
-                told = json.loads(line)
-                png = base64.b64decode(told.pop("png"), validate=True) if told["png"] else told.pop("png")
-                if told.pop("sha256") == _sha256(png):
-                    yield Made(**{**told, "png": png, "refused": tuple(told["refused"])})
+                row = json.loads(line)
+                png = base64.b64decode(row.pop("png"), validate=True) if row["png"] else row.pop("png")
+                if row.pop("sha256") == _sha256(png):
+                    yield GeneratedImage(**{**row, "png": png, "refused": tuple(row["refused"])})
             except (ValueError, KeyError, TypeError):
                 continue
 
 
-def _line(made: Made) -> bytes:
-    told = asdict(made) | {"sha256": _sha256(made.png)}
-    told["png"] = base64.b64encode(made.png).decode() if made.png is not None else None
-    return json.dumps(told).encode() + b"\n"
+def _line(image: GeneratedImage) -> bytes:
+    row = asdict(image) | {"sha256": _sha256(image.png)}
+    row["png"] = base64.b64encode(image.png).decode() if image.png is not None else None
+    return json.dumps(row).encode() + b"\n"
 
 
 def _sha256(png: bytes | None) -> str | None:
     return None if png is None else hashlib.sha256(png).hexdigest()
 
 
-def _read(path: Path) -> Iterator[Made]:
+def _read(path: Path) -> Iterator[GeneratedImage]:
     """The images of a shard, verified.
 
     Raises:
-        DataError: it cannot be read, or an image is not what its hash says.
+        DataError: it cannot be read, or an image has another hash than its row.
     """
     try:
         rows = pq.read_table(path, schema=SCHEMA).to_pylist()
@@ -176,10 +182,10 @@ def _read(path: Path) -> Iterator[Made]:
         if _sha256(png) != row["sha256"]:
             raise DataError(f"shard {path} is damaged: image {row['index']} of class {row['label']} has another hash")
         names = ("label", "index", "seed", "attempt", "prompt")
-        yield Made(**{name: row[name] for name in names}, png=png, refused=tuple(row["refused"] or ()))
+        yield GeneratedImage(**{name: row[name] for name in names}, png=png, refused=tuple(row["refused"] or ()))
 
 
-def read_shards(folder: StageFolder) -> list[Made]:
+def read_shards(folder: StageFolder) -> list[GeneratedImage]:
     """Everything that the shards of a set hold, by label and index; verified one by one.
 
     Raises:
@@ -188,50 +194,50 @@ def read_shards(folder: StageFolder) -> list[Made]:
     paths = sorted((folder.path / "shards").glob("*.parquet"))
     if not paths:
         raise DataError(f"{folder.path} has no shards of images; delete it to generate them again")
-    return sorted((each for path in paths for each in _read(path)), key=lambda each: (each.label, each.index))
+    return sorted((image for path in paths for image in _read(path)), key=lambda image: image.position)
 
 
-def fingerprint(made: Sequence[Made]) -> str:
+def fingerprint(images: Sequence[GeneratedImage]) -> str:
     """sha256 over the images of a set and their labels, in order."""
     digest = hashlib.sha256()
-    for each in made:
-        if each.png is not None:
-            digest.update(f"{each.label} {each.index} {_sha256(each.png)}\n".encode())
+    for image in images:
+        if image.png is not None:
+            digest.update(f"{image.label} {image.index} {_sha256(image.png)}\n".encode())
     return digest.hexdigest()
 
 
-def summary(made: Sequence[Made]) -> SynthesisMetrics:
+def summary(images: Sequence[GeneratedImage]) -> SynthesisMetrics:
     """Counts of a set, without its throughput."""
-    refused = Counter(reason for each in made for reason in each.refused)
+    refused = Counter(reason for image in images for reason in image.refused)
     return SynthesisMetrics(
-        images=sum(each.png is not None for each in made),
+        images=sum(image.png is not None for image in images),
         rejected=dict(sorted(refused.items())),
-        retried=sum(each.png is not None and each.attempt > 0 for each in made),
-        given_up=sum(each.png is None for each in made),
+        retried=sum(image.png is not None and image.attempt > 0 for image in images),
+        given_up=sum(image.png is None for image in images),
     )
 
 
 def open_shards(folder: StageFolder) -> ImageDataset:
-    """A finished set's images, by label and index, with `ImageDataset.numbers` their numbers within their class.
+    """A finished set's images, by label and index, with `ImageDataset.class_index`.
 
     Raises:
         DataError: a shard is damaged, or the images are not those of the record.
     """
     record = folder.done()
-    made = [each for each in read_shards(folder) if each.png is not None]
-    if not isinstance(record, SynthesisRecord) or fingerprint(made) != record.data.sha256:
+    images = [image for image in read_shards(folder) if image.png is not None]
+    if not isinstance(record, SynthesisRecord) or fingerprint(images) != record.data.sha256:
         raise DataError(f"the images in {folder.path} are not those of its record; delete it to generate them again")
-    encoded = [each.png for each in made if each.png is not None]
-    labels = np.array([each.label for each in made], np.int64)
-    numbers = np.array([each.index for each in made], np.int64)
-    sizes = {decode(encoded, number).size for number in range(len(encoded))}
+    encoded = [image.png for image in images if image.png is not None]
+    labels = np.array([image.label for image in images], np.int64)
+    class_index = np.array([image.index for image in images], np.int64)
+    sizes = {decode(encoded, index).size for index in range(len(encoded))}
     array = None
     if len(sizes) == 1:
         width, height = sizes.pop()
         if len(encoded) * width * height * 3 <= IN_MEMORY_BYTES:
-            array = np.stack([np.array(decode(encoded, number)) for number in range(len(encoded))])
-    return ImageDataset(labels, record.data.names, partial(decode, encoded), array, numbers)
+            array = np.stack([np.array(decode(encoded, index)) for index in range(len(encoded))])
+    return ImageDataset(labels, record.data.names, partial(decode, encoded), array, class_index)
 
 
-def decode(encoded: Sequence[bytes], number: int) -> Image.Image:
-    return Image.open(io.BytesIO(encoded[number])).convert("RGB")
+def decode(encoded: Sequence[bytes], index: int) -> Image.Image:
+    return Image.open(io.BytesIO(encoded[index])).convert("RGB")

@@ -153,8 +153,8 @@ def test_what_folding_would_change_is_caught(case):
     folded = copy.deepcopy(model)
     if fold_batch_norm(folded, images):
         assert deviation(folded(images), model(images)) > ROUNDING
-    network, report = frozen_network(model, ExecutionConfig(fold_bn=True), CPU, images, 0.5)
-    assert not report["fold_bn"]
+    network, record = frozen_network(model, ExecutionConfig(fold_bn=True), images, 0.5)
+    assert not record.fold_bn
     assert torch.equal(network(images).logits, model(images).logits)
 
 

@@ -11,6 +11,7 @@ from torch import nn
 from benchbench.execution.network import ROUNDING, ConfiguredModel, ExecutionConfig, deviation, frozen_network
 from benchbench.models.backbone import Backbone, Trunk
 from benchbench.models.outputs import Outputs
+from benchbench.specs.records import ExecutionRecord
 
 CPU = torch.device("cpu")
 FAST = ExecutionConfig(precision="bf16", channels_last=True, fold_bn=True)
@@ -86,11 +87,11 @@ def state(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("tolerance", [1e-9, 0.5])
-@pytest.mark.parametrize("how", [ExecutionConfig(), FAST, replace(FAST, precision="fp32")])
+@pytest.mark.parametrize("config", [ExecutionConfig(), FAST, replace(FAST, precision="fp32")])
 @torch.no_grad()
-def test_the_model_stays_as_it_is(how, tolerance, model, sample):
+def test_the_model_stays_as_it_is(config, tolerance, model, sample):
     before, expected = state(model), model(sample).logits
-    frozen_network(model, how, CPU, sample, tolerance)
+    frozen_network(model, config, sample, tolerance)
     found = state(model)
     assert list(found) == list(before)
     assert all(torch.equal(found[name], before[name]) for name in before)
@@ -101,30 +102,30 @@ def test_the_model_stays_as_it_is(how, tolerance, model, sample):
 
 @torch.no_grad()
 def test_what_stays_within_the_tolerance_is_taken(model, sample):
-    network, report = frozen_network(model, FAST, CPU, sample, 0.5)
+    network, record = frozen_network(model, FAST, sample, 0.5)
     moved = deviation(network(sample), model(sample))
-    assert report == {**FAST.as_json(), "deviation": moved, "refused": {}}
+    assert record == FAST.record(deviation=moved)
     assert 0 < moved < 0.5
-    assert network.how == FAST
+    assert network.config == FAST
 
 
 @torch.no_grad()
 def test_low_precision_that_moves_too_far_is_refused(model, sample):
-    network, report = frozen_network(model, FAST, CPU, sample, 1e-9)
-    assert network.how == replace(FAST, precision="fp32")
-    assert list(report["refused"]) == ["bf16"]
-    assert report["refused"]["bf16"] > 1e-9
-    assert (report["precision"], report["fold_bn"], report["channels_last"]) == ("fp32", True, True)
-    assert report["deviation"] == deviation(network(sample), model(sample)) < ROUNDING
+    network, record = frozen_network(model, FAST, sample, 1e-9)
+    assert network.config == replace(FAST, precision="fp32")
+    assert list(record.refused) == ["bf16"]
+    assert record.refused["bf16"] > 1e-9
+    assert (record.precision, record.fold_bn, record.channels_last) == ("fp32", True, True)
+    assert record.deviation == deviation(network(sample), model(sample)) < ROUNDING
 
 
 @torch.no_grad()
 def test_whatever_moves_the_outputs_the_plain_network_is_left(model, sample, monkeypatch):
     monkeypatch.setattr("benchbench.execution.network.deviation", lambda found, expected: 7.0)
-    network, report = frozen_network(model, replace(FAST, threads=1), CPU, sample, 0.5)
-    assert network.how == ExecutionConfig(threads=1)
-    assert report["refused"] == {"bf16": 7.0, "without low precision": 7.0, "without folding": 7.0}
-    assert report["deviation"] == 0
+    network, record = frozen_network(model, replace(FAST, threads=1), sample, 0.5)
+    assert network.config == ExecutionConfig(threads=1)
+    assert record.refused == {"bf16": 7.0, "without low precision": 7.0, "without folding": 7.0}
+    assert record.deviation == 0
     assert torch.equal(network(sample).logits, model(sample).logits)
 
 
@@ -142,38 +143,40 @@ def test_maps_count_where_they_are_asked_for(model, sample):
         return embedding, [maps]
 
     model._with_features = with_features
-    how = ExecutionConfig(precision="bf16")
-    assert frozen_network(model, how, CPU, sample, 0.5)[0].how == how
-    network, report = frozen_network(model, how, CPU, sample, 0.5, features=True)
-    assert network.how == ExecutionConfig()
-    assert report["refused"]["bf16"] > 0.5
+    config = ExecutionConfig(precision="bf16")
+    assert frozen_network(model, config, sample, 0.5)[0].config == config
+    network, record = frozen_network(model, config, sample, 0.5, features=True)
+    assert network.config == ExecutionConfig()
+    assert record.refused["bf16"] > 0.5
     assert seen == [torch.bfloat16]
 
 
 @torch.no_grad()
 def test_outputs_of_low_precision_are_widened(model, sample):
-    how, kinds = ExecutionConfig(precision="bf16"), []
+    config, kinds = ExecutionConfig(precision="bf16"), []
     model.trunk[0].register_forward_hook(lambda _part, _given, out: kinds.append(out.dtype))
-    network, _ = frozen_network(model, how, CPU, sample, 0.5, features=True)
+    network, _ = frozen_network(model, config, sample, 0.5, features=True)
     kinds.clear()
     found = network(sample, True)
     assert kinds == [torch.bfloat16]
     assert {each.dtype for each in (found.logits, found.embedding, *found.features)} == {torch.float32}
-    assert ConfiguredModel(model, how, CPU)(sample).logits.dtype == torch.bfloat16
+    assert ConfiguredModel(model, config, CPU)(sample).logits.dtype == torch.bfloat16
     token = Outputs(found.logits.bfloat16(), found.embedding, [], found.logits.bfloat16())
 
     class Says(nn.Module):
         def forward(self, images, features):
             return token
 
-    widened = ConfiguredModel(Says(), how, CPU, widen=True)(sample)
+    widened = ConfiguredModel(Says(), config, CPU, widen=True)(sample)
     assert (widened.logits.dtype, widened.token_logits.dtype) == (torch.float32, torch.float32)
 
 
-def test_how_it_is_run_survives_json():
-    how = replace(FAST, depthwise=("4x6x6 k3x3 s1x1",), compile="default", threads=2)
-    assert ExecutionConfig.of(how.as_json()) == how
-    assert isinstance(how.as_json()["depthwise"], list)
+def test_a_configuration_survives_its_record():
+    config = replace(FAST, depthwise=("4x6x6 k3x3 s1x1",), compile="default", threads=2)
+    record = config.record(deviation=0.25, refused={"bf16": 7.0})
+    assert (record.deviation, record.refused) == (0.25, {"bf16": 7.0})
+    assert ExecutionConfig.of(ExecutionRecord.model_validate_json(record.model_dump_json())) == config
+    assert (FAST.record().deviation, FAST.record().refused) == (None, {})
 
 
 def test_a_chosen_depthwise_gradient_is_used_in_training(monkeypatch):

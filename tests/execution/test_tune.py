@@ -42,13 +42,13 @@ class Timed:
     """Steps take as long as a test says, by how they are run and by the number of images and threads."""
 
     def __init__(self, monkeypatch):
-        self.cost: Callable[[ExecutionConfig, int, int], float] = lambda way, images, threads: 1.0
+        self.cost: Callable[[ExecutionConfig, int, int], float] = lambda config, images, threads: 1.0
         self.ran: list[tuple[ExecutionConfig, int]] = []
         self.stepping: tuple[ExecutionConfig, int] | None = None
         real = ConfiguredModel.__call__
 
         def called(network, images, features=False):
-            self.stepping = (network.how, len(images))
+            self.stepping = (network.config, len(images))
             return real(network, images, features)
 
         def seconds(step, device):
@@ -60,11 +60,11 @@ class Timed:
 
         monkeypatch.setattr(ConfiguredModel, "__call__", called)
         monkeypatch.setattr(tuning, "_seconds", seconds)
-        monkeypatch.setattr(tuning, "_slow_depthwise", lambda model, images, way: self.slow_depthwise)
+        monkeypatch.setattr(tuning, "_slow_depthwise", lambda model, images, config: self.slow_depthwise)
         self.slow_depthwise: tuple[str, ...] = ()
 
-    def ways(self) -> set[ExecutionConfig]:
-        return {way for way, _ in self.ran}
+    def configs(self) -> set[ExecutionConfig]:
+        return {config for config, _ in self.ran}
 
 
 @pytest.fixture
@@ -73,15 +73,15 @@ def timed(monkeypatch) -> Timed:
 
 
 def test_ties_keep_the_plain_way(model, images, timed):
-    for wishes in (ANY, TRAINED):
-        chosen, seconds = tune(model, images, wishes)
+    for constraints in (ANY, TRAINED):
+        chosen, seconds = tune(model, images, constraints)
         assert chosen == ExecutionConfig()
         assert seconds["chosen"] == seconds["plain"] == 1.0
-    assert {way.channels_last for way in timed.ways()} == {True, False}  # it did look
+    assert {config.channels_last for config in timed.configs()} == {True, False}  # it did look
 
 
 def test_a_gain_within_the_noise_is_none(model, images, timed):
-    timed.cost = lambda way, *_: 0.98 if way.channels_last else 1.0
+    timed.cost = lambda config, *_: 0.98 if config.channels_last else 1.0
     assert tune(model, images, ANY)[0] == ExecutionConfig()
 
 
@@ -98,18 +98,18 @@ GAINS = [
 ]
 
 
-@pytest.mark.parametrize(("wishes", "faster"), GAINS)
-def test_what_is_faster_is_chosen(wishes, faster, model, images, timed):
+@pytest.mark.parametrize(("constraints", "faster"), GAINS)
+def test_what_is_faster_is_chosen(constraints, faster, model, images, timed):
     """Each of these halves the time, and nothing else does."""
     timed.slow_depthwise = ("4x6x6 k3x3 s1x1",)
 
-    def cost(way, count, threads):
-        gains = [getattr(way, name) == value for name, value in faster.items() if name != "threads"]
+    def cost(config, count, threads):
+        gains = [getattr(config, name) == value for name, value in faster.items() if name != "threads"]
         gains += [threads == 1] if "threads" in faster else []
         return 0.5 ** sum(gains)
 
     timed.cost = cost
-    chosen, seconds = tune(model, images, wishes)
+    chosen, seconds = tune(model, images, constraints)
     assert chosen == replace(ExecutionConfig(), **faster)
     assert seconds["plain"] == 1.0
     assert seconds["chosen"] == 0.5 ** len(faster)
@@ -117,7 +117,7 @@ def test_what_is_faster_is_chosen(wishes, faster, model, images, timed):
 
 def test_what_is_slower_is_not(model, images, timed):
     plain = ExecutionConfig()
-    timed.cost = lambda way, count, threads: 1.0 if way == plain and threads == 2 else 2.0
+    timed.cost = lambda config, count, threads: 1.0 if config == plain and threads == 2 else 2.0
     assert tune(model, images, replace(ANY, threads=2))[0] == plain
 
 
@@ -125,52 +125,52 @@ def test_pairs_are_compared_and_not_medians(model, images, timed):
     """A machine that slows down for a while slows both of a pair."""
     count = 0
 
-    def cost(way, *_):
+    def cost(config, *_):
         nonlocal count
         count += 1
         load = 1.0 + (count // 2) % 3
-        return load * (0.9 if way.channels_last else 1.0)
+        return load * (0.9 if config.channels_last else 1.0)
 
     timed.cost = cost
     assert tune(model, images, replace(ANY, precision="fp32", fold_bn=False))[0] == ExecutionConfig(channels_last=True)
 
 
 FIXED = [
-    ({"precision": "fp32"}, lambda way: way.precision == "fp32"),
-    ({"precision": "bf16"}, lambda way: way.precision == "bf16"),
-    ({"channels_last": False}, lambda way: not way.channels_last),
-    ({"channels_last": True}, lambda way: way.channels_last),
-    ({"fold_bn": False}, lambda way: not way.fold_bn),
-    ({"fold_bn": True}, lambda way: way.fold_bn),
+    ({"precision": "fp32"}, lambda config: config.precision == "fp32"),
+    ({"precision": "bf16"}, lambda config: config.precision == "bf16"),
+    ({"channels_last": False}, lambda config: not config.channels_last),
+    ({"channels_last": True}, lambda config: config.channels_last),
+    ({"fold_bn": False}, lambda config: not config.fold_bn),
+    ({"fold_bn": True}, lambda config: config.fold_bn),
 ]
 
 
 @pytest.mark.parametrize("cost", [0.1, 10.0])
-@pytest.mark.parametrize(("wish", "kept"), FIXED)
-def test_a_fixed_wish_is_kept_however_fast_the_other_is(wish, kept, cost, model, images, timed):
-    timed.cost = lambda way, *_: cost if kept(way) else 1.0
-    assert kept(tune(model, images, replace(ANY, **wish))[0])
+@pytest.mark.parametrize(("constraint", "kept"), FIXED)
+def test_a_fixed_choice_is_kept_however_fast_the_other_is(constraint, kept, cost, model, images, timed):
+    timed.cost = lambda config, *_: cost if kept(config) else 1.0
+    assert kept(tune(model, images, replace(ANY, **constraint))[0])
 
 
 def test_a_network_that_trains_is_never_folded(model, images, timed):
-    timed.cost = lambda way, *_: 0.1 if way.fold_bn else 1.0
-    for wishes in (TRAINED, replace(TRAINED, fold_bn=True)):
-        assert tune(model, images, wishes)[0] == ExecutionConfig()
-    assert not any(way.fold_bn for way in timed.ways())
+    timed.cost = lambda config, *_: 0.1 if config.fold_bn else 1.0
+    for constraints in (TRAINED, replace(TRAINED, fold_bn=True)):
+        assert tune(model, images, constraints)[0] == ExecutionConfig()
+    assert not any(config.fold_bn for config in timed.configs())
 
 
 def test_emulated_bf16_is_given_up_on_two_images(model, images, timed):
     """It would take a hundred times as long on all of them."""
-    timed.cost = lambda way, *_: 100.0 if way.precision == "bf16" else 1.0
+    timed.cost = lambda config, *_: 100.0 if config.precision == "bf16" else 1.0
     chosen, seconds = tune(model, images, ANY)
     assert chosen == ExecutionConfig()
     assert seconds["bf16, of fp32, on two images"] == 100.0
     assert "bf16" not in seconds
-    assert {count for way, count in timed.ran if way.precision == "bf16"} == {2}
+    assert {count for config, count in timed.ran if config.precision == "bf16"} == {2}
 
 
 def test_bf16_that_is_fast_on_two_images_alone_is_not_taken(model, images, timed):
-    timed.cost = lambda way, count, _: 1.0 if way.precision == "fp32" else 0.5 if count == 2 else 2.0
+    timed.cost = lambda config, count, _: 1.0 if config.precision == "fp32" else 0.5 if count == 2 else 2.0
     chosen, seconds = tune(model, images, ANY)
     assert chosen == ExecutionConfig()
     assert seconds["bf16"] == 2.0
@@ -178,7 +178,7 @@ def test_bf16_that_is_fast_on_two_images_alone_is_not_taken(model, images, timed
 
 def test_taps_are_for_full_precision_alone(model, images, timed):
     timed.slow_depthwise = ("4x6x6 k3x3 s1x1",)
-    timed.cost = lambda way, *_: 0.5 if way.depthwise else 0.1 if way.precision == "bf16" else 1.0
+    timed.cost = lambda config, *_: 0.5 if config.depthwise else 0.1 if config.precision == "bf16" else 1.0
     assert tune(model, images, TRAINED)[0] == ExecutionConfig(precision="bf16")
     assert tune(model, images, replace(TRAINED, precision="bf16"))[0] == ExecutionConfig(precision="bf16")
     assert tune(model, images, ANY)[0].depthwise == ()  # a frozen network has no weight gradient
@@ -186,7 +186,7 @@ def test_taps_are_for_full_precision_alone(model, images, timed):
 
 def test_long_steps_are_measured_on_a_part_of_the_batch(model, images, timed):
     images = torch.rand(64, 3, 8, 8)
-    timed.cost = lambda way, count, _: count / 16 * (0.5 if way.channels_last else 1.0)
+    timed.cost = lambda config, count, _: count / 16 * (0.5 if config.channels_last else 1.0)
     chosen, seconds = tune(model, images, replace(ANY, precision="fp32"))
     assert chosen == ExecutionConfig(channels_last=True)
     assert [count for _, count in timed.ran].count(64) == 1
@@ -194,10 +194,10 @@ def test_long_steps_are_measured_on_a_part_of_the_batch(model, images, timed):
 
 
 def test_threads_are_as_they_were(model, images, timed):
-    timed.cost = lambda way, count, threads: 1.0 / threads
+    timed.cost = lambda config, count, threads: 1.0 / threads
     before, counts = torch.get_num_threads(), set()
     real = timed.cost
-    timed.cost = lambda way, count, threads: counts.add(threads) or real(way, count, threads)
+    timed.cost = lambda config, count, threads: counts.add(threads) or real(config, count, threads)
     assert tune(model, images, replace(ANY, threads=2))[0] == ExecutionConfig()
     assert torch.get_num_threads() == before
     assert counts == {1, 2}
@@ -207,7 +207,7 @@ def test_threads_are_as_they_were(model, images, timed):
 def test_compilation_is_looked_at_where_a_run_is_long(cost, model, images, timed, monkeypatch):
     compiled = []
     monkeypatch.setattr(torch, "compile", lambda model, mode: compiled.append(mode) or model)
-    timed.cost = lambda way, *_: cost if way.compile else 1.0
+    timed.cost = lambda config, *_: cost if config.compile else 1.0
     long, short = (replace(ANY, compile=None, steps=steps) for steps in (1201, 1200))
     assert tune(model, images, short)[0] == ExecutionConfig()
     assert compiled == []
@@ -228,13 +228,13 @@ def test_a_compiler_that_fails_costs_nothing(model, images, timed, monkeypatch, 
 
 def test_compilation_that_is_asked_for_is_not_measured(model, images, timed, monkeypatch):
     monkeypatch.setattr(torch, "compile", lambda model, mode: model)
-    timed.cost = lambda way, *_: 10.0 if way.compile else 1.0
+    timed.cost = lambda config, *_: 10.0 if config.compile else 1.0
     assert tune(model, images, replace(ANY, compile=True))[0].compile == "default"
 
 
 @pytest.mark.parametrize("trained", [True, False])
 def test_the_model_is_not_changed(trained, model, images, timed):
-    timed.cost = lambda way, *_: 0.5 ** (way.channels_last + way.fold_bn + (way.precision == "bf16"))
+    timed.cost = lambda config, *_: 0.5 ** (config.channels_last + config.fold_bn + (config.precision == "bf16"))
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     training = [part.training for part in model.modules()]
     tune(model, images, replace(ANY, trained=trained))

@@ -11,9 +11,10 @@ import timm
 import torch
 from torch import nn
 
-from benchbench.errors import BenchBenchError, UnknownNameError
+from benchbench.errors import BenchBenchError, UnknownNameError, WeightsError
 from benchbench.models.backbone import Backbone, Trunk, build_backbone
 from benchbench.plugins import load_plugins
+from benchbench.specs.parts import FileSpec, ModelSpec, WeightsSpec
 
 MEAN, STD = (0.1, 0.4, 0.7), (0.5, 0.25, 2.0)
 
@@ -35,16 +36,8 @@ def backbone(classes=4, **trunk) -> Backbone:
     return Backbone(Trunk(Pooled(), 3, MEAN, STD, **trunk), classes)
 
 
-def job(source="timm", name="test_resnet", **changes):
-    return {
-        "source": source,
-        "name": name,
-        "params": {},
-        "weights": None,
-        "mean": None,
-        "std": None,
-        "input_size": None,
-    } | changes
+def spec(source="timm", name="test_resnet", **changes) -> ModelSpec:
+    return ModelSpec(source=source, name=name, **changes)
 
 
 def resized(pixels: np.ndarray, size: int) -> np.ndarray:
@@ -138,9 +131,9 @@ def test_a_network_rebuilt_without_its_pre_trained_weights_sees_the_same(registr
     name = "mobilenetv3_large_100"
     real = timm.create_model
     monkeypatch.setattr(timm, "create_model", lambda *given, **options: real(*given, **options | {"pretrained": False}))
-    model = build_backbone(job(name=name, weights={"pretrained": "miil_in21k"}), "teacher", registry, 3).eval()
+    model = build_backbone(spec(name=name, weights=WeightsSpec(pretrained="miil_in21k")), "teacher", registry, 3).eval()
     assert model.mean.flatten().tolist() == [0, 0, 0]
-    again = build_backbone(job(name=name), "teacher", registry, 3).eval()
+    again = build_backbone(spec(name=name), "teacher", registry, 3).eval()
     assert again.mean.flatten().tolist() != [0, 0, 0]
     again.load_state_dict(model.state_dict())
     images = torch.rand(2, 3, 32, 32)
@@ -201,8 +194,8 @@ def test_without_freezing_train_mode_is_train_mode():
     assert all(part.training for part in model.modules())
 
 
-def test_build_takes_statistics_and_size_from_the_job(registry):
-    model = build_backbone(job(mean=[0.2, 0.3, 0.4], std=[1, 2, 3], input_size=32), "student", registry, 7)
+def test_build_takes_statistics_and_size_from_the_spec(registry):
+    model = build_backbone(spec(mean=(0.2, 0.3, 0.4), std=(1, 2, 3), input_size=32), "student", registry, 7)
     assert model.mean.flatten().tolist() == pytest.approx([0.2, 0.3, 0.4])
     assert model.std.flatten().tolist() == [1, 2, 3]
     assert model.input_size == 32
@@ -210,7 +203,7 @@ def test_build_takes_statistics_and_size_from_the_job(registry):
 
 
 def test_build_keeps_the_model_s_own_statistics(registry):
-    model = build_backbone(job("torchvision", "shufflenet_v2_x0_5"), "teacher", registry, None)
+    model = build_backbone(spec("torchvision", "shufflenet_v2_x0_5"), "teacher", registry, None)
     assert model.mean.flatten().tolist() == pytest.approx([0.485, 0.456, 0.406])
     assert model.std.flatten().tolist() == pytest.approx([0.229, 0.224, 0.225])
     assert model.head is None
@@ -220,25 +213,37 @@ def test_build_draws_its_weights_from_the_seed(registry):
     built = []
     for seed in (1, 1, 2):
         torch.manual_seed(seed)
-        built.append(build_backbone(job(), "student", registry, 3).state_dict())
+        built.append(build_backbone(spec(), "student", registry, 3).state_dict())
     assert all(torch.equal(built[0][name], built[1][name]) for name in built[0])
     assert not torch.equal(built[0]["head.weight"], built[2]["head.weight"])
 
 
 def test_build_passes_params_on(registry):
-    model = build_backbone(job(params={"in_chans": 3, "drop_rate": 0.5}), "student", registry, 3)
+    model = build_backbone(spec(params={"in_chans": 3, "drop_rate": 0.5}), "student", registry, 3)
     assert model.trunk.drop_rate == 0.5
+
+
+def test_build_loads_the_weights_of_the_spec(registry, tmp_path):
+    torch.manual_seed(3)
+    trained = timm.create_model("test_resnet", num_classes=4)
+    torch.save(trained.state_dict(), tmp_path / "w.pth")
+    weights = WeightsSpec(file=FileSpec(path=str(tmp_path / "w.pth"), content="of no use here"))
+    model = build_backbone(spec(weights=weights), "student", registry, 4, published=True)
+    assert torch.equal(model.trunk.conv1[0].weight, trained.conv1[0].weight)
+    assert torch.equal(model.head.weight, trained.fc.weight)
+    with pytest.raises(WeightsError, match="timm/test_resnet have no classifier of 5 classes, but one of 4"):
+        build_backbone(spec(weights=weights), "student", registry, 5, published=True)
 
 
 def test_an_unknown_source_is_suggested_for(registry):
     with pytest.raises(UnknownNameError, match="unknown student 'tim'; did you mean 'timm'"):
-        build_backbone(job("tim"), "student", registry, 3)
+        build_backbone(spec("tim"), "student", registry, 3)
 
 
 @pytest.mark.parametrize("source", ["timm", "torchvision"])
 @pytest.mark.parametrize("name", ["name", "weights"])
-def test_params_cannot_stand_for_other_parts_of_the_job(registry, source, name):
+def test_params_cannot_stand_for_other_parts_of_the_spec(registry, source, name):
     model = {"timm": "test_resnet", "torchvision": "resnet18"}[source]
     with pytest.raises(BenchBenchError, match=f"{source}/{model} does not take these params") as caught:
-        build_backbone(job(source, model, params={name: "x"}), "student", registry, 3)
+        build_backbone(spec(source, model, params={name: "x"}), "student", registry, 3)
     assert "\n" not in str(caught.value)

@@ -22,6 +22,7 @@ from benchbench.models.cifar_source import MEAN, STD, build
 from benchbench.models.registry import CifarParams
 from benchbench.models.weights import Weights
 from benchbench.plugins import load_plugins
+from benchbench.specs.parts import ModelSpec
 
 # RepDistiller's networks with their classifier for 100 classes.
 PARAMETERS = {
@@ -309,9 +310,9 @@ def test_params_that_do_not_fit_are_one_line(name, params, expected):
 
 @pytest.mark.parametrize("kind", ["teacher", "student"])
 @pytest.mark.parametrize("name", ["resnet8", "vgg8"])
-def test_a_job_with_the_schema_s_params_builds(kind, name):
-    job = {"source": "cifar", "name": name, "params": CifarParams().model_dump(mode="json"), "weights": None}
-    model = build_backbone(job | {"mean": None, "std": None, "input_size": None}, kind, load_plugins().registry, 4)
+def test_a_spec_with_the_schema_s_params_builds(kind, name):
+    spec = ModelSpec(source="cifar", name=name, params=CifarParams().model_dump(mode="json"))
+    model = build_backbone(spec, kind, load_plugins().registry, 4)
     assert model.eval()(torch.rand(1, 3, 32, 32)).logits.shape == (1, 4)
 
 

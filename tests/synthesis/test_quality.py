@@ -99,7 +99,7 @@ def test_equal_sets_cover_one_another():
 def test_copies_are_found_and_others_are_not():
     made = torch.cat([features(20, 5), REAL[[7, 3]] + 0.01, REAL[[11]]])
     found = nearest(REAL, made)
-    assert found.places[20:].tolist() == [7, 3, 11]
+    assert found.indices[20:].tolist() == [7, 3, 11]
     assert found.copies[0] == 22  # the exact one first
     assert {20, 21, 22} <= set(found.copies.tolist())
     assert torch.allclose(found.distances, torch.cdist(made, REAL).min(1).values)

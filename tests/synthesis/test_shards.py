@@ -6,18 +6,22 @@ import numpy as np
 import pytest
 
 from benchbench.errors import DataError
+from benchbench.specs.parts import Json
+from benchbench.specs.records import DataRecord, SynthesisMetrics
 from benchbench.store import StageFolder, write_json
 from benchbench.synthesis import shards
-from benchbench.synthesis.shards import Made, Shards, encode, fingerprint, open_shards, read_shards, summary
+from benchbench.synthesis.shards import GeneratedImage, Shards, encode, fingerprint, open_shards, read_shards, summary
+from tests.specs import synthesis_record
 
 
 def image(number: int) -> np.ndarray:
     return np.random.default_rng(number).integers(0, 256, (12, 12, 3), dtype=np.uint8)
 
 
-def made(label: int, index: int, **more) -> Made:
+def made(label: int, index: int, **more) -> GeneratedImage:
     png = encode(image(10 * label + index))
-    return Made(**{"label": label, "index": index, "seed": index, "attempt": 0, "prompt": "a cat", "png": png} | more)
+    fields = {"label": label, "index": index, "seed": index, "attempt": 0, "prompt": "a cat", "png": png}
+    return GeneratedImage(**fields | more)
 
 
 @pytest.fixture
@@ -26,8 +30,13 @@ def folder(tmp_path) -> StageFolder:
 
 
 def finish(folder: StageFolder) -> None:
-    everything = read_shards(folder)
-    write_json(folder.record, {"data": {"names": ["cat", "dog"], "sha256": fingerprint(everything)}})
+    write_json(folder.record, record_of(folder, fingerprint(read_shards(folder))))
+
+
+def record_of(folder: StageFolder, sha256: str) -> Json:
+    images = read_shards(folder)
+    data = DataRecord(names=("cat", "dog"), train=len(images), sha256=sha256)
+    return synthesis_record(metrics=summary(images), data=data).model_dump(mode="json")
 
 
 def test_what_was_made_comes_back(folder, monkeypatch):
@@ -41,16 +50,12 @@ def test_what_was_made_comes_back(folder, monkeypatch):
     assert len(list((folder.path / "shards").iterdir())) == 3
     found = open_shards(folder)
     assert found.labels.tolist() == [0, 0, 0, 1]
-    assert found.numbers.tolist() == [0, 1, 2, 0]
+    assert found.class_index.tolist() == [0, 1, 2, 0]
     assert found.classes == ("cat", "dog")
     assert np.array_equal(found.array[3], image(10))
     assert np.array_equal(np.array(found.image(1)), image(1))
-    assert summary(read_shards(folder)) == {
-        "images": 4,
-        "rejected": {"black": 2, "not finite": 1},
-        "retried": 1,
-        "given_up": 1,
-    }
+    rejected = {"black": 2, "not finite": 1}
+    assert summary(read_shards(folder)) == SynthesisMetrics(images=4, rejected=rejected, retried=1, given_up=1)
 
 
 def test_a_kill_costs_the_line_that_it_cuts_short(folder):
@@ -98,7 +103,7 @@ def test_images_of_another_set_are_refused(folder):
     writer = Shards(folder.path)
     writer.add([made(0, 0)])
     writer.finish()
-    write_json(folder.record, {"data": {"names": ["cat"], "sha256": "0" * 64}})
+    write_json(folder.record, record_of(folder, "0" * 64))
     with pytest.raises(DataError, match="not those of its record"):
         open_shards(folder)
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -41,8 +42,8 @@ class ParquetRows:
 
     def place(self, row: int) -> str:
         """File and row in it, for errors."""
-        number = bisect_right(self.starts, row) - 1
-        return f"{self.files[number]}, row {row - self.starts[number]}"
+        index = bisect_right(self.starts, row) - 1
+        return f"{self.files[index]}, row {row - self.starts[index]}"
 
     def batches(self, column: str) -> Iterator[pa.Array]:
         """The encoded images, a few hundred at a time.
@@ -54,8 +55,8 @@ class ParquetRows:
             try:
                 parquet = pq.ParquetFile(file)
                 struct = pa.types.is_struct(parquet.schema_arrow.field(column).type)
-                wanted = f"{column}.bytes" if struct else column
-                for batch in parquet.iter_batches(batch_size=BATCH_ROWS, columns=[wanted]):
+                leaf = f"{column}.bytes" if struct else column
+                for batch in parquet.iter_batches(batch_size=BATCH_ROWS, columns=[leaf]):
                     yield batch.column(0).flatten()[0] if struct else batch.column(0)
             except (OSError, pa.ArrowException) as error:
                 raise DataError(f"huggingface: cannot read the images of {file} ({one_line(error)})") from error
@@ -78,34 +79,44 @@ def decode_all(rows: ParquetRows, column: str) -> np.ndarray | None:
     Raises:
         DataError: an image is damaged.
     """
-    count = rows.starts[-1]
-    array: np.ndarray | None = None
-
-    def fill(first: int, encoded: pa.Array) -> bool:
-        """Decodes a slice to its place; false at the first image of another size."""
-        assert array is not None
-        for row, value in enumerate(encoded.to_pylist(), start=first):
-            image = _decode(value, rows.place(row))
-            if (image.height, image.width) != array.shape[1:3]:
-                return False
-            array[row] = np.asarray(image)
-        return True
-
-    done = 0
+    batches = rows.batches(column)
+    first = next(batches, None)
+    array = _empty_array(rows, first) if first is not None else None
+    if first is None or array is None:
+        return None
+    decoder, start = _Decoder(rows, array), 0
     # Pillow lets other threads run while it decodes.
     with ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1)) as pool:
-        for batch in rows.batches(column):
-            if array is None:
-                image = _decode(batch[0].as_py(), rows.place(0))
-                if count * image.height * image.width * 3 > ARRAY_BYTES:
-                    return None
-                array = np.empty((count, image.height, image.width, 3), dtype=np.uint8)
-            firsts = range(0, len(batch), SLICE_ROWS)
-            slices = [batch.slice(first, SLICE_ROWS) for first in firsts]
-            if not all(pool.map(fill, [done + first for first in firsts], slices)):
+        for batch in chain([first], batches):
+            offsets = range(0, len(batch), SLICE_ROWS)
+            slices = [batch.slice(offset, SLICE_ROWS) for offset in offsets]
+            if not all(pool.map(decoder.fill, [start + offset for offset in offsets], slices)):
                 return None
-            done += len(batch)
+            start += len(batch)
     return array
+
+
+def _empty_array(rows: ParquetRows, batch: pa.Array) -> np.ndarray | None:
+    """Room for all images, of the first one's size; None where that would take more than `ARRAY_BYTES`."""
+    count, image = rows.starts[-1], _decode(batch[0].as_py(), rows.place(0))
+    if count * image.height * image.width * 3 > ARRAY_BYTES:
+        return None
+    return np.empty((count, image.height, image.width, 3), dtype=np.uint8)
+
+
+@dataclass(frozen=True)
+class _Decoder:
+    rows: ParquetRows
+    array: np.ndarray
+
+    def fill(self, start: int, encoded: pa.Array) -> bool:
+        """Decodes a slice into the array from row `start` on; False at the first image of another size."""
+        for row, value in enumerate(encoded.to_pylist(), start=start):
+            image = _decode(value, self.rows.place(row))
+            if (image.height, image.width) != self.array.shape[1:3]:
+                return False
+            self.array[row] = np.asarray(image)
+        return True
 
 
 def mapped_copy(rows: ParquetRows, column: str, folder: Path) -> str:
@@ -124,18 +135,22 @@ def mapped_copy(rows: ParquetRows, column: str, folder: Path) -> str:
         return str(copy)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # Written aside and moved, so that a worker at the same time, or after an interruption, sees all or nothing.
-        partial = folder / f"{copy.stem}-{uuid.uuid4().hex}.partial"
-        try:
-            with open(partial, "wb") as file, pa.ipc.new_file(file, SCHEMA) as writer:
-                for batch in rows.batches(column):
-                    writer.write_batch(pa.record_batch([batch.cast(pa.large_binary())], schema=SCHEMA))
-            os.replace(partial, copy)
-        finally:
-            partial.unlink(missing_ok=True)
+        _write_copy(rows, column, copy)
     except OSError as error:
         raise DataError(f"huggingface: cannot write a copy of the images to {folder} ({one_line(error)})") from error
     return str(copy)
+
+
+def _write_copy(rows: ParquetRows, column: str, copy: Path) -> None:
+    """Written aside and moved, so that a worker at the same time, or after an interruption, sees all or nothing."""
+    partial = copy.with_name(f"{copy.stem}-{uuid.uuid4().hex}.partial")
+    try:
+        with open(partial, "wb") as file, pa.ipc.new_file(file, SCHEMA) as writer:
+            for batch in rows.batches(column):
+                writer.write_batch(pa.record_batch([batch.cast(pa.large_binary())], schema=SCHEMA))
+        os.replace(partial, copy)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 @lru_cache(maxsize=8)
