@@ -1,0 +1,145 @@
+"""The check of a suite's networks and losses: errors at the part of the suite that they are about."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from benchbench.costs.estimate import estimate
+from benchbench.costs.network_check import check_networks, network_costs
+from benchbench.costs.requests import Question
+from benchbench.errors import SuiteError
+from tests.networks import fake_process, network_cost
+
+COSTS = {"test_efficientnet": network_cost(1e9), "test_resnet": network_cost(5e9), "test_vit": network_cost(7e9)}
+JUDGE = {"judge": {"model": "timm/test_vit", "adapt": {"scratch": {}}}}
+SYNTHETIC = {
+    "teachers": {"big": {"model": "timm/test_resnet", "adapt": {"scratch": {}}}, **JUDGE},
+    "arms": {
+        "mixed": {
+            "method": "scratch",
+            "synthetic": {"set": "mixup", "teacher": "judge", "state": "scratch", "labels": "teacher"},
+        }
+    },
+    "synthetic": {"mixup": {"source": "same_class_mixup", "times": 1.5}},
+}
+PROBE = {
+    "teachers": None,
+    "students": {"small": {"model": "timm/test_efficientnet", "weights": {"file": "weights.bin"}}},
+    "arms": {"probe": {"method": "linear_probe"}},
+}
+CACHED = {"arms": {"distil": {"method": "distill", "loss": {"ce": 1, "kd": 1}, "recipe": {"views": 2}}}}
+
+
+@pytest.fixture
+def answer(monkeypatch, tmp_path) -> Callable[..., list[Question]]:
+    """Stands in for the process; gives the list that its questions are added to."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def use(*absent: str, **refusals: str) -> list[Question]:
+        questions: list[Question] = []
+        costs = {name: cost for name, cost in COSTS.items() if name not in absent}
+        monkeypatch.setattr(subprocess, "run", fake_process(costs, refusals, questions=questions))
+        return questions
+
+    return use
+
+
+@pytest.fixture
+def suite(tiny_suite, tmp_path) -> Callable[..., Path]:
+    (tmp_path / "weights.bin").write_bytes(b"weights")
+    return lambda **changes: tiny_suite(tmp_path, **changes)
+
+
+def line_of(path: Path, text: str) -> int:
+    lines = path.read_text().splitlines()
+    return next(index for index, line in enumerate(lines, 1) if text in line)
+
+
+@pytest.mark.parametrize(
+    ("changes", "absent"),
+    [
+        ({}, "test_efficientnet"),
+        ({}, "test_resnet"),
+        (CACHED, "test_resnet"),
+        (PROBE, "test_efficientnet"),
+        (SYNTHETIC, "test_vit"),
+    ],
+    ids=["student", "teacher", "teacher with cached outputs", "probe", "judge"],
+)
+@pytest.mark.parametrize("step", [check_networks, estimate])
+def test_a_model_that_cannot_be_built_is_an_error_at_its_line(step, changes, absent, suite, plan_of, answer):
+    answer(absent)
+    path = suite(**changes)
+    with pytest.raises(SuiteError, match=rf":{line_of(path, absent)}: no '{absent}' here"):
+        step(plan_of(path))
+
+
+def test_losses_that_cannot_work_are_an_error_at_the_arm_s_losses(suite, plan_of, answer):
+    answer(kd="loss 'kd' needs maps")
+    path = suite()
+    with pytest.raises(SuiteError, match=rf":{line_of(path, 'loss:')}: loss 'kd' needs maps"):
+        check_networks(plan_of(path))
+
+
+def test_an_estimate_asks_for_no_dry_run(suite, plan_of, answer):
+    questions = answer(kd="loss 'kd' needs maps")
+    estimate(plan_of(suite()))
+    assert [len(question.dry_runs) for question in questions] == [0]
+
+
+def test_networks_and_losses_are_asked_for_once(suite, plan_of, answer):
+    """Seeds share the question, and the estimate after a check needs no second process."""
+    questions = answer()
+    plan = plan_of(suite())
+    check_networks(plan)
+    check_networks(plan)
+    estimate(plan)
+    assert [(len(question.networks), len(question.dry_runs)) for question in questions] == [(2, 1)]
+
+
+def test_networks_by_stage_and_part(suite, plan_of, answer):
+    answer()
+    plan = plan_of(suite(seeds=[0], **CACHED))
+    flops = {(plan.stages[key].kind, part): cost.flops for (key, part), cost in network_costs(plan).items()}
+    assert flops == {
+        ("teacher", "model"): 5e9,
+        ("outputs", "network"): 5e9,
+        ("cell", "teacher0"): 5e9,
+        ("cell", "model"): 1e9,
+    }
+
+
+def test_plugin_files_are_loaded_in_the_process(suite, plan_of, answer, tmp_path):
+    questions = answer()
+    (tmp_path / "mine.py").write_text(PLUGIN)
+    check_networks(plan_of(suite(plugins=["mine.py"])))
+    assert questions[0].plugins == (str(tmp_path / "mine.py"),)
+
+
+def test_a_method_that_cannot_work_is_found_by_building_it(suite, plan_of, tmp_path, monkeypatch):
+    """The real process: SimKD takes the head of one teacher, and has two."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    teachers = {
+        "big": {"model": "timm/test_resnet", "adapt": {"scratch": {}}},
+        "other": {"model": "timm/test_vit", "adapt": {"scratch": {}}},
+    }
+    loss = {"ce": 1, "simkd": 1}
+    arms = {"reuse": {"method": "distill", "teachers": {"big": 1, "other": 1}, "loss": loss}}
+    path = suite(seeds=[0], teachers=teachers, arms=arms)
+    with pytest.raises(
+        SuiteError, match=rf":{line_of(path, 'loss:')}: .*replaces the student's classifier.*one teacher"
+    ):
+        check_networks(plan_of(path))
+
+
+PLUGIN = """
+from benchbench import Component, hookimpl
+
+@hookimpl
+def benchbench_students():
+    yield Component("mine", f"{__name__}:build", summary="never built")
+"""
