@@ -3,94 +3,106 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from collections.abc import Mapping
+from typing import NamedTuple
 
+from pydantic import JsonValue
+from pydantic.fields import FieldInfo
 from tabulate import tabulate
 
 from benchbench.components import KINDS, Offer
 from benchbench.costs.estimate import CostEstimate
-from benchbench.costs.experience import GENERATING
+from benchbench.costs.history import GENERATING
 from benchbench.costs.prediction import predict, predicted_cells
 from benchbench.errors import StoreError, one_line
-from benchbench.plan.model import PRETRAINED_METHODS, Plan, Stage
+from benchbench.plan.model import PRETRAINED_METHODS, Cell, Plan, Stage
 from benchbench.plugins import PluginHost
-from benchbench.store import Store
+from benchbench.specs.parts import Json
+from benchbench.store import KEY_LENGTH, Store
+
+Estimates = Mapping[str, CostEstimate]
+Hours = Mapping[str, float | None]
 
 
-def plan_json(plan: Plan, store: Store, costs: dict[str, CostEstimate]) -> dict[str, Any]:
+class State(NamedTuple):
+    """State of a stage in the store: done, failed, started or to do; with the reason of a failure."""
+
+    name: str
+    reason: str = ""
+
+
+def plan_json(plan: Plan, store: Store, estimates: Estimates) -> Json:
     """A plan for a program: its key, cells and stages."""
-    hours = predict(plan, store)
+    hours, states = predict(plan, store), _states(plan, store)
     return {
         "suite": plan.suite.name,
         "key": plan.key,
         "device": plan.devices.name,
-        "cells": [
-            {"arm": cell.row, "data": cell.data, "student": cell.student, "seed": cell.seed, "stage": cell.stage}
-            for cell in plan.cells
-        ],
+        "cells": [_cell_json(cell) for cell in plan.cells],
         "stages": [
             {
                 "kind": stage.kind,
                 "key": key,
                 "label": stage.label,
-                "state": _state(stage, store)[0],
-                "reason": _state(stage, store)[1] or None,
+                "state": states[key].name,
+                "reason": states[key].reason or None,
                 "needs": list(stage.needs.values()),
-                "images": costs[key].images if key in costs else None,
-                "flops": costs[key].flops if key in costs else None,
+                "images": estimates[key].images if key in estimates else None,
+                "flops": estimates[key].flops if key in estimates else None,
                 "predicted_hours": hours.get(key),
             }
             for key, stage in plan.stages.items()
         ],
-        "notes": _notes(plan, store, hours),
+        "notes": list(_notes(plan, states, hours)),
     }
 
 
-def plan_text(plan: Plan, store: Store, costs: dict[str, CostEstimate], show_all: bool) -> str:
+def _cell_json(cell: Cell) -> JsonValue:
+    return {"arm": cell.row, "data": cell.data, "student": cell.student, "seed": cell.seed, "stage": cell.stage}
+
+
+def plan_text(plan: Plan, store: Store, estimates: Estimates, show_all: bool) -> str:
     """A plan for a person: the grid, what is done, and what each arm costs."""
-    suite, hours = plan.suite, predict(plan, store)
-    states = {key: _state(stage, store) for key, stage in plan.stages.items()}
-    done = sum(state == "done" for state, _ in states.values())
+    suite, hours, states = plan.suite, predict(plan, store), _states(plan, store)
+    done = sum(state.name == "done" for state in states.values())
     lines = [
         f"{suite.name}: {len(plan.cells)} cells in {len(plan.stages)} stages, {done} done; on {plan.devices.name}",
         f"data: {', '.join(suite.data)}   students: {', '.join(suite.students)}   seeds: {suite.seeds}",
         "",
-        _arms(plan, hours, states, costs),
+        _arms(plan, hours, states, estimates),
         "",
     ]
-    shared = [stage for stage in plan.stages.values() if stage.kind != "cell"]
-    shown = list(plan.stages.values()) if show_all else shared
-    if shown:
-        rows = []
-        for stage in shown:
-            cost = costs.get(stage.key)
-            amounts = [f"{cost.images:,}", _amount(cost.flops)] if cost else ["", ""]
-            rows.append([stage.kind, stage.label, stage.key[:16], states[stage.key][0], *amounts])
-        headers = ["stage", "what", "key", "state", "images", "FLOPs"]
-        lines += [tabulate(rows, headers, colalign=("left",) * 4 + ("right",) * 2, disable_numparse=True), ""]
-    lines += [
-        f"failed: {plan.stages[key].label}: {reason}" for key, (state, reason) in states.items() if state == "failed"
-    ]
-    return "\n".join([*lines, *(f"note: {note}" for note in _notes(plan, store, hours))]).rstrip()
+    stages = [stage for stage in plan.stages.values() if show_all or stage.kind != "cell"]
+    if stages:
+        lines += [_stages(stages, states, estimates), ""]
+    lines += [f"failed: {plan.stages[key].label}: {state.reason}" for key, state in states.items() if state.reason]
+    return "\n".join([*lines, *(f"note: {note}" for note in _notes(plan, states, hours))]).rstrip()
 
 
-def _arms(
-    plan: Plan,
-    predicted: dict[str, float | None],
-    states: dict[str, tuple[str, str]],
-    costs: dict[str, CostEstimate],
-) -> str:
-    rows, hours = [], predicted_cells(plan, predicted)
-    stands_on = {cell.stage: plan.foundations(cell.stage) for cell in plan.cells}
-    users = Counter(key for cell in plan.cells for key in stands_on[cell.stage])
+def _stages(stages: list[Stage], states: Mapping[str, State], estimates: Estimates) -> str:
+    rows = []
+    for stage in stages:
+        estimate = estimates.get(stage.key)
+        amounts = [f"{estimate.images:,}", _amount(estimate.flops)] if estimate else ["", ""]
+        rows.append([stage.kind, stage.label, stage.key[:KEY_LENGTH], states[stage.key].name, *amounts])
+    headers = ["kind", "stage", "key", "state", "images", "FLOPs"]
+    return tabulate(rows, headers, colalign=("left",) * 4 + ("right",) * 2, disable_numparse=True)
+
+
+def _arms(plan: Plan, hours: Hours, states: Mapping[str, State], estimates: Estimates) -> str:
+    rows, cell_hours = [], predicted_cells(plan, hours)
+    dependencies = {cell.stage: plan.dependencies(cell.stage) for cell in plan.cells}
+    users = Counter(key for cell in plan.cells for key in dependencies[cell.stage])
     for row in dict.fromkeys(cell.row for cell in plan.cells):
         keys = [cell.stage for cell in plan.cells if cell.row == row]
-        own = sum(costs[key].flops for key in keys)
-        whole = own + sum(costs[need].flops / users[need] for key in keys for need in stands_on[key] if need in costs)
-        done = sum(states[key][0] == "done" for key in keys)
-        images = f"{sum(costs[key].images for key in keys):,}"
-        sums = [_hours([hours[key][part] for key in keys]) for part in (0, 1)]
-        rows.append([row, f"{done}/{len(keys)}", images, _amount(own), _amount(whole), *sums])
+        own = sum(estimates[key].flops for key in keys)
+        shared = sum(
+            estimates[need].flops / users[need] for key in keys for need in dependencies[key] if need in estimates
+        )
+        done = sum(states[key].name == "done" for key in keys)
+        images = f"{sum(estimates[key].images for key in keys):,}"
+        sums = [_hours([cell_hours[key][part] for key in keys]) for part in (0, 1)]
+        rows.append([row, f"{done}/{len(keys)}", images, _amount(own), _amount(own + shared), *sums])
     unit = plan.devices.unit
     headers = ["arm", "done", "training images", "FLOPs", "with stages", f"{unit} (predicted)", "with stages"]
     return tabulate(rows, headers, colalign=("left",) + ("right",) * 6, disable_numparse=True)
@@ -109,33 +121,37 @@ def _amount(flops: float) -> str:
     return f"{flops / 1e9:.3g} G"
 
 
-def _state(stage: Stage, store: Store) -> tuple[str, str]:
+def _states(plan: Plan, store: Store) -> dict[str, State]:
+    return {key: _state(stage, store) for key, stage in plan.stages.items()}
+
+
+def _state(stage: Stage, store: Store) -> State:
     folder = store.stage(stage.kind, stage.key)
     try:
         if folder.done() is not None:
-            return "done", ""
+            return State("done")
     except StoreError as error:
-        return "failed", str(error)
+        return State("failed", str(error))
     state = folder.read_state()
-    if state.get("status") == "failed":
-        return "failed", one_line(str(state.get("reason", "")))
-    return ("started" if folder.checkpoint.exists() else "to do"), ""
+    if state.status == "failed":
+        return State("failed", one_line(state.reason or "") or "no reason is known")
+    return State("started" if folder.checkpoint.exists() else "to do")
 
 
-def _notes(plan: Plan, store: Store, hours: dict[str, float | None]) -> list[str]:
+def _notes(plan: Plan, states: Mapping[str, State], hours: Hours) -> list[str]:
     notes = [f"{label}: {info.note}" for label, info in plan.info.items() if info.note]
-    if any(stage.kind == "tuning" and _state(stage, store)[0] != "done" for stage in plan.stages.values()):
+    if any(stage.kind == "tuning" and states[key].name != "done" for key, stage in plan.stages.items()):
         notes.append("hours (?) are not known before steps have been measured; `--calibrate` does that, in minutes")
     if any(hours.get(key, 0.0) is None for key, stage in plan.stages.items() if stage.kind in GENERATING):
         notes.append("hours (?) of generating images are not known before some have been generated here")
     if len(plan.suite.seeds) < 3:
-        notes.append("fewer than three seeds: the spread says little")
+        notes.append("fewer than three seeds: the spread is hardly known")
     unpriced = {cell.student for cell in plan.cells if cell.method in PRETRAINED_METHODS and not cell.pretraining}
     notes += [f"the pre-training of {s} has no known recipe; add `pretraining:` to price it" for s in sorted(unpriced)]
     return notes
 
 
-def components_json(host: PluginHost, kind: str | None) -> list[dict[str, Any]]:
+def components_json(host: PluginHost, kind: str | None) -> list[Json]:
     """Components for a program."""
     return [
         {
@@ -174,7 +190,7 @@ def _component_lines(offer: Offer) -> list[str]:
     return lines
 
 
-def _field(field: Any) -> dict[str, Any]:
+def _field(field: FieldInfo) -> Json:
     kind = getattr(field.annotation, "__name__", None)
     text = kind if kind and not getattr(field.annotation, "__args__", None) else str(field.annotation)
     text = text.replace("typing.", "").replace("pathlib.", "").replace("NoneType", "None")
@@ -182,32 +198,30 @@ def _field(field: Any) -> dict[str, Any]:
     return {"type": text, "required": required, "default": None if required else _jsonable(field.default)}
 
 
-def _jsonable(value: Any) -> Any:
+def _jsonable(value: object) -> JsonValue:
     return value if isinstance(value, int | float | str | bool | None) else str(value)
 
 
-def plugins_json(host: PluginHost) -> list[dict[str, Any]]:
+def plugins_json(host: PluginHost) -> list[Json]:
     """Plugins for a program; `error` is null for those that loaded."""
-    offers: dict[str, list[str]] = {origin: [] for origin in host.origins.values()}
-    for kind in KINDS:
-        for offer in host.registry.of_kind(kind):
-            offers[offer.origin].append(f"{kind}/{offer.component.name}")
-    loaded: list[dict[str, Any]] = [
-        {"plugin": name, "origin": origin, "error": None} for name, origin in host.origins.items()
-    ]
-    for entry in loaded:
-        if entry["origin"] != "benchbench":
-            entry["offers"] = offers[entry["origin"]]
-    return loaded + [{"plugin": name, "origin": name, "error": reason} for name, reason in host.failed.items()]
+    return [
+        {"plugin": name, "origin": origin, "error": None}
+        | ({} if origin == "benchbench" else {"offers": list(_offers(host, origin))})
+        for name, origin in host.origins.items()
+    ] + [{"plugin": name, "origin": name, "error": reason} for name, reason in host.failed.items()]
 
 
 def plugins_text(host: PluginHost) -> str:
     """Plugins for a person."""
     lines = []
-    for entry in plugins_json(host):
-        if entry["error"]:
-            lines.append(f"{entry['plugin']}  DID NOT LOAD: {entry['error']}")
-        else:
-            offered = f"  offers {', '.join(entry['offers'])}" if entry.get("offers") else ""
-            lines.append(f"{entry['plugin']}  [{entry['origin']}]{offered}")
+    for name, origin in host.origins.items():
+        offers = [] if origin == "benchbench" else _offers(host, origin)
+        lines.append(f"{name}  [{origin}]{f'  offers {", ".join(offers)}' if offers else ''}")
+    lines += [f"{name}  DID NOT LOAD: {reason}" for name, reason in host.failed.items()]
     return "\n".join(lines)
+
+
+def _offers(host: PluginHost, origin: str) -> list[str]:
+    """Components of an origin, as "kind/name"."""
+    every = [(kind, offer) for kind in KINDS for offer in host.registry.of_kind(kind)]
+    return [f"{kind}/{offer.component.name}" for kind, offer in every if offer.origin == origin]

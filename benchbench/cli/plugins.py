@@ -1,4 +1,4 @@
-"""The commands about plugins: what there is, a new one, and whether one keeps its contract."""
+"""Commands about plugins: list them, write a new one, check that one keeps its contract."""
 
 from __future__ import annotations
 
@@ -10,24 +10,10 @@ from pathlib import Path
 
 import click
 
+from benchbench.cli.options import data_option, folder_type, json_option, plugin_option
 from benchbench.components import KINDS
 from benchbench.errors import BenchBenchError, did_you_mean
 from benchbench.testing.scaffold import SCAFFOLDS
-
-folder_type = click.Path(file_okay=False, path_type=Path)
-file_type = click.Path(dir_okay=False, path_type=Path)
-data_option = click.option(
-    "--data",
-    type=folder_type,
-    default=Path("data"),
-    show_default=True,
-    envvar="BENCHBENCH_DATA",
-    help="Where data sets are downloaded to (or BENCHBENCH_DATA).",
-)
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")
-plugin_option = click.option(
-    "--plugin", "plugins", type=file_type, multiple=True, help="A plugin file to load; may be repeated."
-)
 
 
 @click.command(name="list")
@@ -35,7 +21,7 @@ plugin_option = click.option(
 @plugin_option
 @json_option
 def list_(kind: str | None, plugins: tuple[Path, ...], as_json: bool) -> None:
-    """List components, or those of one KIND, with their parameters and who offers them.
+    """List components, or those of one KIND, with their parameters and origins.
 
     \b
     Examples:
@@ -59,7 +45,7 @@ def list_(kind: str | None, plugins: tuple[Path, ...], as_json: bool) -> None:
 @plugin_option
 @json_option
 def plugins(plugins: tuple[Path, ...], as_json: bool) -> None:
-    """List plugins: where they come from, what they offer, and which did not load and why."""
+    """List plugins with their origins and components; of those that did not load, the reason."""
     from benchbench.cli.describe import plugins_json, plugins_text
     from benchbench.plugins import load_plugins
 
@@ -82,16 +68,16 @@ def new(kind: str, name: str, folder: Path | None) -> None:
     from benchbench.plugins import load_plugins
     from benchbench.testing.scaffold import new_plugin
 
-    made = new_plugin(kind, name, folder, load_plugins().registry)
-    module = made / f"benchbench_{name}.py"
-    click.echo(f"written to {made}; {module} is all of it")
-    for command, why in (
-        (f"benchbench check {made}", "whether it keeps its contract"),
-        (f"pytest {made}", "the same as tests"),
-        (f"pip install -e {made}", "there for every suite"),
-        ("benchbench list", "where it shows up then"),
+    package = new_plugin(kind, name, folder, load_plugins().registry)
+    module = package / f"benchbench_{name}.py"
+    click.echo(f"written to {package}; {module} is all of it")
+    for command, comment in (
+        (f"benchbench check {package}", "checks that it keeps its contract"),
+        (f"pytest {package}", "runs the same checks as tests"),
+        (f"pip install -e {package}", "installs it for every suite"),
+        ("benchbench list", "then lists it"),
     ):
-        click.echo(f"  {command:<40} # {why}")
+        click.echo(f"  {command:<40} # {comment}")
 
 
 @click.command()

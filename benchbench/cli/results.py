@@ -1,4 +1,4 @@
-"""The commands about results: a student handed on, stores joined, two runs compared."""
+"""Commands about results: export a student, merge stores, compare two runs."""
 
 from __future__ import annotations
 
@@ -11,15 +11,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from benchbench.cli.plugins import data_option, folder_type, json_option, plugin_option
+from benchbench.cli.options import data_option, folder_type, json_option, plugin_option, store_option
 from benchbench.errors import one_line
 
 if TYPE_CHECKING:
     from benchbench.run.merge import Merged
-
-_store_option = click.option(
-    "--store", type=folder_type, default=Path("runs"), show_default=True, help="Where results are kept."
-)
 
 
 def _licence(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
@@ -30,7 +26,7 @@ def _licence(_context: click.Context, _option: click.Parameter, value: str | Non
 
 @click.command()
 @click.argument("cell")
-@_store_option
+@store_option
 @click.option("--out", type=folder_type, help="The new folder.  [default: exports/KEY]")
 @click.option("--onnx", is_flag=True, help="Write model.onnx too; needs the extra `onnx`.")
 @click.option("--licence", metavar="ID", callback=_licence, help="What the model card says.  [default: unknown]")
@@ -52,15 +48,15 @@ def export(
     """
     from benchbench.store import Store
 
-    place = Store(store)
-    place.check_format()
-    stage = place.find_trained(cell)
+    results = Store(store)
+    results.check_format()
+    stage = results.find_trained(cell)
 
-    from benchbench.export import export_student  # torch and the model libraries, after what is quickly refused
+    from benchbench.export import ExportOptions, export_student  # torch, after all that is refused at once
 
-    done = export_student(place, stage, out, onnx, licence, plugins)
-    click.echo(f"written to {done.folder}: {', '.join(done.files)}")
-    for form, difference in done.difference.items():
+    result = export_student(results, stage, ExportOptions(out, onnx, licence, plugins))
+    click.echo(f"written to {result.folder}: {', '.join(result.files)}")
+    for form, difference in result.differences.items():
         click.echo(f"checked: loaded by {form} it gives the same logits (largest difference {difference:.1e})")
 
 
@@ -83,14 +79,14 @@ def merge(stores: tuple[Path, ...], into: Path, as_json: bool) -> None:
     """
     from benchbench.run.merge import merge_stores
 
-    found = []
+    results = []
     for merged in merge_stores(stores, into):
-        found.append(merged)
+        results.append(merged)
         if not as_json:
             _print_merged(merged, into)
     if as_json:
-        click.echo(json.dumps([{**asdict(merged), "store": str(merged.store)} for merged in found], indent=1))
-    sys.exit(1 if any(merged.conflicts or merged.damaged for merged in found) else 0)
+        click.echo(json.dumps([{**asdict(merged), "store": str(merged.store)} for merged in results], indent=1))
+    sys.exit(1 if any(merged.conflicts or merged.damaged for merged in results) else 0)
 
 
 def _print_merged(merged: Merged, into: Path) -> None:
@@ -101,8 +97,8 @@ def _print_merged(merged: Merged, into: Path) -> None:
         "damaged": merged.damaged,
         "not finished": merged.unfinished,
     }
-    shown = ", ".join(f"{len(stages)} {what}" for what, stages in counts.items() if stages)
-    click.echo(f"{merged.store}: {shown or 'no stages'}")
+    text = ", ".join(f"{len(stages)} {name}" for name, stages in counts.items() if stages)
+    click.echo(f"{merged.store}: {text or 'no stages'}")
     for stage, parts in merged.conflicts.items():
         click.echo(f"  conflict: {stage} has another {', '.join(parts)} in {into}, which is kept")
     for stage, reason in merged.damaged.items():
@@ -116,10 +112,10 @@ def _print_merged(merged: Merged, into: Path) -> None:
 @plugin_option
 @json_option
 def compare(a: str, b: str, data: Path, plugins: tuple[Path, ...], as_json: bool) -> None:
-    """Say what changed from A to B, by how much, and whether it is more than chance.
+    """Compare B with A: what differs, by how much, and whether it is more than chance.
 
     A and B are suite files, each with its store (SUITE.yaml@STORE; default: runs), or the results.csv of an earlier
-    report (results.csv@STORE tells the specs too). Cells are matched by arm, data set, student and seed. Differences of
+    report (results.csv@STORE adds the specs). Cells are matched by arm, data set, student and seed. Differences of
     accuracy come with a t-interval: paired by seed where both sides have the same seeds, by Welch otherwise; p-values
     are corrected over the rows by Holm's method, and there is none where n is too small. Exit code 0, whatever there
     is to say.
@@ -134,10 +130,10 @@ def compare(a: str, b: str, data: Path, plugins: tuple[Path, ...], as_json: bool
     from benchbench.reports.compare_inputs import load_side
     from benchbench.reports.render import plain
 
-    found = comparison.compare(*(load_side(side, data, plugins) for side in (a, b)))
+    result = comparison.compare(*(load_side(side, data, plugins) for side in (a, b)))
     if as_json:
-        click.echo(json.dumps(found.as_json(), indent=1))
+        click.echo(json.dumps(result.as_json(), indent=1))
         return
-    for table in comparison.tables(found):
+    for table in comparison.tables(result):
         click.echo(plain(table, color=sys.stdout.isatty()))
-    click.echo(comparison.summary(found))
+    click.echo(comparison.summary(result))

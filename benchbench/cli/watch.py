@@ -1,4 +1,4 @@
-"""What `benchbench watch` does: it serves a suite's page until it is interrupted."""
+"""A suite's page, served until Ctrl-C: `benchbench watch`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ import json
 
 import click
 
+from benchbench.api import Experiment
 from benchbench.errors import BenchBenchError, one_line
-from benchbench.plan.model import Plan
-from benchbench.store import Store
 
 
-def serve(plan: Plan, store: Store, command: str, port: int, as_json: bool) -> None:
+def serve(experiment: Experiment, command: str, port: int, as_json: bool) -> None:
     """Prints where the page is, and serves it until Ctrl-C.
 
     Raises:
@@ -21,11 +20,11 @@ def serve(plan: Plan, store: Store, command: str, port: int, as_json: bool) -> N
     from benchbench.reports.page.server import HOST, LivePage, PageServer
 
     try:
-        server = PageServer(LivePage(plan, store, command), port)
+        server = PageServer(LivePage(experiment.plan, experiment.store, command), port)
     except OSError as error:
         problem = f"cannot serve on {HOST}:{port} ({one_line(error)}); use another --port, or 0 for a free one"
         raise BenchBenchError(problem) from None
     with server, contextlib.suppress(KeyboardInterrupt):
-        told = json.dumps({"url": server.url}) if as_json else f"{plan.suite.name} is at {server.url} (Ctrl-C ends)"
-        click.echo(told)
+        address = json.dumps({"url": server.url}) if as_json else f"{experiment.name} is at {server.url} (Ctrl-C ends)"
+        click.echo(address)
         server.serve_forever(poll_interval=0.2)

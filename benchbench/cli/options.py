@@ -1,0 +1,145 @@
+"""Options that several commands share, and the suite that they name."""
+
+from __future__ import annotations
+
+import functools
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+from benchbench import api
+from benchbench.api import DEFAULT_FORMATS, DEFAULT_TEMPLATE, FORMATS, Experiment
+
+Command = Callable[..., Any]
+
+folder_type = click.Path(file_okay=False, path_type=Path)
+file_type = click.Path(dir_okay=False, path_type=Path)
+data_option = click.option(
+    "--data",
+    type=folder_type,
+    default=Path("data"),
+    show_default=True,
+    envvar="BENCHBENCH_DATA",
+    help="Where data sets are downloaded to (or BENCHBENCH_DATA).",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")
+plugin_option = click.option(
+    "--plugin", "plugins", type=file_type, multiple=True, help="A plugin file to load; may be repeated."
+)
+store_option = click.option(
+    "--store", type=folder_type, default=Path("runs"), show_default=True, help="Where results are kept."
+)
+
+
+@dataclass(frozen=True)
+class SuiteOptions:
+    """Options of every command that reads a suite."""
+
+    suite: Path
+    store: Path
+    data: Path
+    overrides: tuple[str, ...]
+    plugins: tuple[Path, ...]
+    device: str
+    jobs: int | None
+    as_json: bool
+
+    def report_command(self, template: str = DEFAULT_TEMPLATE) -> str:
+        """The command that makes the report of this suite, overrides and plugins included."""
+        options = [word for override in self.overrides for word in ("--set", override)]
+        options += [word for plugin in self.plugins for word in ("--plugin", str(plugin))]
+        options += ["--store", str(self.store)] if self.store != Path("runs") else []
+        options += ["--template", template] if template != DEFAULT_TEMPLATE else []
+        return shlex.join(["benchbench", "report", str(self.suite), *options])
+
+    def plan(self) -> Experiment:
+        return api.plan(
+            self.suite,
+            store=self.store,
+            data=self.data,
+            overrides=self.overrides,
+            plugins=self.plugins,
+            device=self.device,
+            jobs=self.jobs,
+        )
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """Options of every command that writes a report."""
+
+    folder: Path | None
+    formats: tuple[str, ...]
+    template: str
+
+
+_REPORT = "Where tables and figures go; of several suites, to a folder each in it.  [default: reports/NAME-OF-SUITE]"
+_TEMPLATE = "Which tables and figures, in what order; see `benchbench list templates`."
+_JOBS = "Workers side by side: on the CPU, or on each GPU.  [default: one per core, at most 8; one per GPU]"
+_SET = "Override a part of the suite, e.g. recipes.default.epochs=5; may be repeated."
+_REPORT_OPTIONS = (
+    click.option("--report", "folder", type=folder_type, help=_REPORT),
+    click.option(
+        "--format",
+        "formats",
+        type=click.Choice(FORMATS),
+        multiple=True,
+        default=DEFAULT_FORMATS,
+        show_default=True,
+        help="Of tables and figures; may be repeated.",
+    ),
+    click.option("--template", default=DEFAULT_TEMPLATE, show_default=True, help=_TEMPLATE),
+)
+_SUITE_OPTIONS = (
+    store_option,
+    data_option,
+    click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help=_SET),
+    plugin_option,
+    click.option(
+        "--device", default="auto", show_default=True, help="cpu, cuda, cuda:N, or auto: CUDA if there is any."
+    ),
+    click.option("--jobs", type=click.IntRange(1), help=_JOBS),
+    json_option,
+)
+
+
+def reads_suite(command: Command) -> Command:
+    """Gives a command the shared options, as one `SuiteOptions`."""
+
+    @functools.wraps(command)
+    def gathered(**values: Any) -> None:
+        shared = {field.name: values.pop(field.name) for field in fields(SuiteOptions)}
+        command(SuiteOptions(**shared), **values)
+
+    return click.argument("suite", type=file_type)(_with_options(_SUITE_OPTIONS, gathered))
+
+
+def reads_suites(command: Command) -> Command:
+    """The same for a command that takes several suites: a list with one `SuiteOptions` per suite."""
+
+    @functools.wraps(command)
+    def gathered(suites: tuple[Path, ...], **values: Any) -> None:
+        shared = {field.name: values.pop(field.name) for field in fields(SuiteOptions) if field.name != "suite"}
+        command([SuiteOptions(suite=suite, **shared) for suite in suites], **values)
+
+    argument = click.argument("suites", metavar="SUITE...", type=file_type, nargs=-1, required=True)
+    return argument(_with_options(_SUITE_OPTIONS, gathered))
+
+
+def writes_report(command: Command) -> Command:
+    """Gives a command the options of a report, as `output: ReportOptions`."""
+
+    @functools.wraps(command)
+    def gathered(*arguments: Any, **values: Any) -> None:
+        output = ReportOptions(**{field.name: values.pop(field.name) for field in fields(ReportOptions)})
+        command(*arguments, output=output, **values)
+
+    return _with_options(_REPORT_OPTIONS, gathered)
+
+
+def _with_options(options: tuple[Callable[[Command], Command], ...], command: Command) -> Command:
+    return functools.reduce(lambda decorated, option: option(decorated), reversed(options), command)
