@@ -159,7 +159,7 @@ def components_json(host: PluginHost, kind: str | None) -> list[Json]:
             "name": offer.component.name,
             "summary": offer.component.summary,
             "origin": offer.origin,
-            "needs": sorted(offer.component.needs),
+            "needs": [*sorted(offer.component.needs)],
             "params": {name: _field(field) for name, field in offer.component.params.model_fields.items()},
         }
         for each in ([kind] if kind else KINDS)
@@ -204,19 +204,19 @@ def _jsonable(value: object) -> JsonValue:
 
 def plugins_json(host: PluginHost) -> list[Json]:
     """Plugins for a program; `error` is null for those that loaded."""
-    return [
-        {"plugin": name, "origin": origin, "error": None}
-        | ({} if origin == "benchbench" else {"offers": list(_offers(host, origin))})
-        for name, origin in host.origins.items()
-    ] + [{"plugin": name, "origin": name, "error": reason} for name, reason in host.failed.items()]
+    plugins: list[Json] = [{"plugin": name, "origin": origin, "error": None} for name, origin in host.origins.items()]
+    for plugin in plugins:
+        if plugin["origin"] != "benchbench":
+            plugin["offers"] = [*_offers(host, str(plugin["origin"]))]
+    return plugins + [{"plugin": name, "origin": name, "error": reason} for name, reason in host.failed.items()]
 
 
 def plugins_text(host: PluginHost) -> str:
     """Plugins for a person."""
     lines = []
     for name, origin in host.origins.items():
-        offers = [] if origin == "benchbench" else _offers(host, origin)
-        lines.append(f"{name}  [{origin}]{f'  offers {", ".join(offers)}' if offers else ''}")
+        offers = "" if origin == "benchbench" else ", ".join(_offers(host, origin))
+        lines.append(f"{name}  [{origin}]{'  offers ' if offers else ''}{offers}")
     lines += [f"{name}  DID NOT LOAD: {reason}" for name, reason in host.failed.items()]
     return "\n".join(lines)
 
