@@ -16,8 +16,11 @@ from benchbench.specs.records import (
     ExecutionRecord,
     FrozenModelRecord,
     ModelRecord,
+    NearestMetrics,
     OutputsMetrics,
     OutputsRecord,
+    QualityMetrics,
+    QualityRecord,
     SynthesisMetrics,
     SynthesisRecord,
     TrainingMetrics,
@@ -156,3 +159,11 @@ def synthesis_record(images: int = 10, **changes: Any) -> SynthesisRecord:
     """A set of generated images."""
     metrics = SynthesisMetrics(images=images)
     return SynthesisRecord(**{"metrics": metrics, "data": DATA, "cost": cost_record(), **changes})
+
+
+def quality_record(**changes: Any) -> QualityRecord:
+    """Measures of ten generated images, none a copy."""
+    nearest = NearestMetrics(quartiles=(1.0, 2.0, 3.0), copies=0)
+    metrics = QualityMetrics(images=10, real=40, dimensions=8, fid=1.0, kid=0.1, train=nearest, test=nearest)
+    defaults = {"metrics": metrics, "data": DATA, "teachers": (FROZEN,), "cost": cost_record()}
+    return QualityRecord(**{**defaults, **changes})
