@@ -11,8 +11,17 @@ import torch
 
 from benchbench.losses.multi_teacher import add_student_heads
 from benchbench.models.backbone import Backbone, build_backbone
-from benchbench.plan.keys import unwrap
-from benchbench.store import StageFolder, Store, file_sha256, write_json
+from benchbench.plan.model import Plan
+from benchbench.specs.records import (
+    DataRecord,
+    Environment,
+    FrozenModelRecord,
+    ModelRecord,
+    TrainingMetrics,
+)
+from benchbench.specs.stages import TrainingSpec
+from benchbench.store import StageFolder, Store, file_sha256
+from tests.specs import cost_record, training_record
 
 CLASSES = ("aeroplane", "bird <b>", "cat\n# Cat")
 ARMS = {"scratch": {"method": "scratch"}}
@@ -38,31 +47,31 @@ def trained(tmp_path, store, tiny_suite, plan_of) -> Callable[..., StageFolder]:
     return make
 
 
-def finish(store: Store, plan: Any, key: str) -> StageFolder:
+def finish(store: Store, plan: Plan, key: str) -> StageFolder:
     """Leaves spec, weights and record of one stage."""
-    stage, registry = plan.stages[key], plan.host.registry
-    folder = store.stage(stage.kind, key)
+    stage = plan.stages[key]
+    spec, folder = stage.spec, store.stage(stage.kind, key)
+    assert isinstance(spec, TrainingSpec)
     folder.path.mkdir(parents=True)
     torch.manual_seed(1)
-    job = unwrap(stage.job)
-    teachers = [{"parameters": 11, "dim": 12, "sha256": "cd" * 32} for _ in job["teachers"]]
-    model = build_backbone(job["model"], job["model_kind"], registry, len(CLASSES))
-    add_student_heads(model, job["loss"], registry, [teacher["dim"] for teacher in teachers])
-    settle(model, job["recipe"]["image_size"])
+    teachers = [FrozenModelRecord(parameters=11, dim=12, sha256="cd" * 32) for _ in spec.teachers]
+    model = build_backbone(spec.model, spec.role, plan.registry, len(CLASSES))
+    add_student_heads(model, spec.loss, plan.registry, [teacher.dim for teacher in teachers])
+    settle(model, spec.recipe.image_size)
     safetensors.torch.save_file({name: t.contiguous() for name, t in model.state_dict().items()}, folder.weights)
-    write_json(folder.spec, {"kind": stage.kind, "key": key, "label": stage.label, "job": stage.job})
-    record = {
-        "metrics": {"test_accuracy": 0.625, "test_count": 800, "chosen_epoch": 1, "validation_accuracy": None},
-        "cost": {"devices": 1, "unit": "GPU-hours", "device_hours": 1.25, "seconds": {}},
-        "data": {"names": CLASSES, "train": 40, "validation": 0, "test": 800},
-        "model": {"parameters": sum(p.numel() for p in model.parameters())},
-        "teachers": teachers,
-        "weights_sha256": file_sha256(folder.weights),
-        "key": key,
-        "label": stage.label,
-        "environment": {"device": "Big GPU", "versions": {"torch": "2.9", "timm": None}},
-    }
-    write_json(folder.record, record)
+    folder.write_spec(spec)
+    record = training_record(
+        metrics=TrainingMetrics(test_accuracy=0.625, test_count=800, chosen_epoch=1),
+        cost=cost_record(unit="GPU-hours", device_hours=1.25),
+        data=DataRecord(names=CLASSES, train=40, test=800),
+        model=ModelRecord(parameters=sum(p.numel() for p in model.parameters())),
+        teachers=tuple(teachers),
+        weights_sha256=file_sha256(folder.weights),
+        key=key,
+        label=stage.label,
+        environment=Environment(device="Big GPU", versions={"torch": "2.9", "timm": None}),
+    )
+    folder.write_record(record)
     return folder
 
 

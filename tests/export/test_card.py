@@ -1,18 +1,26 @@
-"""What the model card says, and that nothing in it is rendered."""
+"""The model card: origin, accuracy, cost and licence; and that nothing in it is rendered."""
 
 from __future__ import annotations
 
-import json
 import re
 
 import pytest
 from ruamel.yaml import YAML
 
-from benchbench.export import export_student
-from benchbench.store import write_json
+from benchbench.export import ExportOptions, export_student
+from tests.specs import cost_record, outputs_record, synthesis_record, training_record
 
 TEACHER = {"big": {"model": "timm/test_resnet", "adapt": {"scratch": {}}}}
 ARMS = {"A/U": {"method": "distill", "loss": {"ce": 1, "align_uniform": {"weight": 0.5, "projector": "linear"}}}}
+
+
+def change(folder, **changes):
+    """Replaces parts of a record; a mapping replaces fields of a part."""
+    record = folder.done()
+    for name, value in changes.items():
+        part = getattr(record, name).model_copy(update=value) if isinstance(value, dict) else value
+        record = record.model_copy(update={name: part})
+    folder.write_record(record)
 
 
 @pytest.fixture
@@ -21,12 +29,9 @@ def card(trained, store, tmp_path):
 
     def make(model="timm/test_efficientnet", licence=None, record=None, **changes):
         folder = trained(model, **changes)
-        kept = json.loads(folder.record.read_text())
-        for name, part in (record or {}).items():
-            kept[name] = {**kept[name], **part} if isinstance(part, dict) else part
-        write_json(folder.record, kept)
-        done = export_student(store, folder, tmp_path / "out", False, licence)
-        return (done.folder / "README.md").read_text(encoding="utf-8")
+        change(folder, **(record or {}))
+        result = export_student(store, folder, ExportOptions(tmp_path / "out", licence=licence))
+        return (result.folder / "README.md").read_text(encoding="utf-8")
 
     return make
 
@@ -35,7 +40,7 @@ def front(text):
     return YAML(typ="safe").load(text.split("---\n")[1])
 
 
-def test_what_it_is_and_how_it_came_about(card):
+def test_origin(card):
     text = card(teachers=TEACHER, arms=ARMS)
     assert "A student of a BenchBench suite: A/U, big (scratch) \\| cifar \\| mine \\| seed 7." in text
     assert "- data: cifar10\\_subset (per\\_class: 4); 40 images to train on, 0 for validation" in text
@@ -46,7 +51,7 @@ def test_what_it_is_and_how_it_came_about(card):
     assert "- seed: 7" in text
 
 
-def test_how_good_it_is_and_what_it_cost(card):
+def test_accuracy_and_cost(card):
     text = card()
     assert "Test accuracy 62.50 % (n = 800 test images, one seed); tested: the last epoch (1)" in text
     assert "- 1.25 GPU-hours of its own (set-up, training, one test) on Big GPU" in text
@@ -59,20 +64,33 @@ def test_the_epoch_that_was_chosen(card):
     assert "Validation accuracy 50.00 % (n = 12 images)." in text
 
 
-def test_the_teacher_s_cost_is_told_apart(trained, store, tmp_path):
+@pytest.mark.parametrize(
+    ("role", "record"),
+    [
+        ("teacher0", training_record(kind="teacher")),
+        ("features", outputs_record()),
+        ("outputs0", outputs_record()),
+        ("synthetic", synthesis_record()),
+    ],
+)
+def test_the_cost_of_the_stages_that_it_depends_on(trained, store, tmp_path, role, record):
     folder = trained("timm/test_efficientnet", teachers=TEACHER, arms=ARMS)
-    (key,) = json.loads(folder.spec.read_text())["job"]["needs"].values()
-    teacher = store.stage("teacher", key)
-    teacher.path.mkdir(parents=True)
-    write_json(teacher.record, {"cost": {"device_hours": 6.0, "unit": "GPU-hours"}, "label": "teacher big"})
-    done = export_student(store, folder, tmp_path / "out", False, None)
-    assert "- 6 GPU-hours for the stage it stands on: teacher big" in (done.folder / "README.md").read_text()
+    spec = folder.read_spec()
+    (key,) = spec.needs.values()
+    folder.write_spec(spec.model_copy(update={"needs": {role: key}}))
+    needed = store.stage(record.kind, key)
+    needed.path.mkdir(parents=True)
+    cost = cost_record(device_hours=6.0, unit="GPU-hours")
+    needed.write_record(record.model_copy(update={"cost": cost, "label": "teacher big"}))
+    result = export_student(store, folder, ExportOptions(tmp_path / "out"))
+    text = (result.folder / "README.md").read_text()
+    assert "- 6 GPU-hours for a stage that it depends on: teacher big" in text
 
 
-@pytest.mark.parametrize(("licence", "shown"), [(None, "unknown"), ("Apache-2.0", "Apache-2.0")])
-def test_the_licence_is_what_was_stated(card, licence, shown):
+@pytest.mark.parametrize(("licence", "identifier"), [(None, "unknown"), ("Apache-2.0", "Apache-2.0")])
+def test_the_licence_is_as_stated(card, licence, identifier):
     text = card(licence=licence)
-    assert front(text)["license"] == shown
+    assert front(text)["license"] == identifier
     assert ("Unknown: nobody has stated it." in text) == (licence is None)
 
 
@@ -84,13 +102,13 @@ def test_no_library_where_the_hub_has_none(card):
     assert "library_name" not in front(card("cifar/resnet8"))
 
 
-def test_where_the_network_wants_another_size_than_it_was_trained_with(card):
+def test_a_network_of_another_size_than_it_was_trained_with(card):
     text = card({"model": "timm/test_efficientnet", "input_size": 48})
     assert "cropped to the middle 48 x 48" in text
     assert "brought to 32 pixels first and then to the network's 48" in text
 
 
-def test_a_file_s_place_is_not_told(trained, store, tmp_path):
+def test_no_path_of_a_file_is_shown(trained, store, tmp_path):
     """The suite of whoever trained it names folders of theirs."""
     (tmp_path / "secret").mkdir()
     for name in ("train/a", "test/a"):
@@ -98,8 +116,8 @@ def test_a_file_s_place_is_not_told(trained, store, tmp_path):
         (tmp_path / "secret" / name / "x.png").write_bytes(PIXEL)
     source = {"imagefolder": {"path": str(tmp_path / "secret")}}
     folder = trained("timm/test_efficientnet", data={"mine": {"source": source}})
-    done = export_student(store, folder, tmp_path / "out", False, None)
-    text = (done.folder / "README.md").read_text()
+    result = export_student(store, folder, ExportOptions(tmp_path / "out"))
+    text = (result.folder / "README.md").read_text()
     assert "secret" not in text
     assert re.search(r"imagefolder \(path: content [0-9a-f]{16}", text)
 

@@ -1,4 +1,4 @@
-"""A student as files: loaded by its library alone it answers as it did, and what cannot be written is refused."""
+"""A student as files: loaded by its library alone it gives the same logits; other students are refused."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 import torchvision
 
 from benchbench.errors import ExportError, StoreError
-from benchbench.export import export_student
+from benchbench.export import ExportOptions, export_student
 from benchbench.export.forms import load_exported
 from benchbench.export.load import load_trained
 from benchbench.models.cifar_source import build
@@ -37,7 +37,7 @@ TIMM = [
 
 
 def export(store, folder, tmp_path, onnx=False):
-    return export_student(store, folder, tmp_path / "out", onnx, None)
+    return export_student(store, folder, ExportOptions(tmp_path / "out", onnx))
 
 
 @pytest.fixture
@@ -101,11 +101,10 @@ class TestTimm:
         moved = store.root / "teacher" / folder.path.name
         moved.parent.mkdir()
         folder.path.rename(moved)
-        spec = json.loads((moved / "spec.json").read_text())
-        spec["job"]["model_kind"] = "teacher"
-        write_json(moved / "spec.json", spec)
-        done = export_student(store, StageFolder(moved), tmp_path / "out", False, None)
-        assert "A teacher of a BenchBench suite" in (done.folder / "README.md").read_text()
+        stage = StageFolder(moved)
+        stage.write_spec(stage.read_spec().model_copy(update={"role": "teacher"}))
+        result = export(store, stage, tmp_path)
+        assert "A teacher of a BenchBench suite" in (result.folder / "README.md").read_text()
 
 
 def normal(images):
@@ -154,7 +153,7 @@ class TestCifar:
 class TestRefusals:
     def test_a_head_that_no_library_builds(self, trained, store, tmp_path):
         folder = trained("timm/test_efficientnet", teachers=TEACHER, arms=REUSED)
-        with pytest.raises(ExportError, match=r"not one linear layer but what its loss \(simkd\) put there"):
+        with pytest.raises(ExportError, match=r"not one linear layer but the one of its loss \(simkd\)"):
             export(store, folder, tmp_path)
 
     def test_a_plugin_s_network(self, trained, store, tmp_path):
@@ -162,7 +161,7 @@ class TestRefusals:
         source.write_text(PLUGIN)
         folder = trained("mine/x", plugins=[str(source)])
         with pytest.raises(ExportError, match="models of 'mine' have no form that another program loads; load it with"):
-            export_student(store, folder, tmp_path / "out", False, None, (source,))
+            export_student(store, folder, ExportOptions(tmp_path / "out", plugins=(source,)))
 
     def test_a_copy_that_answers_otherwise_is_not_left_behind(self, trained, store, tmp_path, monkeypatch):
         """timm's loader may change what it reads; then the check is all that stands between."""
@@ -196,7 +195,7 @@ class TestRefusals:
         folder = trained("timm/test_efficientnet")
         (tmp_path / "file").touch()
         with pytest.raises(StoreError, match="cannot write to"):
-            export_student(store, folder, tmp_path / "file" / "out", False, None)
+            export_student(store, folder, ExportOptions(tmp_path / "file" / "out"))
 
 
 PLUGIN = """
@@ -221,8 +220,8 @@ class TestFinding:
         folder = trained("timm/test_efficientnet")
         for key in ("aa00" * 4, "aa11" * 4, "bb00" * 4):
             copy = shutil.copytree(folder.path, store.root / "cell" / key)
-            record = json.loads((copy / "record.json").read_text())
-            write_json(copy / "record.json", {**record, "key": key * 4, "label": f"label {key[:4]}"})
+            names = {"key": key * 4, "label": f"label {key[:4]}"}
+            StageFolder(copy).write_record(folder.done().model_copy(update=names))
         begun = store.root / "cell" / ("cc00" * 4)
         begun.mkdir()
         write_json(begun / "spec.json", {})

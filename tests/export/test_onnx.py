@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchbench.errors import ExportError
-from benchbench.export import export_student
+from benchbench.export import ExportOptions, export_student
 from benchbench.export.load import load_trained
 
 TEACHER = {"big": {"model": "timm/test_resnet", "adapt": {"scratch": {}}}}
@@ -24,9 +24,9 @@ def student(trained):
 def test_it_answers_as_the_student(student, store, tmp_path, capfd):
     runtime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
-    done = export_student(store, student, tmp_path / "out", True, None)
+    done = export_student(store, student, ExportOptions(tmp_path / "out", onnx=True))
     assert done.files == ["README.md", "model.onnx"]
-    assert list(done.difference) == ["onnxruntime"]
+    assert list(done.differences) == ["onnxruntime"]
     session = runtime.InferenceSession(done.folder / "model.onnx", providers=["CPUExecutionProvider"])
     model, _ = load_trained(student.path)
     for count in (1, 5):
@@ -45,5 +45,5 @@ def test_without_the_extra(student, store, tmp_path, monkeypatch, library):
         pytest.importorskip(name)
     monkeypatch.setitem(sys.modules, library, None)  # as import answers for what is not installed
     with pytest.raises(ExportError, match=rf"--onnx needs {library} .*; pip install 'benchbench\[onnx\]'"):
-        export_student(store, student, tmp_path / "out", True, None)
+        export_student(store, student, ExportOptions(tmp_path / "out", onnx=True))
     assert not (tmp_path / "out").exists()
