@@ -17,7 +17,7 @@ Preparation = Literal["nothing", "parts", "student"]
 
 @dataclass
 class LossContext:
-    """What a loss may know when it is built, once per training run.
+    """The networks and the training run that a loss is built for, once per run.
 
     Attributes:
         classes: number of classes.
@@ -26,7 +26,7 @@ class LossContext:
         student_head: the student's classifier, embedding [B, D_s] -> logits [B, classes]; it trains with the student,
             so a loss may use it but must not keep it as a part of its own (`object.__setattr__` or a list around it).
         teacher_head: the teacher's frozen classifier, embedding [B, D_t] -> logits [B, classes]; or None.
-        student_features: shapes (C, H, W) of the student's feature maps; empty unless the loss needs `features`.
+        student_features: shapes (C, H, W) of the student's feature maps; empty unless a loss needs `features`.
         teacher_features: the teacher's, likewise.
         labels: class of every training sample [samples], int64, on the training device; `Batch.index` points into it.
         epochs: length of the training run; `Batch.epoch` runs from 0 up to it.
@@ -48,15 +48,18 @@ class LossContext:
 class Loss(nn.Module):
     """A loss with parts of its own: projectors (parameters, trained with the student) or memory banks (buffers).
 
-    Whatever must survive a checkpoint is a parameter or a buffer. Random numbers come from torch's global generator,
+    The weighted sum calls it in float32, outside of autocast, with a teacher whose outputs get no gradient. It checks
+    before that there is everything that the component `needs`.
+
+    State that must survive a checkpoint is a parameter or a buffer. Random numbers come from torch's global generator,
     which the training loop seeds anew at every step, so that a resumed run draws the same ones.
 
-    A method of two stages says so here. Before the first epoch the loop runs `preparation` x epochs epochs (rounded up)
-    on `prepare` alone, unweighted, with an optimiser of its own; then training begins with a fresh one.
+    A method of two stages sets `prepares`. Before the first epoch the loop runs `preparation` x epochs epochs (rounded
+    up) on `prepare` alone, unweighted, with an optimiser of its own; then training begins with a fresh one.
 
     Attributes:
-        prepares: what `prepare` trains: "nothing" (there is no such stage), the loss's own "parts" (from the teacher's
-            outputs alone: the student is not even run), or the "student" together with them.
+        prepares: the part that `prepare` trains: "nothing" (there is no such stage), the loss's own "parts" (from the
+            teacher's outputs alone: the student is not even run), or the "student" together with them.
         preparation: length of that stage as a share of the recipe's epochs; set by the loss's constructor.
         preparation_rate: the stage's learning rate, constant, as a share of the recipe's.
         make_head: for methods that give the student another classifier: `(student_dim, teacher_dim, classes, **params)
@@ -72,10 +75,16 @@ class Loss(nn.Module):
     def __init__(self, context: LossContext):
         super().__init__()
 
-    def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
-        """Named scalar terms; the training loop adds them up and multiplies the sum by the suite's weight."""
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
+        """Named scalar terms; the weighted sum adds them up, times the suite's weight.
+
+        Args:
+            student: outputs with a gradient.
+            teacher: constants; None where the run has no teacher, for a loss that needs none.
+            batch: the images that they are of.
+        """
         raise NotImplementedError
 
-    def prepare(self, student: Outputs | None, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
-        """The terms of the first stage; `student` is None where `prepares` is "parts"."""
+    def prepare(self, student: Outputs | None, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
+        """Named scalar terms of the first stage; `student` is None where `prepares` is "parts"."""
         raise NotImplementedError

@@ -1,35 +1,17 @@
-"""What the losses on embeddings share."""
+"""Common parts of the losses on embeddings."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from benchbench.errors import StageError
 from benchbench.losses.base import LossContext
-from benchbench.models.outputs import Outputs
 
 
-def teacher_width(name: str, context: LossContext) -> int:
-    """D_t, the width of the teacher's embedding.
-
-    Raises:
-        StageError: there is no teacher; `name` is the loss that asks.
-    """
-    if context.teacher_dim is None:
-        raise StageError(f"loss '{name}' needs a teacher")
+def teacher_width(context: LossContext) -> int:
+    """D_t, the width of the teacher's embedding, of a loss that needs a teacher."""
+    assert context.teacher_dim is not None
     return context.teacher_dim
-
-
-def both_embeddings(name: str, student: Outputs, teacher: Outputs | None) -> tuple[Tensor, Tensor]:
-    """The embeddings of student [B, D_s] and teacher [B, D_t] in float32; the teacher's get no gradient.
-
-    Raises:
-        StageError: there is no teacher; `name` is the loss that asks.
-    """
-    if teacher is None:
-        raise StageError(f"loss '{name}' needs a teacher")
-    return student.embedding.float(), teacher.embedding.detach().float()
 
 
 def unit(x: Tensor) -> Tensor:

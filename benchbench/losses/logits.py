@@ -1,4 +1,4 @@
-"""What the losses on logits share."""
+"""Common parts of the losses on logits."""
 
 from __future__ import annotations
 
@@ -13,28 +13,24 @@ from benchbench.models.outputs import Outputs
 EPS = 1e-7  # the official code's, beside the standard deviation
 
 
-def student_logits(name: str, student: Outputs) -> Tensor:
-    """The student's task logits in float32.
+def task_logits(outputs: Outputs) -> Tensor:
+    """The task logits [B, C] of a network.
 
     Raises:
-        StageError: it has none; `name` is the loss that asks.
+        StageError: it has no task head.
     """
-    if student.logits is None:
-        raise StageError(f"loss '{name}' needs the student's logits, and this student has no task head")
-    return student.logits.float()
+    if outputs.logits is None:
+        raise StageError("a loss reads the task logits of a network that has no task head")
+    return outputs.logits
 
 
-def both_logits(
-    name: str, student: Outputs, teacher: Outputs | None, standardize: bool = False
-) -> tuple[Tensor, Tensor]:
-    """The task logits of student and teacher in float32, `standardized` if so asked; the teacher's get no gradient.
+def both_logits(student: Outputs, teacher: Outputs, standardize: bool = False) -> tuple[Tensor, Tensor]:
+    """The task logits [B, C] of student and teacher, in their `standardized` form with `standardize`.
 
     Raises:
-        StageError: a side has none; `name` is the loss that asks.
+        StageError: one of them has no task head.
     """
-    if student.logits is None or teacher is None or teacher.logits is None:
-        raise StageError(f"loss '{name}' needs the task logits of student and teacher; adapt the teacher to the task")
-    s, t = student.logits.float(), teacher.logits.detach().float()
+    s, t = task_logits(student), task_logits(teacher)
     return (standardized(s), standardized(t)) if standardize else (s, t)
 
 
@@ -57,5 +53,5 @@ def standardized(logits: Tensor) -> Tensor:
 
 def non_target(logits: Tensor, labels: Tensor) -> Tensor:
     """The logits of all classes but the sample's own, in order: [B, C] -> [B, C - 1]."""
-    place = torch.arange(logits.shape[1] - 1, device=logits.device)
-    return logits.gather(1, place + (place >= labels.unsqueeze(1)))
+    column = torch.arange(logits.shape[1] - 1, device=logits.device)
+    return logits.gather(1, column + (column >= labels.unsqueeze(1)))

@@ -1,4 +1,4 @@
-"""What the losses on feature maps share: which maps are paired, and how two of them get one size."""
+"""Common parts of the losses on feature maps: pairs of maps, and one size for both."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import math
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchbench.errors import StageError
 from benchbench.losses.base import LossContext
 from benchbench.models.outputs import Outputs
 
@@ -19,34 +18,20 @@ def depths(count: int, parts: int) -> list[int]:
     return [math.ceil((part + 1) * count / parts) - 1 for part in range(parts)]
 
 
-def paired(name: str, context: LossContext, most: int = 4) -> list[Pair]:
-    """Which maps of student and teacher are compared: (student, teacher) indices at equal depth, shallow to deep.
+def paired(context: LossContext, most: int = 4) -> list[Pair]:
+    """The maps of student and teacher that are compared: pairs of indices at equal depth, shallow to deep.
 
     There are as many pairs as the network with fewer maps has, and no more than `most`. Of four stages and a stem the
     stages are taken; of a transformer's twelve blocks every third.
-
-    Raises:
-        StageError: there is no teacher, or a side has no maps; `name` is the loss that asks.
     """
-    if context.teacher_dim is None:
-        raise StageError(f"loss '{name}' needs a teacher")
-    for side, shapes in (("student", context.student_features), ("teacher", context.teacher_features)):
-        if not shapes:
-            raise StageError(f"loss '{name}' compares feature maps, and this {side} has none; take another {side}")
     counts = len(context.student_features), len(context.teacher_features)
     parts = min(*counts, most)
     return list(zip(depths(counts[0], parts), depths(counts[1], parts), strict=True))
 
 
-def both_maps(name: str, student: Outputs, teacher: Outputs | None, pairs: list[Pair]) -> list[tuple[Tensor, Tensor]]:
-    """The paired maps [B, C_s, H_s, W_s] and [B, C_t, H_t, W_t] in float32; the teacher's get no gradient.
-
-    Raises:
-        StageError: there is no teacher; `name` is the loss that asks.
-    """
-    if teacher is None:
-        raise StageError(f"loss '{name}' needs a teacher")
-    return [(student.features[s].float(), teacher.features[t].detach().float()) for s, t in pairs]
+def both_maps(student: Outputs, teacher: Outputs, pairs: list[Pair]) -> list[tuple[Tensor, Tensor]]:
+    """The paired maps of student [B, C_s, H_s, W_s] and teacher [B, C_t, H_t, W_t]."""
+    return [(student.features[s], teacher.features[t]) for s, t in pairs]
 
 
 def same_size(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

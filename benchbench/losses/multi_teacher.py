@@ -82,7 +82,7 @@ class MultiTeacherLoss(nn.Module):
         logits = [teacher.logits for teacher in teachers]
         if any(each is None for each in logits):
             return Outputs(None, teachers[0].embedding)
-        # A sum of products: autocast would take a product of matrices (einsum too) in half precision.
+        # A sum of products, since autocast takes a product of matrices (einsum too) in half precision.
         pairs = zip(self.weights, logits, strict=True)
         shares = [weight * each.float() for weight, each in pairs if each is not None]
         return Outputs(torch.stack(shares).sum(0), teachers[0].embedding)

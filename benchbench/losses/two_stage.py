@@ -5,7 +5,6 @@ from __future__ import annotations
 from torch import Tensor
 
 from benchbench.data.batch import Batch
-from benchbench.errors import StageError
 from benchbench.losses.base import Loss, LossContext, Preparation
 from benchbench.losses.catalog.features import StudentFirstParams
 from benchbench.models.outputs import Outputs
@@ -34,18 +33,16 @@ class StudentFirst(Loss):
             # Else it would join in where another loss of the suite has a first stage.
             self.prepares = "nothing"
 
-    def hint(self, student: Outputs, teacher: Outputs | None) -> Tensor:
+    def hint(self, student: Outputs, teacher: Outputs) -> Tensor:
         """The method's own term, a scalar."""
         raise NotImplementedError
 
-    def prepare(self, student: Outputs | None, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
+    def prepare(self, student: Outputs | None, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
         assert student is not None
         return {self.name: self.hint(student, teacher)}
 
-    def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
         if self.preparation == 0:
             return {self.name: self.hint(student, teacher)}
-        if teacher is None:
-            raise StageError(f"loss '{self.name}' needs a teacher")
         # The sum of no samples: 0 whatever the embedding is, and yet part of the graph, for a suite with no other loss.
-        return {self.name: student.embedding[:0].float().sum()}
+        return {self.name: student.embedding[:0].sum()}

@@ -1,15 +1,21 @@
-"""The weighted sum of a suite's losses."""
+"""The weighted sum of a suite's losses, and once for all of them what each one needs.
+
+Every loss runs in float32, outside of autocast, and gets the outputs of a teacher as constants. A loss whose component
+needs an output that is missing is refused here.
+"""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from benchbench.components import Registry
+from benchbench.components import Component, Registry
 from benchbench.data.batch import Batch
 from benchbench.errors import PluginError, StageError
 from benchbench.losses.base import Loss, LossContext
@@ -19,67 +25,116 @@ from benchbench.specs.parts import LossSpec
 # The weighted sum, and every term by name, unweighted.
 LossValue = tuple[Tensor, dict[str, Tensor]]
 RESERVED = frozenset({"epoch", "loss", "train_accuracy", "validation_accuracy"})
+TEACHER_NEEDS = frozenset({"teacher", "teacher.logits"})
+TOKEN_EXAMPLE = "timm/deit_tiny_distilled_patch16_224"
 
 
 class LossSum(nn.Module):
     """Several losses as one; owns their projectors and memory banks.
 
     Attributes:
-        needs_features: whether any of them reads the maps between stages.
+        needs_features: True if any of them reads the maps between stages.
     """
 
     def __init__(self, losses: Sequence[LossSpec], registry: Registry, context: LossContext):
+        """Raises StageError where a loss needs something that the networks do not have, or refuses them."""
         super().__init__()
         self.parts = nn.ModuleDict()
-        self.entries: list[tuple[str, float, Callable[..., Any]]] = []
-        # Losses that see no generated image.
-        self.real_only = frozenset(loss.name for loss in losses if loss.images == "real")
-        self.needs_features = False
+        self.losses: list[_Summand] = []
         for spec in losses:
             if spec.name in RESERVED:
                 raise PluginError(f"a loss cannot be called '{spec.name}': that is a column of the training curve")
             component = registry.get("loss", spec.name)
-            self.needs_features |= "features" in component.needs
+            _check_networks(component, context)
             target = component.load()
             loss: Callable[..., Any] = partial(target, **spec.arguments)
             if inspect.isclass(target):
                 loss = self.parts[spec.name] = loss(context)
-            self.entries.append((spec.name, spec.weight, loss))
+            self.losses.append(_Summand(spec, component.needs, loss))
+        self.needs_features = any("features" in each.needs for each in self.losses)
 
-    def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> LossValue:
         """The weighted sum, and every term by "loss" or "loss.term", unweighted."""
-        if not self.real_only or batch.synthetic is None:
-            values = [(name, weight, loss(student, teacher, batch)) for name, weight, loss in self.entries]
-            return _weighted(values, batch)
-        real = (~batch.synthetic).nonzero().squeeze(1)
-        alone = student.part(real), teacher.part(real) if teacher else None, batch.part(real)
+        outputs = _float32(student), _constants(teacher), batch
+        real = outputs
+        if batch.synthetic is not None and any(each.spec.images == "real" for each in self.losses):
+            rows = (~batch.synthetic).nonzero().squeeze(1)
+            real = outputs[0].part(rows), outputs[1].part(rows) if outputs[1] else None, batch.part(rows)
         values = []
-        for name, weight, loss in self.entries:
-            seen = alone if name in self.real_only else (student, teacher, batch)
-            if len(seen[2].labels):  # a batch of generated images alone says nothing to the others
-                values.append((name, weight, loss(*seen)))
+        with torch.autocast(batch.images.device.type, enabled=False):
+            for each in self.losses:
+                inputs = real if each.spec.images == "real" else outputs
+                if len(inputs[2].labels):  # a loss on real images leaves out a batch without any
+                    each.check(*inputs[:2])
+                    values.append((each.spec.name, each.spec.weight, each.loss(*inputs)))
         return _weighted(values, batch)
 
     def preparing(self) -> list[Loss]:
         """The losses that have a first stage."""
         return [loss for loss in self.parts.values() if isinstance(loss, Loss) and loss.prepares != "nothing"]
 
-    def prepare(
-        self, student: Outputs | None, teacher: Outputs | None, batch: Batch
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def prepare(self, student: Outputs | None, teacher: Outputs | None, batch: Batch) -> LossValue:
         """The same of the first stage: unweighted, since a weight balances a loss against others in the training.
 
         The losses that have no such stage stay out of it.
         """
-        values = [
-            (name, 1.0, loss.prepare(student if loss.prepares == "student" else None, teacher, batch))
-            for name, _, loss in self.entries
-            if isinstance(loss, Loss) and loss.prepares != "nothing"
-        ]
+        student, teacher = _float32(student) if student else None, _constants(teacher)
+        values = []
+        with torch.autocast(batch.images.device.type, enabled=False):
+            for each in self.losses:
+                if isinstance(each.loss, Loss) and each.loss.prepares != "nothing":
+                    seen = student if each.loss.prepares == "student" else None
+                    each.check(seen, teacher)
+                    prepare: Callable[..., Any] = each.loss.prepare
+                    values.append((each.spec.name, 1.0, prepare(seen, teacher, batch)))
         return _weighted(values, batch)
 
 
-def _weighted(values: Sequence[tuple[str, float, Any]], batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+@dataclass(frozen=True)
+class _Summand:
+    """A loss as it is called, with its spec and the needs of its component."""
+
+    spec: LossSpec
+    needs: frozenset[str]
+    loss: Callable[..., Any]
+
+    def check(self, student: Outputs | None, teacher: Outputs | None) -> None:
+        """Raises StageError where an output is missing that the loss needs; a student that is not run lacks nothing."""
+        name = self.spec.name
+        if self.needs & TEACHER_NEEDS and teacher is None:
+            raise StageError(f"loss '{name}' needs a teacher")
+        if "teacher.logits" in self.needs and teacher is not None and teacher.logits is None:
+            raise StageError(f"loss '{name}' needs the teacher's task logits; adapt the teacher to the task")
+        if "token" in self.needs and student is not None and student.token_logits is None:
+            raise StageError(f"loss '{name}' needs a student with a distillation token, such as {TOKEN_EXAMPLE}")
+
+
+def _check_networks(component: Component, context: LossContext) -> None:
+    name, needs = component.name, component.needs
+    if needs & TEACHER_NEEDS and context.teacher_dim is None:
+        raise StageError(f"loss '{name}' needs a teacher")
+    if "features" in needs:
+        shapes = {"student": context.student_features}
+        if context.teacher_dim is not None:
+            shapes["teacher"] = context.teacher_features
+        for side in (side for side, maps in shapes.items() if not maps):
+            raise StageError(f"loss '{name}' reads feature maps, and this {side} has none; take another {side}")
+
+
+def _float32(outputs: Outputs) -> Outputs:
+    return _each(outputs, Tensor.float)
+
+
+def _constants(teacher: Outputs | None) -> Outputs | None:
+    return _each(teacher, lambda value: value.detach().float()) if teacher is not None else None
+
+
+def _each(outputs: Outputs, function: Callable[[Tensor], Tensor]) -> Outputs:
+    logits, token = (None if each is None else function(each) for each in (outputs.logits, outputs.token_logits))
+    return Outputs(logits, function(outputs.embedding), [function(each) for each in outputs.features], token)
+
+
+def _weighted(values: Sequence[tuple[str, float, Any]], batch: Batch) -> LossValue:
     terms: dict[str, Tensor] = {}
     total = batch.images.new_zeros(())
     for name, weight, value in values:
@@ -93,7 +148,7 @@ def _weighted(values: Sequence[tuple[str, float, Any]], batch: Batch) -> tuple[T
 
 
 def _shape(value: Any) -> str:
-    """What a loss gave, in a few words."""
+    """A few words on a loss's value: "a tensor of shape [7]"."""
     if isinstance(value, Tensor):
         return f"a tensor of shape {list(value.shape)}"
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""A loss's checks on every pair of networks that it can tell apart, and what a step of it costs."""
+"""A loss's checks on every pair of networks that differ for it, and the time of a step."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from benchbench.data.batch import Batch
 from benchbench.errors import StageError
 from benchbench.losses import benchbench_losses
 from benchbench.losses.base import LossContext, Shape
-from benchbench.losses.weighted_sum import LossSum
+from benchbench.losses.weighted_sum import TEACHER_NEEDS, LossSum
 from benchbench.models.outputs import Outputs
 from benchbench.testing.check import Call, Options, Refused, require
 from benchbench.testing.losses import CHECKS, PAIRS, LossCase, Step
@@ -30,17 +30,17 @@ ROUNDS, SECONDS = 15, 3.0  # of timing: at most
 
 
 def cases(component: Component, kind: str, options: Options) -> dict[str, Call]:
-    """Every check of a loss, ready to run; a loss that sees no maps cannot tell one pair of networks from another."""
+    """Every check of a loss, ready to run; a loss that reads no maps is the same on every pair of networks."""
     params = options.params_of(component).model_dump()
     pairs = list(PAIRS) if "features" in component.needs else list(PAIRS)[:1]
     on_pairs = [LossCase(component, params, pair) for pair in pairs]
-    found: dict[str, Call] = {f"teacher > student: {case.pair}": partial(check_builds, case) for case in on_pairs}
-    found |= {name: partial(check_everywhere, check, on_pairs) for name, check in CHECKS.items()}
-    return found | {"speed": partial(speed, component, params)}
+    calls: dict[str, Call] = {f"teacher > student: {case.pair}": partial(check_builds, case) for case in on_pairs}
+    calls |= {name: partial(check_everywhere, check, on_pairs) for name, check in CHECKS.items()}
+    return calls | {"speed": partial(speed, component, params)}
 
 
 def check_builds(case: LossCase) -> None:
-    """The loss is built for this pair of networks, or says why not."""
+    """The loss is built for this pair of networks, or refuses it with a reason."""
     try:
         case.build()
     except StageError as error:
@@ -132,7 +132,7 @@ def _outputs(component: Component) -> Step:
         teacher.features = [leaf(*shape, train=False) for shape in TEACHER_MAPS]
     if "token" in needs:
         student.token_logits = leaf(CLASSES)
-    return student, teacher if needs & {"teacher", "teacher.logits"} else None, batch
+    return student, teacher if needs & TEACHER_NEEDS else None, batch
 
 
 def _refuses(case: LossCase) -> bool:

@@ -1,4 +1,4 @@
-"""What every loss that comes with BenchBench keeps to, whatever its formula, on CNNs and transformers."""
+"""The contract of every loss that comes with BenchBench, whatever its formula, on CNNs and transformers."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from dataclasses import replace
 
 import pluggy
 import pytest
+import torch
 from pydantic import ValidationError
 
 import benchbench.losses
 from benchbench.components import PROJECT
+from benchbench.errors import StageError
 from benchbench.hookspecs import Registration
 from benchbench.losses.base import Loss
+from benchbench.losses.weighted_sum import TEACHER_NEEDS
 from benchbench.testing.losses import CHECKS, PAIRS, LossCase, run
 
 COMPONENTS = {component.name: component for component in benchbench.losses.benchbench_losses()}
@@ -60,6 +63,40 @@ def case_of(name, params, pair="cnn > cnn") -> LossCase:
 def test_contract(name, params, pair, check):
     case = case_of(name, params, pair)
     CHECKS[check](case)
+
+
+@pytest.mark.parametrize(("name", "params", "pair"), ON_PAIRS)
+def test_half_precision_outputs_are_read_in_float32(name, params, pair):
+    """With and without autocast, to the last bit."""
+    case = case_of(name, params, pair)
+    half, full = case.step(dtype=torch.bfloat16), case.step(dtype=torch.bfloat16)
+    for side in filter(None, full[:2]):
+        side.logits, side.embedding = side.logits.float(), side.embedding.float()
+        side.token_logits = side.token_logits.float() if side.token_logits is not None else None
+        side.features = [value.float() for value in side.features]
+    _, expected = run(case.build(), full)
+    for autocast in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            _, terms = run(case.build(), half)
+        assert terms == expected
+
+
+@pytest.mark.parametrize("name", [name for name in COMPONENTS if COMPONENTS[name].needs & TEACHER_NEEDS])
+def test_missing_outputs_are_refused_at_every_step(name):
+    case = case_of(name, {})
+    loss, (student, teacher, batch) = case.build(), case.step()
+    for stage in (loss, loss.prepare) if loss.preparing() else (loss,):
+        with pytest.raises(StageError, match=f"loss '{name}' needs a teacher"):
+            stage(student, None, batch)
+    if "teacher.logits" in case.component.needs:
+        with pytest.raises(StageError, match=f"loss '{name}' needs the teacher's task logits; adapt the teacher"):
+            loss(student, replace(teacher, logits=None), batch)
+    if "token" in case.component.needs:
+        advice = (
+            f"loss '{name}' needs a student with a distillation token, such as timm/deit_tiny_distilled_patch16_224"
+        )
+        with pytest.raises(StageError, match=advice):
+            loss(replace(student, token_logits=None), teacher, batch)
 
 
 @pytest.mark.parametrize("name", [name for name in COMPONENTS if "hard_labels" in COMPONENTS[name].needs])

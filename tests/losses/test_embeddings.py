@@ -1,4 +1,4 @@
-"""What the losses on embeddings share."""
+"""Common parts of the losses on embeddings."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from functools import partial
 import pytest
 import torch
 
-from benchbench.errors import StageError
-from benchbench.losses.embeddings import both_embeddings, unit
+from benchbench.losses.embeddings import unit
 from benchbench.losses.methods.cc import CC
 from benchbench.losses.methods.embedding_cosine import EmbeddingCosine
 from benchbench.losses.methods.embedding_mse import EmbeddingMSE
@@ -36,25 +35,6 @@ def test_unit():
     z[:2].sum().backward()
     torch.testing.assert_close(z.detach(), torch.tensor([[0.6, -0.8], [0, 0], [1, 0]]))
     assert x.grad[:2].abs().max() <= 1
-
-
-def test_both_embeddings_are_float32_and_the_teacher_s_are_constants(make_step):
-    student, teacher, _ = make_step(dtype=torch.bfloat16)
-    h_student, h_teacher = both_embeddings("sp", student, teacher)
-    assert h_student.dtype == h_teacher.dtype == torch.float32
-    assert h_student.requires_grad
-    assert not h_teacher.requires_grad
-
-
-@pytest.mark.parametrize("name", LOSSES)
-def test_no_teacher_is_refused(name, context, make_step):
-    student, _, batch = make_step()
-    loss = LOSSES[name](context)
-    with pytest.raises(StageError, match=f"'{name}' needs a teacher"):
-        loss(student, None, batch)
-    context.teacher_dim = None
-    with pytest.raises(StageError, match=f"'{name}' needs a teacher"):
-        LOSSES[name](context)
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -1,4 +1,4 @@
-"""What the losses on logits share."""
+"""Common parts of the losses on logits."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 
 from benchbench.errors import StageError
 from benchbench.losses.logits import both_logits, non_target, standardized
+from benchbench.losses.methods.ce import CE
 from benchbench.losses.methods.ctkd import CTKD
 from benchbench.losses.methods.dist import DIST
 from benchbench.losses.methods.dkd import DKD
@@ -17,6 +18,7 @@ from benchbench.losses.methods.kd import KD
 from benchbench.losses.methods.logit_mse import LogitMSE
 from benchbench.losses.methods.mlkd import MLKD
 from benchbench.losses.methods.nkd import NKD
+from benchbench.losses.methods.tf_kd import TfKD
 from benchbench.losses.methods.tf_kd_self import TfKDSelf
 from benchbench.losses.methods.wsld import WSLD
 from benchbench.models.outputs import Outputs
@@ -32,7 +34,7 @@ LOSSES = {
     "ctkd": CTKD,
     "tf_kd_self": TfKDSelf,
 }
-# What stands for a temperature, where a loss has not one, and one alone, to set.
+# The parameters in place of one temperature, of losses that have none or several.
 WARM = {"logit_mse": {}, "ctkd": {}, "mlkd": {"temperatures": [1.7, 3.0]}}
 UNTOUCHED = {"mlkd": {"batch", "class"}}  # terms that standardisation does not concern
 
@@ -88,26 +90,18 @@ def test_non_target():
     assert non_target(logits, torch.tensor([0, 3, 1])).tolist() == [[2, 3, 4], [5, 6, 7], [9, 11, 12]]
 
 
-def test_both_logits_are_float32_and_the_teacher_s_are_constants(make_step):
-    student, teacher, _ = make_step(dtype=torch.bfloat16)
-    s, t = both_logits("kd", student, teacher)
-    assert s.dtype == t.dtype == torch.float32
-    assert s.requires_grad
-    assert not t.requires_grad
-    assert torch.equal(both_logits("kd", student, teacher, standardize=True)[0], standardized(s))
+def test_both_logits_are_standardised_where_that_is_set(make_step):
+    student, teacher, _ = make_step()
+    assert both_logits(student, teacher) == (student.logits, teacher.logits)
+    expected = standardized(student.logits), standardized(teacher.logits)
+    assert all(map(torch.equal, both_logits(student, teacher, standardize=True), expected))
 
 
-@pytest.mark.parametrize("name", LOSSES)
-def test_missing_logits_are_refused(name, context, make_step):
+@pytest.mark.parametrize("loss", [*LOSSES.values(), CE, TfKD])
+def test_a_student_without_a_task_head_is_refused(loss, context, make_step):
     student, teacher, batch = make_step()
-    loss = LOSSES[name](context)
-    for sides in (
-        (student, None),
-        (student, Outputs(None, teacher.embedding)),
-        (Outputs(None, student.embedding), teacher),
-    ):
-        with pytest.raises(StageError, match=f"'{name}' needs the task logits of student and teacher"):
-            loss(*sides, batch)
+    with pytest.raises(StageError, match="reads the task logits of a network that has no task head"):
+        loss(context)(Outputs(None, student.embedding), teacher, batch)
 
 
 @pytest.mark.parametrize("name", LOSSES)

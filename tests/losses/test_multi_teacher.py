@@ -1,4 +1,4 @@
-"""One student and its teachers: the ensemble of logits, losses built once a teacher, heads that a loss asks for."""
+"""One student and its teachers: the ensemble of logits, losses built once per teacher, heads that a loss needs."""
 
 from __future__ import annotations
 
@@ -17,26 +17,28 @@ from benchbench.losses.weighted_sum import LossSum
 from benchbench.models.backbone import Backbone, Trunk
 from benchbench.models.outputs import Outputs
 from benchbench.plugins import load_plugins
+from benchbench.testing.losses import leaves
+from tests.specs import loss_spec
 
 WEIGHTS = [1.0, 3.0]  # a quarter and three quarters
 SECOND_DIM = 4
 
 
 class Probe(Loss):
-    """Notes what it is given; its terms are its one parameter times a mean of the teacher's logits."""
+    """Notes the outputs it is called with; its terms are its one parameter times a mean of the teacher's logits."""
 
     def __init__(self, context: LossContext):
         super().__init__(context)
         self.context = context
         self.scale = nn.Parameter(torch.ones(()))
-        self.seen: list[tuple[Outputs | None, Outputs | None]] = []
+        self.calls: list[tuple[Outputs | None, Outputs | None]] = []
 
     def forward(self, student, teacher, batch):
-        self.seen.append((student, teacher))
-        return {"taught": self.scale * teacher.logits.mean() if teacher and teacher.logits is not None else self.scale}
+        self.calls.append((student, teacher))
+        return {"mean": self.scale * teacher.logits.mean() if teacher and teacher.logits is not None else self.scale}
 
     def prepare(self, student, teacher, batch):
-        self.seen.append((student, teacher))
+        self.calls.append((student, teacher))
         return {"prepared": 10 * self.scale * teacher.logits.mean()}
 
 
@@ -54,7 +56,7 @@ class Student(Parts):
 
 def sized(student_dim, teacher_dim, classes, **params):
     head = nn.Linear(student_dim, classes)
-    head.given = (student_dim, teacher_dim, classes, params)
+    head.arguments = (student_dim, teacher_dim, classes, params)
     return head
 
 
@@ -96,11 +98,11 @@ NEEDS = {
 
 @pytest.fixture
 def registry():
-    found = load_plugins().registry
+    registry = load_plugins().registry
     for name, (target, params, needs) in NEEDS.items():
         component = Component(name, f"{__name__}:{target.__name__}", params, needs=frozenset(needs))
-        found.add(Offer("loss", component, "here"))
-    return found
+        registry.add(Offer("loss", component, "here"))
+    return registry
 
 
 @pytest.fixture
@@ -123,28 +125,35 @@ def step(make_step):
     return student, [first, second], batch
 
 
-def entry(name, weight=1.0, **params):
-    return {"name": name, "params": params, "weight": weight}
-
-
-def part(losses: MultiTeacherLoss, name: str, number: int | None = None) -> Probe:
+def part(losses: MultiTeacherLoss, name: str, index: int | None = None) -> Probe:
     """A loss of the losses: the one for all teachers, or a teacher's own."""
-    return (losses.together if number is None else losses.apart[number]).parts[name]
+    return (losses.together if index is None else losses.apart[index]).parts[name]
+
+
+def same(outputs: Outputs | None, others: Outputs | None) -> bool:
+    """True if these are the same tensors, or constants that share their memory."""
+    return [each.data_ptr() for each in leaves(outputs)] == [each.data_ptr() for each in leaves(others)]
+
+
+def same_calls(loss: Probe, expected: list[tuple[Outputs | None, Outputs | None]]) -> bool:
+    """True if the loss was called with these outputs of student and teacher, in this order."""
+    calls = zip(loss.calls, expected, strict=True)
+    return all(same(*sides) for call in calls for sides in zip(*call, strict=True))
 
 
 EVERY_KIND = [
-    entry("ce", 0.5),
-    entry("kd", 2.0, temperature=3.0),
-    entry("align_uniform", 3.0, dim=4),
-    entry("srrl", 0.25),
-    entry("crd", 0.125, dim=4, negatives=5),
-    entry("on_maps_and_logits", 7.0),
+    loss_spec("ce", 0.5),
+    loss_spec("kd", 2.0, temperature=3.0),
+    loss_spec("align_uniform", 3.0, dim=4),
+    loss_spec("srrl", 0.25),
+    loss_spec("crd", 0.125, dim=4, negatives=5),
+    loss_spec("on_maps_and_logits", 7.0),
 ]
 
 
 def test_one_teacher_is_the_plain_sum(registry, context, make_step):
     student, teacher, batch = make_step()
-    found = []
+    results = []
     for build in (
         lambda: MultiTeacherLoss(EVERY_KIND, registry, [context], [5.0]),
         lambda: LossSum(EVERY_KIND, registry, context),
@@ -152,10 +161,10 @@ def test_one_teacher_is_the_plain_sum(registry, context, make_step):
         torch.manual_seed(3)
         losses = build()
         torch.manual_seed(4)
-        taught = [teacher] if isinstance(losses, MultiTeacherLoss) else teacher
-        total, terms = losses(student, taught, batch)
-        found.append((total, terms, [parameter.detach() for parameter in losses.parameters()], losses.needs_features))
-    (total, terms, parameters, needs), (plain, plain_terms, plain_parameters, plain_needs) = found
+        teachers = [teacher] if isinstance(losses, MultiTeacherLoss) else teacher
+        total, terms = losses(student, teachers, batch)
+        results.append((total, terms, [parameter.detach() for parameter in losses.parameters()], losses.needs_features))
+    (total, terms, parameters, needs), (plain, plain_terms, plain_parameters, plain_needs) = results
     assert torch.equal(total, plain)
     assert list(terms) == list(plain_terms)
     assert all(torch.equal(terms[name], plain_terms[name]) for name in terms)
@@ -167,19 +176,21 @@ def test_one_teacher_is_the_plain_sum(registry, context, make_step):
 def test_without_a_teacher(registry, context, make_step):
     student, _, batch = make_step()
     context = replace(context, teacher_dim=None, teacher_head=None, teacher_features=[])
-    losses = MultiTeacherLoss([entry("ce", 2.0), entry("on_nothing", 3.0)], registry, [context], [])
+    losses = MultiTeacherLoss([loss_spec("ce", 2.0), loss_spec("on_nothing", 3.0)], registry, [context], [])
     total, terms = losses(student, [], batch)
-    assert list(terms) == ["ce", "on_nothing.taught"]
+    assert list(terms) == ["ce", "on_nothing.mean"]
     ce = nn.functional.cross_entropy(student.logits, batch.labels).item()
     assert total.item() == pytest.approx(2 * ce + 3)
-    assert part(losses, "on_nothing").seen == [(student, None)]
+    assert same_calls(part(losses, "on_nothing"), [(student, None)])
     assert not len(losses.apart)
 
 
 @pytest.mark.parametrize("weights", [[1.0, 3.0], [0.25, 0.75], [5.0, 5.0]])
 def test_losses_on_logits_see_the_weighted_mean(registry, contexts, step, weights):
     student, (first, second), batch = step
-    losses = MultiTeacherLoss([entry("ce", 0.5), entry("kd", 2.0, temperature=3.0)], registry, contexts, weights)
+    losses = MultiTeacherLoss(
+        [loss_spec("ce", 0.5), loss_spec("kd", 2.0, temperature=3.0)], registry, contexts, weights
+    )
     total, terms = losses(student, [first, second], batch)
     mean = (weights[0] * first.logits + weights[1] * second.logits) / (weights[0] + weights[1])
     kd = distillation_kl(student.logits, mean, 3.0).item()
@@ -190,18 +201,20 @@ def test_losses_on_logits_see_the_weighted_mean(registry, contexts, step, weight
 
 def test_the_mean_of_logits_keeps_its_digits_in_half_precision(registry, contexts, step):
     student, teachers, batch = step
-    losses = MultiTeacherLoss([entry("on_logits")], registry, contexts, WEIGHTS)
+    losses = MultiTeacherLoss([loss_spec("on_logits")], registry, contexts, WEIGHTS)
     with torch.autocast("cpu", torch.bfloat16):
         losses(student, teachers, batch)
-    ((_, ensemble),) = part(losses, "on_logits").seen
+    ((_, ensemble),) = part(losses, "on_logits").calls
     mean = 0.25 * teachers[0].logits + 0.75 * teachers[1].logits
     assert ensemble.logits.dtype == torch.float32
     assert torch.allclose(ensemble.logits, mean, atol=1e-5)
 
 
-def test_losses_on_embeddings_are_built_once_a_teacher(registry, contexts, step):
+def test_losses_on_embeddings_are_built_once_per_teacher(registry, contexts, step):
     student, teachers, batch = step
-    losses = MultiTeacherLoss([entry("ce", 0.5), entry("align_uniform", 2.0, dim=5)], registry, contexts, WEIGHTS)
+    losses = MultiTeacherLoss(
+        [loss_spec("ce", 0.5), loss_spec("align_uniform", 2.0, dim=5)], registry, contexts, WEIGHTS
+    )
     total, terms = losses(student, teachers, batch)
     names = [f"align_uniform.{term} {number}" for number in (1, 2) for term in ("align", "uniform")]
     assert list(terms) == ["ce", *names]
@@ -223,7 +236,7 @@ def test_losses_on_embeddings_are_built_once_a_teacher(registry, contexts, step)
 
 def test_a_teacher_s_weight_scales_its_gradient(registry, contexts, step):
     student, teachers, batch = step
-    losses = MultiTeacherLoss([entry("on_embedding", 2.0)], registry, contexts, WEIGHTS)
+    losses = MultiTeacherLoss([loss_spec("on_embedding", 2.0)], registry, contexts, WEIGHTS)
     losses(student, teachers, batch)[0].backward()
     for number, share in enumerate((0.25, 0.75)):
         expected = 2 * share * teachers[number].logits.mean().item()
@@ -242,31 +255,29 @@ def test_a_teacher_s_weight_scales_its_gradient(registry, contexts, step):
         ("on_maps_and_logits", True),
     ],
 )
-def test_what_a_loss_reads_decides_whether_it_is_built_once_a_teacher(registry, contexts, step, name, apart):
+def test_a_loss_that_reads_more_than_logits_is_built_once_per_teacher(registry, contexts, step, name, apart):
     student, teachers, batch = step
-    losses = MultiTeacherLoss([entry(name)], registry, contexts, WEIGHTS)
+    losses = MultiTeacherLoss([loss_spec(name)], registry, contexts, WEIGHTS)
     _, terms = losses(student, teachers, batch)
     if not apart:
-        assert list(terms) == [f"{name}.taught"]
-        ((seen, ensemble),) = part(losses, name).seen
-        assert seen is student
+        assert list(terms) == [f"{name}.mean"]
+        ((seen, ensemble),) = part(losses, name).calls
+        assert same(seen, student)
         assert torch.allclose(ensemble.logits, 0.25 * teachers[0].logits + 0.75 * teachers[1].logits, atol=1e-5)
         return
-    assert list(terms) == [f"{name}.taught 1", f"{name}.taught 2"]
+    assert list(terms) == [f"{name}.mean 1", f"{name}.mean 2"]
     assert name not in losses.together.parts
     for number in (0, 1):
         own = part(losses, name, number)
         assert own.context is contexts[number]
-        ((seen, teacher),) = own.seen
-        assert seen is student
-        assert teacher is teachers[number]
+        assert same_calls(own, [(student, teachers[number])])
     assert losses.needs_features is (name == "on_maps_and_logits")
 
 
-def test_teachers_without_logits_teach_by_their_embeddings(registry, contexts, step):
+def test_teachers_without_logits_are_read_by_their_embeddings(registry, contexts, step):
     student, teachers, batch = step
     bare = [Outputs(None, teacher.embedding) for teacher in teachers]
-    losses = MultiTeacherLoss([entry("ce"), entry("align_uniform")], registry, contexts, WEIGHTS)
+    losses = MultiTeacherLoss([loss_spec("ce"), loss_spec("align_uniform")], registry, contexts, WEIGHTS)
     total, terms = losses(student, bare, batch)
     assert len(terms) == 5
     assert total.isfinite()
@@ -275,24 +286,24 @@ def test_teachers_without_logits_teach_by_their_embeddings(registry, contexts, s
 def test_three_teachers(registry, context, contexts, step):
     student, teachers, batch = step
     losses = MultiTeacherLoss(
-        [entry("on_logits"), entry("on_embedding")], registry, [*contexts, context], [1.0, 2.0, 5.0]
+        [loss_spec("on_logits"), loss_spec("on_embedding")], registry, [*contexts, context], [1.0, 2.0, 5.0]
     )
     total, terms = losses(student, [*teachers, teachers[0]], batch)
     means = [teacher.logits.mean().item() for teacher in (*teachers, teachers[0])]
     weighted = (means[0] + 2 * means[1] + 5 * means[2]) / 8
-    assert list(terms) == ["on_logits.taught", *(f"on_embedding.taught {number}" for number in (1, 2, 3))]
-    assert terms["on_logits.taught"].item() == pytest.approx(weighted, abs=1e-6)
+    assert list(terms) == ["on_logits.mean", *(f"on_embedding.mean {number}" for number in (1, 2, 3))]
+    assert terms["on_logits.mean"].item() == pytest.approx(weighted, abs=1e-6)
     assert total.item() == pytest.approx(2 * weighted, abs=1e-6)
 
 
 @pytest.mark.parametrize(
     ("entries", "length", "student"),
     [
-        ([entry("ce"), entry("on_embedding")], 0.0, False),
-        ([entry("parts", share=0.5)], 0.5, False),
-        ([entry("ce"), entry("parts", share=0.25), entry("student_apart", share=0.125)], 0.25, True),
-        ([entry("parts_apart", share=0.125), entry("student", share=0.75)], 0.75, True),
-        ([entry("parts_apart", share=0.125), entry("parts", share=0.0625)], 0.125, False),
+        ([loss_spec("ce"), loss_spec("on_embedding")], 0.0, False),
+        ([loss_spec("parts", share=0.5)], 0.5, False),
+        ([loss_spec("ce"), loss_spec("parts", share=0.25), loss_spec("student_apart", share=0.125)], 0.25, True),
+        ([loss_spec("parts_apart", share=0.125), loss_spec("student", share=0.75)], 0.75, True),
+        ([loss_spec("parts_apart", share=0.125), loss_spec("parts", share=0.0625)], 0.125, False),
     ],
 )
 @pytest.mark.parametrize("count", [1, 2])
@@ -305,19 +316,19 @@ def test_the_longest_first_stage_counts(registry, contexts, entries, length, stu
 def test_the_first_stage_of_one_teacher(registry, context, make_step):
     student, teacher, batch = make_step()
     losses = MultiTeacherLoss(
-        [entry("ce"), entry("parts", 2.0), entry("student_apart", 3.0)], registry, [context], [4.0]
+        [loss_spec("ce"), loss_spec("parts", 2.0), loss_spec("student_apart", 3.0)], registry, [context], [4.0]
     )
     total, terms = losses.prepare(student, [teacher], batch)
     assert list(terms) == ["parts.prepared", "student_apart.prepared"]
-    assert part(losses, "parts").seen == [(None, teacher)]
-    assert part(losses, "student_apart").seen == [(student, teacher)]
+    assert same_calls(part(losses, "parts"), [(None, teacher)])
+    assert same_calls(part(losses, "student_apart"), [(student, teacher)])
     # The losses' weights, 2 and 3, are of the training.
     assert total.item() == pytest.approx(2 * 10 * teacher.logits.mean().item(), rel=1e-5)
 
 
 def test_the_first_stage_of_two_teachers(registry, contexts, step):
     student, teachers, batch = step
-    entries = [entry("ce"), entry("align_uniform"), entry("student", 2.0), entry("parts_apart", 3.0)]
+    entries = [loss_spec("ce"), loss_spec("align_uniform"), loss_spec("student", 2.0), loss_spec("parts_apart", 3.0)]
     losses = MultiTeacherLoss(entries, registry, contexts, WEIGHTS)
     total, terms = losses.prepare(student, teachers, batch)
     means = [10 * teacher.logits.mean().item() for teacher in teachers]
@@ -329,13 +340,19 @@ def test_the_first_stage_of_two_teachers(registry, contexts, step):
     }
     assert {name: value.item() for name, value in terms.items()} == pytest.approx(expected, rel=1e-5)
     assert total.item() == pytest.approx(2 * weighted, rel=1e-5)
-    assert part(losses, "student").seen[0][0] is student
-    assert [part(losses, "parts_apart", number).seen for number in (0, 1)] == [[(None, each)] for each in teachers]
+    assert same(part(losses, "student").calls[0][0], student)
+    for index, teacher in enumerate(teachers):
+        assert same_calls(part(losses, "parts_apart", index), [(None, teacher)])
 
 
 def test_the_state_of_every_teacher_s_parts_is_saved(registry, contexts, step):
     student, teachers, batch = step
-    entries = [entry("kd"), entry("crd", dim=4, negatives=5), entry("align_uniform", dim=3), entry("parts")]
+    entries = [
+        loss_spec("kd"),
+        loss_spec("crd", dim=4, negatives=5),
+        loss_spec("align_uniform", dim=3),
+        loss_spec("parts"),
+    ]
     torch.manual_seed(1)
     losses = MultiTeacherLoss(entries, registry, contexts, WEIGHTS)
     for _ in range(2):  # the banks move
@@ -364,10 +381,10 @@ def network(with_token: bool = False, dim: int = 6, classes: int | None = 5) -> 
     return Backbone(trunk, classes)
 
 
-def test_a_student_whose_losses_ask_for_nothing_stays_as_it_is(registry):
+def test_a_student_whose_losses_need_no_head_stays_as_it_is(registry):
     model = network(with_token=True)
     head = model.head
-    add_student_heads(model, [entry("ce"), entry("kd"), entry("srrl")], registry, [11, 4])
+    add_student_heads(model, [loss_spec("ce"), loss_spec("kd"), loss_spec("srrl")], registry, [11, 4])
     assert model.head is head
     assert model.token_head is None
 
@@ -376,19 +393,19 @@ def test_a_student_whose_losses_ask_for_nothing_stays_as_it_is(registry):
 def test_a_token_gets_a_head_where_a_loss_reads_it(registry, dims):
     model = network(with_token=True)
     head = model.head
-    add_student_heads(model, [entry("ce"), entry("on_token")], registry, dims)
+    add_student_heads(model, [loss_spec("ce"), loss_spec("on_token")], registry, dims)
     assert model.head is head
     assert isinstance(model.token_head, nn.Linear)
     assert (model.token_head.in_features, model.token_head.out_features) == (6, 5)
     without = network()
     with pytest.raises(StageError, match="loss 'on_token' needs a student with a distillation token"):
-        add_student_heads(without, [entry("on_token")], registry, dims)
+        add_student_heads(without, [loss_spec("on_token")], registry, dims)
 
 
 def test_a_loss_replaces_the_student_s_head(registry):
     model = network(with_token=True)
-    add_student_heads(model, [entry("ce"), entry("on_token"), entry("replacing", width=7)], registry, [11])
-    assert model.head.given == (6, 11, 5, {"width": 7})
+    add_student_heads(model, [loss_spec("ce"), loss_spec("on_token"), loss_spec("replacing", width=7)], registry, [11])
+    assert model.head.arguments == (6, 11, 5, {"width": 7})
     assert model.token_head is not None
     assert {name.split(".")[0] for name in model.state_dict()} == {"head", "token_head", "mean", "std"}
 
@@ -397,7 +414,7 @@ def test_two_losses_cannot_both_replace_it(registry):
     model = network()
     head = model.head
     with pytest.raises(StageError) as caught:
-        add_student_heads(model, [entry("also_replacing"), entry("ce"), entry("replacing")], registry, [11])
+        add_student_heads(model, [loss_spec("also_replacing"), loss_spec("ce"), loss_spec("replacing")], registry, [11])
     assert str(caught.value) == (
         "losses 'also_replacing' and 'replacing' both replace the student's classifier; take one of them"
     )
@@ -407,5 +424,5 @@ def test_two_losses_cannot_both_replace_it(registry):
 @pytest.mark.parametrize("dims", [[], [11, 4]])
 def test_a_replaced_head_is_one_teacher_s(registry, dims):
     with pytest.raises(StageError) as caught:
-        add_student_heads(network(), [entry("ce"), entry("replacing")], registry, dims)
+        add_student_heads(network(), [loss_spec("ce"), loss_spec("replacing")], registry, dims)
     assert str(caught.value) == "loss 'replacing' replaces the student's classifier by its teacher's; give one teacher"

@@ -1,11 +1,10 @@
-"""What the methods that train the student alone first have in common."""
+"""Common parts of the methods that train the student alone first."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from benchbench.errors import StageError
 from benchbench.losses.methods.ab import AB
 from benchbench.losses.methods.fitnets import FitNets
 from benchbench.losses.methods.fsp import FSP
@@ -55,13 +54,3 @@ def test_without_a_first_stage_the_term_joins_the_training(context, make_step, m
 @pytest.mark.parametrize(("method", "share"), [(FitNets, 0.0), (FSP, 0.125), (AB, 0.125)])
 def test_defaults(context, method, share):
     assert method(context).preparation == share
-
-
-@METHODS
-@pytest.mark.parametrize("preparation", [0, 0.5])
-def test_a_teacher_is_needed_in_both_stages(context, make_step, method, preparation):
-    student, _, batch = make_step()
-    loss = method(context, preparation=preparation)
-    for stage in (loss.prepare, loss):
-        with pytest.raises(StageError, match=f"'{loss.name}' needs a teacher"):
-            stage(student, None, batch)

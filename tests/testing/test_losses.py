@@ -1,4 +1,4 @@
-"""The checks of losses tell a broken loss what to change."""
+"""The checks of losses: a broken loss fails with advice, a good one passes."""
 
 from __future__ import annotations
 
@@ -18,44 +18,40 @@ TEACHER = frozenset({"teacher", "teacher.logits"})
 
 
 def fine(student, teacher, batch):
-    with torch.autocast("cpu", enabled=False):
-        return F.mse_loss(student.logits.float(), teacher.logits.detach().float())
+    return F.mse_loss(student.logits, teacher.logits)
 
 
 def varies(student, teacher, batch):
-    return student.logits.float().sum() / (len(batch.labels) - 1)  # infinite for one image
+    return student.logits.sum() / (len(batch.labels) - 1)  # infinite for one image
 
 
 def half(student, teacher, batch):
-    return student.logits.sum()
+    return student.logits.sum().half()
 
 
 def detached(student, teacher, batch):
-    return student.logits.detach().float().sum()
+    return student.logits.detach().sum()
 
 
-def trains_the_teacher(student, teacher, batch):
-    return F.mse_loss(student.logits.float(), teacher.logits.float())
-
-
-def multiplies(student, teacher, batch):
-    return (student.embedding.float() @ student.embedding.float().T).mean()
+def multiplies_in_half_precision(student, teacher, batch):
+    with torch.autocast("cpu", torch.bfloat16):
+        return (student.embedding @ student.embedding.T).float().mean()
 
 
 def draws(student, teacher, batch):
-    return student.logits.float().square().mean() * random.random()
+    return student.logits.square().mean() * random.random()
 
 
 def ignores_the_teacher(student, teacher, batch):
-    return student.logits.float().square().mean()
+    return student.logits.square().mean()
 
 
 def reads_labels(student, teacher, batch):
-    return F.cross_entropy(student.logits.float(), batch.labels)
+    return F.cross_entropy(student.logits, batch.labels)
 
 
 def reads_places(student, teacher, batch):
-    return (student.logits.float().square().mean(1) * (batch.index + 1)).mean()
+    return (student.logits.square().mean(1) * (batch.index + 1)).mean()
 
 
 class Counts(Loss):
@@ -67,7 +63,7 @@ class Counts(Loss):
 
     def forward(self, student, teacher, batch):
         self.calls += 1
-        return {"counts": self.calls * student.logits.float().square().mean()}
+        return {"counts": self.calls * student.logits.square().mean()}
 
 
 class Elsewhere(Loss):
@@ -78,20 +74,39 @@ class Elsewhere(Loss):
         self.weight = nn.Parameter(torch.ones(()))
 
     def forward(self, student, teacher, batch):
-        return {"elsewhere": self.weight * student.logits.float().square().mean()}
+        return {"elsewhere": self.weight * student.logits.square().mean()}
 
 
 class Unused(Elsewhere):
     def forward(self, student, teacher, batch):
-        return {"unused": student.logits.float().square().mean()}
+        return {"unused": student.logits.square().mean()}
 
 
 class NeverPrepares(Elsewhere):
     prepares = "parts"
 
 
+class TrainsTheTeacher(Loss):
+    """Reads the teacher's classifier with a gradient."""
+
+    def __init__(self, context):
+        super().__init__(context)
+        self.head = (context.teacher_head.requires_grad_(),)
+
+    def forward(self, student, teacher, batch):
+        return {"mine": F.mse_loss(student.logits, self.head[0](teacher.embedding))}
+
+
+class PreparesNothing(Elsewhere):
+    prepares = "parts"
+    preparation = 0.5
+
+    def prepare(self, student, teacher, batch):
+        return {"mine": teacher.logits.square().mean().requires_grad_()}
+
+
 class OnlyCnns(Elsewhere):
-    """Says what it cannot work on."""
+    """Refuses networks whose maps are all of one size."""
 
     def __init__(self, context):
         super().__init__(context)
@@ -108,11 +123,11 @@ class OnNothing(Elsewhere):
 
 BROKEN = [
     ("terms", varies, "term 'mine' is -?inf with a batch of 1 in float32: look for a division by 0"),
-    ("terms", half, r"term 'mine' is torch.bfloat16 .*: call \.float\(\) on what it reads"),
+    ("terms", half, "term 'mine' is torch.float16 with a batch of 1 in float32: give it in float32"),
     ("gradients", detached, "no gradient reaches the student"),
-    ("gradients", trains_the_teacher, r"the teacher gets a gradient: \.detach\(\) its outputs"),
+    ("gradients", TrainsTheTeacher, "the teacher's classifier gets a gradient"),
     ("gradients", Unused, "its parameter .*weight gets no gradient"),
-    ("precision", multiplies, "under autocast: compute inside"),
+    ("precision", multiplies_in_half_precision, "it computes in half precision .*: leave its inputs in float32"),
     ("determinism", draws, "with the same seed: draw from torch's global generator alone"),
     ("resume", Counts, "after a resume: keep state in parameters and buffers"),
     ("device", Elsewhere, "is not on the training device"),
@@ -120,11 +135,12 @@ BROKEN = [
     ("mixing", reads_labels, "term 'mine' reads the label or the index of one of two mixed images: add `hard_labels`"),
     ("mixing", reads_places, "add `hard_labels` to its needs, or use `batch.mix` too"),
     ("preparation", NeverPrepares, "`preparation` is 0"),
+    ("preparation", PreparesNothing, "`prepare` trains nothing"),
 ]
 
 
 @pytest.mark.parametrize(("check", "target", "message"), BROKEN)
-def test_a_broken_loss_is_told_what_to_change(component, check, target, message):
+def test_a_broken_loss_fails_with_advice(component, check, target, message):
     with pytest.raises(AssertionError, match=message):
         CHECKS[check](LossCase(component(target, needs=TEACHER)))
 
@@ -147,27 +163,27 @@ def test_a_loss_that_needs_hard_labels_may_read_them(component, target):
 class TestPairs:
     def findings(self, component, target, monkeypatch, needs=frozenset({"features"})):
         monkeypatch.setattr("benchbench.testing.pairs.SECONDS", 0.0)
-        found = check_component("loss", component(target, needs=needs))
-        return {finding.check: finding for finding in found if finding.check not in ("name", "loads", "params")}
+        findings = check_component("loss", component(target, needs=needs))
+        return {finding.check: finding for finding in findings if finding.check not in ("name", "loads", "params")}
 
     def test_a_loss_without_maps_sees_one_pair(self, component, monkeypatch):
-        found = self.findings(component, fine, monkeypatch, TEACHER)
-        assert list(found) == ["teacher > student: cnn > cnn", *CHECKS, "speed"]
-        assert {finding.status for finding in found.values()} == {"ok"}
-        assert " ms a step of 64 images on one core, " in found["speed"].message
+        findings = self.findings(component, fine, monkeypatch, TEACHER)
+        assert list(findings) == ["teacher > student: cnn > cnn", *CHECKS, "speed"]
+        assert {finding.status for finding in findings.values()} == {"ok"}
+        assert " ms a step of 64 images on one core, " in findings["speed"].message
 
     def test_a_refusal_is_no_failure_and_the_other_pairs_are_checked(self, component, monkeypatch):
-        found = self.findings(component, OnlyCnns, monkeypatch)
-        assert found["teacher > student: cnn > vit"].status == "refused"
-        assert found["teacher > student: cnn > vit"].message == "the student's maps are all of one size"
-        assert {finding.status for name, finding in found.items() if "cnn > vit" not in name} == {"ok"}
+        findings = self.findings(component, OnlyCnns, monkeypatch)
+        assert findings["teacher > student: cnn > vit"].status == "refused"
+        assert findings["teacher > student: cnn > vit"].message == "the student's maps are all of one size"
+        assert {finding.status for name, finding in findings.items() if "cnn > vit" not in name} == {"ok"}
 
-    def test_what_refuses_everything_is_not_sound(self, component, monkeypatch):
-        found = self.findings(component, OnNothing, monkeypatch)
-        assert found["terms"].message == "it refuses every pair of networks, so nothing can be checked"
-        assert found["speed"].status == "refused"
+    def test_a_loss_that_refuses_everything_fails(self, component, monkeypatch):
+        findings = self.findings(component, OnNothing, monkeypatch)
+        assert findings["terms"].message == "it refuses every pair of networks, so nothing can be checked"
+        assert findings["speed"].status == "refused"
 
     def test_the_pair_is_named(self, component, monkeypatch):
-        found = self.findings(component, Elsewhere, monkeypatch)
-        assert found["device"].message.startswith("cnn > cnn: ")
-        assert "is not on the training device" in found["device"].message
+        findings = self.findings(component, Elsewhere, monkeypatch)
+        assert findings["device"].message.startswith("cnn > cnn: ")
+        assert "is not on the training device" in findings["device"].message

@@ -51,18 +51,17 @@ class AB(StudentFirst):
 
     def __init__(self, context: LossContext, **params: Any):
         super().__init__(context, ABParams(**params))
-        self.pairs = paired(self.name, context)
+        self.pairs = paired(context)
         widths = [(context.student_features[s][0], context.teacher_features[t][0]) for s, t in self.pairs]
         self.connectors = nn.ModuleList(connector(*pair) for pair in widths)
         for convolution in (each for each in self.connectors.modules() if isinstance(each, nn.Conv2d)):
             nn.init.kaiming_normal_(convolution.weight, mode="fan_out")
         self.to(context.device)
 
-    def hint(self, student: Outputs, teacher: Outputs | None) -> Tensor:
-        maps = both_maps(self.name, student, teacher, self.pairs)
-        with torch.autocast(student.embedding.device.type, enabled=False):
-            hinges = []
-            for i, (connect, (s, t)) in enumerate(zip(self.connectors, maps, strict=True)):
-                response = connect(resized(s, (t.shape[2], t.shape[3])))
-                hinges.append(2.0 ** (i - len(maps) + 1) * boundary_hinge(response, t, self.params.margin))
-            return SCALE * torch.stack(hinges).sum()
+    def hint(self, student: Outputs, teacher: Outputs) -> Tensor:
+        maps = both_maps(student, teacher, self.pairs)
+        hinges = []
+        for i, (connect, (s, t)) in enumerate(zip(self.connectors, maps, strict=True)):
+            response = connect(resized(s, (t.shape[2], t.shape[3])))
+            hinges.append(2.0 ** (i - len(maps) + 1) * boundary_hinge(response, t, self.params.margin))
+        return SCALE * torch.stack(hinges).sum()

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchbench.data.batch import Batch
-from benchbench.errors import StageError
 from benchbench.losses.base import Loss, LossContext
 from benchbench.losses.catalog.embeddings import AlignUniformParams
+from benchbench.losses.embeddings import teacher_width
 from benchbench.losses.projectors import build_projector
 from benchbench.models.outputs import Outputs
 
@@ -57,19 +57,13 @@ class AlignUniform(Loss):
 
     def __init__(self, context: LossContext, **params: Any):
         super().__init__(context)
-        if context.teacher_dim is None:
-            raise StageError("loss 'align_uniform' needs a teacher")
         self.params = AlignUniformParams(**params)
         self.student_projector = build_projector(self.params.projector, context.student_dim, self.params.dim)
-        self.teacher_projector = build_projector(self.params.projector, context.teacher_dim, self.params.dim)
+        self.teacher_projector = build_projector(self.params.projector, teacher_width(context), self.params.dim)
         self.to(context.device)
 
-    def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
-        if teacher is None:
-            raise StageError("loss 'align_uniform' needs a teacher")
-        # Distances between unit vectors lose their digits in half precision, so autocast ends here.
-        with torch.autocast(student.embedding.device.type, enabled=False):
-            z_student = F.normalize(self.student_projector(student.embedding.float()), dim=1)
-            z_teacher = F.normalize(self.teacher_projector(teacher.embedding.detach().float()), dim=1)
-            spread = (uniform(z_student, self.params.t) + uniform(z_teacher, self.params.t)) / 2
-            return {"align": align(z_student, z_teacher, self.params.alpha), "uniform": spread}
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
+        z_student = F.normalize(self.student_projector(student.embedding), dim=1)
+        z_teacher = F.normalize(self.teacher_projector(teacher.embedding), dim=1)
+        spread = (uniform(z_student, self.params.t) + uniform(z_teacher, self.params.t)) / 2
+        return {"align": align(z_student, z_teacher, self.params.alpha), "uniform": spread}

@@ -42,8 +42,8 @@ class AT(Loss):
     def __init__(self, context: LossContext, **params: Any):
         super().__init__(context)
         self.params = ATParams(**params)
-        self.pairs = paired("at", context)
+        self.pairs = paired(context)
 
-    def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
-        gaps = [attention_gap(*maps, self.params.p) for maps in both_maps("at", student, teacher, self.pairs)]
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
+        gaps = [attention_gap(*maps, self.params.p) for maps in both_maps(student, teacher, self.pairs)]
         return {"at": torch.stack(gaps).sum()}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -56,7 +55,7 @@ class CATKD(Loss):
     def __init__(self, context: LossContext, **params: Any):
         super().__init__(context)
         self.params = CATKDParams(**params)
-        self.pairs = paired("catkd", context, most=1)
+        self.pairs = paired(context, most=1)
         c_student, c_teacher = context.student_features[-1][0], context.teacher_features[-1][0]
         # In a tuple, heads that are modules stay out of this loss's parameters and state.
         self.heads = (
@@ -65,13 +64,12 @@ class CATKD(Loss):
         )
         self.to(context.device)
 
-    def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
-        ((f_student, f_teacher),) = both_maps("catkd", student, teacher, self.pairs)
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
+        ((f_student, f_teacher),) = both_maps(student, teacher, self.pairs)
         head_student, head_teacher = self.heads
-        with torch.autocast(f_student.device.type, enabled=False):
-            a_student = activation_maps(f_student, head_student.weight, self.params.size)
-            a_teacher = activation_maps(f_teacher, head_teacher.weight.detach(), self.params.size)
-            return {"catkd": class_attention_gap(a_student, a_teacher, self.params.normalize)}
+        a_student = activation_maps(f_student, head_student.weight, self.params.size)
+        a_teacher = activation_maps(f_teacher, head_teacher.weight.detach(), self.params.size)
+        return {"catkd": class_attention_gap(a_student, a_teacher, self.params.normalize)}
 
 
 def _reader(side: str, head: nn.Module | None, channels: int) -> nn.Linear:

@@ -12,7 +12,7 @@ from torch import Tensor
 from benchbench.data.batch import Batch
 from benchbench.losses.base import Loss, LossContext
 from benchbench.losses.catalog.embeddings import CCParams
-from benchbench.losses.embeddings import both_embeddings, teacher_width, unit
+from benchbench.losses.embeddings import unit
 from benchbench.models.outputs import Outputs
 
 
@@ -40,13 +40,8 @@ class CC(Loss):
     def __init__(self, context: LossContext, **params: Any):
         super().__init__(context)
         self.params = CCParams(**params)
-        teacher_width("cc", context)
 
-    def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
-        h_student, h_teacher = both_embeddings("cc", student, teacher)
-        # Cosines of near neighbours differ in their last digits, so autocast ends here.
-        with torch.autocast(h_student.device.type, enabled=False):
-            c_student, c_teacher = (
-                correlation(h, self.params.gamma, self.params.order) for h in (h_student, h_teacher)
-            )
-            return {"cc": F.mse_loss(c_student, c_teacher)}
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
+        h_student, h_teacher = student.embedding, teacher.embedding
+        c_student, c_teacher = (correlation(h, self.params.gamma, self.params.order) for h in (h_student, h_teacher))
+        return {"cc": F.mse_loss(c_student, c_teacher)}

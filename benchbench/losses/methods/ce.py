@@ -10,12 +10,12 @@ from torch import Tensor
 from benchbench.data.batch import Batch, Mix
 from benchbench.losses.base import Loss, LossContext
 from benchbench.losses.catalog.labels import CEParams
-from benchbench.losses.logits import student_logits
+from benchbench.losses.logits import task_logits
 from benchbench.models.outputs import Outputs
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    """Cross-entropy with smoothed labels, in float32.
+    """Cross-entropy with smoothed labels.
 
     CE = -1/B sum_i sum_c q_ic log softmax(logits_i)_c, where q_ic = (1 - e) [c = y_i] + e / C and e is the smoothing.
 
@@ -29,11 +29,11 @@ def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) 
         labels: class numbers [B].
         label_smoothing: e, 0 <= e < 1.
     """
-    return F.cross_entropy(logits.float(), labels, label_smoothing=label_smoothing)
+    return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
 
 
 def mixed_cross_entropy(logits: Tensor, labels: Tensor, mix: Mix, label_smoothing: float = 0.0) -> Tensor:
-    """Cross-entropy where each image is a mixture of two, in float32.
+    """Cross-entropy where each image is a mixture of two.
 
     CE = 1/B sum_i (l_i CE_i(y_i) + (1 - l_i) CE_i(y'_i)), with the smoothed cross-entropies of the image's own label
     y_i and of its partner's y'_i, and its own share l_i in the mixture.
@@ -48,7 +48,7 @@ def mixed_cross_entropy(logits: Tensor, labels: Tensor, mix: Mix, label_smoothin
         label_smoothing: as of `cross_entropy`.
     """
     own, others = (
-        F.cross_entropy(logits.float(), each, label_smoothing=label_smoothing, reduction="none")
+        F.cross_entropy(logits, each, label_smoothing=label_smoothing, reduction="none")
         for each in (labels, mix.labels)
     )
     return (mix.share * own + (1 - mix.share) * others).mean()
@@ -61,8 +61,8 @@ class CE(Loss):
         super().__init__(context)
         self.params = CEParams(**params)
 
-    def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
-        logits, smoothing = student_logits("ce", student), self.params.label_smoothing
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
+        logits, smoothing = task_logits(student), self.params.label_smoothing
         if batch.mix is not None:
             return {"ce": mixed_cross_entropy(logits, batch.labels, batch.mix, smoothing)}
         return {"ce": cross_entropy(logits, batch.labels, smoothing)}

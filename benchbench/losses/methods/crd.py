@@ -1,4 +1,4 @@
-"""Contrastive representation distillation: tell an image's embedding on the other side from many negatives."""
+"""Contrastive representation distillation: an image's embedding on the other side against many negatives."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from benchbench.data.batch import Batch
 from benchbench.errors import StageError
 from benchbench.losses.base import Loss, LossContext
 from benchbench.losses.catalog.embeddings import CRDParams
+from benchbench.losses.embeddings import teacher_width
 from benchbench.losses.projectors import build_projector
 from benchbench.models.outputs import Outputs
 
@@ -79,15 +80,13 @@ class CRD(Loss):
 
     def __init__(self, context: LossContext, **params: Any):
         super().__init__(context)
-        if context.teacher_dim is None:
-            raise StageError("loss 'crd' needs a teacher")
         self.params = CRDParams(**params)
         dim, samples = self.params.dim, len(context.labels)
         count = torch.bincount(context.labels)
         if int(count.max()) == samples:
             raise StageError("loss 'crd' draws negatives from other classes, and all training samples are of one class")
         self.student_projector = build_projector(self.params.projector, context.student_dim, dim)
-        self.teacher_projector = build_projector(self.params.projector, context.teacher_dim, dim)
+        self.teacher_projector = build_projector(self.params.projector, teacher_width(context), dim)
         # Derived from the labels, hence not part of a checkpoint.
         self.register_buffer("order", torch.argsort(context.labels, stable=True), persistent=False)
         self.register_buffer("start", count.cumsum(0) - count, persistent=False)
@@ -100,21 +99,17 @@ class CRD(Loss):
         self.register_buffer("teacher_log_z", torch.tensor(-math.inf))
         self.to(context.device)
 
-    def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
-        if teacher is None:
-            raise StageError("loss 'crd' needs a teacher")
-        # Scores are divided by a small temperature and exponentiated: too coarse in half precision, so autocast ends.
-        with torch.autocast(student.embedding.device.type, enabled=False):
-            v_student = F.normalize(self.student_projector(student.embedding.float()), dim=1)
-            v_teacher = F.normalize(self.teacher_projector(teacher.embedding.detach().float()), dim=1)
-            drawn = draw_negatives(batch.labels, self.order, self.start, self.count, self.params.negatives)
-            index = torch.cat([batch.index.unsqueeze(1), drawn], dim=1)
-            terms = {
-                "crd_student": self.contrast(v_student, self.teacher_bank, index, self.student_log_z),
-                "crd_teacher": self.contrast(v_teacher, self.student_bank, index, self.teacher_log_z),
-            }
-            self.update(self.student_bank, v_student, batch.index)
-            self.update(self.teacher_bank, v_teacher, batch.index)
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
+        v_student = F.normalize(self.student_projector(student.embedding), dim=1)
+        v_teacher = F.normalize(self.teacher_projector(teacher.embedding), dim=1)
+        negatives = draw_negatives(batch.labels, self.order, self.start, self.count, self.params.negatives)
+        index = torch.cat([batch.index.unsqueeze(1), negatives], dim=1)
+        terms = {
+            "crd_student": self.contrast(v_student, self.teacher_bank, index, self.student_log_z),
+            "crd_teacher": self.contrast(v_teacher, self.student_bank, index, self.teacher_log_z),
+        }
+        self.update(self.student_bank, v_student, batch.index)
+        self.update(self.teacher_bank, v_teacher, batch.index)
         return terms
 
     def contrast(self, anchors: Tensor, bank: Tensor, index: Tensor, log_z: Tensor) -> Tensor:

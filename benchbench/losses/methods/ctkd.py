@@ -53,8 +53,8 @@ class CTKD(Loss):
         self.theta = nn.Parameter(torch.ones(()))
         self.to(context.device)
 
-    def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
         p = self.params
-        s, t = both_logits("ctkd", student, teacher, p.standardize)
+        s, t = both_logits(student, teacher, p.standardize)
         theta: Tensor = Adversary.apply(self.theta, curriculum(batch.epoch, p.start, p.end, p.loops))
         return {"ctkd": distillation_kl(s, t, p.t_min + p.t_range * torch.sigmoid(theta))}

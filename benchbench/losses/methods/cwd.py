@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -40,7 +39,7 @@ class CWD(Loss):
     def __init__(self, context: LossContext, **params: Any):
         super().__init__(context)
         self.params = CWDParams(**params)
-        self.pairs = paired("cwd", context, most=1)
+        self.pairs = paired(context, most=1)
         (c_student, h_student, w_student), (c_teacher, h_teacher, w_teacher) = (
             context.student_features[-1],
             context.teacher_features[-1],
@@ -53,8 +52,7 @@ class CWD(Loss):
         self.connector = connector(c_student, c_teacher, norm=False) if c_student != c_teacher else nn.Identity()
         self.to(context.device)
 
-    def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
-        ((f_student, f_teacher),) = both_maps("cwd", student, teacher, self.pairs)
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
+        ((f_student, f_teacher),) = both_maps(student, teacher, self.pairs)
         f_student, f_teacher = same_size(f_student, f_teacher)
-        with torch.autocast(f_student.device.type, enabled=False):
-            return {"cwd": channel_kl(self.connector(f_student), f_teacher, self.params.temperature)}
+        return {"cwd": channel_kl(self.connector(f_student), f_teacher, self.params.temperature)}

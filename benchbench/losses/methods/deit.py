@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchbench.data.batch import Batch
-from benchbench.errors import StageError
 from benchbench.losses.base import Loss, LossContext
 from benchbench.losses.catalog.logits import DeiTParams
+from benchbench.losses.logits import task_logits
 from benchbench.losses.methods.kd import distillation_kl
 from benchbench.models.outputs import Outputs
 
@@ -24,7 +24,7 @@ def hard_distillation(token_logits: Tensor, teacher_logits: Tensor) -> Tensor:
         token_logits: z [B, C], of the head on the distillation token.
         teacher_logits: t [B, C].
     """
-    return F.cross_entropy(token_logits.float(), teacher_logits.argmax(dim=1))
+    return F.cross_entropy(token_logits, teacher_logits.argmax(dim=1))
 
 
 class DeiT(Loss):
@@ -42,13 +42,9 @@ class DeiT(Loss):
         super().__init__(context)
         self.params = DeiTParams(**params)
 
-    def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
-        if student.token_logits is None:
-            raise StageError(
-                "loss 'deit' needs a student with a distillation token, such as timm/deit_tiny_distilled_patch16_224"
-            )
-        if teacher is None or teacher.logits is None:
-            raise StageError("loss 'deit' needs the teacher's task logits; adapt the teacher to the task")
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
+        assert student.token_logits is not None
+        teacher_logits = task_logits(teacher)
         if self.params.kind == "hard":
-            return {"deit": hard_distillation(student.token_logits, teacher.logits)}
-        return {"deit": distillation_kl(student.token_logits, teacher.logits, self.params.temperature)}
+            return {"deit": hard_distillation(student.token_logits, teacher_logits)}
+        return {"deit": distillation_kl(student.token_logits, teacher_logits, self.params.temperature)}

@@ -47,8 +47,8 @@ class DIST(Loss):
         super().__init__(context)
         self.params = DISTParams(**params)
 
-    def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
-        s, t = both_logits("dist", student, teacher, self.params.standardize)
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
+        s, t = both_logits(student, teacher, self.params.standardize)
         tau = self.params.temperature
         s, t = torch.softmax(s / tau, dim=1), torch.softmax(t / tau, dim=1)
         intra = relation_gap(s.T, t.T) if len(s) > 1 else 0.0 * s.sum()

@@ -57,7 +57,7 @@ class DKD(Loss):
         super().__init__(context)
         self.params = DKDParams(**params)
 
-    def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
-        s, t = both_logits("dkd", student, teacher, self.params.standardize)
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
+        s, t = both_logits(student, teacher, self.params.standardize)
         target, rest = decoupled_kl(s, t, batch.labels, self.params.temperature)
         return {"target": self.params.alpha * target, "non_target": self.params.beta * rest}

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from benchbench.data.batch import Batch
 from benchbench.losses.base import Loss, LossContext
-from benchbench.losses.embeddings import both_embeddings, teacher_width, unit
+from benchbench.losses.embeddings import teacher_width, unit
 from benchbench.losses.projectors import build_projector
 from benchbench.models.outputs import Outputs
 
@@ -29,11 +28,8 @@ class EmbeddingCosine(Loss):
 
     def __init__(self, context: LossContext):
         super().__init__(context)
-        self.connector = build_projector("linear", context.student_dim, teacher_width("embedding_cosine", context))
+        self.connector = build_projector("linear", context.student_dim, teacher_width(context))
         self.to(context.device)
 
-    def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
-        h_student, h_teacher = both_embeddings("embedding_cosine", student, teacher)
-        # 1 - cos is a small difference once the sides agree: too coarse in half precision, so autocast ends here.
-        with torch.autocast(h_student.device.type, enabled=False):
-            return {"embedding_cosine": cosine_gap(self.connector(h_student), h_teacher)}
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
+        return {"embedding_cosine": cosine_gap(self.connector(student.embedding), teacher.embedding)}

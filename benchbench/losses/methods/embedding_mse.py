@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from benchbench.data.batch import Batch
 from benchbench.losses.base import Loss, LossContext
-from benchbench.losses.embeddings import both_embeddings, teacher_width
+from benchbench.losses.embeddings import teacher_width
 from benchbench.losses.projectors import build_projector
 from benchbench.models.outputs import Outputs
 
@@ -31,11 +30,8 @@ class EmbeddingMSE(Loss):
 
     def __init__(self, context: LossContext):
         super().__init__(context)
-        self.connector = build_projector("linear", context.student_dim, teacher_width("embedding_mse", context))
+        self.connector = build_projector("linear", context.student_dim, teacher_width(context))
         self.to(context.device)
 
-    def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
-        h_student, h_teacher = both_embeddings("embedding_mse", student, teacher)
-        # Embeddings are not normalised, and their squares are too coarse in half precision, so autocast ends here.
-        with torch.autocast(h_student.device.type, enabled=False):
-            return {"embedding_mse": embedding_error(self.connector(h_student), h_teacher)}
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
+        return {"embedding_mse": embedding_error(self.connector(student.embedding), teacher.embedding)}

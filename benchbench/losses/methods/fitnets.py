@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -49,13 +48,12 @@ class FitNets(StudentFirst):
 
     def __init__(self, context: LossContext, **params: Any):
         super().__init__(context, FitNetsParams(**params))
-        self.pairs = paired(self.name, context, most=2)[:1]
+        self.pairs = paired(context, most=2)[:1]
         s, t = self.pairs[0]
         widths = context.student_features[s][0], context.teacher_features[t][0]
         self.regressor = connector(*widths, relu=self.params.relu)
         self.to(context.device)
 
-    def hint(self, student: Outputs, teacher: Outputs | None) -> Tensor:
-        ((guided, target),) = both_maps(self.name, student, teacher, self.pairs)
-        with torch.autocast(guided.device.type, enabled=False):
-            return hint_error(self.regressor(resized(guided, (target.shape[2], target.shape[3]))), target)
+    def hint(self, student: Outputs, teacher: Outputs) -> Tensor:
+        ((guided, target),) = both_maps(student, teacher, self.pairs)
+        return hint_error(self.regressor(resized(guided, (target.shape[2], target.shape[3]))), target)

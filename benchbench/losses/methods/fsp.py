@@ -49,20 +49,18 @@ class FSP(StudentFirst):
 
     def __init__(self, context: LossContext, **params: Any):
         super().__init__(context, StudentFirstParams(**params))
-        self.pairs = paired(self.name, context)
+        self.pairs = paired(context)
         if len(self.pairs) < 2:
             raise StageError("loss 'fsp' compares flows between two maps, and a side has one map; take another network")
         widths = [(context.student_features[s][0], context.teacher_features[t][0]) for s, t in self.pairs]
         self.widen = nn.ModuleList(nn.Identity() if s == t else nn.Linear(s, t, bias=False) for s, t in widths)
         self.to(context.device)
 
-    def hint(self, student: Outputs, teacher: Outputs | None) -> Tensor:
-        maps = both_maps(self.name, student, teacher, self.pairs)
-        # Maps are not normalised, and their products are too coarse in half precision, so autocast ends here.
-        with torch.autocast(student.embedding.device.type, enabled=False):
-            gaps = []
-            for i, ((s_lower, t_lower), (s_upper, t_upper)) in enumerate(pairwise(maps)):
-                g_student = self.widen[i + 1](flow(s_lower, s_upper))
-                g_student = self.widen[i](g_student.mT).mT
-                gaps.append(F.mse_loss(g_student, flow(t_lower, t_upper)))
-            return torch.stack(gaps).sum()
+    def hint(self, student: Outputs, teacher: Outputs) -> Tensor:
+        maps = both_maps(student, teacher, self.pairs)
+        gaps = []
+        for i, ((s_lower, t_lower), (s_upper, t_upper)) in enumerate(pairwise(maps)):
+            g_student = self.widen[i + 1](flow(s_lower, s_upper))
+            g_student = self.widen[i](g_student.mT).mT
+            gaps.append(F.mse_loss(g_student, flow(t_lower, t_upper)))
+        return torch.stack(gaps).sum()

@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchbench.data.batch import Batch
-from benchbench.errors import StageError
 from benchbench.losses.base import Loss, LossContext
 from benchbench.losses.catalog.features import FTParams
 from benchbench.losses.embeddings import unit
@@ -62,7 +61,7 @@ class FT(Loss):
         super().__init__(context)
         self.params = FTParams(**params)
         self.preparation, self.preparation_rate = self.params.preparation, self.params.preparation_rate
-        self.pairs = paired("ft", context, most=1)
+        self.pairs = paired(context, most=1)
         s, t = self.pairs[0]
         c_s, c_t = context.student_features[s][0], context.teacher_features[t][0]
         factor = max(1, round(self.params.rate * c_t))
@@ -71,16 +70,12 @@ class FT(Loss):
         self.translator = convolutions(nn.Conv2d, c_s, c_s, factor, factor)
         self.to(context.device)
 
-    def prepare(self, student: Outputs | None, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
-        if teacher is None:
-            raise StageError("loss 'ft' needs a teacher")
-        t = teacher.features[self.pairs[0][1]].detach().float()
-        with torch.autocast(t.device.type, enabled=False):
-            return {"ft": F.mse_loss(self.decoder(self.encoder(t)), t)}
+    def prepare(self, student: Outputs | None, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
+        t = teacher.features[self.pairs[0][1]]
+        return {"ft": F.mse_loss(self.decoder(self.encoder(t)), t)}
 
-    def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
-        ((s, t),) = both_maps("ft", student, teacher, self.pairs)
-        with torch.autocast(s.device.type, enabled=False):
-            with torch.no_grad():  # the paraphraser trains in the first stage alone
-                factor = self.encoder(t)
-            return {"ft": factor_gap(self.translator(s), factor)}
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
+        ((s, t),) = both_maps(student, teacher, self.pairs)
+        with torch.no_grad():  # the paraphraser trains in the first stage alone
+            factor = self.encoder(t)
+        return {"ft": factor_gap(self.translator(s), factor)}

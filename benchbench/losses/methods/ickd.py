@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from benchbench.data.batch import Batch
@@ -38,12 +37,10 @@ class ICKD(Loss):
 
     def __init__(self, context: LossContext):
         super().__init__(context)
-        self.pairs = paired("ickd", context, most=1)
+        self.pairs = paired(context, most=1)
         self.connector = connector(context.student_features[-1][0], context.teacher_features[-1][0])
         self.to(context.device)
 
-    def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
-        ((f_student, f_teacher),) = both_maps("ickd", student, teacher, self.pairs)
-        # Products of unnormalised activations are too coarse in half precision, so autocast ends here.
-        with torch.autocast(f_student.device.type, enabled=False):
-            return {"ickd": channel_correlation_gap(self.connector(f_student), f_teacher)}
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
+        ((f_student, f_teacher),) = both_maps(student, teacher, self.pairs)
+        return {"ickd": channel_correlation_gap(self.connector(f_student), f_teacher)}

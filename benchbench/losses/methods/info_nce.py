@@ -11,7 +11,7 @@ from torch import Tensor
 from benchbench.data.batch import Batch
 from benchbench.losses.base import Loss, LossContext
 from benchbench.losses.catalog.embeddings import InfoNCEParams
-from benchbench.losses.embeddings import both_embeddings, teacher_width, unit
+from benchbench.losses.embeddings import teacher_width, unit
 from benchbench.losses.projectors import build_projector
 from benchbench.models.outputs import Outputs
 
@@ -42,14 +42,12 @@ class InfoNCE(Loss):
     def __init__(self, context: LossContext, **params: Any):
         super().__init__(context)
         self.params = InfoNCEParams(**params)
-        kind, dim, width = self.params.projector, self.params.dim, teacher_width("info_nce", context)
+        kind, dim, width = self.params.projector, self.params.dim, teacher_width(context)
         self.student_projector = build_projector(kind, context.student_dim, dim)
         self.teacher_projector = build_projector(kind, width, dim)
         self.to(context.device)
 
-    def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
-        h_student, h_teacher = both_embeddings("info_nce", student, teacher)
-        # Scores are divided by a small temperature: too coarse in half precision, so autocast ends here.
-        with torch.autocast(h_student.device.type, enabled=False):
-            z_student, z_teacher = unit(self.student_projector(h_student)), unit(self.teacher_projector(h_teacher))
-            return {"info_nce": info_nce(z_student, z_teacher, self.params.temperature)}
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
+        h_student, h_teacher = student.embedding, teacher.embedding
+        z_student, z_teacher = unit(self.student_projector(h_student)), unit(self.teacher_projector(h_teacher))
+        return {"info_nce": info_nce(z_student, z_teacher, self.params.temperature)}

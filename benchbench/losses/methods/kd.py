@@ -15,7 +15,7 @@ from benchbench.models.outputs import Outputs
 
 
 def distillation_kl(student_logits: Tensor, teacher_logits: Tensor, temperature: float | Tensor = 4.0) -> Tensor:
-    """Temperature-scaled KL divergence from teacher to student, in float32.
+    """Temperature-scaled KL divergence from teacher to student.
 
     KD = T^2 / B * sum_i KL(softmax(t_i / T) || softmax(s_i / T)). The factor T^2 keeps the gradient's size comparable
     over T, because the gradient of the softened KL shrinks as 1 / T^2.
@@ -27,11 +27,11 @@ def distillation_kl(student_logits: Tensor, teacher_logits: Tensor, temperature:
 
     Args:
         student_logits: s [B, C].
-        teacher_logits: t [B, C]; gets no gradient.
+        teacher_logits: t [B, C].
         temperature: T > 0; a tensor gets a gradient, through both sides.
     """
-    student_log_p = F.log_softmax(student_logits.float() / temperature, dim=1)
-    teacher_log_p = F.log_softmax(teacher_logits.detach().float() / temperature, dim=1)
+    student_log_p = F.log_softmax(student_logits / temperature, dim=1)
+    teacher_log_p = F.log_softmax(teacher_logits / temperature, dim=1)
     return temperature**2 * F.kl_div(student_log_p, teacher_log_p, reduction="batchmean", log_target=True)
 
 
@@ -42,6 +42,6 @@ class KD(Loss):
         super().__init__(context)
         self.params = KDParams(**params)
 
-    def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
-        s, t = both_logits("kd", student, teacher, self.params.standardize)
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
+        s, t = both_logits(student, teacher, self.params.standardize)
         return {"kd": distillation_kl(s, t, self.params.temperature)}

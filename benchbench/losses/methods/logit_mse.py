@@ -39,5 +39,5 @@ class LogitMSE(Loss):
         super().__init__(context)
         self.params = LogitParams(**params)
 
-    def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
-        return {"logit_mse": logit_error(*both_logits("logit_mse", student, teacher, self.params.standardize))}
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
+        return {"logit_mse": logit_error(*both_logits(student, teacher, self.params.standardize))}

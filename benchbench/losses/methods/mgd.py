@@ -48,7 +48,7 @@ class MGD(Loss):
     def __init__(self, context: LossContext, **params: Any):
         super().__init__(context)
         self.params = MGDParams(**params)
-        self.pairs = paired("mgd", context, most=1)
+        self.pairs = paired(context, most=1)
         c_student, c_teacher = context.student_features[-1][0], context.teacher_features[-1][0]
         self.align = connector(c_student, c_teacher, norm=False) if c_student != c_teacher else nn.Identity()
         self.generation = nn.Sequential(
@@ -56,10 +56,9 @@ class MGD(Loss):
         )
         self.to(context.device)
 
-    def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
-        ((f_student, f_teacher),) = both_maps("mgd", student, teacher, self.pairs)
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
+        ((f_student, f_teacher),) = both_maps(student, teacher, self.pairs)
         f_student, f_teacher = same_size(f_student, f_teacher)
-        with torch.autocast(f_student.device.type, enabled=False):
-            aligned = self.align(f_student)
-            generated = self.generation(aligned * random_mask(aligned, self.params.ratio, self.params.masked))
-            return {"mgd": generation_error(generated, f_teacher, self.params.alpha)}
+        aligned = self.align(f_student)
+        generated = self.generation(aligned * random_mask(aligned, self.params.ratio, self.params.masked))
+        return {"mgd": generation_error(generated, f_teacher, self.params.alpha)}

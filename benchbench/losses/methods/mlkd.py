@@ -28,8 +28,7 @@ def relation_errors(s: Tensor, t: Tensor, temperatures: Sequence[float]) -> tupl
         temperatures: every T > 0.
     """
     p, q = (torch.stack([F.softmax(z / temperature, dim=1) for temperature in temperatures]) for z in (s, t))
-    with torch.autocast(s.device.type, enabled=False):
-        samples, classes = p @ p.mT - q @ q.mT, p.mT @ p - q.mT @ q
+    samples, classes = p @ p.mT - q @ q.mT, p.mT @ p - q.mT @ q
     return samples.square().sum() / s.shape[0], classes.square().sum() / s.shape[1]
 
 
@@ -51,9 +50,9 @@ class MLKD(Loss):
         super().__init__(context)
         self.params = MLKDParams(**params)
 
-    def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
         temperatures = self.params.temperatures
-        s, t = both_logits("mlkd", student, teacher, self.params.standardize)
+        s, t = both_logits(student, teacher, self.params.standardize)
         instance = torch.stack([distillation_kl(s, t, temperature) for temperature in temperatures]).sum()
-        samples, classes = relation_errors(*both_logits("mlkd", student, teacher), temperatures)
+        samples, classes = relation_errors(*both_logits(student, teacher), temperatures)
         return {"instance": instance, "batch": samples, "class": classes}

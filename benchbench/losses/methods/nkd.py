@@ -49,7 +49,7 @@ class NKD(Loss):
         super().__init__(context)
         self.params = NKDParams(**params)
 
-    def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
-        s, t = both_logits("nkd", student, teacher, self.params.standardize)
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
+        s, t = both_logits(student, teacher, self.params.standardize)
         target, rest = normalized_kd(s, t, batch.labels, self.params.temperature)
         return {"target": target, "non_target": self.params.gamma * rest}

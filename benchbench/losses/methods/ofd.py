@@ -65,19 +65,17 @@ class OFD(Loss):
 
     def __init__(self, context: LossContext):
         super().__init__(context)
-        self.pairs = paired("ofd", context)
+        self.pairs = paired(context)
         widths = [(context.student_features[s][0], context.teacher_features[t][0]) for s, t in self.pairs]
         self.connectors = nn.ModuleList(connector(c_student, c_teacher) for c_student, c_teacher in widths)
         self.margins = nn.ModuleList(Margin(c_teacher) for _, c_teacher in widths)
         self.to(context.device)
 
-    def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
-        maps = both_maps("ofd", student, teacher, self.pairs)
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
+        maps = both_maps(student, teacher, self.pairs)
         distances = []
-        # Sums of squares of unnormalised activations are too coarse in half precision, so autocast ends here.
-        with torch.autocast(maps[0][0].device.type, enabled=False):
-            for sides, connect, margin in zip(maps, self.connectors, self.margins, strict=True):
-                f_student, f_teacher = same_size(*sides)
-                distances.append(partial_distance(connect(f_student), f_teacher, margin(f_teacher)))
-            weights = [2.0 ** (depth + 1 - len(distances)) for depth in range(len(distances))]
-            return {"ofd": torch.stack([w * d for w, d in zip(weights, distances, strict=True)]).sum()}
+        for sides, connect, margin in zip(maps, self.connectors, self.margins, strict=True):
+            f_student, f_teacher = same_size(*sides)
+            distances.append(partial_distance(connect(f_student), f_teacher, margin(f_teacher)))
+        weights = [2.0 ** (depth + 1 - len(distances)) for depth in range(len(distances))]
+        return {"ofd": torch.stack([w * d for w, d in zip(weights, distances, strict=True)]).sum()}

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from benchbench.data.batch import Batch
-from benchbench.losses.base import Loss, LossContext
-from benchbench.losses.embeddings import both_embeddings, teacher_width, unit
+from benchbench.losses.base import Loss
+from benchbench.losses.embeddings import unit
 from benchbench.models.outputs import Outputs
 
 EPS = 1e-7  # the official code's, inside the logarithm
@@ -38,12 +37,5 @@ def neighbour_kl(h_student: Tensor, h_teacher: Tensor) -> Tensor:
 class PKT(Loss):
     """Term `pkt`: `neighbour_kl` of the embeddings of both sides; there is nothing to train but the student."""
 
-    def __init__(self, context: LossContext):
-        super().__init__(context)
-        teacher_width("pkt", context)
-
-    def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
-        h_student, h_teacher = both_embeddings("pkt", student, teacher)
-        # Cosines of near neighbours differ in their last digits, so autocast ends here.
-        with torch.autocast(h_student.device.type, enabled=False):
-            return {"pkt": neighbour_kl(h_student, h_teacher)}
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
+        return {"pkt": neighbour_kl(student.embedding, teacher.embedding)}

@@ -12,7 +12,7 @@ from benchbench.data.batch import Batch
 from benchbench.losses.base import Loss, LossContext
 from benchbench.losses.catalog.features import ReviewParams
 from benchbench.losses.connectors import connector
-from benchbench.losses.embeddings import both_embeddings, teacher_width
+from benchbench.losses.embeddings import teacher_width
 from benchbench.losses.maps import both_maps, paired, resized
 from benchbench.models.outputs import Outputs
 
@@ -83,25 +83,22 @@ class Review(Loss):
     def __init__(self, context: LossContext, **params: Any):
         super().__init__(context)
         self.params = ReviewParams(**params)
-        self.pairs = paired("review", context)
+        self.pairs = paired(context)
         channels = [context.student_features[s][0] for s, _ in self.pairs] + [context.student_dim]
-        targets = [context.teacher_features[t][0] for _, t in self.pairs] + [teacher_width("review", context)]
+        targets = [context.teacher_features[t][0] for _, t in self.pairs] + [teacher_width(context)]
         middle, last = min(WIDEST, context.student_dim), len(self.pairs)
         self.fusions = nn.ModuleList(
             Fusion(channels[level], middle, targets[level], deepest=level == last) for level in range(last + 1)
         )
         self.to(context.device)
 
-    def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
-        maps = both_maps("review", student, teacher, self.pairs)
-        h_student, h_teacher = both_embeddings("review", student, teacher)
-        maps.append((h_student[:, :, None, None], h_teacher[:, :, None, None]))
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
+        maps = both_maps(student, teacher, self.pairs)
+        maps.append((student.embedding[:, :, None, None], teacher.embedding[:, :, None, None]))
         weight = min(batch.epoch / self.params.warmup_epochs, 1.0) if self.params.warmup_epochs else 1.0
         gaps: list[Tensor] = []
         deeper: Tensor | None = None
-        # Activations are not normalised, and their squares are too coarse in half precision, so autocast ends here.
-        with torch.autocast(h_student.device.type, enabled=False):
-            for (f_student, f_teacher), fusion in zip(reversed(maps), reversed(self.fusions), strict=True):
-                fused, deeper = fusion(f_student, deeper, (f_teacher.shape[2], f_teacher.shape[3]))
-                gaps.append(hierarchical_context(fused, f_teacher))
-            return {"review": weight * torch.stack(gaps).sum()}
+        for (f_student, f_teacher), fusion in zip(reversed(maps), reversed(self.fusions), strict=True):
+            fused, deeper = fusion(f_student, deeper, (f_teacher.shape[2], f_teacher.shape[3]))
+            gaps.append(hierarchical_context(fused, f_teacher))
+        return {"review": weight * torch.stack(gaps).sum()}

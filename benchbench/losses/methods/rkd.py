@@ -11,7 +11,7 @@ from torch import Tensor
 from benchbench.data.batch import Batch
 from benchbench.losses.base import Loss, LossContext
 from benchbench.losses.catalog.embeddings import RKDParams
-from benchbench.losses.embeddings import both_embeddings, teacher_width, unit
+from benchbench.losses.embeddings import unit
 from benchbench.models.outputs import Outputs
 
 
@@ -48,14 +48,10 @@ class RKD(Loss):
     def __init__(self, context: LossContext, **params: Any):
         super().__init__(context)
         self.params = RKDParams(**params)
-        teacher_width("rkd", context)
 
-    def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
-        h_student, h_teacher = both_embeddings("rkd", student, teacher)
-        # Differences of near embeddings lose their digits in half precision, so autocast ends here.
-        with torch.autocast(h_student.device.type, enabled=False):
-            (d_student, a_student), (d_teacher, a_teacher) = relations(h_student), relations(h_teacher)
-            return {
-                "distance": self.params.distance * F.smooth_l1_loss(d_student, d_teacher),
-                "angle": self.params.angle * F.smooth_l1_loss(a_student, a_teacher),
-            }
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
+        (d_student, a_student), (d_teacher, a_teacher) = relations(student.embedding), relations(teacher.embedding)
+        return {
+            "distance": self.params.distance * F.smooth_l1_loss(d_student, d_teacher),
+            "angle": self.params.angle * F.smooth_l1_loss(a_student, a_teacher),
+        }

@@ -11,7 +11,7 @@ from torch import Tensor
 from benchbench.data.batch import Batch
 from benchbench.losses.base import Loss, LossContext
 from benchbench.losses.catalog.embeddings import SEEDParams
-from benchbench.losses.embeddings import both_embeddings, teacher_width, unit
+from benchbench.losses.embeddings import teacher_width, unit
 from benchbench.losses.projectors import build_projector
 from benchbench.models.outputs import Outputs
 
@@ -56,21 +56,18 @@ class SEED(Loss):
     def __init__(self, context: LossContext, **params: Any):
         super().__init__(context)
         self.params = SEEDParams(**params)
-        width = teacher_width("seed", context)
+        width = teacher_width(context)
         self.projector = build_projector(self.params.projector, context.student_dim, width)
         self.register_buffer("queue", unit(torch.randn(self.params.queue, width)))
         self.register_buffer("oldest", torch.zeros((), dtype=torch.long))
         self.to(context.device)
 
-    def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
-        h_student, h_teacher = both_embeddings("seed", student, teacher)
-        # Scores are divided by small temperatures: too coarse in half precision, so autocast ends here.
-        with torch.autocast(h_student.device.type, enabled=False):
-            z_student, z_teacher = unit(self.projector(h_student)), unit(h_teacher)
-            # The backward pass needs the queue as it is now, hence the copy.
-            taus = self.params.student_temperature, self.params.teacher_temperature
-            terms = {"seed": similarity_cross_entropy(z_student, z_teacher, self.queue.clone(), *taus)}
-            self.enqueue(z_teacher)
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
+        z_student, z_teacher = unit(self.projector(student.embedding)), unit(teacher.embedding)
+        # The backward pass needs the queue as it is now, hence the copy.
+        taus = self.params.student_temperature, self.params.teacher_temperature
+        terms = {"seed": similarity_cross_entropy(z_student, z_teacher, self.queue.clone(), *taus)}
+        self.enqueue(z_teacher)
         return terms
 
     @torch.no_grad()

@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchbench.data.batch import Batch
-from benchbench.errors import StageError
 from benchbench.losses.base import Loss, LossContext
 from benchbench.losses.catalog.features import SemCKDParams
 from benchbench.losses.connectors import connector
@@ -83,7 +82,7 @@ class SemCKD(Loss):
     def __init__(self, context: LossContext, **params: Any):
         super().__init__(context)
         self.params = SemCKDParams(**params)
-        paired("semckd", context)  # refuses what has no maps
+        paired(context)  # refuses what has no maps
         counts = len(context.student_features), len(context.teacher_features)
         chosen = [depths(count, min(count, MOST)) for count in counts]
         self.students, self.teachers = chosen
@@ -96,21 +95,17 @@ class SemCKD(Loss):
         )
         self.to(context.device)
 
-    def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
-        if teacher is None:
-            raise StageError("loss 'semckd' needs a teacher")
-        f_students = [student.features[s].float() for s in self.students]
-        f_teachers = [teacher.features[t].detach().float() for t in self.teachers]
-        # Activations are not normalised, and their products are too coarse in half precision, so autocast ends here.
-        with torch.autocast(f_students[0].device.type, enabled=False):
-            queries = self._embedded(self.queries, f_students)
-            keys = self._embedded(self.keys, f_teachers)
-            errors = []
-            for sides, project in zip(product(f_students, f_teachers), self.projections, strict=True):
-                f_student, f_teacher = same_size(*sides)
-                errors.append((project(f_student) - f_teacher).square().mean(dim=(1, 2, 3)))
-            stacked = torch.stack(errors, dim=1).unflatten(1, (len(f_students), len(f_teachers)))
-            return {"semckd": calibrated_error(stacked, attention(queries, keys))}
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
+        f_students = [student.features[s] for s in self.students]
+        f_teachers = [teacher.features[t] for t in self.teachers]
+        queries = self._embedded(self.queries, f_students)
+        keys = self._embedded(self.keys, f_teachers)
+        errors = []
+        for sides, project in zip(product(f_students, f_teachers), self.projections, strict=True):
+            f_student, f_teacher = same_size(*sides)
+            errors.append((project(f_student) - f_teacher).square().mean(dim=(1, 2, 3)))
+        stacked = torch.stack(errors, dim=1).unflatten(1, (len(f_students), len(f_teachers)))
+        return {"semckd": calibrated_error(stacked, attention(queries, keys))}
 
     def _embedded(self, embedders: nn.ModuleList, features: list[Tensor]) -> Tensor:
         """Unit vectors [B, maps, d]."""

@@ -12,7 +12,6 @@ from benchbench.data.batch import Batch
 from benchbench.errors import StageError
 from benchbench.losses.base import Loss, LossContext
 from benchbench.losses.catalog.embeddings import SimKDParams
-from benchbench.losses.embeddings import both_embeddings
 from benchbench.losses.methods.embedding_mse import embedding_error
 from benchbench.losses.projectors import hidden_block
 from benchbench.models.outputs import Outputs
@@ -58,7 +57,7 @@ class SimKD(Loss):
     def __init__(self, context: LossContext, **params: Any):
         super().__init__(context)
         self.params = SimKDParams(**params)
-        if context.teacher_dim is None or not isinstance(context.teacher_head, nn.Linear):
+        if not isinstance(context.teacher_head, nn.Linear):
             raise StageError("loss 'simkd' needs a teacher with a linear task head; adapt the teacher to the task")
         if not isinstance(context.student_head, ReusedHead):
             raise StageError("loss 'simkd' needs the student's head to be the one that its `make_head` builds")
@@ -68,17 +67,12 @@ class SimKD(Loss):
         self.to(context.device)
 
     @staticmethod
-    def make_head(student_dim: int, teacher_dim: int | None, classes: int, **params: Any) -> ReusedHead:
+    def make_head(student_dim: int, teacher_dim: int, classes: int, **params: Any) -> ReusedHead:
         """The head that takes the place of the student's own."""
-        if teacher_dim is None:
-            raise StageError("loss 'simkd' needs a teacher")
         return ReusedHead(student_dim, teacher_dim, classes, **SimKDParams(**params).model_dump())
 
-    def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
-        h_student, h_teacher = both_embeddings("simkd", student, teacher)
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
         projector = self.head[0].projector
         # The student's own pass has counted this batch in the running statistics: a second time it goes to copies.
         copies = {name: buffer.clone() for name, buffer in projector.named_buffers()}
-        # Embeddings are not normalised, and their squares are too coarse in half precision, so autocast ends here.
-        with torch.autocast(h_student.device.type, enabled=False):
-            return {"simkd": embedding_error(functional_call(projector, copies, (h_student,)), h_teacher)}
+        return {"simkd": embedding_error(functional_call(projector, copies, (student.embedding,)), teacher.embedding)}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from benchbench.data.batch import Batch
-from benchbench.losses.base import Loss, LossContext
-from benchbench.losses.embeddings import both_embeddings, teacher_width, unit
+from benchbench.losses.base import Loss
+from benchbench.losses.embeddings import unit
 from benchbench.models.outputs import Outputs
 
 
@@ -32,12 +31,5 @@ class SP(Loss):
     models without feature maps can take part; the version on features is not here yet.
     """
 
-    def __init__(self, context: LossContext):
-        super().__init__(context)
-        teacher_width("sp", context)
-
-    def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
-        h_student, h_teacher = both_embeddings("sp", student, teacher)
-        # Embeddings are not normalised, and their products are too coarse in half precision, so autocast ends here.
-        with torch.autocast(h_student.device.type, enabled=False):
-            return {"sp": similarity_gap(h_student, h_teacher)}
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
+        return {"sp": similarity_gap(student.embedding, teacher.embedding)}

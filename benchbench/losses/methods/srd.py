@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from benchbench.data.batch import Batch
 from benchbench.losses.base import Loss, LossContext
 from benchbench.losses.catalog.embeddings import SRDParams
-from benchbench.losses.embeddings import both_embeddings, teacher_width
+from benchbench.losses.embeddings import teacher_width
 from benchbench.losses.projectors import BatchNorm, build_projector
 from benchbench.models.outputs import Outputs
 
@@ -43,15 +42,13 @@ class SRD(Loss):
     def __init__(self, context: LossContext, **params: Any):
         super().__init__(context)
         self.params = SRDParams(**params)
-        width = teacher_width("srd", context)
+        width = teacher_width(context)
         self.projector = build_projector("linear", context.student_dim, width)
         self.student_norm = BatchNorm(width, eps=BN_EPS, affine=False)
         self.teacher_norm = BatchNorm(width, eps=BN_EPS, affine=False)
         self.to(context.device)
 
-    def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
-        h_student, h_teacher = both_embeddings("srd", student, teacher)
-        # The fourth power of a difference is too coarse in half precision, so autocast ends here.
-        with torch.autocast(h_student.device.type, enabled=False):
-            z_student, z_teacher = self.student_norm(self.projector(h_student)), self.teacher_norm(h_teacher)
-            return {"srd": log_sum(z_student, z_teacher, self.params.alpha)}
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
+        h_student, h_teacher = student.embedding, teacher.embedding
+        z_student, z_teacher = self.student_norm(self.projector(h_student)), self.teacher_norm(h_teacher)
+        return {"srd": log_sum(z_student, z_teacher, self.params.alpha)}

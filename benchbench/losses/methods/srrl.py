@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchbench.data.batch import Batch
 from benchbench.errors import StageError
 from benchbench.losses.base import Loss, LossContext
+from benchbench.losses.embeddings import teacher_width
+from benchbench.losses.logits import task_logits
 from benchbench.models.outputs import Outputs
 
 
@@ -23,8 +24,8 @@ def build_connector(width_in: int, width_out: int) -> nn.Sequential:
 
 
 def mean_squared_error(value: Tensor, target: Tensor) -> Tensor:
-    """1/(B D) sum_ij (value_ij - target_ij)^2 in float32, [B, D] each; the target gets no gradient."""
-    return F.mse_loss(value.float(), target.detach().float())
+    """1/(B D) sum_ij (value_ij - target_ij)^2, [B, D] each."""
+    return F.mse_loss(value, target)
 
 
 class SRRL(Loss):
@@ -41,21 +42,17 @@ class SRRL(Loss):
 
     def __init__(self, context: LossContext):
         super().__init__(context)
-        if context.teacher_dim is None or context.teacher_head is None:
+        if context.teacher_head is None:
             raise StageError("loss 'srrl' needs a teacher with a task head; adapt the teacher to the task")
-        self.connector = build_connector(context.student_dim, context.teacher_dim)
+        self.connector = build_connector(context.student_dim, teacher_width(context))
         # In a tuple, a head that is a module stays out of this loss's parameters and state.
         self.teacher_head = (context.teacher_head,)
         self.to(context.device)
 
-    def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
-        if teacher is None or teacher.logits is None:
-            raise StageError("loss 'srrl' needs the teacher's task logits; adapt the teacher to the task")
-        # Teachers' embeddings and logits are not normalised, and their squares are too coarse in half precision.
-        with torch.autocast(student.embedding.device.type, enabled=False):
-            connected = self.connector(student.embedding.float())
-            regressed = self.teacher_head[0](connected)
-            return {
-                "feature": mean_squared_error(connected, teacher.embedding),
-                "softmax_regression": mean_squared_error(regressed, teacher.logits),
-            }
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
+        connected = self.connector(student.embedding)
+        regressed = self.teacher_head[0](connected)
+        return {
+            "feature": mean_squared_error(connected, teacher.embedding),
+            "softmax_regression": mean_squared_error(regressed, task_logits(teacher)),
+        }

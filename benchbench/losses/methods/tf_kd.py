@@ -10,7 +10,7 @@ from torch import Tensor
 from benchbench.data.batch import Batch
 from benchbench.losses.base import Loss, LossContext
 from benchbench.losses.catalog.labels import TfKDParams
-from benchbench.losses.logits import student_logits
+from benchbench.losses.logits import task_logits
 from benchbench.models.outputs import Outputs
 
 
@@ -45,6 +45,6 @@ class TfKD(Loss):
         super().__init__(context)
         self.params = TfKDParams(**params)
 
-    def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
-        s = student_logits("tf_kd", student)
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
+        s = task_logits(student)
         return {"tf_kd": virtual_teacher_kl(s, batch.labels, self.params.correct, self.params.temperature)}

@@ -31,6 +31,6 @@ class TfKDSelf(Loss):
         super().__init__(context)
         self.params = TfKDSelfParams(**params)
 
-    def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
-        s, t = both_logits("tf_kd_self", student, teacher, self.params.standardize)
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
+        s, t = both_logits(student, teacher, self.params.standardize)
         return {"tf_kd_self": distillation_kl(s, t, self.params.temperature)}

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from benchbench.data.batch import Batch
 from benchbench.losses.base import Loss, LossContext
 from benchbench.losses.catalog.embeddings import VIDParams
-from benchbench.losses.embeddings import both_embeddings, teacher_width
+from benchbench.losses.embeddings import teacher_width
 from benchbench.losses.projectors import build_projector
 from benchbench.models.outputs import Outputs
 
@@ -47,15 +47,12 @@ class VID(Loss):
     def __init__(self, context: LossContext, **params: Any):
         super().__init__(context)
         self.params = VIDParams(**params)
-        width = teacher_width("vid", context)
+        width = teacher_width(context)
         self.mean = build_projector("linear", context.student_dim, width)
         start = self.params.variance - EPS
         # The inverse of softplus, in a form that does not overflow.
         self.rho = nn.Parameter(torch.full((width,), start + math.log(-math.expm1(-start))))
         self.to(context.device)
 
-    def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
-        h_student, h_teacher = both_embeddings("vid", student, teacher)
-        # Embeddings are not normalised, and their squares are too coarse in half precision, so autocast ends here.
-        with torch.autocast(h_student.device.type, enabled=False):
-            return {"vid": gaussian_nll(self.mean(h_student), F.softplus(self.rho) + EPS, h_teacher)}
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
+        return {"vid": gaussian_nll(self.mean(student.embedding), F.softplus(self.rho) + EPS, teacher.embedding)}

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from benchbench.data.batch import Batch
 from benchbench.losses.base import Loss, LossContext
-from benchbench.losses.embeddings import both_embeddings, teacher_width
+from benchbench.losses.embeddings import teacher_width
 from benchbench.models.outputs import Outputs
 
 
@@ -77,11 +77,8 @@ class VkD(Loss):
 
     def __init__(self, context: LossContext):
         super().__init__(context)
-        self.projector = Orthogonal(context.student_dim, teacher_width("vkd", context))
+        self.projector = Orthogonal(context.student_dim, teacher_width(context))
         self.to(context.device)
 
-    def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
-        h_student, h_teacher = both_embeddings("vkd", student, teacher)
-        # In half precision the projection is not orthogonal any more, so autocast ends here.
-        with torch.autocast(h_student.device.type, enabled=False):
-            return {"vkd": standardised_error(self.projector(h_student), h_teacher)}
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
+        return {"vkd": standardised_error(self.projector(student.embedding), teacher.embedding)}

@@ -12,7 +12,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from benchbench.data.batch import Batch
 from benchbench.losses.base import Loss, LossContext
 from benchbench.losses.catalog.embeddings import WCoRDParams
-from benchbench.losses.embeddings import both_embeddings, teacher_width, unit
+from benchbench.losses.embeddings import teacher_width, unit
 from benchbench.losses.projectors import build_projector
 from benchbench.models.outputs import Outputs
 
@@ -88,20 +88,17 @@ class WCoRD(Loss):
     def __init__(self, context: LossContext, **params: Any):
         super().__init__(context)
         self.params = WCoRDParams(**params)
-        width, dim = teacher_width("wcord", context), self.params.dim
+        width, dim = teacher_width(context), self.params.dim
         self.connector = build_projector("linear", context.student_dim, width)
         self.student_critic = spectral_norm(nn.Linear(width, dim, bias=False))
         self.teacher_critic = spectral_norm(nn.Linear(width, dim, bias=False))
         self.to(context.device)
 
-    def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
-        h_student, h_teacher = both_embeddings("wcord", student, teacher)
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
         params = self.params
-        # Costs are divided by a small epsilon and exponentiated: too coarse in half precision, so autocast ends here.
-        with torch.autocast(h_student.device.type, enabled=False):
-            z_student, z_teacher = unit(self.connector(h_student)), unit(h_teacher)
-            scores = self.student_critic(z_student) @ self.teacher_critic(z_teacher).T / math.sqrt(2)
-            return {
-                "local": params.local_weight * transport_cost(z_student, z_teacher, params.epsilon, params.iterations),
-                "global": params.global_weight * dual_contrast(scores),
-            }
+        z_student, z_teacher = unit(self.connector(student.embedding)), unit(teacher.embedding)
+        scores = self.student_critic(z_student) @ self.teacher_critic(z_teacher).T / math.sqrt(2)
+        return {
+            "local": params.local_weight * transport_cost(z_student, z_teacher, params.epsilon, params.iterations),
+            "global": params.global_weight * dual_contrast(scores),
+        }

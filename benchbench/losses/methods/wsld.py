@@ -48,6 +48,6 @@ class WSLD(Loss):
         super().__init__(context)
         self.params = WSLDParams(**params)
 
-    def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> dict[str, Tensor]:
-        s, t = both_logits("wsld", student, teacher, self.params.standardize)
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
+        s, t = both_logits(student, teacher, self.params.standardize)
         return {"wsld": weighted_soft_labels(s, t, batch.labels, self.params.temperature)}

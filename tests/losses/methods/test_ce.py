@@ -7,9 +7,7 @@ import pytest
 import torch
 
 from benchbench.data.batch import Mix
-from benchbench.errors import StageError
 from benchbench.losses.methods.ce import CE, cross_entropy, mixed_cross_entropy
-from benchbench.models.outputs import Outputs
 
 
 def reference(logits: np.ndarray, labels: np.ndarray, smoothing: float) -> float:
@@ -66,7 +64,6 @@ def test_of_mixed_images_it_is_that_with_the_mixed_label(size, smoothing):
         for row, y, other, share in zip(logits, labels, others, shares, strict=True)
     ]
     assert value.item() == pytest.approx(np.mean(expected), rel=1e-5)
-    assert value.dtype == torch.float32
 
 
 def test_the_class_reads_what_was_mixed_in(context, make_step):
@@ -85,9 +82,3 @@ def test_needs_no_teacher(context, make_step):
     student, teacher, batch = make_step()
     loss = CE(context)
     assert torch.equal(loss(student, None, batch)["ce"], loss(student, teacher, batch)["ce"])
-
-
-def test_a_student_without_a_head_is_refused(context, make_step):
-    student, teacher, batch = make_step()
-    with pytest.raises(StageError, match="'ce' needs the student's logits"):
-        CE(context)(Outputs(None, student.embedding), teacher, batch)

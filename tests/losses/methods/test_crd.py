@@ -174,13 +174,3 @@ def test_defaults(context):
         "projector": "linear",
     }
     assert [tuple(p.shape) for p in loss.parameters()] == [(128, 6), (128,), (128, 11), (128,)]
-
-
-def test_no_teacher_is_refused(context, make_step):
-    student, _, batch = make_step()
-    loss = CRD(context)
-    with pytest.raises(StageError, match="'crd' needs a teacher"):
-        loss(student, None, batch)
-    context.teacher_dim = None
-    with pytest.raises(StageError, match="'crd' needs a teacher"):
-        CRD(context)

@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import nn
 
-from benchbench.errors import StageError
 from benchbench.losses.methods.ft import FT, factor_gap
 
 
@@ -105,8 +104,3 @@ def test_the_rate_is_the_factor_s_share_of_the_teacher_s_channels(context, rate,
     assert [layer.weight.shape[0] for layer in loss.encoder[::2]] == [11, channels, channels]
     assert [layer.weight.shape[0] for layer in loss.translator[::2]] == [6, channels, channels]
     assert [layer.weight.shape[1] for layer in loss.decoder[::2]] == [channels, 11, 11]
-
-
-def test_the_first_stage_needs_a_teacher(context, make_step):
-    with pytest.raises(StageError, match="'ft' needs a teacher"):
-        FT(context).prepare(None, None, make_step()[2])

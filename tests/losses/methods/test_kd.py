@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchbench.errors import StageError
 from benchbench.losses.methods.kd import KD, distillation_kl
-from benchbench.models.outputs import Outputs
 
 
 def softmax(row: np.ndarray, temperature: float) -> list[float]:
@@ -66,10 +64,3 @@ def test_the_default_temperature_is_four(context, make_step):
     assert KD(context, temperature=2)(student, teacher, batch)["kd"].item() == pytest.approx(
         reference(*sides, 2.0), rel=2e-5
     )
-
-
-def test_a_teacher_without_task_logits_is_refused(context, make_step):
-    student, teacher, batch = make_step()
-    for lacking in (None, Outputs(None, teacher.embedding)):
-        with pytest.raises(StageError, match="'kd' needs the task logits"):
-            KD(context)(student, lacking, batch)
