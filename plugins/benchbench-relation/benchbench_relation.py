@@ -21,11 +21,10 @@ def relation(student, teacher, batch, *, temperature):
     from torch.nn import functional as F
 
     def log_similarities(embedding):
-        unit = F.normalize(embedding.float(), dim=1)
+        unit = F.normalize(embedding, dim=1)
         itself = torch.eye(len(unit), dtype=torch.bool, device=unit.device)
         rows = (unit @ unit.T / temperature).masked_fill(itself, float("-inf"))
         return rows.log_softmax(dim=1).masked_fill(itself, 0)
 
-    with torch.autocast(student.embedding.device.type, enabled=False):  # half precision is too coarse for this
-        target = log_similarities(teacher.embedding.detach())
-        return F.kl_div(log_similarities(student.embedding), target, reduction="batchmean", log_target=True)
+    target = log_similarities(teacher.embedding)
+    return F.kl_div(log_similarities(student.embedding), target, reduction="batchmean", log_target=True)

@@ -19,13 +19,14 @@ def benchbench_losses():
 def loss(student, teacher, batch, *, temperature):
     """(H(p_s) - H(p_t))^2, p = softmax(logits / temperature), H(p) = -sum p log p; batch mean.
 
-    Called with two `Outputs` (logits, embedding, features) and the `Batch` that they are of; gives a scalar tensor or a
-    dict of them. A loss with weights of its own is a class instead, derived from `benchbench.losses.base.Loss`.
+    Called with two `Outputs` (logits, embedding, features) in float32, the teacher's without a gradient, and the
+    `Batch` that they are of; gives a scalar tensor or a dict of them. A loss with weights of its own is a class
+    instead, derived from `benchbench.losses.base.Loss`.
     """
     # torch would be imported here, and not at the top: `benchbench list` loads this file and must stay quick.
 
     def entropy(logits):
-        log_p = (logits.float() / temperature).log_softmax(dim=1)
+        log_p = (logits / temperature).log_softmax(dim=1)
         return -(log_p.exp() * log_p).sum(dim=1)
 
-    return (entropy(student.logits) - entropy(teacher.logits.detach())).square().mean()
+    return (entropy(student.logits) - entropy(teacher.logits)).square().mean()
