@@ -1,8 +1,7 @@
-"""What the README shows is what the repository has."""
+"""The README against the repository: its examples, links, suites and numbers."""
 
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import pytest
 from benchbench.statistics.noninferiority import MATCHES, SURPASSES
 from benchbench.statistics.simulation import bootstrap_coverage, judged, t_coverage
 from benchbench.suite.file import load_suite
+from tests.networks import in_this_process
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -40,20 +40,12 @@ def test_links_lead_somewhere():
 @pytest.mark.parametrize(
     "name", ["quickstart", "cifar", "paper", "cifar100_published", "losses_small", "synthetic", "synthetic_small"]
 )
-def test_the_suites_that_ship_can_be_planned(name, tmp_path):
-    """Cards, and so model names, are checked by the real libraries, without a GPU and without a download."""
-    command = [
-        sys.executable,
-        "-m",
-        "benchbench",
-        "plan",
-        ROOT / "suites" / f"{name}.yaml",
-        "--store",
-        tmp_path / "runs",
-    ]
-    done = subprocess.run([str(word) for word in command], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert " cells in " in done.stdout
+def test_the_suites_that_ship_can_be_planned(name, tmp_path, cli, monkeypatch):
+    """Models and losses are checked by the real libraries, imported once, without a GPU and without a download."""
+    monkeypatch.setattr(subprocess, "run", in_this_process)
+    done = cli("plan", ROOT / "suites" / f"{name}.yaml", "--store", tmp_path / "runs", "--device", "cpu")
+    assert (done.code, done.err) == (0, "")
+    assert " cells in " in done.out
 
 
 def test_the_quickstart_s_tables_are_those_that_were_run():
