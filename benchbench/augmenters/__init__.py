@@ -24,7 +24,7 @@ class RandomCropParams(Params):
 
 
 class _BoxParams(Params):
-    """What the parameters of boxes of random area and ratio have in common."""
+    """Common parameters of boxes of random area and ratio."""
 
     min_scale: float
     max_scale: float
@@ -56,7 +56,7 @@ class ColorJitterParams(Params):
 
 class RandAugmentParams(Params):
     num_ops: int = Field(2, ge=1, le=20, description="operations an image goes through")
-    magnitude: int = Field(9, ge=0, le=30, description="how strong they are")
+    magnitude: int = Field(9, ge=0, le=30, description="their strength")
 
 
 class RandomErasingParams(_BoxParams):

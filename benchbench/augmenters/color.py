@@ -61,8 +61,8 @@ def adjust_hue(images: Tensor, turn: Tensor) -> Tensor:
     hue = hue + 6 * turn.view(-1, 1, 1)
     channels = []
     for offset in (5, 3, 1):
-        place = (hue + offset).remainder_(6)
-        channels.append(value - chroma * torch.minimum(place, 4 - place).clamp_(0, 1))
+        k = (hue + offset).remainder_(6)
+        channels.append(value - chroma * torch.minimum(k, 4 - k).clamp_(0, 1))
     return torch.stack(channels, 1).clamp_(0, 1)
 
 
@@ -104,5 +104,5 @@ def color_jitter(
     return images
 
 
-def _at(adjust: Operation, factors: Tensor, images: Tensor, places: Tensor) -> Tensor:
-    return adjust(images, factors.index_select(0, places))
+def _at(adjust: Operation, factors: Tensor, images: Tensor, indices: Tensor) -> Tensor:
+    return adjust(images, factors.index_select(0, indices))

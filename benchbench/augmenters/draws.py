@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Generator, Tensor
 
-# Images [G, 3, H, W] of one group, and their places in the batch [G], by which it picks each image's own factor.
+# Images [G, 3, H, W] of one group, and their indices in the batch [G], by which it picks each image's own factor.
 Operation = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -17,16 +17,16 @@ def uniform(count: int, generator: Generator, like: Tensor) -> Tensor:
 
 
 def by_group(images: Tensor, groups: Tensor, operations: Sequence[Operation]) -> Tensor:
-    """Each image through the operation that it drew; every operation runs once, on all of its images together.
+    """Each image through its own operation; every operation runs once, on all of its images together.
 
     Args:
         images: [B, 3, H, W].
-        groups: each image's place in `operations` [B], on the CPU, so that no device is waited for.
-        operations: they keep the shape of what they are given.
+        groups: index of each image's operation [B], on the CPU, so that nothing waits for a device.
+        operations: functions that keep the shape of their images.
     """
     order = groups.argsort(stable=True)
     sizes = groups.bincount(minlength=len(operations)).tolist()
-    places = order.to(images.device)
-    parts = zip(images.index_select(0, places).split(sizes), places.split(sizes), operations, strict=True)
-    done = [operation(part, place) for part, place, operation in parts if len(part)]
+    indices = order.to(images.device)
+    parts = zip(images.index_select(0, indices).split(sizes), indices.split(sizes), operations, strict=True)
+    done = [operation(part, index) for part, index, operation in parts if len(part)]
     return torch.cat(done).index_select(0, order.argsort().to(images.device))

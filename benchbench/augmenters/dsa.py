@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -33,9 +32,14 @@ def dsa(
     rotate: float,
 ) -> Tensor:
     """Images [B, 3, H, W] through one of the strategies each (mode "single"), or through all in turn ("multiple")."""
-    color = (brightness, saturation, contrast)
-    ratios: dict[str, Any] = {"color": color, "crop": crop, "cutout": cutout, "flip": 0.5, "scale": scale}
-    ratios["rotate"] = rotate
+    ratios: dict[str, float | tuple[float, float, float]] = {
+        "color": (brightness, saturation, contrast),
+        "crop": crop,
+        "cutout": cutout,
+        "flip": 0.5,
+        "scale": scale,
+        "rotate": rotate,
+    }
     steps = [_STEPS[name](images, generator, ratios[name]) for name in strategies]
     everyone = torch.arange(len(images), device=images.device)
     if mode == "multiple":
@@ -52,19 +56,19 @@ Step = Callable[[Tensor, Tensor], Tensor]
 def _color(images: Tensor, generator: Generator, ratios: tuple[float, float, float]) -> Step:
     bright, saturate, contrast = (uniform(len(images), generator, images)[:, None, None, None] for _ in range(3))
 
-    def step(x: Tensor, place: Tensor) -> Tensor:
-        x = x + (bright[place] - 0.5) * ratios[0]
+    def step(x: Tensor, index: Tensor) -> Tensor:
+        x = x + (bright[index] - 0.5) * ratios[0]
         gray = x.mean(1, keepdim=True)
-        x = (x - gray) * (saturate[place] * ratios[1]) + gray
+        x = (x - gray) * (saturate[index] * ratios[1]) + gray
         middle = x.mean((1, 2, 3), keepdim=True)
-        return ((x - middle) * (contrast[place] + ratios[2]) + middle).clamp(0, 1)
+        return ((x - middle) * (contrast[index] + ratios[2]) + middle).clamp(0, 1)
 
     return step
 
 
 def _flip(images: Tensor, generator: Generator, ratio: float) -> Step:
     chosen = (uniform(len(images), generator, images) < ratio)[:, None, None, None]
-    return lambda x, place: torch.where(chosen[place], x.flip(-1), x)
+    return lambda x, index: torch.where(chosen[index], x.flip(-1), x)
 
 
 def _crop(images: Tensor, generator: Generator, ratio: float) -> Step:
@@ -77,13 +81,13 @@ def _crop(images: Tensor, generator: Generator, ratio: float) -> Step:
 
 
 def _scale(images: Tensor, generator: Generator, ratio: float) -> Step:
-    """Each side by a factor of its own, in 1 / ratio to ratio."""
+    """Scales each side by a factor of its own, in 1 / ratio to ratio."""
     wide, high = (uniform(len(images), generator, images) * (ratio - 1 / ratio) + 1 / ratio for _ in range(2))
     return _affine(images, wide, torch.zeros_like(wide), None, high)
 
 
 def _rotate(images: Tensor, generator: Generator, ratio: float) -> Step:
-    """By up to so many degrees to either side."""
+    """Rotates by up to `ratio` degrees to either side."""
     turns = (2 * uniform(len(images), generator, images) - 1) * math.radians(ratio)
     return _affine(images, torch.ones_like(turns), turns, None)
 
@@ -97,8 +101,8 @@ def _affine(
     if moves is not None:
         theta[:, 0, 2], theta[:, 1, 2] = moves[0], moves[1]
 
-    def step(x: Tensor, place: Tensor) -> Tensor:
-        grid = F.affine_grid(theta[place], list(x.shape), align_corners=False)
+    def step(x: Tensor, index: Tensor) -> Tensor:
+        grid = F.affine_grid(theta[index], list(x.shape), align_corners=False)
         return F.grid_sample(x, grid, align_corners=False)
 
     return step
@@ -111,9 +115,9 @@ def _cutout(images: Tensor, generator: Generator, ratio: float) -> Step:
     top = (uniform(len(images), generator, images) * (height + 1 - tall % 2)).long() - tall // 2
     left = (uniform(len(images), generator, images) * (width + 1 - broad % 2)).long() - broad // 2
 
-    def step(x: Tensor, place: Tensor) -> Tensor:
-        rows = torch.arange(height, device=x.device)[None] - top[place, None]
-        columns = torch.arange(width, device=x.device)[None] - left[place, None]
+    def step(x: Tensor, index: Tensor) -> Tensor:
+        rows = torch.arange(height, device=x.device)[None] - top[index, None]
+        columns = torch.arange(width, device=x.device)[None] - left[index, None]
         inside = ((rows >= 0) & (rows < tall))[:, :, None] & ((columns >= 0) & (columns < broad))[:, None]
         return x.masked_fill(inside[:, None], 0.0)
 

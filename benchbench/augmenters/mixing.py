@@ -1,8 +1,8 @@
 """Augmenters that mix each image of a batch with another one, and so its label with the other's.
 
-Their form is `(images, generator, **params) -> (images, partner, share)`: images [B, 3, H, W]; the place in the batch
+Their form is `(images, generator, **params) -> (images, partner, share)`: images [B, 3, H, W]; the index in the batch
 of the image that each was mixed with [B], int64; each image's own share in the result [B], float32 in 0..1. Partners
-are a permutation of the batch. One share is drawn a batch, as in the authors' code of both methods.
+are a permutation of the batch. One share is drawn per batch, as in the authors' code of both methods.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def cutmix(images: Tensor, generator: Generator, *, alpha: float, probability: f
     height, width = images.shape[-2:]
     side, partner = (1 - _share(alpha, probability, generator)) ** 0.5, _partners(images, generator)
     bounds = []
-    for length, place in zip((height, width), torch.rand(2, generator=generator).tolist(), strict=True):
-        middle, half = int(place * length), int(side * length) // 2
+    for length, centre in zip((height, width), torch.rand(2, generator=generator).tolist(), strict=True):
+        middle, half = int(centre * length), int(side * length) // 2
         bounds.append((max(middle - half, 0), min(middle + half, length)))
     (top, bottom), (left, right) = bounds
     mixed = images.clone()

@@ -27,10 +27,10 @@ def rand_augment(images: Tensor, size: int, generator: Generator, *, num_ops: in
     """Sends each image through `num_ops` operations out of fourteen, drawn with replacement.
 
     Source: Cubuk et al., "RandAugment: Practical automated data augmentation with a reduced search space" (arXiv
-    1909.13719), figure 2. The operations, and what a magnitude of 0 to 30 means for each, are torchvision's: identity,
-    shear and translation in x and y, rotation, brightness, colour, contrast and sharpness, whose signs are drawn as
-    well, posterize, solarize, autocontrast and equalize. Affine ones sample bilinearly (torchvision's default is the
-    nearest pixel); beyond the border all is black.
+    1909.13719), figure 2. The operations, and the meaning of a magnitude of 0 to 30, are torchvision's: identity, shear
+    and translation in x and y, rotation, brightness, colour, contrast and sharpness, whose signs are drawn as well,
+    posterize, solarize, autocontrast and equalize. Affine ones sample bilinearly (torchvision's default is the nearest
+    pixel); beyond the border all is black.
     """
     for _ in range(num_ops):
         drawn = torch.randint(len(OPERATIONS), (len(images),), generator=generator)
@@ -45,12 +45,12 @@ def operate(images: Tensor, drawn: Tensor, sign: Tensor, magnitude: int) -> Tens
     maps = _normalised(_maps(drawn, sign, level, *images.shape[-2:]), *images.shape[-2:]).to(images.device)
     factor = (1 + 0.9 * level * sign).to(images.device)
     operations: dict[str, Operation] = {
-        "identity": lambda part, places: part,
-        "affine": lambda part, places: warp(part, maps.index_select(0, places)),
-        "posterize": lambda part, places: tv.posterize(part, 8 - round(4 * level)),
-        "solarize": lambda part, places: tv.solarize(part, 1 - level),
-        "autocontrast": lambda part, places: tv.autocontrast(part),
-        "equalize": lambda part, places: tv.equalize(part),
+        "identity": lambda part, indices: part,
+        "affine": lambda part, indices: warp(part, maps.index_select(0, indices)),
+        "posterize": lambda part, indices: tv.posterize(part, 8 - round(4 * level)),
+        "solarize": lambda part, indices: tv.solarize(part, 1 - level),
+        "autocontrast": lambda part, indices: tv.autocontrast(part),
+        "equalize": lambda part, indices: tv.equalize(part),
     }
     blends = {
         "brightness": adjust_brightness,
@@ -59,7 +59,7 @@ def operate(images: Tensor, drawn: Tensor, sign: Tensor, magnitude: int) -> Tens
         "sharpness": adjust_sharpness,
     }
     for name, adjust in blends.items():
-        operations[name] = partial(lambda adjust, part, places: adjust(part, factor.index_select(0, places)), adjust)
+        operations[name] = partial(lambda adjust, part, indices: adjust(part, factor.index_select(0, indices)), adjust)
     return by_group(images, GROUP_OF[drawn], [operations[name] for name in GROUPS])
 
 
@@ -76,13 +76,13 @@ def adjust_sharpness(images: Tensor, factor: Tensor) -> Tensor:
 
 
 def warp(images: Tensor, maps: Tensor) -> Tensor:
-    """Images sampled bilinearly where `maps` [B, 2, 3] say, in the coordinates of `affine_grid`; black outside."""
+    """Images sampled bilinearly at `maps` [B, 2, 3], in the coordinates of `affine_grid`; black outside."""
     grid = F.affine_grid(maps, list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False).clamp_(0, 1)
 
 
 def _maps(drawn: Tensor, sign: Tensor, level: float, height: int, width: int) -> Tensor:
-    """From a place in the result to that in the image, in pixels from the upper left corner: [B, 2, 3], float64."""
+    """Maps from points of the result to points of the image, in pixels from the upper left: [B, 2, 3], float64."""
 
     def only(name: str, value: Tensor | float) -> Tensor:
         return torch.where(drawn == OPERATIONS.index(name), value, 0.0).double()

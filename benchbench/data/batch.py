@@ -1,4 +1,4 @@
-"""One batch as losses and models see it."""
+"""One batch of a training set, on its way to models and losses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Mix:
-    """What the images of a batch were mixed with.
+    """The other images that those of a batch were mixed with.
 
     Attributes:
         labels: class numbers of the other images [B], int64.
@@ -28,7 +28,7 @@ class Batch:
     Attributes:
         images: [B, 3, H, W], float in 0..1, augmented, not normalised: every model applies its own mean and std.
         labels: class numbers [B], int64.
-        index: each sample's number in the training set [B], int64, 0 <= index < samples; memory banks go by it.
+        index: of each sample in the training set [B], int64, 0 <= index < samples; memory banks go by it.
         epoch: epochs done so far, with the part of the current one; below 0 while a loss prepares.
         synthetic: which of them were generated [B], bool; None where all are real.
         mix: of images that are mixtures of two (mixup, cutmix), the second ones; `labels` and `index` are of the first.
@@ -43,14 +43,14 @@ class Batch:
 
     @property
     def main_labels(self) -> Tensor:
-        """The one class of each image that counts where only one can [B]: of a mixture, that of the larger share."""
+        """One class for each image [B]: of a mixture, that of the larger share."""
         if self.mix is None:
             return self.labels
         return torch.where(self.mix.share >= 0.5, self.labels, self.mix.labels)
 
     def part(self, chosen: Tensor) -> Batch:
-        """The samples at these places [K]; of batches that are not mixed."""
-        assert self.mix is None, "a sample of a mixture is in two places"
+        """The samples at some indices [K]; of batches that are not mixed."""
+        assert self.mix is None, "a sample of a mixture belongs to two labels"
         images, labels, index = (each[chosen] for each in (self.images, self.labels, self.index))
         synthetic = None if self.synthetic is None else self.synthetic[chosen]
         return Batch(images, labels, index, self.epoch, synthetic)

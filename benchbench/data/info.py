@@ -1,4 +1,4 @@
-"""What is known of a data set before any image is read; imports neither torch nor pandas."""
+"""Parameters and sizes of a data set, known before any image is read; imports neither torch nor pandas."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class DataInfo:
     Attributes:
         classes: number of classes.
         train, test: number of images of each split, before any subset is taken.
-        note: what the user must still do (the files are absent and must be put there by hand, say); empty when nothing.
+        note: something that the user must still do (get files that are absent, say); empty where there is nothing.
     """
 
     classes: int
@@ -28,7 +28,7 @@ class DatasetParams(Params):
     """Parameters of a data set. A `Path` enters a stage's key as the content found there, never as a path."""
 
     def place(self, root: Path) -> Path | None:
-        """Where files lie that somebody put there by hand and no parameter names; their content enters the key."""
+        """The folder of files that were put there by hand and that no parameter names; their content enters the key."""
         return None
 
     def info(self, root: Path) -> DataInfo:
@@ -38,6 +38,6 @@ class DatasetParams(Params):
             root: the folder that downloads go to.
 
         Raises:
-            DataError: the files are there and are not what they should be, or sizes cannot be known without them.
+            DataError: files are damaged or of another set, or sizes cannot be known without files that are absent.
         """
         raise NotImplementedError

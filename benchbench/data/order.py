@@ -16,7 +16,7 @@ class Blend:
     """Real images with generated ones after them, in one training set.
 
     Attributes:
-        real: how many are real; the others are generated.
+        real: number of real ones; the others are generated.
         share: of generated images in a batch, in the first epoch and in the last; None adds them to the real ones, and
             shuffles all.
         epochs: of the run.
@@ -31,17 +31,17 @@ class Blend:
         return steps_per_epoch(count if self.share is None else self.real, batch_size)
 
     def order(self, count: int, seed: int, epoch: int, batch_size: int) -> Tensor:
-        """Which images each batch of an epoch holds: [steps, B], drawn from (seed, epoch)."""
+        """Indices of the images of each batch of an epoch: [steps, B], drawn from (seed, epoch)."""
         if self.share is None:
             return training_order(count, seed, epoch, batch_size)
         first, last = self.share
         share = first + (last - first) * min(1.0, max(0, epoch) / max(1, self.epochs - 1))
         steps, size = steps_per_epoch(self.real, batch_size), min(batch_size, self.real)
-        made = round(share * size) if count > self.real else 0
-        real = training_order(self.real, seed, epoch, batch_size)[:, : size - made]
-        rounds = range(math.ceil(steps * made / max(1, count - self.real)))
+        generated = round(share * size) if count > self.real else 0
+        real = training_order(self.real, seed, epoch, batch_size)[:, : size - generated]
+        rounds = range(math.ceil(steps * generated / max(1, count - self.real)))
         drawn = [torch.randperm(count - self.real, generator=generator(seed, "blend", epoch, each)) for each in rounds]
-        others = torch.cat([*drawn, torch.empty(0, dtype=torch.int64)])[: steps * made].view(steps, made)
+        others = torch.cat([*drawn, torch.empty(0, dtype=torch.int64)])[: steps * generated].view(steps, generated)
         return torch.cat([real, self.real + others], dim=1)
 
 
@@ -71,7 +71,7 @@ class TrainingOrder:
 
 
 def training_order(count: int, seed: int, epoch: int, batch_size: int) -> Tensor:
-    """Which images each batch of an epoch holds: [steps, B], drawn from (seed, epoch)."""
+    """Indices of the images of each batch of an epoch: [steps, B], drawn from (seed, epoch)."""
     shuffled = torch.randperm(count, generator=generator(seed, "order", epoch))
     steps, size = steps_per_epoch(count, batch_size), min(batch_size, count)
     return shuffled[: steps * size].view(steps, size)

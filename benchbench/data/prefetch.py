@@ -1,4 +1,4 @@
-"""On a GPU the next batch is made while the current one is computed on."""
+"""Preparation of the next batch on a GPU while the current one is computed on."""
 
 from __future__ import annotations
 

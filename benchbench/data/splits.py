@@ -16,7 +16,7 @@ def subset(labels: np.ndarray, fraction: float | None, per_class: int | None, se
         labels: class numbers [N].
         fraction: share of each class, at least one image.
         per_class: images of each class.
-        seed: which part; it does not depend on the training seed, so that all arms see the same images.
+        seed: of the draw; it does not depend on the training seed, so that all arms see the same images.
 
     Raises:
         DataError: a class has fewer than `per_class` images.
@@ -36,14 +36,14 @@ def subset(labels: np.ndarray, fraction: float | None, per_class: int | None, se
 
 
 def hold_out(labels: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
-    """Sorted indices (kept, held out) of a stratified validation split; the same for every seed and arm.
+    """Sorted indices (training, held out) of a stratified validation split; the same for every seed and arm.
 
-    A class of one image keeps it for training.
+    The only image of a class stays in training.
     """
     if not share:
         return np.arange(len(labels)), np.arange(0)
-    held = _pick(labels, 0, lambda count: min(count - 1, max(1, round(count * share))))
-    return np.setdiff1d(np.arange(len(labels)), held), held
+    held_out = _pick(labels, 0, lambda count: min(count - 1, max(1, round(count * share))))
+    return np.setdiff1d(np.arange(len(labels)), held_out), held_out
 
 
 def _pick(labels: np.ndarray, seed: int, size: Callable[[int], int]) -> np.ndarray:

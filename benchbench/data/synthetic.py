@@ -1,4 +1,4 @@
-"""Generated images beside real ones: which are taken, what they are called, and one set out of both."""
+"""Generated images beside real ones: their selection, their labels, and one set out of both."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from benchbench.specs.parts import Json, SyntheticUseSpec
 
 @dataclass(frozen=True)
 class SyntheticSelection:
-    """What an arm takes of a generated set.
+    """The images of a generated set that an arm trains on.
 
     Attributes:
         indices: of its images [K].
-        labels: their classes, as asked for or as the judge sees them [K].
+        labels: their classes, of the prompt or of the judge [K].
         report: for the record.
     """
 
@@ -66,30 +66,32 @@ def take(
     return SyntheticSelection(chosen, labels, {**report, "kept": len(chosen)})
 
 
-def joined(real: ImageDataset, indices: np.ndarray, made: ImageDataset, taken: SyntheticSelection) -> ImageDataset:
+def joined(
+    real: ImageDataset, indices: np.ndarray, generated: ImageDataset, selection: SyntheticSelection
+) -> ImageDataset:
     """Real images, and generated ones after them; where the real ones have one size, the others are brought to it."""
-    labels = np.concatenate([real.labels[indices], taken.labels])
-    image = partial(_either, real.image, indices, made.image, taken.indices)
+    labels = np.concatenate([real.labels[indices], selection.labels])
+    image = partial(_real_or_generated, real.image, indices, generated.image, selection.indices)
     if real.array is None:
         return ImageDataset(labels, real.classes, image)
     size = real.array.shape[2], real.array.shape[1]
-    others = [_resized(made, int(number), size) for number in taken.indices]
+    others = [_resized(generated, int(index), size) for index in selection.indices]
     return ImageDataset(labels, real.classes, image, np.concatenate([real.array[indices], np.stack(others)]))
 
 
-def _resized(made: ImageDataset, number: int, size: tuple[int, int]) -> np.ndarray:
-    if made.array is not None and made.array.shape[1:3] == size[::-1]:
-        return made.array[number]
-    return np.array(made.image(number).convert("RGB").resize(size, Image.Resampling.LANCZOS))
+def _resized(generated: ImageDataset, index: int, size: tuple[int, int]) -> np.ndarray:
+    if generated.array is not None and generated.array.shape[1:3] == size[::-1]:
+        return generated.array[index]
+    return np.array(generated.image(index).convert("RGB").resize(size, Image.Resampling.LANCZOS))
 
 
-def _either(
+def _real_or_generated(
     real: Callable[[int], Image.Image],
     indices: np.ndarray,
-    made: Callable[[int], Image.Image],
-    taken: np.ndarray,
-    number: int,
+    generated: Callable[[int], Image.Image],
+    chosen: np.ndarray,
+    index: int,
 ) -> Image.Image:
-    if number < len(indices):
-        return real(int(indices[number]))
-    return made(int(taken[number - len(indices)]))
+    if index < len(indices):
+        return real(int(indices[index]))
+    return generated(int(chosen[index - len(indices)]))

@@ -1,1 +1,1 @@
-"""How a network is run: memory format, precision, folded normalisation, kernels, compilation; measured, not guessed."""
+"""Execution of a network: memory format, precision, folded normalisation, kernels, compilation; chosen by measuring."""

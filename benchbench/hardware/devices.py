@@ -1,4 +1,4 @@
-"""The devices at hand, found without torch."""
+"""The devices at hand, listed without torch."""
 
 from __future__ import annotations
 
@@ -100,9 +100,9 @@ def _gpus() -> dict[str, str]:
     names = [part.strip() for part in visible.split(",") if part.strip() not in ("", "-1")]
     chosen = [by_name[name] for name in names if name in by_name]
     if names and not chosen:
-        known = ", ".join(by_name)
+        listed = ", ".join(by_name)
         raise BenchBenchError(
-            f"CUDA_VISIBLE_DEVICES={visible} names no whole GPU ({known}); use --device cpu or mend it"
+            f"CUDA_VISIBLE_DEVICES={visible} names no whole GPU ({listed}); use --device cpu or mend it"
         )
     return {index: gpus[index] for index in chosen}
 

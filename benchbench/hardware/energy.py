@@ -1,4 +1,4 @@
-"""Energy: what the counters of boards and processors say, read at both ends of a stage.
+"""Energy by the counters of boards and processors, read at both ends of a stage.
 
 A counter covers a whole board, or all of a machine's processors: where several workers share one, no stage's part of it
 is known, and only the run as a whole has a figure.
@@ -33,16 +33,16 @@ class Boards:
     """GPU boards, by NVML's counter of each (Volta and later).
 
     Args:
-        numbers: of the boards, by bus, as nvidia-smi counts them.
+        indices: of the boards, by bus, as nvidia-smi counts them.
 
     Raises:
         Exception: NVML is not there, or a board has no such counter.
     """
 
-    def __init__(self, numbers: Sequence[int], nvml: Any = None):
+    def __init__(self, indices: Sequence[int], nvml: Any = None):
         self._nvml = nvml or importlib.import_module("pynvml")
         self._nvml.nvmlInit()
-        self._boards = [self._nvml.nvmlDeviceGetHandleByIndex(number) for number in numbers]
+        self._boards = [self._nvml.nvmlDeviceGetHandleByIndex(index) for index in indices]
         self._begun = self._read()
 
     def joules(self) -> float | None:
@@ -90,7 +90,7 @@ class Processors:
 
 
 def counter_of(devices: Devices) -> EnergyCounter | None:
-    """The counter of all that a run may use; None where there is none that may be read."""
+    """The counter of all devices of a run; None where there is none that may be read."""
     return open_counter(devices.kind, sorted({int(slot.partition(".")[0]) for slot in devices.slots}))
 
 
@@ -111,7 +111,7 @@ def _keep_reading(counter: EnergyCounter) -> None:
 
 
 class StageMeter:
-    """A stage's energy, over all attempts that it was gone on with.
+    """A stage's energy, over all attempts that were resumed.
 
     Args:
         counter: that no other worker uses; None where there is none.
@@ -124,7 +124,7 @@ class StageMeter:
         self._carried: float | None = 0.0
 
     def carry(self, joules: float | None) -> None:
-        """Takes up what a checkpoint says; None: that attempt was not measured, and so the stage is not."""
+        """Adds the joules of a checkpoint; None: that attempt was not measured, and so the stage is not."""
         self._carried = joules
 
     def joules(self) -> float | None:

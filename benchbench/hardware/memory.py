@@ -10,8 +10,10 @@ RESET = Path("/proc/self/clear_refs")
 
 
 class PeakMemory:
-    """The most that this process held since now: on a GPU what torch has allocated there, on a CPU resident memory with
-    the libraries in it (Linux)."""
+    """Peak of this process from now on: on a GPU of torch's allocations, on a CPU of resident memory (Linux).
+
+    Resident memory includes the libraries.
+    """
 
     def __init__(self, device: str):
         self.device = device
@@ -22,7 +24,7 @@ class PeakMemory:
             torch.cuda.reset_peak_memory_stats(device)
             return
         try:
-            RESET.write_text("5")  # sets the high-water mark back to what is held now; proc(5)
+            RESET.write_text("5")  # sets the high-water mark back to the present size; proc(5)
         except OSError:
             self._known = False  # the mark may be an earlier stage's
 

@@ -18,14 +18,14 @@ from benchbench.specs.parts import ModelSpec, Role
 
 @dataclass
 class Trunk:
-    """What a model source builds: a network without its classifier.
+    """A network without its classifier, as a model source builds it.
 
     Attributes:
         module: maps normalised images [B, 3, H, W] to embeddings [B, dim].
         dim: width of the embedding.
-        mean, std: what the weights were trained with, per channel, for images in 0..1.
+        mean, std: of the images that the weights were trained on, per channel, in 0..1.
         input_size: the only image size that the network takes; None where it takes any.
-        with_features: maps normalised images to (embedding, maps between stages); None where there are none to be had.
+        with_features: maps normalised images to (embedding, maps between stages); None where the network gives none.
         with_token: maps normalised images to (class token's embedding, distillation token's, maps between stages); None
             where the network has no distillation token. Without it the network's embedding is the mean of the two.
         head: the classifier that the weights came with; None for random weights, or where it is not one linear layer.
@@ -65,7 +65,7 @@ class Backbone(nn.Module):
         """One forward pass.
 
         Args:
-            images: [B, 3, H, W] in 0..1; resized here where the network wants another size.
+            images: [B, 3, H, W] in 0..1; resized here where the network takes another size.
             features: whether to return the maps between stages as well.
         """
         if self.input_size is not None and images.shape[-2:] != (self.input_size, self.input_size):
@@ -88,7 +88,7 @@ class Backbone(nn.Module):
 
     @property
     def has_token(self) -> bool:
-        """Whether the network has a distillation token."""
+        """True where the network has a distillation token."""
         return self._with_token is not None
 
     def add_token_head(self) -> None:
@@ -101,12 +101,12 @@ class Backbone(nn.Module):
             self.token_head = nn.Linear(self.dim, self.classes)
 
     def drop_trunk(self) -> None:
-        """Leaves the head and the sizes alone, of a network whose outputs are kept and that is never run again."""
+        """Drops all but the head and the sizes, of a network whose outputs are cached and that is never run again."""
         self.trunk = nn.Identity()
         self._with_features = self._with_token = None
 
     def freeze(self, head: bool = True) -> Backbone:
-        """Frozen means frozen: eval mode for good, no gradient; for all of it or (`head=False`) without its heads."""
+        """Puts the network in eval mode for good, without gradients; `head=False` leaves its heads trainable."""
         self.frozen = True
         self.requires_grad_(False)
         for part in (self.head, self.token_head):

@@ -31,11 +31,11 @@ def build(name: str, weights: Weights | None, /, shortcut: str = "B", **params: 
         WeightsError: the weights cannot be had or do not fit.
         BenchBenchError: the params do not fit.
     """
-    known = RESNETS.keys() | OTHERS.keys()
+    names = RESNETS.keys() | OTHERS.keys()
     if not name:
         raise UnknownNameError("a model needs a name: write cifar/NAME, as in cifar/resnet20")
-    if name not in known:
-        raise UnknownNameError(f"unknown cifar model '{name}'; {did_you_mean(name, known)}")
+    if name not in names:
+        raise UnknownNameError(f"unknown cifar model '{name}'; {did_you_mean(name, names)}")
     if params:
         raise BenchBenchError(f"cifar/{name} does not take the parameter '{min(params)}'; the only one is `shortcut`")
     if shortcut not in ("A", "B"):

@@ -1,4 +1,4 @@
-"""The head of a frozen network, on what its trunk has said before."""
+"""The head of a frozen network, on cached embeddings of its trunk."""
 
 from __future__ import annotations
 

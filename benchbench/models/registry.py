@@ -29,12 +29,12 @@ class CifarParams(Params):
 
 def _sources() -> Iterable[Component]:
     # The library defines the network behind a name, so its version is part of every key that uses it.
-    for name, what in (("timm", "timm.list_models()"), ("torchvision", "torchvision.models.list_models()")):
+    for name, listing in (("timm", "timm.list_models()"), ("torchvision", "torchvision.models.list_models()")):
         yield Component(
             name,
             f"benchbench.models.{name}_source:build",
             LibraryParams,
-            f"any classification backbone of {what}: {name}/NAME",
+            f"any classification backbone of {listing}: {name}/NAME",
             version=importlib.metadata.version(name),
         )
     yield Component(

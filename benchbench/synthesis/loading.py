@@ -58,7 +58,7 @@ def card_of(pipeline: Any, model: str | None, path: Path | None, revision: str |
 
 
 def _licence(model: str | None, path: Path | None) -> str | None:
-    """By the model card's first lines, where one lies beside the weights."""
+    """The licence that the model card names, where there is a card beside the weights."""
     card = path / "README.md" if path else None
     if card is None or not card.is_file():
         return None

@@ -1,4 +1,4 @@
-"""Models that know classes by number: saved ones, and the one that a suite trains itself."""
+"""Models of numbered classes: saved ones, and the one that a suite trains itself."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
 class PixelDiffusion:
-    """A saved `DDPMPipeline` or `DDIMPipeline`, whose U-Net may know classes, or a `DiTPipeline`."""
+    """A saved `DDPMPipeline` or `DDIMPipeline`, whose U-Net may take classes, or a `DiTPipeline`."""
 
     def __init__(self, params: PixelDiffusionParams, setting: Setting):
         self.params, self.setting = params, setting

@@ -16,7 +16,7 @@ def class_names(classes: Sequence[str], names: Mapping[str, str] | Sequence[str]
     """Names for prompts, by class number: the data set's own with spaces, or the user's `names`.
 
     Raises:
-        DataError: the data set has numbers for names, or the given ones do not fit it.
+        DataError: the data set has numbers for names, or `names` do not fit it.
     """
     all_names = list(names) if isinstance(names, Sequence) else [(names or {}).get(name, name) for name in classes]
     if len(all_names) != len(classes):

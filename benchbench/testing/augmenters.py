@@ -51,38 +51,40 @@ class AugmenterCase:
 
 
 def check_shape(case: AugmenterCase) -> None:
-    """As many images as came in, of three channels, as a float32 tensor without a gradient."""
+    """Output: as many images as the input has, of three channels, as a float32 tensor without a gradient."""
     for shape in SHAPES:
         images = case.images(*shape)
         result = case.run(images)
         where = f"for images of shape {list(images.shape)}"
         require(isinstance(result, Tensor), f"it gives a {type(result).__name__} {where}: give a tensor [B, 3, H, W]")
-        kept = result.ndim == 4 and result.shape[:2] == images.shape[:2] and min(result.shape) > 0
-        require(kept, f"it gives shape {list(result.shape)} {where}: keep the batch and the three channels")
+        same_batch = result.ndim == 4 and result.shape[:2] == images.shape[:2] and min(result.shape) > 0
+        require(same_batch, f"it gives shape {list(result.shape)} {where}: keep the batch and the three channels")
         require(result.dtype == images.dtype, f"it gives {result.dtype} for {images.dtype}: convert the result")
         require(not result.requires_grad, "its result requires a gradient: compute without one")
 
 
 def check_mixture(case: AugmenterCase) -> None:
-    """Partners are places in the batch, and shares say how much of its own each image has kept."""
+    """Partners are indices in the batch, and shares are those of each image's own in the mixture."""
     for shape in SHAPES:
         count = shape[0]
-        # Of one colour each, so that the mean of a mixture tells what is in it.
+        # Of one colour each, so that the mean of a mixture shows its parts.
         own = (torch.arange(count) + 0.5) / count
         images = own.view(-1, 1, 1, 1).expand(count, 3, *shape[1:]).contiguous()
         for seed in range(3):
             mixed, partner, share = case.mix(images, seed)
-            kept = mixed.shape == images.shape
-            require(kept, f"it gives shape {list(mixed.shape)} for {list(images.shape)}: a mixture keeps the shape")
-            place = partner.dtype == torch.int64 and partner.shape == own.shape
-            require(place, f"partners are {partner.dtype} {list(partner.shape)}: give int64 [B]")
-            require(partner.min() >= 0 and partner.max() < count, "a partner is not in the batch: give places in it")
-            number = share.dtype == torch.float32 and share.shape == own.shape
-            require(number, f"shares are {share.dtype} {list(share.shape)}: give float32 [B]")
+            same_shape = mixed.shape == images.shape
+            require(
+                same_shape, f"it gives shape {list(mixed.shape)} for {list(images.shape)}: a mixture keeps the shape"
+            )
+            indices = partner.dtype == torch.int64 and partner.shape == own.shape
+            require(indices, f"partners are {partner.dtype} {list(partner.shape)}: give int64 [B]")
+            require(partner.min() >= 0 and partner.max() < count, "a partner is not in the batch: give indices in it")
+            shares = share.dtype == torch.float32 and share.shape == own.shape
+            require(shares, f"shares are {share.dtype} {list(share.shape)}: give float32 [B]")
             require(share.min() >= 0 and share.max() <= 1, "a share is not in 0..1")
             expected = share * own + (1 - share) * own[partner]
-            told = torch.allclose(mixed.mean((1, 2, 3)), expected, atol=1e-4)
-            require(told, "images hold another share of themselves, or another partner, than it says")
+            close = torch.allclose(mixed.mean((1, 2, 3)), expected, atol=1e-4)
+            require(close, "images hold another share of themselves, or another partner, than it returns")
             again = case.mix(images, seed)
             same = torch.equal(partner, again[1]) and torch.equal(share, again[2])
             require(same, "the same generator gives other partners or shares: draw from the generator that is passed")
@@ -136,7 +138,7 @@ def check_single(case: AugmenterCase) -> None:
 
 
 def check_pickles(case: AugmenterCase) -> None:
-    """It travels to loader processes."""
+    """The target pickles, for loader processes."""
     try:
         pickle.dumps(case.component.load())
     except Exception as error:
@@ -169,10 +171,10 @@ def checks_for(component: Component) -> Mapping[str, AugmenterCheck]:
 
 
 def _kind(result: object) -> str:
-    """What an augmenter gave, in a few words."""
+    """An augmenter's result in a few words."""
     return f"{len(result)} values" if isinstance(result, tuple) else f"a {type(result).__name__}"
 
 
 def _global_states() -> list[str]:
-    """What Python's, NumPy's and torch's own generators would draw next."""
+    """States of Python's, NumPy's and torch's own generators."""
     return [str(random.getstate()), str(np.random.get_state(legacy=False)), str(torch.get_rng_state().tolist())]

@@ -52,8 +52,8 @@ def check_info(case: DatasetCase) -> str | None:
     sizes = {"classes": info.classes, "train": info.train, "test": info.test}
     wrong = [f"{name} {value!r}" for name, value in sizes.items() if type(value) is not int or value < 1]
     require(not wrong, f"info() has {', '.join(wrong)}: give whole numbers above 0")
-    place = params.place(case.root)
-    require(place is None or isinstance(place, Path), "place() gives neither a Path nor None")
+    folder = params.place(case.root)
+    require(folder is None or isinstance(folder, Path), "place() gives neither a Path nor None")
     return info.note
 
 
@@ -63,8 +63,8 @@ def check_labels(case: DatasetCase) -> None:
         images = case.split(split)
         labels = images.labels
         is_array = isinstance(labels, np.ndarray) and labels.dtype == np.int64 and labels.ndim == 1
-        shown = f"{labels.dtype} {list(labels.shape)}" if isinstance(labels, np.ndarray) else type(labels).__name__
-        require(is_array, f"the {split} labels are {shown}: give np.array(labels, dtype=np.int64) of one dimension")
+        form = f"{labels.dtype} {list(labels.shape)}" if isinstance(labels, np.ndarray) else type(labels).__name__
+        require(is_array, f"the {split} labels are {form}: give np.array(labels, dtype=np.int64) of one dimension")
         require(len(labels), f"the {split} split holds no image")
         count = len(images.classes)
         outside = labels[(labels < 0) | (labels >= count)]
@@ -83,13 +83,13 @@ def check_classes(case: DatasetCase) -> None:
 
 
 def check_sizes(case: DatasetCase) -> None:
-    """What `info` promises is what loads: plans and subsets are made of it."""
+    """Sizes of `info` are those that load: plans and subsets are made of them."""
     info = case.params.info(case.root)
     train, test = (case.split(split) for split in SPLITS)
     loaded = {"classes": len(train.classes), "train": len(train), "test": len(test)}
     for name, value in loaded.items():
-        said = getattr(info, name)
-        require(said == value, f"info() says {name}={said}, and {value} load: make them agree")
+        expected = getattr(info, name)
+        require(expected == value, f"info() gives {name}={expected}, and {value} load: make them agree")
 
 
 def check_images(case: DatasetCase) -> None:
@@ -99,8 +99,8 @@ def check_images(case: DatasetCase) -> None:
         array = images.array
         if array is not None:
             fits = array.dtype == np.uint8 and array.ndim == 4 and array.shape[3] == 3 and len(array) == len(images)
-            shown = f"{array.dtype} {list(array.shape)}"
-            require(fits, f"the {split} array is {shown}: give uint8 [{len(images)}, H, W, 3], or None")
+            form = f"{array.dtype} {list(array.shape)}"
+            require(fits, f"the {split} array is {form}: give uint8 [{len(images)}, H, W, 3], or None")
         for index in _some(images):
             image = images.image(index)
             require(isinstance(image, Image.Image), f"image({index}) gives a {type(image).__name__}: give a PIL.Image")
@@ -110,7 +110,7 @@ def check_images(case: DatasetCase) -> None:
 
 
 def check_determinism(case: DatasetCase) -> None:
-    """Loaded again it is the same: labels, order and pixels."""
+    """Labels, order and pixels are the same when it is loaded again."""
     for split in SPLITS:
         first, second = case.split(split), case.load(split)
         same = np.array_equal(first.labels, second.labels)

@@ -23,12 +23,12 @@ REQUESTS = [GenerationRequest(label, index, 100 * label + index) for label in (0
 
 @dataclass(frozen=True)
 class GeneratorCase:
-    """A generator, with parameters that it can be made with; None where it must be told of a model."""
+    """A generator with parameters; None where its parameters must name a model."""
 
     component: Component
     params: Any
 
-    def made(self) -> Any:
+    def build(self) -> Any:
         return self.component.load()(self.params, setting())
 
 
@@ -39,12 +39,12 @@ def setting() -> Setting:
     return Setting(CLASSES, real, np.arange(16), torch.device("cpu"))
 
 
-def _image(pixels: np.ndarray, number: int) -> Image.Image:
-    return Image.fromarray(pixels[number])
+def _image(pixels: np.ndarray, index: int) -> Image.Image:
+    return Image.fromarray(pixels[index])
 
 
 def check_form(case: GeneratorCase) -> None:
-    """A class with `generate` and `prompt`, and parameters that say how many images are made at once."""
+    """A class with `generate` and `prompt`, and parameters with a batch size."""
     target = case.component.load()
     named = isinstance(target, type) and all(callable(getattr(target, name, None)) for name in ("generate", "prompt"))
     require(named, "its target must be a class with the methods generate(requests) and prompt(request)")
@@ -56,12 +56,12 @@ def check_form(case: GeneratorCase) -> None:
 
 
 def check_images(case: GeneratorCase) -> str | None:
-    """An image [H, W, 3] a request, uint8 or in 0..1, that does not depend on what is asked for beside it."""
+    """One image [H, W, 3] per request, uint8 or in 0..1, that does not depend on the requests beside it."""
     if case.params is None or case.params.training:
         return "not made here: it needs a model, or a trained one"
-    made = case.made()
-    require(isinstance(getattr(made, "card", None), dict), "it has no `card`, a dict for the record")
-    images = made.generate(REQUESTS)
+    generator = case.build()
+    require(isinstance(getattr(generator, "card", None), dict), "it has no `card`, a dict for the record")
+    images = generator.generate(REQUESTS)
     require(len(images) == len(REQUESTS), f"it gives {len(images)} images for {len(REQUESTS)} requests")
     for image in images:
         form = isinstance(image, np.ndarray) and image.ndim == 3 and image.shape[2] == 3
@@ -69,7 +69,7 @@ def check_images(case: GeneratorCase) -> str | None:
         inside = image.dtype == np.uint8 or (image.min() >= 0 and image.max() <= 1)
         require(inside, f"an image of {image.dtype} leaves 0..1: give uint8, or float in 0..1")
     for request, image in zip(reversed(REQUESTS), reversed(images), strict=True):
-        (alone,) = case.made().generate([request])
+        (alone,) = case.build().generate([request])
         same = np.allclose(alone.astype(float), image.astype(float), atol=1e-3)
         require(same, "an image changes with those beside it: draw each from the seed of its own request")
     return None
@@ -82,6 +82,6 @@ def cases(component: Component, options: Options) -> dict[str, Call]:
     """Every check of a generator, ready to run."""
     try:
         params = options.params_of(component)
-    except BenchBenchError:  # of a model that nobody has named
+    except BenchBenchError:  # of a model that no parameter names
         params = None
     return {name: partial(check, GeneratorCase(component, params)) for name, check in CHECKS.items()}

@@ -1,4 +1,4 @@
-"""The contract of a model source: a trunk whose embedding, maps, weights and normalisation are what it says."""
+"""The contract of a model source: a trunk with the embedding, maps, weights and normalisation that it declares."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ModelCase:
     params: Mapping[str, Any] = field(default_factory=dict)
 
     def trunk(self, seed: int = 0, weights: Weights | None = None) -> Trunk:
-        """As a stage builds it, with random weights drawn from that seed."""
+        """The trunk as a stage builds it, with random weights drawn from that seed."""
         torch.manual_seed(seed)
         return self.component.load()(self.model, weights, **self.params)
 
@@ -43,7 +43,7 @@ class ModelCase:
 
 
 def check_trunk(case: ModelCase) -> None:
-    """A network, its width, and the normalisation and the size that it wants."""
+    """A network, its width, its normalisation and its input size."""
     trunk = case.trunk()
     require(isinstance(trunk, Trunk), f"it gives a {type(trunk).__name__}: give a benchbench.models.backbone.Trunk")
     require(isinstance(trunk.module, nn.Module), f"module is a {type(trunk.module).__name__}: give a torch.nn.Module")
@@ -51,7 +51,7 @@ def check_trunk(case: ModelCase) -> None:
     for name in ("mean", "std"):
         value = getattr(trunk, name)
         three = isinstance(value, tuple | list) and len(value) == 3 and all(isinstance(v, int | float) for v in value)
-        require(three, f"{name} is {value!r}: give three numbers, one a channel")
+        require(three, f"{name} is {value!r}: give three numbers, one per channel")
         require(max(value) <= 1, f"{name} is {value!r}: images are in 0..1, so divide by 255")
     require(min(trunk.std) > 0, f"std is {trunk.std!r}: images are divided by it")
     size = trunk.input_size
@@ -120,7 +120,7 @@ def check_gradients(case: ModelCase) -> str | None:
 
 
 def check_features(case: ModelCase) -> str | None:
-    """Where there are maps: [B, C, H, W], shallow to deep, together with the same embedding."""
+    """Maps, where there are any: [B, C, H, W], shallow to deep, together with the same embedding."""
     trunk = case.trunk()
     if trunk.with_features is None:
         return "no maps (with_features is None), so losses that need features refuse this network"
@@ -133,21 +133,21 @@ def check_features(case: ModelCase) -> str | None:
     require(near, "with_features gives another embedding than the network itself")
     maps = outputs.features
     require(len(maps), "with_features gives no maps: set it to None where there are none")
-    for number, each in enumerate(maps):
+    for index, each in enumerate(maps):
         shape = list(each.shape)
-        require(each.ndim == 4, f"map {number} has shape {shape}: give [B, C, H, W], tokens as maps")
-        require(shape[0] == COUNT, f"map {number} has shape {shape} for {COUNT} images")
+        require(each.ndim == 4, f"map {index} has shape {shape}: give [B, C, H, W], tokens as maps")
+        require(shape[0] == COUNT, f"map {index} has shape {shape} for {COUNT} images")
         require(
-            shape[2] == shape[3], f"map {number} of square images has shape {shape}: give channels first, [B, C, H, W]"
+            shape[2] == shape[3], f"map {index} of square images has shape {shape}: give channels first, [B, C, H, W]"
         )
-        require(each.requires_grad, f"no gradient goes through map {number}: do not detach it")
+        require(each.requires_grad, f"no gradient goes through map {index}: do not detach it")
     sides = [each.shape[-1] for each in maps]
     require(sides == sorted(sides, reverse=True), f"its maps have sides {sides}: give them shallow to deep")
     return None
 
 
 def check_token(case: ModelCase) -> None:
-    """Where there is a distillation token: two embeddings, whose mean is the network's, and maps."""
+    """Distillation token, where there is one: two embeddings, whose mean is the network's, and maps."""
     trunk = case.trunk()
     if trunk.with_token is None:
         return
@@ -181,7 +181,7 @@ def check_state(case: ModelCase) -> None:
 
 
 def check_meta(case: ModelCase) -> None:
-    """It runs without memory, where `plan` counts its multiply-adds."""
+    """The network runs on the meta device, where `plan` counts its multiply-adds."""
     try:
         try:
             with torch.device("meta"):

@@ -75,7 +75,7 @@ BROKEN = [
         with_(classes=lambda _, split: ("cat", "dog")[:: 1 if split == "train" else -1]),
         "number their classes",
     ),
-    ("sizes", with_(labels=lambda i, _: i.labels[1:]), r"info\(\) says train=6, and 5 load: make them agree"),
+    ("sizes", with_(labels=lambda i, _: i.labels[1:]), r"info\(\) gives train=6, and 5 load: make them agree"),
     (
         "images",
         with_(array=lambda i, _: i.array.astype(float)),

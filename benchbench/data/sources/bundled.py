@@ -1,4 +1,4 @@
-"""The images that come with the package; `bundled/README.md` says where they are from and how they are stored."""
+"""The images that come with the package; `bundled/README.md` names their source and their form."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Cifar10SubsetParams(DatasetParams):
 
 
 def rows(split: str) -> list[tuple[int, int, str]]:
-    """For each image of a split: its place in the mosaic, its index in that split of CIFAR-10, and its class name.
+    """For each image of a split: its position in the mosaic, its index in that split of CIFAR-10, and its class name.
 
     Raises:
         DataError: the package was installed without the file.
@@ -30,7 +30,7 @@ def rows(split: str) -> list[tuple[int, int, str]]:
     try:
         with open(FOLDER / "cifar10_subset.csv", newline="", encoding="utf-8") as file:
             listed = enumerate(csv.DictReader(file))
-            return [(place, int(row["index"]), row["class"]) for place, row in listed if row["split"] == split]
+            return [(position, int(row["index"]), row["class"]) for position, row in listed if row["split"] == split]
     except (OSError, KeyError, ValueError) as error:
         raise DataError(f"cifar10_subset: the installed package is damaged ({one_line(error)})") from error
 
@@ -47,6 +47,6 @@ def load(params: Cifar10SubsetParams, root: Path, split: str) -> ImageDataset:
     classes = tuple(sorted({name for _, _, name in chosen}))  # alphabetical, which is CIFAR-10's own order
     mosaic = np.asarray(decode(FOLDER / "cifar10_subset.webp", "cifar10_subset.webp of the installed package"))
     tiles = mosaic.reshape(mosaic.shape[0] // SIDE, SIDE, -1, SIDE, 3).swapaxes(1, 2).reshape(-1, SIDE, SIDE, 3)
-    array = tiles[[place for place, _, _ in chosen]]
+    array = tiles[[position for position, _, _ in chosen]]
     labels = check_labels("cifar10_subset", [classes.index(name) for _, _, name in chosen], classes, split)
     return ImageDataset(labels, classes, ArrayImages(array), array)

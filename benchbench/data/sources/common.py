@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
-def decode(source: str | Path | IO[bytes], place: str) -> Image.Image:
+def decode(source: str | Path | IO[bytes], location: str) -> Image.Image:
     """An image in RGB, whatever its mode (grey, palette, CMYK).
 
     Args:
         source: a file's path or its bytes.
-        place: what the error names.
+        location: for the error.
 
     Raises:
         DataError: it cannot be read or decoded.
@@ -35,7 +35,7 @@ def decode(source: str | Path | IO[bytes], place: str) -> Image.Image:
         with Image.open(source) as image:
             return image.convert("RGB")
     except Exception as error:  # PIL's decoders raise many kinds for damaged files, SyntaxError among them
-        raise DataError(f"cannot read the image {place} ({one_line(error)})") from error
+        raise DataError(f"cannot read the image {location} ({one_line(error)})") from error
 
 
 @dataclass(frozen=True)

@@ -47,10 +47,10 @@ def load(params: ImageFolderParams, root: Path, split: str) -> ImageDataset:
         DataError: a folder is absent, a class folder is empty, or the splits have different classes.
     """
     train, test = _scan(params)
-    found = train if split == "train" else test
-    classes = tuple(found)
-    labels = [number for number, files in enumerate(found.values()) for _ in files]
-    files = tuple(file for files in found.values() for file in files)
+    by_class = train if split == "train" else test
+    classes = tuple(by_class)
+    labels = [label for label, files in enumerate(by_class.values()) for _ in files]
+    files = tuple(file for files in by_class.values() for file in files)
     return ImageDataset(check_labels("imagefolder", labels, classes, split), classes, FileImages(files))
 
 
@@ -62,8 +62,8 @@ def _scan(params: ImageFolderParams) -> tuple[dict[str, list[str]], dict[str, li
     if params.test_folder == default and not test_folder.is_dir() and (params.path / "val").is_dir():
         test_folder = params.path / "val"
     train, test = _classes(train_folder), _classes(test_folder)
-    for here, there, folder in ((train, test, test_folder), (test, train, train_folder)):
-        absent = sorted(set(here) - set(there))
+    for one, other, folder in ((train, test, test_folder), (test, train, train_folder)):
+        absent = sorted(set(one) - set(other))
         if absent:
             names = ", ".join(f"'{name}'" for name in absent[:5]) + (", ..." if len(absent) > 5 else "")
             raise DataError(f"imagefolder: the splits differ in their classes: {folder} lacks {names}")
@@ -76,18 +76,18 @@ def _classes(folder: Path) -> dict[str, list[str]]:
     names = sorted(each.name for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
     if not names:
         raise DataError(f"imagefolder: {folder} holds no class folders")
-    found = {name: _images(folder / name) for name in names}
-    for name, files in found.items():
+    by_class = {name: _images(folder / name) for name in names}
+    for name, files in by_class.items():
         if not files:
             readable = " ".join(EXTENSIONS)
             raise DataError(f"imagefolder: the class folder {folder / name} holds no image (of {readable})")
-    return found
+    return by_class
 
 
 def _images(folder: Path) -> list[str]:
     """Images in a folder and its subfolders, sorted; hidden ones are left out (some systems and editors put stubs)."""
-    found = []
-    for place, folders, files in os.walk(folder):
+    images = []
+    for parent, folders, files in os.walk(folder):
         folders[:] = [each for each in folders if not each.startswith(".")]
-        found += [os.path.join(place, file) for file in files if file.lower().endswith(EXTENSIONS) and file[0] != "."]
-    return sorted(found)
+        images += [os.path.join(parent, file) for file in files if file.lower().endswith(EXTENSIONS) and file[0] != "."]
+    return sorted(images)

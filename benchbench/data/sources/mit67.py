@@ -52,12 +52,12 @@ def load(params: Mit67Params, root: Path, split: str) -> ImageDataset:
     if not folder.is_dir():
         raise DataError(_advice(folder))
     classes = sorted({name for name, _ in _read(folder, "train")})
-    numbers = {name: number for number, name in enumerate(classes)}
+    label_of = {name: label for label, name in enumerate(classes)}
     listed = _read(folder, split)
     unknown = sorted({name for name, _ in listed} - set(classes))
     if unknown:
         raise DataError(f"mit67: class '{unknown[0]}' of {LISTS[split]} never occurs in {LISTS['train']}")
-    labels = check_labels("mit67", [numbers[name] for name, _ in listed], classes, split)
+    labels = check_labels("mit67", [label_of[name] for name, _ in listed], classes, split)
     files = tuple(str(folder / "Images" / name / file) for name, file in listed)
     check_files("mit67", files, "unpack indoorCVPR_09.tar again")
     return ImageDataset(labels, tuple(classes), FileImages(files))

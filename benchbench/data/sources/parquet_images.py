@@ -40,7 +40,7 @@ class ParquetRows:
     files: tuple[str, ...]
     starts: tuple[int, ...]
 
-    def place(self, row: int) -> str:
+    def location(self, row: int) -> str:
         """File and row in it, for errors."""
         index = bisect_right(self.starts, row) - 1
         return f"{self.files[index]}, row {row - self.starts[index]}"
@@ -70,7 +70,7 @@ class EncodedImages:
     copy: str
 
     def __call__(self, index: int) -> Image.Image:
-        return _decode(_mapped(self.copy)[index].as_py(), self.rows.place(index))
+        return _decode(_mapped(self.copy)[index].as_py(), self.rows.location(index))
 
 
 def decode_all(rows: ParquetRows, column: str) -> np.ndarray | None:
@@ -98,7 +98,7 @@ def decode_all(rows: ParquetRows, column: str) -> np.ndarray | None:
 
 def _empty_array(rows: ParquetRows, batch: pa.Array) -> np.ndarray | None:
     """Room for all images, of the first one's size; None where that would take more than `ARRAY_BYTES`."""
-    count, image = rows.starts[-1], _decode(batch[0].as_py(), rows.place(0))
+    count, image = rows.starts[-1], _decode(batch[0].as_py(), rows.location(0))
     if count * image.height * image.width * 3 > ARRAY_BYTES:
         return None
     return np.empty((count, image.height, image.width, 3), dtype=np.uint8)
@@ -112,7 +112,7 @@ class _Decoder:
     def fill(self, start: int, encoded: pa.Array) -> bool:
         """Decodes a slice into the array from row `start` on; False at the first image of another size."""
         for row, value in enumerate(encoded.to_pylist(), start=start):
-            image = _decode(value, self.rows.place(row))
+            image = _decode(value, self.rows.location(row))
             if (image.height, image.width) != self.array.shape[1:3]:
                 return False
             self.array[row] = np.asarray(image)
@@ -158,7 +158,7 @@ def _mapped(copy: str) -> pa.ChunkedArray:
     return pa.ipc.open_file(pa.memory_map(copy)).read_all().column(0)
 
 
-def _decode(value: bytes | None, place: str) -> Image.Image:
+def _decode(value: bytes | None, location: str) -> Image.Image:
     if value is None:
-        raise DataError(f"cannot read the image {place} (the column holds no bytes there)")
-    return decode(io.BytesIO(value), place)
+        raise DataError(f"cannot read the image {location} (the column holds no bytes there)")
+    return decode(io.BytesIO(value), location)

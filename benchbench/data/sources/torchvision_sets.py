@@ -1,6 +1,6 @@
 """Data sets that torchvision downloads and lists: CIFAR-10, CIFAR-100, DTD, Caltech-101, Flowers-102, Oxford-IIIT Pet.
 
-torchvision's classes do the download, the checksums and the parsing. What is added: one error that says what to do, one
+torchvision's classes do the download, the checksums and the parsing. Added are one error that says what to do, one
 download at a time, sizes checked against the official ones, and images that are decoded only when asked for.
 torchvision is imported when a set is loaded.
 """
@@ -120,7 +120,7 @@ def cifar10(params: Cifar10Params, root: Path, split: str) -> ImageDataset:
     """CIFAR-10 as one array [N, 32, 32, 3]; downloaded to `root` where it is not there.
 
     Raises:
-        DataError: it cannot be downloaded, or what is there is not the published set.
+        DataError: it cannot be downloaded, or the files on disk are not the published set.
     """
     from torchvision.datasets import CIFAR10
 
@@ -263,7 +263,7 @@ def _downloaded(name: str, root: Path, folder: Path, files: str, build: Callable
         files: the names that belong there, for the error.
 
     Raises:
-        DataError: whatever went wrong, as one line that says what to put where.
+        DataError: any failure, as one line that says what to put where.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What the networks for CIFAR images share."""
+"""Common parts of the networks for CIFAR images."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from torch import Tensor, nn
 
 
 class CifarNetwork(nn.Module):
-    """A network without its classifier; the embedding is the mean of its last map over all places.
+    """A network without its classifier; the embedding is the mean of its last map over all positions.
 
     Attributes:
         dim: width of the embedding.
-        classifier_name: what the public weight files call the linear classifier on top. All other parts have the names
+        classifier_name: of the linear classifier on top in the public weight files. All other parts have the names
             of these files too, so that weights load by name.
     """
 
@@ -48,6 +48,6 @@ def initialise(network: nn.Module) -> None:
                 nn.init.zeros_(part.bias)
 
 
-def shuffled(x: Tensor, groups: int) -> Tensor:
+def channel_shuffle(x: Tensor, groups: int) -> Tensor:
     """Channel shuffle of ShuffleNet, [B, C, H, W]: the channels of `groups` equal groups, taken in turns."""
     return x.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2)

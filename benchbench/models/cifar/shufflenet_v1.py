@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchbench.models.cifar.base import CifarNetwork, conv1x1, conv3x3, shuffled
+from benchbench.models.cifar.base import CifarNetwork, channel_shuffle, conv1x1, conv3x3
 
 GROUPS = 3
 
@@ -61,7 +61,7 @@ class ShuffleV1Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         out = F.relu(self.bn1(self.conv1(x)), inplace=True)
-        out = F.relu(self.bn2(self.conv2(shuffled(out, self.groups_in))), inplace=True)
+        out = F.relu(self.bn2(self.conv2(channel_shuffle(out, self.groups_in))), inplace=True)
         out = self.bn3(self.conv3(out))
         if self.stride == 1:
             return F.relu(out + x, inplace=True)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchbench.models.cifar.base import CifarNetwork, conv1x1, conv3x3, shuffled
+from benchbench.models.cifar.base import CifarNetwork, channel_shuffle, conv1x1, conv3x3
 
 
 class ShuffleNetV2(CifarNetwork):
@@ -60,7 +60,7 @@ class ShuffleV2Block(nn.Module):
         out = F.relu(self.bn1(self.conv1(out)), inplace=True)
         out = self.bn2(self.conv2(out))
         out = F.relu(self.bn3(self.conv3(out)), inplace=True)
-        return shuffled(torch.cat([passed, out], 1), 2)
+        return channel_shuffle(torch.cat([passed, out], 1), 2)
 
 
 class DownBlock(nn.Module):
@@ -86,4 +86,4 @@ class DownBlock(nn.Module):
         right = F.relu(self.bn3(self.conv3(x)), inplace=True)
         right = self.bn4(self.conv4(right))
         right = F.relu(self.bn5(self.conv5(right)), inplace=True)
-        return shuffled(torch.cat([left, right], 1), 2)
+        return channel_shuffle(torch.cat([left, right], 1), 2)

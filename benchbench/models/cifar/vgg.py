@@ -28,12 +28,12 @@ class VGG(CifarNetwork):
 
     def __init__(self, depths: tuple[int, int, int, int, int]):
         super().__init__()
-        for number, (depth, (width_in, width)) in enumerate(zip(depths, pairwise((3, *WIDTHS)), strict=True)):
-            self.add_module(f"block{number}", _stage(depth, width_in, width))
+        for index, (depth, (width_in, width)) in enumerate(zip(depths, pairwise((3, *WIDTHS)), strict=True)):
+            self.add_module(f"block{index}", _stage(depth, width_in, width))
         initialise(self)
 
     def maps(self, images: Tensor) -> list[Tensor]:
-        stages = [self.get_submodule(f"block{number}") for number in range(len(WIDTHS))]
+        stages = [self.get_submodule(f"block{index}") for index in range(len(WIDTHS))]
         maps = [stages[0](images)]
         for stage in stages[1:]:
             pools = stage is not stages[-1] or images.shape[-2] >= LARGE
