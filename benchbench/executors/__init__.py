@@ -1,4 +1,4 @@
-"""Executors: where stages run."""
+"""Executors, which run stages."""
 
 from __future__ import annotations
 
@@ -10,3 +10,4 @@ from benchbench.components import Component, hookimpl
 @hookimpl
 def benchbench_executors() -> Iterable[Component]:
     yield Component("local", "benchbench.executors.local:LocalExecutor", summary="worker processes on this machine")
+    yield Component("inline", "benchbench.executors.inline:InlineExecutor", summary="this process, one stage at a time")

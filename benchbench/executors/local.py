@@ -1,4 +1,4 @@
-"""Worker processes on this machine: one a slot, kept for many stages, since starting one costs seconds of imports."""
+"""Worker processes on this machine: one per slot, reused for many stages, since imports take seconds."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO, Protocol
 
 from benchbench.executors.base import (
     ASSIGNMENTS,
@@ -23,89 +24,151 @@ from benchbench.executors.base import (
     RunSettings,
     worker_settings,
 )
+from benchbench.executors.fork_server import ForkServer
 from benchbench.hardware.devices import Devices
+
+
+class WorkerProcess(Protocol):
+    """A process that reads settings and assignments and writes events."""
+
+    stdin: IO[str]
+    stdout: IO[str]
+
+    def exit_code(self) -> int | None:
+        """Waits for its end; the code, minus the signal of one that was killed, None where it is unknown."""
+        ...
+
+
+class SpawnedWorker:
+    """A worker in a fresh Python.
+
+    Args:
+        log: file for its standard error.
+        lock: descriptor that it inherits.
+        environment: of the process.
+    """
+
+    def __init__(self, log: Path, lock: int, environment: dict[str, str]):
+        with log.open("w") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "benchbench.executors.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=output,
+                text=True,
+                env=environment,
+                pass_fds=[lock],
+            )
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.stdin, self.stdout = self.process.stdin, self.process.stdout
+
+    def exit_code(self) -> int | None:
+        return self.process.wait()
 
 
 @dataclass
 class _Worker:
-    process: subprocess.Popen[str]
-    stages: set[str] = field(default_factory=set)
+    """A worker of a slot, with the keys of the stages that it has not ended."""
+
+    process: WorkerProcess
+    open_keys: set[str] = field(default_factory=set)
+    ended: bool = False
 
 
 class LocalExecutor(Executor):
-    """One persistent worker process for each slot, started when it is first needed."""
+    """One persistent worker process per slot, started when it is first needed; several on a CPU by a fork server."""
 
     def __init__(self, devices: Devices, settings: RunSettings, lock: int):
         super().__init__(devices, settings, lock)
-        self.workers: dict[str, _Worker] = {}
-        self.events: queue.Queue[Event] = queue.Queue()
+        self._workers: dict[str, _Worker] = {}
+        self._events: queue.Queue[Event] = queue.Queue()
+        self._change = threading.Lock()
+        self._forks = devices.kind == "cpu" and len(devices.slots) > 1 and sys.platform == "linux"
+        self._server: ForkServer | None = None
+        self._spawned: list[SpawnedWorker] = []
 
     def submit(self, slot: str, stages: list[Assignment]) -> None:
-        worker = self.workers.get(slot)
-        if worker is None or worker.process.poll() is not None:
-            worker = self.workers[slot] = self._start(slot)
-        worker.stages = {stage.key for stage in stages}
-        self._send(worker, ASSIGNMENTS.dump_json(stages, by_alias=True))
+        worker = self._workers.get(slot)
+        keys = {stage.key for stage in stages}
+        with self._change:
+            reusable = worker is not None and not worker.ended
+            if worker is not None and reusable:
+                worker.open_keys = keys
+        if worker is None or not reusable:
+            worker = self._workers[slot] = self._start(slot, keys)
+        _send(worker, ASSIGNMENTS.dump_json(stages, by_alias=True))
 
-    def _send(self, worker: _Worker, message: bytes) -> None:
-        assert worker.process.stdin is not None
-        # A worker that died meanwhile is reported by the thread that reads its output.
-        with contextlib.suppress(BrokenPipeError):
-            worker.process.stdin.write(message.decode() + "\n")
-            worker.process.stdin.flush()
-
-    def _start(self, slot: str) -> _Worker:
-        cuda = self.devices.kind == "cuda"
-        env = {**os.environ, "OMP_NUM_THREADS": str(self.devices.threads)}
-        if cuda:  # nvidia-smi counts GPUs by bus; without this, CUDA counts the fastest first
-            env |= {"CUDA_VISIBLE_DEVICES": slot.partition(".")[0], "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
-        with self._log(slot).open("w") as log:  # what is said outside of any stage: a worker that cannot start, say
-            process = subprocess.Popen(
-                [sys.executable, "-m", "benchbench.executors.worker"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                env=env,
-                pass_fds=[self.lock],
-            )
-        worker = _Worker(process)
-        self._send(worker, WORKER_SETTINGS.dump_json(worker_settings(self.settings, self.devices, slot)))
+    def _start(self, slot: str, keys: set[str]) -> _Worker:
+        worker = _Worker(self._process(slot), keys)
+        _send(worker, WORKER_SETTINGS.dump_json(worker_settings(self.settings, self.devices, slot)))
         threading.Thread(target=self._listen, args=(slot, worker), daemon=True).start()
         return worker
 
+    def _process(self, slot: str) -> WorkerProcess:
+        environment = {**os.environ, "OMP_NUM_THREADS": str(self.devices.threads)}
+        if self._forks:
+            try:
+                if self._server is None:
+                    self._server = ForkServer(self.settings.store / "fork-server.log", self.lock, environment)
+                return self._server.start(self._log(slot))
+            except OSError:  # it has ended, killed for want of memory, say
+                self._forks = False
+        if self.devices.kind == "cuda":  # nvidia-smi counts GPUs by bus; without this, CUDA counts the fastest first
+            environment |= {"CUDA_VISIBLE_DEVICES": slot.partition(".")[0], "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+        self._spawned.append(SpawnedWorker(self._log(slot), self.lock, environment))
+        return self._spawned[-1]
+
     def _log(self, slot: str) -> Path:
+        """Output of a worker outside of any stage, such as the reason why it cannot start."""
         return self.settings.store / f"worker-{slot}.log"
 
     def _listen(self, slot: str, worker: _Worker) -> None:
-        assert worker.process.stdout is not None
         for line in worker.process.stdout:
             event = EVENT.validate_json(line)
             if event.name in ("finished", "failed"):
-                worker.stages.discard(event.key)
-            self.events.put(event)
-        code = worker.process.wait()
-        for key in sorted(worker.stages):
-            self.events.put(Event("died", key, slot, _ending(code, self._log(slot))))
+                worker.open_keys.discard(event.key)
+            self._events.put(event)
+        reason = _ending(worker.process.exit_code(), self._log(slot))
+        with self._change:
+            worker.ended = True
+            keys = sorted(worker.open_keys)
+        for key in keys:
+            self._events.put(Event("died", key, slot, reason))
 
     def wait(self, timeout: float, handle: Callable[[Event], None]) -> None:
+        events = []
         with contextlib.suppress(queue.Empty):
-            handle(self.events.get(timeout=timeout))
+            events.append(self._events.get(timeout=timeout))
             while True:
-                handle(self.events.get_nowait())
+                events.append(self._events.get_nowait())
+        for event in events:
+            handle(event)
 
     def close(self) -> None:
-        for worker in self.workers.values():
-            worker.stages = set()
-            worker.process.kill()
-        for worker in self.workers.values():
-            worker.process.wait()
+        for worker in self._workers.values():
+            worker.open_keys = set()
+        for spawned in self._spawned:
+            spawned.process.kill()
+        if self._server is not None:
+            self._server.close()
+        for spawned in self._spawned:
+            spawned.process.wait()
 
 
-def _ending(code: int, log: Path) -> str:
+def _send(worker: _Worker, message: bytes) -> None:
+    # A worker that died meanwhile is reported by the thread that reads its output.
+    with contextlib.suppress(BrokenPipeError):
+        worker.process.stdin.write(message.decode() + "\n")
+        worker.process.stdin.flush()
+
+
+def _ending(code: int | None, log: Path) -> str:
+    if code is None:
+        return f"its worker process ended (see {log})"
     if code >= 0:
         return f"its worker process ended with exit code {code} (see {log})"
-    known = {int(each): each.name for each in signal.Signals}
-    name = known.get(-code, f"signal {-code}")
-    why = "; the system may have run out of memory" if name == "SIGKILL" else ""
-    return f"its worker process was killed by {name}{why}"
+    names = {int(each): each.name for each in signal.Signals}
+    name = names.get(-code, f"signal {-code}")
+    hint = "; the system may have run out of memory" if name == "SIGKILL" else ""
+    return f"its worker process was killed by {name}{hint}"

@@ -1,0 +1,128 @@
+"""Stages in the process of the runner, one after another: for notebooks, debuggers and tests."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any, TextIO
+
+from benchbench.errors import BenchBenchError
+from benchbench.executors.base import Assignment, Event, Executor, RunSettings, worker_settings
+from benchbench.executors.worker import Worker
+from benchbench.hardware.devices import Devices
+from benchbench.hardware.devices import find_devices as find_local_devices
+
+
+class InlineExecutor(Executor):
+    """Runs submitted stages inside of `wait`, whatever its timeout.
+
+    Output of Python code goes to the stage's log, that of C libraries to where it went before. A crash ends the run;
+    Ctrl-C leaves checkpoints. Thread counts, torch's random numbers and its current GPU are restored afterwards.
+    """
+
+    @classmethod
+    def find_devices(cls, device: str = "auto", jobs: int | None = None) -> Devices:
+        if jobs not in (None, 1):
+            raise BenchBenchError(
+                "executor 'inline' runs one stage at a time; leave --jobs out, or use --executor local"
+            )
+        devices = super().find_devices(device, 1)
+        return devices if len(devices.slots) == 1 else super().find_devices(f"cuda:{devices.slots[0]}", 1)
+
+    def __init__(self, devices: Devices, settings: RunSettings, lock: int):
+        super().__init__(devices, settings, lock)
+        self._submitted: deque[tuple[str, list[Assignment]]] = deque()
+        self._worker: Worker | None = None
+        self._handle: Callable[[Event], None] = lambda event: None
+        self._outputs: list[_Output] = []
+
+    def submit(self, slot: str, stages: list[Assignment]) -> None:
+        self._submitted.append((slot, stages))
+
+    def wait(self, timeout: float, handle: Callable[[Event], None]) -> None:
+        if not self._submitted:
+            return
+        slot, stages = self._submitted.popleft()
+        self._handle, self._outputs = handle, [_Output(sys.stdout), _Output(sys.stderr)]
+        with (
+            _torch_state(self.devices, slot),
+            contextlib.redirect_stdout(self._outputs[0]),
+            contextlib.redirect_stderr(self._outputs[1]),
+        ):
+            settings = worker_settings(self.settings, self.devices, slot)
+            if self._worker is None:
+                self._worker = Worker(settings, self._emit, self._redirect)
+            self._worker.settings = settings
+            self._worker.run(stages)
+
+    def _emit(self, event: Event) -> None:
+        """Passes an event on; output of its handlers goes to where it went before."""
+        with contextlib.ExitStack() as stack:
+            for output in self._outputs:
+                stack.enter_context(output.to(output.original))
+            self._handle(event)
+
+    @contextlib.contextmanager
+    def _redirect(self, log: TextIO) -> Iterator[None]:
+        with contextlib.ExitStack() as stack:
+            for output in self._outputs:
+                stack.enter_context(output.to(log))
+            yield
+
+    def close(self) -> None:
+        self._submitted.clear()
+
+
+class _Output:
+    """A text stream that goes to a log for a while. It stays valid afterwards, for logging handlers that keep it."""
+
+    def __init__(self, original: TextIO):
+        self.original = self._target = original
+
+    @contextlib.contextmanager
+    def to(self, target: TextIO) -> Iterator[None]:
+        before, self._target = self._target, target
+        try:
+            yield
+        finally:
+            self._target = before
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._target, name)
+
+
+@contextlib.contextmanager
+def _torch_state(devices: Devices, slot: str) -> Iterator[None]:
+    """Makes a slot's GPU the current one; restores the state of torch that stages change."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(Exception):
+            import torch
+        if "torch" not in sys.modules:  # the stage fails, with the reason
+            yield
+            return
+        boards = []
+        if devices.kind == "cuda":
+            stack.enter_context(_bus_order())
+            boards = [find_local_devices("cuda").slots.index(slot.partition(".")[0])]
+            stack.enter_context(torch.cuda.device(boards[0]))
+        stack.enter_context(torch.random.fork_rng(devices=boards))
+        stack.callback(torch.set_num_threads, torch.get_num_threads())
+        yield
+
+
+@contextlib.contextmanager
+def _bus_order() -> Iterator[None]:
+    """Makes CUDA, if it is not initialised yet, count GPUs by bus as nvidia-smi does."""
+    name = "CUDA_DEVICE_ORDER"
+    before = os.environ.get(name)
+    os.environ[name] = "PCI_BUS_ID"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
