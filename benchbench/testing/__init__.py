@@ -1,6 +1,6 @@
-"""What a plugin's author tests with: each component's contract as checks whose messages say what to change.
+"""Tests for authors of plugins: each component's contract as checks whose messages say what to change.
 
-Imports no torch: what a kind of component needs is imported when one is checked.
+Imports no torch: the libraries of a kind of component are imported when one is checked.
 """
 
 from benchbench.testing.check import Check, CheckResult

@@ -1,4 +1,4 @@
-"""One check of a plugin: what it is about, how it is run, and what came of it. Imports nothing heavy."""
+"""One check of a plugin, and its result. Imports no heavy library."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from benchbench.components import Component, Params
 from benchbench.errors import BenchBenchError, one_line
 
 Status = Literal["ok", "failed", "refused"]
-# Raises AssertionError, whose message says what to change, or Refused; may give a remark on what is right.
+# Raises AssertionError, whose message says what to change, or Refusal; may give a remark.
 Call = Callable[[], str | None]
 
 
-class Refused(Exception):  # noqa: N818  # nothing is wrong: a loss may say that it cannot work on some networks
-    """A component that says, by a `StageError`, that it cannot work here."""
+class Refusal(Exception):  # noqa: N818  # no error: a loss may refuse networks that it cannot work on
+    """A component that refuses, by a `StageError`, to work here."""
 
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What came of a check.
+    """The result of a check.
 
     Attributes:
         subject: "KIND/NAME" of a component, "hook/NAME" or "plugin/NAME".
         check: the check's name.
-        status: "refused" where a component says that it cannot work on something, which is allowed.
-        message: what to change, why it refuses, or a remark.
+        status: "refused" where a component cannot work on something, which is allowed.
+        message: the change to make, the reason of the refusal, or a remark.
     """
 
     subject: str
@@ -41,18 +41,18 @@ class CheckResult:
     message: str = ""
 
     def __str__(self) -> str:
-        shown = "FAILED" if self.status == "failed" else self.status
-        return f"{shown:<8} {self.subject}  {self.check}{': ' if self.message else ''}{self.message}"
+        status = "FAILED" if self.status == "failed" else self.status
+        return f"{status:<8} {self.subject}  {self.check}{': ' if self.message else ''}{self.message}"
 
 
 @dataclass(frozen=True)
 class Check:
-    """One promise of a component or a hook, not yet looked into.
+    """One rule for a component or a hook, not checked yet.
 
     Attributes:
-        subject, name: as in the finding.
+        subject, name: as `subject` and `check` of the result.
         call: does it.
-        module: the plugin's module; an exception is told with its line there.
+        module: the plugin's module; the message of an exception has its line there.
     """
 
     subject: str
@@ -61,23 +61,23 @@ class Check:
     module: str = ""
 
     def run(self) -> CheckResult:
-        """Whatever the plugin raises becomes a finding."""
+        """The result; an exception of the plugin is a failure."""
         try:
             return CheckResult(self.subject, self.name, "ok", self.call() or "")
-        except Refused as error:
+        except Refusal as error:
             return CheckResult(self.subject, self.name, "refused", one_line(str(error)))
         except BenchBenchError as error:
             message = one_line(error)
         except (Exception, SystemExit) as error:
-            said = isinstance(error, AssertionError) and str(error)
-            message = one_line(str(error)) if said else f"raised {one_line(error)}{self._place(error)}"
+            explained = isinstance(error, AssertionError) and str(error)
+            message = one_line(str(error)) if explained else f"raised {one_line(error)}{self._line(error)}"
         return CheckResult(self.subject, self.name, "failed", message)
 
-    def _place(self, error: BaseException) -> str:
+    def _line(self, error: BaseException) -> str:
         """The last line of the plugin's own module that the exception came through."""
-        for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
+        for frame, number in reversed(list(traceback.walk_tb(error.__traceback__))):
             if self.module and frame.f_globals.get("__name__") == self.module:
-                return f" ({Path(frame.f_code.co_filename).name}:{line})"
+                return f" ({Path(frame.f_code.co_filename).name}:{number})"
         return ""
 
     def __str__(self) -> str:
@@ -86,12 +86,12 @@ class Check:
 
 @dataclass(frozen=True)
 class Options:
-    """What checks are told beside the plugin.
+    """Options of checks.
 
     Attributes:
         params: parameters by name; each component is given those that it has.
         model: the network that a model source builds; sources of a single network need none.
-        data: where data sets are downloaded to.
+        data: folder that data sets are downloaded to.
     """
 
     params: Mapping[str, Any] = field(default_factory=dict)
@@ -106,21 +106,21 @@ class Options:
         """
         fields = component.params.model_fields
         takes_any = component.params.model_config.get("extra") == "allow"
-        given = {name: value for name, value in self.params.items() if takes_any or name in fields}
+        params = {name: value for name, value in self.params.items() if takes_any or name in fields}
         try:
-            return component.params(**given)
+            return component.params(**params)
         except ValidationError as error:
             first = error.errors()[0]
             name = ".".join(str(part) for part in first["loc"])
-            where = f"'{component.name}', parameter '{name}'" if name else f"'{component.name}'"
-            raise BenchBenchError(f"{where}: {first['msg']}; give it as --set NAME=VALUE") from None
+            subject = f"'{component.name}', parameter '{name}'" if name else f"'{component.name}'"
+            raise BenchBenchError(f"{subject}: {first['msg']}; give it as --set NAME=VALUE") from None
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
     """The name and value of "NAME=VALUE", the value in YAML.
 
     Raises:
-        BenchBenchError: it is not written like that.
+        BenchBenchError: it has another form.
     """
     name, equals, value = text.partition("=")
     if not name or not equals:

@@ -1,4 +1,4 @@
-"""Every check of a plugin: of its components by their kind, of its lifecycle hooks, and of how it loads."""
+"""Every check of a plugin: of its components by their kind, of its lifecycle hooks, and of its imports."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchbench.testing.check import Call, Check, CheckResult, Options, require
 from benchbench.testing.imports import check_imports
 from benchbench.testing.targets import Target, find_target
 
-# One module a kind, imported when a component of that kind is checked: most of them need torch.
+# One module per kind, imported when a component of that kind is checked: most of them need torch.
 SUITES = {
     "teacher": "benchbench.testing.models",
     "student": "benchbench.testing.models",
@@ -37,47 +37,47 @@ def checks_of(
     data: Path = Path("data"),
     plugins: Sequence[Path] = (),
 ) -> list[Check]:
-    """Every check of some plugins, not yet run; to go through, or for `pytest.mark.parametrize("check", ..., ids=str)`.
+    """Every check of some plugins, not run yet; for a loop, or for `pytest.mark.parametrize("check", ..., ids=str)`.
 
     Args:
         targets: plugin files, packages' folders, installed packages' names, or KIND/NAME.
         params: parameters by name; each component is given those that it has.
         model: the network that model sources build, where they have several.
-        data: where data sets are downloaded to.
+        data: folder that data sets are downloaded to.
         plugins: further plugin files to load.
 
     Raises:
-        BenchBenchError: a target that is not there, does not load, or needs a parameter.
+        BenchBenchError: a target that does not exist, does not load, or needs a parameter.
     """
     options = Options(params or {}, model, data)
-    found = [find_target(str(target), plugins) for target in targets]
-    _require_known(options, [offer.component for target in found for offer in target.offers])
-    return [check for target in found for check in _checks_of_target(target, options)]
+    parts = [find_target(str(target), plugins) for target in targets]
+    _require_known(options, [offer.component for part in parts for offer in part.offers])
+    return [check for part in parts for check in _checks_of_target(part, options)]
 
 
 def check_component(kind: str, component: Component, **options: Any) -> list[CheckResult]:
-    """What comes of every check of one component; `options` as in `checks_of`: params, model, data."""
+    """The results of every check of one component; `options` as in `checks_of`: params, model, data."""
     offer = Offer(kind, component, "under test")
     return [check.run() for check in _checks_of_offer(offer, [offer], Options(**options))]
 
 
 def failures(checks: Iterable[Check]) -> list[str]:
-    """Runs checks, and gives a line for each that failed."""
-    return [str(finding) for finding in (check.run() for check in checks) if finding.status == "failed"]
+    """One line per check that failed."""
+    return [str(result) for result in (check.run() for check in checks) if result.status == "failed"]
 
 
 def _checks_of_target(target: Target, options: Options) -> list[Check]:
-    found = []
-    for name, place in zip(target.plugins, target.places, strict=True):
-        shown = Path(name).name if name == place else name
-        found.append(Check(f"plugin/{shown}", "imports", partial(check_imports, place, target.path)))
+    checks = []
+    for name, origin in zip(target.plugins, target.origins, strict=True):
+        label = Path(name).name if name == origin else name
+        checks.append(Check(f"plugin/{label}", "imports", partial(check_imports, origin, target.path)))
     for offer in target.offers:
         rivals = target.host.registry.offers[offer.kind][offer.component.name]
-        found += _checks_of_offer(offer, rivals, options)
+        checks += _checks_of_offer(offer, rivals, options)
     hooks = [check for name in target.plugins for check in _checks_of_hooks(target.host, name)]
     if target.plugins and not target.offers and not hooks:
         raise PluginError(f"{target.plugins[0]} offers nothing: mark its hooks with @benchbench.hookimpl")
-    return found + hooks
+    return checks + hooks
 
 
 def _checks_of_hooks(host: PluginHost, plugin: str) -> list[Check]:
@@ -87,7 +87,7 @@ def _checks_of_hooks(host: PluginHost, plugin: str) -> list[Check]:
 
 
 def _checks_of_offer(offer: Offer, rivals: Sequence[Offer], options: Options) -> list[Check]:
-    """A component's checks; the general ones alone where its target does not load: all others would say the same."""
+    """A component's checks; the general ones alone where its target does not load, since all others would fail too."""
     component = offer.component
     options.params_of(component)
     subject, module = f"{offer.kind}/{component.name}", component.target.partition(":")[0]
@@ -113,7 +113,7 @@ def _check_name(offer: Offer, rivals: Sequence[Offer]) -> None:
 
 
 def _check_loads(component: Component) -> None:
-    """Its target is there, can be called, and has a source to take a hash of."""
+    """Its target exists, can be called, and has a source to hash."""
     try:
         target = component.load()
     except PluginError as error:
@@ -123,7 +123,7 @@ def _check_loads(component: Component) -> None:
 
 
 def _check_params(component: Component, options: Options) -> str | None:
-    """Its parameters survive being written to a stage's job and read back; defaults keep their own limits."""
+    """Its parameters survive being written to a spec and read back; defaults keep their own limits."""
     params = options.params_of(component)
     try:
         again = type(params).model_validate(params.model_dump(mode="json"))

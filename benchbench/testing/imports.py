@@ -1,4 +1,4 @@
-"""What loading a plugin imports, found out in a process of its own, where nothing has been imported before."""
+"""The check that loading a plugin imports no heavy library, in a process that has imported nothing before."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from benchbench.errors import one_line
 HEAVY = ("torch", "torchvision", "timm")
 
 
-def check_imports(place: str, path: Sequence[str] = ()) -> None:
-    """Loading a plugin, and asking it what it offers, imports no heavy library.
+def check_imports(origin: str, path: Sequence[str] = ()) -> None:
+    """Loading a plugin, and listing its components, imports no heavy library.
 
     Args:
-        place: a plugin file, or "module" or "module:attribute" of an entry point.
+        origin: a plugin file, or "module" or "module:attribute" of an entry point.
         path: folders to look for modules in.
     """
-    command = [sys.executable, "-c", f"from {__name__} import report_imports; report_imports()", place, *path]
+    command = [sys.executable, "-c", f"from {__name__} import report_imports; report_imports()", origin, *path]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
@@ -34,15 +34,15 @@ def check_imports(place: str, path: Sequence[str] = ()) -> None:
 
 
 def report_imports() -> None:
-    """Prints, as JSON, which heavy libraries loading the plugin of this process's arguments imports."""
+    """Prints, as JSON, the heavy libraries that loading the plugin of this process's arguments imports."""
     from benchbench.testing.targets import bare_host
 
-    place, *path = sys.argv[1:]
+    origin, *path = sys.argv[1:]
     sys.path[:0] = path
     host = bare_host()
     with contextlib.redirect_stdout(sys.stderr):
-        if place.endswith(".py"):
-            host.add_file(Path(place))
+        if origin.endswith(".py"):
+            host.add_file(Path(origin))
         else:
-            host.add(EntryPoint(place, place, "benchbench").load(), place, place)
+            host.add(EntryPoint(origin, origin, "benchbench").load(), origin, origin)
     print(json.dumps([name for name in HEAVY if name in sys.modules]))

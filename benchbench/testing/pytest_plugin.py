@@ -13,7 +13,7 @@ from benchbench.testing.conformance import checks_of, failures
 
 @pytest.fixture
 def conformance() -> Callable[..., None]:
-    """Fails with a line for each promise that a plugin breaks: `conformance(FILE, model="small")`, as `checks_of`."""
+    """Fails with one line per check that a plugin fails: `conformance(FILE, model="small")`, as `checks_of`."""
 
     def check(*targets: str | Path, **options: Any) -> None:
         __tracebackhide__ = True

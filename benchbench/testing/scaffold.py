@@ -11,7 +11,7 @@ from string import Template
 from benchbench.components import Registry
 from benchbench.errors import BenchBenchError, one_line
 
-# The kinds that one starts from an example of.
+# Kinds of components with an example to start from.
 SCAFFOLDS = ("loss", "teacher", "student", "augmenter", "dataset", "report")
 LONGEST = 30  # characters of a name: the example's lines stay short
 
@@ -21,7 +21,7 @@ USES = {
     "student": "students: {mine: {model: $name}}",
     "augmenter": "recipes: {default: {augment: {flip: {}, $name: {}}}}",
     "dataset": "data: {mine: {source: $name}}",
-    "report": "nothing to write: the table is there in every report",
+    "report": "nothing to write: the table is in every report",
 }
 
 PROJECT = Template("""\
@@ -52,12 +52,12 @@ known-first-party = ["benchbench"]
 README = Template("""\
 # $distribution
 
-$a $kind for BenchBench: `$module.py` is all of it, and an example to change.
+$a $kind for BenchBench: `$module.py` is the whole plugin, and an example to change.
 
     pip install -e .
-    benchbench list            # it is there
+    benchbench list            # lists it
     benchbench check .         # it keeps the contract of its kind
-    pytest                     # the same as tests, one a check
+    pytest                     # the same as tests, one per check
 
 In a suite:
 
@@ -67,7 +67,7 @@ Without installing it: `benchbench run SUITE --plugin $module.py`.
 """)
 
 TEST = Template('''\
-"""The plugin keeps the contract of its kind, check by check; add tests of what it is meant to do."""
+"""The plugin keeps the contract of its kind, check by check; add tests of its own behaviour."""
 
 from pathlib import Path
 
@@ -80,8 +80,8 @@ FILE = Path(__file__).parent.parent / "$module.py"
 
 @pytest.mark.parametrize("check", checks_of(FILE), ids=str)
 def test_contract(check):
-    finding = check.run()
-    assert finding.status != "failed", finding
+    result = check.run()
+    assert result.status != "failed", result
 ''')
 
 
@@ -91,8 +91,8 @@ def new_plugin(kind: str, name: str, folder: Path | None, registry: Registry) ->
     Args:
         kind: one of `SCAFFOLDS`.
         name: of the component; the module is called benchbench_NAME.
-        folder: where it goes; default: ./benchbench-NAME.
-        registry: where names are taken already.
+        folder: of the package; default: ./benchbench-NAME.
+        registry: with the names of existing components.
 
     Raises:
         BenchBenchError: the name cannot be used or is taken, or the folder exists or cannot be written.

@@ -1,4 +1,4 @@
-"""What `benchbench check` can be told to look at: a plugin file, a package's folder, an installed one, a component."""
+"""Targets of `benchbench check`: a plugin file, a package's folder, an installed package, a component."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ class Target:
         host: all plugins.
         offers: its components.
         plugins: its plugins, by their names in the host; empty for a component alone.
-        places: where each of them is loaded from: a file, or "module:attribute".
-        path: the folders that its modules lie in, where it is not installed.
+        origins: of each of them: a file, or "module:attribute".
+        path: the folders of its modules, where it is not installed.
     """
 
     host: PluginHost
     offers: list[Offer]
     plugins: list[str] = field(default_factory=list)
-    places: list[str] = field(default_factory=list)
+    origins: list[str] = field(default_factory=list)
     path: list[str] = field(default_factory=list)
 
 
 def find_target(text: str, files: Sequence[Path] = ()) -> Target:
-    """What a person named.
+    """The target of a name.
 
     Args:
         text: a plugin file, a package's folder, an installed package's name, or KIND/NAME.
         files: further plugin files, where a component may come from.
 
     Raises:
-        BenchBenchError: there is no such thing, or it does not load.
+        BenchBenchError: it does not exist, or does not load.
     """
     path = Path(text)
     kind, slash, name = text.partition("/")
@@ -59,7 +59,7 @@ def find_target(text: str, files: Sequence[Path] = ()) -> Target:
     if path.is_file() or path.suffix == ".py":
         return _file(path, files)
     if slash and kind in KINDS:
-        host = _load(files)
+        host = load_plugins(files)
         return Target(host, [_only_offer(host, kind, name)])
     return _distribution(text, files)
 
@@ -72,17 +72,13 @@ def bare_host() -> PluginHost:
     return PluginHost(manager, Registry())
 
 
-def _load(files: Sequence[Path]) -> PluginHost:
-    return load_plugins(files)
-
-
 def _only_offer(host: PluginHost, kind: str, name: str) -> Offer:
-    host.registry.get(kind, name)  # says what is wrong with a name
+    host.registry.get(kind, name)  # raises for a wrong name
     return host.registry.offers[kind][name][0]
 
 
 def _file(path: Path, files: Sequence[Path]) -> Target:
-    host = _load(files)
+    host = load_plugins(files)
     path = path.resolve()
     for name, plugin in host.manager.list_name_plugin():
         if name in host.origins and path == _source(plugin):  # installed in place; it is not to be loaded twice
@@ -93,25 +89,31 @@ def _file(path: Path, files: Sequence[Path]) -> Target:
 
 
 def _folder(folder: Path, files: Sequence[Path]) -> Target:
-    """A package that need not be installed: its modules are found by their places, its plugins in pyproject.toml."""
+    """A package that need not be installed: its modules are found by their folders, its plugins in pyproject.toml."""
     project, entry_points = _project(folder)
-    path = [str(place.resolve()) for place in (folder / "src", folder) if place.is_dir()]
-    sys.path[:0] = [place for place in path if place not in sys.path]
-    host = _load(files)
+    path = [str(each.resolve()) for each in (folder / "src", folder) if each.is_dir()]
+    sys.path[:0] = [each for each in path if each not in sys.path]
+    host = load_plugins(files)
     loaded = {}
     for name, value in entry_points.items():
         try:
             with contextlib.redirect_stdout(sys.stderr):
                 plugin = EntryPoint(name, value, ENTRY_POINT_GROUP).load()
                 _require_own(plugin, value, folder)
-                known = host.manager.get_name(plugin)  # where it is installed in place
-                if known is None:
-                    known = f"{name} ({folder})"
-                    host.add(plugin, known, f"{project} ({folder})")
+                label = _add(host, plugin, f"{name} ({folder})", f"{project} ({folder})")
         except (Exception, SystemExit) as error:
             raise PluginError(f"plugin {name} of {folder} did not load: {one_line(error)}") from error
-        loaded[known] = value
+        loaded[label] = value
     return _target(host, loaded, path)
+
+
+def _add(host: PluginHost, plugin: object, name: str, origin: str) -> str:
+    """Adds a plugin to the host, unless it is installed in place; gives its name there."""
+    known = host.manager.get_name(plugin)
+    if known is not None:
+        return known
+    host.add(plugin, name, origin)
+    return name
 
 
 def _project(folder: Path) -> tuple[str, dict[str, str]]:
@@ -125,15 +127,15 @@ def _project(folder: Path) -> tuple[str, dict[str, str]]:
         raise BenchBenchError(f"cannot read {file} ({one_line(error)})") from None
     project = content.get("project", {})
     groups = project.get("entry-points") if isinstance(project, dict) else None
-    found = groups.get(ENTRY_POINT_GROUP) if isinstance(groups, dict) else None
-    if not isinstance(found, dict) or not found or not all(isinstance(value, str) for value in found.values()):
+    plugins = groups.get(ENTRY_POINT_GROUP) if isinstance(groups, dict) else None
+    if not isinstance(plugins, dict) or not plugins or not all(isinstance(value, str) for value in plugins.values()):
         table = f"[project.entry-points.{ENTRY_POINT_GROUP}]"
         raise BenchBenchError(f"{file} names no plugin; add {table} with a line NAME = 'MODULE'")
-    return str(project.get("name", folder.name)), found
+    return str(project.get("name", folder.name)), plugins
 
 
 def _require_own(plugin: Any, value: str, folder: Path) -> None:
-    """Another module of the same name would be checked in its place."""
+    """Refuses another module of the same name, which would be checked instead."""
     source = _source(sys.modules.get(value.partition(":")[0]))
     if source is not None and not source.is_relative_to(folder.resolve()):
         raise PluginError(f"module {value} is taken by {source}; rename it")
@@ -152,7 +154,7 @@ def _distribution(name: str, files: Sequence[Path]) -> Target:
                 f"or KIND/NAME as in loss/kd (kinds: {KIND_NAMES}){close}"
             ) from None
         raise BenchBenchError(f"{name} is installed and offers no plugin: it has no entry point '{ENTRY_POINT_GROUP}'")
-    host = _load(files)
+    host = load_plugins(files)
     loaded = {f"{point.name} ({point.dist.name} {point.dist.version})": point.value for point in points if point.dist}
     for plugin in loaded:
         if plugin in host.failed:
@@ -165,7 +167,7 @@ def _installed() -> list[EntryPoint]:
 
 
 def _target(host: PluginHost, loaded: dict[str, str], path: Sequence[str] = ()) -> Target:
-    """What these plugins, by their names in the host, offer."""
+    """The components of these plugins, by their names in the host."""
     origins = {host.origins[name] for name in loaded}
     offers = [offer for kind in KINDS for offer in host.registry.of_kind(kind) if offer.origin in origins]
     return Target(host, offers, list(loaded), list(loaded.values()), list(path))

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from benchbench.components import Component, Params
 from benchbench.errors import BenchBenchError, StageError
-from benchbench.testing.check import Check, Options, Refused, parse_setting
+from benchbench.testing.check import Check, Options, Refusal, parse_setting
 
 
 class TestFindings:
@@ -31,7 +31,7 @@ class TestFindings:
         [
             (AssertionError("call\n.float()"), "FAILED   loss/mine  terms: call .float()"),
             (AssertionError(), "FAILED   loss/mine  terms: raised AssertionError"),
-            (Refused("no maps"), "refused  loss/mine  terms: no maps"),
+            (Refusal("no maps"), "refused  loss/mine  terms: no maps"),
             (StageError("it gave a str"), "FAILED   loss/mine  terms: it gave a str"),
             (ValueError("bad"), "FAILED   loss/mine  terms: raised ValueError: bad"),
             (SystemExit(3), "FAILED   loss/mine  terms: raised SystemExit: 3"),

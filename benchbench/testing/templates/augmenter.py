@@ -19,8 +19,8 @@ def augment(images, size, generator, *, strength):
 
     Args:
         images: [B, 3, H, W], float in 0..1; the result too.
-        size: the pixels a side that the network is given in the end; an augmenter that crops gives that size.
-        generator: where every random number comes from.
+        size: pixels a side of the network's images; an augmenter that crops gives that size.
+        generator: the source of every random number.
         strength: see `AugmenterParams`.
     """
     import torch  # here, so that listing plugins never imports torch

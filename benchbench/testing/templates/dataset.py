@@ -1,4 +1,4 @@
-"""A data set for BenchBench: noisy stripes that lie, stand or lean, drawn when they are asked for."""
+"""A data set for BenchBench: noisy stripes that lie, stand or lean, drawn on request."""
 
 from functools import partial
 
@@ -25,7 +25,7 @@ def benchbench_datasets():
 
 
 def load(params, root, split):
-    """One split, "train" or "test"; `root` is where a data set that downloads files puts them."""
+    """One split, "train" or "test"; `root`: folder for files that a data set downloads."""
     import numpy as np  # here, so that listing plugins stays quick
 
     from benchbench.data.images import ImageDataset

@@ -9,10 +9,10 @@ def benchbench_reports():
 
 
 def report(results, plan):
-    """A row an arm, a column for each data set and student.
+    """One row per arm, one column per data set and student.
 
     Args:
-        results: a pandas frame with a row a cell; `benchbench.reports.results.COLUMNS` says what is in it.
+        results: a pandas frame with one row per cell; `benchbench.reports.results.COLUMNS` describes its columns.
         plan: the suite's plan: its name, cells, stages.
     """
     from benchbench.reports.table import Entry, Table  # here, so that listing plugins stays quick

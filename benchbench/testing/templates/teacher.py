@@ -18,8 +18,8 @@ def build(name, weights, /, *, width):
     """A network without its classifier; a suite asks for it by `model: template`.
 
     Args:
-        name: what stands behind a slash, for sources of many networks; empty here.
-        weights: what the suite's `weights:` says, or None for random ones.
+        name: the text after the slash, for sources of many networks; empty here.
+        weights: the suite's `weights:`, or None for random ones.
         width: channels of the first stage; each further stage doubles them.
     """
     from torch import nn  # here, so that listing plugins never imports torch
