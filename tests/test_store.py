@@ -1,4 +1,4 @@
-"""The store: one format, one writer, whole files or none, and reads that say what is damaged."""
+"""The store: one format, one writer, whole files or none, and reads that name the damage."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from benchbench.errors import StoreError
-from benchbench.store import StageFolder, Store, file_sha256, read_json, write_atomic, write_json
+from benchbench.store import StageFolder, StageState, Store, file_sha256, read_json, write_atomic, write_json
+from tests.specs import cost_record, outputs_record, training_record, training_spec
 
 KEY = "0123456789abcdef" * 4
 
@@ -50,7 +51,7 @@ class TestWriteAtomic:
         )
         assert python("-c", code, path).code == 9
         assert path.read_bytes() == b"old"
-        write_atomic(path, b"newer")  # what the dead one left is not in the way
+        write_atomic(path, b"newer")  # a temporary file of the dead one is not in the way
         assert path.read_bytes() == b"newer"
         assert list(tmp_path.iterdir()) == [path]
 
@@ -83,12 +84,26 @@ class TestFormat:
         store.check_format()
         assert json.loads((store.root / "store.json").read_text())["format"]
 
-    @pytest.mark.parametrize("content", ['{"format": 99}', '{"format": 0}', "{}", "[1]", '{"format": "1"}'])
-    def test_of_another_version(self, store, content):
+    @pytest.mark.parametrize(
+        ("content", "author", "version"),
+        [
+            ('{"format": 1}', "an older", "1"),
+            ('{"format": 0}', "an older", "0"),
+            ('{"format": 99}', "another", "99"),
+            ("{}", "another", "None"),
+            ("[1]", "another", "None"),
+            ('{"format": "1"}', "another", "1"),
+        ],
+    )
+    def test_of_another_version(self, store, content, author, version):
         (store.root / "store.json").write_text(content)
         for check in (store.check_format, store.open):
-            with pytest.raises(StoreError, match=r"has format .*this BenchBench reads 1; use another --store DIR, or"):
+            with pytest.raises(StoreError) as caught:
                 check()
+            assert str(caught.value) == (
+                f"store {store.root} was written by {author} BenchBench (format {version}; this one reads 2); "
+                "use another --store DIR and run the suite again, or go on with the version that wrote it"
+            )
 
     def test_damaged_marker_never_says_to_delete_the_store(self, store):
         (store.root / "store.json").write_text('{"form')
@@ -113,42 +128,107 @@ class TestStages:
 
     def test_done_when_there_is_a_record(self, folder):
         assert folder.done() is None
-        write_json(folder.state, {"status": "running"})
+        folder.write_state(StageState(status="running"))
         assert folder.done() is None
-        write_json(folder.record, {"metrics": {}})
-        assert folder.done() == {"metrics": {}}
+        folder.write_record(training_record())
+        assert folder.done() == training_record()
+        assert folder.read_curve() == []
 
-    @pytest.mark.parametrize("content", [b'{"metrics": {"test_acc', b"", b"\xff\xfe\x00"])
-    def test_damaged_record(self, folder, content):
+    def test_a_record_comes_with_its_curve(self, folder):
+        curve = [{"epoch": 1, "loss": 2.5}, {"epoch": 2, "loss": 0.1}]
+        folder.write_record(training_record(), curve)
+        assert folder.read_curve() == curve
+        assert folder.curve.read_text().count("\n") == 2
+
+    @pytest.mark.parametrize("content", ["", "{", '{"epoch": 1}\n{"ep', "1\n2\n"])
+    def test_a_damaged_curve_is_no_curve(self, folder, content):
+        folder.curve.write_text(content)
+        assert folder.read_curve() == []
+
+    @pytest.mark.parametrize("hours", [float("nan"), float("inf")])
+    def test_a_record_without_a_number_is_not_written(self, folder, hours):
+        with pytest.raises(ValueError, match="not JSON compliant"):
+            folder.write_record(training_record(cost=cost_record(device_hours=hours)), [{"epoch": 1}])
+        assert list(folder.path.iterdir()) == []
+
+    @pytest.mark.parametrize(
+        ("content", "reason"),
+        [
+            (b'{"metrics": {"test_acc', "Invalid JSON: EOF"),
+            (b"", "Invalid JSON: EOF"),
+            (b"\xff\xfe\x00", "Invalid JSON"),
+            (b"{}", "Unable to extract tag using discriminator 'kind'"),
+            (b'{"kind": "cell", "metrics": {}}', "cell.cost: Field required"),
+            (b'{"kind": "future"}', "Input tag 'future' found using 'kind' does not match any of the expected tags"),
+        ],
+    )
+    def test_damaged_record(self, folder, content, reason):
         folder.record.write_bytes(content)
         with pytest.raises(StoreError) as caught:
             folder.done()
-        assert str(caught.value).startswith(f"{folder.record} cannot be read (")
+        assert str(caught.value).startswith(f"{folder.record} cannot be read ({reason}")
         assert str(caught.value).endswith(f"); delete {folder.path} to run it again")
 
+    def test_a_record_that_cannot_be_opened(self, folder):
+        folder.record.mkdir()
+        with pytest.raises(StoreError, match=r"record\.json cannot be read \(IsADirectoryError: .*\); delete"):
+            folder.done()
+
+    def test_spec(self, folder):
+        with pytest.raises(StoreError, match=r"spec\.json cannot be read \(FileNotFoundError: .*\); delete"):
+            folder.read_spec()
+        folder.write_spec(training_spec(seed=3))
+        assert folder.read_spec() == training_spec(seed=3)
+        assert json.loads(folder.spec.read_text()) == training_spec(seed=3).as_json()
+        folder.spec.write_text('{"kind": "cell", "seed": 3}')
+        with pytest.raises(
+            StoreError, match=rf"spec\.json cannot be read \(cell\.\w+: Field required\); delete {folder.path}"
+        ):
+            folder.read_spec()
+
     def test_damaged_state_is_no_state(self, folder):
-        assert folder.read_state() == {}
+        assert folder.read_state() == StageState(status=None, attempts=0)
         folder.state.write_text('{"status": "fai')
-        assert folder.read_state() == {}
-        write_json(folder.state, {"status": "failed"})
-        assert folder.read_state() == {"status": "failed"}
+        assert folder.read_state() == StageState()
+        state = StageState(status="failed", attempts=2, reason="why")
+        folder.write_state(state)
+        assert folder.read_state() == state
 
     def test_weights_are_verified(self, folder):
         folder.weights.write_bytes(b"weights")
         assert file_sha256(folder.weights) == hashlib.sha256(b"weights").hexdigest()
         with pytest.raises(StoreError, match="missing or damaged"):
-            folder.verified_weights()  # no record says what they should be
-        write_json(folder.record, {"weights_sha256": hashlib.sha256(b"weights").hexdigest()})
+            folder.verified_weights()  # without a record
+        folder.write_record(training_record(weights_sha256=hashlib.sha256(b"weights").hexdigest()))
         assert folder.verified_weights() == folder.weights
 
     @pytest.mark.parametrize("damage", [lambda path: path.write_bytes(b"weightz"), Path.unlink])
     def test_damaged_weights(self, folder, damage):
         folder.weights.write_bytes(b"weights")
-        write_json(folder.record, {"weights_sha256": hashlib.sha256(b"weights").hexdigest()})
+        folder.write_record(training_record(weights_sha256=hashlib.sha256(b"weights").hexdigest()))
         damage(folder.weights)
         with pytest.raises(StoreError) as caught:
             folder.verified_weights()
         assert str(caught.value) == f"{folder.weights} is missing or damaged; delete {folder.path} to train it again"
+
+    def test_outputs_are_verified(self, folder):
+        with pytest.raises(StoreError, match=f"{folder.path} holds no finished stage of outputs; run the suite again"):
+            folder.verified_outputs()
+        folder.outputs.mkdir()
+        (folder.outputs / "logits.npy").write_bytes(b"numbers")
+        hashes = {"logits": hashlib.sha256(b"numbers").hexdigest()}
+        record = outputs_record()
+        record = record.model_copy(update={"outputs": record.outputs.model_copy(update={"sha256": hashes})})
+        folder.write_record(record)
+        assert folder.verified_outputs() == (record, {"logits": folder.outputs / "logits.npy"})
+        (folder.outputs / "logits.npy").write_bytes(b"numberz")
+        with pytest.raises(StoreError, match=rf"logits\.npy is missing or damaged; delete {folder.path} to compute"):
+            folder.verified_outputs()
+
+    def test_outputs_of_another_kind_of_stage(self, folder):
+        folder.write_record(training_record())
+        with pytest.raises(StoreError, match="holds no finished stage of outputs"):
+            folder.verified_outputs()
 
 
 HOLD = """
