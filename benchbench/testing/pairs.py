@@ -19,7 +19,7 @@ from benchbench.losses import benchbench_losses
 from benchbench.losses.base import LossContext, Shape
 from benchbench.losses.weighted_sum import TEACHER_NEEDS, LossSum
 from benchbench.models.outputs import Outputs
-from benchbench.testing.check import Call, Options, Refused, require
+from benchbench.testing.check import Call, Options, Refusal, require
 from benchbench.testing.losses import CHECKS, PAIRS, LossCase, Step
 
 # A common size of task, for timing: maps are those of ResNets at 112 px.
@@ -44,7 +44,7 @@ def check_builds(case: LossCase) -> None:
     try:
         case.build()
     except StageError as error:
-        raise Refused(str(error)) from error
+        raise Refusal(str(error)) from error
 
 
 def check_everywhere(check: Callable[[LossCase], None], on_pairs: Sequence[LossCase]) -> None:
@@ -64,7 +64,7 @@ def speed(component: Component, params: Mapping[str, Any]) -> str:
     try:
         ours = _Step(component, params)
     except StageError as error:
-        raise Refused(str(error)) from error
+        raise Refusal(str(error)) from error
     cheapest = _Step(next(each for each in benchbench_losses() if each.name == "ce"), {})
     times: list[tuple[float, float]] = []
     threads = torch.get_num_threads()
