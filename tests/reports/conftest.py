@@ -1,4 +1,4 @@
-"""A small suite whose results are written by hand, in the files that workers leave."""
+"""A small suite whose stages are finished by hand, with the records that workers write."""
 
 from __future__ import annotations
 
@@ -13,10 +13,31 @@ import pytest
 
 from benchbench.plan.model import Cell, Plan
 from benchbench.reports.results import results_frame
-from benchbench.store import StageFolder, Store, write_json
+from benchbench.specs.records import (
+    Cost,
+    DataRecord,
+    Environment,
+    ModelRecord,
+    StageRecord,
+    TrainingMetrics,
+    TrainingRecord,
+)
+from benchbench.store import StageFolder, StageState, Store, write_json
+from tests.specs import calibration_record, cost_record, outputs_record, training_record, tuning_record
 
 PRETRAINING = {"images": 36_000, "epochs": 10, "image_size": 32, "source": "a paper"}
 STUDENT = {"model": "timm/test_efficientnet", "weights": {"file": "weights.bin"}, "pretraining": PRETRAINING}
+
+
+DEVICE = "Big GPU"
+
+
+def cost_of(hours: float, **changes: Any) -> Cost:
+    """Hours of training on one GPU."""
+    seconds = {"train": hours * 3600}
+    defaults: dict[str, Any] = {"seconds": seconds, "alone_seconds": seconds, "unit": "GPU-hours"}
+    measured = {"device_hours": hours, "alone_device_hours": hours, "images": 40, "peak_bytes": 500_000_000}
+    return cost_record(**{**defaults, **measured, **changes})
 
 
 @dataclass
@@ -33,47 +54,45 @@ class Lab:
         """Cells of an arm, in the order of their seeds, where their attributes have these values."""
         return [c for c in self.plan.cells if c.arm == arm and all(getattr(c, k) == v for k, v in where.items())]
 
-    def finish(self, key: str, accuracy: float = 0.5, hours: float = 1.0, correct: Any = (), **changes: Any) -> None:
-        """Leaves what `stages/train.py` and the worker write for a training stage; changes are of its cost.
+    def write(self, key: str, record: StageRecord) -> None:
+        """Writes a record, and leaves the other files of its stage as they are."""
+        self.folder(key).path.mkdir(parents=True, exist_ok=True)
+        write_json(self.folder(key).record, record.model_dump(mode="json"))
 
-        The bits are there where `correct` says which of the 1,000 test images are right.
+    def record(self, key: str) -> Any:
+        """The record of a finished stage."""
+        record = self.folder(key).done()
+        assert record is not None
+        return record
+
+    def change(self, key: str, part: str, **changes: Any) -> None:
+        """Changes fields of one part of a record, as in `lab.change(key, "data", train=40)`."""
+        record = self.record(key)
+        self.write(key, record.model_copy(update={part: getattr(record, part).model_copy(update=changes)}))
+
+    def finish(self, key: str, accuracy: float = 0.5, hours: float = 1.0, correct: Any = (), **changes: Any) -> None:
+        """Writes the record of a stage that trains, runs or tunes a network; changes are of its cost.
+
+        The bits are there where `correct` has a boolean for each of the 1,000 test images.
         """
-        folder = self.folder(key)
-        for needed in self.plan.foundations(key):  # what a frozen network says has cost nothing worth speaking of
+        for needed in self.plan.dependencies(key):  # the hours of cached outputs are too few to count
             if self.plan.stages[needed].kind == "outputs" and self.folder(needed).done() is None:
                 self.finish(needed, hours=0.0)
-        record = {
-            "metrics": {
-                "test_accuracy": accuracy,
-                "test_count": 1000,
-                "test_correct": np.packbits(np.asarray(correct, bool)).tobytes().hex(),
-                "chosen_epoch": 1,
-                "validation_accuracy": None,
-            },
-            "cost": {
-                "seconds": {"train": hours * 3600},
-                "devices": 1,
-                "unit": "GPU-hours",
-                "device_hours": hours,
-                "alone_seconds": {"train": hours * 3600},
-                "alone_device_hours": hours,
-                "cohort": 1,
-                "images": 40,
-                "peak_bytes": 500_000_000,
-                "energy_joules": None,
-            },
-            "data": {"names": ["a", "b"], "train": 40, "validation": 0, "test": 1000},
-            "model": {"parameters": 123, "flops": 4_000_000_000},
-            "teachers": [],
-            "weights_sha256": "ab" * 32,
-            "key": key,
-            "label": self.plan.stages[key].label,
-            "environment": {"device": "Big GPU"},
-        }
-        folder.path.mkdir(parents=True, exist_ok=True)
-        write_json(
-            folder.record, {name: {**part, **changes} if name == "cost" else part for name, part in record.items()}
+        kind = self.plan.stages[key].kind
+        record = {"outputs": outputs_record, "tuning": tuning_record}.get(kind, training_record)(
+            key=key,
+            label=self.plan.stages[key].label,
+            cost=cost_of(hours, **changes),
+            environment=Environment(device=DEVICE),
+            weights_sha256="ab" * 32,
         )
+        if isinstance(record, TrainingRecord):
+            bits = np.packbits(np.asarray(correct, bool)).tobytes().hex()
+            metrics = TrainingMetrics(test_accuracy=accuracy, test_count=1000, test_correct=bits, chosen_epoch=1)
+            data = DataRecord(names=("a", "b"), train=40, test=1000)
+            model = ModelRecord(parameters=123, flops=4_000_000_000)
+            record = record.model_copy(update={"kind": kind, "metrics": metrics, "data": data, "model": model})
+        self.write(key, record)
 
     def finish_arm(self, arm: str, accuracies: list[float], hours: list[float] | None = None, **where: Any) -> None:
         """Finishes the first cells of an arm with these accuracies."""
@@ -81,16 +100,13 @@ class Lab:
         for cell, accuracy, each in zip(self.cells(arm, **where), accuracies, hours, strict=False):
             self.finish(cell.stage, accuracy, each)
 
-    def calibrate(self, images_per_second: float, devices: int = 1, device: str = "Big GPU") -> None:
-        """Leaves what `stages/calibrate.py` writes, for every student that is calibrated."""
+    def calibrate(self, images_per_second: float, devices: int = 1, device: str = DEVICE) -> None:
+        """Finishes the calibration of every student."""
         for key, stage in self.plan.stages.items():
             if stage.kind == "calibration":
-                self.folder(key).path.mkdir(parents=True, exist_ok=True)
-                metrics = {"images_per_second": images_per_second}
-                cost = {"devices": devices, "unit": "GPU-hours", "device_hours": 0.01}
-                record = {"metrics": metrics, "cost": cost, "environment": {"device": device}}
-                write_json(self.folder(key).record, record)
-                write_json(self.folder(key).spec, {"job": stage.job})
+                cost, environment = cost_of(0.01, devices=devices), Environment(device=device)
+                self.write(key, calibration_record(images_per_second, cost=cost, environment=environment))
+                self.folder(key).write_spec(stage.spec)
 
     def teach(self) -> None:
         """Finishes every stage that adapts a teacher."""
@@ -105,7 +121,7 @@ class Lab:
 
     def fail(self, key: str, reason: str) -> None:
         self.folder(key).path.mkdir(parents=True, exist_ok=True)
-        write_json(self.folder(key).state, {"status": "failed", "reason": reason})
+        self.folder(key).write_state(StageState(status="failed", reason=reason))
 
     def frame(self) -> pd.DataFrame:
         return results_frame(self.plan, self.store)

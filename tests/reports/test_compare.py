@@ -9,13 +9,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchbench.reports.compare import _test, compare, summary, tables
+from benchbench.reports.compare import SpecChange, _test, compare, summary, tables
 from benchbench.reports.compare_inputs import Side
 from benchbench.reports.render import RENDERERS
 from benchbench.reports.results import COLUMNS
+from benchbench.specs.parts import ComponentVersion, FileSpec, WeightsSpec
+from benchbench.specs.stages import TrainingSpec
+from tests.specs import SMALL, loss_spec, recipe_spec, training_spec
 
 
-def side(name="A", rows=(), jobs=None, **more):
+def side(name="A", rows=(), specs=None, **more):
     """Rows are (row, seed, accuracy, key); accuracy None for a cell that has not run."""
     cells = [
         {
@@ -33,7 +36,7 @@ def side(name="A", rows=(), jobs=None, **more):
         }
         for row, seed, accuracy, key in rows
     ]
-    return Side(name, pd.DataFrame(cells, columns=list(COLUMNS)), jobs or {})
+    return Side(name, pd.DataFrame(cells, columns=list(COLUMNS)), specs or {})
 
 
 def seeds(row, accuracies, first=0, key="k"):
@@ -126,71 +129,69 @@ class TestNumbers:
         assert found.hours_ratio == ratio
 
 
-def job(epochs=1, loss=(), needs=None, **more):
-    return {"recipe": {"epochs": epochs, "augment": []}, "loss": list(loss), "needs": needs or {}, **more}
-
-
-CE = {"name": "ce", "params": {"label_smoothing": 0.0}, "weight": 1.0}
+def epochs(count: int) -> TrainingSpec:
+    return training_spec(recipe=recipe_spec(epochs=count))
 
 
 class TestWhatChanged:
     def found(self, one, two, more_a=None, more_b=None):
-        a = side(rows=[("KD", 0, 0.5, "a"), ("KD", 1, 0.5, "same")], jobs={"a": one, **(more_a or {})})
-        b = side("B", [("KD", 0, 0.5, "b"), ("KD", 1, 0.5, "same")], jobs={"b": two, **(more_b or {})})
+        a = side(rows=[("KD", 0, 0.5, "a"), ("KD", 1, 0.5, "same")], specs={"a": one, **(more_a or {})})
+        b = side("B", [("KD", 0, 0.5, "b"), ("KD", 1, 0.5, "same")], specs={"b": two, **(more_b or {})})
         return compare(a, b)
 
     def test_a_recipe(self):
-        assert self.found(job(epochs=1), job(epochs=2)).changes == [
-            {"what": "recipe.epochs", "a": "1", "b": "2", "cells": 1}
-        ]
+        assert self.found(epochs(1), epochs(2)).changes == [SpecChange("recipe.epochs", "1", "2", 1)]
 
     def test_losses_go_by_their_names(self):
-        kd = {"name": "kd", "params": {"temperature": 4.0}, "weight": 1.0}
-        smooth = {**CE, "params": {"label_smoothing": 0.1}}
-        changes = {c["what"]: (c["a"], c["b"]) for c in self.found(job(loss=[CE, kd]), job(loss=[smooth])).changes}
+        one = training_spec(loss=(loss_spec(label_smoothing=0.0), loss_spec("kd", temperature=4.0)))
+        two = training_spec(loss=(loss_spec(label_smoothing=0.1),))
+        changes = {change.what: (change.a, change.b) for change in self.found(one, two).changes}
         assert changes == {
             "loss.ce.params.label_smoothing": ("0.0", "0.1"),
+            "loss.kd.images": ("all", None),
             "loss.kd.name": ("kd", None),
             "loss.kd.params.temperature": ("4.0", None),
             "loss.kd.weight": ("1.0", None),
         }
 
     def test_a_component_s_source(self):
-        one, two = (job(components={"loss/kd": {"version": "", "source": digit * 64}}) for digit in "ab")
+        one, two = (
+            training_spec(components={"loss/kd": ComponentVersion(version="", source=digit * 64)}) for digit in "ab"
+        )
         (change,) = self.found(one, two).changes
-        assert change == {"what": "components.loss/kd.source", "a": "a" * 12, "b": "b" * 12, "cells": 1}
+        assert change == SpecChange("components.loss/kd.source", "a" * 12, "b" * 12, 1)
 
     def test_where_a_file_lies_does_not_count_but_what_is_in_it(self):
         def weights(path, content):
-            return job(model={"weights": {"file": {"$path": path, "$content": content}}})
+            file = FileSpec(path=path, content=content)
+            return training_spec(model=SMALL.model_copy(update={"weights": WeightsSpec(file=file)}))
 
         assert self.found(weights("/a/w.pth", "same"), weights("/b/w.pth", "same")).changes == []
         (change,) = self.found(weights("/a/w.pth", "old"), weights("/a/w.pth", "new")).changes
-        assert (change["what"], change["a"], change["b"]) == ("model.weights.file", "old", "new")
+        assert change == SpecChange("model.weights.file", "old", "new", 1)
 
     def test_the_teacher_s_training(self):
-        one, two = job(needs={"teacher0": "t1"}), job(needs={"teacher0": "t2"})
-        found = self.found(one, two, {"t1": job(epochs=5)}, {"t2": job(epochs=6)})
-        assert found.changes == [{"what": "teacher0: recipe.epochs", "a": "5", "b": "6", "cells": 1}]
-        (change,) = self.found(one, two).changes
-        assert change["what"] == "teacher0: stage"
+        one, two = training_spec(needs={"teacher0": "t1"}), training_spec(needs={"teacher0": "t2"})
+        found = self.found(one, two, {"t1": epochs(5)}, {"t2": epochs(6)})
+        assert found.changes == [SpecChange("teacher0: recipe.epochs", "5", "6", 1)]
+        assert self.found(one, two).changes == [SpecChange("teacher0: stage", "t1", "t2", 1)]
 
     def test_a_spec_that_is_not_known(self):
-        a = side(rows=[("KD", 0, 0.5, "a")], jobs={"a": job()})
+        a = side(rows=[("KD", 0, 0.5, "a")], specs={"a": epochs(1)})
         found = compare(a, side("B", [("KD", 0, 0.5, "b")]))
         assert (found.changes, found.unknown) == ([], 1)
         assert any("give results.csv@STORE" in note for table in tables(found) for note in table.notes)
 
     def test_cells_of_one_side_alone(self):
         found = compare(side(rows=seeds("KD", [0.5, 0.6])), side("B", seeds("KD", [0.5]) + seeds("A/U", [0.7])))
-        assert [(cell["row"], cell["seed"]) for cell in found.only_a] == [("KD", 1)]
-        assert [(cell["row"], cell["seed"]) for cell in found.only_b] == [("A/U", 0)]
+        assert [(cell.row, cell.seed) for cell in found.only_a] == [("KD", 1)]
+        assert [(cell.row, cell.seed) for cell in found.only_b] == [("A/U", 0)]
         assert found.shared == 1
 
 
 def test_tables_can_be_drawn_and_json_read():
-    a = side(rows=seeds("KD", [0.50, 0.60, 0.70], key="a") + seeds("old", [0.5]), jobs={"a0": job()})
-    b = side("B", seeds("KD", [0.52, 0.63, 0.74], key="b") + seeds("new", [None]), jobs={"b0": job(epochs=2)})
+    a = side(rows=seeds("KD", [0.50, 0.60, 0.70], key="a") + seeds("old", [0.5]), specs={"a0": epochs(1)})
+    b = side("B", seeds("KD", [0.52, 0.63, 0.74], key="b") + seeds("new", [None]), specs={"b0": epochs(2)})
     found = compare(a, b)
     for table in tables(found):
         for render in RENDERERS.values():

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from benchbench.reports.latex import LONGEST, PACKAGES, latex
+from benchbench.reports.report import make_figures, make_report
 from benchbench.reports.table import Entry, Table
-from benchbench.reports.write import further_files, make_figures, make_tables, write_report
+from benchbench.reports.write import further_files, write_report
 
 
 def lacks() -> str | None:
-    """What is missing for these tests, if anything is."""
+    """The part of LaTeX that these tests lack, if there is one."""
     if shutil.which("pdflatex") is None:
         return "there is no pdflatex"
     for package in ("booktabs", "siunitx", "graphicx"):
@@ -62,12 +63,14 @@ def test_a_whole_report(make_lab, tmp_path):
         lab.finish(cell.stage, 0.4 + number % 7 / 20, 1 + number % 5 / 10)
     lab.calibrate(images_per_second=50.0)
     command = "benchbench report 'a b.yaml' --set 'seeds=[0]'"
-    results, tables = make_tables(lab.plan, lab.store, command)
-    assert {"accuracy", "gpu_hours", "savings", "fractions", "gains", "losses"} <= {table.name for table in tables}
-    figures = make_figures(results, lab.plan, lab.store, command)
+    report = make_report(lab.plan, lab.store, command)
+    assert {"accuracy", "gpu_hours", "savings", "fractions", "gains", "losses"} <= {
+        table.name for table in report.tables
+    }
+    figures = make_figures(report)
     formats = ("tex", "pdf")
-    further = further_files(results, lab.plan, tables, figures, formats)
-    write_report(results, tables, tmp_path / "made", formats, command, further)
+    further = further_files(report, figures, formats)
+    write_report(report, tmp_path / "made", formats, further)
     content = r"\def\benchbenchfolder{made}\input{made/tables}\clearpage\input{made/figures}"
     log = compiled(tmp_path, content, r"\input{made/macros}")
     for figure in figures:

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from benchbench.reports.latex import LONGEST, PACKAGES, inputs, latex
+from benchbench.reports.latex import LONGEST, PACKAGES, latex, table_inputs
 from benchbench.reports.macros import letters, macros
 from benchbench.reports.table import Entry, Table
 
@@ -129,7 +129,7 @@ def test_a_long_table_is_set_in_parts():
 
 
 def test_inputs_say_what_they_need():
-    drawn = inputs(["accuracy", "gpu_hours"], "made by:\nbenchbench")
+    drawn = table_inputs(["accuracy", "gpu_hours"], "made by:\nbenchbench")
     assert PACKAGES in drawn
     code = [line for line in drawn.splitlines() if not line.startswith("%")]
     assert code == [

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 
 from benchbench.errors import BenchBenchError, StoreError
-from benchbench.reports.footer import provenance
+from benchbench.reports.footer import footer
+from benchbench.reports.report import make_figures, make_report
 from benchbench.reports.results import COLUMNS, readable
-from benchbench.reports.templates import FIRST, THEN, chosen
-from benchbench.reports.write import further_files, make_figures, make_tables, write_report
+from benchbench.reports.templates import FIRST, THEN, template_names
+from benchbench.reports.write import further_files, write_report
 
 PLUGIN = """
 from benchbench import Component, hookimpl
@@ -47,9 +49,9 @@ COMMAND = "benchbench report suites/tiny.yaml --set 'seeds=[0]'"
 
 
 def test_every_table_in_every_format(finished, tmp_path):
-    results, tables = make_tables(finished.plan, finished.store, COMMAND)
+    report = make_report(finished.plan, finished.store, "benchbench report 'a b.yaml'")
     folder = tmp_path / "deep" / "reports"
-    paths = write_report(results, tables, folder, ("md", "tex", "csv", "txt"), "benchbench report 'a b.yaml'")
+    paths = write_report(report, folder, ("md", "tex", "csv", "txt"))
     names = {
         f"{table}.{kind}"
         for table in ("accuracy", "gpu_hours", "foundations", "resources", "verdicts", "savings", "diagnosis")
@@ -64,39 +66,41 @@ def test_every_table_in_every_format(finished, tmp_path):
 
 
 def test_every_table_and_figure_says_what_made_it(finished):
-    results, tables = make_tables(finished.plan, finished.store, COMMAND)
-    for made in (*tables, *make_figures(results, finished.plan, finished.store, COMMAND)):
-        assert made.notes[-2] == "3 seeds a cell; tested: the last epoch, on Big GPU"
+    report = make_report(finished.plan, finished.store, COMMAND)
+    for made in (*report.tables, *make_figures(report)):
+        assert made.notes[-2] == "3 seeds per cell; tested: the last epoch, on Big GPU"
         assert made.notes[-1] == f"suite key {finished.plan.key[:16]}; made by: {COMMAND}"
 
 
 def test_the_rule_of_selection_in_words(make_lab):
-    chosen = make_lab("selection={rule: best, validation: 0.25}", "seeds=[3]")
-    notes = provenance(chosen.frame(), chosen.plan, COMMAND)
-    assert notes[0] == "1 seed a cell; tested: best epoch on a validation split of 25%, on a processor"
+    lab = make_lab("selection={rule: best, validation: 0.25}", "seeds=[3]")
+    notes = footer(lab.frame(), lab.plan, COMMAND)
+    assert notes[0] == "1 seed per cell; tested: best epoch on a validation split of 25%, on a processor"
 
 
 def test_results_read_back_with_pandas(finished, tmp_path):
     finished.fail(finished.cells("scratch")[0].stage, 'a "quoted", comma\nand line')
     finished.folder(finished.cells("scratch")[0].stage).record.unlink()
-    results, tables = make_tables(finished.plan, finished.store, COMMAND)
-    write_report(results, tables, tmp_path / "out", ("md",), "")
+    report = make_report(finished.plan, finished.store, COMMAND)
+    write_report(report, tmp_path / "out", ("md",))
     found = pd.read_csv(tmp_path / "out" / "results.csv")
     assert (
-        list(found.columns) == [name for name in COLUMNS if name != "test_correct"] == list(readable(results).columns)
+        list(found.columns)
+        == [name for name in COLUMNS if name != "test_correct"]
+        == list(readable(report.results).columns)
     )
     assert list(found.key) == [cell.stage for cell in finished.plan.cells]
     assert list(found.status) == ["failed"] + ["done"] * 11
     assert found.reason[0] == 'a "quoted", comma\nand line'
     for column in ("accuracy", "own_hours", "shared_stage_hours", "pretraining_hours", "teacher_accuracy"):
-        pd.testing.assert_series_equal(found[column], results[column].astype(float), check_exact=True)
+        pd.testing.assert_series_equal(found[column], report.results[column].astype(float), check_exact=True)
     assert found[found.arm == "tune"].accuracy.mean() == pytest.approx(0.8)
 
 
 def test_the_same_results_give_the_same_bytes(finished, tmp_path):
     for name in ("one", "two"):
-        results, tables = make_tables(finished.plan, finished.store, COMMAND)
-        write_report(results, tables, tmp_path / name, ("md", "tex", "csv", "txt"), "same")
+        report = make_report(finished.plan, finished.store, COMMAND)
+        write_report(report, tmp_path / name, ("md", "tex", "csv", "txt"))
     for path in (tmp_path / "one").iterdir():
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
 
@@ -104,7 +108,7 @@ def test_the_same_results_give_the_same_bytes(finished, tmp_path):
 def test_a_second_report_replaces_the_first(lab, tmp_path):
     for accuracy in (0.25, 0.75):
         lab.finish_arm("scratch", [accuracy])
-        write_report(*make_tables(lab.plan, lab.store, COMMAND), tmp_path / "out", ("md",), "")
+        write_report(make_report(lab.plan, lab.store, COMMAND), tmp_path / "out", ("md",))
     text = (tmp_path / "out" / "accuracy.md").read_text(encoding="utf-8")
     assert "75.0" in text
     assert "25.0" not in text
@@ -113,24 +117,24 @@ def test_a_second_report_replaces_the_first(lab, tmp_path):
 def test_a_plugin_s_table_comes_with_the_others(make_lab, tmp_path):
     (tmp_path / "count.py").write_text(PLUGIN)
     lab = make_lab(plugins=["count.py"])
-    results, tables = make_tables(lab.plan, lab.store, COMMAND)
-    assert {table.name for table in tables} == {"accuracy", "gpu_hours", "verdicts", "savings", "count"}
-    write_report(results, tables, tmp_path / "out", ("csv",), "")
+    report = make_report(lab.plan, lab.store, COMMAND)
+    assert {table.name for table in report.tables} == {"accuracy", "gpu_hours", "verdicts", "savings", "count"}
+    write_report(report, tmp_path / "out", ("csv",))
     assert (tmp_path / "out" / "count.csv").read_text() == "what,n\ncells,12\n"
 
 
 def test_figures_and_what_latex_inputs(finished, tmp_path):
-    results, tables = make_tables(finished.plan, finished.store, COMMAND)
-    figures = make_figures(results, finished.plan, finished.store, COMMAND)
+    report = make_report(finished.plan, finished.store, COMMAND)
+    figures = make_figures(report)
     assert [figure.name for figure in figures] == ["pareto", "costs"]  # there are no curves and no fractions
     formats = ("md", "tex", "pdf", "png", "csv")
-    further = further_files(results, finished.plan, tables, figures, formats)
+    further = further_files(report, figures, formats)
     figures_of_all = {f"{name}.{kind}" for name in ("pareto", "costs") for kind in ("pdf", "png")}
     assert set(further) == {*figures_of_all, "tables.tex", "macros.tex", "figures.tex", "figures.md"}
-    paths = write_report(results, tables, tmp_path / "out", formats, COMMAND, further)
+    paths = write_report(report, tmp_path / "out", formats, further)
     assert {path.name for path in paths} == {path.name for path in (tmp_path / "out").iterdir()} >= set(further)
     inputs = (tmp_path / "out" / "tables.tex").read_text()
-    assert re.findall(r"benchbenchfolder/(\w+)\}", inputs) == [table.name for table in tables]
+    assert re.findall(r"benchbenchfolder/(\w+)\}", inputs) == [table.name for table in report.tables]
 
 
 @pytest.mark.parametrize(
@@ -143,37 +147,39 @@ def test_figures_and_what_latex_inputs(finished, tmp_path):
     ],
 )
 def test_only_the_formats_that_are_asked_for(finished, formats, names):
-    results, tables = make_tables(finished.plan, finished.store, COMMAND)
-    figures = make_figures(results, finished.plan, finished.store, COMMAND)
-    assert set(further_files(results, finished.plan, tables, figures, formats)) == names
+    report = make_report(finished.plan, finished.store, COMMAND)
+    figures = make_figures(report)
+    assert set(further_files(report, figures, formats)) == names
 
 
 def test_a_template_chooses_and_orders(make_lab, tmp_path):
     (tmp_path / "mine.py").write_text(TEMPLATES)
     lab = make_lab(plugins=["mine.py"])
     lab.finish_arm("scratch", [0.5])
-    results, tables = make_tables(lab.plan, lab.store, COMMAND, "mine")
-    assert [table.name for table in tables] == ["gpu_hours", "accuracy"]
-    assert [each.name for each in make_figures(results, lab.plan, lab.store, COMMAND, "mine")] == ["costs"]
+    report = make_report(lab.plan, lab.store, COMMAND, "mine")
+    assert [table.name for table in report.tables] == ["gpu_hours", "accuracy"]
+    assert [each.name for each in make_figures(report)] == ["costs"]
     for template, message in (
         ("wrong", r"template 'wrong' names 'acuracy', which is no report and no figure; did you mean 'accuracy'\?"),
         ("broken", r"template 'broken' does not work: ZeroDivisionError"),
         ("papr", r"unknown template 'papr'; did you mean 'paper'\?"),
     ):
         with pytest.raises(BenchBenchError, match=message):
-            make_tables(lab.plan, lab.store, COMMAND, template)
+            make_report(lab.plan, lab.store, COMMAND, template)
 
 
 def test_what_a_paper_prints_is_there(finished):
     """Every name of the template is a report or a figure: a slip would leave a table out."""
-    registry = finished.plan.host.registry
-    assert chosen(registry, "paper") == [*FIRST, *THEN]
-    assert chosen(registry, "full") == list(dict.fromkeys([*registry.offers["report"], *registry.offers["figure"]]))
+    registry = finished.plan.registry
+    assert template_names(registry, "paper") == [*FIRST, *THEN]
+    assert template_names(registry, "full") == list(
+        dict.fromkeys([*registry.offers["report"], *registry.offers["figure"]])
+    )
 
 
 def test_a_broken_figure_costs_itself_alone(finished, capsys, monkeypatch):
     monkeypatch.setattr("benchbench.reports.figures.pareto.points", lambda frame: 1 / 0)
-    figures = make_figures(finished.frame(), finished.plan, finished.store, COMMAND)
+    figures = make_figures(make_report(finished.plan, finished.store, COMMAND))
     assert [figure.name for figure in figures] == ["costs"]
     assert capsys.readouterr().err == "warning: no figure 'pareto': ZeroDivisionError: division by zero\n"
 
@@ -181,15 +187,15 @@ def test_a_broken_figure_costs_itself_alone(finished, capsys, monkeypatch):
 def test_a_folder_that_cannot_be_written(lab, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match=r"cannot write the report to .*; use another --report DIR"):
-        write_report(*make_tables(lab.plan, lab.store, COMMAND), tmp_path / "file" / "out", ("md",), "")
+        write_report(make_report(lab.plan, lab.store, COMMAND), tmp_path / "file" / "out", ("md",))
 
 
 def test_figures_of_many_panels_show_the_first_ones_and_say_so(finished, monkeypatch):
-    monkeypatch.setattr("benchbench.reports.write.PANELS", 1)
-    results = finished.frame()
-    more = pd.concat([results, results.assign(student="another")], ignore_index=True)
-    (figure, *_) = make_figures(more, finished.plan, finished.store, "command")
+    monkeypatch.setattr("benchbench.reports.report.PANELS", 1)
+    report = make_report(finished.plan, finished.store, COMMAND)
+    more = pd.concat([report.results, report.results.assign(student="another")], ignore_index=True)
+    (figure, *_) = make_figures(replace(report, results=more))
     assert len(figure.figure.axes) == 1
     assert any(note.startswith("drawn: the first 1 of 2 pairs of data set and student") for note in figure.notes)
-    (figure, *_) = make_figures(results, finished.plan, finished.store, "command")
+    (figure, *_) = make_figures(report)
     assert not any(note.startswith("drawn:") for note in figure.notes)

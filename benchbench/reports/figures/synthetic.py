@@ -18,7 +18,7 @@ from benchbench.reports.groups import groups_of
 from benchbench.reports.tables.synthetic import GeneratedSet, generated_sets, pairs
 from benchbench.specs.records import QualityMetrics
 from benchbench.store import Store
-from benchbench.synthesis.shards import Made, read_shards
+from benchbench.synthesis.shards import GeneratedImage, read_shards
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -91,7 +91,7 @@ def _draw_sheet(axis: Axes, sheet: _Sheet, title: str) -> None:
         side.set_visible(False)
 
 
-def _line(images: list[Made]) -> np.ndarray:
+def _line(images: list[GeneratedImage]) -> np.ndarray:
     line = np.full((THUMBNAIL, COLUMNS * THUMBNAIL, 3), 255, np.uint8)
     for column, image in enumerate(images):
         with Image.open(io.BytesIO(image.png or b"")) as stream:

@@ -39,7 +39,7 @@ function drawCells() {
     ],
     labels: 3,
     notes: [
-      "An arm's name opens all that is known of the cell: curve, recipe, loss, costs, what it stands on, environment, log.",
+      "An arm's name opens all that is known of the cell: curve, recipe, loss, costs, the stages it needs, environment, log.",
       "own: as if it had trained alone; with stages: and its share of the teachers, of what they say of the images, and of tuning.",
     ],
     rows: content.cells.map((cell) => [

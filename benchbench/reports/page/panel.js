@@ -1,11 +1,11 @@
-// The charts with their controls: what is drawn of which arms, and the values under the pointer.
+// The charts with their controls: arms, quantities, and the values under the pointer.
 
 const hidden = new Set(); // arms that are switched off in the charts
 const placeOf = (cell) => JSON.stringify([cell.data, cell.student]);
 
 const COSTS = [
   ["own", "its own training"],
-  ["stages", "with its share of the stages it stands on"],
+  ["stages", "with its share of the stages it needs"],
   ["total", "and the student's pre-training (est.)"],
 ];
 const place = choice("data set, student", drawCharts);
@@ -14,12 +14,12 @@ const quantity = choice("curve", drawCharts);
 cost.offer(COSTS);
 const legend = h("fieldset", { class: "legend" });
 const scatterHost = h("div", { class: "chart" });
-const scatterTold = h("p", { class: "told", role: "status" });
+const scatterValues = h("p", { class: "readout", role: "status" });
 const scatterNote = h("p", { class: "notes" });
 const curveHost = h("div", { class: "chart" });
-const epoch = h("input", { type: "range", input: () => tellEpoch(Number(epoch.value)) });
+const epoch = h("input", { type: "range", input: () => showEpoch(Number(epoch.value)) });
 const epochLabel = h("label", { class: "choice" }, "epoch", epoch);
-const curveTold = h("ul", { class: "values" });
+const curveValues = h("ul", { class: "values" });
 const charts = h(
   "section",
   { id: "charts" },
@@ -35,7 +35,7 @@ const charts = h(
       h("h3", {}, "Accuracy against cost"),
       h("div", { class: "tools" }, cost.node),
       scatterHost,
-      scatterTold,
+      scatterValues,
       scatterNote,
     ),
     h(
@@ -44,7 +44,7 @@ const charts = h(
       h("h3", {}, "Learning curves"),
       h("div", { class: "tools" }, quantity.node, epochLabel),
       curveHost,
-      curveTold,
+      curveValues,
     ),
   ),
 );
@@ -129,7 +129,7 @@ function drawScatter() {
   const known = groups.filter((group) => group.cells.every((cell) => costOf(cell) > 0));
   const missing = groups.filter((group) => !known.includes(group)).map((group) => group.name);
   scatterNote.textContent = missing.length ? `Not drawn, since the cost is not known: ${missing.join("; ")}.` : "";
-  scatterTold.textContent =
+  scatterValues.textContent =
     "Small marks are single runs, large ones means; the line is the Pareto front of the means. Point at a mean for its values; it leads to its runs.";
   if (!known.length) return emptied(scatterHost, "No run to draw yet.");
   const drawn = known.map(({ name, number, cells }) => {
@@ -152,7 +152,7 @@ function drawScatter() {
     cellTable.only(labels.join(", "), (row) => labels.every((label, column) => row[column].text === label));
   };
   const tell = (text) => {
-    scatterTold.textContent = text;
+    scatterValues.textContent = text;
   };
   return redrawn(scatterHost, () =>
     scatterHost.replaceChildren(scatter(drawn, scatterHost.clientWidth, `${unit} of one run`, unit, tell, open)),
@@ -172,12 +172,12 @@ function drawCurves() {
     .map(({ name, number, own }) => ({ name, number, points: merged(own, quantity.value()) }))
     .filter((line) => line.points.length);
   epochLabel.hidden = !lines.length;
-  curveTold.replaceChildren();
+  curveValues.replaceChildren();
   if (!lines.length) return emptied(curveHost, "No curve to draw yet.");
   const label = quantityLabel(quantity.value());
   const drawn = curves(lines, curveHost.clientWidth, label, (at) => {
     epoch.value = at;
-    tellEpoch(at);
+    showEpoch(at);
   });
   curveHost.replaceChildren(drawn.svg);
   rule = drawn.at;
@@ -185,13 +185,13 @@ function drawCurves() {
   const atEnd = epoch.max === "" || epoch.value === epoch.max;
   [epoch.min, epoch.max] = [Math.min(...epochs), Math.max(...epochs)];
   if (atEnd) epoch.value = epoch.max;
-  return tellEpoch(Number(epoch.value));
+  return showEpoch(Number(epoch.value));
 }
 
 /** The values of every line at the epoch it has nearest to this one. */
-function tellEpoch(at) {
+function showEpoch(at) {
   rule(at);
-  const told = lines.map((line) => {
+  const items = lines.map((line) => {
     const point = line.points.reduce((best, each) => (Math.abs(each.x - at) < Math.abs(best.x - at) ? each : best));
     const range = point.low < point.high ? ` (${amount(point.low)} to ${amount(point.high)})` : "";
     const where = point.x === at ? "" : ` at epoch ${point.x}`;
@@ -204,7 +204,7 @@ function tellEpoch(at) {
     );
   });
   epoch.setAttribute("aria-valuetext", `epoch ${at}`);
-  curveTold.replaceChildren(h("li", { class: "at" }, `Epoch ${at}`), ...told);
+  curveValues.replaceChildren(h("li", { class: "at" }, `Epoch ${at}`), ...items);
 }
 
 function drawCharts() {

@@ -1,11 +1,11 @@
-// One stage in full, in a dialog: state, curve, settings, costs, environment, log, and the stages it stands on.
+// One stage in full, in a dialog: state, curve, settings, costs, environment, log, and the stages it needs.
 
 const QUANTITIES = ["validation_accuracy", "train_accuracy", "loss"];
 const isAccuracy = (name) => name.endsWith("accuracy");
 const quantityLabel = (name) => name.replaceAll("_", " ") + (isAccuracy(name) ? " (%)" : "");
 const OPEN = ["Result", "Cost", "Loss"];
 
-/** What a list of curves has values of, those that are looked at most first. */
+/** Quantities of a list of curves, the most important first. */
 function quantitiesOf(curves) {
   const names = new Set(curves.flatMap((curve) => Object.keys(curve)));
   names.delete("epoch");
@@ -50,16 +50,16 @@ function stageDialog(content) {
     h("header", {}, heading, close),
     body,
   );
-  const folds = new Map(); // what was opened and closed
+  const openFolds = new Map(); // by part of the dialog
   let shown = null;
   let drawn = "";
 
   /** A part that folds, and stays as it was left when it is drawn anew. */
   function fold(stage, title, open, draw) {
     const place = JSON.stringify([shown, stage.label, title]);
-    const details = h("details", { open: folds.get(place) ?? open }, h("summary", {}, title));
+    const details = h("details", { open: openFolds.get(place) ?? open }, h("summary", {}, title));
     const filled = () => details.open && details.childElementCount === 1 && details.append(...draw());
-    details.addEventListener("toggle", () => folds.set(place, details.open) && filled());
+    details.addEventListener("toggle", () => openFolds.set(place, details.open) && filled());
     filled();
     return details;
   }
@@ -95,18 +95,18 @@ function stageDialog(content) {
   }
 
   /** Whether a stage that is done was tuned for another device than the one that reports. */
-  const elsewhere = (stage, role, needed) =>
-    role in stage.after && stage.status === "done" && needed.status === "missing";
+  const elsewhere = (stage, role, other) =>
+    role in stage.soft_needs && stage.status === "done" && other.status === "missing";
 
   function needs(stage) {
-    const found = [...Object.entries(stage.needs), ...Object.entries(stage.after)]
+    const needed = [...Object.entries(stage.needs), ...Object.entries(stage.soft_needs)]
       .map(([role, key]) => [role, content().stages[key]])
-      .filter(([role, needed]) => !elsewhere(stage, role, needed));
-    const foundations = found.map(([role, needed]) => {
-      const title = `${role}: ${needed.label} (${stateText(needed.status)})`;
-      return fold(stage, title, needed.status === "failed", () => parts(needed));
+      .filter(([role, other]) => !elsewhere(stage, role, other));
+    const folds = needed.map(([role, other]) => {
+      const title = `${role}: ${other.label} (${stateText(other.status)})`;
+      return fold(stage, title, other.status === "failed", () => parts(other));
     });
-    return foundations.length ? [h("h3", {}, "Stands on"), ...foundations] : [];
+    return folds.length ? [h("h3", {}, "Needs"), ...folds] : [];
   }
 
   function parts(stage) {

@@ -10,21 +10,21 @@ from PIL import Image
 from pypdf import PdfReader
 
 from benchbench.reports.figure import SINGLE
-from benchbench.reports.figures.save import DPI, gallery, saved
-from benchbench.reports.latex import figures
-from benchbench.reports.write import make_figures
+from benchbench.reports.figures.save import DPI, figure_bytes, gallery
+from benchbench.reports.latex import figure_inputs
+from benchbench.reports.report import make_figures, make_report
 
 COMMAND = "benchbench report suites/tiny.yaml"
 
 
 @pytest.fixture
 def figure(finished):
-    made = make_figures(finished.frame(), finished.plan, finished.store, COMMAND)
+    made = make_figures(make_report(finished.plan, finished.store, COMMAND))
     return next(each for each in made if each.name == "pareto")
 
 
 def test_png(figure):
-    image = Image.open(io.BytesIO(saved(figure, "png")))
+    image = Image.open(io.BytesIO(figure_bytes(figure, "png")))
     image.load()
     assert image.size == pytest.approx(tuple(DPI * figure.figure.get_size_inches()), abs=1)
     assert image.width == SINGLE * DPI
@@ -34,7 +34,7 @@ def test_png(figure):
 
 
 def test_pdf(figure):
-    reader = PdfReader(io.BytesIO(saved(figure, "pdf")))
+    reader = PdfReader(io.BytesIO(figure_bytes(figure, "pdf")))
     (page,) = reader.pages
     inches = [float(side) / 72 for side in page.mediabox[2:]]
     assert inches == pytest.approx(list(figure.figure.get_size_inches()), abs=0.01)
@@ -45,7 +45,7 @@ def test_pdf(figure):
 
 
 def test_fonts_are_embedded_as_truetype(figure):
-    reader = PdfReader(io.BytesIO(saved(figure, "pdf")))
+    reader = PdfReader(io.BytesIO(figure_bytes(figure, "pdf")))
     fonts = [font.get_object() for font in reader.pages[0]["/Resources"]["/Font"].values()]
     assert fonts
     for font in fonts:
@@ -58,7 +58,7 @@ def test_fonts_are_embedded_as_truetype(figure):
 @pytest.mark.parametrize("kind", ["pdf", "png"])
 def test_the_same_results_give_the_same_bytes(finished, kind):
     first, second = (
-        [saved(each, kind) for each in make_figures(finished.frame(), finished.plan, finished.store, COMMAND)]
+        [figure_bytes(each, kind) for each in make_figures(make_report(finished.plan, finished.store, COMMAND))]
         for _ in range(2)
     )
     assert first == second
@@ -68,24 +68,23 @@ def test_the_same_bytes_in_another_process(finished, figure, python, tmp_path):
     code = (
         "import sys\nfrom pathlib import Path\nfrom benchbench.plan.expand import make_plan\n"
         "from benchbench.plugins import load_plugins\nfrom benchbench.suite.file import load_suite\n"
-        "from benchbench.hardware.devices import Devices\nfrom benchbench.reports.figure import saved\n"
-        "from benchbench.reports.write import make_figures, make_tables\nfrom benchbench.store import Store\n"
+        "from benchbench.hardware.devices import Devices\nfrom benchbench.reports.figures.save import figure_bytes\n"
+        "from benchbench.reports.report import make_figures, make_report\nfrom benchbench.store import Store\n"
         "here = Path(sys.argv[1])\nfile, store = load_suite(here / 'suite.yaml'), Store(here / 'runs')\n"
-        "plan = make_plan(file, load_plugins(), Devices('cpu', 'a processor', ('0',), 1), here / 'data')\n"
-        f"results, _ = make_tables(plan, store, '{COMMAND}')\n"
-        f"figure = make_figures(results, plan, store, '{COMMAND}')[0]\n"
-        "Path(sys.argv[2]).write_bytes(saved(figure, 'pdf'))\n"
+        "plan = make_plan(file, load_plugins().registry, Devices('cpu', 'a processor', ('0',), 1), here / 'data')\n"
+        f"figure = make_figures(make_report(plan, store, '{COMMAND}'))[0]\n"
+        "Path(sys.argv[2]).write_bytes(figure_bytes(figure, 'pdf'))\n"
     )
     done = python("-c", code, finished.plan.file.path.parent, tmp_path / "made.pdf", PYTHONHASHSEED="7")
     assert done.code == 0, done.err
-    assert (tmp_path / "made.pdf").read_bytes() == saved(figure, "pdf")
+    assert (tmp_path / "made.pdf").read_bytes() == figure_bytes(figure, "pdf")
 
 
 def test_captions(figure):
     shown = gallery([figure])
     assert "![Test accuracy against GPU-hours in tiny](pareto.png)" in shown
     assert f"made by: {COMMAND}" in shown
-    drawn = figures([figure], "made by: benchbench")
+    drawn = figure_inputs([figure], "made by: benchbench")
     assert r"\includegraphics{\benchbenchfolder/pareto.pdf}" in drawn
     assert r"\label{fig:pareto}" in drawn
     assert r"\begin{figure}" in drawn  # one column

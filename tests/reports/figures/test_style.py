@@ -16,6 +16,7 @@ from benchbench.reports.figures.style import (
     HATCHES,
     LINES,
     MARKERS,
+    PanelLayout,
     looks,
     panels,
     print_style,
@@ -29,7 +30,7 @@ def made(titles: int, arms: int, label: str = "arm"):
     look = looks(pd.DataFrame({"row": [f"{label} {n}" for n in range(arms)]}))
     with print_style():
         handles = [style.handle(row) for row, style in look.items()]
-        figure, axes = panels([f"{label} {n}" for n in range(titles)], handles, "epoch", "accuracy (%)")
+        figure, axes = panels([f"{label} {n}" for n in range(titles)], handles, PanelLayout("epoch", "accuracy (%)"))
         for axis in axes:
             axis.plot([0, 100], [0, 100])
         figure.canvas.draw()

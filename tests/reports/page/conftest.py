@@ -12,7 +12,7 @@ import pytest
 
 from benchbench.reports.page import write_page
 from benchbench.reports.page.data import page_data
-from benchbench.reports.write import make_tables
+from benchbench.reports.report import make_report
 
 FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
@@ -23,7 +23,7 @@ COMMAND = "benchbench report suite.yaml"
 
 @pytest.fixture
 def told(finished):
-    """The finished lab with what its workers said and how they learned; a cell that failed, one that never ran."""
+    """The finished lab with logs and curves; one cell has failed, and one has never run."""
     for key, stage in finished.plan.stages.items():
         if stage.kind == "calibration":
             continue
@@ -40,11 +40,10 @@ def told(finished):
 
 @pytest.fixture
 def data_of() -> Callable[..., dict]:
-    """What a page of a lab says: `data_of(lab, live=True)`."""
+    """The content of a lab's page: `data_of(lab, live=True)`."""
 
     def data(lab, **options) -> dict:
-        results, tables = make_tables(lab.plan, lab.store, COMMAND)
-        return page_data(lab.plan, lab.store, results, tables, COMMAND, **options)
+        return page_data(make_report(lab.plan, lab.store, COMMAND), **options)
 
     return data
 
@@ -54,8 +53,7 @@ def page_of(tmp_path) -> Callable[..., Path]:
     """Writes the page of a lab and gives its path."""
 
     def page(lab, folder: str = "out") -> Path:
-        results, tables = make_tables(lab.plan, lab.store, COMMAND)
-        return write_page(lab.plan, lab.store, results, tables, tmp_path / folder, COMMAND)
+        return write_page(make_report(lab.plan, lab.store, COMMAND), tmp_path / folder)
 
     return page
 

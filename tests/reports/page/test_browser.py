@@ -10,7 +10,8 @@ pytest.importorskip("selenium")
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from benchbench.store import write_json
+from benchbench.specs.records import ExecutionRecord, TuningMetrics
+from tests.specs import cost_record, tuning_record
 
 
 class TestFirstSight:
@@ -132,7 +133,7 @@ class TestCharts:
 
     def test_a_point_says_what_it_is_and_leads_to_its_runs(self, page):
         page.run("document.querySelectorAll('.point')[2].focus()")
-        assert page.one(".told").text == self.points(page)[2]
+        assert page.one(".readout").text == self.points(page)[2]
         page.browser.switch_to.active_element.send_keys(Keys.ENTER)
         assert page.column("Cells", "arm") == ["tune"] * 3
         assert page.one("#cells .count").text == "3 of 12 rows: tune, cifar, small"
@@ -191,16 +192,16 @@ class TestCells:
             "train accuracy (%) by epoch: 1: 10.0, 2: 20.0"
         )
 
-    def test_what_it_stands_on_with_the_choices_and_the_seconds(self, make_lab, page_of, open_page):
+    def test_the_stages_it_needs_with_the_choices_and_the_seconds(self, make_lab, page_of, open_page):
         lab = make_lab("recipes.default.precision=fp32")
         cell = lab.plan.stages[lab.cells("probe")[0].stage]
         outputs = lab.plan.stages[cell.needs["features"]]
         lab.finish(cell.key, 0.4)
-        tuning = outputs.after["tuning.teacher0"]
-        lab.folder(tuning).path.mkdir(parents=True)
-        metrics = {"execution": {"channels_last": True}, "step_seconds": {"plain": 0.5, "chosen": 0.25}}
-        cost = {"seconds": {"tuning": 2.5}, "alone_seconds": {"tuning": 2.5}, "device_hours": 0.5, "cohort": 1}
-        write_json(lab.folder(tuning).record, {"metrics": metrics, "cost": cost, "weights_sha256": None})
+        tuning = outputs.soft_needs["tuning.teacher0"]
+        execution = ExecutionRecord(channels_last=True)
+        metrics = TuningMetrics(execution=execution, step_seconds={"plain": 0.5, "chosen": 0.25})
+        cost = cost_record(seconds={"tuning": 2.5}, alone_seconds={"tuning": 2.5}, device_hours=0.5)
+        lab.write(tuning, tuning_record(metrics=metrics, cost=cost))
         page = open_page(page_of(lab))
         dialog = self.open(page, "probe")
         for title in (f"features: {outputs.label} (done)", f"tuning.teacher0: {lab.plan.stages[tuning].label} (done)"):
@@ -216,10 +217,10 @@ class TestCells:
         done, missing = (cell.stage for cell in lab.cells("scratch")[:2])
         lab.finish(done)  # as after a run elsewhere: this device has measured nothing
         page = open_page(page_of(lab))
-        assert "Stands on" not in self.open(page, "scratch").text
+        assert "Needs" not in self.open(page, "scratch").text
         page.one("dialog .close").click()
         page.all("#cells tbody button")[1].click()
-        (tuning,) = lab.plan.stages[missing].after.values()
+        (tuning,) = lab.plan.stages[missing].soft_needs.values()
         assert f"tuning.student: {lab.plan.stages[tuning].label} (not run yet)" in page.one("dialog").text
 
     def test_a_failure_has_its_reason_and_its_log(self, page):

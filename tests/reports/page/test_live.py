@@ -8,8 +8,8 @@ from threading import Thread
 
 import pytest
 
-from benchbench.reports.page.server import PageServer, Watched
-from benchbench.store import write_json
+from benchbench.reports.page.server import LivePage, PageServer
+from benchbench.store import StageState
 
 pytest.importorskip("selenium")
 from selenium.webdriver.common.keys import Keys
@@ -17,7 +17,7 @@ from selenium.webdriver.common.keys import Keys
 
 @pytest.fixture
 def live(told, open_page):
-    with PageServer(Watched(told.plan, told.store, "benchbench report suite.yaml"), port=0) as server:
+    with PageServer(LivePage(told.plan, told.store, "benchbench report suite.yaml"), port=0) as server:
         Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         yield open_page(server.url)
         server.shutdown()
@@ -30,7 +30,8 @@ def test_what_happens_shows_and_what_the_reader_did_stays(live, told):
     cells = [cell.stage for cell in told.cells("scratch")]
     with told.store.locked():
         told.folder(cells[2]).path.mkdir()
-        write_json(told.folder(cells[2]).state, {"status": "running", "attempts": 2, "started": time.time() - 65})
+        state = StageState(status="running", attempts=2, started=time.time() - 65)
+        told.folder(cells[2]).write_state(state)
         told.folder(cells[2]).log.write_text("attempt 2 on cpu\nstep 7\n")
         live.wait("document.querySelector('.counts').textContent.includes('1 running')")
         assert live.one(".connection").get_attribute("textContent") == "Live: a run is using this store."
@@ -51,7 +52,7 @@ def test_what_happens_shows_and_what_the_reader_did_stays(live, told):
 
 
 def test_a_server_that_is_gone_is_said_to_be(told, chromium, open_page):
-    with PageServer(Watched(told.plan, told.store, ""), port=0) as server:
+    with PageServer(LivePage(told.plan, told.store, ""), port=0) as server:
         Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         page = open_page(server.url)
         page.wait("document.querySelector('.connection').textContent.startsWith('Live')")

@@ -10,17 +10,17 @@ from threading import Thread
 import pytest
 
 from benchbench.reports.page import server as module
-from benchbench.reports.page.server import PageServer, Watched
+from benchbench.reports.page.server import LivePage, PageServer
 
 
 @pytest.fixture
-def watched(told) -> Watched:
-    return Watched(told.plan, told.store, "benchbench report suite.yaml")
+def live_page(told) -> LivePage:
+    return LivePage(told.plan, told.store, "benchbench report suite.yaml")
 
 
 @pytest.fixture
-def server(watched) -> Iterator[PageServer]:
-    with PageServer(watched, port=0) as running:
+def server(live_page) -> Iterator[PageServer]:
+    with PageServer(live_page, port=0) as running:
         Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         yield running
         running.shutdown()
@@ -99,7 +99,7 @@ def test_head_has_no_body(ask):
     assert int(answer.headers["Content-Length"]) > 1000
 
 
-def test_what_has_not_changed_is_not_sent_again(ask, told, watched, monkeypatch):
+def test_what_has_not_changed_is_not_sent_again(ask, told, live_page, monkeypatch):
     monkeypatch.setattr(module, "SHORTEST", 0)
     monkeypatch.setattr(module, "SHARE", float("inf"))
     first = ask("/data.json")
@@ -113,18 +113,18 @@ def test_what_has_not_changed_is_not_sent_again(ask, told, watched, monkeypatch)
     assert "0.75" in ask("/").text
 
 
-def test_the_store_is_looked_at_now_and_then(watched, told, monkeypatch):
+def test_the_store_is_looked_at_now_and_then(live_page, told, monkeypatch):
     now = [100.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
-    first = watched.json()
+    first = live_page.json()
     told.finish(told.cells("scratch")[1].stage, accuracy=0.75)
     now[0] += 0.9
-    assert watched.json() == first
+    assert live_page.json() == first
     now[0] += 0.2
-    assert watched.json() != first
+    assert live_page.json() != first
 
 
-def test_looking_takes_a_small_share_of_the_time(watched, monkeypatch):
+def test_looking_takes_a_small_share_of_the_time(live_page, monkeypatch):
     """A store that takes 3 seconds to read is read every 15 seconds and not every one."""
     now, reads = [0.0], []
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
@@ -134,13 +134,13 @@ def test_looking_takes_a_small_share_of_the_time(watched, monkeypatch):
         now[0] += 3
         return {"live": True, "reads": len(reads)}
 
-    monkeypatch.setattr(watched, "_read", read)
-    watched.json()
+    monkeypatch.setattr(live_page, "_read", read)
+    live_page.json()
     now[0] += 14.9
-    watched.json()
+    live_page.json()
     assert reads == [0.0]
     now[0] += 0.2
-    watched.json()
+    live_page.json()
     assert len(reads) == 2
 
 
@@ -159,15 +159,15 @@ def broken(results, plan):
 """
     (tmp_path / "broken.py").write_text(plugin)
     lab = make_lab(plugins=["broken.py"])
-    watched = Watched(lab.plan, lab.store, "")
+    live_page = LivePage(lab.plan, lab.store, "")
     for _ in range(3):
-        watched.json()
+        live_page.json()
     assert capsys.readouterr().err.count("no table 'broken'") == 1
 
 
-def test_what_goes_wrong_is_one_line_and_the_next_request_is_answered(ask, watched, monkeypatch, capsys):
+def test_what_goes_wrong_is_one_line_and_the_next_request_is_answered(ask, live_page, monkeypatch, capsys):
     with monkeypatch.context() as patch:
-        patch.setattr(watched, "_read", lambda: 1 / 0)
+        patch.setattr(live_page, "_read", lambda: 1 / 0)
         with pytest.raises(ConnectionError):
             ask("/")
     assert ask("/").status == 200

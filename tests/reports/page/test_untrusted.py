@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from benchbench.reports.page.render import render
-from benchbench.store import read_json, write_json
 
 NASTY = "</script><img src=x onerror=acted=1><!--\u2028\"'&lt;"
 
@@ -18,11 +17,9 @@ def nasty(told, data_of, tmp_path) -> Path:
     """A page in which every text that comes from elsewhere tries to act."""
     (done, failed) = (told.cells("scratch")[n].stage for n in (0, 1))
     told.fail(failed, NASTY)
-    told.finish(done, unit=NASTY)
-    record = read_json(told.folder(done).record)
-    record["environment"] = {NASTY: NASTY, "device": NASTY}
-    record["data"]["names"] = [NASTY]
-    write_json(told.folder(done).record, record)
+    told.finish(done)
+    told.change(done, "environment", device=NASTY, versions={NASTY: NASTY})
+    told.change(done, "data", names=(NASTY,))
     for key in (done, failed):
         told.folder(key).log.write_text(NASTY, encoding="utf-8")
         told.folder(key).curve.write_text(json.dumps({"epoch": 1, NASTY: 1.0}), encoding="utf-8")
@@ -36,9 +33,9 @@ def nasty(told, data_of, tmp_path) -> Path:
     table = {"name": NASTY, "title": NASTY, "columns": [NASTY] * 2, "rows": [[entry] * 2], "notes": [NASTY]}
     data["tables"].append({**table, "labels": 1})
     for cell in data["cells"][:2]:
-        cell |= {"row": NASTY, "data": NASTY, "student": NASTY}
+        cell |= {"row": NASTY, "data": NASTY, "student": NASTY, "unit": NASTY}
         stage, other = data["stages"][cell["stage"]], data["cells"][-1]["stage"]
-        stage |= {"label": NASTY, "kind": NASTY, "needs": {NASTY: other}, "after": {NASTY: other}}
+        stage |= {"label": NASTY, "kind": NASTY, "needs": {NASTY: other}, "soft_needs": {NASTY: other}}
     path = tmp_path / "nasty.html"
     path.write_text(render(data), encoding="utf-8")
     return path

@@ -7,10 +7,9 @@ import math
 
 import pytest
 
+from benchbench.reports.report import make_report
 from benchbench.reports.tables.diagnosis import diagnosis
 from benchbench.reports.tables.diagnosis_rules import LIMITS, SIGNS, in_curve
-from benchbench.reports.write import make_tables
-from benchbench.store import read_json, write_json
 
 SMOOTH = [2.0 * 0.9**epoch + 0.3 for epoch in range(20)]
 
@@ -30,11 +29,8 @@ def diagnosed(finished):
 
     def make(arm="distil", *curves, validation=0, train=40):
         for cell, rows in zip(finished.cells(arm), curves, strict=False):
-            folder = finished.folder(cell.stage)
-            record = read_json(folder.record)
-            record["data"] |= {"validation": validation, "train": train}
-            write_json(folder.record, record)
-            folder.curve.write_text("".join(json.dumps(row) + "\n" for row in rows))
+            finished.change(cell.stage, "data", validation=validation, train=train)
+            finished.folder(cell.stage).curve.write_text("".join(json.dumps(row) + "\n" for row in rows))
         return rows_of(finished)
 
     return make
@@ -215,8 +211,8 @@ class TestCurves:
 
 def test_every_sign_of_a_report_has_its_rule_and_advice(finished):
     finished.finish(finished.teacher(), accuracy=0.2)
-    _, tables = make_tables(finished.plan, finished.store, "command")
-    (table,) = (table for table in tables if table.name == "diagnosis")
+    report = make_report(finished.plan, finished.store, "command")
+    (table,) = (table for table in report.tables if table.name == "diagnosis")
     assert {row[3].text for row in table.rows} == {SIGNS["baseline"].name, SIGNS["teacher"].name}
     for sign in ("baseline", "teacher"):
         assert f"{SIGNS[sign].name}: {SIGNS[sign].rule}; try: {SIGNS[sign].advice}" in table.notes

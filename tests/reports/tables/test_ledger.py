@@ -1,11 +1,10 @@
-"""The table of where every device-hour went."""
+"""The table of the ledger: every device-hour in one line."""
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
+from benchbench.costs.ledger_lines import AliveLine, EndLine, FinishedLine, ReadyLine, RunLine, SubmittedLine
 from benchbench.reports.tables.ledger import ledger
 
 
@@ -16,21 +15,23 @@ def table(lab):
     def make(*events, last=True):
         folder = lab.store.root / "ledger"
         folder.mkdir(exist_ok=True)
-        head = {"event": "run", "at": 0, "suite": lab.plan.suite.name, "device": "Big GPU", "unit": "GPU-hours"}
-        lines = [head | {"held": 1, "slots": ["0", "1"]}, *events, *([{"event": "end", "at": 36000}] if last else [])]
-        (folder / "run.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-        made = ledger(lab.frame(), lab.plan, lab.store)
-        assert made is not None
-        return made
+        head = RunLine(
+            at=0, suite=lab.plan.suite.name, time=0, device="Big GPU", unit="GPU-hours", num_devices=1, slots=("0", "1")
+        )
+        lines = [head, *events, *([EndLine(at=36000)] if last else [])]
+        (folder / "run.jsonl").write_text("".join(line.model_dump_json() + "\n" for line in lines))
+        table = ledger(lab.frame(), lab.plan, lab.store)
+        assert table is not None
+        return table
 
     return make
 
 
 def events(lab, arm: str, begun: float, ended: float, **seconds: float):
     key = lab.cells(arm)[0].stage
-    yield {"event": "submitted", "at": begun, "slot": "0", "stages": {key: "cell"}}
-    yield {"event": "ready", "at": begun, "slot": "0"}
-    yield {"event": "finished", "at": ended, "slot": "0", "key": key, "kind": "cell", "seconds": seconds}
+    yield SubmittedLine(at=begun, slot="0", stages={key: "cell"})
+    yield ReadyLine(at=begun, slot="0")
+    yield FinishedLine(at=ended, slot="0", key=key, kind="cell", seconds=seconds)
 
 
 def texts(table) -> dict[str, list[str]]:
@@ -65,13 +66,13 @@ def test_what_no_line_explains_is_said(lab, table):
 
 def test_energy_is_of_the_stages_and_of_the_whole(lab, table):
     run = list(events(lab, "scratch", 0, 18000, student=18000.0))
-    run[-1]["energy_joules"] = 7.2e6
-    made = texts(table(*run, {"event": "alive", "at": 20000, "joules": 10.8e6}))
+    run[-1] = run[-1].model_copy(update={"energy_joules": 7.2e6})
+    made = texts(table(*run, AliveLine(at=20000, joules=10.8e6)))
     assert "energy (kWh)" not in made  # its last line is without: nobody knows the whole
-    run.append({"event": "end", "at": 36000, "joules": 18e6})
+    run.append(EndLine(at=36000, joules=18e6))
     assert texts(table(*run, last=False))["energy (kWh)"] == ["2.00", "5.00", ""]
 
 
 def test_energy_of_stages_that_share_a_counter_is_unknown(lab, table):
-    run = [*events(lab, "scratch", 0, 18000, student=18000.0), {"event": "end", "at": 36000, "joules": 18e6}]
+    run = [*events(lab, "scratch", 0, 18000, student=18000.0), EndLine(at=36000, joules=18e6)]
     assert texts(table(*run, last=False))["energy (kWh)"] == ["n/a", "5.00", ""]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
+from benchbench.costs.ledger_lines import FinishedLine, SubmittedLine
 from benchbench.costs.prediction import predict, predicted_cells
 from benchbench.reports.tables.gpu_hours import number
 from benchbench.reports.tables.predicted import predicted
-from benchbench.store import write_json
+from tests.specs import cost_record, tuning_record
 
 # Seconds of a student's training step and of a teacher's forward and training step, an image.
 SECONDS = {"student": 0.06, "teacher": 0.1, "adapting": 0.3}
@@ -17,17 +16,15 @@ SECONDS = {"student": 0.06, "teacher": 0.1, "adapting": 0.3}
 
 @pytest.fixture
 def measured(make_lab):
-    """A lab whose tuning stages are done; their jobs say what each was about."""
+    """A lab whose tuning stages are done."""
 
     def make(*overrides: str, threads: int | None = None, **changes):
         lab = make_lab("recipes.default.precision=fp32", *overrides, **changes)
         for key, stage in lab.plan.stages.items():
             if stage.kind == "tuning":
-                kind = stage.job["kind"]
-                role = kind if (kind == "student") == stage.job["trained"] else "adapting"
-                metrics = {"step_seconds": {"chosen, an image": SECONDS[role]}, "execution": {"threads": threads}}
-                lab.folder(key).path.mkdir(parents=True, exist_ok=True)
-                write_json(lab.folder(key).record, {"metrics": metrics, "cost": {"device_hours": 0.0}})
+                role = stage.spec.role
+                work = role if (role == "student") == stage.spec.trained else "adapting"
+                lab.write(key, tuning_record(SECONDS[work], threads, cost=cost_record(device_hours=0.0)))
         return lab
 
     return make
@@ -40,12 +37,12 @@ def cell_of(lab, arm: str) -> tuple[float | None, float | None]:
 def test_images_times_seconds(measured):
     lab = measured()
     stage = lab.plan.stages[lab.cells("scratch")[0].stage]
-    held, info = lab.plan.devices.num_devices, lab.plan.info["cifar"]
-    images = lab.plan.train_images(stage.job["data"], "cifar") * stage.job["recipe"]["epochs"]
-    own = (images * 0.06 + info.test * 0.06 / 3) * held / 3600
+    num_devices, info = lab.plan.devices.num_devices, lab.plan.info["cifar"]
+    images = lab.plan.train_images(stage.spec.data, "cifar") * stage.spec.recipe.epochs
+    own = (images * 0.06 + info.test * 0.06 / 3) * num_devices / 3600
     assert cell_of(lab, "scratch") == (pytest.approx(own), pytest.approx(own))
-    taught = own + images * 0.1 * held / 3600
-    teacher = (images * 0.3 + info.test * 0.3 / 3) * held / 3600  # shared by three seeds
+    taught = own + images * 0.1 * num_devices / 3600
+    teacher = (images * 0.3 + info.test * 0.3 / 3) * num_devices / 3600  # shared by three seeds
     assert cell_of(lab, "distil") == (pytest.approx(taught), pytest.approx(taught + teacher / 3))
 
 
@@ -57,7 +54,7 @@ def test_a_network_that_runs_best_on_one_thread_holds_one(measured):
 def test_kept_outputs_are_a_stage_of_their_own(measured):
     lab = measured("arms.distil.recipe={views: 1}")
     outputs = next(key for key, stage in lab.plan.stages.items() if stage.kind == "outputs" and stage.needs)
-    images = lab.plan.train_images(lab.plan.stages[outputs].job["data"], "cifar")
+    images = lab.plan.train_images(lab.plan.stages[outputs].spec.data, "cifar")
     assert predict(lab.plan, lab.store)[outputs] == pytest.approx(images * 0.1 * lab.plan.devices.num_devices / 3600)
     assert cell_of(lab, "distil")[0] == pytest.approx(cell_of(lab, "scratch")[0])
 
@@ -92,16 +89,17 @@ def test_what_was_kept_before_the_run_goes_before_what_is_known_now(measured):
     tuned = cell_of(lab, "scratch")[0]
     assert predicted(lab.frame(), lab.plan, lab.store).rows[0][1].text == number(tuned)
     (lab.store.root / "ledger").mkdir()
-    lines = [{"event": "submitted", "at": 0, "slot": "0", "predicted": {cell.stage: 4.0 for cell in cells}}]
-    lines += [{"event": "finished", "at": 9, "slot": "0", "key": cell.stage} for cell in cells]
-    (lab.store.root / "ledger" / "1.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    keys = [cell.stage for cell in cells]
+    lines = [SubmittedLine(at=0, slot="0", stages=dict.fromkeys(keys, "cell"), predicted=dict.fromkeys(keys, 4.0))]
+    lines += [FinishedLine(at=9, slot="0", key=key, kind="cell") for key in keys]
+    (lab.store.root / "ledger" / "1.jsonl").write_text("".join(line.model_dump_json() + "\n" for line in lines))
     table = predicted(lab.frame(), lab.plan, lab.store)
     assert [entry.text for entry in table.rows[0][:4]] == ["scratch", "4.00", "6.00", "1.50"]
-    assert not any("no prediction was kept" in note for note in table.notes)
+    assert not any("no prediction was stored" in note for note in table.notes)
 
 
 def test_what_was_not_kept_is_said(measured):
     lab = measured("arms={scratch: {method: scratch}}", "teachers={}")
     lab.finish_arm("scratch", [0.5] * 3, [6.0] * 3)
     table = predicted(lab.frame(), lab.plan, lab.store)
-    assert any(note.startswith("no prediction was kept of 3 of these stages") for note in table.notes)
+    assert any(note.startswith("no prediction was stored for 3 of these stages") for note in table.notes)

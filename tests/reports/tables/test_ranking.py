@@ -110,7 +110,7 @@ class TestRanking:
         lab = make({"tune": [[0.5], [0.6], []], "scratch": [[0.4], [0.5], [0.9]]})
         table = ranking(lab.frame(), lab.plan)
         assert texts(table)["scratch"][0] == "2.00"
-        assert table.notes[0].startswith("over 2 blocks (data set x student), n = 1 of each arm in each")
+        assert table.notes[0].startswith("over 2 groups (data set x student), n = 1 of each arm in each")
 
     def test_one_block_left_has_no_interval(self, make):
         lab = make({"tune": [[0.5, 0.6], []], "scratch": [[0.4, 0.5], []]})

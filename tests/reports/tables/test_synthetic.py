@@ -1,9 +1,9 @@
-"""Tables and figures of generated images, from records by hand."""
+"""Tables and figures of generated images."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +11,15 @@ import pytest
 from PIL import Image
 
 from benchbench.reports.figure import DOUBLE
-from benchbench.reports.figures.save import saved
+from benchbench.reports.figures.save import figure_bytes
 from benchbench.reports.figures.synthetic import contact_sheet, quality_and_gain
 from benchbench.reports.tables.synthetic import pairs, synthetic, synthetic_gains
-from benchbench.store import write_json
-from benchbench.synthesis.shards import Made, Shards, encode
+from benchbench.specs.records import DataRecord, NearestMetrics, QualityMetrics, StageRecord, SynthesisMetrics
+from benchbench.synthesis.shards import GeneratedImage, Shards, encode
+from tests.specs import cost_record, diffusion_record, quality_record, synthesis_record
 
 KD = {"method": "distill", "loss": {"ce": 1, "kd": 1}}
+CLASSES = DataRecord(names=tuple("abcdefghij"), train=40)
 ARMS = {
     "scratch": {"method": "scratch"},
     "scratch + made": {"method": "scratch", "synthetic": "made"},
@@ -25,20 +27,20 @@ ARMS = {
     "kd + made": {**KD, "synthetic": {"set": "made", "times": 1}},
     "longer + made": {"method": "scratch", "synthetic": "made", "recipe": {"epochs": 9}},
 }
-QUALITY = {
-    "images": 80,
-    "real": 40,
-    "dimensions": 64,
-    "fid": 12.34,
-    "kid": 0.00567,
-    "precision": 0.81,
-    "recall": 0.42,
-    "density": 0.93,
-    "coverage": 0.5,
-    "agreement": 0.625,
-    "train": {"copies": 3},
-    "test": {"copies": 1},
-}
+QUALITY = QualityMetrics(
+    images=80,
+    real=40,
+    dimensions=64,
+    fid=12.34,
+    kid=0.00567,
+    precision=0.81,
+    recall=0.42,
+    density=0.93,
+    coverage=0.5,
+    agreement=0.625,
+    train=NearestMetrics(quartiles=(1.0, 2.0, 3.0), copies=3),
+    test=NearestMetrics(quartiles=(1.0, 2.0, 3.0), copies=1),
+)
 
 
 @pytest.fixture
@@ -46,10 +48,10 @@ def made(make_lab):
     """A lab with a finished and judged set of generated images."""
     sets = {"made": {"source": {"trained_diffusion": {"image_size": 16}}, "times": 2}}
     lab = make_lab(arms=ARMS, synthetic=sets, quality={"teacher": "big", "state": "scratch"})
-    metrics = {"images": 79, "rejected": {"black": 4, "not finite": 1}, "retried": 2, "given_up": 1}
-    leave(lab, "synthesis", metrics, 2.0)
-    leave(lab, "diffusion", {}, 3.0)
-    leave(lab, "quality", QUALITY, 0.5)
+    metrics = SynthesisMetrics(images=79, rejected={"black": 4, "not finite": 1}, retried=2, given_up=1)
+    write(lab, "synthesis", synthesis_record(metrics=metrics, data=CLASSES, cost=cost_record(device_hours=2.0)))
+    write(lab, "diffusion", diffusion_record(cost=cost_record(device_hours=3.0)))
+    write(lab, "quality", quality_record(metrics=QUALITY))
     (stage,) = (stage for stage in lab.plan.stages.values() if stage.kind == "synthesis")
     draw(lab.folder(stage.key).path, (0, 3))
     return lab
@@ -59,17 +61,15 @@ def draw(folder: Path, labels: Iterable[int]) -> None:
     """Fourteen images of each class."""
     shards, random = Shards(folder), np.random.default_rng(0)
     pixels = random.integers(0, 256, (16, 16, 3), dtype=np.uint8)
-    shards.add([Made(label, index, 0, 0, None, encode(pixels)) for label in labels for index in range(14)])
+    shards.add([GeneratedImage(label, index, 0, 0, None, encode(pixels)) for label in labels for index in range(14)])
     shards.finish()
 
 
-def leave(lab, kind: str, metrics: dict, hours: float, names: Sequence[str] = "abcdefghij") -> None:
+def write(lab, kind: str, record: StageRecord) -> None:
+    """Finishes every stage of a kind."""
     for key, stage in lab.plan.stages.items():
         if stage.kind == kind:
-            lab.folder(key).path.mkdir(parents=True, exist_ok=True)
-            cost = {"device_hours": hours, "energy_joules": None}
-            data = {"names": list(names)}
-            write_json(lab.folder(key).record, {"metrics": metrics, "cost": cost, "data": data})
+            lab.write(key, record)
 
 
 def texts(table) -> dict[str, list[str]]:
@@ -88,13 +88,13 @@ def test_a_row_a_set(made):
 def test_what_was_not_judged_says_so(make_lab):
     lab = make_lab(arms=ARMS, synthetic={"made": {"source": "same_class_mixup"}})
     assert synthetic(lab.frame(), lab.plan, lab.store) is None
-    leave(lab, "synthesis", {"images": 80, "rejected": {}}, 1.0)
+    write(lab, "synthesis", synthesis_record(80))
     table = synthetic(lab.frame(), lab.plan, lab.store)
     assert texts(table)["made"] == ["80", "0", *["–"] * 8, "1.00"]
     assert any("not judged" in note for note in table.notes)
 
 
-def test_arms_are_held_against_themselves_without_images(made):
+def test_arms_are_compared_with_themselves_without_images(made):
     found = {(pair.row, pair.twin) for pair in pairs(made.plan)}
     assert found == {
         ("scratch + made", "scratch"),
@@ -129,13 +129,13 @@ def test_names_of_classes_are_whole(names, make_lab):
     """Of two sets, one above the other."""
     sets = {name: {"source": "same_class_mixup", "times": times} for times, name in enumerate(("one", "two"), start=1)}
     lab = make_lab(arms={name: {"method": "scratch", "synthetic": name} for name in sets}, synthetic=sets)
-    leave(lab, "synthesis", {"images": 80, "rejected": {}}, 1.0, names)
+    write(lab, "synthesis", synthesis_record(80, data=DataRecord(names=names, train=40)))
     for stage in lab.plan.stages.values():
         if stage.kind == "synthesis":
             draw(lab.folder(stage.key).path, range(10))
     figure = contact_sheet(lab.frame(), lab.plan, lab.store)
     assert len(figure.figure.axes) == 2
-    with Image.open(io.BytesIO(saved(figure, "png"))) as image:
+    with Image.open(io.BytesIO(figure_bytes(figure, "png"))) as image:
         inked = (np.array(image.convert("L")) < 200).any(axis=0)
     assert not inked[:5].any()
     assert not inked[-5:].any()
@@ -166,4 +166,4 @@ def test_figures_fit_a_page_and_are_the_same_every_time(figure, made):
     first, second = (figure(made.frame(), made.plan, made.store) for _ in range(2))
     assert first.figure.get_figwidth() <= DOUBLE
     for kind in ("pdf", "png"):
-        assert saved(first, kind) == saved(second, kind)
+        assert figure_bytes(first, kind) == figure_bytes(second, kind)
