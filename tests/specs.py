@@ -28,7 +28,7 @@ from benchbench.specs.records import (
     TuningMetrics,
     TuningRecord,
 )
-from benchbench.specs.stages import OutputsSpec, TrainingSpec
+from benchbench.specs.stages import CalibrationSpec, OutputsSpec, TrainingSpec
 
 SMALL = ModelSpec(source="timm", name="test_efficientnet")
 BIG = ModelSpec(source="timm", name="test_resnet")
@@ -92,6 +92,24 @@ def outputs_spec(**changes: Any) -> OutputsSpec:
         "code": "",
     }
     return OutputsSpec(**{**defaults, **changes})
+
+
+def calibration_spec(**changes: Any) -> CalibrationSpec:
+    """The small network's pre-training at 32 pixels, on a core of a processor."""
+    defaults: dict[str, Any] = {
+        "model": SMALL,
+        "role": "student",
+        "image_size": 32,
+        "precision": "exact",
+        "channels_last": "auto",
+        "fold_bn": "auto",
+        "compile": "auto",
+        "device": "a processor",
+        "threads": 1,
+        "components": {},
+        "code": "",
+    }
+    return CalibrationSpec(**{**defaults, **changes})
 
 
 def cost_record(**changes: Any) -> Cost:
