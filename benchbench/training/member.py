@@ -183,12 +183,11 @@ class Member:
         outputs: Outputs | None = None
         if not preparing or self.losses.prepares_student:
             outputs = self.network(batch.images, self.losses.needs_features)
-        with self.network.autocast():
-            if preparing:
-                total, terms = self.losses.prepare(outputs, teacher_outputs, batch)
-            else:
-                assert outputs is not None
-                total, terms = self.losses(outputs, teacher_outputs, batch)
+        if preparing:
+            total, terms = self.losses.prepare(outputs, teacher_outputs, batch)
+        else:
+            assert outputs is not None
+            total, terms = self.losses(outputs, teacher_outputs, batch)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(total).backward()
         self.scaler.step(self.optimizer)

@@ -1,8 +1,10 @@
-"""What tests of training share: a few small images, states to compare, checkpoints at every step, and a clock."""
+"""Parts that tests of training share: small images, runs, states to compare, checkpoints at every step, a clock."""
 
 from __future__ import annotations
 
 import types
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,15 +12,94 @@ import torch
 from torch import Tensor, nn
 
 from benchbench.data.images import ImageDataset
+from benchbench.data.loader import Loader
 from benchbench.data.sources.common import ArrayImages
-from benchbench.training import clock, loop
+from benchbench.execution.network import ConfiguredModel
+from benchbench.losses.multi_teacher import MultiTeacherLoss
+from benchbench.models.backbone import Backbone
+from benchbench.specs.parts import RecipeSpec
+from benchbench.stages.networks import fixed_execution
+from benchbench.store import StageFolder
+from benchbench.training import clock, member
 from benchbench.training.checkpoints import Checkpoints
-from benchbench.training.loop import Training, correct_by_example
+from benchbench.training.clock import Clock
+from benchbench.training.cohort import Cohort, SharedInputs
+from benchbench.training.loop import evaluate, train
+from benchbench.training.member import Member, MemberState
+from benchbench.training.teachers import LiveTeacher
+from tests.specs import loss_spec, recipe_spec
 
 CPU = torch.device("cpu")
 CLASSES, SIDE, BATCH, EPOCHS = 3, 8, 4, 3
-CRD = {"name": "crd", "params": {"dim": 4, "negatives": 7}, "weight": 0.5}
-SIMCLR = {"name": "align_uniform", "params": {"projector": "simclr", "dim": 4}, "weight": 2.0}
+CRD = loss_spec("crd", 0.5, dim=4, negatives=7)
+SIMCLR = loss_spec("align_uniform", 2.0, projector="simclr", dim=4)
+
+
+@dataclass(eq=False)
+class Run(Member):
+    """A member with inputs of its own: a cohort of one.
+
+    Attributes:
+        inputs: loaders and teachers.
+        teachers: the frozen networks.
+    """
+
+    inputs: SharedInputs | None = None
+    teachers: Sequence[Backbone] = ()
+
+    def run(self, state: MemberState | None = None) -> None:
+        """Trains from a checkpoint's state, or from the start; raises the error that ends it."""
+        self.state = state
+        cohort = Cohort([self], self.inputs, Clock(CPU))
+        train(cohort)
+        if self in cohort.failures:
+            raise cohort.failures[self]
+
+    def hits(self) -> np.ndarray:
+        """True for each validation image whose top class is right."""
+        cohort = Cohort([self], self.inputs, Clock(CPU))
+        return evaluate(cohort, [self], self.inputs.validation)[self]
+
+    def without_validation(self) -> None:
+        self.inputs = replace(self.inputs, validation=None)
+
+
+def small_recipe(**changes: Any) -> RecipeSpec:
+    return recipe_spec(**{"epochs": EPOCHS, "batch_size": BATCH, "image_size": SIDE, "lr": 0.02, **changes})
+
+
+def make_run(
+    model: Backbone,
+    losses: MultiTeacherLoss,
+    recipe: RecipeSpec,
+    loaders: tuple[Loader, Loader | None],
+    folder: StageFolder,
+    *,
+    teachers: Sequence[Backbone] = (),
+    seed: int = 1,
+    data_seed: int | None = None,
+    best: bool = False,
+    checkpoints: Checkpoints | None = None,
+) -> Run:
+    """A run with networks on the CPU; `loaders` are of training and validation images."""
+    execution = fixed_execution(recipe.precision, recipe.channels_last)
+    live = [LiveTeacher(ConfiguredModel(teacher, execution, CPU)) for teacher in teachers]
+    data_seed = seed if data_seed is None else data_seed
+    inputs = SharedInputs(*loaders, live, recipe.batch_size, data_seed, CPU)
+    return Run(
+        model=model,
+        losses=losses,
+        recipe=recipe,
+        steps=inputs.steps,
+        seed=seed,
+        best=best,
+        device=CPU,
+        execution=execution,
+        checkpoints=checkpoints or Checkpoints(folder, 1e9),
+        report=lambda progress: None,
+        inputs=inputs,
+        teachers=teachers,
+    )
 
 
 def coloured(count: int) -> ImageDataset:
@@ -34,42 +115,42 @@ def snapshot(module: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in module.state_dict().items()}
 
 
-def same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> bool:
-    return found.keys() == expected.keys() and all(torch.equal(found[name], expected[name]) for name in expected)
+def same(actual: dict[str, Tensor], expected: dict[str, Tensor]) -> bool:
+    return actual.keys() == expected.keys() and all(torch.equal(actual[name], expected[name]) for name in expected)
 
 
-def flat(value: Any, place: str = "") -> dict[str, Tensor]:
-    """Every leaf of a nested state by its place."""
+def flat(value: Any, path: str = "") -> dict[str, Tensor]:
+    """Every leaf of a nested state by its path."""
     if isinstance(value, dict):
-        return {k: v for key, item in value.items() for k, v in flat(item, f"{place}/{key}").items()}
+        return {k: v for key, item in value.items() for k, v in flat(item, f"{path}/{key}").items()}
     if isinstance(value, list | tuple):
-        return {k: v for key, item in enumerate(value) for k, v in flat(item, f"{place}/{key}").items()}
-    return {place: value if isinstance(value, Tensor) else torch.tensor(float(value or 0))}
+        return {k: v for key, item in enumerate(value) for k, v in flat(item, f"{path}/{key}").items()}
+    return {path: value if isinstance(value, Tensor) else torch.tensor(float(value or 0))}
 
 
-def assert_same_end(found: Training, expected: Training) -> None:
-    """Two trainings are at their ends, with the same weights, losses' parts, optimiser, curve and answers."""
-    assert found.done
+def assert_same_end(actual: Run, expected: Run) -> None:
+    """Two runs are at their ends, with the same weights, losses' parts, optimiser, curve and predictions."""
+    assert actual.done
     states = [
         flat([run.model.state_dict(), run.losses.state_dict(), run.optimizer.state_dict(), run.best_epoch])
-        for run in (found, expected)
+        for run in (actual, expected)
     ]
     assert states[0].keys() == states[1].keys()
     assert [name for name in states[0] if not torch.equal(states[0][name], states[1][name])] == []
-    assert found.curve == expected.curve
-    assert np.array_equal(*(correct_by_example(run, run.validation) for run in (found, expected)))
+    assert actual.curve == expected.curve
+    assert np.array_equal(actual.hits(), expected.hits())
 
 
 class EveryStep(Checkpoints):
-    """Saves at every opportunity and keeps each checkpoint by its epoch and step."""
+    """Saves at every opportunity; `files` holds each checkpoint by its epoch and step."""
 
     def __init__(self, folder):
         super().__init__(folder, interval=0)
-        self.kept: dict[tuple[int, int], bytes] = {}
+        self.files: dict[tuple[int, int], bytes] = {}
 
     def save(self, state):
         super().save(state)
-        self.kept[state["epoch"], state["step"]] = self.folder.checkpoint.read_bytes()
+        self.files[state["epoch"], state["step"]] = self.folder.checkpoint.read_bytes()
 
 
 class Passing:
@@ -77,7 +158,7 @@ class Passing:
 
     def __init__(self, monkeypatch):
         self.now = 0.0
-        for module in (clock, loop):
+        for module in (clock, member):
             monkeypatch.setattr(
                 module, "time", types.SimpleNamespace(perf_counter=lambda: self.now, monotonic=lambda: self.now)
             )

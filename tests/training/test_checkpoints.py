@@ -1,4 +1,4 @@
-"""Checkpoints: what was saved comes back, what is damaged is set aside, and nothing in them is run."""
+"""Checkpoints: a saved state comes back, a damaged file is set aside, and nothing in it is run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STATE = {
     "sums": {"ce": torch.tensor(1.5, dtype=torch.float64)},
     "model": {"a": torch.arange(6.0), "b": torch.zeros(3, dtype=torch.bfloat16), "n": torch.tensor(4)},
     "optimizer": {"state": {0: {"step": torch.tensor(2.0)}}, "param_groups": [{"lr": 0.1, "params": [0]}]},
-    "best_epoch": {"epoch": 1, "accuracy": 0.1 + 0.2, "weights": {"a": torch.ones(6)}},
+    "best_epoch": (1, 0.1 + 0.2, {"a": torch.ones(6)}),
     "curve": [{"epoch": 1, "ce": 0.5}],
     "scaler": {},
     "none": None,
@@ -32,17 +32,17 @@ def folder(tmp_path) -> StageFolder:
     return StageFolder(tmp_path)
 
 
-def same(found, expected) -> bool:
+def same(actual, expected) -> bool:
     if isinstance(expected, torch.Tensor):
-        return found.dtype == expected.dtype and torch.equal(found, expected)
+        return actual.dtype == expected.dtype and torch.equal(actual, expected)
     if isinstance(expected, dict):
-        return list(found) == list(expected) and all(same(found[key], expected[key]) for key in expected)
-    if isinstance(expected, list):
-        return len(found) == len(expected) and all(same(*pair) for pair in zip(found, expected, strict=True))
-    return found == expected and type(found) is type(expected)
+        return list(actual) == list(expected) and all(same(actual[key], expected[key]) for key in expected)
+    if isinstance(expected, list | tuple):
+        return len(actual) == len(expected) and all(same(*pair) for pair in zip(actual, expected, strict=True))
+    return actual == expected and type(actual) is type(expected)
 
 
-def test_what_was_saved_comes_back(folder):
+def test_a_saved_state_comes_back(folder):
     Checkpoints(folder, 0).save(STATE)
     assert same(Checkpoints(folder, 0).load(), STATE)
     Checkpoints(folder, 0).save({**STATE, "epoch": 4})
@@ -88,10 +88,10 @@ def assert_set_aside(folder, damaged: bytes, capsys) -> None:
     assert Checkpoints(folder, 0).load() is None
     assert not folder.checkpoint.exists()
     assert folder.path.joinpath("checkpoint.damaged").read_bytes() == damaged
-    said = capsys.readouterr().out
-    assert said.startswith("checkpoint damaged (")
-    assert said.endswith("): set aside as checkpoint.damaged, starting from the beginning\n")
-    assert said.count("\n") == 1
+    output = capsys.readouterr().out
+    assert output.startswith("checkpoint damaged (")
+    assert output.endswith("): set aside as checkpoint.damaged, starting from the beginning\n")
+    assert output.count("\n") == 1
     assert Checkpoints(folder, 0).load() is None
 
 
@@ -102,7 +102,7 @@ def test_a_checkpoint_cut_off_anywhere_is_set_aside(folder, capsys):
         assert_set_aside(folder, whole[:length], capsys)
 
 
-def test_a_checkpoint_with_one_wrong_bit_is_never_taken_for_another(folder, capsys):
+def test_a_checkpoint_with_one_wrong_bit_never_gives_another_state(folder, capsys):
     """It gives the saved state (the bit meant nothing) or none at all."""
     Checkpoints(folder, 0).save(STATE)
     whole = folder.checkpoint.read_bytes()
@@ -111,9 +111,9 @@ def test_a_checkpoint_with_one_wrong_bit_is_never_taken_for_another(folder, caps
         damaged = bytearray(whole)
         damaged[draw.randrange(len(whole))] ^= 1 << draw.randrange(8)
         folder.checkpoint.write_bytes(damaged)
-        found = Checkpoints(folder, 0).load()
-        assert found is None or same(found, STATE)
-        refused += found is None
+        state = Checkpoints(folder, 0).load()
+        assert state is None or same(state, STATE)
+        refused += state is None
     assert refused > 50
 
 
@@ -132,16 +132,16 @@ class Trap:
 
 @pytest.mark.parametrize("kind", ["pickle", "zip", "older"])
 def test_code_in_a_checkpoint_is_not_run(folder, capsys, tmp_path_factory, kind):
-    sprung = tmp_path_factory.mktemp("trap") / "sprung"
+    trace = tmp_path_factory.mktemp("trap") / "trace"
     buffer = io.BytesIO()
     if kind == "pickle":
-        buffer.write(pickle.dumps(Trap(sprung), protocol=2))
+        buffer.write(pickle.dumps(Trap(trace), protocol=2))
     else:
-        torch.save({**STATE, "trap": Trap(sprung)}, buffer, _use_new_zipfile_serialization=kind == "zip")
+        torch.save({**STATE, "trap": Trap(trace)}, buffer, _use_new_zipfile_serialization=kind == "zip")
     assert_set_aside(folder, buffer.getvalue(), capsys)
-    assert not sprung.exists()
-    pickle.loads(pickle.dumps(Trap(sprung)))  # noqa: S301 (the trap works)
-    assert sprung.exists()
+    assert not trace.exists()
+    pickle.loads(pickle.dumps(Trap(trace)))  # noqa: S301 (the trap works)
+    assert trace.exists()
 
 
 def test_another_stage_s_checkpoint_is_set_aside(tmp_path, capsys):

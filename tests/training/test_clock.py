@@ -53,7 +53,7 @@ def test_a_shared_section_costs_each_a_part_here_and_all_of_it_alone(passing):
     assert sum(sum(each.here.values()) for each in (first, second)) == 14
 
 
-def test_settling_books_what_is_open(passing):
+def test_settling_books_the_open_section(passing):
     ticking, account = Clock(torch.device("cpu")), Account()
     with ticking.section("student", account):
         passing(2)

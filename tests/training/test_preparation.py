@@ -1,4 +1,4 @@
-"""The first stage of two-stage methods: what it trains, how long, its place in curve and ledger, and resumption."""
+"""The first stage of two-stage methods: its parts, length, rows in curve and ledger, and resumption."""
 
 from __future__ import annotations
 
@@ -19,21 +19,33 @@ from benchbench.losses.base import Loss, LossContext
 from benchbench.losses.multi_teacher import MultiTeacherLoss
 from benchbench.models.backbone import Backbone, Trunk
 from benchbench.plugins import load_plugins
+from benchbench.specs.records import Progress
 from benchbench.store import StageFolder
-from benchbench.suite.schema import Recipe
-from benchbench.training import clock, loop
+from benchbench.training import clock, member
 from benchbench.training.checkpoints import Checkpoints
-from benchbench.training.loop import Training
-from tests.training.small import BATCH, CLASSES, CPU, EPOCHS, SIDE, EveryStep, assert_same_end, coloured, snapshot
+from tests.specs import loss_spec
+from tests.training.small import (
+    CLASSES,
+    CPU,
+    EPOCHS,
+    SIDE,
+    EveryStep,
+    Run,
+    assert_same_end,
+    coloured,
+    make_run,
+    small_recipe,
+    snapshot,
+)
 
-TRAIN, HELD = np.arange(13), np.arange(13, 25)  # 3 steps an epoch, and one image that sits out
+TRAIN, HELD_OUT = np.arange(13), np.arange(13, 25)  # 3 steps an epoch; the last image is dropped
 STEPS = 3
 SHARE, PREPARATION = 0.5, 2  # of 3 epochs, rounded up
 LENGTH = (PREPARATION + EPOCHS) * STEPS
 
 
 class Projected(Loss):
-    """Both sides meet in a space of the loss's own; draws random numbers, and notes the epochs that it is told."""
+    """Both sides meet in a space of the loss's own; draws random numbers, and notes the epochs of its batches."""
 
     def __init__(self, context: LossContext, share: float = SHARE, broken: bool = False):
         super().__init__(context)
@@ -60,7 +72,7 @@ class Projected(Loss):
 
 
 class PartsFirst(Projected):
-    """Reconstructs the teacher's embedding before it teaches."""
+    """Reconstructs the teacher's embedding before the training."""
 
     prepares = "parts"
 
@@ -84,11 +96,11 @@ class StudentFirst(Projected):
 
 @pytest.fixture(scope="module")
 def registry():
-    found = load_plugins().registry
+    registry = load_plugins().registry
     for name, target in (("parts_first", PartsFirst), ("student_first", StudentFirst)):
         component = Component(name, f"{__name__}:{target.__name__}", needs=frozenset({"teacher"}))
-        found.add(Offer("loss", component, "here"))
-    return found
+        registry.add(Offer("loss", component, "here"))
+    return registry
 
 
 @pytest.fixture(scope="module")
@@ -105,12 +117,12 @@ def network(seed: int, width: int = 6) -> Backbone:
 
 @pytest.fixture
 def make(registry, images, tmp_path):
-    """A training run with cross-entropy and the named losses, each with params."""
+    """A run with cross-entropy and the named losses, each with params."""
 
-    def training(losses, start=0, best=False, checkpoints=None, **recipe) -> Training:
+    def run(losses, start=0, best=False, checkpoints=None, **recipe) -> Run:
         losses = losses if isinstance(losses, dict) else {losses: {}}
-        entries = [{"name": name, "params": params, "weight": 1.0} for name, params in {"ce": {}, **losses}.items()]
-        full = Recipe(**({"epochs": EPOCHS, "batch_size": BATCH, "image_size": SIDE, "lr": 0.02} | recipe))
+        specs = [loss_spec(name, **params) for name, params in {"ce": {}, **losses}.items()]
+        full = small_recipe(**recipe)
         model, teacher = network(start), network(77, width=9).freeze()
         context = LossContext(
             classes=CLASSES,
@@ -123,25 +135,23 @@ def make(registry, images, tmp_path):
             device=CPU,
         )
         torch.manual_seed(start + 1000)
-        return Training(
-            model=model,
+        transform = Transform(SIDE, None, [])
+        return make_run(
+            model,
+            MultiTeacherLoss(specs, registry, [context], [1.0]),
+            full,
+            tuple(InMemoryLoader(ImageSubset(images, indices), transform, CPU) for indices in (TRAIN, HELD_OUT)),
+            StageFolder(tmp_path),
             teachers=[teacher],
-            losses=MultiTeacherLoss(entries, registry, [context], [1.0]),
-            train=InMemoryLoader(ImageSubset(images, TRAIN), Transform(SIDE, None, []), CPU),
-            validation=InMemoryLoader(ImageSubset(images, HELD), Transform(SIDE, None, []), CPU),
-            recipe=full.model_dump(mode="json") | {"augment": []},
-            seed=1,
             best=best,
-            device=CPU,
-            checkpoints=checkpoints or Checkpoints(StageFolder(tmp_path), 1e9),
-            report=lambda progress: None,
+            checkpoints=checkpoints,
         )
 
-    return training
+    return run
 
 
-def part(run: Training, name: str) -> Projected:
-    return run.losses.together.parts[name]
+def part(run: Run, name: str) -> Projected:
+    return run.losses.ensemble.parts[name]
 
 
 def changed(module: nn.Module, before: dict[str, torch.Tensor]) -> set[str]:
@@ -152,19 +162,19 @@ class StopError(Exception):
     pass
 
 
-def until_training(run: Training) -> None:
+def until_training(run: Run) -> None:
     """Runs the first stage alone, to where the first batch of the training would be drawn."""
-    real = run.train.train_batches
+    real = run.inputs.train.train_batches
 
     def batches(seed, epoch, *rest):
         if epoch == 0:
             raise StopError
         return real(seed, epoch, *rest)
 
-    run.train.train_batches = batches
+    run.inputs.train.train_batches = batches
     with pytest.raises(StopError):
-        run.run(None)
-    run.train.train_batches = real
+        run.run()
+    run.inputs.train.train_batches = real
 
 
 OPTIMIZERS = {"adamw": {"weight_decay": 0.1}, "sgd": {"optimizer": "sgd", "weight_decay": 0.1}}
@@ -179,7 +189,7 @@ def test_a_loss_that_prepares_its_parts_leaves_the_student_alone(make, optimizer
     assert passes == []
     assert changed(run.model, student) == set()  # batch statistics included
     assert changed(run.teachers[0], teacher) == set()
-    own = {name.removeprefix("together.parts.parts_first.") for name in changed(run.losses, parts)}
+    own = {name.removeprefix("ensemble.parts.parts_first.") for name in changed(run.losses, parts)}
     read = {f"{layer}.{kind}" for layer in ("of_teacher", "back", "norm") for kind in ("weight", "bias")}
     statistics = {"norm.running_mean", "norm.running_var", "norm.num_batches_tracked"}
     assert own == read | statistics | {"calls"}
@@ -200,7 +210,7 @@ def test_a_loss_that_prepares_the_student_leaves_its_head_alone(make, optimizer)
 def test_a_loss_of_each_kind_together(make):
     """The longest first stage is that of both; each is given what it trains."""
     run = make({"parts_first": {"share": 0.1}, "student_first": {}})
-    run.run(None)
+    run.run()
     for name in ("parts_first", "student_first"):
         assert part(run, name).calls.tolist() == [PREPARATION * STEPS, EPOCHS * STEPS]
     assert set(run.curve[0]) == {"epoch", "loss", "parts_first.reconstruct", "student_first.hint", "student_first.size"}
@@ -218,7 +228,7 @@ def test_its_length_is_the_share_of_the_epochs_rounded_up(make, share, epochs, e
 
 def test_a_share_of_0_is_no_first_stage(make):
     run = make({"parts_first": {"share": 0.0}})
-    run.run(None)
+    run.run()
     assert [row["epoch"] for row in run.curve] == [1, 2, 3]
     assert part(run, "parts_first").calls.tolist() == [0, EPOCHS * STEPS]
     assert "preparation" not in run.account.here
@@ -233,38 +243,38 @@ def test_a_share_of_0_is_no_first_stage(make):
 )
 def test_the_curve_begins_with_it(make, name, terms):
     run, evaluated = make(name, best=True), []
-    real = run.validation.test_batches
-    run.validation.test_batches = lambda size: evaluated.append(len(run.curve)) or real(size)
-    run.run(None)
+    real = run.inputs.validation.test_batches
+    run.inputs.validation.test_batches = lambda size: evaluated.append(len(run.curve)) or real(size)
+    run.run()
     assert [row["epoch"] for row in run.curve] == [-1, 0, 1, 2, 3]
     assert [set(row) for row in run.curve[:PREPARATION]] == [{"epoch", "loss"} | terms] * PREPARATION
     trained = {"epoch", "loss", "ce", f"{name}.meet", "train_accuracy", "validation_accuracy"}
     assert [set(row) for row in run.curve[PREPARATION:]] == [trained] * EPOCHS
     assert all(row["loss"] == pytest.approx(sum(row[term] for term in terms)) for row in run.curve[:PREPARATION])
     assert evaluated == [2, 3, 4]  # once an epoch of the training, never before
-    assert 1 <= run.best_epoch["epoch"] <= EPOCHS
+    assert 1 <= run.best_epoch.epoch <= EPOCHS
     assert run.curve[0][next(iter(sorted(terms)))] > run.curve[1][next(iter(sorted(terms)))]
 
 
-def test_losses_are_told_the_epoch(make):
+def test_batches_carry_the_epoch(make):
     run = make("student_first")
-    run.run(None)
-    told = part(run, "student_first").epochs
-    assert told["prepare"] == pytest.approx([-2 + step / STEPS for step in range(PREPARATION * STEPS)])
-    assert told["forward"] == pytest.approx([step / STEPS for step in range(EPOCHS * STEPS)])
-    assert max(told["prepare"]) < 0 == min(told["forward"])
+    run.run()
+    epochs = part(run, "student_first").epochs
+    assert epochs["prepare"] == pytest.approx([-2 + step / STEPS for step in range(PREPARATION * STEPS)])
+    assert epochs["forward"] == pytest.approx([step / STEPS for step in range(EPOCHS * STEPS)])
+    assert max(epochs["prepare"]) < 0 == min(epochs["forward"])
 
 
 def test_rates_are_constant_in_it_and_follow_the_schedule_afterwards(make):
     run, rates = make("student_first", schedule="cosine", warmup_epochs=1, head_lr=0.5), []
-    run.losses.together.parts["student_first"].norm.register_forward_pre_hook(
+    run.losses.ensemble.parts["student_first"].norm.register_forward_pre_hook(
         lambda *_: rates.append([group["lr"] for group in run.optimizer.param_groups])
     )
-    run.run(None)
+    run.run()
     rising = [step / STEPS for step in range(STEPS)]
     falling = [(1 + math.cos(math.pi * step / (2 * STEPS))) / 2 for step in range(2 * STEPS)]
-    for found, factor in zip(rates, [0.5] * PREPARATION * STEPS + rising + falling, strict=True):
-        assert found == pytest.approx([0.02 * factor, 0.5 * factor, 0.02 * factor], abs=1e-7)
+    for step_rates, factor in zip(rates, [0.5] * PREPARATION * STEPS + rising + falling, strict=True):
+        assert step_rates == pytest.approx([0.02 * factor, 0.5 * factor, 0.02 * factor], abs=1e-7)
 
 
 @pytest.mark.parametrize("name", ["parts_first", "student_first"])
@@ -272,7 +282,7 @@ def test_rates_are_constant_in_it_and_follow_the_schedule_afterwards(make):
 def test_the_training_begins_with_a_fresh_optimizer(make, name, optimizer):
     run, states = make(name, **OPTIMIZERS[optimizer]), []
     part(run, name).norm.register_forward_pre_hook(lambda *_: states.append(len(run.optimizer.state)))
-    run.run(None)
+    run.run()
     begin = PREPARATION * STEPS
     assert states[0] == states[begin] == 0
     assert all(states[1:begin])
@@ -283,11 +293,11 @@ def test_the_training_begins_with_a_fresh_optimizer(make, name, optimizer):
 def test_what_it_leaves_is_weights_alone(make, name):
     """The training goes on as one would that starts from these weights and has no first stage."""
     both, first, second = make(name), make(name), make({name: {"share": 0.0}}, start=9)
-    both.run(None)
+    both.run()
     until_training(first)
     second.model.load_state_dict(first.model.state_dict())
     second.losses.load_state_dict(first.losses.state_dict())
-    second.run(None)
+    second.run()
     assert changed(second.model, snapshot(both.model)) == set()
     assert changed(second.losses, snapshot(both.losses)) == set()
     assert second.curve == both.curve[PREPARATION:]
@@ -296,21 +306,21 @@ def test_what_it_leaves_is_weights_alone(make, name):
 def test_progress_counts_it(make, monkeypatch):
     now = iter(range(1, 1000))
     monkeypatch.setattr(
-        loop, "time", types.SimpleNamespace(perf_counter=lambda: 0.0, monotonic=lambda: float(next(now)))
+        member, "time", types.SimpleNamespace(perf_counter=lambda: 0.0, monotonic=lambda: float(next(now)))
     )
-    run, seen = make("parts_first"), []
-    run.report = seen.append
-    run.run(None)
-    done = [progress["done"] for progress in seen]
+    run, reports = make("parts_first"), []
+    run.report = reports.append
+    run.run()
+    done = [progress.done for progress in reports]
     assert done == sorted(done)
     assert set(done) == set(range(1, LENGTH + 1))
-    assert seen[0] == {"done": 1, "total": LENGTH, "epoch": 0, "epochs": EPOCHS}
-    assert seen[-1] == {"done": LENGTH, "total": LENGTH, "epoch": EPOCHS, "epochs": EPOCHS}
+    assert reports[0] == Progress(done=1, total=LENGTH, epoch=0, epochs=EPOCHS)
+    assert reports[-1] == Progress(done=LENGTH, total=LENGTH, epoch=EPOCHS, epochs=EPOCHS)
 
 
 def test_the_ledger_books_it_by_name(make, monkeypatch):
     now = [0.0]
-    for module in (clock, loop):
+    for module in (clock, member):
         monkeypatch.setattr(
             module, "time", types.SimpleNamespace(perf_counter=lambda: now[0], monotonic=lambda: now[0])
         )
@@ -322,8 +332,8 @@ def test_the_ledger_books_it_by_name(make, monkeypatch):
         return real(*given)
 
     run.network.model.forward = forward
-    run.validation = None
-    run.run(None)
+    run.without_validation()
+    run.run()
     seconds = {name: value for name, value in run.account.here.items() if value}
     assert seconds == {"preparation": PREPARATION * STEPS, "student": EPOCHS * STEPS}
 
@@ -332,14 +342,18 @@ def test_a_term_that_is_not_finite_ends_it(make):
     with pytest.raises(
         StageError, match=r"loss is nan in the first stage of a two-stage method \(terms: student_first\.hint\)"
     ):
-        make({"student_first": {"broken": True}}).run(None)
+        make({"student_first": {"broken": True}}).run()
 
 
-def test_half_precision(make):
-    run, kinds = make("parts_first", precision="bf16"), set()
-    part(run, "parts_first").of_teacher.register_forward_hook(lambda _part, _given, out: kinds.add(out.dtype))
+@pytest.mark.parametrize("name", ["parts_first", "student_first"])
+def test_half_precision_is_for_the_networks_and_losses_are_in_full(name, make):
+    run, networks, losses = make(name, precision="bf16"), set(), set()
+    for network in (run.model, run.teachers[0]):
+        network.trunk[0].register_forward_hook(lambda _part, _given, out: networks.add(out.dtype))
+    part(run, name).of_teacher.register_forward_hook(lambda _part, _given, out: losses.add(out.dtype))
     until_training(run)
-    assert kinds == {torch.bfloat16}
+    assert networks == {torch.bfloat16}
+    assert losses == {torch.float32}
     assert {parameter.dtype for parameter in run.losses.parameters()} == {torch.float32}
 
 
@@ -354,17 +368,17 @@ def test_half_precision(make):
 )
 def test_a_run_resumed_anywhere_ends_bit_for_bit_the_same(losses, options, make, tmp_path):
     undisturbed = make(losses, **options)
-    undisturbed.run(None)
-    kept = EveryStep(StageFolder(tmp_path))
-    saving = make(losses, **options, checkpoints=kept)
-    saving.run(None)
+    undisturbed.run()
+    every = EveryStep(StageFolder(tmp_path))
+    saving = make(losses, **options, checkpoints=every)
+    saving.run()
     assert_same_end(saving, undisturbed)
-    assert len(kept.kept) == (PREPARATION + EPOCHS) * (STEPS + 1)
+    assert len(every.files) == (PREPARATION + EPOCHS) * (STEPS + 1)
     # Within the first stage, between its epochs, after its last step, at the boundary, behind it, between two epochs.
     for epoch, step in ((-2, 1), (-1, 0), (-1, STEPS), (0, 0), (0, 1), (1, 0)):
         folder = StageFolder(tmp_path / f"{epoch} {step}" / tmp_path.name)  # a stage is known by its folder
         folder.path.mkdir(parents=True)
-        folder.checkpoint.write_bytes(kept.kept[epoch, step])
+        folder.checkpoint.write_bytes(every.files[epoch, step])
         checkpoints = Checkpoints(folder, 1e9)
         state = checkpoints.load()
         if (epoch, step) == (0, 0):
