@@ -1,4 +1,4 @@
-"""The losses that come with BenchBench, one method a file; `catalog` says what there is. Never imports torch."""
+"""Built-in losses, one method per file; `catalog` lists them. Never imports torch."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Iterable
 
 from benchbench.components import Component, hookimpl
 from benchbench.losses.catalog.embeddings import EMBEDDINGS
-from benchbench.losses.catalog.features import FEATURES, STAGES
+from benchbench.losses.catalog.features import FEATURES
 from benchbench.losses.catalog.labels import LABELS
 from benchbench.losses.catalog.logits import LOGITS
 
 
 @hookimpl
 def benchbench_losses() -> Iterable[Component]:
-    """Losses without a teacher, then on logits, on embeddings and on the maps between stages."""
-    return [*LABELS, *LOGITS, *EMBEDDINGS, *FEATURES, *STAGES]
+    """Losses without a teacher, then those on logits, on embeddings and on the maps between stages."""
+    return [*LABELS, *LOGITS, *EMBEDDINGS, *FEATURES]

@@ -19,19 +19,17 @@ class BatchNorm2d(nn.BatchNorm2d):
         return super().forward(input)
 
 
-def connector(
-    c_in: int, c_out: int, kernel: int = 1, *, bias: bool | None = None, norm: bool = True, relu: bool = False
-) -> nn.Sequential:
-    """A convolution [B, c_in, H, W] -> [B, c_out, H, W], then BN where `norm`, then ReLU where `relu`.
+def connector(c_in: int, c_out: int, kernel: int = 1, *, norm: bool = True, relu: bool = False) -> nn.Sequential:
+    """A convolution [B, c_in, H, W] -> [B, c_out, H, W], then BN with `norm`, then ReLU with `relu`.
+
+    It has a bias only where no BN follows, which would cancel it.
 
     Args:
         c_in, c_out: channels.
         kernel: odd side of the kernel; padding keeps the map's size.
-        bias: None: only where no BN follows, which would cancel it.
-        norm, relu: which layers follow.
+        norm, relu: True for the layers that follow.
     """
-    bias = not norm if bias is None else bias
-    layers: list[nn.Module] = [nn.Conv2d(c_in, c_out, kernel, padding=kernel // 2, bias=bias)]
+    layers: list[nn.Module] = [nn.Conv2d(c_in, c_out, kernel, padding=kernel // 2, bias=not norm)]
     if norm:
         layers.append(BatchNorm2d(c_out))
     if relu:

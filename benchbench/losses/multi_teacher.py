@@ -1,4 +1,4 @@
-"""One student and its teachers: the losses that see each teacher, and the student's head where a method replaces it."""
+"""Losses of one student and any number of teachers, and the heads that they give the student."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ class MultiTeacherLoss(nn.Module):
         super().__init__()
         several = len(contexts) > 1
         separate = [loss for loss in losses if several and _reads_more_than_logits(loss, registry)]
-        self.together = LossSum([loss for loss in losses if loss not in separate], registry, contexts[0])
-        self.apart = nn.ModuleList(LossSum(separate, registry, context) for context in contexts if separate)
+        self.ensemble = LossSum([loss for loss in losses if loss not in separate], registry, contexts[0])
+        self.per_teacher = nn.ModuleList(LossSum(separate, registry, context) for context in contexts if separate)
         self.weights = [weight / sum(weights) for weight in weights]
-        sums = [self.together, *self._apart()]
+        sums = [self.ensemble, *self._sums()]
         preparing = [loss for part in sums for loss in part.preparing()]
         self.needs_features = any(part.needs_features for part in sums)
         self.preparation = max((loss.preparation for loss in preparing), default=0.0)
@@ -55,25 +55,25 @@ class MultiTeacherLoss(nn.Module):
 
     def forward(self, student: Outputs, teachers: Sequence[Outputs], batch: Batch) -> LossValue:
         """The weighted sum, and every term, unweighted: "loss", "loss.term", "loss.term 2" of the second teacher."""
-        ensemble = self.together(student, self._mean(teachers), batch)
+        ensemble = self.ensemble(student, self._mean(teachers), batch)
         return self._added(ensemble, [part(student, teacher, batch) for part, teacher in self._pairs(teachers)])
 
     def prepare(self, student: Outputs | None, teachers: Sequence[Outputs], batch: Batch) -> LossValue:
         """The same of the first stage."""
-        ensemble = self.together.prepare(student, self._mean(teachers), batch)
+        ensemble = self.ensemble.prepare(student, self._mean(teachers), batch)
         return self._added(ensemble, [part.prepare(student, teacher, batch) for part, teacher in self._pairs(teachers)])
 
-    def _apart(self) -> list[LossSum]:
-        return [part for part in self.apart if isinstance(part, LossSum)]
+    def _sums(self) -> list[LossSum]:
+        return [part for part in self.per_teacher if isinstance(part, LossSum)]
 
     def _pairs(self, teachers: Sequence[Outputs]) -> list[tuple[LossSum, Outputs]]:
-        return list(zip(self._apart(), teachers, strict=False))
+        return list(zip(self._sums(), teachers, strict=False))
 
     def _added(self, ensemble: LossValue, separate: Sequence[LossValue]) -> LossValue:
         total, terms = ensemble
-        for index, (value, named) in enumerate(separate):
+        for index, (value, own_terms) in enumerate(separate):
             total = total + self.weights[index] * value
-            terms |= {f"{term} {index + 1}": scalar for term, scalar in named.items()}
+            terms |= {f"{term} {index + 1}": scalar for term, scalar in own_terms.items()}
         return total, terms
 
     def _mean(self, teachers: Sequence[Outputs]) -> Outputs | None:
@@ -96,7 +96,7 @@ def _reads_more_than_logits(loss: LossSpec, registry: Registry) -> bool:
 def add_student_heads(
     model: Backbone, losses: Sequence[LossSpec], registry: Registry, teacher_dims: Sequence[int]
 ) -> None:
-    """Gives a student the heads that its losses ask for: a distillation token's, or one that replaces its own.
+    """Gives a student the heads that its losses need: a distillation token's, or one that replaces its own.
 
     Raises:
         StageError: a loss reads the distillation token of a student that has none; two losses replace the head, or one

@@ -11,7 +11,7 @@ from benchbench.losses.catalog.embeddings import ProjectorKind
 class BatchNorm(nn.BatchNorm1d):
     """Batch normalisation of [B, D] that also takes a batch of one in train mode.
 
-    The variance of one sample is zero, so its own statistics say nothing: such a batch is normalised by the running
+    The variance of one sample is zero, so its own statistics are of no use: such a batch is normalised by the running
     statistics, as in evaluation, and does not update them. The last batch of an epoch can be this small.
     """
 

@@ -83,10 +83,10 @@ class LossSum(nn.Module):
         with torch.autocast(batch.images.device.type, enabled=False):
             for each in self.losses:
                 if isinstance(each.loss, Loss) and each.loss.prepares != "nothing":
-                    seen = student if each.loss.prepares == "student" else None
-                    each.check(seen, teacher)
+                    trained = student if each.loss.prepares == "student" else None
+                    each.check(trained, teacher)
                     prepare: Callable[..., Any] = each.loss.prepare
-                    values.append((each.spec.name, 1.0, prepare(seen, teacher, batch)))
+                    values.append((each.spec.name, 1.0, prepare(trained, teacher, batch)))
         return _weighted(values, batch)
 
 
@@ -138,10 +138,10 @@ def _weighted(values: Sequence[tuple[str, float, Any]], batch: Batch) -> LossVal
     terms: dict[str, Tensor] = {}
     total = batch.images.new_zeros(())
     for name, weight, value in values:
-        named = value if isinstance(value, dict) else {name: value}
-        if not named or not all(isinstance(scalar, Tensor) and scalar.ndim == 0 for scalar in named.values()):
+        scalars = value if isinstance(value, dict) else {name: value}
+        if not scalars or not all(isinstance(scalar, Tensor) and scalar.ndim == 0 for scalar in scalars.values()):
             raise StageError(f"loss '{name}' gave {_shape(value)}; it must give a scalar tensor, or a dict of them")
-        for term, scalar in named.items():
+        for term, scalar in scalars.items():
             terms[name if term == name else f"{name}.{term}"] = scalar
             total = total + weight * scalar
     return total, terms

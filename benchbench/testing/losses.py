@@ -141,10 +141,10 @@ def check_gradients(case: LossCase) -> None:
     total, _ = run(loss, step)
     assert total.requires_grad, "no gradient reaches the student: something detaches its outputs"
     total.backward()
-    reached = [tensor for tensor in leaves(step[0]) if tensor.grad is not None and tensor.grad.abs().sum() > 0]
+    trained = any(tensor.grad is not None and tensor.grad.abs().sum() > 0 for tensor in leaves(step[0]))
     two_stage = loss.preparing()
-    rests = bool(two_stage) and all(part.prepares == "student" for part in two_stage) and total.item() == 0
-    assert reached or rests, "no gradient reaches the student: does the loss depend on its outputs?"
+    zero = bool(two_stage) and all(part.prepares == "student" for part in two_stage) and total.item() == 0
+    assert trained or zero, "no gradient reaches the student: does the loss depend on its outputs?"
     assert context.teacher_head is not None
     assert all(p.grad is None and not p.requires_grad for p in context.teacher_head.parameters()), (
         "the teacher's classifier gets a gradient: it stays as it is"
@@ -227,7 +227,7 @@ def check_teacher(case: LossCase) -> None:
         return
     loss = case.build()
     student, _, batch = case.step()
-    call = loss.preparing()[0].prepare if loss.preparing() else loss.losses[0].loss
+    call: Callable[..., Any] = loss.preparing()[0].prepare if loss.preparing() else loss.losses[0].loss
     try:
         call(student, None, batch)  # not by the sum, which refuses it
     except Exception:
@@ -238,8 +238,7 @@ def check_teacher(case: LossCase) -> None:
 def check_mixing(case: LossCase) -> None:
     """On mixed images neither of the two labels is the label, and the index names neither of the two images.
 
-    Which of two images is called the first says nothing about a mixture of them: a loss that says so has no answer to
-    it, and must need `hard_labels`.
+    The order of two mixed images is arbitrary: a loss whose value depends on it must need `hard_labels`.
     """
     if "hard_labels" in case.component.needs:
         return
@@ -273,9 +272,11 @@ def check_preparation(case: LossCase) -> None:
         assert terms, "`prepare` gives no terms"
         assert all(term.isfinite() for term in terms.values()), "a term of `prepare` is not finite"
         total.backward()
-        reached = any(tensor.grad is not None for tensor in leaves(step[0]))
-        assert reached == (prepares == "student"), f"`prepares` is {prepares!r}, and its gradient reaches another part"
-        assert any(p.grad is not None for p in part.parameters()) or reached, "`prepare` trains nothing"
+        trains_student = any(tensor.grad is not None for tensor in leaves(step[0]))
+        assert trains_student == (prepares == "student"), (
+            f"`prepares` is {prepares!r}, and its gradient reaches another part"
+        )
+        assert any(p.grad is not None for p in part.parameters()) or trains_student, "`prepare` trains nothing"
 
 
 CHECKS: Mapping[str, Callable[[LossCase], None]] = {

@@ -1,4 +1,4 @@
-"""What one step of each method costs, relative to KD's, measured in the same run.
+"""Cost of one step of each method, relative to KD's, measured in the same run.
 
 Same pair (resnet20 > resnet8, CIFAR variants), batch 64, 32 px, fp32, one thread; every method beside cross-entropy, as
 suites use it. Runs of a method and of KD alternate; the ratio of CPU seconds is the median over pairs. The first stage

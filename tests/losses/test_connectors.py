@@ -40,6 +40,4 @@ def test_layers():
     assert isinstance(norm, BatchNorm2d)
     (convolution,) = connector(3, 7, norm=False)
     assert convolution.bias is not None
-    assert connector(3, 7, norm=False, bias=False)[0].bias is None
-    assert connector(3, 7, bias=True)[0].bias is not None
     assert isinstance(connector(3, 7, relu=True)[2], nn.ReLU)

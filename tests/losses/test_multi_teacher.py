@@ -127,7 +127,7 @@ def step(make_step):
 
 def part(losses: MultiTeacherLoss, name: str, index: int | None = None) -> Probe:
     """A loss of the losses: the one for all teachers, or a teacher's own."""
-    return (losses.together if index is None else losses.apart[index]).parts[name]
+    return (losses.ensemble if index is None else losses.per_teacher[index]).parts[name]
 
 
 def same(outputs: Outputs | None, others: Outputs | None) -> bool:
@@ -182,7 +182,7 @@ def test_without_a_teacher(registry, context, make_step):
     ce = nn.functional.cross_entropy(student.logits, batch.labels).item()
     assert total.item() == pytest.approx(2 * ce + 3)
     assert same_calls(part(losses, "on_nothing"), [(student, None)])
-    assert not len(losses.apart)
+    assert not len(losses.per_teacher)
 
 
 @pytest.mark.parametrize("weights", [[1.0, 3.0], [0.25, 0.75], [5.0, 5.0]])
@@ -266,7 +266,7 @@ def test_a_loss_that_reads_more_than_logits_is_built_once_per_teacher(registry, 
         assert torch.allclose(ensemble.logits, 0.25 * teachers[0].logits + 0.75 * teachers[1].logits, atol=1e-5)
         return
     assert list(terms) == [f"{name}.mean 1", f"{name}.mean 2"]
-    assert name not in losses.together.parts
+    assert name not in losses.ensemble.parts
     for number in (0, 1):
         own = part(losses, name, number)
         assert own.context is contexts[number]

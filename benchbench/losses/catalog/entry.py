@@ -1,4 +1,4 @@
-"""How the built-in losses are registered: one line each, in four tables; imports no torch."""
+"""Registration of the built-in losses: one line each, in four tables; imports no torch."""
 
 from __future__ import annotations
 

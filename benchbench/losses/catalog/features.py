@@ -1,4 +1,4 @@
-"""Losses on the maps between stages: the early ones."""
+"""Losses on the maps between stages."""
 
 from __future__ import annotations
 
@@ -53,23 +53,6 @@ class FTParams(Params):
     rate: FiniteFloat = Field(0.5, gt=0, le=16, description="k, the factor's channels over the teacher's")
 
 
-FEATURES = (
-    loss(
-        "fitnets",
-        "FitNets",
-        FitNetsParams,
-        "regression onto the teacher's middle map (Romero et al. 2015)",
-        "teacher",
-        "features",
-    ),
-    loss("at", "AT", ATParams, "attention maps (Zagoruyko and Komodakis 2017)", "teacher", "features"),
-    loss("nst", "NST", Params, "distribution of the channels (Huang and Wang 2017)", "teacher", "features"),
-    loss("fsp", "FSP", StudentFirstParams, "flow from map to map (Yim et al. 2017)", "teacher", "features"),
-    loss("ab", "AB", ABParams, "activation boundaries (Heo et al. 2019)", "teacher", "features"),
-    loss("ft", "FT", FTParams, "factors of a paraphraser (Kim et al. 2018)", "teacher", "features"),
-)
-
-
 Masked = Literal["channels", "pixels"]
 
 
@@ -107,7 +90,20 @@ class CWDParams(Params):
     temperature: FiniteFloat = Field(4.0, gt=0, description="T, divides the activations of both sides")
 
 
-STAGES: tuple[Component, ...] = (
+FEATURES: tuple[Component, ...] = (
+    loss(
+        "fitnets",
+        "FitNets",
+        FitNetsParams,
+        "regression onto the teacher's middle map (Romero et al. 2015)",
+        "teacher",
+        "features",
+    ),
+    loss("at", "AT", ATParams, "attention maps (Zagoruyko and Komodakis 2017)", "teacher", "features"),
+    loss("nst", "NST", Params, "distribution of the channels (Huang and Wang 2017)", "teacher", "features"),
+    loss("fsp", "FSP", StudentFirstParams, "flow from map to map (Yim et al. 2017)", "teacher", "features"),
+    loss("ab", "AB", ABParams, "activation boundaries (Heo et al. 2019)", "teacher", "features"),
+    loss("ft", "FT", FTParams, "factors of a paraphraser (Kim et al. 2018)", "teacher", "features"),
     loss("ofd", "OFD", Params, "margin ReLU and partial distance of maps (Heo et al. 2019)", "teacher", "features"),
     loss("review", "Review", ReviewParams, "fused maps, deep to shallow (Chen et al. 2021)", "teacher", "features"),
     loss(

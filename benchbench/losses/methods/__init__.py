@@ -1,1 +1,1 @@
-"""Loss methods, one a file."""
+"""Loss methods, one per file."""

@@ -1,4 +1,4 @@
-"""Class attention transfer: the student sees each class where the teacher sees it."""
+"""Class attention transfer: each class has the same activation map on both sides."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def activation_maps(features: Tensor, weight: Tensor, size: int) -> Tensor:
 
     Args:
         features: the map before global pooling F [B, C, H, W].
-        weight: the classifier's w [K, C]; its bias says nothing about place and stays out.
+        weight: the classifier's w [K, C]; its bias does not depend on position and stays out.
     """
     return weight @ F.adaptive_avg_pool2d(features, size).flatten(2)
 

@@ -1,4 +1,4 @@
-"""Curriculum temperature: distillation at a temperature that learns to make it harder."""
+"""Curriculum temperature: distillation at a temperature that is trained against the student."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def decoupled_kl(s: Tensor, t: Tensor, labels: Tensor, temperature: float = 4.0)
 
 
 class DKD(Loss):
-    """Terms `target`: alpha TCKD; `non_target`: beta NCKD; see `decoupled_kl`, of standardised logits if so asked.
+    """Terms `target`: alpha TCKD; `non_target`: beta NCKD; `decoupled_kl`, of standardised logits with `standardize`.
 
     Source: as there, section 3.3. The defaults suit most of its CIFAR-100 pairs; its ImageNet runs have beta 0.5 and
     T 1. The official code also raises both weights linearly from 0 over the first epochs (20 on CIFAR-100); this loss

@@ -32,7 +32,7 @@ class FitNets(StudentFirst):
     """Term `fitnets`: `hint_error` of the maps at half the depth of both networks.
 
     The regressor r is a 1x1 convolution with BN, as in RepDistiller and mdistiller for maps of equal size. Other sizes,
-    which those bridge by larger kernels or strides, are resized to the teacher's beforehand. The paper asks for the
+    which those bridge by larger kernels or strides, are resized to the teacher's beforehand. The paper takes the
     same non-linearity in r as in the teacher's map, and those two end r in a ReLU; `relu` is for teachers whose map
     follows one. By default r is linear, since then it reaches the map of any teacher.
 

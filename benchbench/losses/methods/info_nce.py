@@ -1,4 +1,4 @@
-"""Contrast within the batch: tell an image's teacher embedding from those of the other images."""
+"""Contrast within the batch: an image's teacher embedding against those of the other images."""
 
 from __future__ import annotations
 

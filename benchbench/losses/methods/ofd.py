@@ -15,7 +15,7 @@ from benchbench.models.outputs import Outputs
 def partial_distance(f_student: Tensor, f_teacher: Tensor, margin: Tensor) -> Tensor:
     """1/B sum_bchw d(max(F^t, m_c), F^s), where d(t, s) = 0 if s <= t <= 0, else (t - s)^2.
 
-    What is negative to the teacher need not be reproduced, only to be as negative.
+    A negative value of the teacher's need not be reproduced: the student's may be any smaller one.
 
     Source: Heo et al. 2019, "A Comprehensive Overhaul of Feature Distillation" (arXiv 1904.01866), section 3, with the
     margin ReLU max(., m) and the partial L2 distance. Sum over channels and positions, mean over the batch: the
@@ -60,7 +60,7 @@ class OFD(Loss):
 
     Source: as there. The paper takes maps before the ReLU, and computes the margin, the expectation of a channel's
     negative values, from the scale and shift of the BN before it. Here maps come as the networks give them and the
-    margin is their `Margin`; after a ReLU it is 0, and nothing is asked where the teacher is silent but silence.
+    margin is their `Margin`; after a ReLU it is 0, and where the teacher's map is 0 the student's may lie below.
     """
 
     def __init__(self, context: LossContext):

@@ -28,10 +28,10 @@ def relations(h: Tensor) -> tuple[Tensor, Tensor]:
     """
     difference = h.unsqueeze(0) - h.unsqueeze(1)  # [j, i]: h_i - h_j
     distance = torch.linalg.vector_norm(difference, dim=2)
-    apart = (distance > 0).sum()
-    mean = distance.sum() / apart.clamp(min=1)
+    pairs = (distance > 0).sum()
+    mean = distance.sum() / pairs.clamp(min=1)
     direction = unit(difference)
-    return distance / torch.where(apart > 0, mean, 1.0), direction @ direction.transpose(1, 2)
+    return distance / torch.where(pairs > 0, mean, 1.0), direction @ direction.transpose(1, 2)
 
 
 class RKD(Loss):

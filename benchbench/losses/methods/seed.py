@@ -1,4 +1,4 @@
-"""SEED: images are as similar to those seen before, to the student, as they are to the teacher."""
+"""SEED: the student's similarities to a queue of earlier images match the teacher's."""
 
 from __future__ import annotations
 
@@ -74,6 +74,6 @@ class SEED(Loss):
     def enqueue(self, rows: Tensor) -> None:
         """Puts the last K of these rows [B, D_t] in place of the oldest; behind its end the queue begins anew."""
         rows = rows[-len(self.queue) :]
-        place = (self.oldest + torch.arange(len(rows), device=rows.device)) % len(self.queue)
-        self.queue.index_copy_(0, place, rows)
+        slots = (self.oldest + torch.arange(len(rows), device=rows.device)) % len(self.queue)
+        self.queue.index_copy_(0, slots, rows)
         self.oldest.copy_((self.oldest + len(rows)) % len(self.queue))

@@ -14,7 +14,7 @@ from benchbench.losses.base import Loss, LossContext
 from benchbench.losses.catalog.features import SemCKDParams
 from benchbench.losses.connectors import connector
 from benchbench.losses.embeddings import unit
-from benchbench.losses.maps import depths, paired, same_size
+from benchbench.losses.maps import depths, same_size
 from benchbench.models.outputs import Outputs
 
 MOST = 4  # maps of a side that take part
@@ -63,7 +63,7 @@ def projection(c_in: int, c_out: int) -> nn.Sequential:
     return nn.Sequential(
         connector(c_in, middle, relu=True),
         connector(middle, middle, 3, relu=True),
-        connector(middle, c_out, bias=False, norm=False),
+        nn.Conv2d(middle, c_out, 1, bias=False),
     )
 
 
@@ -82,12 +82,11 @@ class SemCKD(Loss):
     def __init__(self, context: LossContext, **params: Any):
         super().__init__(context)
         self.params = SemCKDParams(**params)
-        paired(context)  # refuses what has no maps
         counts = len(context.student_features), len(context.teacher_features)
-        chosen = [depths(count, min(count, MOST)) for count in counts]
-        self.students, self.teachers = chosen
+        self.students, self.teachers = (depths(count, min(count, MOST)) for count in counts)
         self.queries, self.keys = (
-            nn.ModuleList(embedder(self.params.anchors, self.params.dim) for _ in side) for side in chosen
+            nn.ModuleList(embedder(self.params.anchors, self.params.dim) for _ in maps)
+            for maps in (self.students, self.teachers)
         )
         self.projections = nn.ModuleList(
             projection(context.student_features[s][0], context.teacher_features[t][0])

@@ -1,4 +1,4 @@
-"""SimKD: the student borrows the teacher's classifier, and learns to give it the teacher's embedding."""
+"""SimKD: the teacher's classifier, behind a projector of the student's embedding to the teacher's."""
 
 from __future__ import annotations
 

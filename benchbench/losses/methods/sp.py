@@ -1,4 +1,4 @@
-"""Similarity-preserving distillation: what is similar to the teacher is similar to the student."""
+"""Similarity-preserving distillation: the same similarities within the batch on both sides."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class SP(Loss):
     """Term `sp`: `similarity_gap` of the embeddings of both sides; there is nothing to train but the student.
 
     The paper compares flattened feature maps at one or more depths, and weighs the sum by 3000. On the pooled embedding
-    models without feature maps can take part; the version on features is not here yet.
+    models without feature maps can take part; there is no version on feature maps.
     """
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
