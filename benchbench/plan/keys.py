@@ -13,8 +13,10 @@ _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=F
 
 
 def describe(component: Component) -> ComponentVersion:
-    """The part of a component that enters a key: its version and the hash of its source."""
-    return ComponentVersion(version=component.version, source=source_hash(component.target.partition(":")[0]))
+    """The part of a component that enters a key: its version, and a hash of its source and its needs."""
+    module, _, attribute = component.target.partition(":")
+    parts = [source_hash(module), attribute, *sorted(component.needs)]
+    return ComponentVersion(version=component.version, source=hashlib.sha256(" ".join(parts).encode()).hexdigest())
 
 
 def identity(spec: Spec) -> Json:
