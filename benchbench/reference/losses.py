@@ -1,4 +1,4 @@
-"""The page of losses: by family, with what each reads, its formula and source out of the docstrings of its module."""
+"""The page of losses: by family, with inputs, formula and source of each from the docstrings of its module."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 
 from benchbench.components import Component
 from benchbench.losses.catalog.embeddings import EMBEDDINGS
-from benchbench.losses.catalog.features import FEATURES, STAGES
+from benchbench.losses.catalog.features import FEATURES
 from benchbench.losses.catalog.labels import LABELS
 from benchbench.losses.catalog.logits import LOGITS
 from benchbench.reference.components import built_in, capital, code, contents, parameters
@@ -25,7 +25,7 @@ FAMILIES: dict[str, tuple[str, Sequence[Component]]] = {
         "On the embeddings, the pooled outputs before the classifiers: also of a teacher without a task head.",
         EMBEDDINGS,
     ),
-    "features": ("On the maps between stages, of networks that give them.", (*FEATURES, *STAGES)),
+    "features": ("On the maps between stages, of networks that give them.", FEATURES),
 }
 
 NEEDS_IN_WORDS = {
@@ -37,14 +37,14 @@ NEEDS_IN_WORDS = {
 }
 
 INTRO = """\
-The terms that an arm may add up, each with its weight: `loss: {ce: 1, kd: {weight: 0.5, temperature: 4}}` in a
+Terms that an arm may add up, each with its weight: `loss: {ce: 1, kd: {weight: 0.5, temperature: 4}}` in a
 [suite](suite.md#arms-label). Defaults are the methods' own. `benchbench list losses` prints the parameters.
 
 In formulas s is the student's and t the teacher's side, B the size of the batch, C the number of classes (of channels,
 where maps are compared), D the width of an embedding. No loss sends a gradient to the teacher.
 
 With [several teachers](two-stage-methods.md#several-teachers), a loss that reads nothing of the teacher but its logits
-sees their weighted mean; any other is built once for each of them."""
+gets their weighted mean; any other is built once for each of them."""
 
 
 def losses_page() -> str:
@@ -63,23 +63,23 @@ def losses_page() -> str:
 
 def _entry(component: Component, losses: dict[str, Component]) -> list[str]:
     module, _, attribute = component.target.partition(":")
-    found = definition(module, attribute)
-    link = _linker(module, losses, _texts(found))
+    target = definition(module, attribute)
+    link = _linker(module, losses, _texts(target))
     parts = [
         f"### `{component.name}`",
-        f"{capital(component.summary)}. Reads {needs_in_words(component)}. {_stages(component, found)}".strip(),
+        f"{capital(component.summary)}. Reads {needs_in_words(component)}. {_stages(component, target)}".strip(),
         parameters(component),
     ]
-    # In the order of the file, which is the order that the docstrings are written in: "as there" looks back.
-    documented = sorted([found, *_mentioned(found)], key=lambda each: each.node.lineno) if found else []
+    # In the order of the file, since docstrings refer to earlier ones.
+    documented = sorted([target, *_mentioned(target)], key=lambda each: each.node.lineno) if target else []
     for each in documented:
         parts += _described(each, link, titled=len(documented) > 1)
     return [*parts, code(component)]
 
 
 def needs_in_words(component: Component) -> str:
-    """What a loss reads beside the student's own outputs."""
-    # Maps of the teacher come with its embedding, and it is the maps that such a loss is about.
+    """Inputs of a loss beside the student's own outputs."""
+    # Maps of the teacher come with its embedding, and such a loss reads the maps.
     needs = component.needs - {"teacher"} if "features" in component.needs else component.needs
     words = [text for need, text in NEEDS_IN_WORDS.items() if need in needs]
     if not words:
@@ -87,31 +87,31 @@ def needs_in_words(component: Component) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
-def _stages(component: Component, found: Definition | None) -> str:
-    """Whether the method has a first stage or replaces the student's classifier."""
-    if found is None:
+def _stages(component: Component, target: Definition | None) -> str:
+    """A note on a first stage, and on a replaced classifier of the student."""
+    if target is None:
         return ""
     parts = []
-    prepares = class_attribute(found, "prepares")
+    prepares = class_attribute(target, "prepares")
     if prepares in ("parts", "student"):
-        who = "the student" if prepares == "student" else "the loss's own parts"
+        trained = "the student" if prepares == "student" else "the loss's own parts"
         length = component.params.model_fields.get("preparation")
         has = "Can have" if length is not None and length.default == 0 else "Has"
-        parts.append(f"{has} a [first stage](two-stage-methods.md#a-first-stage), which trains {who}.")
-    if class_attribute(found, "make_head"):
+        parts.append(f"{has} a [first stage](two-stage-methods.md#a-first-stage), which trains {trained}.")
+    if class_attribute(target, "make_head"):
         parts.append("Gives the student [another classifier](two-stage-methods.md#another-classifier).")
     return " ".join(parts)
 
 
-def _mentioned(found: Definition) -> list[Definition]:
-    """What a docstring names in backticks in its own module, what those docstrings name, and whatever has a source."""
-    known = [found, *(each for each in definitions(found.module) if each != found and "Source:" in each.doc)]
+def _mentioned(target: Definition) -> list[Definition]:
+    """Definitions of a module that a docstring names in backticks, directly or not, and all that have a source."""
+    known = [target, *(each for each in definitions(target.module) if each != target and "Source:" in each.doc)]
     for each in known:
         for name in re.findall(r"`([A-Za-z]\w*)`", each.doc):
-            other = definition(found.module, name)
-            if other is not None and other.module == found.module and other not in known:
+            other = definition(target.module, name)
+            if other is not None and other.module == target.module and other not in known:
                 known.append(other)
-    return [each for each in known if each != found]
+    return [each for each in known if each != target]
 
 
 def _described(each: Definition, link: Link, titled: bool) -> list[str]:
@@ -121,9 +121,9 @@ def _described(each: Definition, link: Link, titled: bool) -> list[str]:
     return [f"**`{each.node.name}`**: {text}" if titled else text, listed(entries, link) if entries else ""]
 
 
-def _texts(found: Definition | None) -> set[str]:
-    """Every text in a definition, names of terms among them: some are called as a function of another module."""
-    return {str(node.value) for node in ast.walk(found.node) if isinstance(node, ast.Constant)} if found else set()
+def _texts(target: Definition | None) -> set[str]:
+    """Every text in a definition; among them are names of terms, which may be those of functions elsewhere too."""
+    return {str(node.value) for node in ast.walk(target.node) if isinstance(node, ast.Constant)} if target else set()
 
 
 def _linker(module: str, losses: dict[str, Component], terms: Collection[str]) -> Link:
