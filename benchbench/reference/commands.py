@@ -1,4 +1,4 @@
-"""The page of commands, from click's own description of them."""
+"""The page of commands, from their declarations for click."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchbench.cli.main import cli
 from benchbench.reference.markdown import inline, prose, table
 
 INTRO = """\
-Every command with its options; `benchbench COMMAND --help` says the same in a terminal.
+Every command with its options, as `benchbench COMMAND --help` prints them.
 
 Exit codes: 0 all done, 1 some cells or checks failed, 2 bad input (one line: what, where, what to do), 130
 interrupted."""
@@ -23,13 +23,13 @@ def commands_page() -> str:
     parts = ["# Commands", INTRO]
     parts.append("\n".join(f"- [`benchbench {n}`](#benchbench-{n}): {_summary(c)}" for n, c in cli.commands.items()))
     for name, command in cli.commands.items():
-        # Under its group, whose settings a command remembers from the first context that it meets.
+        # Under its group: a command keeps the settings of its first context.
         context = click.Context(command, info_name=name, parent=click.Context(cli, **cli.context_settings))
         usage = " ".join([f"benchbench {name}", *command.collect_usage_pieces(context)])
         text, examples = _help(command)
         parts += [f"## `benchbench {name}`", f"```console\n$ {usage}\n```", text]
         rows = [_option(each) for each in command.params if isinstance(each, click.Option)]
-        parts.append(table(["option", "value", "default", "what it does"], rows))
+        parts.append(table(["option", "value", "default", "meaning"], rows))
         if examples:
             parts.append(f"```bash\n{examples}\n```")
     return "\n\n".join(parts) + "\n"
@@ -41,17 +41,17 @@ def _summary(command: click.Command) -> str:
 
 
 def _help(command: click.Command) -> tuple[str, str]:
-    """A command's help in Markdown, and its examples: the block that click is told not to wrap."""
+    """A command's help in Markdown, and its examples: the block that click does not wrap."""
     text, _, block = inspect.cleandoc(command.help or "").partition("\b\nExamples:\n")
     return prose(text), textwrap.dedent(block).strip()
 
 
 def _option(option: click.Option) -> list[str]:
     text = inline(option.help or "")
-    about, _, default = text.partition("[default: ")  # where the code has no value that says it
-    shown = default.rstrip("] ") if default else _default(option)
+    about, _, default = text.partition("[default: ")  # of an option whose default is computed
+    default = default.rstrip("] ") if default else _default(option)
     names = ", ".join(f"`{name}`" for name in option.opts)
-    return [names, _value(option), shown, about.strip()]
+    return [names, _value(option), default, about.strip()]
 
 
 def _value(option: click.Option) -> str:

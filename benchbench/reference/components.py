@@ -1,4 +1,4 @@
-"""The page of each kind of component: what it is, its parameters, where its code is."""
+"""The page of each kind of component: summary, parameters and code of each."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from benchbench.reference.markdown import (
 )
 from benchbench.reference.sources import definition, file_of
 
-HEADERS = ["parameter", "type", "default", "limits", "what it is"]
+HEADERS = ["parameter", "type", "default", "limits", "meaning"]
 
 
 @dataclass(frozen=True)
 class Page:
-    """What is particular to a page of components.
+    """Content of a page of components beside the components.
 
     Attributes:
         title: its heading.
         kinds: the kinds of component on it; those of one name are one entry.
-        intro: what the page is about, in Markdown.
+        intro: its first paragraph, in Markdown.
     """
 
     title: str
@@ -45,7 +45,7 @@ COMPONENT_PAGES = {
     "models.md": Page(
         "Models",
         ("teacher", "student"),
-        "Where teachers and students come from: `model: SOURCE/NAME` in a [suite](suite.md#students-label). A source "
+        "Sources of teachers and students: `model: SOURCE/NAME` in a [suite](suite.md#students-label). A source "
         "builds a network without its classifier; the task gets a linear head of its own. Another source is offered "
         "by the hooks [`benchbench_teachers`](hooks.md#benchbench_teachers) and "
         "[`benchbench_students`](hooks.md#benchbench_students).",
@@ -53,16 +53,16 @@ COMPONENT_PAGES = {
     "datasets.md": Page(
         "Data sets",
         ("dataset",),
-        "What `source:` may name in a [suite's `data:`](suite.md#data-label). Paths are relative to the suite file. "
+        "Values of `source:` in a [suite's `data:`](suite.md#data-label). Paths are relative to the suite file. "
         "Another data set is offered by the hook [`benchbench_datasets`](hooks.md#benchbench_datasets).",
     ),
     "augmenters.md": Page(
         "Augmenters",
         ("augmenter",),
         "Batched image transforms on the training device, as a recipe's [`augment:`](suite.md#recipe) names them, "
-        "in that order; every random number comes from the generator of the step. `mixup` and `cutmix` mix the images "
-        "of a finished batch, and so their labels: they come last, each batch draws one of those that are named, and "
-        "they go with any loss but those that [read one label of each image](losses.md). Those that "
+        "in that order; every random number is drawn from the generator of the step. `mixup` and `cutmix` mix the "
+        "images of a finished batch, and so their labels: they come last, each batch draws one of those in the "
+        "recipe, and they go with any loss but those that [read one label of each image](losses.md). Those that "
         "generate images (`text_to_image` and the like) work in a stage of their own, and a suite names them in "
         "[`synthetic:`](suite.md#synthetic-label). Another one is offered by the hook "
         "[`benchbench_augmenters`](hooks.md#benchbench_augmenters).",
@@ -70,7 +70,7 @@ COMPONENT_PAGES = {
     "executors.md": Page(
         "Executors",
         ("executor",),
-        "Where stages run: [`benchbench run --executor NAME`](commands.md#benchbench-run). Another one is offered by "
+        "Ways to run stages: [`benchbench run --executor NAME`](commands.md#benchbench-run). Another one is offered by "
         "the hook [`benchbench_executors`](hooks.md#benchbench_executors).",
     ),
     "reports.md": Page(
@@ -89,8 +89,8 @@ COMPONENT_PAGES = {
     "templates.md": Page(
         "Templates",
         ("template",),
-        "What `--template NAME` of [`benchbench report`](commands.md#benchbench-report) takes of all "
-        "[reports](reports.md) and [figures](figures.md), and in what order. Another one is offered by the hook "
+        "Selections of [reports](reports.md) and [figures](figures.md), in order, for `--template NAME` of "
+        "[`benchbench report`](commands.md#benchbench-report). Another one is offered by the hook "
         "[`benchbench_templates`](hooks.md#benchbench_templates).",
     ),
 }
@@ -98,19 +98,19 @@ COMPONENT_PAGES = {
 
 @functools.cache
 def built_in(kind: str) -> list[Component]:
-    """What comes with BenchBench, by name; other plugins that are installed stay out of its pages."""
+    """Components of BenchBench itself, by name; other installed plugins have no place in its pages."""
     return [offer.component for offer in load_plugins().registry.of_kind(kind) if offer.origin == "benchbench"]
 
 
 def component_page(name: str) -> str:
     """One of `COMPONENT_PAGES` as Markdown."""
     page = COMPONENT_PAGES[name]
-    found: dict[str, tuple[Component, list[str]]] = {}
+    entries: dict[str, tuple[Component, list[str]]] = {}
     for kind in page.kinds:
         for component in built_in(kind):
-            found.setdefault(component.name, (component, []))[1].append(kind)
-    parts = [f"# {page.title}", page.intro, contents(component for component, _ in found.values())]
-    for component, kinds in found.values():
+            entries.setdefault(component.name, (component, []))[1].append(kind)
+    parts = [f"# {page.title}", page.intro, contents(component for component, _ in entries.values())]
+    for component, kinds in entries.values():
         parts.append(f"## `{component.name}`")
         parts.append(f"{capital(component.summary)}.")
         if len(page.kinds) > 1:
@@ -120,30 +120,30 @@ def component_page(name: str) -> str:
 
 
 def contents(components: Iterable[Component]) -> str:
-    """A line for each component of a page."""
+    """One line per component of a page."""
     return "\n".join(f"- [`{each.name}`](#{each.name}): {inline(each.summary)}" for each in components)
 
 
 def about(component: Component, link: Link = no_link) -> str:
-    """What the docstrings of a component's parameters and target say."""
+    """The docstrings of a component's parameters and target."""
     module, _, attribute = component.target.partition(":")
-    found = definition(module, attribute)
-    # A class without a docstring has pydantic's or its base's; one that only says whose parameters it has is no news.
-    given = "" if component.params is Params else sections(vars(component.params).get("__doc__"))[""]
-    texts = ["" if given.startswith("Parameters of ") else given, sections(found.doc)[""] if found else ""]
+    target = definition(module, attribute)
+    # A class without a docstring has pydantic's or its base's; one that only names its component adds nothing.
+    params = "" if component.params is Params else sections(vars(component.params).get("__doc__"))[""]
+    texts = ["" if params.startswith("Parameters of ") else params, sections(target.doc)[""] if target else ""]
     return "\n\n".join(prose(text, link) for text in texts if text)
 
 
 def parameters(component: Component) -> str:
     """The table of a component's parameters."""
-    told = described(component)
+    descriptions = described(component)
     rows = [
         [
             f"`{name}`",
             type_in_words(field.annotation),
             default_of(field),
             limits_of(field.metadata),
-            inline(told[name]),
+            inline(descriptions[name]),
         ]
         for name, field in component.params.model_fields.items()
     ]
@@ -162,12 +162,12 @@ def described(component: Component) -> dict[str, str]:
 
 
 def code(component: Component) -> str:
-    """Where a component's code is."""
+    """A link to a component's code."""
     module, _, attribute = component.target.partition(":")
     return f"Code: [`{module}`](../{file_of(module).as_posix()}), `{attribute}`."
 
 
 def capital(text: str) -> str:
-    """A sentence's beginning; a name that is written small stays so."""
+    """A text with a capital first letter, unless its first word is a name in small letters."""
     first = text.split(maxsplit=1)[0] if text else ""
     return text[:1].upper() + text[1:] if re.fullmatch(r"[a-z,-]+", first) else text

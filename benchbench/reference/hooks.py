@@ -13,7 +13,7 @@ INTRO = """\
 Every extension point of BenchBench. A plugin is a module with functions of these names, each marked with
 `@benchbench.hookimpl`, found through the entry-point group `benchbench`, a suite's `plugins: [FILE]` or
 `--plugin FILE`. A hook may take any of the arguments of its signature, or none. Each example is a whole plugin file;
-`benchbench check FILE` says whether a plugin keeps its contracts, and `benchbench new loss NAME` writes a package to
+`benchbench check FILE` checks that a plugin keeps its contracts, and `benchbench new loss NAME` writes a package to
 start from."""
 FAMILIES = {
     "Registration": (
@@ -22,8 +22,8 @@ FAMILIES = {
     ),
     "Lifecycle": (
         hookspecs.Lifecycle,
-        "Called in the process that runs `benchbench`, for side effects: what they return is not looked at, and one "
-        "that raises is reported once, not called again, and ends nothing.",
+        "Called in the process that runs `benchbench`, for side effects: return values are ignored, and one "
+        "that raises is reported once, is not called again and ends nothing.",
     ),
 }
 
@@ -52,5 +52,5 @@ def hooks_page() -> str:
 
 def _signature(name: str, function: Callable[..., Any]) -> str:
     signature = inspect.signature(function)
-    taken = [f"{each.name}: {each.annotation}" for each in signature.parameters.values() if each.name != "self"]
-    return f"```python\n{name}({', '.join(taken)}) -> {signature.return_annotation}\n```"
+    arguments = [f"{each.name}: {each.annotation}" for each in signature.parameters.values() if each.name != "self"]
+    return f"```python\n{name}({', '.join(arguments)}) -> {signature.return_annotation}\n```"

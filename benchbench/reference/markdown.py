@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-Link = Callable[[str], str | None]  # where a name in `backticks` leads to
+Link = Callable[[str], str | None]  # the target of a name in `backticks`
 SECTION = re.compile(r"(Args|Attributes|Returns|Raises|Example):")
 WORDS = {int: "integer", float: "number", bool: "true or false", str: "text", Path: "path", Any: "anything"}
 PLURALS = {"integer": "integers", "number": "numbers", "text": "texts", "component": "components", "loss": "losses"}
@@ -26,15 +26,15 @@ def no_link(name: str) -> None:
 
 def sections(doc: str | None) -> dict[str, str]:
     """A docstring's text by section; "" is all before the first of Args, Attributes, Returns, Raises, Example."""
-    found: dict[str, list[str]] = {"": []}
+    texts: dict[str, list[str]] = {"": []}
     current = ""
     for line in inspect.cleandoc(doc or "").splitlines():
         if SECTION.fullmatch(line):
             current = line.rstrip(":")
-            found[current] = []
+            texts[current] = []
         else:
-            found[current].append(line)
-    return {name: textwrap.dedent("\n".join(lines)).strip() for name, lines in found.items()}
+            texts[current].append(line)
+    return {name: textwrap.dedent("\n".join(lines)).strip() for name, lines in texts.items()}
 
 
 def example_of(doc: str | None) -> str:
@@ -57,19 +57,18 @@ def named(section: str) -> dict[str, str]:
 def prose(text: str, link: Link = no_link) -> str:
     """Paragraphs of a docstring, one line each; "Source:" stands out, arXiv numbers become links."""
     paragraphs = [" ".join(part.split()) for part in re.split(r"\n\s*\n", text.strip()) if part.strip()]
-    shown = [re.sub(r"^Source:", "**Source:**", inline(paragraph, link)) for paragraph in paragraphs]
-    return "\n\n".join(shown)
+    return "\n\n".join(re.sub(r"^Source:", "**Source:**", inline(paragraph, link)) for paragraph in paragraphs)
 
 
 def inline(text: str, link: Link = no_link) -> str:
-    """One line of text, code in backticks kept, all else shown as it is written."""
+    """One line of text, with code in backticks, and all else escaped."""
     parts = re.split(r"(`[^`]+`)", text)
     return "".join(_code(part, link) if part.startswith("`") and len(part) > 1 else _plain(part) for part in parts)
 
 
 def _code(span: str, link: Link) -> str:
-    place = link(span.strip("`"))
-    return f"[{span}]({place})" if place else span
+    target = link(span.strip("`"))
+    return f"[{span}]({target})" if target else span
 
 
 def _plain(text: str) -> str:
@@ -81,17 +80,17 @@ def listed(entries: Mapping[str, str], link: Link = no_link) -> str:
     """A list of names, each with its text."""
     lines = []
     for names, text in entries.items():
-        shown = ", ".join(f"`{name.strip()}`" for name in names.split(","))
-        lines.append(f"- {shown}: {inline(text, link)}")
+        spans = ", ".join(f"`{name.strip()}`" for name in names.split(","))
+        lines.append(f"- {spans}: {inline(text, link)}")
     return "\n".join(lines)
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table without the columns that are empty in every row; `|` does not end a cell."""
-    kept = list(rows)
-    used = [number for number in range(len(headers)) if any(row[number] for row in kept)]
-    lines = [[headers[number] for number in used], ["---"] * len(used)]
-    lines += [[row[number].replace("|", "\\|").replace("\n", " ") for number in used] for row in kept]
+    body = list(rows)
+    columns = [index for index in range(len(headers)) if any(row[index] for row in body)]
+    lines = [[headers[index] for index in columns], ["---"] * len(columns)]
+    lines += [[row[index].replace("|", "\\|").replace("\n", " ") for index in columns] for row in body]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -102,7 +101,7 @@ def slug(heading: str) -> str:
 
 
 def type_in_words(annotation: Any, models: Mapping[Any, str] | None = None) -> str:
-    """A type as a reader of YAML says it; `models` gives the words for classes of the schema."""
+    """A type in words for readers of YAML; `models` gives the words for classes of the schema."""
     known = models or {}
     if annotation in known:
         return known[annotation]
@@ -132,22 +131,22 @@ def _plural(words: str) -> str:
 
 def limits_of(metadata: Iterable[Any], patterns: Mapping[str, str] | None = None) -> str:
     """The bounds in a field's metadata: "> 0, < 1"; a pattern by its words in `patterns`, or not at all."""
-    found = []
+    limits = []
     for part in _flat(metadata):
         for attribute, text in (("gt", "> {}"), ("ge", "≥ {}"), ("lt", "< {}"), ("le", "≤ {}")):
             bound = getattr(part, attribute, None)
             if bound is not None:
-                found.append(text.format(f"{bound:,}" if isinstance(bound, int) else f"{bound:g}"))
+                limits.append(text.format(f"{bound:,}" if isinstance(bound, int) else f"{bound:g}"))
         least, most = getattr(part, "min_length", None), getattr(part, "max_length", None)
-        found += [f"length ≥ {least}"] if least is not None else []
-        found += [f"length ≤ {most}"] if most is not None else []
+        limits += [f"length ≥ {least}"] if least is not None else []
+        limits += [f"length ≤ {most}"] if most is not None else []
         words = (patterns or {}).get(getattr(part, "pattern", None) or "")
-        found += [words] if words else []
-    return ", ".join(found)
+        limits += [words] if words else []
+    return ", ".join(limits)
 
 
 def _flat(metadata: Iterable[Any]) -> Iterator[Any]:
-    """What is nested by `Field` inside of `Annotated`, one after the other."""
+    """Metadata with the parts of each `Field` inside of `Annotated`, in order."""
     for part in metadata:
         if isinstance(part, FieldInfo):
             yield from _flat(part.metadata)

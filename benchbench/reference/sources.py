@@ -1,4 +1,4 @@
-"""What source files say, read without importing them: definitions, their docstrings, and where names lead."""
+"""Source files, read without importing them: definitions, their docstrings, and the targets of names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Definition:
     """A function or a class of the package.
 
     Attributes:
-        module: dotted name of the module that it stands in.
+        module: dotted name of its module.
         node: its syntax.
     """
 
@@ -48,33 +48,40 @@ def definitions(module: str) -> list[Definition]:
 
 
 def definition(module: str, name: str) -> Definition | None:
-    """The function or class that a name means in a module, if the package has it: defined there, or imported."""
+    """The function or class that a name means in a module: defined there, or imported from the package; else None."""
     for node in parsed(module).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
             return Definition(module, node)
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("benchbench."):
-            for alias in node.names:
-                if (alias.asname or alias.name) == name:
-                    return definition(node.module or "", alias.name)
+            original = next((alias.name for alias in node.names if (alias.asname or alias.name) == name), None)
+            if original is not None:
+                return definition(node.module or "", original)
     return None
 
 
-def class_attribute(found: Definition, name: str) -> Any:
+def class_attribute(target: Definition, name: str) -> Any:
     """A class's own or inherited attribute: its value where it is a constant, else True; None where it has none."""
-    if not isinstance(found.node, ast.ClassDef):
+    if not isinstance(target.node, ast.ClassDef):
         return None
-    for node in found.node.body:
+    for node in target.node.body:
         if isinstance(node, ast.FunctionDef) and node.name == name:
             return True
-        targets = (
-            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-        )
-        if any(isinstance(target, ast.Name) and target.id == name for target in targets):
-            value = getattr(node, "value", None)
-            if value is not None:
-                return value.value if isinstance(value, ast.Constant) else True
-    for base in found.node.bases:
-        parent = definition(found.module, base.id) if isinstance(base, ast.Name) else None
-        if parent is not None and class_attribute(parent, name) is not None:
-            return class_attribute(parent, name)
+        value = _assigned(node, name)
+        if value is not None:
+            return value.value if isinstance(value, ast.Constant) else True
+    for base in target.node.bases:
+        parent = definition(target.module, base.id) if isinstance(base, ast.Name) else None
+        if parent is not None and (value := class_attribute(parent, name)) is not None:
+            return value
     return None
+
+
+def _assigned(node: ast.stmt, name: str) -> ast.expr | None:
+    """The value that a statement assigns to a name; None of any other statement."""
+    if isinstance(node, ast.Assign):
+        targets = node.targets
+    elif isinstance(node, ast.AnnAssign):
+        targets = [node.target]
+    else:
+        return None
+    return node.value if any(isinstance(each, ast.Name) and each.id == name for each in targets) else None

@@ -12,7 +12,7 @@ from benchbench.suite import schema as suite
 from benchbench.suite import synthetic as suite_synthetic
 from benchbench.suite.fields import PATTERNS_IN_WORDS
 
-# How each part of the file is called here; one that is missing goes by the name of its class.
+# Title of each part of the file; a missing one has the name of its class.
 TITLES: dict[Any, str] = {
     suite.Suite: "The file",
     suite.Selection: "selection",
@@ -33,10 +33,10 @@ TITLES: dict[Any, str] = {
     suite.Published: "published",
 }
 INTRO = """\
-One YAML (1.2) file says what is compared. Every key is here; what is not is refused, with its line and a suggestion.
+One YAML (1.2) file describes a comparison. Every key is here; others are refused, with their line and a suggestion.
 [`suites/quickstart.yaml`](../suites/quickstart.yaml) is a whole one. `--set KEY=VALUE` overrides any part:
 `--set seeds=[0,1,2] --set recipes.default.epochs=5`. Labels, which name the parts of a suite in its tables, begin with
-a letter or digit and go on with those, spaces and `_ + - / ( )`.
+a letter or digit and continue with those, spaces and `_ + - / ( )`.
 
 A component is written `name`, or `{name: {parameter: value}}`; a loss, `{name: weight}` or
 `{name: {weight: 1, parameter: value}}`. `.inf`, `.nan` and numbers in quotes are refused."""
@@ -55,7 +55,7 @@ def suite_page() -> str:
         base = next((other for other in model.__bases__ if other in TITLES), None)
         if base is not None:
             parts.append(f"Beside these keys, all those of {_link(base)}.")
-        shown = {key: field for key, field in model.model_fields.items() if base is None or _new(model, base, key)}
+        own = {key: field for key, field in model.model_fields.items() if base is None or _is_own(model, base, key)}
         rows = [
             [
                 f"`{key}`",
@@ -64,29 +64,29 @@ def suite_page() -> str:
                 limits_of(field.metadata, PATTERNS_IN_WORDS),
                 inline(field.description or ""),
             ]
-            for key, field in shown.items()
+            for key, field in own.items()
         ]
-        parts.append(table(["key", "type", "default", "limits", "what it is"], rows))
+        parts.append(table(["key", "type", "default", "limits", "meaning"], rows))
     return "\n\n".join(parts) + "\n"
 
 
 def models() -> list[type[BaseModel]]:
     """The classes of the schema that are mappings in the file, those that a key leads to after the key's own."""
-    found: list[type[BaseModel]] = [suite.Suite]
-    for model in found:
+    classes: list[type[BaseModel]] = [suite.Suite]
+    for model in classes:
         for field in model.model_fields.values():
-            found += [each for each in _named(field.annotation) if each not in found]
-    return found
+            classes += [each for each in _classes_in(field.annotation) if each not in classes]
+    return classes
 
 
-def _named(annotation: Any) -> list[type[BaseModel]]:
-    """The classes of the schema in a type; components are written in a line, and are none."""
+def _classes_in(annotation: Any) -> list[type[BaseModel]]:
+    """The classes of the schema in a type, without those of components, which are written in one line."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [] if issubclass(annotation, suite.Ref) else [annotation]
-    return [each for argument in typing.get_args(annotation) for each in _named(argument)]
+    return [each for argument in typing.get_args(annotation) for each in _classes_in(argument)]
 
 
-def _new(model: type[BaseModel], base: type[BaseModel], key: str) -> bool:
+def _is_own(model: type[BaseModel], base: type[BaseModel], key: str) -> bool:
     return key not in base.model_fields or key in model.__annotations__
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -42,7 +42,8 @@ def answer(monkeypatch, tmp_path) -> Callable[..., list[Question]]:
     def use(*absent: str, **refusals: str) -> list[Question]:
         questions: list[Question] = []
         costs = {name: cost for name, cost in COSTS.items() if name not in absent}
-        monkeypatch.setattr(subprocess, "run", fake_process(costs, refusals, questions=questions))
+        process = fake_process(costs, refusals, questions=questions)
+        monkeypatch.setattr("benchbench.costs.flops.subprocess", SimpleNamespace(run=process))
         return questions
 
     return use

@@ -1,12 +1,9 @@
-"""The pages under docs/ say what the code is: generated ones are up to date, and the examples of all of them run."""
+"""The pages under docs/: generated ones are up to date, and the examples of all of them run."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 import re
 import shlex
-import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +12,6 @@ import pytest
 from benchbench import hookspecs
 from benchbench.cli.main import main
 from benchbench.components import KINDS, LOSS_NEEDS, Offer
-from benchbench.costs import flops as cards
 from benchbench.plugins import load_plugins
 from benchbench.reference import COMMAND, pages
 from benchbench.reference.components import COMPONENT_PAGES, built_in, described
@@ -24,6 +20,7 @@ from benchbench.reference.losses import FAMILIES, NEEDS_IN_WORDS
 from benchbench.reference.markdown import example_of, sections, slug, table, type_in_words
 from benchbench.reference.suite import TITLES, models
 from benchbench.testing import checks_of
+from tests.networks import in_this_process
 
 ROOT = Path(__file__).parent.parent.parent
 DOCS = ROOT / "docs"
@@ -35,9 +32,9 @@ SLOW = {"resume", "speed", "meta", "imports"}
 
 class TestPages:
     @pytest.mark.parametrize("name", PAGES)
-    def test_is_what_the_code_says_now(self, name):
-        kept = (DOCS / name).read_text(encoding="utf-8") if (DOCS / name).exists() else ""
-        assert kept == PAGES[name], f"docs/{name} is out of date; run `{COMMAND}`"
+    def test_is_up_to_date(self, name):
+        text = (DOCS / name).read_text(encoding="utf-8") if (DOCS / name).exists() else ""
+        assert text == PAGES[name], f"docs/{name} is out of date; run `{COMMAND}`"
 
     def test_are_made_anywhere_and_without_torch(self, tmp_path, python):
         code = (
@@ -84,13 +81,13 @@ class TestPages:
 
 
 class TestDescriptions:
-    """What a page says comes from the code, so the code has to say it."""
+    """Pages are generated from the code, so every part of the code has a description."""
 
     @pytest.mark.parametrize("kind", KINDS)
     def test_every_component_has_a_summary_and_every_parameter_a_description(self, kind):
         assert [each.name for each in built_in(kind) if not each.summary] == []
-        found = {f"{each.name}.{name}": text for each in built_in(kind) for name, text in described(each).items()}
-        assert [name for name, text in found.items() if not text] == []
+        texts = {f"{each.name}.{name}": text for each in built_in(kind) for name, text in described(each).items()}
+        assert [name for name, text in texts.items() if not text] == []
 
     def test_every_key_of_a_suite_has_a_description(self):
         keys = {f"{model.__name__}.{key}": field for model in models() for key, field in model.model_fields.items()}
@@ -120,12 +117,12 @@ class TestExamplesOfHooks:
         checks = [check for check in checks_of(self.plugin(name, tmp_path)) if check.name not in SLOW]
         kind = next(kind for kind, hook in hookspecs.REGISTRATION_HOOKS.items() if hook == name)
         assert kind in {check.subject.partition("/")[0] for check in checks}
-        findings = [check.run() for check in checks]
-        assert [str(finding) for finding in findings if finding.status == "failed"] == []
-        assert not [finding.message for finding in findings if finding.check == "params" and finding.message]
+        results = [check.run() for check in checks]
+        assert [str(result) for result in results if result.status == "failed"] == []
+        assert not [result.message for result in results if result.check == "params" and result.message]
 
     @pytest.mark.parametrize("name", [name for name in hooks() if name not in hookspecs.REGISTRATION_HOOKS.values()])
-    def test_is_called_and_says_something(self, name, tmp_path, capsys):
+    def test_is_called_and_prints(self, name, tmp_path, capsys):
         checks = [check for check in checks_of(self.plugin(name, tmp_path)) if check.subject == f"hook/{name}"]
         capsys.readouterr()
         assert [check.run().status for check in checks] == ["ok"]
@@ -164,12 +161,12 @@ class TestGuides:
             check_gradients(case)
             check_preparation(case)
 
-    def test_its_commands_do_what_it_shows(self, guide, folder, capsys, monkeypatch):
-        monkeypatch.setattr(cards, "subprocess", SimpleNamespace(run=cards_here))
+    def test_its_commands_print_its_lines(self, guide, folder, capsys, monkeypatch):
+        monkeypatch.setattr("benchbench.costs.flops.subprocess", SimpleNamespace(run=in_this_process))
         monkeypatch.setattr("benchbench.testing.pairs.ROUNDS", 3)
-        shown = commands((DOCS / guide).read_text(encoding="utf-8"))
-        assert shown
-        for command, lines in shown:
+        examples = commands((DOCS / guide).read_text(encoding="utf-8"))
+        assert examples
+        for command, lines in examples:
             program, *arguments = shlex.split(command, comments=True)
             assert program == "benchbench", f"only benchbench is run, not {program}"
             capsys.readouterr()
@@ -179,14 +176,6 @@ class TestGuides:
             refused = any(line.startswith("error:") for line in lines)
             assert ended.value.code == (2 if refused else 0), printed.err
             assert_shows(printed.err if refused else printed.out, lines)
-
-
-def cards_here(command: list[str], *, input: str, **options: object) -> subprocess.CompletedProcess[str]:
-    """Answers for the process that looks at a plan's networks: this one has imported torch, which takes the time."""
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as printed:
-        patch.setattr("sys.stdin", io.StringIO(input))
-        cards._main()
-    return subprocess.CompletedProcess(command, 0, printed.getvalue(), "")
 
 
 def files(guide: str) -> dict[str, str]:
@@ -203,15 +192,15 @@ def losses_of(paths: list[Path]) -> list[Offer]:
 
 
 def commands(text: str) -> list[tuple[str, list[str]]]:
-    """Each command of a page's console blocks, with the lines that it is said to print; `...` stands for any."""
-    found: list[tuple[str, list[str]]] = []
+    """Each command of a page's console blocks, with the lines below it; `...` stands for any."""
+    examples: list[tuple[str, list[str]]] = []
     for block in re.findall(r"^```console\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE):
         for line in block.splitlines():
             if line.startswith("$ "):
-                found.append((line.removeprefix("$ "), []))
+                examples.append((line.removeprefix("$ "), []))
             elif line.strip() and line.strip() != "...":
-                found[-1][1].append(line.strip())
-    return found
+                examples[-1][1].append(line.strip())
+    return examples
 
 
 def assert_shows(printed: str, lines: list[str]) -> None:
