@@ -1,4 +1,4 @@
-"""A line in a CSV file for every stage that finishes or fails, the example of lifecycle hooks."""
+"""One line in a CSV file for every stage that finishes or fails: the example of lifecycle hooks."""
 
 import csv
 import os
@@ -12,8 +12,8 @@ COLUMNS = ("time", "event", "stage", "device_hours", "test_accuracy", "reason")
 
 @hookimpl
 def benchbench_stage_finished(stage, record):
-    accuracy = record["metrics"].get("test_accuracy")  # a calibration has none
-    _write("finished", stage.label, record["cost"]["device_hours"], accuracy, None)
+    accuracy = getattr(record.metrics, "test_accuracy", None)  # a calibration has none
+    _write("finished", stage.label, record.cost.device_hours, accuracy, None)
 
 
 @hookimpl

@@ -1,4 +1,4 @@
-"""What the file says after a finished and a failed stage."""
+"""The file after a finished and a failed stage."""
 
 import csv
 from pathlib import Path
@@ -9,9 +9,10 @@ from benchbench.plan.model import Stage
 from benchbench.plugins import load_plugins
 from benchbench.run.lifecycle import LifecycleHooks
 from benchbench.testing import checks_of
+from tests.specs import calibration_record, calibration_spec, cost_record, training_record, training_spec
 
 FILE = Path(__file__).parent.parent / "benchbench_events.py"
-STAGE = Stage("cell", "0" * 64, "KD, big (finetune) | cifar | small | seed 0", {})
+STAGE = Stage(training_spec(), "0" * 64, "KD, big (finetune) | cifar | small | seed 0")
 FOLDER = Path("runs/cell") / STAGE.key[:16]
 
 
@@ -34,7 +35,7 @@ def test_contract(check):
 
 
 def test_a_line_for_each_stage_under_one_header(hooks):
-    hooks.stage_finished(STAGE, {"metrics": {"test_accuracy": 0.5}, "cost": {"device_hours": 1.25}}, FOLDER)
+    hooks.stage_finished(STAGE, training_record(cost=cost_record(device_hours=1.25)), FOLDER)
     hooks.stage_failed(STAGE, "out of memory, again")
     finished, failed = rows("benchbench-events.csv")
     assert (finished["event"], finished["device_hours"], finished["test_accuracy"]) == ("finished", "1.25", "0.5")
@@ -43,7 +44,7 @@ def test_a_line_for_each_stage_under_one_header(hooks):
 
 
 def test_a_calibration_has_no_accuracy(hooks):
-    hooks.stage_finished(STAGE, {"metrics": {"images_per_second": 50.0}, "cost": {"device_hours": 0.1}}, FOLDER)
+    hooks.stage_finished(Stage(calibration_spec(), STAGE.key, "throughput"), calibration_record(), FOLDER)
     (row,) = rows("benchbench-events.csv")
     assert row["test_accuracy"] == ""
 

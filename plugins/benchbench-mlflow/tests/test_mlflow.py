@@ -1,4 +1,4 @@
-"""What MLflow finds after a stage has finished, read back by its own client."""
+"""The MLflow run of a finished stage, read back by MLflow's own client."""
 
 import json
 from pathlib import Path
@@ -8,18 +8,19 @@ import pytest
 from benchbench.plan.model import Stage
 from benchbench.plugins import load_plugins
 from benchbench.run.lifecycle import LifecycleHooks
+from benchbench.specs.records import TrainingMetrics
 from benchbench.testing import checks_of
+from tests.specs import calibration_record, calibration_spec, cost_record, recipe_spec, training_record, training_spec
 
 for library in ("mlflow", "sqlalchemy", "alembic"):
     pytest.importorskip(library, reason=f"{library} is not installed")
 ENVIRONMENT = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME")
 FILE = Path(__file__).parent.parent / "benchbench_mlflow.py"
-JOB = {"method": "scratch", "seed": 3, "recipe": {"epochs": 2, "lr": 0.001}}
-STAGE = Stage("cell", "0a" * 32, "A/U, big (finetune) | ../cifar | small | seed 3", JOB)
-RECORD = {
-    "metrics": {"test_accuracy": 0.625, "test_correct": "ff", "validation_accuracy": None},
-    "cost": {"device_hours": 1.25},
-}
+SPEC = training_spec(seed=3, recipe=recipe_spec(epochs=2, lr=0.001))
+STAGE = Stage(SPEC, "0a" * 32, "A/U, big (finetune) | ../cifar | small | seed 3")
+METRICS = TrainingMetrics(test_accuracy=0.625, test_count=8, test_correct="ff", chosen_epoch=2)
+RECORD = training_record(metrics=METRICS, cost=cost_record(device_hours=1.25))
+CALIBRATION = Stage(calibration_spec(), "0b" * 32, "throughput of small")
 CURVE = [
     {"epoch": 0, "loss": 9.0},  # the first stage of a two-stage method
     {"epoch": 1, "loss": 2.0, "align_uniform.uniform": -1.5},
@@ -29,7 +30,7 @@ CURVE = [
 
 @pytest.fixture
 def finished(tmp_path, monkeypatch):
-    """Tells the plugin of a finished stage, as a run does; gives the folder that it works in."""
+    """Calls the plugin with a finished stage, as a run does; gives the folder that it works in."""
     monkeypatch.chdir(tmp_path)
     for name in ENVIRONMENT:
         monkeypatch.delenv(name, raising=False)
@@ -61,20 +62,24 @@ def runs(name="benchbench"):
 
 @pytest.fixture(autouse=True)
 def _a_database_of_its_own(tmp_path, monkeypatch, finished):
-    """MLflow finds its default place once a process; a test's is in its own folder."""
+    """MLflow chooses its default database once per process; a test's is in its own folder."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
 
 
-def test_a_run_with_its_curve_and_its_figures(finished):
+def test_a_run_with_its_curve_and_its_metrics(finished):
     finished()
     client, (run,) = runs()
     assert (run.info.run_name, run.info.status) == (STAGE.label, "FINISHED")
     assert (run.data.tags["kind"], run.data.tags["key"]) == ("cell", STAGE.key)
-    assert run.data.params == {"method": "scratch", "seed": "3", "epochs": "2", "lr": "0.001"}
+    recipe = {name: str(value) for name, value in SPEC.recipe.as_json().items()}
+    assert run.data.params == {"method": "scratch", "seed": "3", **recipe}
+    assert (run.data.params["epochs"], run.data.params["lr"]) == ("2", "0.001")
     assert run.data.metrics == {
         "loss": 1.0,
         "align_uniform.uniform": -2.5,
         "test_accuracy": 0.625,
+        "test_count": 8,
+        "chosen_epoch": 2,
         "device_hours": 1.25,
     }
     history = client.get_metric_history(run.info.run_id, "loss")
@@ -92,5 +97,9 @@ def test_more_than_mlflow_takes_at_once(finished, tmp_path):
 def test_the_experiment_can_be_another(finished, monkeypatch):
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
     finished()
-    finished(Stage("calibration", "0b" * 32, "throughput of small", {}), curve=False)
-    assert len(runs("mine")[1]) == 2
+    finished(CALIBRATION, calibration_record(), curve=False)
+    _, stages = runs("mine")
+    assert len(stages) == 2
+    (calibration,) = (run for run in stages if run.data.tags["kind"] == "calibration")
+    assert calibration.data.params == {}
+    assert calibration.data.metrics["images_per_second"] == 100

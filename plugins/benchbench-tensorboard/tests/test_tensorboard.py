@@ -1,4 +1,4 @@
-"""What TensorBoard finds after a stage has finished, read back by its own reader."""
+"""The TensorBoard run of a finished stage, read back by TensorBoard's own reader."""
 
 import json
 from pathlib import Path
@@ -8,17 +8,18 @@ import pytest
 from benchbench.plan.model import Stage
 from benchbench.plugins import load_plugins
 from benchbench.run.lifecycle import LifecycleHooks
+from benchbench.specs.records import TrainingMetrics
 from benchbench.testing import checks_of
+from tests.specs import calibration_record, calibration_spec, cost_record, recipe_spec, training_record, training_spec
 
 pytest.importorskip("tensorboard", reason="tensorboard is not installed")
 ENVIRONMENT = ("BENCHBENCH_TENSORBOARD",)
 FILE = Path(__file__).parent.parent / "benchbench_tensorboard.py"
-JOB = {"method": "scratch", "seed": 3, "recipe": {"epochs": 2, "lr": 0.001}}
-STAGE = Stage("cell", "0a" * 32, "A/U, big (finetune) | ../cifar | small | seed 3", JOB)
-RECORD = {
-    "metrics": {"test_accuracy": 0.625, "test_correct": "ff", "validation_accuracy": None},
-    "cost": {"device_hours": 1.25},
-}
+SPEC = training_spec(seed=3, recipe=recipe_spec(epochs=2, lr=0.001))
+STAGE = Stage(SPEC, "0a" * 32, "A/U, big (finetune) | ../cifar | small | seed 3")
+METRICS = TrainingMetrics(test_accuracy=0.625, test_count=8, test_correct="ff", chosen_epoch=2)
+RECORD = training_record(metrics=METRICS, cost=cost_record(device_hours=1.25))
+CALIBRATION = Stage(calibration_spec(), "0b" * 32, "throughput of small")
 CURVE = [
     {"epoch": 0, "loss": 9.0},  # the first stage of a two-stage method
     {"epoch": 1, "loss": 2.0, "align_uniform.uniform": -1.5},
@@ -28,7 +29,7 @@ CURVE = [
 
 @pytest.fixture
 def finished(tmp_path, monkeypatch):
-    """Tells the plugin of a finished stage, as a run does; gives the folder that it works in."""
+    """Calls the plugin with a finished stage, as a run does; gives the folder that it works in."""
     monkeypatch.chdir(tmp_path)
     for name in ENVIRONMENT:
         monkeypatch.delenv(name, raising=False)
@@ -55,27 +56,29 @@ def runs(folder):
     """The scalars of every run of a folder: {run: {tag: [(step, value), ...]}}."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    found = {}
+    scalars = {}
     for path in folder.iterdir():
         events = EventAccumulator(str(path)).Reload()
         tags = events.Tags()["scalars"]
-        found[path.name] = {tag: [(point.step, point.value) for point in events.Scalars(tag)] for tag in tags}
-    return found
+        scalars[path.name] = {tag: [(point.step, point.value) for point in events.Scalars(tag)] for tag in tags}
+    return scalars
 
 
 def test_a_run_for_each_stage(finished):
     folder = finished() / "tensorboard"
-    finished(Stage("calibration", "0b" * 32, "throughput of small", {}), curve=False)
+    finished(CALIBRATION, calibration_record(), curve=False)
     names = ["A-U-big-finetune-..-cifar-small-seed-3-0a0a0a0a", "throughput-of-small-0b0b0b0b"]
     assert sorted(runs(folder)) == names
 
 
-def test_its_curve_and_its_figures(finished):
+def test_its_curve_and_its_metrics(finished):
     (scalars,) = runs(finished() / "tensorboard").values()
     assert scalars == {
         "curve/loss": [(0, 9.0), (1, 2.0), (2, 1.0)],
         "curve/align_uniform.uniform": [(1, -1.5), (2, -2.5)],
         "result/test_accuracy": [(2, 0.625)],
+        "result/test_count": [(2, 8)],
+        "result/chosen_epoch": [(2, 2)],
         "result/device_hours": [(2, 1.25)],
     }
 

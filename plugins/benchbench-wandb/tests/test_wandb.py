@@ -1,4 +1,4 @@
-"""What Weights & Biases finds after a stage has finished, read back by its file format."""
+"""The Weights & Biases run of a finished stage, read back by its file format."""
 
 import json
 import socket
@@ -11,18 +11,19 @@ import pytest
 from benchbench.plan.model import Stage
 from benchbench.plugins import load_plugins
 from benchbench.run.lifecycle import LifecycleHooks
+from benchbench.specs.parts import FileSpec, WeightsSpec
+from benchbench.specs.records import TrainingMetrics
 from benchbench.testing import checks_of
+from tests.specs import SMALL, cost_record, recipe_spec, training_record, training_spec
 
 pytest.importorskip("wandb", reason="wandb is not installed")
 ENVIRONMENT = ("WANDB_MODE", "WANDB_PROJECT", "WANDB_DIR")
 BLOCK = 32768
 FILE = Path(__file__).parent.parent / "benchbench_wandb.py"
-JOB = {"method": "scratch", "seed": 3, "recipe": {"epochs": 2, "lr": 0.001}}
-STAGE = Stage("cell", "0a" * 32, "A/U, big (finetune) | ../cifar | small | seed 3", JOB)
-RECORD = {
-    "metrics": {"test_accuracy": 0.625, "test_correct": "ff", "validation_accuracy": None},
-    "cost": {"device_hours": 1.25},
-}
+SPEC = training_spec(seed=3, recipe=recipe_spec(epochs=2, lr=0.001))
+STAGE = Stage(SPEC, "0a" * 32, "A/U, big (finetune) | ../cifar | small | seed 3")
+METRICS = TrainingMetrics(test_accuracy=0.625, test_count=8, test_correct="ff", chosen_epoch=2)
+RECORD = training_record(metrics=METRICS, cost=cost_record(device_hours=1.25))
 CURVE = [
     {"epoch": 0, "loss": 9.0},  # the first stage of a two-stage method
     {"epoch": 1, "loss": 2.0, "align_uniform.uniform": -1.5},
@@ -32,7 +33,7 @@ CURVE = [
 
 @pytest.fixture
 def finished(tmp_path, monkeypatch):
-    """Tells the plugin of a finished stage, as a run does; gives the folder that it works in."""
+    """Calls the plugin with a finished stage, as a run does; gives the folder that it works in."""
     monkeypatch.chdir(tmp_path)
     for name in ENVIRONMENT:
         monkeypatch.delenv(name, raising=False)
@@ -57,8 +58,8 @@ def test_contract(check):
 
 @pytest.fixture(autouse=True)
 def calls(monkeypatch, finished):
-    """Whoever connects to the outside: every address leads here."""
-    heard = []
+    """Bytes of every connection to the outside: every address leads here."""
+    received = []
     with socket.create_server(("127.0.0.1", 0)) as server:
         here = f"http://127.0.0.1:{server.getsockname()[1]}"
         for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "WANDB_BASE_URL"):
@@ -71,54 +72,56 @@ def calls(monkeypatch, finished):
                 except OSError:
                     return
                 with connection:
-                    heard.append(connection.recv(100))
+                    received.append(connection.recv(100))
 
         threading.Thread(target=listen, daemon=True).start()
-        yield heard
+        yield received
 
 
 def records(folder):
-    """What an offline run holds: its file is a log in LevelDB's format, of protocol buffers."""
+    """Records of an offline run, whose file is a log of protocol buffers in LevelDB's format."""
     from wandb.proto.wandb_internal_pb2 import Record
 
     (path,) = folder.glob("wandb/offline-run-*/*.wandb")
-    data, place, part, found = path.read_bytes(), 7, b"", []  # after the file's own header
-    while place + 7 <= len(data):
-        if BLOCK - place % BLOCK < 7:
-            place += BLOCK - place % BLOCK
+    data, offset, part, messages = path.read_bytes(), 7, b"", []  # after the file's own header
+    while offset + 7 <= len(data):
+        if BLOCK - offset % BLOCK < 7:
+            offset += BLOCK - offset % BLOCK
             continue
-        _, length, kind = struct.unpack("<IHB", data[place : place + 7])
-        part += data[place + 7 : place + 7 + length]
-        place += 7 + length
+        _, length, kind = struct.unpack("<IHB", data[offset : offset + 7])
+        part += data[offset + 7 : offset + 7 + length]
+        offset += 7 + length
         if kind in (1, 4):  # whole, or the last part
-            found.append(Record.FromString(part))
+            messages.append(Record.FromString(part))
             part = b""
-    return found
+    return messages
 
 
 def values(items):
     return {item.key or ".".join(item.nested_key): json.loads(item.value_json) for item in items}
 
 
-def test_an_offline_run_with_its_curve_and_its_figures(finished, calls):
-    found = records(finished())
-    (run,) = (record.run for record in found if record.HasField("run"))
+def test_an_offline_run_with_its_curve_and_its_metrics(finished, calls):
+    messages = records(finished())
+    (run,) = (message.run for message in messages if message.HasField("run"))
     assert (run.display_name, run.project, run.run_group) == (STAGE.label, "benchbench", "cell")
     config = {item.key: json.loads(item.value_json) for item in run.config.update}
-    assert (config["key"], config["job"]) == (STAGE.key, JOB)
-    history = [values(record.history.item) for record in found if record.HasField("history")]
-    assert [{name: row[name] for name in kept} for row, kept in zip(history, CURVE, strict=True)] == CURVE
+    assert (config["key"], config["spec"]) == (STAGE.key, SPEC.as_json())
+    history = [values(message.history.item) for message in messages if message.HasField("history")]
+    assert [{name: row[name] for name in epoch} for row, epoch in zip(history, CURVE, strict=True)] == CURVE
     summary = {}
-    for record in found:
-        summary |= values(record.summary.update) if record.HasField("summary") else {}
+    for message in messages:
+        summary |= values(message.summary.update) if message.HasField("summary") else {}
     assert (summary["test_accuracy"], summary["device_hours"]) == (0.625, 1.25)
     assert calls == []
 
 
-def test_nothing_is_printed_and_a_place_is_not_told(finished, capfd):
-    weights = {"file": {"$path": "/home/me/secret.pth", "$content": "ab" * 32}}
-    job = {**JOB, "model": {"weights": weights}}
-    found = records(finished(Stage("cell", "0a" * 32, "a label", job)))
-    assert b"secret" not in b"".join(record.SerializeToString() for record in found)
+def test_nothing_is_printed_and_no_path_is_stored(finished, capfd):
+    file = FileSpec(path="/home/me/secret.pth", content="ab" * 32)
+    spec = training_spec(model=SMALL.model_copy(update={"weights": WeightsSpec(file=file)}))
+    messages = records(finished(Stage(spec, "0a" * 32, "a label")))
+    data = b"".join(message.SerializeToString() for message in messages)
+    assert b"abab" in data
+    assert b"secret" not in data
     printed = capfd.readouterr()
     assert (printed.out, printed.err) == ("", "")
