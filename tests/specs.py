@@ -28,7 +28,14 @@ from benchbench.specs.records import (
     TuningMetrics,
     TuningRecord,
 )
-from benchbench.specs.stages import CalibrationSpec, OutputsSpec, TrainingSpec
+from benchbench.specs.stages import (
+    CalibrationSpec,
+    DiffusionSpec,
+    OutputsSpec,
+    QualitySpec,
+    SynthesisSpec,
+    TrainingSpec,
+)
 
 SMALL = ModelSpec(source="timm", name="test_efficientnet")
 BIG = ModelSpec(source="timm", name="test_resnet")
@@ -110,6 +117,33 @@ def calibration_spec(**changes: Any) -> CalibrationSpec:
         "code": "",
     }
     return CalibrationSpec(**{**defaults, **changes})
+
+
+def diffusion_spec(**changes: Any) -> DiffusionSpec:
+    """The training of a generator with its default parameters."""
+    generator = ComponentSpec(name="trained_diffusion")
+    defaults: dict[str, Any] = {"data": data_spec(), "seed": 0, "generator": generator, "components": {}, "code": ""}
+    return DiffusionSpec(**{**defaults, **changes})
+
+
+def synthesis_spec(**changes: Any) -> SynthesisSpec:
+    """Two images of each class."""
+    generator = ComponentSpec(name="same_class_mixup")
+    defaults: dict[str, Any] = {"data": data_spec(), "seed": 0, "generator": generator, "components": {}, "code": ""}
+    return SynthesisSpec(**{**defaults, "per_class": 2, **changes})
+
+
+def quality_spec(**changes: Any) -> QualitySpec:
+    """Measures of a generated set by a frozen network."""
+    defaults: dict[str, Any] = {
+        "data": data_spec(),
+        "view_seed": 0,
+        "network": NetworkSpec(model=BIG, state="scratch"),
+        "recipe": input_spec(),
+        "components": {},
+        "code": "",
+    }
+    return QualitySpec(**{**defaults, **changes})
 
 
 def cost_record(**changes: Any) -> Cost:

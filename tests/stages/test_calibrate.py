@@ -3,58 +3,51 @@
 from __future__ import annotations
 
 import itertools
-import json
 import types
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
 from benchbench.plugins import load_plugins
+from benchbench.specs.records import CalibrationMetrics
 from benchbench.stages import calibrate
 from benchbench.stages.context import StageContext
-from benchbench.store import StageFolder
+from tests.specs import BIG, calibration_spec
+from tests.stages.contexts import finish, stage_context
 
 
 @pytest.fixture
-def context(tmp_path):
-    model = {"source": "timm", "name": "test_resnet", "params": {}} | dict.fromkeys(
-        ["weights", "mean", "std", "input_size"]
-    )
-    return StageContext(
-        job={"model": model, "kind": "student", "image_size": 32, "precision": "exact"}
-        | dict.fromkeys(["channels_last", "fold_bn", "compile"], "auto"),
-        folder=StageFolder(tmp_path),
-        needs={},
-        registry=load_plugins().registry,
-        device="cpu",
-        threads=1,
-        held=2,
-        unit="CPU-hours",
-        data_root=tmp_path,
-        checkpoint_seconds=1e9,
-        report=lambda progress: None,
-    )
+def stage(tmp_path) -> Callable[..., StageContext]:
+    registry = load_plugins().registry
+
+    def make(**changes: Any) -> StageContext:
+        return stage_context(calibration_spec(model=BIG, **changes), tmp_path / "stage", registry, threads=2)
+
+    return make
 
 
-@pytest.mark.parametrize("job", [{}, {"precision": "fp32"}, {"precision": "bf16"}, {"channels_last": True}])
-def test_throughput_is_positive(context, monkeypatch, job):
+@pytest.mark.parametrize("changes", [{}, {"precision": "fp32"}, {"precision": "bf16"}, {"channels_last": True}])
+def test_throughput_is_positive(stage, monkeypatch, changes):
     monkeypatch.setattr(calibrate, "MEASURED_SECONDS", 0.1)
-    context.job.update(job)
-    record = calibrate.run(context)
-    assert json.loads(json.dumps(record, allow_nan=False)) == record
-    metrics, cost = record["metrics"], record["cost"]
-    low, high = metrics["images_per_second_quartiles"]
-    assert 0 < low <= metrics["images_per_second"] <= high
-    assert metrics["steps"] >= 3
-    assert cost["seconds"]["calibration"] >= 0.1
-    assert cost["device_hours"] == pytest.approx(cost["seconds"]["calibration"] * 2 / 3600)
-    assert (cost["devices"], cost["unit"], record["weights_sha256"]) == (2, "CPU-hours", None)
+    context = stage(**changes)
+    record = finish(calibrate, context).record
+    assert context.folder.done() == record
+    metrics, cost = record.metrics, record.cost
+    low, high = metrics.images_per_second_quartiles
+    assert 0 < low <= metrics.images_per_second <= high
+    assert metrics.steps >= 3
+    assert cost.seconds["calibration"] >= 0.1
+    assert cost.device_hours == pytest.approx(cost.seconds["calibration"] * 2 / 3600)
+    assert (cost.devices, cost.unit, record.weights_sha256) == (2, "CPU-hours", None)
 
 
-def test_throughput_is_images_over_the_median_step(context, monkeypatch):
+def test_throughput_is_images_over_the_median_step(stage, monkeypatch):
     """By a clock on which the steps take 9 (the first, which does not count), 1, 4, 2, 1, 2, ... seconds."""
     ticks = itertools.chain([9.0, 1.0, 4.0], itertools.cycle([2.0, 1.0]))
-    now, calls, seen = [0.0], itertools.count(), []
+    now, calls, reports = [0.0], itertools.count(), []
 
     def clock():
         if next(calls) % 2:  # the stage looks before and after each step
@@ -63,19 +56,16 @@ def test_throughput_is_images_over_the_median_step(context, monkeypatch):
 
     monkeypatch.setattr(calibrate, "time", types.SimpleNamespace(perf_counter=clock))
     monkeypatch.setattr(calibrate, "MEASURED_SECONDS", 10.0)
-    record = calibrate.run(types.SimpleNamespace(**{**vars(context), "report": seen.append}))
+    record = calibrate.run(replace(stage(), report=reports.append)).record
     # 1 + 4 + 2 + 1 + 2 = 10 seconds in five steps: the median is 2, the quartiles are 1 and 3.
-    assert record["metrics"] == {
-        "images_per_second": 8.0,
-        "images_per_second_quartiles": [16 / 3, 16.0],
-        "steps": 5,
-        "batch_size": 16,
-    }
-    assert [progress["done"] for progress in seen] == [1, 5, 7, 8, 10]
-    assert all(progress["total"] == 10 for progress in seen)
+    assert record.metrics == CalibrationMetrics(
+        images_per_second=8.0, images_per_second_quartiles=(16 / 3, 16.0), steps=5, batch_size=16
+    )
+    assert [progress.done for progress in reports] == [1, 5, 7, 8, 10]
+    assert all(progress.total == 10 for progress in reports)
 
 
-def test_a_whole_training_step_is_measured(context, monkeypatch):
+def test_a_whole_training_step_is_measured(stage, monkeypatch):
     """Forward in train mode on images of the size asked for, backward, and a step that changes every weight."""
     models, before, sizes = [], [], set()
     real = calibrate.build_backbone
@@ -89,7 +79,7 @@ def test_a_whole_training_step_is_measured(context, monkeypatch):
 
     monkeypatch.setattr(calibrate, "build_backbone", build)
     monkeypatch.setattr(calibrate, "MEASURED_SECONDS", 0.0)
-    assert calibrate.run(context)["metrics"]["steps"] == 3
+    assert calibrate.run(stage()).record.metrics.steps == 3
     assert sizes == {(True, (16, 3, 32, 32))}
-    assert models[0].head.out_features == 1000  # ImageNet's, which pre-training is about
+    assert models[0].head.out_features == 1000  # ImageNet's classes
     assert all(not torch.equal(parameter, before[0][name]) for name, parameter in models[0].named_parameters())

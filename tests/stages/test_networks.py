@@ -8,21 +8,20 @@ from torch import nn
 
 from benchbench.models.backbone import build_backbone
 from benchbench.plugins import load_plugins
+from benchbench.specs.parts import ModelSpec
 from benchbench.stages.networks import fingerprint, forward_flops
 
 
 @pytest.fixture(scope="module")
 def resnet18():
-    job = {"source": "torchvision", "name": "resnet18", "params": {}, "weights": None}
-    return build_backbone(
-        job | {"mean": None, "std": None, "input_size": None}, "student", load_plugins().registry, 1000
-    )
+    model = ModelSpec(source="torchvision", name="resnet18")
+    return build_backbone(model, "student", load_plugins().registry, 1000)
 
 
 def test_flops_are_those_that_are_published(resnet18):
     """torchvision states 1.814 G multiply-adds at 224 px, each of which is two operations here."""
     assert forward_flops(resnet18, 224) == pytest.approx(2 * 1.814e9, rel=0.001)
-    assert fingerprint(resnet18, 112)["flops"] < forward_flops(resnet18, 224) / 3
+    assert fingerprint(resnet18, 112).flops < forward_flops(resnet18, 224) / 3
 
 
 def test_counting_leaves_a_network_as_it_was(resnet18):

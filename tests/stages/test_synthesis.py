@@ -1,20 +1,24 @@
-"""Generating images as a stage: what is refused, what is drawn anew, what memory allows, and going on after a kill."""
+"""Generating images as a stage: refused images, new draws, limits of memory, and going on after a kill."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 from benchbench.errors import StageError
 from benchbench.plugins import load_plugins
+from benchbench.specs.parts import ComponentSpec
+from benchbench.specs.records import SynthesisMetrics, SynthesisRecord
 from benchbench.stages import synthesis
 from benchbench.stages.context import StageContext
-from benchbench.store import StageFolder, write_json
 from benchbench.synthesis.shards import open_shards, read_shards
+from tests.specs import data_spec, synthesis_spec
+from tests.stages.contexts import finish, stage_context
 
-# A generator that errs as it is told: faults of an image by attempt, images that memory holds, calls until it breaks.
+# A generator that errs as its parameters say: faults of an image by attempt, images that fit into memory, calls until
+# it breaks.
 PLUGIN = """
 import numpy as np
 from benchbench import Component, hookimpl
@@ -65,38 +69,17 @@ def benchbench_augmenters():
 
 
 @pytest.fixture
-def run(tmp_path):
+def run(tmp_path) -> Callable[..., tuple[StageContext, SynthesisRecord]]:
     """Runs a stage of two images a class of the bundled data set; gives its context and record."""
     plugin = tmp_path / "odd.py"
     plugin.write_text(PLUGIN)
     registry = load_plugins([plugin]).registry
 
     def make(folder: str = "stage", per_class: int = 2, size: int | None = None, **params):
-        source = {"source": {"name": "cifar10_subset", "params": {}}, "fraction": None, "per_class": 2}
-        context = StageContext(
-            job={
-                "data": source | {"subset_seed": 0, "validation": 0.0},
-                "generator": {"name": "odd", "params": params},
-                "seed": 0,
-                "times": None,
-                "per_class": per_class,
-                "size": size,
-            },
-            folder=StageFolder(tmp_path / folder),
-            needs={},
-            registry=registry,
-            device="cpu",
-            threads=1,
-            held=1,
-            unit="CPU-hours",
-            data_root=tmp_path,
-            checkpoint_seconds=1e9,
-            report=lambda progress: None,
-        )
-        context.folder.path.mkdir(exist_ok=True)
-        record = synthesis.run(context)
-        write_json(context.folder.record, record)
-        return context, record
+        generator = ComponentSpec(name="odd", params=params)
+        spec = synthesis_spec(data=data_spec(per_class=2), generator=generator, per_class=per_class, size=size)
+        context = stage_context(spec, tmp_path / folder, registry)
+        return context, finish(synthesis, context).record
 
     return make
 
@@ -114,18 +97,14 @@ def pixels(context: StageContext) -> np.ndarray:
 
 def test_a_record_and_images(run):
     context, record = run()
-    assert json.loads(json.dumps(record, allow_nan=False)) == record
-    assert record["metrics"] | {"images_per_second": 0} == {
-        "images": 20,
-        "rejected": {},
-        "retried": 0,
-        "given_up": 0,
-        "images_per_second": 0,
-    }
-    assert record["synthesis"] == {"model": "odd"}
-    found = open_shards(context.folder)
-    assert (found.array.shape, found.labels.tolist()) == ((20, 20, 24, 3), [label for label in range(10) for _ in "ab"])
-    assert record["cost"]["seconds"]["generation"] > 0
+    assert context.folder.done() == record
+    assert record.metrics == SynthesisMetrics(images=20, images_per_second=record.metrics.images_per_second)
+    assert record.metrics.images_per_second > 0
+    assert record.synthesis == {"model": "odd"}
+    images = open_shards(context.folder)
+    assert images.array.shape == (20, 20, 24, 3)
+    assert images.labels.tolist() == [label for label in range(10) for _ in "ab"]
+    assert record.cost.seconds["generation"] > 0
     assert {each.prompt for each in read_shards(context.folder)} == {"image 0", "image 1"}
 
 
@@ -137,23 +116,23 @@ def test_images_are_those_of_their_seeds_however_they_are_cut(run):
     assert np.array_equal(pixels(more)[[0, 1, 3, 4]], pixels(first)[:4])
 
 
-def test_what_shows_nothing_is_drawn_anew_and_counted(run):
+def test_images_that_show_nothing_are_drawn_anew_and_counted(run):
     context, record = run(faults={"0-1": ["black"], "3-0": ["nan", "grey"], "9-1": ["small"], "9-0": ["flat"]})
-    metrics = record["metrics"]
-    assert metrics["rejected"] == {"black": 1, "not finite": 1, "one colour": 1, "wrong size": 2}
-    assert (metrics["images"], metrics["retried"], metrics["given_up"]) == (20, 4, 0)
+    metrics = record.metrics
+    assert metrics.rejected == {"black": 1, "not finite": 1, "one colour": 1, "wrong size": 2}
+    assert (metrics.images, metrics.retried, metrics.given_up) == (20, 4, 0)
     plain, _ = run("plain")
     changed = (pixels(context) != pixels(plain)).any((1, 2, 3))
     assert changed.nonzero()[0].tolist() == [1, 6, 18, 19]
     assert [each.attempt for each in read_shards(context.folder)][:8] == [0, 1, 0, 0, 0, 0, 2, 0]
 
 
-def test_what_stays_black_is_left_out(run):
+def test_an_image_that_stays_black_is_left_out(run):
     context, record = run(faults={"0-1": ["black"] * 9})
-    assert record["metrics"]["given_up"] == 1
-    assert record["metrics"]["rejected"] == {"black": synthesis.ATTEMPTS}
-    found = open_shards(context.folder)
-    assert (len(found), found.labels.tolist().count(0)) == (19, 1)
+    assert record.metrics.given_up == 1
+    assert record.metrics.rejected == {"black": synthesis.ATTEMPTS}
+    images = open_shards(context.folder)
+    assert (len(images), images.labels.tolist().count(0)) == (19, 1)
 
 
 def test_a_class_of_which_half_is_missing_ends_the_stage(run):
@@ -164,7 +143,7 @@ def test_a_class_of_which_half_is_missing_ends_the_stage(run):
 
 def test_out_of_memory_halves_the_batch_for_good(run, capsys):
     context, record = run(memory=2)
-    assert record["metrics"]["images"] == 20
+    assert record.metrics.images == 20
     assert {len(call) for call in calls(context)} == {2}
     assert "out of memory: from here on 2 images at once" in capsys.readouterr().out
     with pytest.raises(StageError, match="memory runs out with one image at a time"):
@@ -176,11 +155,11 @@ def test_a_killed_stage_goes_on_where_it_was(run):
     with pytest.raises(RuntimeError, match="broken"):
         run("cut", breaks=3)
     context, record = run("cut")
-    assert [place for call in calls(context) for place in call] == [
+    assert [image_id for call in calls(context) for image_id in call] == [
         (label, i) for label in range(6, 10) for i in (0, 1)
     ]
     assert np.array_equal(pixels(context), pixels(whole))
-    assert record["cost"]["carried_seconds"] > 0
+    assert record.cost.carried_seconds > 0
 
 
 def test_images_are_kept_at_the_size_that_is_asked_for(run):
