@@ -47,7 +47,7 @@ class TestGrid:
         assert [stage.kind for stage in plan.stages.values()] == ["cell", "cell"]
         stage = next(iter(plan.stages.values()))
         assert stage.needs == {}
-        assert stage.job["teachers"][0]["model"]["weights"]["file"]["$path"] == str(tmp_path / "weights.bin")
+        assert stage.spec.teachers[0].model.weights.file.path == str(tmp_path / "weights.bin")
 
     def test_stages_come_after_those_they_need(self, full, plan_of, tmp_path):
         seen = set()
@@ -84,8 +84,8 @@ class TestGrid:
     )
     def test_train_images(self, tiny_suite, plan_of, tmp_path, overrides, images):
         plan = plan_of(tiny_suite(tmp_path), *overrides)
-        job = next(iter(plan.stages.values())).job
-        assert plan.train_images(job["data"], "cifar") == images
+        spec = next(iter(plan.stages.values())).spec
+        assert plan.train_images(spec.data, "cifar") == images
 
 
 class TestRecipe:
@@ -111,14 +111,14 @@ class TestRecipe:
             plan = plan_of(path, *overrides)
             cell = next(cell for cell in plan.cells if cell.arm == arm)
             key = cell.stage if kind == "cell" else plan.stages[cell.stage].needs["teacher0"]
-            assert plan.stages[key].job["recipe"]["batch_size"] == number, part
+            assert plan.stages[key].spec.recipe.batch_size == number, part
             # What no part sets comes from the schema.
-            assert plan.stages[key].job["recipe"]["momentum"] == Recipe().momentum
+            assert plan.stages[key].spec.recipe.momentum == Recipe().momentum
 
     def test_a_student_s_recipe_does_not_reach_teachers(self, full, plan_of, tmp_path):
         plan = plan_of(full(tmp_path), "students.small.recipe.batch_size=7", "arms.distil.recipe.epochs=9")
         teacher = next(stage for stage in plan.stages.values() if stage.kind == "teacher")
-        assert (teacher.job["recipe"]["batch_size"], teacher.job["recipe"]["epochs"]) == (20, 2)
+        assert (teacher.spec.recipe.batch_size, teacher.spec.recipe.epochs) == (20, 2)
 
 
 class TestErrors:

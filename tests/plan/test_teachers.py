@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from benchbench.costs.estimate import estimate
+from benchbench.costs.requests import Answers, NetworkCost, Question
 from benchbench.errors import SuiteError
 from benchbench.plan.model import Plan
 
-FLOPS = {"test_efficientnet": 1e9, "test_resnet": 5e9, "test_byobnet": 7e9}
+GIGA = 10**9
+FLOPS = {"test_efficientnet": GIGA, "test_resnet": 5 * GIGA, "test_byobnet": 7 * GIGA}
 SUITE: dict[str, Any] = {
     "seeds": [0],
     "students": {"small": {"model": "timm/test_efficientnet"}, "tiny": {"model": "timm/test_vit"}},
@@ -63,7 +63,7 @@ def teachers(**changes: Any) -> dict[str, Any]:
     return {name: {**entry, **changes.get(name, {})} for name, entry in SUITE["teachers"].items()}
 
 
-class TestLessons:
+class TestTeacherSets:
     def test_a_list_is_a_row_each(self, suite, plan_of):
         expected = {"distil, big (scratch)": ["small", "tiny"], "distil, wide (scratch)": ["small", "tiny"]}
         for listed in (["big", "wide"], None):
@@ -72,24 +72,24 @@ class TestLessons:
             assert [cell.teachers for cell in plan.cells] == [("big",)] * 2 + [("wide",)] * 2
             assert [cell.teacher for cell in plan.cells] == ["big", "big", "wide", "wide"]
             assert all(list(plan.stages[cell.stage].needs) == ["teacher0"] for cell in plan.cells)
-            assert all(len(plan.stages[cell.stage].job["teachers"]) == 1 for cell in plan.cells)
+            assert all(len(plan.stages[cell.stage].spec.teachers) == 1 for cell in plan.cells)
 
-    def test_a_mapping_is_one_lesson(self, suite, plan_of):
+    def test_a_mapping_is_one_teacher_set(self, suite, plan_of):
         plan = plan_of(suite({"big": 1, "wide": 2.5}))
         assert rows(plan) == {"distil, big + wide (scratch)": ["small", "tiny"]}
         for cell in plan.cells:
-            assert (cell.teachers, cell.teacher, cell.adapt) == (("big", "wide"), "big + wide", "scratch")
+            assert (cell.teachers, cell.teacher, cell.state) == (("big", "wide"), "big + wide", "scratch")
             stage = plan.stages[cell.stage]
             assert stage.label == f"distil, big + wide (scratch) | cifar | {cell.student} | seed 0"
-            taught = stage.job["teachers"]
-            assert [(entry["model"]["name"], entry["adapt"], entry["weight"]) for entry in taught] == [
+            specs = stage.spec.teachers
+            assert [(spec.model.name, spec.state, spec.weight) for spec in specs] == [
                 ("test_resnet", "scratch", 1.0),
                 ("test_byobnet", "scratch", 2.5),
             ]
             assert list(stage.needs) == ["teacher0", "teacher1"]
             labels = [plan.stages[key].label for key in stage.needs.values()]
             assert labels == ["teacher big (scratch) | cifar", "teacher wide (scratch) | cifar"]
-            assert stage.job["needs"] == stage.needs
+            assert stage.spec.needs == stage.needs
         # Each teacher is trained once, and before the cells that need it.
         assert [stage.kind for stage in plan.stages.values()] == ["teacher", "teacher", "cell", "cell"]
 
@@ -112,7 +112,7 @@ class TestLessons:
         arms = {"align": distil({"big": 1, "wide": 1}, {"align_uniform": 1})}
         plan = plan_of(suite(arms=arms, teachers=teachers(big=pretrained, wide=pretrained)))
         assert [stage.kind for stage in plan.stages.values()] == ["cell", "cell"]
-        assert {entry["adapt"] for stage in plan.stages.values() for entry in stage.job["teachers"]} == {"pretrained"}
+        assert {spec.state for stage in plan.stages.values() for spec in stage.spec.teachers} == {"pretrained"}
 
 
 class TestStudents:
@@ -192,7 +192,7 @@ class TestErrors:
         # Unless the arm says otherwise it takes the states that all of them have.
         changes["teachers"]["big"]["weights"] = None
         plan = plan_of(suite(arms={"distil": distil({"big": 1, "wide": 1})}, **changes))
-        assert {cell.adapt for cell in plan.cells} == {"scratch"}
+        assert {cell.state for cell in plan.cells} == {"scratch"}
         changes["teachers"]["big"]["adapt"] = ["finetune"]
         error = self.refused(plan_of, suite(arms={"distil": distil({"big": 1, "wide": 1})}, **changes))
         assert "the teachers of arm 'distil' have no state in common" in str(error)
@@ -318,20 +318,16 @@ class TestKeys:
 
 
 @pytest.fixture
-def fake_cards(monkeypatch, tmp_path) -> None:
+def fake_costs(monkeypatch, tmp_path) -> None:
     """Answers for the process that builds networks."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
-    def run(command, *, input, **_):
-        cards = {
-            key: {"parameters": 1, "flops": FLOPS.get(request["model"]["name"], 1e9), "dim": 8}
-            if "model" in request
-            else {"refused": None}
-            for key, request in json.loads(input)["requests"].items()
-        }
-        return SimpleNamespace(returncode=0, stdout=json.dumps(cards), stderr="")
+    def answers(question: Question) -> Answers:
+        names = {key: request.model.name for key, request in question.networks.items()}
+        costs = {key: NetworkCost(parameters=1, flops=FLOPS.get(name, GIGA), dim=8) for key, name in names.items()}
+        return Answers(costs=costs, refusals=dict.fromkeys(question.dry_runs))
 
-    monkeypatch.setattr("benchbench.costs.flops.subprocess", SimpleNamespace(run=run))
+    monkeypatch.setattr("benchbench.costs.flops._in_process", answers)
 
 
 ONE = {"students": {"small": {"model": "timm/test_efficientnet"}}}
@@ -346,13 +342,13 @@ class TestCosts:
     @pytest.mark.parametrize(
         ("taught_by", "forward"), [({"big": 1, "wide": 3}, 5 + 7), ({"big": 1}, 5), ({"wide": 1}, 7)]
     )
-    def test_every_teacher_s_forward_pass(self, suite, plan_of, fake_cards, tmp_path, taught_by, forward):
+    def test_every_teacher_s_forward_pass(self, suite, plan_of, fake_costs, tmp_path, taught_by, forward):
         cost = self.cell(plan_of(suite(taught_by, **ONE)), tmp_path)
         assert cost.images == IMAGES
         assert cost.flops == (IMAGES * (3 * 1 + forward) + TESTED) * 1e9
 
     @pytest.mark.parametrize(("share", "epochs"), [(0.5, 10), (0.51, 10), (0, 10), (1.5, 4), (0.07, 100), (0.28, 25)])
-    def test_the_first_stage_of_a_method(self, suite, plan_of, fake_cards, tmp_path, share, epochs):
+    def test_the_first_stage_of_a_method(self, suite, plan_of, fake_costs, tmp_path, share, epochs):
         (tmp_path / "first.py").write_text(PLUGIN)
         arms = {"first": distil({"big": 1, "wide": 1}, {"ce": 1, "first": {"preparation": share}})}
         recipes = {"default": {"epochs": epochs, "batch_size": 20, "image_size": 32}}
@@ -362,7 +358,7 @@ class TestCosts:
         assert cost.images == IMAGES * (epochs + first)
         assert cost.flops == (IMAGES * (epochs + first) * (3 + 12) + TESTED) * 1e9
 
-    def test_the_longest_first_stage_counts(self, suite, plan_of, fake_cards, tmp_path):
+    def test_the_longest_first_stage_counts(self, suite, plan_of, fake_costs, tmp_path):
         (tmp_path / "first.py").write_text(PLUGIN)
         (tmp_path / "second.py").write_text(PLUGIN.replace('"first"', '"second"'))
         loss = {"ce": 1, "first": {"preparation": 0.25}, "second": {"preparation": 1}}
@@ -370,7 +366,7 @@ class TestCosts:
         cost = self.cell(plan_of(suite(arms={"both": distil(["big"], loss)}, **changes)), tmp_path)
         assert cost.images == 2 * IMAGES
 
-    def test_the_command_shows_it(self, cli, suite, fake_cards, tmp_path, monkeypatch):
+    def test_the_command_shows_it(self, cli, suite, fake_costs, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         done = cli("plan", suite({"big": 1, "wide": 3}, **ONE), "--device", "cpu", "--all")
         assert (done.code, done.err) == (0, "")
@@ -389,4 +385,4 @@ def test_teachers_of_one_architecture_differ_by_their_seed(tmp_path, tiny_suite,
         plan = plan_of(tiny_suite(tmp_path, teachers={"one": big, "two": big | second}, arms=arms))
         stages = [stage for stage in plan.stages.values() if stage.kind == "teacher"]
         assert len(stages) == count
-        assert {stage.job["seed"] for stage in stages} == {0, second.get("seed", 0)}
+        assert {stage.spec.seed for stage in stages} == {0, second.get("seed", 0)}
