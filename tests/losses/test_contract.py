@@ -46,7 +46,7 @@ MORE = [
 ]
 FIXED_START = {"ctkd"}  # their parameters start from a number, not from a random one
 CASES = [(name, {}) for name in COMPONENTS] + MORE
-# A loss that sees no maps cannot tell one pair of networks from another.
+# A loss that reads no maps is the same on every pair of networks.
 ON_PAIRS = [
     (name, params, pair)
     for name, params in CASES
@@ -140,7 +140,7 @@ def test_the_training_loop_s_seed_draws_crd_s_negatives():
     "name", [name for name in COMPONENTS if name not in FIXED_START and list(case_of(name, {}).build().parameters())]
 )
 def test_a_fresh_loss_does_not_go_on_alike(name):
-    """The check of resuming tells a restored loss from one that starts anew."""
+    """The check of resuming would fail for a loss that starts anew."""
     # What trains the student alone first is 0 afterwards.
     case = case_of(name, {"preparation": 0} if COMPONENTS[name].load().prepares == "student" else {})
     values = [run(case.build(seed), case.step())[1] for seed in (1, 2)]

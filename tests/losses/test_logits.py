@@ -63,8 +63,8 @@ def test_equal_logits_standardise_to_zero():
 def test_standardised_losses_see_no_shift_and_no_scale(name, context, make_step):
     student, teacher, batch = make_step()
     loss = LOSSES[name](context, standardize=True)
-    moved = Outputs(teacher.logits * torch.linspace(0.5, 4, 7)[:, None] + torch.arange(7)[:, None], teacher.embedding)
-    expected, values = loss(student, teacher, batch), loss(student, moved, batch)
+    scaled = Outputs(teacher.logits * torch.linspace(0.5, 4, 7)[:, None] + torch.arange(7)[:, None], teacher.embedding)
+    expected, values = loss(student, teacher, batch), loss(student, scaled, batch)
     plain = LOSSES[name](context)(student, teacher, batch)
     for term in expected.keys() - UNTOUCHED.get(name, set()):
         assert values[term].item() == pytest.approx(expected[term].item(), rel=1e-4)

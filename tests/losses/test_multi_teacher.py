@@ -219,16 +219,16 @@ def test_losses_on_embeddings_are_built_once_per_teacher(registry, contexts, ste
     names = [f"align_uniform.{term} {number}" for number in (1, 2) for term in ("align", "uniform")]
     assert list(terms) == ["ce", *names]
     by_hand = 0.5 * terms["ce"].item()
-    for number, (context, teacher, share) in enumerate(zip(contexts, teachers, (0.25, 0.75), strict=True)):
-        own = part(losses, "align_uniform", number)
+    for index, (context, teacher, share) in enumerate(zip(contexts, teachers, (0.25, 0.75), strict=True)):
+        own = part(losses, "align_uniform", index)
         assert own.teacher_projector[0].in_features == context.teacher_dim
         expected = own(student, teacher, batch)
         for term, value in expected.items():
-            assert terms[f"align_uniform.{term} {number + 1}"].item() == pytest.approx(value.item(), rel=1e-6)
+            assert terms[f"align_uniform.{term} {index + 1}"].item() == pytest.approx(value.item(), rel=1e-6)
             by_hand += 2 * share * value.item()
     assert total.item() == pytest.approx(by_hand, rel=1e-5)
     # Neither projector is the other's, nor a copy of it.
-    projectors = [part(losses, "align_uniform", number).student_projector[0].weight for number in (0, 1)]
+    projectors = [part(losses, "align_uniform", index).student_projector[0].weight for index in (0, 1)]
     assert not torch.equal(*projectors)
     total.backward()
     assert all(weight.grad.abs().sum() > 0 for weight in projectors)
@@ -238,13 +238,13 @@ def test_a_teacher_s_weight_scales_its_gradient(registry, contexts, step):
     student, teachers, batch = step
     losses = MultiTeacherLoss([loss_spec("on_embedding", 2.0)], registry, contexts, WEIGHTS)
     losses(student, teachers, batch)[0].backward()
-    for number, share in enumerate((0.25, 0.75)):
-        expected = 2 * share * teachers[number].logits.mean().item()
-        assert part(losses, "on_embedding", number).scale.grad.item() == pytest.approx(expected, rel=1e-5)
+    for index, share in enumerate((0.25, 0.75)):
+        expected = 2 * share * teachers[index].logits.mean().item()
+        assert part(losses, "on_embedding", index).scale.grad.item() == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize(
-    ("name", "apart"),
+    ("name", "separate"),
     [
         ("on_nothing", False),
         ("on_logits", False),
@@ -255,11 +255,11 @@ def test_a_teacher_s_weight_scales_its_gradient(registry, contexts, step):
         ("on_maps_and_logits", True),
     ],
 )
-def test_a_loss_that_reads_more_than_logits_is_built_once_per_teacher(registry, contexts, step, name, apart):
+def test_a_loss_that_reads_more_than_logits_is_built_once_per_teacher(registry, contexts, step, name, separate):
     student, teachers, batch = step
     losses = MultiTeacherLoss([loss_spec(name)], registry, contexts, WEIGHTS)
     _, terms = losses(student, teachers, batch)
-    if not apart:
+    if not separate:
         assert list(terms) == [f"{name}.mean"]
         ((seen, ensemble),) = part(losses, name).calls
         assert same(seen, student)
@@ -267,10 +267,10 @@ def test_a_loss_that_reads_more_than_logits_is_built_once_per_teacher(registry, 
         return
     assert list(terms) == [f"{name}.mean 1", f"{name}.mean 2"]
     assert name not in losses.ensemble.parts
-    for number in (0, 1):
-        own = part(losses, name, number)
-        assert own.context is contexts[number]
-        assert same_calls(own, [(student, teachers[number])])
+    for index in (0, 1):
+        own = part(losses, name, index)
+        assert own.context is contexts[index]
+        assert same_calls(own, [(student, teachers[index])])
     assert losses.needs_features is (name == "on_maps_and_logits")
 
 
@@ -368,13 +368,13 @@ def test_the_state_of_every_teacher_s_parts_is_saved(registry, contexts, step):
         torch.manual_seed(5)
         results.append(each(student, teachers, batch)[0])
     assert torch.equal(*results)
-    apart = [part(losses, name, number) for name in ("crd", "align_uniform") for number in (0, 1)]
-    owned = {id(parameter) for loss in (part(losses, "parts"), *apart) for parameter in loss.parameters()}
+    separate = [part(losses, name, index) for name in ("crd", "align_uniform") for index in (0, 1)]
+    owned = {id(parameter) for loss in (part(losses, "parts"), *separate) for parameter in loss.parameters()}
     assert {id(parameter) for parameter in losses.parameters()} == owned
 
 
 def network(with_token: bool = False, dim: int = 6, classes: int | None = 5) -> Backbone:
-    """A network without anything in it; with a token, where asked for."""
+    """A network without anything in it; with a distillation token on `with_token`."""
     trunk = Trunk(nn.Flatten(), dim, (0.5,) * 3, (0.5,) * 3)
     if with_token:
         trunk.with_token = lambda images: (images.flatten(1)[:, :dim], images.flatten(1)[:, -dim:], [])

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from benchbench.losses.methods.ab import AB, boundary_hinge
+from tests.losses.plain import connected, resized
 
 
 def reference(response: np.ndarray, target: np.ndarray, margin: float) -> float:
@@ -18,21 +17,6 @@ def reference(response: np.ndarray, target: np.ndarray, margin: float) -> float:
         if t <= 0 and s > -margin:
             total += (s + margin) ** 2
     return total / len(response)
-
-
-def resized(x: np.ndarray, size: int) -> np.ndarray:
-    """Averages over the bins of adaptive pooling, or nearest neighbours where the map grows."""
-    side = x.shape[2]
-    if side < size:
-        nearest = [i * side // size for i in range(size)]
-        return x[:, :, nearest][:, :, :, nearest]
-    bins = [slice(i * side // size, math.ceil((i + 1) * side / size)) for i in range(size)]
-    return np.stack([np.stack([x[:, :, i, j].mean(axis=(2, 3)) for j in bins], axis=2) for i in bins], axis=2)
-
-
-def connected(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    x = np.einsum("oc,bchw->bohw", weight, x)
-    return (x - x.mean(axis=(0, 2, 3), keepdims=True)) / np.sqrt(x.var(axis=(0, 2, 3), keepdims=True) + 1e-5)
 
 
 @pytest.fixture

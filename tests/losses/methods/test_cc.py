@@ -11,12 +11,12 @@ from benchbench.losses.methods.cc import CC, correlation
 
 def reference(h: np.ndarray, gamma: float, order: int) -> np.ndarray:
     z = [row / math.sqrt(sum(row * row)) for row in h]
-    found = np.zeros((len(h), len(h)))
+    matrix = np.zeros((len(h), len(h)))
     for i, a in enumerate(z):
         for j, b in enumerate(z):
             for p in range(order + 1):
-                found[i, j] += math.exp(-2 * gamma) * (2 * gamma) ** p / math.factorial(p) * sum(a * b) ** p
-    return found
+                matrix[i, j] += math.exp(-2 * gamma) * (2 * gamma) ** p / math.factorial(p) * sum(a * b) ** p
+    return matrix
 
 
 @pytest.mark.parametrize(("gamma", "order"), [(0.4, 2), (0.4, 1), (1.3, 5)])

@@ -8,6 +8,7 @@ import torch
 
 from benchbench.errors import StageError
 from benchbench.losses.methods.crd import CRD, draw_negatives, nce_loss
+from tests.losses.plain import unit
 
 EPS = 1e-7
 
@@ -27,10 +28,6 @@ def nce_reference(scores: np.ndarray, z: float, samples: int) -> float:
 
 def dot(u: np.ndarray, v: np.ndarray) -> float:
     return sum(a * b for a, b in zip(u, v, strict=True))
-
-
-def unit(rows: np.ndarray) -> np.ndarray:
-    return np.array([row / math.sqrt(dot(row, row)) for row in rows])
 
 
 def drawn(loss: CRD, labels: torch.Tensor, seed: int) -> np.ndarray:

@@ -7,11 +7,7 @@ import pytest
 import torch
 
 from benchbench.losses.methods.deit import DeiT, hard_distillation
-
-
-def softmax(row: np.ndarray, temperature: float = 1.0) -> list[float]:
-    powers = [math.exp(value / temperature) for value in row]
-    return [power / sum(powers) for power in powers]
+from tests.losses.plain import softmax
 
 
 def hard(z: np.ndarray, t: np.ndarray) -> float:

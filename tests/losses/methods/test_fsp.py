@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -9,13 +7,7 @@ from torch import nn
 
 from benchbench.errors import StageError
 from benchbench.losses.methods.fsp import FSP, flow
-
-
-def pooled(x: np.ndarray, size: int) -> np.ndarray:
-    """Means over the bins of adaptive pooling, which overlap where the sizes do not divide."""
-    side = x.shape[2]
-    bins = [slice(i * side // size, math.ceil((i + 1) * side / size)) for i in range(size)]
-    return np.stack([np.stack([x[:, :, i, j].mean(axis=(2, 3)) for j in bins], axis=2) for i in bins], axis=2)
+from tests.losses.plain import pooled
 
 
 def reference(lower: np.ndarray, upper: np.ndarray) -> np.ndarray:

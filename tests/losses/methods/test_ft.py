@@ -8,13 +8,7 @@ import torch
 from torch import nn
 
 from benchbench.losses.methods.ft import FT, factor_gap
-
-
-def pooled(x: np.ndarray, size: int) -> np.ndarray:
-    """Means over the bins of adaptive pooling, which overlap where the sizes do not divide."""
-    side = x.shape[2]
-    bins = [slice(i * side // size, math.ceil((i + 1) * side / size)) for i in range(size)]
-    return np.stack([np.stack([x[:, :, i, j].mean(axis=(2, 3)) for j in bins], axis=2) for i in bins], axis=2)
+from tests.losses.plain import pooled
 
 
 def reference(student: np.ndarray, teacher: np.ndarray) -> float:

@@ -47,8 +47,8 @@ def test_term(context, make_step):
 
 def test_neither_place_nor_scale_nor_size_matters(maps):
     f_teacher = torch.tensor(maps[1])
-    moved = 3 * f_teacher.flatten(2)[:, :, torch.randperm(9)].repeat(1, 1, 2).unflatten(2, (6, 3))
-    assert channel_correlation_gap(moved, f_teacher).item() == pytest.approx(0, abs=1e-28)
+    shuffled = 3 * f_teacher.flatten(2)[:, :, torch.randperm(9)].repeat(1, 1, 2).unflatten(2, (6, 3))
+    assert channel_correlation_gap(shuffled, f_teacher).item() == pytest.approx(0, abs=1e-28)
     assert channel_correlation_gap(f_teacher.roll(1, dims=1), f_teacher) > 1e-3
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from benchbench.losses.methods.nst import NST, kernel_mean, selectivity_gap
+from tests.losses.plain import pooled
 
 
 def kernel_sum(xs: np.ndarray, ys: np.ndarray) -> float:
@@ -21,13 +22,6 @@ def kernel_sum(xs: np.ndarray, ys: np.ndarray) -> float:
 def reference(student: np.ndarray, teacher: np.ndarray) -> float:
     gaps = [kernel_sum(t, t) + kernel_sum(s, s) - 2 * kernel_sum(s, t) for s, t in zip(student, teacher, strict=True)]
     return sum(gaps) / len(gaps)
-
-
-def pooled(x: np.ndarray, size: int) -> np.ndarray:
-    """Means over the bins of adaptive pooling, which overlap where the sizes do not divide."""
-    side = x.shape[2]
-    bins = [slice(i * side // size, math.ceil((i + 1) * side / size)) for i in range(size)]
-    return np.stack([np.stack([x[:, :, i, j].mean(axis=(2, 3)) for j in bins], axis=2) for i in bins], axis=2)
 
 
 # Few channels on large maps, many on small ones, and in between: every way of computing the kernel.

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from benchbench.losses.methods.ofd import OFD, Margin, partial_distance
+from tests.losses.plain import connected, pooled
 
 
 def reference(student: np.ndarray, teacher: np.ndarray, margin: np.ndarray) -> float:
@@ -17,18 +16,6 @@ def reference(student: np.ndarray, teacher: np.ndarray, margin: np.ndarray) -> f
         if not s <= target <= 0:
             total += (target - s) ** 2
     return total / len(student)
-
-
-def pooled(x: np.ndarray, size: int) -> np.ndarray:
-    """Means over the bins of adaptive pooling, which overlap where the sizes do not divide."""
-    side = x.shape[2]
-    bins = [slice(math.floor(i * side / size), math.ceil((i + 1) * side / size)) for i in range(size)]
-    return np.stack([np.stack([x[:, :, i, j].mean(axis=(2, 3)) for j in bins], axis=2) for i in bins], axis=2)
-
-
-def connected(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    x = np.einsum("oc,bchw->bohw", weight, x)
-    return (x - x.mean(axis=(0, 2, 3), keepdims=True)) / np.sqrt(x.var(axis=(0, 2, 3), keepdims=True) + 1e-5)
 
 
 @pytest.fixture
@@ -68,8 +55,8 @@ def test_the_margin_is_the_mean_of_all_negative_values_so_far():
     margin = Margin(3)
     for batch in batches:
         values = margin(batch)
-    seen = torch.cat(batches).double().transpose(0, 1).flatten(1)
-    means = [seen[channel][seen[channel] < 0].mean().item() for channel in (0, 2)]
+    values = torch.cat(batches).double().transpose(0, 1).flatten(1)
+    means = [values[channel][values[channel] < 0].mean().item() for channel in (0, 2)]
     assert values.tolist() == pytest.approx([means[0], 0, means[1]], rel=1e-5)
 
 

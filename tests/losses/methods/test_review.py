@@ -1,46 +1,12 @@
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from benchbench.losses.methods.review import Review, hierarchical_context
-
-
-def array(tensor: torch.Tensor) -> np.ndarray:
-    return tensor.detach().double().numpy()
-
-
-def pooled(x: np.ndarray, size: int) -> np.ndarray:
-    """Means over the bins of adaptive pooling, which overlap where the sizes do not divide."""
-    side = x.shape[2]
-    bins = [slice(math.floor(i * side / size), math.ceil((i + 1) * side / size)) for i in range(size)]
-    return np.stack([np.stack([x[:, :, i, j].mean(axis=(2, 3)) for j in bins], axis=2) for i in bins], axis=2)
-
-
-def resized(x: np.ndarray, size: int) -> np.ndarray:
-    if size <= x.shape[2]:
-        return pooled(x, size)
-    nearest = [i * x.shape[2] // size for i in range(size)]
-    return x[:, :, nearest][:, :, :, nearest]
-
-
-def conv(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    side = weight.shape[2]
-    padded = np.pad(x, ((0, 0), (0, 0), (side // 2, side // 2), (side // 2, side // 2)))
-    out = np.zeros((len(x), len(weight), *x.shape[2:]))
-    for i in range(side):
-        for j in range(side):
-            shifted = padded[:, :, i : i + x.shape[2], j : j + x.shape[3]]
-            out += np.einsum("oc,bchw->bohw", weight[:, :, i, j], shifted)
-    return out
-
-
-def normed(x: np.ndarray) -> np.ndarray:
-    return (x - x.mean(axis=(0, 2, 3), keepdims=True)) / np.sqrt(x.var(axis=(0, 2, 3), keepdims=True) + 1e-5)
+from tests.losses.plain import array, conv, normed, pooled, resized
 
 
 def hcl(student: np.ndarray, teacher: np.ndarray) -> float:

@@ -21,14 +21,14 @@ def distances(h: np.ndarray) -> np.ndarray:
 
 def cosines(h: np.ndarray) -> np.ndarray:
     size = len(h)
-    found = np.zeros((size, size, size))
+    cosines = np.zeros((size, size, size))
     for j in range(size):
         for i in range(size):
             for k in range(size):
                 if i != j and k != j:
                     a, b = h[i] - h[j], h[k] - h[j]
-                    found[j, i, k] = sum(a * b) / length(a) / length(b)
-    return found
+                    cosines[j, i, k] = sum(a * b) / length(a) / length(b)
+    return cosines
 
 
 def huber(x: np.ndarray, y: np.ndarray) -> float:

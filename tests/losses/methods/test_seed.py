@@ -8,15 +8,7 @@ import torch
 from torch import nn
 
 from benchbench.losses.methods.seed import SEED, similarity_cross_entropy
-
-
-def unit(h: np.ndarray) -> np.ndarray:
-    return np.array([row / math.sqrt(sum(row * row)) for row in h])
-
-
-def softmax(scores: list[float]) -> list[float]:
-    potentials = [math.exp(score) for score in scores]
-    return [potential / sum(potentials) for potential in potentials]
+from tests.losses.plain import softmax, unit
 
 
 def reference(z_s: np.ndarray, z_t: np.ndarray, queue: np.ndarray, tau_s: float, tau_t: float) -> float:
@@ -56,7 +48,7 @@ def test_the_order_of_the_queue_does_not_matter():
 def test_terms_over_a_queue_that_begins_anew(context, make_step):
     """Each step sees the queue as the step before left it; 7, 7 and 2 images go into 10 places."""
     loss = SEED(context, queue=10, student_temperature=0.3, teacher_temperature=0.2)
-    queue, place = loss.queue.double().numpy().copy(), 0
+    queue, slot = loss.queue.double().numpy().copy(), 0
     for seed, size in enumerate((7, 7, 2)):
         student, teacher, batch = make_step(size, seed)
         z_student = unit(loss.projector(student.embedding).detach().double().numpy())
@@ -67,10 +59,10 @@ def test_terms_over_a_queue_that_begins_anew(context, make_step):
         terms["seed"].backward()  # the queue has moved on; the gradient is of the one before
         assert student.embedding.grad.abs().sum() > 0
         for row in z_teacher:
-            queue[place] = row
-            place = (place + 1) % 10
+            queue[slot] = row
+            slot = (slot + 1) % 10
         np.testing.assert_allclose(loss.queue, queue, atol=1e-6)
-        assert loss.oldest == place
+        assert loss.oldest == slot
     assert not loss.queue.requires_grad
 
 

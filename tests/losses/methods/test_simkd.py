@@ -27,7 +27,7 @@ def make_loss(context):
 
 
 def projected(head: ReusedHead, h: np.ndarray, relu: bool = True) -> np.ndarray:
-    """Three times Linear, BN by the batch's own statistics, ReLU; where asked, no ReLU after the last."""
+    """Three times Linear, BN by the batch's own statistics, ReLU; no ReLU after the last without `relu`."""
     layers = list(head.projector)
     for step in range(3):
         weight = layers[3 * step].weight.detach().double().numpy()

@@ -69,8 +69,8 @@ def test_shift_and_scale_of_every_dimension_do_not_matter(context, make_step):
     student, teacher, batch = make_step()
     loss = SRD(context)
     value = loss(student, teacher, batch)["srd"].item()
-    moved = Outputs(None, 3 * teacher.embedding * torch.linspace(1, 2, 11) + torch.linspace(-5, 5, 11))
-    assert loss(student, moved, batch)["srd"].item() == pytest.approx(value, rel=1e-4)
+    scaled = Outputs(None, 3 * teacher.embedding * torch.linspace(1, 2, 11) + torch.linspace(-5, 5, 11))
+    assert loss(student, scaled, batch)["srd"].item() == pytest.approx(value, rel=1e-4)
 
 
 def test_a_projected_student_that_equals_its_teacher_has_the_least_loss(context, make_step):

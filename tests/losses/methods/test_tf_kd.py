@@ -7,11 +7,7 @@ import pytest
 import torch
 
 from benchbench.losses.methods.tf_kd import TfKD, virtual_teacher_kl
-
-
-def softmax(row: list[float]) -> list[float]:
-    powers = [math.exp(value) for value in row]
-    return [power / sum(powers) for power in powers]
+from tests.losses.plain import softmax
 
 
 def virtual_teacher(label: int, classes: int, correct: float, temperature: float) -> list[float]:

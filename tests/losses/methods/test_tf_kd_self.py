@@ -6,11 +6,7 @@ import numpy as np
 import pytest
 
 from benchbench.losses.methods.tf_kd_self import TfKDSelf
-
-
-def softmax(row: np.ndarray, temperature: float) -> list[float]:
-    powers = [math.exp(value / temperature) for value in row]
-    return [power / sum(powers) for power in powers]
+from tests.losses.plain import softmax
 
 
 def reference(s: np.ndarray, t: np.ndarray, temperature: float) -> float:

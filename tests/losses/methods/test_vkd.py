@@ -116,8 +116,8 @@ def test_the_teacher_s_shift_and_scale_do_not_matter(context, make_step):
     student, teacher, batch = make_step()
     loss = VkD(context)
     value = loss(student, teacher, batch)["vkd"].item()
-    moved = Outputs(None, 5 * teacher.embedding + 2)
-    assert loss(student, moved, batch)["vkd"].item() == pytest.approx(value, rel=1e-4)
+    scaled = Outputs(None, 5 * teacher.embedding + 2)
+    assert loss(student, scaled, batch)["vkd"].item() == pytest.approx(value, rel=1e-4)
 
 
 @pytest.mark.parametrize(("student_dim", "tall", "low"), [(6, 11, 6), (11, 11, 11), (20, 20, 11)])
