@@ -55,8 +55,8 @@ def test_the_margin_is_the_mean_of_all_negative_values_so_far():
     margin = Margin(3)
     for batch in batches:
         values = margin(batch)
-    values = torch.cat(batches).double().transpose(0, 1).flatten(1)
-    means = [values[channel][values[channel] < 0].mean().item() for channel in (0, 2)]
+    columns = torch.cat(batches).double().transpose(0, 1).flatten(1)
+    means = [columns[channel][columns[channel] < 0].mean().item() for channel in (0, 2)]
     assert values.tolist() == pytest.approx([means[0], 0, means[1]], rel=1e-5)
 
 
