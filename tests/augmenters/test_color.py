@@ -61,19 +61,19 @@ def test_the_hue_turns_as_in_the_standard_library():
     images = torch.tensor(colors).T.reshape(1, 3, 8, 8)
     for turn in (-0.4, -0.1, 0.0, 1 / 3):
         out = adjust_hue(images, torch.tensor([turn]))[0].reshape(3, -1).T
-        for color, found in zip(colors, out.tolist(), strict=True):
+        for color, results in zip(colors, out.tolist(), strict=True):
             hue, saturation, value = colorsys.rgb_to_hsv(*color)
-            assert found == pytest.approx(colorsys.hsv_to_rgb((hue + turn) % 1, saturation, value), abs=1e-5)
+            assert results == pytest.approx(colorsys.hsv_to_rgb((hue + turn) % 1, saturation, value), abs=1e-5)
 
 
 def in_every_order(image: torch.Tensor, steps) -> list[torch.Tensor]:
-    found = []
+    results = []
     for order in itertools.permutations(steps):
         changed = image
         for adjust, factor in order:
             changed = adjust(changed, factor)
-        found.append(changed)
-    return found
+        results.append(changed)
+    return results
 
 
 def test_every_image_has_factors_and_an_order_of_its_own():

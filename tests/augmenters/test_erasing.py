@@ -23,17 +23,17 @@ def noise(count: int, height: int, width: int) -> torch.Tensor:
 
 def boxes(before: torch.Tensor, after: torch.Tensor) -> np.ndarray:
     """Top, left, height and width of what has changed in each image, all 0 where nothing has; it is a full box."""
-    found = []
+    results = []
     for changed in (before != after).any(1):
         rows, columns = changed.any(1).nonzero().flatten(), changed.any(0).nonzero().flatten()
         if not len(rows):
-            found.append((0, 0, 0, 0))
+            results.append((0, 0, 0, 0))
             continue
         top, left = rows[0].item(), columns[0].item()
         height, width = rows[-1].item() - top + 1, columns[-1].item() - left + 1
         assert changed.sum() == height * width
-        found.append((top, left, height, width))
-    return np.array(found)
+        results.append((top, left, height, width))
+    return np.array(results)
 
 
 @pytest.mark.parametrize(("height", "width"), [(40, 40), (31, 50)])
@@ -71,7 +71,7 @@ def test_a_square_is_cut_out_around_any_pixel(length):
     height, width = 9, 12
     images = noise(3000, height, width)
     out = cutout(images, 9, seeded(), probability=1.0, length=length, fill="black")
-    found = {tuple(box) for box in boxes(images, out)}
+    results = {tuple(box) for box in boxes(images, out)}
     expected = set()
     for y in range(height):
         for x in range(width):
@@ -79,7 +79,7 @@ def test_a_square_is_cut_out_around_any_pixel(length):
             bottom, right = min(top + length, height), min(left + length, width)
             top, left = max(top, 0), max(left, 0)
             expected.add((top, left, bottom - top, right - left))
-    assert found == expected
+    assert results == expected
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.3, 1.0])

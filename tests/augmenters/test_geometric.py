@@ -88,7 +88,7 @@ def test_random_crop_takes_windows_of_the_padded_image(height, width, padding):
     assert out.shape == (300, 3, size, size)
     padded = np.pad(images.numpy(), [(0, 0), (0, 0), (padding, padding), (padding, padding)])
     tops, lefts = range(height + 2 * padding - size + 1), range(width + 2 * padding - size + 1)
-    found = []
+    results = []
     for one, crop in zip(padded, out.numpy(), strict=True):
         (place,) = [
             (top, left)
@@ -96,10 +96,10 @@ def test_random_crop_takes_windows_of_the_padded_image(height, width, padding):
             for left in lefts
             if np.array_equal(one[:, top : top + size, left : left + size], crop)
         ]
-        found.append(place)
+        results.append(place)
     # Every place comes up, the first and the last included.
-    assert {top for top, _ in found} == set(tops)
-    assert {left for _, left in found} == set(lefts)
+    assert {top for top, _ in results} == set(tops)
+    assert {left for _, left in results} == set(lefts)
 
 
 @pytest.mark.parametrize("padding", [0, 2])

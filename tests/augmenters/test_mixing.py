@@ -94,9 +94,9 @@ class TestBoth:
 
     def test_partners_are_permutations_of_the_batch(self, name):
         images = noise(5, 3, 3)
-        found = [MIXERS[name](images, seeded(seed), alpha=1.0, probability=1.0)[1].tolist() for seed in range(100)]
-        assert all(sorted(partner) == list(range(5)) for partner in found)
-        assert {partner[0] for partner in found} == set(range(5))
+        results = [MIXERS[name](images, seeded(seed), alpha=1.0, probability=1.0)[1].tolist() for seed in range(100)]
+        assert all(sorted(partner) == list(range(5)) for partner in results)
+        assert {partner[0] for partner in results} == set(range(5))
 
     def test_a_batch_of_one_is_mixed_with_itself(self, name):
         image = noise(1, 7, 5)
@@ -131,5 +131,5 @@ class TestBoth:
 
     def test_it_works_where_the_images_are(self, name):
         """On a device that holds no numbers, anything that stays behind or waits for one is an error."""
-        found = MIXERS[name](torch.empty(6, 3, 8, 9, device="meta"), seeded(), alpha=1.0, probability=1.0)
-        assert {each.device.type for each in found} == {"meta"}
+        results = MIXERS[name](torch.empty(6, 3, 8, 9, device="meta"), seeded(), alpha=1.0, probability=1.0)
+        assert {each.device.type for each in results} == {"meta"}

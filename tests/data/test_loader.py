@@ -92,9 +92,9 @@ def test_steps_of_an_epoch(count, batch_size, steps):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_epoch_takes_every_image_at_most_once(kind):
-    taken = order(epoch(kind))
-    assert len(taken) == len(set(taken)) == 20  # 3 of 23 sit out
-    assert set(taken) <= set(range(23))
+    indices = order(epoch(kind))
+    assert len(indices) == len(set(indices)) == 20  # 3 of 23 are dropped
+    assert set(indices) <= set(range(23))
     assert sorted(order(epoch(kind, indices=np.arange(20)))) == list(range(20))
     left_out = {frozenset(range(23)) - frozenset(order(epoch(kind, number=number))) for number in range(6)}
     assert len(left_out) > 1  # not always the same ones
@@ -157,16 +157,16 @@ def test_every_image_of_every_epoch_is_augmented_on_its_own(kind):
     """Copies of one image come out as many different ones, in each epoch others."""
     array = np.repeat(images().array[:1], 20, axis=0)
     source = ImageDataset(np.zeros(20, np.int64), ("a",), ArrayImages(array), array)
-    seen = []
+    drawn_pixels = []
     for number in (0, 1):
         batches = epoch(kind, number=number, source=source, indices=np.arange(20))
         pixels = torch.cat([batch.images for batch in batches])[np.argsort(order(batches))]
-        seen.append([image.numpy().tobytes() for image in pixels])
-        assert len(set(seen[-1])) > 10
-    same = sum(first == second for first, second in zip(*seen, strict=True))
+        drawn_pixels.append([image.numpy().tobytes() for image in pixels])
+        assert len(set(drawn_pixels[-1])) > 10
+    same = sum(first == second for first, second in zip(*drawn_pixels, strict=True))
     assert same < 5
     # In the order in which they were drawn, too.
-    assert set(seen[0]) != set(seen[1])
+    assert set(drawn_pixels[0]) != set(drawn_pixels[1])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -225,13 +225,13 @@ def test_both_loaders_give_one_draw_the_same_pixels():
     for transform in (CROPPED, replace(CROPPED, views=2, view_seed=3)):
         one_draw = []
         for kind in KINDS:
-            made = loader(kind, transform, source, one)
-            views = [batch.images for batches in made.view_batches(4, 0) for batch in batches]
-            shown = [batch.images for number in range(2) for batch in made.train_batches(1, number, 4, 0)]
+            one_loader = loader(kind, transform, source, one)
+            views = [batch.images for batches in one_loader.view_batches(4, 0) for batch in batches]
+            shown_views = [batch.images for number in range(2) for batch in one_loader.train_batches(1, number, 4, 0)]
             if transform.views:  # every epoch shows one of them
-                assert_equal(views, shown)
+                assert_equal(views, shown_views)
                 assert all(map(whole_levels, views))
-            one_draw.append([*views, *(batch.images for batch in made.test_batches(4))])
+            one_draw.append([*views, *(batch.images for batch in one_loader.test_batches(4))])
         assert len(one_draw[0]) == (transform.views or 1) + 1
         assert_equal(*one_draw)
 

@@ -83,12 +83,12 @@ def test_every_image_can_be_taken():
     ],
 )
 def test_a_validation_split_is_stratified_and_disjoint(share, held):
-    kept, out = hold_out(LABELS, share)
-    assert_indices(kept)
-    assert_indices(out)
-    assert sorted([*kept, *out]) == list(range(len(LABELS)))
-    assert by_class(out) == held  # the class of one image keeps it
-    assert by_class(kept) == {label: count - held.get(label, 0) for label, count in COUNTS.items()}
+    training, held_out = hold_out(LABELS, share)
+    assert_indices(training)
+    assert_indices(held_out)
+    assert sorted([*training, *held_out]) == list(range(len(LABELS)))
+    assert by_class(held_out) == held  # the class of one image keeps it
+    assert by_class(training) == {label: count - held.get(label, 0) for label, count in COUNTS.items()}
 
 
 def test_a_validation_split_is_always_the_same():
@@ -96,6 +96,6 @@ def test_a_validation_split_is_always_the_same():
 
 
 def test_without_a_share_nothing_is_held_out():
-    kept, out = hold_out(LABELS, 0.0)
-    assert np.array_equal(kept, np.arange(len(LABELS)))
-    assert len(out) == 0
+    training, held_out = hold_out(LABELS, 0.0)
+    assert np.array_equal(training, np.arange(len(LABELS)))
+    assert len(held_out) == 0

@@ -40,10 +40,10 @@ MADE = images([100, 101, 102, 103, 110, 111], [0, 0, 0, 0, 1, 1], numbers=[0, 1,
 
 class TestTaking:
     def test_all_of_a_set(self):
-        taken = take(MADE, np.array([2, 1]), USE, None)
-        assert taken.indices.tolist() == list(range(6))
-        assert taken.labels.tolist() == MADE.labels.tolist()
-        assert taken.report == {"set": "made", "images": 6, "kept": 6}
+        selection = take(MADE, np.array([2, 1]), USE, None)
+        assert selection.indices.tolist() == list(range(6))
+        assert selection.labels.tolist() == MADE.labels.tolist()
+        assert selection.report == {"set": "made", "images": 6, "kept": 6}
 
     def test_so_many_times_the_real_ones_of_each_class(self):
         assert take(MADE, np.array([2, 1]), use(times=1), None).indices.tolist() == [0, 1, 4]
@@ -51,9 +51,9 @@ class TestTaking:
 
     def test_the_judge_s_labels(self):
         logits = np.array([[2, 0], [0, 2], [2, 0], [2, 0], [0, 2], [2, 0]], np.float16)
-        taken = take(MADE, np.array([2, 1]), use(labels="teacher"), logits)
-        assert taken.labels.tolist() == [0, 1, 0, 0, 1, 0]
-        assert taken.report["relabelled"] == 2
+        selection = take(MADE, np.array([2, 1]), use(labels="teacher"), logits)
+        assert selection.labels.tolist() == [0, 1, 0, 0, 1, 0]
+        assert selection.report["relabelled"] == 2
 
     def test_what_the_judge_is_unsure_of_is_left_out(self):
         logits = np.log(np.array([[9, 1], [4, 6], [7, 3], [5, 5], [2, 8], [8, 2]], float))
@@ -123,13 +123,15 @@ def test_batches_say_which_images_were_generated(loader):
     )
     transform = Transform(6, None, [])
     workers = [0] if loader is StreamingLoader else []
-    made = loader(ImageSubset(whole, np.arange(14)), transform, torch.device("cpu"), *workers, Blend(8, (0.5, 0.5), 2))
-    assert made.steps(4) == 2
-    for batch in made.train_batches(0, 0, 4, 0):
+    blended = loader(
+        ImageSubset(whole, np.arange(14)), transform, torch.device("cpu"), *workers, Blend(8, (0.5, 0.5), 2)
+    )
+    assert blended.steps(4) == 2
+    for batch in blended.train_batches(0, 0, 4, 0):
         assert batch.synthetic.tolist() == (batch.index >= 8).tolist()
         assert batch.synthetic.sum() == 2
         value = (batch.images[:, 0, 0, 0] * 255).round()
         assert (value >= 100).tolist() == batch.synthetic.tolist()
         assert torch.equal(batch.labels, torch.from_numpy(whole.labels)[batch.index])
-    rest = list(made.train_batches(0, 0, 4, 1))
-    assert torch.equal(rest[0].images, list(made.train_batches(0, 0, 4, 0))[1].images)
+    rest = list(blended.train_batches(0, 0, 4, 1))
+    assert torch.equal(rest[0].images, list(blended.train_batches(0, 0, 4, 0))[1].images)

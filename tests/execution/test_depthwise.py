@@ -31,19 +31,19 @@ def test_the_gradient_is_autograd_s(kernel):
         out = F.conv2d(images, weight, None, stride, padding, 1, 3)
         gradient = torch.randn_like(out)
         (expected,) = torch.autograd.grad(out, weight, gradient)
-        found = weight_gradient(images, gradient, kernel, stride, padding)
-        assert found.shape == weight.shape
-        assert torch.allclose(found, expected, rtol=1e-12, atol=1e-12), (stride, padding, size)
+        actual = weight_gradient(images, gradient, kernel, stride, padding)
+        assert actual.shape == weight.shape
+        assert torch.allclose(actual, expected, rtol=1e-12, atol=1e-12), (stride, padding, size)
         compared += 1
     assert compared >= 15
 
 
 def test_taps_that_meet_padding_alone_have_no_gradient():
     images, gradient = torch.ones(1, 2, 1, 1), torch.ones(1, 2, 3, 3)
-    found = weight_gradient(images, gradient, (5, 5), (1, 1), (3, 3))
+    actual = weight_gradient(images, gradient, (5, 5), (1, 1), (3, 3))
     expected = torch.zeros(5, 5)
     expected[1:4, 1:4] = 1  # outputs at -1, 0, 1 around the only pixel
-    assert torch.equal(found, expected.expand(2, 1, 5, 5))
+    assert torch.equal(actual, expected.expand(2, 1, 5, 5))
 
 
 class Names(list):
@@ -90,10 +90,10 @@ def test_a_chosen_layer_gives_the_same_output_and_gradients(kernel, stride, padd
     passes(layer, images, DepthwiseMode((), names))
     assert taken == []
     expected, gradients = passes(layer, images, None)
-    found, own = passes(layer, images, DepthwiseMode(names))
+    actual, own = passes(layer, images, DepthwiseMode(names))
     assert taken == [layer.kernel_size]
-    assert torch.equal(found, expected)
-    assert found.is_contiguous(memory_format=layout) == expected.is_contiguous(memory_format=layout)
+    assert torch.equal(actual, expected)
+    assert actual.is_contiguous(memory_format=layout) == expected.is_contiguous(memory_format=layout)
     for one, other in zip(own, gradients, strict=True):
         assert torch.allclose(one, other, rtol=1e-12, atol=1e-12)
     assert torch.equal(own[0], gradients[0])  # the images' is the library's
@@ -136,9 +136,9 @@ def test_other_layers_are_not_seen(case, taken):
 
     mode = DepthwiseMode(())
     mode.chosen = Everything()
-    expected, found = passes(layer, images, None), passes(layer, images, mode)
-    assert torch.equal(found[0], expected[0])
-    assert all(torch.equal(one, other) for one, other in zip(found[1], expected[1], strict=True))
+    expected, actual = passes(layer, images, None), passes(layer, images, mode)
+    assert torch.equal(actual[0], expected[0])
+    assert all(torch.equal(one, other) for one, other in zip(actual[1], expected[1], strict=True))
     assert taken == []
 
 
@@ -159,9 +159,9 @@ def test_arguments_by_name_are_understood(taken):
         expected = torch.conv2d(images, weight, groups=4, stride=(2, 1), padding=1)
     assert names == ["4x6x6 k3x3 s2x1"]
     with DepthwiseMode(names):
-        found = torch.conv2d(input=images, weight=weight, groups=4, stride=(2, 1), padding=1)
-    assert torch.equal(found, expected)
-    found.sum().backward()
+        actual = torch.conv2d(input=images, weight=weight, groups=4, stride=(2, 1), padding=1)
+    assert torch.equal(actual, expected)
+    actual.sum().backward()
     assert taken == [(3, 3)]
 
 

@@ -68,11 +68,11 @@ def test_a_folded_network_says_the_same(source, name, side):
     assert count <= norms
     assert (count > 0) == (norms > 0)
     for features in (False, True):
-        expected, found = model(images, features), folded(images, features)
-        assert len(expected.features) == len(found.features)
-        assert bool(found.features) == features
+        expected, actual = model(images, features), folded(images, features)
+        assert len(expected.features) == len(actual.features)
+        assert bool(actual.features) == features
         pairs = zip(
-            [found.logits, found.embedding, *found.features],
+            [actual.logits, actual.embedding, *actual.features],
             [expected.logits, expected.embedding, *expected.features],
             strict=True,
         )

@@ -48,10 +48,10 @@ def outputs(logits=None, embedding=None, features=(), token=None) -> Outputs:
 
 def test_the_deviation_is_relative_to_the_spread():
     expected = torch.tensor([[1000.0, 1.0], [1000.0, 4.0]])  # deviates from its mean by 1.5 twice
-    found = expected + torch.tensor([[0.3, 0.0], [0.0, 0.4]])
+    actual = expected + torch.tensor([[0.3, 0.0], [0.0, 0.4]])
     spread = (2 * 1.5**2) ** 0.5
     assert deviation(outputs(expected), outputs(expected)) == 0
-    assert deviation(outputs(found), outputs(expected)) == pytest.approx(0.5 / spread, rel=1e-4)
+    assert deviation(outputs(actual), outputs(expected)) == pytest.approx(0.5 / spread, rel=1e-4)
 
 
 @pytest.mark.parametrize("part", ["logits", "embedding", "features", "token"])
@@ -92,9 +92,9 @@ def state(model: nn.Module) -> dict[str, torch.Tensor]:
 def test_the_model_stays_as_it_is(config, tolerance, model, sample):
     before, expected = state(model), model(sample).logits
     frozen_network(model, config, sample, tolerance)
-    found = state(model)
-    assert list(found) == list(before)
-    assert all(torch.equal(found[name], before[name]) for name in before)
+    actual = state(model)
+    assert list(actual) == list(before)
+    assert all(torch.equal(actual[name], before[name]) for name in before)
     assert torch.equal(model(sample).logits, expected)
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
     assert model.trunk[0].weight.is_contiguous()
@@ -121,7 +121,7 @@ def test_low_precision_that_moves_too_far_is_refused(model, sample):
 
 @torch.no_grad()
 def test_whatever_moves_the_outputs_the_plain_network_is_left(model, sample, monkeypatch):
-    monkeypatch.setattr("benchbench.execution.network.deviation", lambda found, expected: 7.0)
+    monkeypatch.setattr("benchbench.execution.network.deviation", lambda actual, expected: 7.0)
     network, record = frozen_network(model, replace(FAST, threads=1), sample, 0.5)
     assert network.config == ExecutionConfig(threads=1)
     assert record.refused == {"bf16": 7.0, "without low precision": 7.0, "without folding": 7.0}
@@ -132,13 +132,13 @@ def test_whatever_moves_the_outputs_the_plain_network_is_left(model, sample, mon
 @torch.no_grad()
 def test_maps_count_where_they_are_asked_for(model, sample):
     """A network whose maps alone suffer."""
-    seen = []
+    dtypes = []
 
     def with_features(images):
         maps = model.trunk[:3](images)
         embedding = model.trunk[3:](maps)
         if torch.is_autocast_enabled("cpu"):
-            seen.append(maps.dtype)
+            dtypes.append(maps.dtype)
             maps = maps * 2
         return embedding, [maps]
 
@@ -148,7 +148,7 @@ def test_maps_count_where_they_are_asked_for(model, sample):
     network, record = frozen_network(model, config, sample, 0.5, features=True)
     assert network.config == ExecutionConfig()
     assert record.refused["bf16"] > 0.5
-    assert seen == [torch.bfloat16]
+    assert dtypes == [torch.bfloat16]
 
 
 @torch.no_grad()
@@ -157,11 +157,11 @@ def test_outputs_of_low_precision_are_widened(model, sample):
     model.trunk[0].register_forward_hook(lambda _part, _given, out: kinds.append(out.dtype))
     network, _ = frozen_network(model, config, sample, 0.5, features=True)
     kinds.clear()
-    found = network(sample, True)
+    actual = network(sample, True)
     assert kinds == [torch.bfloat16]
-    assert {each.dtype for each in (found.logits, found.embedding, *found.features)} == {torch.float32}
+    assert {each.dtype for each in (actual.logits, actual.embedding, *actual.features)} == {torch.float32}
     assert ConfiguredModel(model, config, CPU)(sample).logits.dtype == torch.bfloat16
-    token = Outputs(found.logits.bfloat16(), found.embedding, [], found.logits.bfloat16())
+    token = Outputs(actual.logits.bfloat16(), actual.embedding, [], actual.logits.bfloat16())
 
     class Says(nn.Module):
         def forward(self, images, features):
@@ -185,15 +185,15 @@ def test_a_chosen_depthwise_gradient_is_used_in_training(monkeypatch):
     torch.manual_seed(0)
     module = nn.Sequential(nn.Conv2d(3, 3, 3, groups=3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     model = Backbone(Trunk(module, 3, (0.0,) * 3, (1.0,) * 3), 2)
-    real, used = depthwise.weight_gradient, []
-    monkeypatch.setattr(depthwise, "weight_gradient", lambda *given: used.append(given[2]) or real(*given))
+    real, kernels = depthwise.weight_gradient, []
+    monkeypatch.setattr(depthwise, "weight_gradient", lambda *given: kernels.append(given[2]) or real(*given))
     gradients = []
     for chosen in ((), ("3x6x6 k3x3 s1x1",)):
         network = ConfiguredModel(model, ExecutionConfig(depthwise=chosen), CPU)
         model.zero_grad()
         network(torch.ones(2, 3, 6, 6)).logits.square().sum().backward()
         gradients.append(module[0].weight.grad.clone())
-    assert used == [(3, 3)]
+    assert kernels == [(3, 3)]
     assert torch.allclose(*gradients, rtol=1e-5)
 
 
@@ -202,13 +202,13 @@ def test_what_a_graph_gave_outlives_its_next_call(model, sample, monkeypatch):
     given = model(sample, True)
 
     def replayed(images, features=False):
-        said = model(images, features)
-        for place, value in zip((given.logits, given.embedding, *given.features), flat(said), strict=True):
+        outputs_now = model(images, features)
+        for place, value in zip((given.logits, given.embedding, *given.features), flat(outputs_now), strict=True):
             place.copy_(value)
         return given
 
-    def flat(said):
-        return said.logits, said.embedding, *said.features
+    def flat(outputs_now):
+        return outputs_now.logits, outputs_now.embedding, *outputs_now.features
 
     monkeypatch.setattr(torch, "compile", lambda _, mode: replayed)
     network = ConfiguredModel(model, ExecutionConfig(compile="reduce-overhead"), CPU)

@@ -238,9 +238,9 @@ def test_the_model_is_not_changed(trained, model, images, timed):
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     training = [part.training for part in model.modules()]
     tune(model, images, replace(ANY, trained=trained))
-    found = model.state_dict()
-    assert found.keys() == before.keys()
-    assert all(torch.equal(found[name], before[name]) for name in before)
+    state = model.state_dict()
+    assert state.keys() == before.keys()
+    assert all(torch.equal(state[name], before[name]) for name in before)
     assert [part.training for part in model.modules()] == training
     assert all(parameter.grad is None and parameter.dtype == torch.float32 for parameter in model.parameters())
     assert model.trunk[0].weight.is_contiguous()

@@ -181,10 +181,10 @@ def test_a_dropped_trunk_is_freed_and_the_head_stays():
         return Backbone(trunk, classes=2).freeze()
 
     model = build()
-    held, head = weakref.ref(model.trunk), model.head
+    trunk_reference, head = weakref.ref(model.trunk), model.head
     model.drop_trunk()
     gc.collect()
-    assert held() is None
+    assert trunk_reference() is None
     assert (model.head, model.dim, model.classes) == (head, 5, 2)
 
 

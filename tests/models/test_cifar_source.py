@@ -254,14 +254,14 @@ def test_public_files_load_by_name(name, params, part, classifier, suffix, tmp_p
 
 
 def test_weights_for_the_other_shortcut_say_so(tmp_path):
-    for given, other in (("A", "B"), ("B", "A")):
-        file = tmp_path / f"{given}.pth"
-        torch.save(build("resnet8", None, shortcut=given).module.state_dict(), file)
+    for shortcut, other in (("A", "B"), ("B", "A")):
+        file = tmp_path / f"{shortcut}.pth"
+        torch.save(build("resnet8", None, shortcut=shortcut).module.state_dict(), file)
         with pytest.raises(WeightsError) as caught:
             build("resnet8", Weights(file=str(file)), shortcut=other)
         assert "does not fit the network: layer2.0.downsample.0.weight " in str(caught.value)
         assert str(caught.value).endswith(
-            f"; the network has shortcuts {other}, `params: {{shortcut: {given}}}` gives it {given}"
+            f"; the network has shortcuts {other}, `params: {{shortcut: {shortcut}}}` gives it {shortcut}"
         )
     with pytest.raises(WeightsError, match=r"none\.pth does not exist$"):
         build("resnet8", Weights(file=str(tmp_path / "none.pth")))
@@ -333,18 +333,18 @@ def published(depth: int) -> tuple[Path, Path]:
 @pytest.mark.parametrize("depth", [20, 32, 44, 56])
 def test_published_weights_load_strictly(depth):
     file, _ = published(depth)
-    given = safetensors.torch.load_file(file)
+    published_tensors = safetensors.torch.load_file(file)
     built = build(f"resnet{depth}", Weights(file=str(file)), shortcut="A").module.state_dict()
-    assert built.keys() | {"linear.weight", "linear.bias"} == given.keys()
-    assert all(torch.equal(tensor, given[name]) for name, tensor in built.items())
+    assert built.keys() | {"linear.weight", "linear.bias"} == published_tensors.keys()
+    assert all(torch.equal(tensor, published_tensors[name]) for name, tensor in built.items())
 
 
 def test_published_weights_score_their_published_error():
     """Idelbayev's ResNet-20: 8.27 % of CIFAR-10's 10,000 test images. Takes half a minute on one core."""
     file, images = published(20)
     model = Backbone(build("resnet20", Weights(file=str(file)), shortcut="A"), 10)
-    given = safetensors.torch.load_file(file)
-    model.head.load_state_dict({part: given[f"linear.{part}"] for part in ("weight", "bias")})
+    published_tensors = safetensors.torch.load_file(file)
+    model.head.load_state_dict({part: published_tensors[f"linear.{part}"] for part in ("weight", "bias")})
     model.eval()
     table = pq.read_table(images)
     labels = torch.from_numpy(table["label"].to_numpy().copy())

@@ -30,8 +30,8 @@ def images() -> torch.Tensor:
 
 def tokens(model: Backbone, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Class and distillation token behind the last block, by timm's own forward pass."""
-    found = model.trunk.forward_features((images - model.mean) / model.std)
-    return found[:, 0], found[:, 1]
+    outputs = model.trunk.forward_features((images - model.mean) / model.std)
+    return outputs[:, 0], outputs[:, 1]
 
 
 @pytest.mark.parametrize("features", [False, True])
@@ -80,9 +80,9 @@ def test_without_that_head_the_logits_are_of_the_tokens_mean(images, training):
 def test_maps_and_embedding_are_the_same_with_and_without_the_head(images):
     with_it, without = distilled().eval(), distilled().eval()
     with_it.add_token_head()
-    found, plain = with_it(images, True), without(images, True)
-    assert torch.allclose(found.embedding, plain.embedding, atol=1e-6)
-    assert all(torch.equal(*pair) for pair in zip(found.features, plain.features, strict=True))
+    outputs, plain = with_it(images, True), without(images, True)
+    assert torch.allclose(outputs.embedding, plain.embedding, atol=1e-6)
+    assert all(torch.equal(*pair) for pair in zip(outputs.features, plain.features, strict=True))
 
 
 def test_gradients_reach_each_token_by_its_own_head(images):

@@ -283,22 +283,22 @@ def lite(name: str) -> tuple[Weights, dict[str, torch.Tensor]]:
 @pytest.mark.parametrize("name", LITE)
 def test_the_quick_start_s_packages_fit_timm_s_networks(name):
     """Every tensor is the package's, in order, and stands where its name says: weight for weight, mean for mean."""
-    weights, given = lite(name)
+    weights, published_tensors = lite(name)
     network = timm.create_model(f"tf_efficientnet_{name}")
     weights.load_into(network, "classifier")
     state = network.state_dict()
-    assert len(state) == len(given)
-    for (own, tensor), (old, expected) in zip(state.items(), given.items(), strict=True):
+    assert len(state) == len(published_tensors)
+    for (own, tensor), (old, expected) in zip(state.items(), published_tensors.items(), strict=True):
         assert torch.equal(tensor, expected), (own, old)
         assert own.rpartition(".")[2] == old.rpartition(".")[2]
 
 
 @torch.no_grad()
 def test_the_quick_start_s_student_is_the_network_loaded_by_hand():
-    weights, given = lite("lite0")
+    weights, published_tensors = lite("lite0")
     trunk = build("tf_efficientnet_lite0", weights)
     by_hand = timm.create_model("tf_efficientnet_lite0")
-    by_hand.load_state_dict(dict(zip(by_hand.state_dict(), given.values(), strict=True)))
+    by_hand.load_state_dict(dict(zip(by_hand.state_dict(), published_tensors.values(), strict=True)))
     images = torch.rand(2, 3, 64, 64)
     expected = by_hand.eval().forward_head(by_hand.forward_features(images), pre_logits=True)
     assert torch.equal(trunk.module.eval()(images), expected)

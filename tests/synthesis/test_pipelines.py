@@ -65,13 +65,13 @@ def model(tmp_path_factory) -> Path:
 
 def test_an_image_of_a_prompt(model, setting, requests):
     params = TextToImageParams(path=model, prompts=["a {class}", "one {class}"], steps=2, guidance=2.0)
-    made = TextToImage(params, setting)
-    assert [made.prompt(request) for request in requests[:3]] == ["a cat", "one cat", "a cat"]
-    assert (made.card["licence"], made.card["safety_checker"]) == ("openrail", False)
-    images = made.generate(requests)
+    pipeline_generator = TextToImage(params, setting)
+    assert [pipeline_generator.prompt(request) for request in requests[:3]] == ["a cat", "one cat", "a cat"]
+    assert (pipeline_generator.card["licence"], pipeline_generator.card["safety_checker"]) == ("openrail", False)
+    images = pipeline_generator.generate(requests)
     assert {image.shape for image in images} == {(16, 16, 3)}
     for request, image in zip(requests, images, strict=True):
-        assert np.allclose(made.generate([request])[0], image, atol=1e-3)
+        assert np.allclose(pipeline_generator.generate([request])[0], image, atol=1e-3)
 
 
 def test_size_and_negative_prompts_reach_the_pipeline(model, setting, requests):
@@ -130,6 +130,6 @@ def test_a_safety_checker_can_be_left_out_and_the_record_says_so(model, setting,
     pipeline.save_pretrained(tmp_path / "checked", safe_serialization=True)
     for wanted in (True, False):
         params = TextToImageParams(path=tmp_path / "checked", steps=1, safety_checker=wanted)
-        made = TextToImage(params, setting)
-        assert made.card["safety_checker"] is wanted
-        assert made.generate(requests[:1])[0].shape == (16, 16, 3)
+        pipeline_generator = TextToImage(params, setting)
+        assert pipeline_generator.card["safety_checker"] is wanted
+        assert pipeline_generator.generate(requests[:1])[0].shape == (16, 16, 3)

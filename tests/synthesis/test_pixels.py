@@ -43,12 +43,12 @@ def saved(tmp_path):
 
 
 def test_images_depend_on_their_request_alone(saved, setting, requests):
-    made = PixelDiffusion(PixelDiffusionParams(path=saved(3), steps=3, guidance=2.0), setting)
-    together = made.generate(requests)
+    pixel_generator = PixelDiffusion(PixelDiffusionParams(path=saved(3), steps=3, guidance=2.0), setting)
+    together = pixel_generator.generate(requests)
     assert {image.shape for image in together} == {(8, 8, 3)}
     assert all(image.min() >= 0 and image.max() <= 1 for image in together)
     for request, image in zip(requests, together, strict=True):
-        assert np.allclose(made.generate([request])[0], image, atol=1e-4)
+        assert np.allclose(pixel_generator.generate([request])[0], image, atol=1e-4)
     assert not np.allclose(together[0], together[1], atol=0.01)
 
 
@@ -64,9 +64,9 @@ def test_classes_and_guidance_matter(saved, setting, requests):
 
 
 def test_one_without_classes_says_so(saved, setting, requests):
-    made = PixelDiffusion(PixelDiffusionParams(path=saved(None), steps=2), setting)
-    assert made.card["conditional"] is False
-    assert len(made.generate(requests)) == len(requests)
+    pixel_generator = PixelDiffusion(PixelDiffusionParams(path=saved(None), steps=2), setting)
+    assert pixel_generator.card["conditional"] is False
+    assert len(pixel_generator.generate(requests)) == len(requests)
 
 
 def test_classes_that_the_model_or_the_data_set_lack(saved, setting):
@@ -95,10 +95,10 @@ def test_a_dit_pipeline(tmp_path, setting, requests):
         norm_num_groups=4,
     )
     DiTPipeline(transformer, vae, DDIMScheduler()).save_pretrained(tmp_path / "dit", safe_serialization=True)
-    made = PixelDiffusion(PixelDiffusionParams(path=tmp_path / "dit", steps=2, guidance=1.0), setting)
-    images = made.generate(requests[:2])
+    pixel_generator = PixelDiffusion(PixelDiffusionParams(path=tmp_path / "dit", steps=2, guidance=1.0), setting)
+    images = pixel_generator.generate(requests[:2])
     assert {image.shape[2] for image in images} == {3}
-    assert made.card["pipeline"] == "DiTPipeline"
+    assert pixel_generator.card["pipeline"] == "DiTPipeline"
 
 
 def test_a_model_that_is_not_there(tmp_path, setting):

@@ -27,16 +27,16 @@ def folder(tmp_path):
 
 def test_a_folder_gives_its_files_in_order(folder, setting, requests):
     (folder / "manifest.json").write_text(json.dumps({"cat/1.png": {"prompt": "a grey cat"}, "model": "some model"}))
-    made = GeneratedFolder(GeneratedFolderParams(path=folder), setting)
-    assert [image[0, 0, 0] for image in made.generate(requests)] == [0, 1, 2, 100, 101, 102]
-    assert [made.prompt(request) for request in requests] == [None, "a grey cat", None, None, None, None]
-    assert made.card == {"source": "a folder", "model": "some model"}
+    folder_generator = GeneratedFolder(GeneratedFolderParams(path=folder), setting)
+    assert [image[0, 0, 0] for image in folder_generator.generate(requests)] == [0, 1, 2, 100, 101, 102]
+    assert [folder_generator.prompt(request) for request in requests] == [None, "a grey cat", None, None, None, None]
+    assert folder_generator.card == {"source": "a folder", "model": "some model"}
 
 
 def test_a_folder_that_lacks_images_or_a_class_is_refused(folder, setting):
-    made = GeneratedFolder(GeneratedFolderParams(path=folder), setting)
+    folder_generator = GeneratedFolder(GeneratedFolderParams(path=folder), setting)
     with pytest.raises(DataError, match="dog has 3 images, and number 4 is asked for"):
-        made.generate([GenerationRequest(1, 3, 0)])
+        folder_generator.generate([GenerationRequest(1, 3, 0)])
     (folder / "dog").rename(folder / "dogs")
     with pytest.raises(DataError, match="no folder for class 'dog'; did you mean 'dogs'"):
         GeneratedFolder(GeneratedFolderParams(path=folder), setting)
@@ -46,8 +46,8 @@ def test_a_folder_that_lacks_images_or_a_class_is_refused(folder, setting):
 
 def test_a_file_that_cannot_be_read_is_an_empty_image(folder, setting, capsys):
     (folder / "cat" / "1.png").write_bytes(b"no image")
-    made = GeneratedFolder(GeneratedFolderParams(path=folder), setting)
-    assert made.generate([GenerationRequest(0, 1, 0)])[0].size == 0
+    folder_generator = GeneratedFolder(GeneratedFolderParams(path=folder), setting)
+    assert folder_generator.generate([GenerationRequest(0, 1, 0)])[0].size == 0
     assert "1.png cannot be read" in capsys.readouterr().out
 
 

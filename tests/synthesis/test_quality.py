@@ -40,8 +40,8 @@ def test_fid_is_that_of_torchmetrics():
 
 def test_fid_of_gaussians_is_known():
     """Of two with unit covariance it is the squared distance of the means."""
-    real, made = features(40_000, 0), features(40_000, 1, shift=1.0)
-    assert frechet_distance(real, made) == pytest.approx(8.0, rel=0.02)
+    real, generated = features(40_000, 0), features(40_000, 1, shift=1.0)
+    assert frechet_distance(real, generated) == pytest.approx(8.0, rel=0.02)
     assert frechet_distance(real, real) == pytest.approx(0.0, abs=1e-6)
 
 
@@ -74,33 +74,33 @@ def test_kid_of_everything_by_hand():
 @pytest.mark.parametrize("block", [7, 1024])
 def test_manifolds_by_loops(block, monkeypatch):
     monkeypatch.setattr(quality, "BLOCK", block)
-    real, made, k = REAL.numpy(), MADE.numpy(), 3
+    real, generated, k = REAL.numpy(), MADE.numpy(), 3
 
     def distance(x, y):
         return np.linalg.norm(x[:, None] - y[None], axis=2)
 
-    radius = [np.sort(distance(x, x), axis=1)[:, k] for x in (real, made)]
-    across = distance(real, made)
-    found = manifold(REAL, MADE, k)
-    assert found.precision == pytest.approx((across <= radius[0][:, None]).any(0).mean())
-    assert found.recall == pytest.approx((across <= radius[1][None]).any(1).mean())
-    assert found.density == pytest.approx((across <= radius[0][:, None]).sum() / (k * len(made)))
-    assert found.coverage == pytest.approx((across <= radius[0][:, None]).any(1).mean())
+    radius = [np.sort(distance(x, x), axis=1)[:, k] for x in (real, generated)]
+    across = distance(real, generated)
+    measures = manifold(REAL, MADE, k)
+    assert measures.precision == pytest.approx((across <= radius[0][:, None]).any(0).mean())
+    assert measures.recall == pytest.approx((across <= radius[1][None]).any(1).mean())
+    assert measures.density == pytest.approx((across <= radius[0][:, None]).sum() / (k * len(generated)))
+    assert measures.coverage == pytest.approx((across <= radius[0][:, None]).any(1).mean())
 
 
 def test_equal_sets_cover_one_another():
-    found = manifold(REAL, REAL.clone())
-    assert (found.precision, found.recall, found.coverage) == (1, 1, 1)
-    assert found.density > 1
+    measures = manifold(REAL, REAL.clone())
+    assert (measures.precision, measures.recall, measures.coverage) == (1, 1, 1)
+    assert measures.density > 1
     far = manifold(REAL, MADE + 100)
     assert (far.precision, far.recall, far.density, far.coverage) == (0, 0, 0, 0)
 
 
 def test_copies_are_found_and_others_are_not():
-    made = torch.cat([features(20, 5), REAL[[7, 3]] + 0.01, REAL[[11]]])
-    found = nearest(REAL, made)
-    assert found.indices[20:].tolist() == [7, 3, 11]
-    assert found.copies[0] == 22  # the exact one first
-    assert {20, 21, 22} <= set(found.copies.tolist())
-    assert torch.allclose(found.distances, torch.cdist(made, REAL).min(1).values)
+    generated = torch.cat([features(20, 5), REAL[[7, 3]] + 0.01, REAL[[11]]])
+    measures = nearest(REAL, generated)
+    assert measures.indices[20:].tolist() == [7, 3, 11]
+    assert measures.copies[0] == 22  # the exact one first
+    assert {20, 21, 22} <= set(measures.copies.tolist())
+    assert torch.allclose(measures.distances, torch.cdist(generated, REAL).min(1).values)
     assert len(nearest(REAL, features(200, 9)).copies) <= 4

@@ -48,12 +48,12 @@ def test_what_was_made_comes_back(folder, monkeypatch):
     writer.finish()
     finish(folder)
     assert len(list((folder.path / "shards").iterdir())) == 3
-    found = open_shards(folder)
-    assert found.labels.tolist() == [0, 0, 0, 1]
-    assert found.class_index.tolist() == [0, 1, 2, 0]
-    assert found.classes == ("cat", "dog")
-    assert np.array_equal(found.array[3], image(10))
-    assert np.array_equal(np.array(found.image(1)), image(1))
+    dataset = open_shards(folder)
+    assert dataset.labels.tolist() == [0, 0, 0, 1]
+    assert dataset.class_index.tolist() == [0, 1, 2, 0]
+    assert dataset.classes == ("cat", "dog")
+    assert np.array_equal(dataset.array[3], image(10))
+    assert np.array_equal(np.array(dataset.image(1)), image(1))
     rejected = {"black": 2, "not finite": 1}
     assert summary(read_shards(folder)) == SynthesisMetrics(images=4, rejected=rejected, retried=1, given_up=1)
 

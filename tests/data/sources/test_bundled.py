@@ -24,10 +24,10 @@ def original(split: str) -> Path:
     folder = os.environ.get("BENCHBENCH_TEST_DATA")
     if not folder:
         pytest.skip("BENCHBENCH_TEST_DATA does not point to the folder with CIFAR-10's original parquet files")
-    found = sorted(Path(folder).rglob(f"cifar10/{split}-*.parquet")) or sorted(Path(folder).glob(f"{split}-*.parquet"))
-    if not found:
+    files = sorted(Path(folder).rglob(f"cifar10/{split}-*.parquet")) or sorted(Path(folder).glob(f"{split}-*.parquet"))
+    if not files:
         pytest.skip(f"BENCHBENCH_TEST_DATA={folder} holds no {split}-*.parquet of CIFAR-10")
-    return found[0]
+    return files[0]
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
