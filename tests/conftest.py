@@ -23,7 +23,7 @@ from benchbench.suite.file import load_suite
 from tests.plans import FULL
 
 # So that what fails in them says with what numbers.
-pytest.register_assert_rewrite("tests.run.typed", "tests.training.small")
+pytest.register_assert_rewrite("tests.run.commands", "tests.training.small")
 
 # Two networks of timm that are made for tests; the teacher is trained from scratch, so nothing needs weights.
 TINY: dict[str, Any] = {

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from benchbench import Component, hookimpl
@@ -12,9 +10,12 @@ from benchbench.errors import PluginError
 from benchbench.executors.base import Event, Executor
 from benchbench.hookspecs import REGISTRATION_HOOKS, Lifecycle
 from benchbench.plugins import load_plugins
-from benchbench.run.runner import run_plan
-from benchbench.store import Store, read_json, write_json
+from benchbench.run.runner import RunOptions, run_plan
+from benchbench.specs.records import Progress
+from benchbench.store import StageFolder, Store
 from benchbench.testing.sample import sample_plan, sample_record
+
+PROGRESS = Progress(done=1, total=2)
 
 
 class Everything:
@@ -58,7 +59,7 @@ class Everything:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_a_registration_hook_offers_is_of_its_kind(kind):
+def test_components_of_a_registration_hook_are_of_its_kind(kind):
     host = load_plugins()
     host.add(Everything(), "everything", "a test")
     offered = [each for each in KINDS for offer in host.registry.of_kind(each) if offer.component.name == f"my_{kind}"]
@@ -75,7 +76,7 @@ def test_a_registration_hook_that_gives_something_else_is_refused(name):
 
 
 class Diary:
-    """Writes down which hook is called, and for which stage."""
+    """Notes every hook that is called, with its stage."""
 
     def __init__(self):
         self.pages = []
@@ -94,8 +95,8 @@ class Diary:
 
     @hookimpl
     def benchbench_stage_finished(self, stage, record, folder):
-        assert read_json(folder / "record.json") == record
-        self.pages.append(("finished", stage.key, record["metrics"]["test_accuracy"]))
+        assert StageFolder(folder).done() == record
+        self.pages.append(("finished", stage.key, record.metrics.test_accuracy))
 
     @hookimpl
     def benchbench_stage_failed(self, stage, reason):
@@ -111,7 +112,7 @@ class Pretender(Executor):
 
     def __init__(self, devices, settings, lock):
         super().__init__(devices, settings, lock)
-        self.store = Store(Path(settings["store"]))
+        self.store = Store(settings.store)
         self.events = []
 
     def submit(self, slot, stages):
@@ -119,20 +120,21 @@ class Pretender(Executor):
             self.pretend(slot, stage)
 
     def pretend(self, slot, stage):
-        key = stage["key"]
+        key = stage.key
         self.events.append(Event("started", key, slot))
-        if stage["kind"] == "teacher":
-            self.events.append(Event("failed", key, slot, {"reason": "no\nmemory"}))
+        if stage.kind == "teacher":
+            self.events.append(Event("failed", key, slot, reason="no\nmemory"))
             return
-        self.events.append(Event("progress", key, slot, {"progress": {"done": 1, "total": 2}}))
-        folder = self.store.stage(stage["kind"], key)
+        self.events.append(Event("progress", key, slot, progress=PROGRESS))
+        folder = self.store.stage(stage.kind, key)
         folder.path.mkdir(parents=True)
-        write_json(folder.record, sample_record())
+        folder.write_record(sample_record())
         self.events.append(Event("finished", key, slot))
 
-    def wait(self, timeout):
+    def wait(self, timeout, handle):
         events, self.events = self.events, []
-        return events
+        for event in events:
+            handle(event)
 
     def close(self):
         pass
@@ -144,7 +146,7 @@ def test_a_run_calls_every_lifecycle_hook_in_its_order(tmp_path):
     host.add(diary, "diary", "a test")
     plan = sample_plan(host.registry)
     pretender = Component("pretender", f"{__name__}:Pretender")
-    outcome = run_plan(plan, Store(tmp_path / "runs"), pretender, tmp_path / "data")
+    outcome = run_plan(plan, host, Store(tmp_path / "runs"), pretender, RunOptions(tmp_path / "data"))
 
     assert {name for name in vars(Lifecycle) if name.startswith("benchbench_")} == {
         name for name in vars(Diary) if name.startswith("benchbench_")
@@ -152,19 +154,19 @@ def test_a_run_calls_every_lifecycle_hook_in_its_order(tmp_path):
     assert diary.pages[0] == ("plan made", "sample", [])
     assert diary.pages[-1] == ("run finished", "sample", outcome.failed)
     for key, stage in plan.stages.items():
-        heard = [page[:1] + page[2:] for page in diary.pages if page[1] == key]
+        pages = [page[:1] + page[2:] for page in diary.pages if page[1] == key]
         if stage.kind == "teacher":
-            assert heard == [("started", "0"), ("failed", "no memory")]
+            assert pages == [("started", "0"), ("failed", "no memory")]
         elif any(plan.stages[need].kind == "teacher" for need in stage.needs.values()):
-            assert [page[0] for page in heard] == ["failed"]
-            assert "which failed" in heard[0][1]
+            assert [page[0] for page in pages] == ["failed"]
+            assert "which failed" in pages[0][1]
         else:
-            assert heard == [("started", "0"), ("progress", {"done": 1, "total": 2}), ("finished", 0.625)]
+            assert pages == [("started", "0"), ("progress", PROGRESS), ("finished", 0.625)]
 
     again = Diary()
     host.manager.unregister(diary)
     host.add(again, "diary", "a test")
-    run_plan(plan, Store(tmp_path / "runs"), pretender, tmp_path / "data")
+    run_plan(plan, host, Store(tmp_path / "runs"), pretender, RunOptions(tmp_path / "data"))
     assert sorted(again.pages[0][2]) == sorted(outcome.ran)
     assert not [page for page in again.pages if page[0] == "finished"]
 

@@ -1,4 +1,4 @@
-"""A suite of seconds: in a file, run to its end, and a copy of what that left."""
+"""A suite of seconds: in a file, run to its end, and a copy of its store."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import timm
 import torch
 
-from tests.run.typed import run, write_suite
+from tests.run.commands import run, write_suite
 
 
 @pytest.fixture(scope="session")
@@ -31,11 +31,11 @@ def suite(tmp_path, weights) -> Path:
 def finished(tmp_path_factory, weights) -> Path:
     """A folder where the suite ran to its end without interruption."""
     folder = tmp_path_factory.mktemp("finished")
-    run(write_suite(folder / "tiny.yaml", weights), cwd=folder, pictures=True)
+    run(write_suite(folder / "tiny.yaml", weights), cwd=folder, figures=True)
     return folder
 
 
 @pytest.fixture
-def used(finished, tmp_path) -> Path:
+def store_copy(finished, tmp_path) -> Path:
     """A copy of the finished store, for tests that add to it or damage it."""
-    return shutil.copytree(finished / "runs", tmp_path / "used")
+    return shutil.copytree(finished / "runs", tmp_path / "store")

@@ -9,11 +9,13 @@ import time
 from functools import partial
 from pathlib import Path
 
-from tests.run.typed import accounted, kill, records, run, start, wait_for
+import pytest
+
+from tests.run.commands import kill, ledger_of, results, run, start, wait_for
 
 
 def far_enough(store: Path, stages: int) -> bool:
-    return any(store.glob("*/*/checkpoint.pt")) and len(records(store)) >= stages
+    return any(store.glob("*/*/checkpoint.pt")) and len(results(store)) >= stages
 
 
 def test_killed_and_started_again_it_ends_with_the_same_numbers(finished, suite, tmp_path):
@@ -21,13 +23,12 @@ def test_killed_and_started_again_it_ends_with_the_same_numbers(finished, suite,
     store = tmp_path / "runs"
     for kills in range(3):
         process = start("run", suite, "--checkpoint-seconds", 0, cwd=tmp_path)
-        enough = len(records(store)) + kills
+        enough = len(results(store)) + kills
         wait_for(partial(far_enough, store, enough), process)
         kill(process)
     run(suite, "--checkpoint-seconds", 0, cwd=tmp_path)
-    assert records(store) == records(finished / "runs")
-    account = accounted(store)
-    assert account.runs == 4
+    assert results(store) == results(finished / "runs")
+    assert ledger_of(store).runs == 4
 
 
 def test_a_killed_worker_costs_its_stage_alone(finished, suite, tmp_path):
@@ -40,31 +41,38 @@ def test_a_killed_worker_costs_its_stage_alone(finished, suite, tmp_path):
     assert process.returncode == 1
     assert "killed by SIGKILL" in err
     assert "missing" in out
-    assert len(records(store)) == 6
+    assert len(results(store)) == 6
     run(suite, cwd=tmp_path)
-    assert records(store) == records(finished / "runs")
-    account = accounted(store)
-    assert account.runs == 2
-    assert account.killed > 0
+    assert results(store) == results(finished / "runs")
+    summary = ledger_of(store)
+    assert summary.runs == 2
+    assert summary.killed > 0
 
 
-def test_interrupted_from_the_keyboard(suite, tmp_path):
-    process = start("run", suite, cwd=tmp_path)
-    wait_for(lambda: list((tmp_path / "runs").glob("teacher/*/state.json")), process)
+@pytest.mark.parametrize("executor", ["local", "inline"])
+def test_interrupted_from_the_keyboard(finished, suite, tmp_path, executor):
+    """In the middle of a stage; its checkpoint stays."""
+    store = tmp_path / "runs"
+    process = start("run", suite, "--executor", executor, "--checkpoint-seconds", 0, cwd=tmp_path)
+    wait_for(lambda: list(store.glob("cell/*/checkpoint.pt")), process)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "run the same command again" in err
     assert "Traceback" not in err
+    assert list(store.glob("cell/*/checkpoint.pt"))
+    run(suite, cwd=tmp_path)
+    assert results(store) == results(finished / "runs")
+    assert ledger_of(store).runs == 2
 
 
 def test_a_damaged_checkpoint_costs_only_time(finished, suite, tmp_path):
     store = tmp_path / "runs"
-    process = start("run", suite, "--checkpoint-seconds", 0, cwd=tmp_path)
+    process = start("run", suite, "--executor", "inline", "--checkpoint-seconds", 0, cwd=tmp_path)
     wait_for(lambda: list(store.glob("cell/*/checkpoint.pt")), process)
     kill(process)
     time.sleep(0.2)
     for checkpoint in store.glob("*/*/checkpoint.pt"):
         checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     run(suite, cwd=tmp_path)
-    assert records(store) == records(finished / "runs")
+    assert results(store) == results(finished / "runs")

@@ -1,4 +1,4 @@
-"""LifecycleHooks hooks: each plugin is called on its own, and one that raises is reported once and ends nothing."""
+"""Lifecycle hooks: each plugin is called on its own, and one that raises is reported once and ends nothing."""
 
 from __future__ import annotations
 
@@ -7,31 +7,34 @@ from pathlib import Path
 import pytest
 
 from benchbench import hookimpl
-from benchbench.hookspecs import LifecycleHooks as Specs
+from benchbench.hookspecs import Lifecycle
 from benchbench.plan.model import Stage
 from benchbench.plugins import PluginHost, load_plugins
 from benchbench.run.lifecycle import LifecycleHooks
+from benchbench.specs.records import Progress
+from tests.specs import training_record, training_spec
 
-STAGE = Stage("cell", "key", "a label", {})
+STAGE = Stage(training_spec(), "key", "a label")
+PROGRESS = Progress(done=1, total=2)
 
 
 class Listener:
-    """Notes what it is told; asks for some arguments only, as pluggy lets it."""
+    """Notes its calls; takes some arguments only, as pluggy allows."""
 
     def __init__(self):
-        self.heard = []
+        self.calls = []
 
     @hookimpl
     def benchbench_stage_started(self, stage, worker):
-        self.heard.append(("started", stage.label, worker))
+        self.calls.append(("started", stage.label, worker))
 
     @hookimpl
     def benchbench_stage_finished(self, folder, record):
-        self.heard.append(("finished", record, folder))
+        self.calls.append(("finished", record, folder))
 
     @hookimpl
     def benchbench_run_finished(self):
-        self.heard.append(("run finished",))
+        self.calls.append(("run finished",))
 
 
 class Broken:
@@ -61,19 +64,19 @@ def test_passes_the_arguments_that_a_plugin_asks_for(host):
     host.add(listener, "listener", "a test")
     hooks = LifecycleHooks(host)
     hooks.stage_started(STAGE, "0")
-    hooks.progress(STAGE, {"done": 1})
-    hooks.stage_finished(STAGE, {"metrics": {}}, Path("here"))
+    hooks.progress(STAGE, PROGRESS)
+    hooks.stage_finished(STAGE, training_record(), Path("here"))
     hooks.stage_failed(STAGE, "why")
     hooks.run_finished(None, {})
-    assert listener.heard == [
+    assert listener.calls == [
         ("started", "a label", "0"),
-        ("finished", {"metrics": {}}, Path("here")),
+        ("finished", training_record(), Path("here")),
         ("run finished",),
     ]
 
 
 @pytest.mark.parametrize("broken_first", [True, False])
-def test_one_that_raises_is_reported_once_and_keeps_no_other_from_hearing(host, capsys, broken_first):
+def test_one_that_raises_is_reported_once_and_the_others_are_called(host, capsys, broken_first):
     listener, broken = Listener(), Broken()
     plugins = [(broken, "broken"), (listener, "listener")]
     for plugin, name in plugins if broken_first else reversed(plugins):
@@ -82,7 +85,7 @@ def test_one_that_raises_is_reported_once_and_keeps_no_other_from_hearing(host, 
     for worker in ("0", "1", "2"):
         hooks.stage_started(STAGE, worker)
     hooks.run_finished(None, {})
-    assert [heard[0] for heard in listener.heard] == ["started"] * 3 + ["run finished"]
+    assert [call[0] for call in listener.calls] == ["started"] * 3 + ["run finished"]
     assert (broken.starts, broken.ends) == (1, 1)
     printed = capsys.readouterr()
     assert printed.out == ""
@@ -112,13 +115,13 @@ def test_interrupting_is_not_swallowed(host):
 
 
 def test_every_hook_can_be_called(host):
-    """A hook in the specification that nothing ever calls would be a promise not kept."""
-    specified = [name for name in vars(Specs) if name.startswith("benchbench_")]
-    heard = []
+    """A specified hook without a caller would never run."""
+    specified = [name for name in vars(Lifecycle) if name.startswith("benchbench_")]
+    calls = []
 
     def listening(name):
         def hook(self):
-            heard.append(name)
+            calls.append(name)
 
         hook.__name__ = name
         return hookimpl(hook)
@@ -127,8 +130,8 @@ def test_every_hook_can_be_called(host):
     hooks = LifecycleHooks(host)
     hooks.plan_made(None, [])
     hooks.stage_started(STAGE, "0")
-    hooks.progress(STAGE, {})
-    hooks.stage_finished(STAGE, {}, Path("here"))
+    hooks.progress(STAGE, PROGRESS)
+    hooks.stage_finished(STAGE, training_record(), Path("here"))
     hooks.stage_failed(STAGE, "")
     hooks.run_finished(None, {})
-    assert sorted(heard) == sorted(specified)
+    assert sorted(calls) == sorted(specified)

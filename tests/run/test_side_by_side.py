@@ -1,4 +1,4 @@
-"""Cells that share a teacher run side by side and end as alone, whatever becomes of the others."""
+"""Cells that share a teacher run side by side and end as alone, even if others fail."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.run.typed import kill, records, run, start, wait_for, write_suite
+from tests.run.commands import kill, results, run, stage_records, start, wait_for, write_suite
 
 COHORT = """
 name: cohort
@@ -32,49 +32,47 @@ arms:
 
 
 def cohorts(store: Path) -> dict[str, int]:
-    """How many ran side by side, by cell."""
-    found = [json.loads(path.read_text()) for path in store.glob("cell/*/record.json")]
-    return {record["label"]: record["cost"]["cohort"] for record in found}
+    """Sizes of cohorts, by cell."""
+    return {record.label: record.cost.cohort for record in stage_records(store, "cell")}
 
 
 @pytest.fixture(scope="session")
 def side_by_side(tmp_path_factory, weights) -> Path:
-    """A folder where a suite of two groups ran to its end: four cells behind one teacher, and two without."""
+    """A folder where a suite of two cohorts ran to its end: four cells behind one teacher, and two without."""
     folder = tmp_path_factory.mktemp("cohort")
     run(write_suite(folder / "cohort.yaml", weights, epochs=2, text=COHORT), cwd=folder)
     return folder
 
 
 @pytest.fixture
-def group(tmp_path, weights) -> Path:
+def suite(tmp_path, weights) -> Path:
     return write_suite(tmp_path / "cohort.yaml", weights, epochs=2, text=COHORT)
 
 
-def test_cells_of_a_group_run_side_by_side_and_end_as_alone(side_by_side, group, tmp_path):
-    found = cohorts(side_by_side / "runs")
-    assert sorted(found.values()) == [2, 2, 4, 4, 4, 4]
-    assert {count for label, count in found.items() if label.startswith("scratch")} == {2}
-    run(group, "--cohort", 1, cwd=tmp_path)
+def test_cells_of_a_cohort_run_side_by_side_and_end_as_alone(side_by_side, suite, tmp_path):
+    sizes = cohorts(side_by_side / "runs")
+    assert sorted(sizes.values()) == [2, 2, 4, 4, 4, 4]
+    assert {count for label, count in sizes.items() if label.startswith("scratch")} == {2}
+    run(suite, "--cohort", 1, cwd=tmp_path)
     assert set(cohorts(tmp_path / "runs").values()) == {1}
-    assert records(side_by_side / "runs") == records(tmp_path / "runs")
-    for path in (side_by_side / "runs").glob("cell/*/record.json"):
-        cost = json.loads(path.read_text())["cost"]
-        assert cost["device_hours"] < cost["alone_device_hours"]
+    assert results(side_by_side / "runs") == results(tmp_path / "runs")
+    for record in stage_records(side_by_side / "runs", "cell"):
+        assert record.cost.device_hours < record.cost.alone_device_hours
     with (side_by_side / "reports" / "cohort" / "results.csv").open() as file:
         assert [row["status"] for row in csv.DictReader(file)] == ["done"] * 6
 
 
-def test_a_cohort_that_is_killed_ends_with_the_same_numbers(side_by_side, group, tmp_path):
+def test_a_cohort_that_is_killed_ends_with_the_same_numbers(side_by_side, suite, tmp_path):
     store = tmp_path / "runs"
-    process = start("run", group, "--checkpoint-seconds", 0, cwd=tmp_path)
+    process = start("run", suite, "--executor", "inline", "--checkpoint-seconds", 0, cwd=tmp_path)
     wait_for(lambda: len(list(store.glob("cell/*/checkpoint.pt"))) >= 3, process)
     kill(process)
-    assert len(records(store)) < 7
-    run(group, cwd=tmp_path)
-    assert records(store) == records(side_by_side / "runs")
+    assert len(results(store)) < 7
+    run(suite, cwd=tmp_path)
+    assert results(store) == results(side_by_side / "runs")
 
 
-# Both read the teacher, so that they are of the other arms' group; neither adds anything to the sum.
+# Both read the teacher, so that they are of the other arms' cohort; neither adds anything to the sum.
 TROUBLE = """
 import os
 import signal
@@ -100,17 +98,17 @@ def large(student, teacher, batch):
 """
 
 
-def in_trouble(folder: Path, side_by_side: Path, group: Path, name: str, code: int) -> tuple[Path, str]:
-    """One more arm beside another, with a seed of their own, on top of what has been run."""
+def in_trouble(folder: Path, side_by_side: Path, suite: Path, name: str, workers: bool) -> tuple[Path, str]:
+    """Runs one more arm beside another, with a seed of their own, in a copy of the finished store."""
     (folder / "trouble.py").write_text(TROUBLE)
     store = shutil.copytree(side_by_side / "runs", folder / "runs")
     arms = {each: {"method": "distill", "loss": {"ce": 1, each: 1}} for each in ("kd", name)}
     arguments = ["--plugin", "trouble.py", "--set", f"arms={json.dumps(arms)}", "--set", "seeds=[7]"]
-    return store, run(group, *arguments, cwd=folder, code=code).stderr
+    return store, run(suite, *arguments, cwd=folder, code=int(workers), workers=workers).err
 
 
-def test_a_loss_that_kills_its_worker_fails_alone(side_by_side, group, tmp_path):
-    store, err = in_trouble(tmp_path, side_by_side, group, "deadly", 1)
+def test_a_loss_that_kills_its_worker_fails_alone(side_by_side, suite, tmp_path):
+    store, err = in_trouble(tmp_path, side_by_side, suite, "deadly", workers=True)
     rows = {row["arm"]: row for row in csv.DictReader((tmp_path / "reports/cohort/results.csv").open())}
     assert {arm: row["status"] for arm, row in rows.items()} == {"kd": "done", "deadly": "failed"}
     assert "killed by SIGKILL" in rows["deadly"]["reason"]
@@ -118,10 +116,10 @@ def test_a_loss_that_kills_its_worker_fails_alone(side_by_side, group, tmp_path)
     assert {count for label, count in cohorts(store).items() if "seed 7" in label} == {1}
 
 
-def test_what_does_not_fit_into_memory_beside_others_is_tried_again_alone(side_by_side, group, tmp_path):
-    store, _ = in_trouble(tmp_path, side_by_side, group, "large", 0)
+def test_a_cell_that_does_not_fit_into_memory_beside_others_is_tried_again_alone(side_by_side, suite, tmp_path):
+    store, _ = in_trouble(tmp_path, side_by_side, suite, "large", workers=False)
     assert (tmp_path / "tried").exists()
-    found = {label.split(",")[0]: count for label, count in cohorts(store).items() if "seed 7" in label}
-    assert found == {"large": 1, "kd": 2}
-    (large,) = (record for label, record in records(store).items() if label.startswith("large"))
-    assert all(json.loads(line)["large"] == 0 for line in large["curve"].splitlines())
+    sizes = {label.split(",")[0]: count for label, count in cohorts(store).items() if "seed 7" in label}
+    assert sizes == {"large": 1, "kd": 2}
+    (large,) = (result for label, result in results(store).items() if label.startswith("large"))
+    assert [row["large"] for row in large["curve"]] == [0, 0]

@@ -1,15 +1,15 @@
-"""A suite that trains its own generator, draws, judges and uses images, run as a user does; and killed on the way."""
+"""A suite that trains its own generator, draws, judges and uses images; and the same run killed on the way."""
 
 from __future__ import annotations
 
 import csv
-import json
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.run.typed import kill, run, start, wait_for
+from benchbench.specs.records import TrainingRecord
+from tests.run.commands import kill, run, stage_records, start, wait_for
 
 SUITE = """
 name: made
@@ -57,14 +57,10 @@ def results(folder: Path) -> dict[str, tuple[str, str, str]]:
         return {row["arm"]: (row["status"], row["accuracy"], row["weights_sha256"]) for row in csv.DictReader(file)}
 
 
-def records(folder: Path, kind: str) -> list[dict]:
-    return [json.loads(path.read_text()) for path in sorted((folder / "runs" / kind).glob("*/record.json"))]
-
-
 @pytest.fixture(scope="session")
 def made(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("made")
-    run(suite_in(folder), cwd=folder, pictures=True)
+    run(suite_in(folder), cwd=folder, figures=True)
     assert {state for state, *_ in results(folder).values()} == {"done"}
     return folder
 
@@ -81,15 +77,16 @@ def test_every_kind_of_stage_has_run_once(made):
 
 
 def test_records_say_what_was_taken(made):
-    taken = {record["label"].split(" | ")[0]: record["data"].get("synthetic") for record in records(made, "cell")}
+    cells = [record for record in stage_records(made / "runs", "cell") if isinstance(record, TrainingRecord)]
+    taken = {record.label.split(" | ")[0]: record.data.synthetic for record in cells}
     assert taken["scratch"] is taken["kd, big (scratch)"] is None
     assert taken["scratch + mixed"] == {"set": "mixed", "images": 80, "kept": 80}
     assert taken["kd + own, big (scratch)"] == {"set": "own", "images": 20, "kept": 20}
     seen = taken["kd + seen, big (scratch)"]
     assert (seen["images"], seen["kept"] + seen["left_out"]) == (40, 40)
-    (mixed,) = (record for record in records(made, "quality") if record["metrics"]["images"] == 80)
-    assert mixed["metrics"]["precision"] > 0.5
-    assert mixed["metrics"]["agreement"] is not None
+    (mixed,) = (record.metrics for record in stage_records(made / "runs", "quality") if record.metrics.images == 80)
+    assert mixed.precision > 0.5
+    assert mixed.agreement is not None
 
 
 def test_the_report_has_quality_beside_gain(made):
@@ -109,14 +106,14 @@ def test_killed_anywhere_it_ends_with_the_same_numbers(made, tmp_path):
 
     suite = suite_in(tmp_path)
     for kind in ("diffusion", "synthesis"):
-        process = start("run", suite, "--checkpoint-seconds", 0, cwd=tmp_path)
+        process = start("run", suite, "--executor", "inline", "--checkpoint-seconds", 0, cwd=tmp_path)
         wait_for(partial(begun, kind), process)
         kill(process)
     run(suite, cwd=tmp_path)
     assert results(tmp_path) == results(made)
     for kind in ("diffusion", "synthesis"):
         ours, theirs = (
-            {record["label"]: (record["data"], record["weights_sha256"]) for record in records(folder, kind)}
+            {record.label: (record.data, record.weights_sha256) for record in stage_records(folder / "runs", kind)}
             for folder in (tmp_path, made)
         )
         assert ours == theirs
@@ -125,7 +122,7 @@ def test_killed_anywhere_it_ends_with_the_same_numbers(made, tmp_path):
 def test_a_generator_without_its_model_is_one_clear_failure(tmp_path):
     text = SUITE.replace("same_class_mixup", "{pixel_diffusion: {path: absent}}")
     done = run(suite_in(tmp_path, text), cwd=tmp_path, code=1)
-    assert "no model can be loaded from" in done.stdout
+    assert "no model can be loaded from" in done.out
     rows = results(tmp_path)
     assert rows["scratch + mixed"][0] == "failed"
     assert rows["scratch"][0] == rows["kd + own"][0] == "done"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchbench.executors.base import Executor
+from benchbench.executors.inline import InlineExecutor
 from benchbench.executors.local import LocalExecutor
 from benchbench.testing.executors import CHECKS
 
@@ -13,13 +14,19 @@ class WithoutClose(Executor):
     def submit(self, slot, stages):
         pass
 
+    def wait(self, timeout, handle):
+        pass
+
+
+class NoHandler(LocalExecutor):
     def wait(self, timeout):
         return []
 
 
-class NoTimeout(LocalExecutor):
-    def wait(self):
-        return []
+class OwnDevices(LocalExecutor):
+    @classmethod
+    def find_devices(cls):
+        return None
 
 
 class OwnConstructor(LocalExecutor):
@@ -32,12 +39,13 @@ BROKEN = [
     ("class", Executor, "is no class derived from"),
     ("constructor", OwnConstructor, r"its constructor does not take \(devices, settings, lock\)"),
     ("methods", WithoutClose, r"it does not define close\(\)"),
-    ("methods", NoTimeout, r"wait\(\) does not take \(self, timeout"),
+    ("devices", OwnDevices, r"its find_devices\(\) does not take \(device, jobs\)"),
+    ("methods", NoHandler, r"wait\(\) does not take \(self, timeout"),
 ]
 
 
 @pytest.mark.parametrize(("check", "target", "message"), BROKEN)
-def test_a_broken_executor_is_told_what_to_change(component, check, target, message):
+def test_a_broken_executor_fails_with_a_remedy(component, check, target, message):
     with pytest.raises(AssertionError, match=message):
         CHECKS[check](component(target))
 
@@ -46,6 +54,7 @@ def test_every_check_has_an_executor_that_breaks_it():
     assert {check for check, _, _ in BROKEN} == set(CHECKS)
 
 
-def test_a_good_executor_breaks_none(component):
+@pytest.mark.parametrize("executor", [LocalExecutor, InlineExecutor])
+def test_a_good_executor_breaks_none(component, executor):
     for check in CHECKS.values():
-        check(component(LocalExecutor))
+        check(component(executor))
