@@ -1,4 +1,4 @@
-"""What training adds to a process, as a program of its own: `cell_memory.py TEACHER STUDENT naive|plain|folded`.
+"""Memory that training adds to a process: `python -m tests.benchmarks.cell_memory TEACHER STUDENT naive|plain|folded`.
 
 Prints JSON: the growth of the resident set at its peak, and the bytes that a training run needs by any account. It runs
 apart because a process that has done other work has memory to spare, which would hide the growth.
@@ -13,14 +13,14 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-import timm  # noqa: F401 (what libraries take is not a cell's)
+import timm  # noqa: F401 (the memory of libraries is not a cell's)
 import torch
 import torchvision  # noqa: F401
-from conftest import BATCH, Epoch, naive, plain
 from torch import Tensor, nn
 
 from benchbench.data.sources.bundled import load
 from benchbench.execution.network import ExecutionConfig
+from tests.benchmarks.epochs import BATCH, Epoch, naive, plain
 
 
 def folded(model: str, trained: bool) -> ExecutionConfig:
@@ -44,23 +44,23 @@ def size(tensors: Iterable[Tensor]) -> int:
 
 
 def saved_for_backward(run, besides: Iterable[Tensor]) -> int:
-    """Bytes that autograd keeps of one forward pass, apart from those of parameters, buffers and images."""
-    known, kept = {tensor.untyped_storage().data_ptr() for tensor in besides}, []
+    """Bytes that autograd saves of one forward pass, apart from those of parameters, buffers and images."""
+    known, saved = {tensor.untyped_storage().data_ptr() for tensor in besides}, []
 
-    def keep(tensor: Tensor) -> Tensor:
+    def save(tensor: Tensor) -> Tensor:
         if tensor.untyped_storage().data_ptr() not in known:
-            kept.append(tensor)
+            saved.append(tensor)
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    with torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
         run()
-    return size(kept)
+    return size(saved)
 
 
 def main(teacher: str, student: str, way: str) -> None:
     torch.set_num_threads(1)
     load(None, Path(), "train")
-    small = nn.Conv2d(3, 8, 3)  # what the kernels' library sets up once
+    small = nn.Conv2d(3, 8, 3)  # sets up the library of kernels once
     small(torch.rand(1, 3, 8, 8)).sum().backward()
     gc.collect()
     before = status("VmRSS")
@@ -69,23 +69,23 @@ def main(teacher: str, student: str, way: str) -> None:
         naive(student, teacher)()
         peak = status("VmHWM") - before
     with tempfile.TemporaryDirectory() as folder:
-        epoch = Epoch(Path(folder), teacher, student, way=folded if way == "folded" else plain)
+        epoch = Epoch(Path(folder), teacher, student, execution_of=folded if way == "folded" else plain)
         epoch()
     if way != "naive":
         peak = status("VmHWM") - before
 
-    (training,) = epoch.trainings
-    states = [list(model.state_dict().values()) for model in (training.model, *training.teachers)]
-    trained = [parameter for parameter in training.model.parameters() if parameter.requires_grad]
-    batch = next(training.train.train_batches(0, 0, BATCH, 0))
-    taught = [teach(batch, False) for teach in training.teach]
-    known = [tensor for state in states for tensor in state] + [batch.images, *training.model.buffers()]
+    (member,), loader = epoch.members, epoch.inputs.train
+    states = [list(model.state_dict().values()) for model in (member.model, *epoch.teachers)]
+    trained = [parameter for parameter in member.model.parameters() if parameter.requires_grad]
+    batch = next(loader.train_batches(0, 0, BATCH, 0))
+    teacher_outputs = [teacher(batch, False) for teacher in epoch.inputs.teachers]
+    known = [tensor for state in states for tensor in state] + [batch.images, *member.model.buffers()]
     needs = {
         "models": sum(map(size, states)),
         "gradients and optimiser": 3 * size(trained),
-        "data": size([training.train.images, training.train.labels, batch.images]),
+        "data": size([loader.images, loader.labels, batch.images]),
         "activations": saved_for_backward(
-            lambda: training.losses(training.network(batch.images), taught, batch), known
+            lambda: member.losses(member.network(batch.images), teacher_outputs, batch), known
         ),
     }
     print(json.dumps({"peak": peak, **needs}))

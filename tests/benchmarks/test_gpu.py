@@ -18,22 +18,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchbench.augmenters.geometric import flip, random_crop
 from benchbench.data.images import ImageDataset, ImageSubset
 from benchbench.data.in_memory import InMemoryLoader
 from benchbench.data.transforms import Transform
 from benchbench.execution.network import ConfiguredModel, ExecutionConfig, frozen_network
 from benchbench.execution.tune import TuningConstraints, tune
-from benchbench.losses.multi_teacher import build_losses
 from benchbench.models.backbone import Backbone
-from benchbench.plugins import load_plugins
-from benchbench.store import StageFolder
-from benchbench.suite.schema import Recipe
-from benchbench.training.checkpoints import Checkpoints
-from benchbench.training.clock import Clock
-from benchbench.training.cohort import run_together
-from benchbench.training.loop import Training
+from benchbench.training.cohort import SharedInputs
 from benchbench.training.optimizers import make_optimizer
+from benchbench.training.teachers import LiveTeacher
+from tests.benchmarks.epochs import AUGMENTERS, KD, kd_term, loss_specs, make_member, run_epochs
+from tests.specs import recipe_spec
 
 NAME = os.environ.get("BENCHBENCH_GPU", "cuda")
 DEVICE = torch.device(NAME)
@@ -51,7 +46,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def fastest(model: Backbone, images: Tensor, trained: bool) -> ExecutionConfig:
-    """As a tuning stage chooses it for a long run under `precision: auto`."""
+    """The execution that a tuning stage chooses for a long run under `precision: auto`."""
     compiling = None if DEVICE.type == "cuda" else False  # it takes minutes on a CPU
     return tune(
         model, images, TuningConstraints(trained, None, None, None, compiling, 100_000, torch.get_num_threads())
@@ -68,65 +63,40 @@ class Case:
         random = np.random.default_rng(0)
         array = random.integers(0, 256, (IMAGES, 32, 32, 3), dtype=np.uint8)
         images = ImageDataset(random.integers(0, 10, IMAGES), tuple("0123456789"), lambda _: None, array)
-        augmenters = [
-            lambda x, side, random: flip(x, side, random, probability=0.5),
-            lambda x, side, random: random_crop(x, side, random, padding=4, resize=None),
-        ]
-        self.loader = InMemoryLoader(ImageSubset(images, np.arange(IMAGES)), Transform(size, None, augmenters), DEVICE)
+        transform = Transform(size, None, AUGMENTERS)
+        self.loader = InMemoryLoader(ImageSubset(images, np.arange(IMAGES)), transform, DEVICE)
         self.fixed = torch.rand(batch, 3, size, size, device=DEVICE)
         self.labels = torch.randint(10, (batch,), device=DEVICE)
         self.student = build(student).to(DEVICE)
-        self.how = fastest(self.student, self.fixed, True)
+        self.execution = fastest(self.student, self.fixed, True)
         self.teacher: ConfiguredModel | None = None
         if teacher:
             frozen = build(teacher).freeze().to(DEVICE)
-            way = fastest(frozen, self.fixed, False)
-            self.teacher, _ = frozen_network(frozen, way, self.fixed, 1.0)
-        registry = load_plugins().registry
-        losses = [("ce", {}), ("kd", {"temperature": 4.0})] if teacher else [("ce", {})]
-        entries = [
-            {"name": name, "params": registry.get("loss", name).params(**params).model_dump(), "weight": 1e-3}
-            for name, params in losses
-        ]
-        self.recipe = Recipe(epochs=1, batch_size=batch, image_size=size, lr=1e-6).model_dump()
+            self.teacher, _ = frozen_network(frozen, fastest(frozen, self.fixed, False), self.fixed, 1.0)
+        losses = loss_specs(KD if teacher else [("ce", {})])
+        recipe = recipe_spec(batch_size=batch, image_size=size, lr=1e-6)
         teachers = [self.teacher.model] if self.teacher else []
-        teach = [lambda given, maps: self.teacher(given.images, maps)] if self.teacher else []
-        losses = build_losses(entries, registry, self.student, teachers, [1.0], self.recipe, self.loader.labels, DEVICE)
-        self.training = Training(
-            model=self.student,
-            teachers=teachers,
-            losses=losses,
-            train=self.loader,
-            validation=None,
-            recipe=self.recipe,
-            seed=0,
-            best=False,
-            device=DEVICE,
-            checkpoints=Checkpoints(StageFolder(folder), interval=1e9),
-            report=lambda progress: None,
-            execution=self.how,
-            teach=teach,
+        forwards = [LiveTeacher(self.teacher)] if self.teacher else []
+        self.inputs = SharedInputs(self.loader, None, forwards, batch, 0, DEVICE)
+        self.member = make_member(
+            self.student, teachers, losses, self.inputs, recipe, folder=folder, execution=self.execution
         )
-        self.optimizer = make_optimizer(self.student, losses, self.recipe)
+        self.optimizer = make_optimizer(self.student, self.member.losses, recipe)
 
     def epoch(self) -> None:
-        self.training.position, self.training.curve = (0, 0), []
-        failed = run_together([self.training], [None], Clock(DEVICE))
-        assert not failed, failed
+        self.member.curve = []
+        run_epochs([self.member], self.inputs)
 
     def limit(self) -> None:
-        network = self.training.network
+        network = self.member.network
         self.student.train()
         for _ in range(self.steps):
-            taught = None
-            if self.teacher is not None:
-                with torch.no_grad():
-                    taught = self.teacher(self.fixed).logits.float()
             logits = network(self.fixed).logits.float()
             loss = F.cross_entropy(logits, self.labels)
-            if taught is not None:
-                soft, target = (logits / 4).log_softmax(1), (taught / 4).log_softmax(1)
-                loss = loss + 16 * F.kl_div(soft, target, reduction="batchmean", log_target=True)
+            if self.teacher is not None:
+                with torch.no_grad():
+                    teacher_logits = self.teacher(self.fixed).logits.float()
+                loss = loss + kd_term(logits, teacher_logits)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             self.optimizer.step()
@@ -140,19 +110,19 @@ def seconds(run: Callable[[], None]) -> float:
     return time.perf_counter() - begun
 
 
-def how_busy(run: Callable[[], None]) -> float | None:
-    """Mean share of time in which a kernel was running, as the driver samples it; None where it cannot be asked."""
+def busy_share(run: Callable[[], None]) -> float | None:
+    """Mean share of time in which a kernel was running, as the driver samples it; None without samples."""
     over, samples = threading.Event(), []
 
-    def ask() -> None:
+    def sample() -> None:
         while not over.wait(0.1):
             samples.append(torch.cuda.utilization())
 
     try:
         torch.cuda.utilization()
-    except Exception:  # no GPU, or no library that asks its driver
+    except Exception:  # no GPU, or no library for its driver
         return None
-    watcher = threading.Thread(target=ask)
+    watcher = threading.Thread(target=sample)
     watcher.start()
     try:
         run()
@@ -172,9 +142,9 @@ def test_of_the_fixed_batch_limit(benchmark, backbone, report, tmp_path, name):
     where = torch.cuda.get_device_name() if DEVICE.type == "cuda" else NAME
     images = case.steps * case.batch
     speed = images / statistics.median(ours for ours, _ in pairs)
-    print(f"\n{name} on {where}: {speed:,.0f} images a second; student {case.how}")
+    print(f"\n{name} on {where}: {speed:,.0f} images a second; student {case.execution}")
     report(f"an epoch on {where}, of the fixed-batch limit", name, [limit / ours for ours, limit in pairs], 0.95)
     report(f"images a second on {where}", name, [images / ours for ours, _ in pairs])
-    if (busy := how_busy(case.epoch)) is not None:
+    if (busy := busy_share(case.epoch)) is not None:
         report(f"share of time in which {where} was busy", name, [busy])
     benchmark.pedantic(case.epoch, rounds=1)

@@ -14,25 +14,27 @@ KINDS = {
     "plain": "a cell, exact",
     "folded": "a cell, fp32 with a folded teacher",
 }
-PROGRAM = Path(__file__).with_name("cell_memory.py")
+ROOT = Path(__file__).parent.parent.parent
 
 
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak of a part of a run is Linux's to tell")
+@pytest.mark.skipif(
+    not Path("/proc/self/clear_refs").exists(), reason="only Linux measures the peak of a part of a run"
+)
 @pytest.mark.parametrize("way", KINDS)
 @pytest.mark.parametrize(
     "pair", ["timm/resnet50 torchvision/mobilenet_v2", "cifar/resnet20 cifar/resnet8"], ids=["P1", "P4"]
 )
 def test_peak(benchmark, report, pair, way):
-    found: list[dict[str, int]] = []
+    measurements: list[dict[str, int]] = []
 
     def run() -> None:
-        command = [sys.executable, str(PROGRAM), *pair.split(), way]
-        answer = subprocess.run(command, check=True, capture_output=True, text=True)
-        found.append(json.loads(answer.stdout.splitlines()[-1]))
+        command = [sys.executable, "-m", "tests.benchmarks.cell_memory", *pair.split(), way]
+        answer = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
+        measurements.append(json.loads(answer.stdout.splitlines()[-1]))
 
     benchmark.pedantic(run, rounds=3)
-    parts = {name: value / 2**20 for name, value in found[0].items()}
+    parts = {name: value / 2**20 for name, value in measurements[0].items()}
     print("\n" + ", ".join(f"{name} {value:.0f} MiB" for name, value in parts.items()))
-    shares = [each["peak"] / sum(value for name, value in each.items() if name != "peak") for each in found]
-    what = f"peak memory, {KINDS[way]}, of models + optimiser + data + activations"
-    report(what, pair.replace(" ", " > "), shares, None if way == "naive" else 1.2, at_most=True)
+    shares = [each["peak"] / sum(value for name, value in each.items() if name != "peak") for each in measurements]
+    name = f"peak memory, {KINDS[way]}, of models + optimiser + data + activations"
+    report(name, pair.replace(" ", " > "), shares, None if way == "naive" else 1.2, at_most=True)

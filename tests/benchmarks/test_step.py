@@ -14,15 +14,15 @@ P1, P3, P4 = (
     "cifar/resnet56 cifar/resnet20",
     "cifar/resnet20 cifar/resnet8",
 )
-# What each way is, and what share of the naive limit it should reach on P1, P3 and P4.
+# Options of each way, and the share of the naive limit that it should reach on P1, P3 and P4.
 WAYS = {
     "exact, fresh augmentation": ({}, (None, None, None)),
     "fp32, fresh augmentation": ({"exact": False}, (1.35, 1.10, 1.10)),
-    "fp32, teacher kept over 4 views": ({"exact": False, "kept": True}, (2.8, 2.0, 2.0)),
-    "exact, cohort of 4": ({"members": 4}, (1.6, 1.5, 1.5)),
-    "fp32, cohort of 2": ({"exact": False, "members": 2}, (None, None, None)),
-    "fp32, cohort of 4": ({"exact": False, "members": 4}, (1.6, 1.5, 1.5)),
-    "fp32, cohort of 8": ({"exact": False, "members": 8}, (None, None, None)),
+    "fp32, cached teacher outputs over 4 views": ({"exact": False, "cached": True}, (2.8, 2.0, 2.0)),
+    "exact, cohort of 4": ({"count": 4}, (1.6, 1.5, 1.5)),
+    "fp32, cohort of 2": ({"exact": False, "count": 2}, (None, None, None)),
+    "fp32, cohort of 4": ({"exact": False, "count": 4}, (1.6, 1.5, 1.5)),
+    "fp32, cohort of 8": ({"exact": False, "count": 8}, (None, None, None)),
 }
 
 
@@ -31,42 +31,42 @@ WAYS = {
 def test_of_the_naive_limit(benchmark, our_epoch, naive_epoch, ratios, report, pair, way):
     teacher, student = pair.split()
     options, targets = WAYS[way]
-    members = options.get("members", 1)
+    count = options.get("count", 1)
     ours = our_epoch(teacher, student, **options)
     naive = naive_epoch(student, teacher)
-    found = [members * ratio for ratio in ratios(naive, ours, 3 if members > 2 else 5)]
-    report(f"{way}, of the naive limit", pair.replace(" ", " > "), found, targets[[P1, P3, P4].index(pair)])
+    shares = [count * ratio for ratio in ratios(naive, ours, 3 if count > 2 else 5)]
+    report(f"{way}, of the naive limit", pair.replace(" ", " > "), shares, targets[[P1, P3, P4].index(pair)])
     benchmark.pedantic(ours, rounds=1)
 
 
 @pytest.mark.parametrize("pair", [P1, P3, P4])
 def test_student_alone(benchmark, naive_epoch, ratios, report, pair):
-    """What would be left if teachers cost nothing."""
+    """The limit where teachers cost nothing."""
     teacher, student = pair.split()
     alone = naive_epoch(student)
-    found = ratios(naive_epoch(student, teacher), alone)
-    report("student alone, of the naive limit", pair.replace(" ", " > "), found)
+    shares = ratios(naive_epoch(student, teacher), alone)
+    report("student alone, of the naive limit", pair.replace(" ", " > "), shares)
     benchmark.pedantic(alone, rounds=1)
 
 
 def test_overhead_of_the_loop(benchmark, our_epoch, ratios, report):
     """A step of ours without its model, loss, optimiser and data: those of the same objects in a bare loop."""
     ours = our_epoch(*P4.split())
-    (member,) = ours.trainings
-    member.begin(None)
+    (member,), inputs = ours.members, ours.inputs
+    member.begin()
 
     def bare() -> None:
         member.model.train()
-        for batch in member.train.train_batches(0, 0, BATCH, 0):
+        for batch in inputs.train.train_batches(0, 0, BATCH, 0):
             with torch.no_grad():
-                taught = [teach(batch, False) for teach in member.teach]
-            total, _ = member.losses(member.network(batch.images), taught, batch)
+                teacher_outputs = [teacher(batch, False) for teacher in inputs.teachers]
+            total, _ = member.losses(member.network(batch.images), teacher_outputs, batch)
             member.optimizer.zero_grad(set_to_none=True)
             total.backward()
             member.optimizer.step()
 
-    found = [1 - ratio for ratio in ratios(bare, ours, 15)]
-    report("overhead, share of a step", P4.replace(" ", " > "), found, 0.03, at_most=True)
+    shares = [1 - ratio for ratio in ratios(bare, ours, 15)]
+    report("overhead, share of a step", P4.replace(" ", " > "), shares, 0.03, at_most=True)
     benchmark.pedantic(ours, rounds=1)
 
 
@@ -76,11 +76,11 @@ def test_auto_leaves_emulated_bf16_alone(benchmark, backbone, report, pair):
     """Where bf16 is emulated, `auto` gives up on it after two images; the ratio is its cost there."""
     teacher = backbone(pair.split()[0]).freeze()
     torch.set_num_threads(1)
-    way, seconds = tune(
+    config, seconds = tune(
         teacher, torch.rand(BATCH, 3, SIZE, SIZE), TuningConstraints(False, None, None, None, False, 0, 1)
     )
-    assert way.precision == "fp32"
+    assert config.precision == "fp32"
     report("bf16 teacher, of fp32 (two images)", pair.split()[0], [1 / seconds["bf16, of fp32, on two images"]])
     benchmark.pedantic(
-        lambda: ConfiguredModel(teacher, way, torch.device("cpu"))(torch.rand(BATCH, 3, SIZE, SIZE)), rounds=1
+        lambda: ConfiguredModel(teacher, config, torch.device("cpu"))(torch.rand(BATCH, 3, SIZE, SIZE)), rounds=1
     )

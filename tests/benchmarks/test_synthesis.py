@@ -1,7 +1,7 @@
 """Generating images: the stage beside the bare pipeline in one run, images a second, and the peak of memory.
 
-`pytest tests/benchmarks/test_synthesis.py -s` prints them. The model is a small one in pixels with random weights: what
-a step costs does not depend on what it has learned.
+`pytest tests/benchmarks/test_synthesis.py -s` prints them. The model is a small one in pixels with random weights: the
+cost of a step does not depend on its training.
 """
 
 from __future__ import annotations
@@ -16,44 +16,47 @@ from diffusers import DDPMPipeline, DDPMScheduler
 
 from benchbench.hardware.memory import PeakMemory
 from benchbench.plugins import load_plugins
+from benchbench.specs.parts import ComponentSpec
+from benchbench.specs.stages import SynthesisSpec
 from benchbench.stages import synthesis
 from benchbench.stages.context import StageContext
-from benchbench.stages.diffusion import unet_of
+from benchbench.stages.diffusion import build_unet
 from benchbench.store import StageFolder
 from benchbench.synthesis import PixelDiffusionParams, TrainedDiffusionParams
 from benchbench.synthesis.base import GenerationRequest, Setting
 from benchbench.synthesis.pixels import PixelDiffusion
+from tests.specs import data_spec
 
 CLASSES, PER_CLASS, BATCH, STEPS, ROUNDS = 10, 8, 16, 10, 5
 
 
 @pytest.fixture
 def context(tmp_path):
-    """A stage of some images by a small model that lies in a folder."""
-    how = TrainedDiffusionParams().model_dump()
+    """A stage of some images by a small model in a folder."""
     torch.manual_seed(0)
-    DDPMPipeline(unet_of(how, CLASSES), DDPMScheduler()).save_pretrained(tmp_path / "model", safe_serialization=True)
+    unet = build_unet(TrainedDiffusionParams(), CLASSES)
+    DDPMPipeline(unet, DDPMScheduler()).save_pretrained(tmp_path / "model", safe_serialization=True)
     params = {"path": str(tmp_path / "model"), "steps": STEPS, "batch_size": BATCH}
-    source = {"source": {"name": "cifar10_subset", "params": {}}, "fraction": None, "per_class": 2}
 
-    def make(number: int) -> StageContext:
-        folder = StageFolder(Path(tmp_path / f"stage{number}"))
+    def make(index: int) -> StageContext[SynthesisSpec]:
+        folder = StageFolder(Path(tmp_path / f"stage{index}"))
         folder.path.mkdir()
+        spec = SynthesisSpec(
+            data=data_spec(per_class=2),
+            seed=index,
+            generator=ComponentSpec(name="pixel_diffusion", params=params),
+            per_class=PER_CLASS,
+            components={},
+            code="",
+        )
         return StageContext(
-            job={
-                "data": source | {"subset_seed": 0, "validation": 0.0},
-                "generator": {"name": "pixel_diffusion", "params": params},
-                "seed": number,
-                "times": None,
-                "per_class": PER_CLASS,
-                "size": None,
-            },
+            spec=spec,
             folder=folder,
             needs={},
             registry=load_plugins().registry,
             device="cpu",
             threads=torch.get_num_threads(),
-            held=1,
+            num_devices=1,
             unit="CPU-hours",
             data_root=tmp_path,
             checkpoint_seconds=30,
@@ -64,21 +67,21 @@ def context(tmp_path):
 
 
 def test_the_stage_against_the_bare_pipeline(context, benchmark):
-    params = PixelDiffusionParams.model_validate(context(-1).job["generator"]["params"])
+    params = PixelDiffusionParams.model_validate(context(-1).spec.generator.params)
     setting = Setting(tuple("abcdefghij"), None, np.arange(0), torch.device("cpu"))
     ratios, rates, peak = [], [], PeakMemory("cpu")
 
     def pair() -> None:
-        begun = time.process_time()
+        start = time.process_time()
         bare = PixelDiffusion(params, setting)
         requests = [GenerationRequest(label, index, index) for label in range(CLASSES) for index in range(PER_CLASS)]
-        for start in range(0, len(requests), BATCH):
-            bare.generate(requests[start : start + BATCH])
-        alone = time.process_time() - begun
-        begun = time.process_time()
-        record = synthesis.run(context(len(ratios)))
-        ratios.append((time.process_time() - begun) / alone)
-        rates.append(record["metrics"]["images_per_second"])
+        for first in range(0, len(requests), BATCH):
+            bare.generate(requests[first : first + BATCH])
+        alone = time.process_time() - start
+        start = time.process_time()
+        result = synthesis.run(context(len(ratios)))
+        ratios.append((time.process_time() - start) / alone)
+        rates.append(result.record.metrics.images_per_second)
 
     benchmark.pedantic(pair, rounds=ROUNDS, warmup_rounds=0)
     spread = f"{min(ratios):.3f} to {max(ratios):.3f}"
