@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ SUITES = {
 
 def checks_of(
     *targets: str | Path,
-    params: dict[str, Any] | None = None,
+    params: Mapping[str, Any] | None = None,
     model: str = "",
     data: Path = Path("data"),
     plugins: Sequence[Path] = (),
