@@ -11,29 +11,30 @@ from types import SimpleNamespace
 import pytest
 
 from benchbench import __version__
-from benchbench.store import Store, write_json
+from benchbench.store import StageState, Store
+from tests.specs import training_record
 
 # What a network costs is another test's matter: these numbers make sums that can be checked by hand.
-FLOPS = {"test_efficientnet": 1e9, "test_resnet": 5e9}
+FLOPS = {"test_efficientnet": 10**9, "test_resnet": 5 * 10**9}
 
 
 @pytest.fixture
-def fake_cards(monkeypatch, tmp_path) -> list[int]:
-    """Answers for the process that builds networks; the list fills with how many it was asked for."""
+def fake_costs(monkeypatch, tmp_path) -> list[int]:
+    """Answers for the process that builds networks; the list fills with the number of requests of each call."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     asked = []
 
-    def card(name: str) -> dict:
-        return {"parameters": 1, "flops": FLOPS[name], "dim": 8} if name in FLOPS else {"error": f"no '{name}' here"}
-
     def run(command, *, input, **_):
-        requests = json.loads(input)["requests"]
-        asked.append(len(requests))
-        cards = {
-            key: {"refused": None} if "loss" in request else card(request["model"]["name"])
-            for key, request in requests.items()
-        }
-        return SimpleNamespace(returncode=0, stdout=f"a library's chatter\n{json.dumps(cards)}\n", stderr="")
+        question = json.loads(input)
+        asked.append(len(question["networks"]) + len(question["dry_runs"]))
+        answers = {"costs": {}, "errors": {}, "refusals": dict.fromkeys(question["dry_runs"])}
+        for key, request in question["networks"].items():
+            name = request["model"]["name"]
+            if name in FLOPS:
+                answers["costs"][key] = {"parameters": 1, "flops": FLOPS[name], "dim": 8}
+            else:
+                answers["errors"][key] = f"no '{name}' here"
+        return SimpleNamespace(returncode=0, stdout=f"a library's chatter\n{json.dumps(answers)}\n", stderr="")
 
     monkeypatch.setattr("benchbench.costs.flops.subprocess", SimpleNamespace(run=run))
     return asked
@@ -96,7 +97,7 @@ class TestHelp:
 
 
 class TestPlan:
-    def test_text(self, cli, suite, fake_cards):
+    def test_text(self, cli, suite, fake_costs):
         done = cli("plan", suite, "--device", "cpu")
         assert (done.code, done.err) == (0, "")
         first, second, *rest = done.out.splitlines()
@@ -108,9 +109,9 @@ class TestPlan:
         assert rows["scratch"][1:] == ["0/2", "80", "2.24", "T", "2.24", "T", "?", "?"]
         assert rows["distil, big (scratch)"][3:] == ["0/2", "80", "2.64", "T", "8.24", "T", "?", "?"]
         assert rows["teacher"][-4:] == ["do", "40", "5.6", "T"]
-        assert "note: fewer than three seeds: the spread says little" in rest
+        assert "note: fewer than three seeds: the spread is hardly known" in rest
 
-    def test_all_lists_every_stage(self, cli, suite, plan_of, fake_cards):
+    def test_all_lists_every_stage(self, cli, suite, plan_of, fake_costs):
         done = cli("plan", suite, "--all")
         stages = plan_of(suite).stages.values()
         assert len(stages) == 5
@@ -120,7 +121,7 @@ class TestPlan:
         cells = [stage.key[:16] for stage in stages if stage.kind == "cell"]
         assert not any(key in cli("plan", suite).out for key in cells)
 
-    def test_json(self, cli, suite, plan_of, fake_cards):
+    def test_json(self, cli, suite, plan_of, fake_costs):
         done = cli("plan", suite, "--json", "--device", "cpu")
         found, plan = json.loads(done.out), plan_of(suite)
         assert (found["suite"], found["key"]) == ("tiny", plan.key)
@@ -132,7 +133,7 @@ class TestPlan:
         assert costs["distil, big (scratch) | cifar | small | seed 0"] == (40, 1.32e12)
         assert costs["teacher big (scratch) | cifar"] == (40, 5.6e12)
 
-    def test_states(self, cli, suite, plan_of, fake_cards):
+    def test_states(self, cli, suite, plan_of, fake_costs):
         store = Store(Path("runs"))
         stages = {stage.label: stage for stage in plan_of(suite).stages.values()}
         done, failed, started = (
@@ -145,8 +146,8 @@ class TestPlan:
         )
         for folder in (done, failed, started):
             folder.path.mkdir(parents=True)
-        write_json(done.record, {})
-        write_json(failed.state, {"status": "failed", "reason": "out of\nmemory"})
+        done.write_record(training_record())
+        failed.write_state(StageState(status="failed", reason="out of\nmemory"))
         started.checkpoint.touch()
         found = json.loads(cli("plan", suite, "--json").out)
         states = {stage["label"]: (stage["state"], stage["reason"]) for stage in found["stages"]}
@@ -158,44 +159,44 @@ class TestPlan:
         assert "5 stages, 1 done" in text
         assert "failed: scratch | cifar | small | seed 1: out of memory" in text
 
-    def test_what_a_network_costs_is_asked_once(self, cli, suite, fake_cards):
+    def test_what_a_network_costs_is_asked_once(self, cli, suite, fake_costs):
         cli("plan", suite)
         cli("plan", suite, "--set", "seeds=[5]", "--set", "recipes.default.lr=0.1")
-        assert fake_cards == [3]  # two networks, and whether the losses can work on them
+        assert fake_costs == [3]  # two networks, and whether the losses can work on them
         cli("plan", suite, "--set", "recipes.default.image_size=64")
-        assert fake_cards == [3, 3]
+        assert fake_costs == [3, 3]
 
     @pytest.mark.parametrize("name", ["test_efficientnet", "test_resnet"])
-    def test_a_model_that_its_library_does_not_have(self, cli, suite, fake_cards, name):
+    def test_a_model_that_its_library_does_not_have(self, cli, suite, fake_costs, name):
         text = suite.read_text()
         suite.write_text(text.replace(name, "test_typo"))
         line = text[: text.index(name)].count("\n") + 1
         for _ in range(2):  # what went wrong is not kept
             done = cli("plan", suite)
             assert (done.code, done.out, done.err) == (2, "", f"error: suite.yaml:{line}: no 'test_typo' here\n")
-        assert fake_cards == [3, 1]
+        assert fake_costs == [3, 1]
         suite.write_text(text)
         assert cli("plan", suite).code == 0
 
-    def test_store_elsewhere(self, cli, suite, fake_cards):
+    def test_store_elsewhere(self, cli, suite, fake_costs):
         assert cli("plan", suite, "--store", "deep/er").code == 0
         assert not Path("runs").exists()
 
-    def test_a_store_that_cannot_be_written_is_no_matter(self, cli, suite, fake_cards):
+    def test_a_store_that_cannot_be_written_is_no_matter(self, cli, suite, fake_costs):
         assert cli("plan", suite, "--store", "suite.yaml/runs").code == 0
 
-    def test_the_smallest_subset(self, cli, suite, fake_cards):
+    def test_the_smallest_subset(self, cli, suite, fake_costs):
         done = cli("plan", suite, "--set", "data.cifar={source: cifar10_subset, fraction: 0.0001}", "--json")
         assert {stage["images"] for stage in json.loads(done.out)["stages"]} == {10}
 
-    def test_a_student_that_cannot_be_priced_is_noted(self, cli, suite, fake_cards):
+    def test_a_student_that_cannot_be_priced_is_noted(self, cli, suite, fake_costs):
         Path("w.bin").touch()
         overrides = ["--set", "students.small.weights={file: w.bin}", "--set", "arms.tune={method: finetune}"]
         note = "note: the pre-training of small has no known recipe; add `pretraining:` to price it"
         assert note in cli("plan", suite, *overrides).out
         assert "no known recipe" not in cli("plan", suite).out
 
-    def test_imports_no_torch_where_networks_are_known(self, cli, suite, fake_cards, python):
+    def test_imports_no_torch_where_networks_are_known(self, cli, suite, fake_costs, python):
         cli("plan", suite)
         code = (
             "import sys\nfrom benchbench.cli.main import main\n"
@@ -206,7 +207,7 @@ class TestPlan:
         assert (done.code, done.err.strip()) == (0, "[]")
         assert "2.64 T" in done.out  # with the numbers of the cards that were kept
 
-    def test_a_process_that_cannot_look_at_networks(self, cli, suite, monkeypatch, tmp_path):
+    def test_a_process_that_cannot_build_networks(self, cli, suite, monkeypatch, tmp_path):
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
         def run(*_, **__):
@@ -215,7 +216,7 @@ class TestPlan:
         monkeypatch.setattr("benchbench.costs.flops.subprocess", SimpleNamespace(run=run))
         done = cli("plan", suite)
         assert done.code == 2
-        assert done.err == "error: cannot look at the suite's models: ImportError: libfoo.so\n"
+        assert done.err == "error: cannot build the suite's models: ImportError: libfoo.so\n"
 
 
 class TestList:
@@ -329,7 +330,10 @@ class TestBadInput:
     def test_store_of_another_version(self, cli, suite):
         Path("runs").mkdir()
         Path("runs/store.json").write_text('{"format": 99}')
-        assert "store runs has format 99, this BenchBench reads 1; use another" in self.message(cli, "plan", suite)
+        assert (
+            "store runs was written by another BenchBench (format 99; this one reads 2); use another --store"
+            in self.message(cli, "plan", suite)
+        )
 
     @pytest.mark.usefixtures("broken_plugin")
     def test_a_name_that_a_broken_plugin_may_have_had(self, cli, suite):

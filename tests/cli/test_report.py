@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from benchbench.cli import main as command_line
-from benchbench.reports import figure as picture
-from benchbench.reports import table, templates
-from benchbench.store import Store, write_json
+from benchbench import api
+from benchbench.reports import templates
+from benchbench.reports.figures import save
+from benchbench.reports.render import RENDERERS
+from benchbench.specs.records import Environment
+from benchbench.store import StageState, Store
+from tests.specs import training_record
 
 
 @pytest.fixture
@@ -34,10 +37,7 @@ def one_done(suite, plan_of) -> None:
     stage = plan_of(suite).cells[0].stage
     folder = Store(Path("runs")).stage("cell", stage)
     folder.path.mkdir(parents=True)
-    metrics = {"test_accuracy": 0.5, "test_count": 10, "validation_accuracy": None, "chosen_epoch": 1}
-    cost = {"unit": "CPU-hours", "device_hours": 0.1, "alone_device_hours": 0.1, "cohort": 1, "devices": 1}
-    record = {"metrics": metrics, "cost": cost, "data": {"train": 40, "validation": 0}, "model": {"parameters": 9}}
-    write_json(folder.record, record | {"environment": {"device": "CPU"}, "weights_sha256": "ab"})
+    folder.write_record(training_record(environment=Environment(device="CPU"), weights_sha256="ab"))
 
 
 class TestReport:
@@ -74,7 +74,7 @@ class TestReport:
         cell = plan_of(suite).cells[0]
         folder = Store(Path("runs")).stage("cell", cell.stage)
         folder.path.mkdir(parents=True)
-        write_json(folder.state, {"status": "failed", "reason": "out of memory"})
+        folder.write_state(StageState(status="failed", reason="out of memory"))
         done = cli("report", suite)
         assert "failed: scratch | cifar | small | seed 0: out of memory" in done.out
         assert "3 of 4 cells have not been run" in done.out
@@ -94,7 +94,7 @@ class TestReport:
         assert "error: cannot write the report to suite.yaml/out (" in done.err
         assert "Test accuracy" in done.out  # printed all the same
 
-    def test_pictures_come_with_the_tables(self, cli, suite, one_done):
+    def test_figures_come_with_the_tables(self, cli, suite, one_done):
         done = cli("report", suite)
         written = {path.name for path in Path("reports/tiny").iterdir()}
         assert {"pareto.pdf", "pareto.png", "tables.tex", "figures.tex", "figures.md"} <= written
@@ -107,8 +107,8 @@ class TestReport:
         assert not Path("reports/tiny/costs.png").exists()
 
     def test_formats_are_those_that_there_are(self):
-        assert set(command_line.FORMATS) == {*table.RENDERERS, *picture.FORMATS, "html"}
-        assert command_line.TEMPLATE == templates.DEFAULT
+        assert set(api.FORMATS) == {*RENDERERS, *save.FORMATS, api.PAGE}
+        assert api.DEFAULT_TEMPLATE == templates.DEFAULT
 
 
 class TestSeveralSuites:

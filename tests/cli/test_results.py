@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from benchbench.store import Store, write_json
+from benchbench.store import Store
 
 
 class TestExport:
@@ -35,7 +35,7 @@ class TestExport:
         (tmp_path / "store.json").write_text('{"format": 99}')
         done = cli("export", "ab", "--store", tmp_path)
         assert done.code == 2
-        assert "has format 99" in done.err
+        assert "(format 99; this one reads 2); use another --store DIR" in done.err
 
 
 HEADER = "row,data,student,seed,status,accuracy,key\n"
@@ -76,7 +76,7 @@ class TestCompare:
         for stage in plan.stages.values():
             folder = store.stage(stage.kind, stage.key)
             folder.path.mkdir(parents=True)
-            write_json(folder.spec, {"job": stage.job})
+            folder.write_spec(stage.spec)
         cells = [f'"{cell.row}",cifar,small,{cell.seed},done,0.5,{cell.stage}\n' for cell in plan.cells]
         (tmp_path / "results.csv").write_text(HEADER + "".join(cells))
         done = cli("compare", "results.csv@kept", "new/suite.yaml", "--json")
