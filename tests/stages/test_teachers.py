@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +20,15 @@ from benchbench.errors import StageError, StoreError
 from benchbench.export.load import load_trained
 from benchbench.models.backbone import Backbone, build_backbone
 from benchbench.plugins import load_plugins
+from benchbench.specs.parts import ModelSpec, TeacherSpec
+from benchbench.specs.records import TrainingRecord
+from benchbench.specs.stages import TrainingSpec
 from benchbench.stages import train
 from benchbench.stages.context import StageContext
-from benchbench.store import StageFolder, file_sha256, write_json
-from benchbench.suite.schema import Recipe
+from benchbench.store import StageFolder, file_sha256
 from benchbench.training.checkpoints import Checkpoints
+from tests.specs import data_spec, loss_spec, recipe_spec, training_record, training_spec
+from tests.stages.contexts import finish, stage_context
 
 PER_CLASS, SIDE, BATCH, EPOCHS, STEPS = 2, 32, 10, 2, 2
 DEIT = ("deit_tiny_distilled_patch16_224", {"img_size": 32, "patch_size": 16, "embed_dim": 12, "num_heads": 3})
@@ -68,7 +71,7 @@ def benchbench_losses():
 def few(split: str) -> ImageDataset:
     """A tenth of a split of the bundled images."""
     images = load(Cifar10SubsetParams(), Path(), split)
-    chosen = np.concatenate([np.flatnonzero(images.labels == number)[:10] for number in range(10)])
+    chosen = np.concatenate([np.flatnonzero(images.labels == label)[:10] for label in range(10)])
     return ImageDataset(images.labels[chosen], images.classes, ArrayImages(images.array[chosen]), images.array[chosen])
 
 
@@ -82,26 +85,25 @@ def registry():
     return load_plugins().registry
 
 
-def model_job(name: str, **params: Any) -> dict[str, Any]:
-    job = {"source": "timm", "name": name, "params": params, "weights": None}
-    return job | {"mean": None, "std": None, "input_size": None}
+def model_spec(name: str, **params: Any) -> ModelSpec:
+    return ModelSpec(source="timm", name=name, params=params)
 
 
 class Teacher:
     """A network with random weights and batch statistics of its own, in a folder as a stage leaves it."""
 
     def __init__(self, name: str, seed: int, folder: Path, registry):
-        self.job = model_job(name)
+        self.model_spec = model_spec(name)
         torch.manual_seed(seed)
-        self.model = build_backbone(self.job, "teacher", registry, 10)
+        self.model = build_backbone(self.model_spec, "teacher", registry, 10)
         self.model(torch.rand(8, 3, SIDE, SIDE))
         self.folder = StageFolder(folder)
         folder.mkdir(parents=True)
         safetensors.torch.save_file(self.model.state_dict(), self.folder.weights)
-        write_json(self.folder.record, {"weights_sha256": file_sha256(self.folder.weights)})
+        self.folder.write_record(training_record(kind="teacher", weights_sha256=file_sha256(self.folder.weights)))
 
-    def entry(self, weight: float = 1.0) -> dict[str, Any]:
-        return {"model": self.job, "adapt": "scratch", "weight": weight}
+    def spec(self, weight: float = 1.0) -> TeacherSpec:
+        return TeacherSpec(model=self.model_spec, state="scratch", weight=weight)
 
 
 @pytest.fixture(scope="module")
@@ -111,22 +113,22 @@ def teachers(tmp_path_factory, registry) -> list[Teacher]:
     return [Teacher(name, seed, folder / name, registry) for seed, name in enumerate(("test_resnet", "test_byobnet"))]
 
 
-def make_job(teachers: list[dict[str, Any]], loss: dict[str, Any], student=None, **recipe: Any) -> dict[str, Any]:
-    full = Recipe(**({"epochs": EPOCHS, "batch_size": BATCH, "image_size": SIDE, "lr": 1e-2} | recipe))
-    source = {"name": "cifar10_subset", "params": {}}
-    return {
-        "method": "distill",
-        "seed": 3,
-        "data_seed": 3,
-        "view_seed": 0,
-        "data": {"source": source, "fraction": None, "per_class": PER_CLASS, "subset_seed": 0, "validation": 0.0},
-        "model": student or model_job("test_efficientnet"),
-        "model_kind": "student",
-        "teachers": teachers,
-        "selection": "last",
-        "loss": [{"name": name, "params": params, "weight": 1.0} for name, params in loss.items()],
-        "recipe": full.model_dump(mode="json") | {"augment": []},
-    }
+def distilling(
+    teachers: Sequence[TeacherSpec],
+    losses: dict[str, dict[str, Any]],
+    student: ModelSpec | None = None,
+    epochs: int = EPOCHS,
+) -> TrainingSpec:
+    return training_spec(
+        method="distill",
+        seed=3,
+        data_seed=3,
+        data=data_spec(per_class=PER_CLASS),
+        model=student or model_spec("test_efficientnet"),
+        teachers=tuple(teachers),
+        loss=tuple(loss_spec(name, **params) for name, params in losses.items()),
+        recipe=recipe_spec(epochs=epochs, batch_size=BATCH, lr=1e-2, precision="fp32"),
+    )
 
 
 @pytest.fixture
@@ -134,78 +136,59 @@ def stage(tmp_path, registry) -> Callable[..., StageContext]:
     """A stage in a new folder; all those folders have one name, by which a checkpoint knows its stage."""
     count = 0
 
-    def make(job: dict[str, Any], teachers: list[Teacher], **changes: Any) -> StageContext:
+    def make(spec: TrainingSpec, teachers: list[Teacher], **changes: Any) -> StageContext:
         nonlocal count
         count += 1
-        folder = StageFolder(tmp_path / str(count) / "stage")
-        folder.path.mkdir(parents=True)
-        write_json(folder.spec, {"job": job})
-        context = StageContext(
-            job=job,
-            folder=folder,
-            needs={f"teacher{number}": teacher.folder for number, teacher in enumerate(teachers)},
-            registry=registry,
-            device="cpu",
-            threads=1,
-            held=1,
-            unit="CPU-hours",
-            data_root=tmp_path / "data",
-            checkpoint_seconds=1e9,
-            report=lambda progress: None,
-        )
-        return replace(context, **changes)
+        needs = {f"teacher{index}": teacher.folder for index, teacher in enumerate(teachers)}
+        folder, components = tmp_path / str(count) / "stage", changes.pop("registry", registry)
+        context = stage_context(spec, folder, components, needs=needs, data_root=tmp_path / "data", **changes)
+        context.folder.write_spec(spec)
+        return context
 
     return make
 
 
-def finish(context: StageContext) -> dict[str, Any]:
-    """Runs a stage and writes its record, as the worker does."""
-    record = train.run(context)
-    write_json(context.folder.record, record)
-    return record
-
-
 @torch.no_grad()
-def assert_it_comes_back(context: StageContext, record: dict[str, Any], plugins: tuple[Path, ...] = ()) -> Backbone:
-    """The saved network, read back by its folder alone, answers every test image as the record says."""
+def assert_it_comes_back(context: StageContext, record: TrainingRecord, plugins: tuple[Path, ...] = ()) -> Backbone:
+    """The saved network, read back from its folder alone, predicts every test image as in the record."""
     model, classes = load_trained(context.folder.path, plugins)
     images = few("test")
     assert classes == images.classes
     pixels = torch.from_numpy(images.array.transpose(0, 3, 1, 2).copy()).float() / 255
     predicted = torch.cat([model(part).logits.argmax(1) for part in pixels.split(BATCH)])
     correct = predicted.numpy() == images.labels
-    bits = np.unpackbits(np.frombuffer(bytes.fromhex(record["metrics"]["test_correct"]), np.uint8))[: len(correct)]
+    bits = np.unpackbits(np.frombuffer(bytes.fromhex(record.metrics.test_correct), np.uint8))[: len(correct)]
     assert correct.tolist() == bits.astype(bool).tolist()
-    assert record["metrics"]["test_accuracy"] == correct.mean()
+    assert record.metrics.test_accuracy == correct.mean()
     saved = safetensors.torch.load_file(context.folder.weights)
     assert saved.keys() == model.state_dict().keys()
-    assert record["model"]["parameters"] == sum(parameter.numel() for parameter in model.parameters())
+    assert record.model.parameters == sum(parameter.numel() for parameter in model.parameters())
     return model
 
 
 def test_two_teachers_of_different_widths(stage, teachers):
-    job = make_job([teacher.entry() for teacher in teachers], {"ce": {}, "kd": {}, "align_uniform": {}, "srrl": {}})
-    context = stage(job, teachers)
-    record = finish(context)
+    spec = distilling([teacher.spec() for teacher in teachers], {"ce": {}, "kd": {}, "align_uniform": {}, "srrl": {}})
+    context = stage(spec, teachers)
+    result = finish(train, context)
     apart = ("align_uniform.align", "align_uniform.uniform", "srrl.feature", "srrl.softmax_regression")
     numbered = {f"{term} {number}" for term in apart for number in (1, 2)}
-    assert set(record["curve"][-1]) == {"epoch", "loss", "train_accuracy", "ce", "kd"} | numbered
+    assert set(result.curve[-1]) == {"epoch", "loss", "train_accuracy", "ce", "kd"} | numbered
     dims = [teacher.model.dim for teacher in teachers]
-    assert [found["dim"] for found in record["teachers"]] == dims
+    assert [teacher.dim for teacher in result.record.teachers] == dims
     assert dims[0] != dims[1]
     sizes = [sum(parameter.numel() for parameter in teacher.model.parameters()) for teacher in teachers]
-    assert [found["parameters"] for found in record["teachers"]] == sizes
-    assert record["cost"]["images"] == EPOCHS * STEPS * BATCH
-    assert_it_comes_back(context, record)
+    assert [teacher.parameters for teacher in result.record.teachers] == sizes
+    assert result.record.cost.images == EPOCHS * STEPS * BATCH
+    assert_it_comes_back(context, result.record)
 
 
 def test_each_teacher_s_weights_come_from_its_role(stage, teachers):
     """Each is known by the fingerprint that it has alone."""
-    alone = [finish(stage(make_job([each.entry()], {"kd": {}}, epochs=1), [each])) for each in teachers]
-    both = finish(stage(make_job([each.entry() for each in teachers], {"kd": {}}, epochs=1), teachers))
-    assert both["teachers"] == [record["teachers"][0] for record in alone]
-    assert both["teachers"][0]["sha256"] != both["teachers"][1]["sha256"]
-    missing = stage(make_job([each.entry() for each in teachers], {"kd": {}}, epochs=1), teachers[:1])
+    alone = [finish(train, stage(distilling([each.spec()], {"kd": {}}, epochs=1), [each])).record for each in teachers]
+    both = finish(train, stage(distilling([each.spec() for each in teachers], {"kd": {}}, epochs=1), teachers)).record
+    assert both.teachers == tuple(record.teachers[0] for record in alone)
+    assert both.teachers[0].sha256 != both.teachers[1].sha256
+    missing = stage(distilling([each.spec() for each in teachers], {"kd": {}}, epochs=1), teachers[:1])
     with pytest.raises(KeyError, match="teacher1"):
         train.run(missing)
 
@@ -213,28 +196,28 @@ def test_each_teacher_s_weights_come_from_its_role(stage, teachers):
 def test_an_ensemble_of_equals_is_one_teacher(stage, teachers):
     """Half of either's logits is the logits: the same student to the last bit."""
     first = teachers[0]
-    alone = finish(stage(make_job([first.entry()], {"ce": {}, "kd": {}}), [first]))
-    twice = finish(stage(make_job([first.entry(), first.entry()], {"ce": {}, "kd": {}}), [first, first]))
-    assert twice["weights_sha256"] == alone["weights_sha256"]
-    assert twice["curve"] == alone["curve"]
-    assert len(twice["teachers"]) == 2
+    alone = finish(train, stage(distilling([first.spec()], {"ce": {}, "kd": {}}), [first]))
+    twice = finish(train, stage(distilling([first.spec(), first.spec()], {"ce": {}, "kd": {}}), [first, first]))
+    assert twice.record.weights_sha256 == alone.record.weights_sha256
+    assert twice.curve == alone.curve
+    assert len(twice.record.teachers) == 2
 
 
 def test_weights_of_teachers_are_shares(stage, teachers):
-    records = [
-        finish(stage(make_job([teachers[0].entry(a), teachers[1].entry(b)], {"kd": {}}, epochs=1), teachers))
-        for a, b in ((1.0, 3.0), (2.0, 6.0), (3.0, 1.0))
-    ]
-    assert records[0]["weights_sha256"] == records[1]["weights_sha256"] != records[2]["weights_sha256"]
+    hashes = []
+    for weights in ((1.0, 3.0), (2.0, 6.0), (3.0, 1.0)):
+        specs = [teacher.spec(weight) for teacher, weight in zip(teachers, weights, strict=True)]
+        hashes.append(finish(train, stage(distilling(specs, {"kd": {}}, epochs=1), teachers)).record.weights_sha256)
+    assert hashes[0] == hashes[1] != hashes[2]
 
 
 def test_a_replaced_head_comes_back(stage, teachers, tmp_path):
     file = tmp_path / "borrowed.py"
     file.write_text(PLUGIN)
-    job = make_job([teachers[0].entry()], {"ce": {}, "borrow": {"hidden": 6}})
-    context = stage(job, teachers[:1], registry=load_plugins([file]).registry)
-    record = finish(context)
-    model = assert_it_comes_back(context, record, plugins=(file,))
+    spec = distilling([teachers[0].spec()], {"ce": {}, "borrow": {"hidden": 6}})
+    context = stage(spec, teachers[:1], registry=load_plugins([file]).registry)
+    result = finish(train, context)
+    model = assert_it_comes_back(context, result.record, plugins=(file,))
     assert [layer.out_features for layer in model.head if isinstance(layer, nn.Linear)] == [
         6,
         teachers[0].model.dim,
@@ -248,9 +231,9 @@ def test_a_replaced_head_comes_back(stage, teachers, tmp_path):
 def test_a_replaced_head_of_two_teachers_is_refused(stage, teachers, tmp_path):
     file = tmp_path / "borrowed.py"
     file.write_text(PLUGIN)
-    job = make_job([teacher.entry() for teacher in teachers], {"ce": {}, "borrow": {"hidden": 6}})
+    spec = distilling([teacher.spec() for teacher in teachers], {"ce": {}, "borrow": {"hidden": 6}})
     with pytest.raises(StageError, match="loss 'borrow' replaces the student's classifier"):
-        train.run(stage(job, teachers, registry=load_plugins([file]).registry))
+        train.run(stage(spec, teachers, registry=load_plugins([file]).registry))
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -258,19 +241,19 @@ def test_a_token_s_head_trains_and_comes_back(stage, teachers, count, monkeypatc
     initial = []
     real = train.add_student_heads
 
-    def fit(model, *given):
-        real(model, *given)
+    def add(model, *args):
+        real(model, *args)
         initial.append(model.token_head.weight.detach().clone())
 
-    monkeypatch.setattr(train, "add_student_heads", fit)
-    job = make_job(
-        [each.entry() for each in teachers[:count]], {"ce": {}, "deit": {}}, model_job(DEIT[0], **DEIT[1], depth=1)
+    monkeypatch.setattr(train, "add_student_heads", add)
+    spec = distilling(
+        [each.spec() for each in teachers[:count]], {"ce": {}, "deit": {}}, model_spec(DEIT[0], **DEIT[1], depth=1)
     )
-    context = stage(job, teachers[:count])
-    record = finish(context)
-    model = assert_it_comes_back(context, record)
+    context = stage(spec, teachers[:count])
+    result = finish(train, context)
+    model = assert_it_comes_back(context, result.record)
     assert not torch.allclose(model.token_head.weight, initial[0], atol=1e-3)
-    assert set(record["curve"][-1]) == {"epoch", "loss", "train_accuracy", "ce", "deit"}
+    assert set(result.curve[-1]) == {"epoch", "loss", "train_accuracy", "ce", "deit"}
 
 
 METHODS: dict[str, tuple[str, dict[str, Any], int]] = {
@@ -287,25 +270,26 @@ METHODS: dict[str, tuple[str, dict[str, Any], int]] = {
 def test_a_method_runs_is_resumed_and_comes_back(name, stage, teachers, registry, monkeypatch):
     """Killed where the training begins, or behind its first epoch where there is no first stage."""
     network, params, preparation = METHODS[name]
-    student = model_job(network, **DEIT[1], depth=1) if network == DEIT[0] else model_job(network)
+    student = model_spec(network, **DEIT[1], depth=1) if network == DEIT[0] else model_spec(network)
     params = registry.get("loss", name).params(**params).model_dump(mode="json")
-    job = make_job([teachers[0].entry()], {"ce": {}, name: params}, student)
-    real, kept = Checkpoints.save, {}
+    spec = distilling([teachers[0].spec()], {"ce": {}, name: params}, student)
+    real, files = Checkpoints.save, {}
 
     def save(self, state):
         real(self, state)
-        kept[state["epoch"], state["step"]] = self.folder.checkpoint.read_bytes()
+        files[state["epoch"], state["step"]] = self.folder.checkpoint.read_bytes()
 
     monkeypatch.setattr(Checkpoints, "save", save)
-    context = stage(job, teachers[:1], checkpoint_seconds=0)
-    record = finish(context)
-    assert [row["epoch"] for row in record["curve"]] == list(range(1 - preparation, EPOCHS + 1))
-    assert record["cost"]["images"] == (preparation + EPOCHS) * STEPS * BATCH
-    assert ("preparation" in record["cost"]["seconds"]) is (preparation > 0)
-    assert_it_comes_back(context, record)
+    context = stage(spec, teachers[:1], checkpoint_seconds=0)
+    result = finish(train, context)
+    assert [row["epoch"] for row in result.curve] == list(range(1 - preparation, EPOCHS + 1))
+    assert result.record.cost.images == (preparation + EPOCHS) * STEPS * BATCH
+    assert ("preparation" in result.record.cost.seconds) is (preparation > 0)
+    assert_it_comes_back(context, result.record)
 
-    resumed = stage(job, teachers[:1])
-    resumed.folder.checkpoint.write_bytes(kept[0 if preparation else 1, 0])
+    resumed = stage(spec, teachers[:1])
+    resumed.folder.checkpoint.write_bytes(files[0 if preparation else 1, 0])
     again = train.run(resumed)
-    for part in ("weights_sha256", "metrics", "curve", "teachers", "model"):
-        assert again[part] == record[part]
+    assert again.curve == result.curve
+    for part in ("weights_sha256", "metrics", "teachers", "model"):
+        assert getattr(again.record, part) == getattr(result.record, part)
