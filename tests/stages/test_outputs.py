@@ -1,11 +1,10 @@
-"""What frozen networks say of the views, kept and read again: a suite's own stages, run as a worker runs them."""
+"""Frozen networks' outputs on the views, cached and read again: a suite's own stages, run as a worker runs them."""
 
 from __future__ import annotations
 
 import functools
 import importlib
 import itertools
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,22 +20,23 @@ from benchbench.data.images import ImageDataset
 from benchbench.data.sources.bundled import load
 from benchbench.errors import StageError, StoreError
 from benchbench.export.load import load_trained
-from benchbench.plan.keys import unwrap
 from benchbench.plan.model import Plan, Stage
 from benchbench.plugins import load_plugins
+from benchbench.specs.records import OutputsMetrics
 from benchbench.stages import RUNNERS, outputs
-from benchbench.stages import data as feeding
-from benchbench.stages.context import StageContext
+from benchbench.stages import data as stage_data
+from benchbench.stages.context import StageContext, StageResult
 from benchbench.stages.data import SplitData
 from benchbench.stages.networks import load_frozen
-from benchbench.store import StageFolder, Store, write_json
+from benchbench.store import StageFolder, Store
 from benchbench.training.cached_outputs import CachedOutputs
 from benchbench.training.checkpoints import Checkpoints
+from tests.stages.contexts import finish, stage_context
 
 CPU = torch.device("cpu")
 SIDE, BATCH, EPOCHS, VIEWS, CHUNK = 32, 10, 3, 2, 16
-TAUGHT = {"taught": {"method": "distill", "adapt": "pretrained", "loss": {"ce": 1, "align_uniform": 1}}}
-TWICE = {"taught": {"method": "distill", "adapt": "scratch", "loss": {"ce": 1, "kd": 1, "align_uniform": 1}}}
+PLAIN = {"distilled": {"method": "distill", "adapt": "pretrained", "loss": {"ce": 1, "align_uniform": 1}}}
+ADAPTED = {"distilled": {"method": "distill", "adapt": "scratch", "loss": {"ce": 1, "kd": 1, "align_uniform": 1}}}
 PROBE = {"probe": {"method": "linear_probe"}}
 
 decoded_once = functools.cache(load)
@@ -44,7 +44,7 @@ decoded_once = functools.cache(load)
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
-    """Images are decoded once for all tests, tested on are few, and there are several chunks."""
+    """Images are decoded once for all tests, test images are few, and there are several chunks."""
 
     def few_to_test_on(params, root, split):
         images = decoded_once(params, root, split)
@@ -57,9 +57,9 @@ def _small(monkeypatch):
     monkeypatch.setattr("benchbench.data.sources.bundled.load", few_to_test_on)
     for module in (in_memory, streaming, outputs):
         monkeypatch.setattr(module, "VIEW_CHUNK", CHUNK)
-    feeding._loaded.cache_clear()
+    stage_data._loaded.cache_clear()
     yield
-    feeding._loaded.cache_clear()
+    stage_data._loaded.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -108,34 +108,22 @@ class Workshop:
         return self.store.stage(stage.kind, stage.key)
 
     def context(self, plan: Plan, stage: Stage, without: str = "", seconds: float = 1e9) -> StageContext:
-        folder = self.folder(stage)
-        folder.path.mkdir(parents=True, exist_ok=True)
-        needs = {role: plan.stages[key] for role, key in (*stage.needs.items(), *stage.after.items())}
-        return StageContext(
-            job=unwrap(json.loads(json.dumps(stage.job))),
-            folder=folder,
-            needs={
-                role: self.folder(each) for role, each in needs.items() if not without or not role.startswith(without)
-            },
-            registry=self.registry,
-            device="cpu",
-            threads=1,
-            held=1,
-            unit="CPU-hours",
-            data_root=self.root / "data",
-            checkpoint_seconds=seconds,
-            report=lambda progress: None,
-        )
+        """`without`: beginning of the roles whose stages it does without."""
+        needs = {
+            role: self.folder(plan.stages[key])
+            for role, key in (*stage.needs.items(), *stage.soft_needs.items())
+            if not without or not role.startswith(without)
+        }
+        folder, changes = self.folder(stage).path, {"data_root": self.root / "data", "checkpoint_seconds": seconds}
+        return stage_context(stage.spec, folder, self.registry, needs=needs, **changes)
 
-    def run(self, plan: Plan, stage: Stage, **options: Any) -> dict[str, Any]:
+    def run(self, plan: Plan, stage: Stage, **options: Any) -> StageResult:
         context = self.context(plan, stage, **options)
-        write_json(context.folder.spec, {"job": stage.job})
-        record = importlib.import_module(RUNNERS[stage.kind]).run(context)
-        write_json(context.folder.record, record)
-        return record
+        context.folder.write_spec(stage.spec)
+        return finish(importlib.import_module(RUNNERS[stage.kind]), context)
 
     def up_to(self, plan: Plan, kind: str) -> list[Stage]:
-        """Runs what stands before a kind of stage, and gives the stages of that kind."""
+        """Runs what a kind of stage needs, and gives the stages of that kind."""
         before = {"outputs": ("teacher",), "cell": ("teacher", "outputs")}[kind]
         for stage in plan.stages.values():
             if stage.kind in before and self.folder(stage).done() is None:
@@ -149,113 +137,113 @@ def shop(tmp_path) -> Workshop:
 
 
 @pytest.mark.parametrize("data_seed", ["null", "7"])
-def test_what_is_kept_is_the_network_s_on_the_images_that_are_shown(data_seed, planned, shop):
+def test_cached_outputs_are_the_network_s_on_the_images_of_the_epoch(data_seed, planned, shop):
     """By hand, on the batches that a cell sees in each epoch."""
-    plan = planned(TWICE, f"data_seed={data_seed}")
+    plan = planned(ADAPTED, f"data_seed={data_seed}")
     (cell,) = shop.up_to(plan, "cell")
     context = shop.context(plan, cell)
-    data = SplitData(context, CPU)
-    teacher = load_frozen(context, 0, 10, CPU)
-    taught = CachedOutputs(context.needs["outputs0"], CPU).teach()
-    assert taught.embedding.shape == (VIEWS, 60, teacher.dim)
+    data = SplitData(context)
+    network = load_frozen(context, context.spec.teachers[0], 0, 10)
+    teacher = CachedOutputs(context.needs["outputs0"], CPU).teacher()
+    assert teacher.embedding.shape == (VIEWS, 60, network.dim)
     for epoch in range(VIEWS + 1):
-        for step, batch in enumerate(data.train.train_batches(context.job["data_seed"], epoch, BATCH, 0)):
+        for step, batch in enumerate(data.train.train_batches(context.spec.data_seed, epoch, BATCH, 0)):
             batch.epoch = epoch + step / 6
             with torch.no_grad():
-                found, expected = taught(batch, False), teacher(batch.images)
-            assert torch.allclose(found.logits, expected.logits, atol=1e-5)
-            assert torch.allclose(found.embedding, expected.embedding, atol=1e-5)
-    assert expected.embedding.std(0).mean() > 0.01  # the images are told apart
-    assert not torch.allclose(taught.embedding[0], taught.embedding[1], atol=1e-3)
+                outputs, expected = teacher(batch, False), network(batch.images)
+            assert torch.allclose(outputs.logits, expected.logits, atol=1e-5)
+            assert torch.allclose(outputs.embedding, expected.embedding, atol=1e-5)
+    assert expected.embedding.std(0).mean() > 0.01  # the images differ
+    assert not torch.allclose(teacher.embedding[0], teacher.embedding[1], atol=1e-3)
 
 
 @torch.no_grad()
-def test_every_split_of_a_probe_is_kept_bit_for_bit(planned, shop):
+def test_every_split_of_a_probe_is_cached_bit_for_bit(planned, shop):
     plan = planned(PROBE, "selection={rule: best, validation: 0.25}")
     (stage,) = shop.up_to(plan, "outputs")
-    record, context = shop.run(plan, stage), shop.context(plan, stage)
-    data, model = SplitData(context, CPU), load_frozen(context, 0, 10, CPU)
-    kept = CachedOutputs(context.folder, CPU)
+    record, context = shop.run(plan, stage).record, shop.context(plan, stage)
+    data, model = SplitData(context), load_frozen(context, context.spec.network, 0, 10)
+    cached = CachedOutputs(context.folder, CPU)
     names = {f"{split}.{part}" for split in ("train", "validation", "test") for part in ("embedding", "labels")}
-    assert set(record["outputs"]["sha256"]) == names
-    assert kept.tensor("train.logits") is None
-    place = 0
+    assert set(record.outputs.sha256) == names
+    assert cached.tensor("train.logits") is None
+    start = 0
     for views in data.train.view_batches(BATCH, 0):
-        rows = slice(place, place := place + len(views[0].index))
+        rows = slice(start, start := start + len(views[0].index))
         for view, batch in enumerate(views):
-            assert torch.equal(kept.tensor("train.embedding")[view, rows], model(batch.images).embedding)
+            assert torch.equal(cached.tensor("train.embedding")[view, rows], model(batch.images).embedding)
     for split, loader in (("validation", data.validation), ("test", data.test())):
-        said = torch.cat([model(batch.images).embedding for batch in loader.test_batches(BATCH)])
-        assert torch.equal(kept.tensor(f"{split}.embedding"), said)
-        assert torch.equal(kept.tensor(f"{split}.labels"), loader.labels)
-    assert torch.equal(kept.tensor("train.labels"), data.train.labels)
-    assert record["metrics"] == {"images": len(data.train.labels), "views": VIEWS}
-    assert record["outputs"]["bytes"] == sum(path.stat().st_size for path in context.folder.outputs.iterdir())
-    assert json.loads(json.dumps(record, allow_nan=False)) == record
+        embedding = torch.cat([model(batch.images).embedding for batch in loader.test_batches(BATCH)])
+        assert torch.equal(cached.tensor(f"{split}.embedding"), embedding)
+        assert torch.equal(cached.tensor(f"{split}.labels"), loader.labels)
+    assert torch.equal(cached.tensor("train.labels"), data.train.labels)
+    assert record.metrics == OutputsMetrics(images=len(data.train.labels), views=VIEWS)
+    assert record.outputs.bytes == sum(path.stat().st_size for path in context.folder.outputs.iterdir())
+    assert context.folder.done() == record
 
 
-def test_a_cell_on_kept_outputs_is_one_on_a_live_teacher(planned, shop, tmp_path):
-    plan = planned(TWICE, "data_seed=7")
+def test_a_cell_on_cached_outputs_is_one_on_a_live_teacher(planned, shop, tmp_path):
+    plan = planned(ADAPTED, "data_seed=7")
     (cell,) = shop.up_to(plan, "cell")
-    kept = shop.run(plan, cell)
-    found = safetensors.torch.load_file(shop.folder(cell).weights)
+    cached = shop.run(plan, cell)
+    weights = safetensors.torch.load_file(shop.folder(cell).weights)
     live = shop.run(plan, cell, without="outputs")
     expected = safetensors.torch.load_file(shop.folder(cell).weights)
-    assert kept["execution"]["teacher0"] == "kept outputs"
-    assert live["execution"]["teacher0"]["precision"] == "fp32"
-    assert kept["metrics"]["test_accuracy"] == live["metrics"]["test_accuracy"]
-    for row, other in zip(kept["curve"], live["curve"], strict=True):
+    assert cached.record.execution["teacher0"] == "cached outputs"
+    assert live.record.execution["teacher0"].precision == "fp32"
+    assert cached.record.metrics.test_accuracy == live.record.metrics.test_accuracy
+    for row, other in zip(cached.curve, live.curve, strict=True):
         assert row == pytest.approx(other, rel=1e-4)
-    moved = 0.0
+    norm = 0.0
     for name, tensor in expected.items():
-        assert torch.allclose(found[name].double(), tensor.double(), rtol=1e-3, atol=1e-4), name
-        moved += float(tensor.double().norm())
-    assert moved > 0
-    assert kept["teachers"] == live["teachers"]
+        assert torch.allclose(weights[name].double(), tensor.double(), rtol=1e-3, atol=1e-4), name
+        norm += float(tensor.double().norm())
+    assert norm > 0
+    assert cached.record.teachers == live.record.teachers
 
 
 class KilledError(Exception):
     pass
 
 
-@pytest.mark.parametrize("arms", [TAUGHT, PROBE], ids=["teacher", "probe"])
+@pytest.mark.parametrize("arms", [PLAIN, PROBE], ids=["teacher", "probe"])
 def test_killed_and_started_again_it_leaves_the_same_files(arms, planned, shop, tmp_path, monkeypatch):
     plan = planned(arms, "selection={rule: best, validation: 0.2}")
     (stage,) = shop.up_to(plan, "outputs")
-    expected = shop.run(plan, stage)["outputs"]
+    expected = shop.run(plan, stage).record.outputs
     real, left = Checkpoints.save, itertools.count(10**6, -1)
-    places = []
+    saves = []
 
     def save(self, state):
         real(self, state)
-        places.append((state["split"], state["done"]))
+        saves.append((state["split"], state["done"]))
         if next(left) == 0:
             raise KilledError
 
     monkeypatch.setattr(Checkpoints, "save", save)
     Workshop(tmp_path / "counted").run(plan, stage, seconds=0)
-    saves = list(places)
-    assert ("train", CHUNK) in saves
-    assert any(split == "test" for split, _ in saves) == (arms is PROBE)
-    for number in range(0, len(saves), 3):
-        other = Workshop(tmp_path / f"killed{number}")
-        left = itertools.count(number, -1)
+    all_saves = list(saves)
+    assert ("train", CHUNK) in all_saves
+    assert any(split == "test" for split, _ in all_saves) == (arms is PROBE)
+    for index in range(0, len(all_saves), 3):
+        other = Workshop(tmp_path / f"killed{index}")
+        left = itertools.count(index, -1)
         with pytest.raises(KilledError):
             other.run(plan, stage, seconds=0)
-        # What had been written after the checkpoint may be anything.
-        split, done = saves[number]
+        # Values written after the checkpoint may be anything.
+        split, done = all_saves[index]
         for path in other.folder(stage).outputs.glob(f"{split}.*.npy"):
             array = np.lib.format.open_memmap(path, mode="r+")
             (array[:, done:] if array.ndim == 3 else array[done:])[:] = 0
             array.flush()
-        left, places = itertools.count(10**6, -1), []
-        assert other.run(plan, stage, seconds=0)["outputs"] == expected
-        assert places == saves[number + 1 :]
+        left, saves = itertools.count(10**6, -1), []
+        assert other.run(plan, stage, seconds=0).record.outputs == expected
+        assert saves == all_saves[index + 1 :]
 
 
 @pytest.mark.parametrize("damage", ["a bit", "gone", "cut", "no record"])
 def test_damage_is_refused(damage, planned, shop):
-    plan = planned(TAUGHT)
+    plan = planned(PLAIN)
     (cell,) = shop.up_to(plan, "cell")
     folder = shop.folder(next(stage for stage in plan.stages.values() if stage.kind == "outputs"))
     file = folder.outputs / "train.embedding.npy"
@@ -272,7 +260,7 @@ def test_damage_is_refused(damage, planned, shop):
     with pytest.raises(StoreError) as caught:
         shop.run(plan, cell)
     if damage == "no record":
-        assert str(caught.value) == f"{folder.path} holds no finished stage; run the suite again"
+        assert str(caught.value) == f"{folder.path} holds no finished stage of outputs; run the suite again"
     else:
         assert str(caught.value) == f"{file} is missing or damaged; delete {folder.path} to compute it again"
 
@@ -281,15 +269,14 @@ def test_damage_is_refused(damage, planned, shop):
     ("precision", "dtype"), [("exact", np.float32), ("fp32", np.float32), ("auto", np.float16), ("bf16", np.float16)]
 )
 def test_half_precision_is_for_recipes_that_allow_it(precision, dtype, planned, shop):
-    plan = planned(TAUGHT, channels_last=False, fold_bn=False, compile=False, precision=precision)
+    plan = planned(PLAIN, channels_last=False, fold_bn=False, compile=False, precision=precision)
     stage = next(stage for stage in plan.stages.values() if stage.kind == "outputs")
-    record = shop.run(plan, stage)  # without its tuning: as the recipe fixes it
+    record = shop.run(plan, stage).record  # without its tuning: as the recipe fixes it
     array = np.load(shop.folder(stage).outputs / "train.embedding.npy")
     assert array.dtype == dtype
     assert np.isfinite(array).all()
-    kept = CachedOutputs(shop.folder(stage), CPU)
-    assert kept.teach().embedding.numpy().dtype == dtype
-    assert record["outputs"]["views"] == len(array) == VIEWS
+    assert CachedOutputs(shop.folder(stage), CPU).teacher().embedding.numpy().dtype == dtype
+    assert record.outputs.views == len(array) == VIEWS
 
 
 @pytest.mark.parametrize(("added", "precision"), [(float("nan"), "exact"), (float("inf"), "fp32"), (1e6, "auto")])
@@ -299,7 +286,7 @@ def test_outputs_that_are_not_finite_are_refused(added, precision, planned, shop
     tensors[last] = tensors[last] + added
     safetensors.torch.save_file(tensors, tmp_path / "broken.safetensors")
     file = f"teachers.big.weights={{file: {tmp_path / 'broken.safetensors'}}}"
-    plan = planned(TAUGHT, file, channels_last=False, fold_bn=False, compile=False, precision=precision)
+    plan = planned(PLAIN, file, channels_last=False, fold_bn=False, compile=False, precision=precision)
     stage = next(stage for stage in plan.stages.values() if stage.kind == "outputs")
     with pytest.raises(StageError) as caught:
         shop.run(plan, stage)
@@ -312,27 +299,28 @@ def test_a_probe_never_looks_at_an_image(planned, shop, monkeypatch):
     plan = planned(PROBE, "selection={rule: best, validation: 0.2}")
     (cell,) = shop.up_to(plan, "cell")
 
-    def no_images(*_given):
-        raise AssertionError("an image was asked for")
+    def no_images(*_args):
+        raise AssertionError("images are loaded")
 
-    feeding._loaded.cache_clear()
+    stage_data._loaded.cache_clear()
     with monkeypatch.context() as patch:
         patch.setattr("benchbench.data.sources.bundled.load", no_images)
-        patch.setattr(feeding, "_loaded", no_images)
-        record = shop.run(plan, cell)
+        patch.setattr(stage_data, "_loaded", no_images)
+        result = shop.run(plan, cell)
+    record = result.record
     folder = shop.folder(cell)
     model, classes = load_trained(folder.path)
-    data = SplitData(shop.context(plan, next(s for s in plan.stages.values() if s.kind == "outputs")), CPU)
+    data = SplitData(shop.context(plan, next(s for s in plan.stages.values() if s.kind == "outputs")))
     with torch.no_grad():
         right = [model(batch.images).logits.argmax(1) == batch.labels for batch in data.test().test_batches(BATCH)]
-    assert torch.cat(right).double().mean().item() == record["metrics"]["test_accuracy"]
+    assert torch.cat(right).double().mean().item() == record.metrics.test_accuracy
     assert classes == data.classes
-    assert record["metrics"]["test_count"] == 70
-    assert record["data"]["names"] == list(classes)
-    assert record["metrics"]["validation_accuracy"] is not None
-    assert len(record["curve"]) == EPOCHS
-    # The trunk is the one that was given, and the head has learnt.
+    assert record.metrics.test_count == 70
+    assert record.data.names == classes
+    assert record.metrics.validation_accuracy is not None
+    assert len(result.curve) == EPOCHS
+    # The trunk is as it was, and the head has learnt.
     given = safetensors.torch.load_file(folder.weights)
-    assert record["model"]["parameters"] == sum(parameter.numel() for parameter in model.parameters())
+    assert record.model.parameters == sum(parameter.numel() for parameter in model.parameters())
     assert all(torch.equal(tensor, given[name]) for name, tensor in model.state_dict().items())
-    assert record["curve"][-1]["ce"] < record["curve"][0]["ce"]
+    assert result.curve[-1]["ce"] < result.curve[0]["ce"]
