@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from benchbench.plan.model import Cell, Plan
-from benchbench.suite.file import Loc
+from benchbench.suite.document import Loc
 
 # Kinds of stages whose FLOPs are counted: they train or run networks that the suite names.
 COUNTED_KINDS = ("cell", "teacher", "outputs")

@@ -50,12 +50,11 @@ class _Bracket:
         return makes_tuple and (self.inner.count(",") == 1 or self.inner[:1] == ["lambda"])
 
 
-def _bracket(tokens: list[str], opening: str) -> _Bracket:
-    """The bracket that opens after some tokens."""
-    before = tokens[-1] if tokens else ""
+def _bracket(before: str, opening: str, start: int) -> _Bracket:
+    """The bracket that opens at the index `start`, after the token `before`."""
     is_word = before[:1].isidentifier() and before not in _KEYWORDS
     is_literal = before[:1] in ("'", '"') or before[:1].isdigit()
-    return _Bracket(opening, is_word or is_literal or before in _CLOSING, len(tokens), [])
+    return _Bracket(opening, is_word or is_literal or before in _CLOSING, start, [])
 
 
 def _without_commas(tokens: list[str]) -> list[str]:
@@ -65,12 +64,14 @@ def _without_commas(tokens: list[str]) -> list[str]:
     brackets = [whole]
     for token in tokens:
         if token in _OPENING:
-            brackets.append(_bracket(result, token))
+            brackets.append(_bracket(result[-1] if result else "", token, len(result)))
         elif token in _CLOSING and len(brackets) > 1:
             if not brackets.pop().comma_counts and result[-1] == ",":
                 result.pop()
         elif token in (",", "lambda"):
             brackets[-1].inner.append(token)
+        elif token in _ASSIGNMENTS and len(brackets) == 1:  # commas of the targets are others
+            whole.inner.clear()
         result.append(token)
     if result[-1] == "," and not whole.comma_counts:
         result.pop()
@@ -83,7 +84,7 @@ def _without_parentheses(tokens: list[str]) -> list[str]:
     brackets: list[_Bracket] = []
     for index, token in enumerate(tokens):
         if token in _OPENING:
-            brackets.append(_bracket(tokens[:index], token))
+            brackets.append(_bracket(tokens[index - 1] if index else "", token, index))
         elif token in _CLOSING and brackets:
             bracket = brackets.pop()
             if token == ")" and not bracket.trails and _is_needless(tokens, bracket, index, not brackets):
@@ -111,6 +112,8 @@ def _is_needless(tokens: list[str], bracket: _Bracket, end: int, outermost: bool
         return after in ("in", "as")
     if outermost and after == "=":  # the last of several targets, or an annotation
         return before == "=" or (before == ":" and bracket.start == tokens.index(":") + 1)
+    if not before and after == ":":  # the annotation of a target in parentheses declares no field
+        return False
     return before in _BEFORE and after in _AFTER
 
 

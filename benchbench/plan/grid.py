@@ -10,7 +10,8 @@ from benchbench.components import Component
 from benchbench.errors import did_you_mean
 from benchbench.plan.resolve import Resolver
 from benchbench.specs.parts import State
-from benchbench.suite.file import Loc, SuiteFile
+from benchbench.suite.document import Loc
+from benchbench.suite.file import SuiteFile
 from benchbench.suite.schema import Arm
 
 

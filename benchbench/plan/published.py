@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from benchbench.errors import did_you_mean
 from benchbench.plan.model import Cell
-from benchbench.suite.file import Loc, SuiteFile
+from benchbench.suite.document import Loc
+from benchbench.suite.file import SuiteFile
 from benchbench.suite.schema import Published
 
 

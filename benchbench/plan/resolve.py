@@ -14,7 +14,8 @@ from benchbench.components import Component, Params, Registry
 from benchbench.errors import UnknownNameError, did_you_mean
 from benchbench.plan.content_hash import content_hash
 from benchbench.specs.parts import FileSpec, Json, WeightsSpec
-from benchbench.suite.file import Loc, SuiteFile, explain
+from benchbench.suite.document import Loc
+from benchbench.suite.file import SuiteFile
 from benchbench.suite.schema import Arm, ModelEntry, Recipe
 
 
@@ -57,7 +58,7 @@ class Resolver:
         try:
             return component.params.model_validate(values)
         except ValidationError as error:
-            raise explain(error, self.file.path, self.file.document, self.file.overrides, loc) from None
+            raise self.file.source.explain(error, loc) from None
 
     def as_json(self, params: Params) -> Json:
         """Checked parameters, all of them, with a `FileSpec` in place of each path."""

@@ -18,7 +18,7 @@ from benchbench.specs.parts import (
     Role,
 )
 from benchbench.specs.stages import Method
-from benchbench.suite.file import Loc
+from benchbench.suite.document import Loc
 from benchbench.suite.schema import DataEntry, ModelEntry, Recipe, Ref, Selection, WeightedRef
 
 # Augmented views of each image that a linear probe's head is trained on.

@@ -12,7 +12,7 @@ from benchbench.plan.source_hash import source_hash
 from benchbench.plan.spec_builder import SpecBuilder
 from benchbench.specs.parts import RampSpec, State, SyntheticUseSpec
 from benchbench.specs.stages import DiffusionSpec, QualitySpec, SynthesisSpec
-from benchbench.suite.file import Loc
+from benchbench.suite.document import Loc
 from benchbench.suite.schema import Arm
 from benchbench.suite.synthetic import SyntheticEntry, SyntheticUse
 from benchbench.synthesis.base import GeneratorParams

@@ -12,7 +12,7 @@ from benchbench.plan.source_hash import source_hash
 from benchbench.plan.spec_builder import SpecBuilder
 from benchbench.specs.parts import NetworkSpec, Role, State
 from benchbench.specs.stages import Method, TrainingSpec
-from benchbench.suite.file import Loc
+from benchbench.suite.document import Loc
 from benchbench.suite.schema import ModelEntry, Recipe, WeightedRef
 
 AdaptedState = Literal["linear_probe", "finetune", "scratch", "published"]

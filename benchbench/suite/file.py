@@ -1,4 +1,4 @@
-"""A YAML file becomes a `Suite`; every error names the file, the line, and what would be right."""
+"""A YAML file becomes a `Suite`; every error names the file, the line, and a remedy."""
 
 from __future__ import annotations
 
@@ -6,43 +6,41 @@ import copy
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from benchbench.errors import SuiteError, one_line
-from benchbench.suite.fields import PATTERNS_IN_WORDS
+from benchbench.suite.document import Loc, SuiteDocument, key_of
 from benchbench.suite.schema import Suite
 
-Loc = Sequence[str | int]
 MOST_NODES = 100_000
 
 
-@dataclass
+@dataclass(frozen=True)
 class SuiteFile:
-    """A suite, and where each of its parts stands.
+    """A suite and the file that it comes from.
 
     Attributes:
-        path: the file.
+        source: the parsed file.
         suite: its content, overrides applied.
-        document: the parsed YAML, which knows line numbers.
-        overrides: the dotted keys that `--set` replaced.
     """
 
-    path: Path
+    source: SuiteDocument
     suite: Suite
-    document: CommentedMap
-    overrides: list[str] = field(default_factory=list)
+
+    @property
+    def path(self) -> Path:
+        return self.source.path
 
     def error(self, problem: str, loc: Loc, hint: str = "") -> SuiteError:
-        """An error that points at a part of the suite."""
-        return _error_at(self.path, self.document, self.overrides, problem, loc, hint)
+        """An error at a part of the suite."""
+        return self.source.error(problem, loc, hint)
 
     def resolve(self, path: Path) -> Path:
         """A path as a suite means it: relative to the suite file, else to the current directory."""
@@ -72,56 +70,26 @@ def load_suite(path: Path, overrides: Sequence[str] = ()) -> SuiteFile:
     Raises:
         SuiteError: anything in it is wrong; one line with file, line and what to do.
     """
-    document = _parse(path)
-    keys = [_override(path, document, override) for override in overrides]
-    _check_size(document, path)
+    root = _parse(path)
+    document = SuiteDocument(path, root, [_override(path, root, override) for override in overrides])
+    _check_size(root, path)
     try:
-        return SuiteFile(path, Suite.model_validate(_plain(document, path, document, keys)), document, keys)
+        return SuiteFile(document, Suite.model_validate(_plain(root, document)))
     except ValidationError as error:
-        raise explain(error, path, document, keys) from None
+        raise document.explain(error) from None
 
 
-def _check_size(document: Any, path: Path) -> None:
-    """Refuses what would grow beyond measure once its aliases are written out."""
-    left, waiting = MOST_NODES, [document]
-    while waiting:
-        node = waiting.pop()
+def _check_size(root: CommentedMap, path: Path) -> None:
+    """Refuses a document that would grow beyond measure once its aliases are written out."""
+    left = MOST_NODES
+    nodes: list[object] = [root]
+    while nodes:
+        node = nodes.pop()
         children = list(node.values()) if isinstance(node, dict) else list(node) if isinstance(node, list) else []
         left -= len(children)
         if left < 0:
             raise SuiteError(f"more than {MOST_NODES:,} values, aliases written out", path, hint="split the suite")
-        waiting += children
-
-
-# Pydantic speaks of dictionaries and instances; the one who writes a suite has neither.
-_PLAIN_WORDS = {
-    "model_type": "write a mapping, `{key: value}`",
-    "dict_type": "write a mapping, `{key: value}`",
-    "list_type": "write a list, `[item, item]`",
-}
-
-
-def explain(
-    error: ValidationError, path: Path, document: Any, overrides: Sequence[str], prefix: Loc = ()
-) -> SuiteError:
-    """The first problem that pydantic found, as one line; `prefix` is where the validated part stands in the file."""
-    problem = error.errors(include_url=False)[0]
-    loc: list[str | int] = [*prefix, *problem["loc"]]
-    context = problem.get("ctx", {})
-    message = str(problem["msg"])
-    if problem["type"] == "unknown_key":
-        loc.append(str(context["key"]))
-    elif problem["type"] == "missing":
-        message = f"'{problem['loc'][-1]}' is missing"
-        loc = loc[:-1]
-    else:
-        words = _PLAIN_WORDS.get(problem["type"]) or PATTERNS_IN_WORDS.get(str(context.get("pattern")))
-        message = words or message[0].lower() + message[1:]
-        given = problem.get("input")
-        if isinstance(given, str | int | float | bool | None):
-            message += f" (given: {one_line(repr(given))})"
-    name = ".".join(str(part) for part in _real_path(document, loc))
-    return _error_at(path, document, overrides, f"{name}: {message}" if name else message, loc)
+        nodes += children
 
 
 def _parse(path: Path) -> CommentedMap:
@@ -149,7 +117,8 @@ def _parse(path: Path) -> CommentedMap:
     return document
 
 
-def _override(path: Path, document: CommentedMap, override: str) -> str:
+def _override(path: Path, root: CommentedMap, override: str) -> str:
+    """Applies `dotted.key=value`, and gives the dotted key."""
     key, separator, text = override.partition("=")
     parts = key.strip().split(".")
     if not separator or not all(parts):
@@ -158,9 +127,9 @@ def _override(path: Path, document: CommentedMap, override: str) -> str:
         value = YAML(typ="safe", pure=True).load(text)
     except (YAMLError, ValueError, RecursionError):
         raise SuiteError(f"--set {override[:200]}: the value is not valid YAML") from None
-    node: Any = document
-    for depth, part in enumerate(parts[:-1], start=1):
-        part = _key(node, part)
+    node = root
+    for depth, name in enumerate(parts[:-1], start=1):
+        part = key_of(node, name)
         if node.get(part) is None:
             node[part] = CommentedMap()
         elif not isinstance(node[part], dict):
@@ -168,19 +137,14 @@ def _override(path: Path, document: CommentedMap, override: str) -> str:
             raise SuiteError(
                 f"--set {override}: '{whole}' is not a mapping in {path}", hint=f"set the whole: {whole}={{key: value}}"
             )
-        # An alias is the same object as its anchor; what is set here is set nowhere else.
+        # An alias is the same object as its anchor, and must not change with it.
         node[part] = copy.deepcopy(node[part])
         node = node[part]
-    node[_key(node, parts[-1])] = value
+    node[key_of(node, parts[-1])] = value
     return ".".join(parts)
 
 
-def _key(node: Any, part: str) -> Any:
-    """A mapping's key as the file has it: `1` there is a number, and here a text like every other."""
-    return next((key for key in node if str(key) == part), part)
-
-
-def _plain(node: Any, path: Path, document: Any, overrides: Sequence[str], loc: Loc = ()) -> Any:
+def _plain(node: object, document: SuiteDocument, loc: Loc = ()) -> JsonValue:
     """Built-in types only, without ruamel's subclasses, for pydantic.
 
     Raises:
@@ -188,69 +152,17 @@ def _plain(node: Any, path: Path, document: Any, overrides: Sequence[str], loc: 
     """
     name = ".".join(str(part) for part in loc)
     if isinstance(node, float) and not math.isfinite(node):
-        raise _error_at(path, document, overrides, f"{name}: a number must be finite (given: {node})", loc)
+        raise document.error(f"{name}: a number must be finite (given: {node})", loc)
     if getattr(getattr(node, "tag", None), "value", None) is None:
         if isinstance(node, dict):
             items = ((str(key), value) for key, value in node.items())
-            return {key: _plain(value, path, document, overrides, [*loc, key]) for key, value in items}
+            return {key: _plain(value, document, [*loc, key]) for key, value in items}
         if isinstance(node, list):
-            return [_plain(value, path, document, overrides, [*loc, index]) for index, value in enumerate(node)]
+            return [_plain(value, document, [*loc, index]) for index, value in enumerate(node)]
         for kind in (bool, int, float, str):
             if isinstance(node, kind):
                 return kind(node)
         if node is None:
             return None
     problem = f"{name}: no tags, dates, sets or bytes here"
-    raise _error_at(path, document, overrides, problem, loc, "take the tag out, or put the value in quotes")
-
-
-def _real_path(document: Any, loc: Loc) -> list[str | int]:
-    """The parts of a location that exist in the file; pydantic adds names of union members and own fields to it."""
-    found: list[str | int] = []
-    node = document
-    for part in loc:
-        if isinstance(node, CommentedMap) and isinstance(part, str):
-            part = _key(node, part)
-        if (isinstance(node, CommentedMap) and part in node) or (
-            isinstance(node, CommentedSeq) and isinstance(part, int) and part < len(node)
-        ):
-            node = node[part]
-        elif isinstance(node, CommentedMap) and isinstance(part, int) and part < len(node):
-            # A mapping of components is validated as a list: item i is the i-th key.
-            part = list(node)[part]
-            node = node[part]
-        else:
-            continue
-        found.append(part)
-    return found
-
-
-def _line(document: Any, found: Loc) -> tuple[int | None, bool]:
-    """The line of a real path, and whether the file has it; else it is the nearest line above."""
-    line, written = None, True
-    node = document
-    for part in found:
-        position = getattr(node, "lc", None)
-        try:
-            if isinstance(node, CommentedMap) and position is not None:
-                line = position.key(part)[0] + 1
-            elif isinstance(node, CommentedSeq) and position is not None:
-                line = position.item(part)[0] + 1
-        except (KeyError, TypeError):  # put there by --set; a mapping made for it has no positions at all
-            written = False
-        node = node[part]
-    return line, written
-
-
-def _error_at(
-    path: Path, document: Any, overrides: Sequence[str], problem: str, loc: Loc, hint: str = ""
-) -> SuiteError:
-    found = _real_path(document, loc)
-    name = ".".join(str(part) for part in found)
-    line, written = _line(document, found)
-    for key in overrides:
-        # What was set, something in it, or a mapping that is there only because something in it was set.
-        if name == key or name.startswith(f"{key}.") or (not written and key.startswith(f"{name}.")):
-            return SuiteError(f"--set {key}: {problem}", hint=hint)
-    changed = [key for key in overrides if found and key.startswith(f"{name}.")]
-    return SuiteError(f"{problem} (with --set {', '.join(changed)})" if changed else problem, path, line, hint)
+    raise document.error(problem, loc, "take the tag out, or put the value in quotes")

@@ -71,7 +71,7 @@ def test_reads_a_suite(path):
 def test_a_number_in_e_notation_is_a_float(path):
     # YAML 1.1 would read 1e-3 as text.
     path.write_text(SUITE)
-    assert load_suite(path).document["recipes"]["default"]["lr"] == 0.001
+    assert load_suite(path).source.root["recipes"]["default"]["lr"] == 0.001
     assert load_suite(path, ["recipes.default.lr=2e-4"]).suite.recipes.default.lr == 0.0002
 
 

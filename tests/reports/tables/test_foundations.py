@@ -75,7 +75,7 @@ class TestTeachers:
 
     def test_pricing_them_is_part_of_no_key(self, taught, make_lab):
         asked = taught(pretraining={"images": 9, "epochs": 1, "image_size": 32, "source": "a paper"})
-        plain = make_lab(teachers=asked.plan.file.document["teachers"])
+        plain = make_lab(teachers=asked.plan.file.source.root["teachers"])
         assert plain.plan.key == asked.plan.key
         assert "calibration" in {stage.kind for stage in asked.plan.stages.values()}
 

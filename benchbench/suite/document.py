@@ -1,0 +1,113 @@
+"""A parsed suite file with its line numbers, and errors that name file, line and remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import ValidationError
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+
+from benchbench.errors import SuiteError, one_line
+from benchbench.suite.fields import PATTERNS_IN_WORDS
+
+Loc = Sequence[str | int]
+
+# Pydantic speaks of dictionaries and instances; the author of a suite has neither.
+_PLAIN_WORDS = {
+    "model_type": "write a mapping, `{key: value}`",
+    "dict_type": "write a mapping, `{key: value}`",
+    "list_type": "write a list, `[item, item]`",
+}
+
+
+@dataclass(frozen=True)
+class SuiteDocument:
+    """A parsed suite file.
+
+    Attributes:
+        path: the file.
+        root: its YAML, which knows line numbers.
+        overrides: the dotted keys that `--set` has replaced in it.
+    """
+
+    path: Path
+    root: CommentedMap
+    overrides: list[str] = field(default_factory=list)
+
+    def error(self, problem: str, loc: Loc, hint: str = "") -> SuiteError:
+        """An error at a part of the suite."""
+        parts = self._parts(loc)
+        name = ".".join(str(part) for part in parts)
+        line, is_written = self._line(parts)
+        for key in self.overrides:
+            # The part itself, a part of it, or a mapping that is there only because something in it was set.
+            if name == key or name.startswith(f"{key}.") or (not is_written and key.startswith(f"{name}.")):
+                return SuiteError(f"--set {key}: {problem}", hint=hint)
+        changed = [key for key in self.overrides if parts and key.startswith(f"{name}.")]
+        if changed:
+            problem = f"{problem} (with --set {', '.join(changed)})"
+        return SuiteError(problem, self.path, line, hint)
+
+    def explain(self, error: ValidationError, prefix: Loc = ()) -> SuiteError:
+        """The first problem of a validation in one line; `prefix` is the place of the validated part."""
+        problem = error.errors(include_url=False)[0]
+        loc: list[str | int] = [*prefix, *problem["loc"]]
+        context = problem.get("ctx", {})
+        message = str(problem["msg"])
+        if problem["type"] == "unknown_key":
+            loc.append(str(context["key"]))
+        elif problem["type"] == "missing":
+            message = f"'{problem['loc'][-1]}' is missing"
+            loc = loc[:-1]
+        else:
+            words = _PLAIN_WORDS.get(problem["type"]) or PATTERNS_IN_WORDS.get(str(context.get("pattern")))
+            message = words or message[0].lower() + message[1:]
+            value = problem.get("input")
+            if isinstance(value, str | int | float | bool | None):
+                message += f" (given: {one_line(repr(value))})"
+        name = ".".join(str(part) for part in self._parts(loc))
+        return self.error(f"{name}: {message}" if name else message, loc)
+
+    def _parts(self, loc: Loc) -> list[str | int]:
+        """The parts of a place that exist in the file; pydantic adds names of union members and own fields to it."""
+        parts: list[str | int] = []
+        node = self.root
+        for part in loc:
+            if isinstance(node, CommentedMap) and isinstance(part, str):
+                part = key_of(node, part)
+            if (isinstance(node, CommentedMap) and part in node) or (
+                isinstance(node, CommentedSeq) and isinstance(part, int) and part < len(node)
+            ):
+                node = node[part]
+            elif isinstance(node, CommentedMap) and isinstance(part, int) and part < len(node):
+                # A mapping of components is validated as a list: item i is the i-th key.
+                part = list(node)[part]
+                node = node[part]
+            else:
+                continue
+            parts.append(part)
+        return parts
+
+    def _line(self, parts: Loc) -> tuple[int | None, bool]:
+        """The line of a place, and True where the file has the place itself; else the nearest line above it."""
+        line, is_written = None, True
+        node = self.root
+        for part in parts:
+            position = getattr(node, "lc", None)
+            try:
+                if isinstance(node, CommentedMap) and position is not None:
+                    line = position.key(part)[0] + 1
+                elif isinstance(node, CommentedSeq) and position is not None:
+                    line = position.item(part)[0] + 1
+            except (KeyError, TypeError):  # --set put it there; a mapping made for it has no positions at all
+                is_written = False
+            node = node[part]
+        return line, is_written
+
+
+def key_of(mapping: CommentedMap, part: str) -> str | int:
+    """A mapping's key as the file has it: `1` there is a number, and in a dotted key a text like every other."""
+    key: str | int = next((key for key in mapping if str(key) == part), part)
+    return key
