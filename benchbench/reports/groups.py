@@ -1,9 +1,10 @@
-"""Results by group, a data set x student: what can be compared with one another."""
+"""Results by group, a data set x student: runs that can be compared with one another."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -12,113 +13,50 @@ import pandas as pd
 from benchbench.statistics.examples import unpack
 
 
-@dataclass
-class Cells:
-    """The cells of one row of the tables in one group.
+class Columns:
+    """Columns of the results as arrays, each converted once."""
 
-    Attributes:
-        method: of its arm.
-        count: how many there are, one a seed.
-        failed: how many have failed.
-        accuracies: test accuracies of the finished ones, 0..1.
-        packed: their bits, those that have any; see `results.COLUMNS`.
-    """
+    def __init__(self, results: pd.DataFrame):
+        self._results = results
+        self._numbers: dict[str, np.ndarray] = {}
 
-    method: str
-    count: int = 0
-    failed: int = 0
-    accuracies: list[float] = field(default_factory=list)
-    packed: list[tuple[str, int]] = field(default_factory=list)
-
-    @property
-    def runs(self) -> np.ndarray:
-        """Test accuracies in points [n], one a finished cell."""
-        return 100 * np.array(self.accuracies, float)
-
-    @property
-    def missing(self) -> int:
-        return self.count - len(self.accuracies)
+    def numbers(self, name: str, indices: Sequence[int]) -> np.ndarray:
+        """Values of some rows of the results [n]; NaN where they are unknown."""
+        if name not in self._numbers:
+            self._numbers[name] = pd.to_numeric(self._results[name]).to_numpy(float, na_value=math.nan)
+        return self._numbers[name][np.asarray(indices, int)]
 
     @cached_property
-    def correct(self) -> np.ndarray | None:
-        """Which test images each run with bits got right, booleans [runs, images]; None where none has any."""
-        if len({images for _, images in self.packed}) != 1:
-            return None
-        return np.stack([unpack(packed, images) for packed, images in self.packed])
-
-
-@dataclass
-class Group:
-    """One student on one data set.
-
-    Attributes:
-        data, student: which.
-        rows: its cells by their row in the tables, in the suite's order.
-        images: test images; 0 before anything is done.
-    """
-
-    data: str
-    student: str
-    rows: dict[str, Cells] = field(default_factory=dict)
-    images: int = 0
-
-    @property
-    def reference(self) -> str | None:
-        """The row that others are held against: the first that fine-tunes a pre-trained student; None without one."""
-        return next((row for row, cells in self.rows.items() if cells.method == "finetune"), None)
-
-    @property
-    def resolution(self) -> float:
-        """What one test image is worth, in points."""
-        return 100 / self.images if self.images else 0.0
-
-    def runs(self, row: str | None) -> np.ndarray:
-        """Test accuracies of a row in points [n]; none where the group has no such row."""
-        return self.rows[row].runs if row in self.rows else np.empty(0)
-
-
-def groups_of(results: pd.DataFrame) -> list[Group]:
-    """Every group, in the suite's order."""
-    groups: dict[tuple[str, str], Group] = {}
-    names = ["data", "student", "row", "method", "status", "accuracy", "test_images", "test_correct"]
-    for data, student, row, method, status, accuracy, images, packed in zip(
-        *(results[name].tolist() for name in names), strict=True
-    ):
-        group = groups.setdefault((data, student), Group(data, student))
-        cells = group.rows.setdefault(row, Cells(method))
-        cells.count += 1
-        cells.failed += status == "failed"
-        if status == "done":
-            group.images = int(images)
-            cells.accuracies.append(float(accuracy))
-            if isinstance(packed, str):
-                cells.packed.append((packed, int(images)))
-    return list(groups.values())
+    def bits(self) -> list[str | None]:
+        return self._results["test_correct"].tolist()
 
 
 @dataclass(frozen=True)
 class Runs:
-    """The cells of one row on one data set with one student.
+    """The cells of one row of the tables in one group.
 
     Attributes:
         method: of its arm.
-        count: cells, one a seed.
-        failed: how many have failed.
-        columns: what is known of the finished ones, by column of the results [n]; NaN where it is not known.
+        count: number of cells, one per seed.
+        failed: number of those that have failed.
+        finished: indices of the finished ones in the results.
+        columns: of the results.
     """
 
     method: str
     count: int
     failed: int
-    columns: dict[str, np.ndarray]
+    finished: Sequence[int]
+    columns: Columns
 
     def __getitem__(self, name: str) -> np.ndarray:
-        return self.columns[name]
+        """A numeric column of the finished cells [n]; NaN where it is unknown."""
+        return self.columns.numbers(name, self.finished)
 
     @property
     def n(self) -> int:
-        """Finished cells."""
-        return len(next(iter(self.columns.values())))
+        """Number of finished cells."""
+        return len(self.finished)
 
     @property
     def missing(self) -> int:
@@ -126,31 +64,79 @@ class Runs:
 
     @property
     def absent(self) -> str:
-        """What a table shows where no cell is finished."""
+        """Text of a table where no cell is finished."""
         return "failed" if self.failed else "–"
 
+    @property
+    def points(self) -> np.ndarray:
+        """Test accuracies in points [n]."""
+        return 100 * self["accuracy"]
+
     def mean(self, name: str) -> float:
-        """NaN where one of them is not known, or none is finished."""
+        """NaN where one of them is unknown, or none is finished."""
         return float(self[name].mean()) if self.n else math.nan
 
     def std(self, name: str) -> float:
         """Standard deviation over seeds, ddof = 1; NaN below two."""
         return float(self[name].std(ddof=1)) if self.n > 1 else math.nan
 
+    @cached_property
+    def correct(self) -> np.ndarray | None:
+        """Right answers of each run that has bits, booleans [runs, images]; None where none has any."""
+        counts = self["test_images"].astype(int).tolist()
+        bits = [self.columns.bits[index] for index in self.finished]
+        packed = [(text, count) for text, count in zip(bits, counts, strict=True) if isinstance(text, str)]
+        if len({count for _, count in packed}) != 1:
+            return None
+        return np.stack([unpack(text, count) for text, count in packed])
 
-def runs_of(results: pd.DataFrame, *names: str) -> dict[tuple[str, str], dict[str, Runs]]:
-    """By (data, student), and by row in the suite's order; with these numeric columns."""
-    columns = {name: pd.to_numeric(results[name]).to_numpy(float, na_value=math.nan) for name in names}
-    places: dict[tuple[str, str], dict[str, list[int]]] = {}
-    order = (results[name].tolist() for name in ("data", "student", "row"))
-    for number, (data, student, row) in enumerate(zip(*order, strict=True)):
-        places.setdefault((data, student), {}).setdefault(row, []).append(number)
+
+@dataclass(frozen=True)
+class Group:
+    """One student on one data set.
+
+    Attributes:
+        data, student: labels.
+        rows: its runs by their row in the tables, in the suite's order.
+        columns: of the results.
+    """
+
+    data: str
+    student: str
+    rows: dict[str, Runs]
+    columns: Columns
+
+    def __getitem__(self, row: str | None) -> Runs:
+        """The runs of a row; none where the group has no such row."""
+        return self.rows.get(row or "") or Runs("", 0, 0, (), self.columns)
+
+    @property
+    def reference(self) -> str | None:
+        """The row of the first arm that fine-tunes a pre-trained student, which others are compared with."""
+        return next((row for row, runs in self.rows.items() if runs.method == "finetune"), None)
+
+    @property
+    def resolution(self) -> float:
+        """Value of one test image, in points; 0 before anything is done."""
+        finished = max((runs.finished[-1] for runs in self.rows.values() if runs.n), default=None)
+        return 0.0 if finished is None else 100 / int(self.columns.numbers("test_images", [finished])[0])
+
+
+def groups_of(results: pd.DataFrame) -> dict[tuple[str, str], Group]:
+    """Every group by (data, student), in the suite's order."""
+    columns = Columns(results)
     methods, statuses = results.method.tolist(), results.status.tolist()
-    found: dict[tuple[str, str], dict[str, Runs]] = {}
-    for place, rows in places.items():
-        for row, cells in rows.items():
-            done = [number for number in cells if statuses[number] == "done"]
-            failed = sum(statuses[number] == "failed" for number in cells)
-            values = {name: column[done] for name, column in columns.items()}
-            found.setdefault(place, {})[row] = Runs(methods[cells[0]], len(cells), failed, values)
-    return found
+    cells: dict[tuple[str, str], dict[str, list[int]]] = {}
+    positions = zip(*(results[name].tolist() for name in ("data", "student", "row")), strict=True)
+    for index, (data, student, row) in enumerate(positions):
+        cells.setdefault((data, student), {}).setdefault(row, []).append(index)
+
+    def runs(indices: list[int]) -> Runs:
+        failed = sum(statuses[index] == "failed" for index in indices)
+        finished = [index for index in indices if statuses[index] == "done"]
+        return Runs(methods[indices[0]], len(indices), failed, finished, columns)
+
+    return {
+        (data, student): Group(data, student, {row: runs(indices) for row, indices in rows.items()}, columns)
+        for (data, student), rows in cells.items()
+    }

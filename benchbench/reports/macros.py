@@ -1,4 +1,4 @@
-"""The headline numbers as LaTeX commands, so that a paper's text says what its tables say."""
+"""The headline numbers as LaTeX commands, so that a paper's text agrees with its tables."""
 
 from __future__ import annotations
 
@@ -11,41 +11,41 @@ import pandas as pd
 
 from benchbench.plan.model import Plan
 from benchbench.reports.escape import printable
-from benchbench.reports.groups import Runs, runs_of
+from benchbench.reports.groups import Runs, groups_of
 from benchbench.reports.summary import hours_text
-from benchbench.reports.tables.gpu_hours import HOURS, trained_hours
-from benchbench.reports.tables.savings import NONE, cost_ratio, decimals
+from benchbench.reports.tables.gpu_hours import trained_hours
+from benchbench.reports.tables.savings import cost_ratio, decimals
 
 HEAD = r"""
-% Every name is \ + the suite + what it is + arm + student + data set, in letters alone: each word begins with a
-% capital, digits are spelled out, and what else there is falls away; a name that would come twice ends in Again.
-% What it is:
+% Every name is \ + the suite + quantity + arm + student + data set, in letters alone: each word begins with a
+% capital, digits are spelled out, and other characters are left out; a repeated name ends in Again.
+% Quantities:
 %   Accuracy  mean test accuracy, in percent
 %   Spread    its standard deviation over seeds, in points
 %   Seeds     n, the seeds that are done
-%   Hours     device-hours of one run: its own and its share of the stages that it stands on
+%   Hours     device-hours of one run: its own and its share of the stages that it needs
 %   Total     the same with the estimated pre-training of the student's weights
 %   Saved     percent less than pre-train + fine-tune, pre-training counted; negative where it is more
 """.strip()
 _DIGITS = ("Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
 
 
-def macros(results: pd.DataFrame, plan: Plan, about: str) -> str:
-    """A file of `\\newcommand` for the numbers that a text quotes; what is not known has no command."""
-    lines = [f"% {printable(about)}", HEAD]
-    seen: Counter[str] = Counter()
-    tuned = results["row"][results.method == "finetune"]
-    for (data, student), arms in runs_of(results, *HOURS, "accuracy").items():
-        reference = arms.get(tuned.iloc[0], NONE) if len(tuned) else NONE
-        for row, runs in arms.items():
+def macros(results: pd.DataFrame, plan: Plan, origin: str) -> str:
+    """A file of `\\newcommand` for the numbers that a text quotes; unknown ones have no command."""
+    lines = [f"% {printable(origin)}", HEAD]
+    uses: Counter[str] = Counter()
+    references = results["row"][results.method == "finetune"]
+    for (data, student), group in groups_of(results).items():
+        reference = group[references.iloc[0] if len(references) else None]
+        for row, runs in group.rows.items():
             if not runs.n:
                 continue
-            where = letters(f"{row} {student} {data}")
+            labels = letters(f"{row} {student} {data}")
             lines.append(f"% {printable(f'{row}, {student}, {data}')}")
-            for what, value in _numbers(runs, reference):
-                name = f"{letters(plan.suite.name, first=False)}{what}{where}"
-                seen[name] += 1
-                lines.append(rf"\newcommand{{\{name}{'Again' * (seen[name] - 1)}}}{{{value}}}")
+            for quantity, value in _numbers(runs, reference):
+                name = f"{letters(plan.suite.name, first=False)}{quantity}{labels}"
+                uses[name] += 1
+                lines.append(rf"\newcommand{{\{name}{'Again' * (uses[name] - 1)}}}{{{value}}}")
     return "\n".join([*lines, ""])
 
 
@@ -53,13 +53,12 @@ def letters(text: str, first: bool = True) -> str:
     """A text as part of a command's name; its first word keeps its small letter unless `first`."""
     # The letters of other scripts are no letters to every LaTeX.
     words = re.findall(r"[A-Za-z]+|\d", text)
-    shown = [_DIGITS[int(word)] if word.isdigit() else word[:1].upper() + word[1:] for word in words]
-    name = "".join(shown)
+    name = "".join(_DIGITS[int(word)] if word.isdigit() else word[:1].upper() + word[1:] for word in words)
     return name if first else name[:1].lower() + name[1:]
 
 
 def _numbers(runs: Runs, reference: Runs) -> Iterator[tuple[str, str]]:
-    """What each command says of one arm on one data set with one student."""
+    """Quantities and values of one arm on one data set with one student."""
     yield "Accuracy", f"{100 * runs.mean('accuracy'):.1f}"
     if runs.n > 1:
         yield "Spread", f"{100 * runs.std('accuracy'):.1f}"

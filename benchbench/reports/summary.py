@@ -1,14 +1,13 @@
-"""What several tables and figures say of the cells of one arm, data set and student."""
+"""Texts that several tables and figures have in common."""
 
 from __future__ import annotations
 
 import math
 
-import numpy as np
 import pandas as pd
 
 from benchbench.plan.model import Plan
-from benchbench.reports.groups import Cells
+from benchbench.reports.groups import Runs
 from benchbench.statistics.estimate import welch
 from benchbench.suite.schema import WeightedRef
 
@@ -18,40 +17,34 @@ def finished(cells: pd.DataFrame) -> pd.DataFrame:
     return cells[cells.status == "done"]
 
 
-def absent(cells: Cells | None) -> str:
-    """What a table shows of cells none of which is done."""
-    return "failed" if cells and cells.failed else "–"
+def accuracy_text(runs: Runs) -> str:
+    """Mean test accuracy (%), its standard deviation over seeds (ddof = 1), n, and the number of missing cells."""
+    if not runs.n:
+        return runs.absent
+    spread = f" ± {runs.points.std(ddof=1):.1f}" if runs.n > 1 else ""
+    missing = f", {runs.missing} missing" if runs.missing else ""
+    return f"{100 * runs.mean('accuracy'):.1f}{spread} (n={runs.n}{missing})"
 
 
-def accuracy_text(cells: Cells | None) -> str:
-    """Mean test accuracy (%), its standard deviation over seeds (ddof = 1), n, and how many cells are not done."""
-    if cells is None or not cells.accuracies:
-        return absent(cells)
-    n = len(cells.accuracies)
-    spread = f" ± {cells.runs.std(ddof=1):.1f}" if n > 1 else ""
-    missing = f", {cells.missing} missing" if cells.missing else ""
-    return f"{100 * np.mean(cells.accuracies):.1f}{spread} (n={n}{missing})"
-
-
-def difference_text(cells: Cells | None, reference: Cells | None, resolution: float, level: float) -> str:
-    """Mean accuracy of some cells minus that of others in points, with the t-interval that `difference_note` tells of.
+def difference_text(runs: Runs, reference: Runs, resolution: float, level: float) -> str:
+    """Mean accuracy of some runs minus that of others in points, with a t-interval; see `difference_note`.
 
     Args:
-        cells, reference: whose means.
-        resolution: what one test image is worth, in points.
+        runs, reference: both sides.
+        resolution: value of one test image, in points.
         level: of the interval, 0..1.
     """
-    if not cells or not reference or not cells.accuracies or not reference.accuracies:
+    if not runs.n or not reference.n:
         return "–"
-    text = f"{cells.runs.mean() - reference.runs.mean():+.1f}"
-    if min(len(cells.accuracies), len(reference.accuracies)) < 2:
+    text = f"{runs.points.mean() - reference.points.mean():+.1f}"
+    if min(runs.n, reference.n) < 2:
         return text
-    low, high = welch(cells.runs, reference.runs, resolution).interval(level)
+    low, high = welch(runs.points, reference.points, resolution).interval(level)
     return f"{text} [{low:+.1f}, {high:+.1f}]"
 
 
 def difference_note(plan: Plan) -> str:
-    """What `difference_text` gives, for the notes of a table."""
+    """Description of `difference_text`, for the notes of a table."""
     return f"difference of the means in points, with its {100 * level_of(plan):g} % t-interval (Welch) over seeds"
 
 
@@ -75,5 +68,5 @@ def scratch_row(plan: Plan) -> str | None:
 
 
 def labels_of(results: pd.DataFrame, *columns: str) -> list[str]:
-    """Of these columns, those that tell rows of a table apart: all of them if any pair differs, else none."""
+    """These columns if rows of a table differ in them, else none."""
     return list(columns) if len(results[list(columns)].drop_duplicates()) > 1 else []

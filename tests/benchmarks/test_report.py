@@ -1,6 +1,6 @@
 """A report of ten thousand results: seconds, memory, and the size of the page.
 
-`pytest tests/benchmarks/test_report.py -s` prints them. The records are made up; the plan, the store and the command
+`pytest tests/benchmarks/test_report.py -s` prints them. The records are invented; the plan, the store and the command
 are real.
 """
 
@@ -10,16 +10,19 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from benchbench.hardware.devices import find_devices
 from benchbench.plan.expand import make_plan
-from benchbench.plan.model import Plan
+from benchbench.plan.model import Plan, Stage
 from benchbench.plugins import load_plugins
-from benchbench.store import Store, write_json
+from benchbench.specs.records import DataRecord, Environment, ModelRecord, StageRecord, TrainingMetrics
+from benchbench.store import Store
 from benchbench.suite.file import load_suite
+from tests.specs import calibration_record, cost_record, outputs_record, training_record
 
 SEEDS, DATA, STUDENTS, TEST_IMAGES, EPOCHS = 10, 10, 10, 1000, 100
 PRETRAINING = {"images": 1_281_167, "epochs": 90, "image_size": 64, "source": "a made-up recipe"}
@@ -37,16 +40,16 @@ SUITE = {
     "name": "large",
     "seeds": list(range(SEEDS)),
     "data": {
-        f"set{number}": {"source": "cifar10_subset", "subset_seed": number, "per_class": 50} for number in range(DATA)
+        f"set{index}": {"source": "cifar10_subset", "subset_seed": index, "per_class": 50} for index in range(DATA)
     },
     "students": {
-        f"student{number}": {
+        f"student{index}": {
             "model": "timm/test_efficientnet",
             "weights": "pretrained",
             "pretraining": PRETRAINING,
-            "input_size": 32 + number,
+            "input_size": 32 + index,
         }
-        for number in range(STUDENTS)
+        for index in range(STUDENTS)
     },
     "teachers": {"big": {"model": "timm/test_resnet", "adapt": ["scratch"]}},
     "recipes": {"default": {"epochs": EPOCHS, "batch_size": 50, "image_size": 32, "precision": "exact"}},
@@ -62,7 +65,7 @@ SUITE = {
 def plan_of(folder: Path) -> Plan:
     path = folder / "suite.yaml"
     path.write_text(json.dumps(SUITE))  # JSON is YAML
-    return make_plan(load_suite(path), load_plugins(), find_devices("cpu"), folder / "data")
+    return make_plan(load_suite(path), load_plugins().registry, find_devices("cpu"), folder / "data")
 
 
 @pytest.fixture(scope="module")
@@ -71,60 +74,51 @@ def large(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("large")
     plan, store, random = plan_of(folder), Store(folder / "runs"), np.random.default_rng(0)
     store.open()
-    numbers = {cell.stage: number for number, cell in enumerate(plan.cells)}
+    indices = {cell.stage: index for index, cell in enumerate(plan.cells)}
     for key, stage in plan.stages.items():
-        place = store.stage(stage.kind, key)
-        place.path.mkdir(parents=True)
-        write_json(place.spec, {"kind": stage.kind, "key": key, "label": stage.label, "job": stage.job})
-        accuracy = 0.4 + 0.05 * (numbers.get(key, 0) // (SEEDS * DATA * STUDENTS)) / 10 + random.normal(0, 0.01)
-        write_json(place.record, record(key, stage.label, accuracy, random))
-        rows = [
+        stage_folder = store.stage(stage.kind, key)
+        stage_folder.path.mkdir(parents=True)
+        stage_folder.write_spec(stage.spec)
+        accuracy = 0.4 + 0.05 * (indices.get(key, 0) // (SEEDS * DATA * STUDENTS)) / 10 + random.normal(0, 0.01)
+        curve = [
             {"epoch": epoch, "loss": 2 / epoch, "train_accuracy": accuracy * (1 - 0.5**epoch)}
             for epoch in range(1, EPOCHS + 1)
         ]
-        place.curve.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        stage_folder.write_record(record(stage, accuracy, random), curve)
     return folder
 
 
-def record(key: str, label: str, accuracy: float, random: np.random.Generator) -> dict:
-    correct = random.random(TEST_IMAGES) < accuracy
+def record(stage: Stage, accuracy: float, random: np.random.Generator) -> StageRecord:
     seconds = {"data": 30.0, "teacher": 60.0, "student": 200.0, "evaluation": 10.0}
     hours = sum(seconds.values()) / 3600
-    return {
-        "metrics": {
-            "test_accuracy": float(correct.mean()),
-            "test_count": TEST_IMAGES,
-            "test_correct": np.packbits(correct).tobytes().hex(),
-            "chosen_epoch": EPOCHS,
-            "validation_accuracy": None,
-            "images_per_second": 100.0,  # of a calibration
-        },
-        "cost": {
-            "seconds": seconds,
-            "alone_seconds": seconds,
-            "devices": 1,
-            "unit": "CPU-hours",
-            "device_hours": hours,
-            "alone_device_hours": hours * (1 + random.normal(0, 0.02)),
-            "cohort": 1,
-            "images": 50_000,
-            "peak_bytes": 500_000_000,
-            "energy_joules": None,
-        },
-        "data": {
-            "names": [f"class{number}" for number in range(10)],
-            "train": 500,
-            "validation": 0,
-            "test": TEST_IMAGES,
-        },
-        "model": {"parameters": 360_000, "flops": 2_000_000},
-        "teachers": [],
-        "execution": {},
+    common: dict[str, Any] = {
+        "key": stage.key,
+        "label": stage.label,
+        "cost": cost_record(
+            seconds=seconds,
+            alone_seconds=seconds,
+            device_hours=hours,
+            alone_device_hours=hours * (1 + random.normal(0, 0.02)),
+            images=50_000,
+            peak_bytes=500_000_000,
+        ),
+        "environment": Environment(device="a processor", versions={"torch": "2"}),
         "weights_sha256": "ab" * 32,
-        "key": key,
-        "label": label,
-        "environment": {"device": "a processor", "versions": {"torch": "2"}},
     }
+    if stage.kind == "calibration":
+        return calibration_record(100.0, **common)
+    data = DataRecord(names=tuple(f"class{index}" for index in range(10)), train=500, test=TEST_IMAGES)
+    if stage.kind == "outputs":
+        return outputs_record(data=data, **common)
+    correct = random.random(TEST_IMAGES) < accuracy
+    metrics = TrainingMetrics(
+        test_accuracy=float(correct.mean()),
+        test_count=TEST_IMAGES,
+        test_correct=np.packbits(correct).tobytes().hex(),
+        chosen_epoch=EPOCHS,
+    )
+    model = ModelRecord(parameters=360_000, flops=2_000_000)
+    return training_record(kind=stage.kind, metrics=metrics, data=data, model=model, **common)
 
 
 @pytest.mark.parametrize("formats", [["md"], ["html"], ["md", "tex", "csv", "pdf", "png"]], ids=" ".join)
@@ -132,15 +126,15 @@ def test_ten_thousand_results(formats, large, benchmark):
     report = large / "report" / "-".join(formats)
     options = [word for kind in formats for word in ("--format", kind)]
     command = [sys.executable, "-m", "benchbench", "report", "suite.yaml", "--report", str(report), *options]
-    found = []
+    measurements = []
 
     def once() -> None:
         done = subprocess.run([sys.executable, "-c", MEASURED, *command], cwd=large, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr[-2000:]
-        found.append(tuple(json.loads(done.stdout)))
+        measurements.append(tuple(json.loads(done.stdout)))
 
     benchmark.pedantic(once, rounds=3)
-    wall, busy, memory = (sorted(column)[1] for column in zip(*found, strict=True))
+    wall, busy, memory = (sorted(column)[1] for column in zip(*measurements, strict=True))
     size = sum(path.stat().st_size for path in report.iterdir()) / 1e6
     print(
         f"\n{' '.join(formats)}: {wall:.1f} s ({busy:.1f} s of processor time), {memory:.0f} MB, {size:.1f} MB written"

@@ -139,11 +139,11 @@ def quality_and_gain(results: pd.DataFrame, plan: Plan, store: Store) -> Figure 
 
 def _points(results: pd.DataFrame, plan: Plan, store: Store) -> list[_Point]:
     qualities = {(each.label, each.data): each.quality for each in generated_sets(plan, store)}
-    groups = {(group.data, group.student): group for group in groups_of(results)}
+    groups = groups_of(results)
     points = []
     for pair in pairs(plan):
         group, quality = groups[pair.data, pair.student], qualities.get((pair.set, pair.data))
-        runs, twins = (group.runs(row) for row in (pair.row, pair.twin))
+        runs, twins = group[pair.row].points, group[pair.twin].points
         if quality is not None and len(runs) and len(twins):
             points.append(_Point(pair.row, quality, float(runs.mean() - twins.mean())))
     return points

@@ -1,4 +1,4 @@
-"""What each arm stands on: shared work divided and in full, and public pre-training, the teacher's if asked for."""
+"""Costs behind each arm: its stages, shared and in full, and public pre-training, the teacher's if asked for."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import pandas as pd
 
 from benchbench.plan.model import Plan
-from benchbench.reports.groups import Runs, runs_of
+from benchbench.reports.groups import Runs, groups_of
 from benchbench.reports.summary import finished, labels_of
 from benchbench.reports.table import Entry, Table
 from benchbench.reports.tables.gpu_hours import number, pretraining_text
@@ -33,23 +33,23 @@ COLUMNS = [
 
 
 def foundations(results: pd.DataFrame, plan: Plan) -> Table | None:
-    """Device-hours of one run and of all that it stands on, by arm; None before anything is done.
+    """Device-hours of one run and of the stages that it needs, by arm; None before anything is done.
 
-    Shared: a stage's cost divided by the runs of the suite that stand on it. In full: what somebody pays who wants this
-    one run and has nothing, the pre-training of the teacher included where it was priced.
+    Shared: a stage's cost divided by the runs of the suite that need it. In full: the cost of this one run alone, the
+    pre-training of the teacher included where it was priced.
     """
     done = finished(results)
     if done.empty:
         return None
     labels = labels_of(results, "data", "student")
     rows = [
-        [Entry(text) for text in (*(place if labels else ()), row, *_texts(runs, plan.suite.price_teachers))]
-        for place, arms in runs_of(results, *HOURS).items()
-        for row, runs in arms.items()
+        [Entry(text) for text in (*(pair if labels else ()), row, *_texts(runs, plan.suite.price_teachers))]
+        for pair, group in groups_of(results).items()
+        for row, runs in group.rows.items()
     ]
     units = sorted(done.unit.unique())
     unit = units[0] if len(units) == 1 else "device-hours"
-    title = f"What one run of {plan.suite.name} stands on, in {unit}"
+    title = f"{unit} of one run of {plan.suite.name} and of the stages that it needs"
     return Table("foundations", title, [*labels, "arm", *COLUMNS, "n"], rows, _notes(done, plan), len(labels) + 1)
 
 
@@ -58,17 +58,17 @@ def _texts(runs: Runs, priced: bool) -> list[str]:
         return [runs.absent, *["–"] * len(COLUMNS)]
     own, shared, full, student, low, high, teacher = map(runs.mean, HOURS)
     span = f" [{number(low)}, {number(high)}]" if high > low else ""
-    given = math.isnan(teacher) and not priced
+    unpriced = math.isnan(teacher) and not priced
     texts = [number(own), number(shared), number(full), number(student) + span]
-    texts.append("not priced" if given else number(teacher))
-    teacher = 0.0 if given else teacher
+    texts.append("not priced" if unpriced else number(teacher))
+    teacher = 0.0 if unpriced else teacher
     return [*texts, number(own + shared + student), number(own + full + student + teacher), str(runs.n)]
 
 
 def _notes(done: pd.DataFrame, plan: Plan) -> list[str]:
     notes = [
         "means over n seeds; stages: adapting and running the teacher, tuning; shared: divided by the runs of this "
-        "suite that stand on them; in full: as for somebody who wants this one run, with the teacher's pre-training",
+        "suite that need them; in full: as for this one run alone, with the teacher's pre-training",
         "in brackets: the estimate at the upper and lower quartile of the measured throughput",
     ]
     if not plan.suite.price_teachers:

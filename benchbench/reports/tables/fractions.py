@@ -1,4 +1,4 @@
-"""Accuracy by how much of a data set the students were trained on."""
+"""Accuracy by size of the training set."""
 
 from __future__ import annotations
 
@@ -13,40 +13,39 @@ from benchbench.suite.schema import DataEntry
 
 def fractions(results: pd.DataFrame, plan: Plan) -> Table | None:
     """Test accuracy of every arm by part of the training set; None where no source comes in several sizes."""
-    found = parts(plan)
-    if not found:
+    sources = parts(plan)
+    if not sources:
         return None
-    portions = list(dict.fromkeys(portion for sizes in found.values() for portion in sizes))
-    groups = {(group.data, group.student): group for group in groups_of(results)}
+    portions = list(dict.fromkeys(portion for labels in sources.values() for portion in labels))
+    groups = groups_of(results)
     rows = []
-    for source, sizes in found.items():
-        here = results[results.data.isin(sizes.values())][["student", "row"]].drop_duplicates()
-        for student, row in here.itertuples(index=False):
-            taken = [groups.get((sizes.get(portion, ""), student)) for portion in portions]
-            texts = [accuracy_text(group.rows.get(row) if group else None) for group in taken]
+    for source, labels in sources.items():
+        pairs = results[results.data.isin(labels.values())][["student", "row"]].drop_duplicates()
+        for student, row in pairs.itertuples(index=False):
+            of_portions = [groups.get((labels.get(portion, ""), student)) for portion in portions]
+            texts = [accuracy_text(group[row]) if group else "–" for group in of_portions]
             rows.append([Entry(text) for text in (source, student, row, *texts)])
     columns = ["data set", "student", "arm", *portions]
-    notes = ["mean test accuracy (%) ± standard deviation over n seeds, by training images: " + _sizes(found, plan)]
+    notes = ["mean test accuracy (%) ± standard deviation over n seeds, by training images: " + _sizes(sources, plan)]
     return Table("fractions", f"Accuracy by training data in {plan.suite.name}", columns, rows, notes, labels=3)
 
 
 def parts(plan: Plan) -> dict[str, dict[str, str]]:
-    """Data sets that a suite takes in several sizes: by source, the label of each part, from small to large.
+    """Data sets that a suite has in several sizes: by source, the label of each part, from small to large.
 
-    A source with its parameters is one data set. Parts of one size (drawn by other seeds) tell nothing about sizes: the
-    first one stands for them.
+    A source with its parameters is one data set. Of parts of one size (drawn by other seeds) the first one counts.
     """
-    found: dict[str, dict[str, str]] = {}
+    sources: dict[str, dict[str, str]] = {}
     names: dict[str, str] = {}
     for label in sorted(plan.suite.data, key=lambda label: images(plan, label)):
         entry = plan.suite.data[label]
         ref = entry.source
-        # One name for several sets of parameters would not tell them apart.
-        others = {str(each.source) for each in plan.suite.data.values() if each.source.name == ref.name}
-        shown = f" ({', '.join(f'{name} {value}' for name, value in ref.params.items())})" if len(others) > 1 else ""
-        name = names.setdefault(str(ref), f"{ref.name}{shown}")
-        found.setdefault(name, {}).setdefault(_portion(entry), label)
-    return {source: sizes for source, sizes in found.items() if len(sizes) > 1}
+        # Several sets of parameters need names that differ.
+        variants = {str(each.source) for each in plan.suite.data.values() if each.source.name == ref.name}
+        params = f" ({', '.join(f'{name} {value}' for name, value in ref.params.items())})" if len(variants) > 1 else ""
+        name = names.setdefault(str(ref), f"{ref.name}{params}")
+        sources.setdefault(name, {}).setdefault(_portion(entry), label)
+    return {source: labels for source, labels in sources.items() if len(labels) > 1}
 
 
 def images(plan: Plan, label: str) -> int:
@@ -59,12 +58,12 @@ def images(plan: Plan, label: str) -> int:
 
 def _portion(entry: DataEntry) -> str:
     if entry.per_class is not None:
-        return f"{entry.per_class} a class"
+        return f"{entry.per_class} per class"
     return "all" if entry.fraction in (None, 1) else f"{100 * float(entry.fraction):g} %"
 
 
-def _sizes(found: dict[str, dict[str, str]], plan: Plan) -> str:
+def _sizes(sources: dict[str, dict[str, str]], plan: Plan) -> str:
     return "; ".join(
-        f"{source}: {', '.join(f'{portion} = {images(plan, label):,}' for portion, label in sizes.items())}"
-        for source, sizes in found.items()
+        f"{source}: {', '.join(f'{portion} = {images(plan, label):,}' for portion, label in labels.items())}"
+        for source, labels in sources.items()
     )

@@ -1,4 +1,4 @@
-"""Which teacher suits which student: the gain of distillation over the student alone."""
+"""Gain of distillation over the student alone, by pair of teacher and student."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pandas as pd
 
 from benchbench.plan.model import Plan
 from benchbench.reports.groups import Group, groups_of
-from benchbench.reports.summary import absent, difference_note, difference_text, level_of, scratch_row
+from benchbench.reports.summary import difference_note, difference_text, level_of, scratch_row
 from benchbench.reports.table import Entry, Table
 
 
@@ -20,12 +20,12 @@ def gains(results: pd.DataFrame, plan: Plan) -> Table | None:
     alone = scratch_row(plan)
     if alone is None or len(pairs) < 2:
         return None
-    groups = groups_of(results)
+    groups = groups_of(results).values()
     rows = []
     for (teacher, state, arm), cells in distilled.groupby(["teacher", "adapt", "arm"], sort=False):
         # A row of the other tables may stand for several teachers, each with a student of its own.
-        places = {(cell.data, cell.student): cell.row for cell in cells.itertuples()}
-        texts = [_gain(group, places.get((group.data, group.student)), alone, level_of(plan)) for group in groups]
+        row_of = {(cell.data, cell.student): cell.row for cell in cells.itertuples()}
+        texts = [_gain(group, row_of.get((group.data, group.student)), alone, level_of(plan)) for group in groups]
         rows.append([Entry(text) for text in (f"{teacher} ({state})", str(arm), *texts)])
     several = len({group.data for group in groups}) > 1
     columns = [f"{group.data}, {group.student}" if several else group.student for group in groups]
@@ -35,8 +35,7 @@ def gains(results: pd.DataFrame, plan: Plan) -> Table | None:
 
 
 def _gain(group: Group, row: str | None, alone: str, level: float) -> str:
-    cells, reference = group.rows.get(row or ""), group.rows.get(alone)
-    text = difference_text(cells, reference, group.resolution, level)
-    if text == "–" or not cells or not reference:
-        return absent(cells)
-    return f"{text} (n={len(cells.accuracies)}/{len(reference.accuracies)})"
+    runs, reference = group[row], group[alone]
+    if not runs.n or not reference.n:
+        return runs.absent
+    return f"{difference_text(runs, reference, group.resolution, level)} (n={runs.n}/{reference.n})"

@@ -7,16 +7,13 @@ import math
 import pandas as pd
 
 from benchbench.plan.model import Plan
-from benchbench.reports.groups import Runs, runs_of
+from benchbench.reports.groups import Group, Runs, groups_of
 from benchbench.reports.table import Entry, Table
 from benchbench.suite.schema import PreTraining
 
-# Columns of the results that `trained_hours` and this table take.
-HOURS = ("own_hours", "here_hours", "shared_stage_hours", "pretraining_hours")
-
 
 def gpu_hours(results: pd.DataFrame, plan: Plan) -> Table:
-    """Device-hours of one cell, by arm: its own, with the stages it stands on, and with the student's pre-training.
+    """Device-hours of one cell, by arm: its own, with the stages it needs, and with the student's pre-training.
 
     The reference is the first arm with method `finetune`: once for training alone, once with the pre-training that
     makes fine-tuning possible.
@@ -27,11 +24,11 @@ def gpu_hours(results: pd.DataFrame, plan: Plan) -> Table:
     several = len(results[["data", "student"]].drop_duplicates()) > 1
     together = bool((done.cohort > 1).any())
     rows, names = [], list(dict.fromkeys(results["row"].tolist()))
-    for (data, student), arms in runs_of(results, *HOURS).items():
-        reference = _reference(arms)
+    for group in groups_of(results).values():
+        reference = _reference(group)
         for row in names:
-            label = [Entry(data), Entry(student), Entry(row)] if several else [Entry(row)]
-            rows.append(label + _entries(arms.get(row), reference, together))
+            label = [Entry(group.data), Entry(group.student), Entry(row)] if several else [Entry(row)]
+            rows.append(label + _entries(group[row], reference, together))
     columns = ["data", "student", "arm"] if several else ["arm"]
     labels = len(columns)
     columns += [
@@ -46,41 +43,41 @@ def gpu_hours(results: pd.DataFrame, plan: Plan) -> Table:
     return Table("gpu_hours", f"{unit} of one run of {plan.suite.name}", columns, rows, _notes(done, plan), labels)
 
 
-def _reference(arms: dict[str, Runs]) -> tuple[float, float]:
+def _reference(group: Group) -> tuple[float, float]:
     """Mean hours of pre-train + fine-tune: without and with its pre-training."""
-    tuned = next((runs for runs in arms.values() if runs.method == "finetune" and runs.n), None)
-    if tuned is None:
+    runs = next((runs for runs in group.rows.values() if runs.method == "finetune" and runs.n), None)
+    if runs is None:
         return math.nan, math.nan
-    trained = trained_hours(tuned)
-    return trained, trained + tuned.mean("pretraining_hours")
+    hours = trained_hours(runs)
+    return hours, hours + runs.mean("pretraining_hours")
 
 
 def trained_hours(runs: Runs) -> float:
-    """Mean device-hours of finished cells, with their share of the stages that they stand on."""
+    """Mean device-hours of finished cells, with their share of the stages that they need."""
     return runs.mean("own_hours") + runs.mean("shared_stage_hours")
 
 
-def _entries(runs: Runs | None, reference: tuple[float, float], together: bool) -> list[Entry]:
-    if runs is None or not runs.n:
-        return [Entry(runs.absent if runs else "–"), *[Entry("–")] * (6 if together else 5)]
+def _entries(runs: Runs, reference: tuple[float, float], together: bool) -> list[Entry]:
+    if not runs.n:
+        return [Entry(runs.absent), *[Entry("–")] * (6 if together else 5)]
     missing = f", {runs.missing} missing" if runs.missing else ""
     own, pretraining = runs.mean("own_hours"), runs.mean("pretraining_hours")
     spread = f" ± {runs.std('own_hours'):.{_decimals(own)}f}" if runs.n > 1 else ""
-    trained = trained_hours(runs)
+    hours = trained_hours(runs)
     texts = [f"{number(own)}{spread} (n={runs.n}{missing})"]
     texts += [number(runs.mean("here_hours"))] if together else []
-    texts += [number(trained), _ratio(trained / reference[0])]
-    texts += [number(pretraining), number(trained + pretraining), _ratio((trained + pretraining) / reference[1])]
+    texts += [number(hours), _ratio(hours / reference[0])]
+    texts += [number(pretraining), number(hours + pretraining), _ratio((hours + pretraining) / reference[1])]
     return [Entry(text) for text in texts]
 
 
 def pretraining_text(recipe: PreTraining) -> str:
-    """What is known of a pre-training, for notes."""
-    stated = f"{recipe.hours:,g} {recipe.hours_on} hours as stated".replace("  ", " ") if recipe.hours else ""
+    """The facts of a pre-training, for notes."""
+    published = f"{recipe.hours:,g} {recipe.hours_on} hours as stated".replace("  ", " ") if recipe.hours else ""
     if recipe.samples is None:
-        return f"{stated} ({recipe.source})"
+        return f"{published} ({recipe.source})"
     text = f"an estimate: {recipe.images:,} images × {recipe.epochs:g} epochs at {recipe.image_size} px"
-    return f"{text} ({recipe.source}), at the throughput measured here" + (f"; {stated}" if stated else "")
+    return f"{text} ({recipe.source}), at the throughput measured here" + (f"; {published}" if published else "")
 
 
 def number(hours: float) -> str:
@@ -103,13 +100,13 @@ def _ratio(value: float) -> str:
 def _notes(done: pd.DataFrame, plan: Plan) -> list[str]:
     devices = ", ".join(sorted(done.device.dropna().unique())) or plan.devices.name
     notes = [
-        f"device-hours = devices held × wall-clock on {devices}; own: mean ± standard deviation over n seeds",
-        "with stages: plus the teacher's adaptation and whatever else was computed once, divided by the runs of this "
-        "suite that share it; a teacher's public pre-training is taken as given and not counted",
+        f"device-hours = number of devices × wall-clock on {devices}; own: mean ± standard deviation over n seeds",
+        "with stages: plus the teacher's adaptation and everything else that was computed once, divided by the runs of "
+        "this suite that share it; a teacher's public pre-training is taken as given and not counted",
     ]
     if (done.cohort > 1).any():
         notes.append(
-            "own is what a run costs alone; here: what it took, where up to "
+            "own: as if the run had trained alone; here: as measured, where up to "
             f"{int(done.cohort.max())} runs trained side by side on the same batches behind one teacher"
         )
     priced = {cell.student: cell.pretraining for cell in plan.cells if cell.pretraining}

@@ -1,4 +1,4 @@
-"""Losses ranked among those that share a teacher, its state and a student."""
+"""Ranks of losses that share a teacher, its state and a student."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ GROUP = ["data", "student", "teacher", "adapt"]
 def losses(results: pd.DataFrame, plan: Plan) -> Table | None:
     """Every loss by mean test accuracy, where several share data, student, teacher and state; None where none do.
 
-    Means that read the same share a rank.
+    Means that are equal as rounded share a rank.
     """
     distilled = results[results.method == "distill"]
     compared = distilled[distilled.groupby(GROUP, sort=False)["arm"].transform("nunique") > 1]
     if compared.empty:
         return None
     labels = labels_of(compared, "data", "student")
-    groups = {(group.data, group.student): group for group in groups_of(results)}
+    groups = groups_of(results)
     alone = scratch_row(plan)
     rows = []
     for (data, student, teacher, state), frame in compared.groupby(GROUP, sort=False):
@@ -39,15 +39,15 @@ def losses(results: pd.DataFrame, plan: Plan) -> Table | None:
         means = finished(frame).groupby("arm", sort=False).accuracy.mean().astype(float).mul(100).round(1)
         ranks = means.rank(ascending=False, method="min").sort_values(kind="stable")
         for arm in [*ranks.index, *(arm for arm in arms if arm not in ranks.index)]:
-            cells = group.rows[arms[arm]]
-            gain = difference_text(cells, group.rows.get(alone or ""), group.resolution, level_of(plan))
+            runs = group[arms[arm]]
+            gain = difference_text(runs, group[alone], group.resolution, level_of(plan))
             texts = [*((data, student) if labels else ()), f"{teacher} ({state})", arm, loss_text(plan, arm)]
-            texts += [f"{ranks[arm]:.0f}" if arm in ranks.index else "–", accuracy_text(cells), gain]
+            texts += [f"{ranks[arm]:.0f}" if arm in ranks.index else "–", accuracy_text(runs), gain]
             rows.append([Entry(text) for text in texts])
     columns = [*labels, "teacher", "arm", "loss", "rank", "test accuracy (%)", "over scratch"]
     notes = [
         "ranked by mean test accuracy (± standard deviation over n seeds) among the losses of one teacher, its state "
-        "and a student; ranks say nothing of chance: see the intervals",
+        "and a student; ranks ignore chance: see the intervals",
         f"over scratch: {difference_note(plan)} to '{alone}'" if alone else "–: no student is trained alone",
     ]
     return Table("losses", f"Losses ranked in {plan.suite.name}", columns, rows, notes, labels=len(labels) + 3)

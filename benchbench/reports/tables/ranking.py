@@ -22,13 +22,13 @@ STEPS = (1.0, 2.0, 5.0, 10.0)
 
 @dataclass(frozen=True)
 class Panel:
-    """What can be aggregated: the arms that have runs in every group where the reference has any.
+    """Arms that can be aggregated: those with runs in every group where the reference has any.
 
     Attributes:
         groups: those where pre-train + fine-tune has a run.
         reference: its runs in each group, in points.
         arms: the same of every row that has a run in all of them, the reference's own among them.
-        left_out: rows that lack one, and so cannot be ranked against the others.
+        left_out: the other rows, which cannot be ranked.
     """
 
     groups: list[Group]
@@ -48,21 +48,21 @@ class Panel:
 
 
 def panel_of(results: pd.DataFrame) -> Panel | None:
-    """What there is to aggregate; None where the suite has no arm that fine-tunes, or fewer than two groups."""
-    every = groups_of(results)
-    if len(every) < 2 or not any(group.reference for group in every):
+    """The arms to aggregate; None where the suite has no arm that fine-tunes, or fewer than two groups."""
+    all_groups = groups_of(results).values()
+    if len(all_groups) < 2 or not any(group.reference for group in all_groups):
         return None
-    groups = [group for group in every if len(group.runs(group.reference))]
-    runs = {row: [group.runs(row) for group in groups] for row in dict.fromkeys(results["row"])}
+    groups = [group for group in all_groups if group[group.reference].n]
+    runs = {row: [group[row].points for group in groups] for row in dict.fromkeys(results["row"])}
     arms = {row: each for row, each in runs.items() if groups and all(map(len, each))}
-    reference = [group.runs(group.reference) for group in groups]
+    reference = [group[group.reference].points for group in groups]
     return Panel(groups, reference, arms, [row for row in runs if row not in arms])
 
 
 def ranking(results: pd.DataFrame, plan: Plan) -> Table | None:
     """Mean rank, gain over pre-train + fine-tune and probability of improvement over all data sets and students.
 
-    A group is a data set x student; what is paired is an arm's mean over seeds with the reference's in the same group.
+    A group is a data set x student; an arm's mean over seeds is paired with the reference's in the same group.
     Interquartile mean and probability of improvement are those of Agarwal et al. 2021, over runs, with stratified
     bootstrap intervals from ten runs a group on. None for a suite of one group, or without an arm that fine-tunes.
     """
@@ -112,7 +112,7 @@ def _mean_gain(means: np.ndarray, reference: np.ndarray, panel: Panel, alpha: fl
 def _with_bootstrap(statistic: Statistic, runs: list[np.ndarray], panel: Panel, alpha: float, form: str) -> str:
     text = f"{statistic(runs, panel.reference):{form}}"
     interval = stratified_bootstrap(statistic, runs, panel.reference, 1 - alpha)
-    if interval is None or interval[0] == interval[1]:  # where all resamples agree, they say nothing of the error
+    if interval is None or interval[0] == interval[1]:  # resamples that all agree show no error
         return text
     low, high = interval
     return f"{text} [{low:{form}}, {high:{form}}]"
@@ -123,7 +123,7 @@ def _notes(panel: Panel, alpha: float) -> list[str]:
     notes = [
         f"over {panel.size()}; mean rank: of the mean over seeds, 1 is best",
         f"mean gain: over pre-train + fine-tune in points, paired by group, with its {level} t-interval over groups: "
-        "what other data sets and students could change, as far as these are a sample of them",
+        "the variation over data sets and students, as far as these are a sample of them",
         "p: Wilcoxon's signed-rank test over the same pairs (two-sided, Holm over the arms), significant at "
         f"{alpha:g}; {TOO_SMALL}: with so few groups no result could be",
         "IQM gain: mean of the middle half of all runs' gains over the reference's mean in their group; "

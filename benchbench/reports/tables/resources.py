@@ -1,4 +1,4 @@
-"""What one run takes beside time: the student's size and FLOPs, memory, energy, and a price where it is given."""
+"""Resources of one run beside time: the student's size and FLOPs, memory, energy, and a price if there is one."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ import math
 import pandas as pd
 
 from benchbench.plan.model import Plan
-from benchbench.reports.groups import Runs, runs_of
+from benchbench.reports.groups import Runs, groups_of
 from benchbench.reports.summary import finished, hours_text, labels_of
 from benchbench.reports.table import Entry, Table
-from benchbench.reports.tables.gpu_hours import HOURS, trained_hours
+from benchbench.reports.tables.gpu_hours import trained_hours
 from benchbench.suite.schema import Factors
 
 JOULES = 3.6e6  # a kilowatt-hour
-# Columns of the results, and what a table's unit is of theirs.
+# Columns of the results, and the table's unit in units of theirs.
 SCALES = {"parameters": 1e6, "flops": 1e9, "peak_bytes": 1e9}
-TAKEN = (*SCALES, "energy_joules", "shared_stage_joules", *HOURS)
 
 
 def resources(results: pd.DataFrame, plan: Plan) -> Table | None:
@@ -25,14 +24,14 @@ def resources(results: pd.DataFrame, plan: Plan) -> Table | None:
         return None
     factors, labels = plan.suite.factors, labels_of(results, "data", "student")
     rows = [
-        [Entry(text) for text in (*(place if labels else ()), row, *_texts(runs, factors))]
-        for place, arms in runs_of(results, *TAKEN).items()
-        for row, runs in arms.items()
+        [Entry(text) for text in (*(pair if labels else ()), row, *_texts(runs, factors))]
+        for pair, group in groups_of(results).items()
+        for row, runs in group.rows.items()
     ]
     columns = [*labels, "arm", "parameters (M)", "FLOPs an image (G)", "memory (GB)", "energy (kWh)"]
     columns += [f"price ({factors.currency})"] if factors.price is not None else []
     columns += ["CO2 (g)"] if factors.grams_co2 is not None else []
-    title = f"What one run of {plan.suite.name} takes beside time"
+    title = f"Resources of one run of {plan.suite.name} beside time"
     return Table("resources", title, [*columns, "n"], rows, _notes(finished(results), factors), len(labels) + 1)
 
 
@@ -51,8 +50,11 @@ def _texts(runs: Runs, factors: Factors) -> list[str]:
 
 
 def energy_of(runs: Runs, factors: Factors) -> tuple[bool, float]:
-    """Mean kilowatt-hours of finished cells with their share of the stages they stand on, and whether they were
-    measured; by stated watts where they were not, NaN where there are none."""
+    """Mean kilowatt-hours of finished cells with their share of the stages that they need.
+
+    Returns:
+        Whether they were measured, and the kilowatt-hours: by the suite's watts where they were not, NaN without these.
+    """
     joules = runs.mean("energy_joules") + runs.mean("shared_stage_joules")
     if not math.isnan(joules):
         return True, joules / JOULES
@@ -67,8 +69,8 @@ def _notes(done: pd.DataFrame, factors: Factors) -> list[str]:
     devices = ", ".join(sorted(done.device.dropna().unique()))
     notes = [
         "means over n seeds; FLOPs of one forward pass of the student at the recipe's image size, a multiplication and "
-        "an addition counted as two (PyTorch's counter); memory: the most held at once, allocated on a GPU or resident "
-        "in the worker with its libraries, together with cells that trained beside it",
+        "an addition counted as two (PyTorch's counter); memory: the peak, allocated on a GPU or resident in the "
+        "worker with its libraries, together with cells that trained beside it",
         "energy: own, and its share of what was computed once, by the counter of the board or of the processors on "
         f"{devices}; n/a where none may be read or several workers share one",
     ]

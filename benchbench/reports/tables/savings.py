@@ -1,63 +1,60 @@
-"""How much less (or more) time a distilled student takes than one that is pre-trained and fine-tuned."""
+"""Time that a distilled student saves against one that is pre-trained and fine-tuned."""
 
 from __future__ import annotations
 
 import math
 
-import numpy as np
 import pandas as pd
 
 from benchbench.plan.model import Plan
-from benchbench.reports.groups import Runs, runs_of
+from benchbench.reports.groups import Runs, groups_of
 from benchbench.reports.summary import hours_text, labels_of, level_of
 from benchbench.reports.table import Entry, Table
-from benchbench.reports.tables.gpu_hours import HOURS, trained_hours
+from benchbench.reports.tables.gpu_hours import trained_hours
 from benchbench.statistics.estimate import Estimate
 
 UNKNOWN = (math.nan, math.nan, math.nan)
-NONE = Runs("finetune", 0, 0, {name: np.empty(0) for name in HOURS})
 
 
 def savings(results: pd.DataFrame, plan: Plan) -> Table | None:
     """Device-hours of each distilled arm against pre-train + fine-tune, with intervals; None for a suite without both.
 
-    The reference is the first arm with method `finetune`: its training alone, and with the pre-training that it stands
-    on. Both sides have their share of the stages that they stand on, such as the teacher's adaptation.
+    The reference is the first arm with method `finetune`: its training alone, and with the pre-training of its weights.
+    Both sides have their share of the stages that they need, such as the teacher's adaptation.
     """
     distilled = list(dict.fromkeys(results["row"][results.method == "distill"]))
-    tuned = list(results["row"][results.method == "finetune"])
-    if not distilled or not tuned:
+    references = list(results["row"][results.method == "finetune"])
+    if not distilled or not references:
         return None
     labels = labels_of(results, "data", "student")
     rows = []
-    for place, arms in runs_of(results, *HOURS).items():
-        reference = arms.get(tuned[0], NONE)
+    for pair, group in groups_of(results).items():
         for row in distilled:
-            if row in arms:
-                texts = [*(place if labels else ()), row, *_texts(arms[row], reference, level_of(plan))]
-                rows.append([Entry(text) for text in texts])
+            if row in group.rows:
+                texts = [row, *_texts(group[row], group[references[0]], level_of(plan))]
+                rows.append([Entry(text) for text in (*(pair if labels else ()), *texts)])
     columns = [*labels, "arm", "device-hours", "against fine-tune", "against pre-train + fine-tune", "n"]
     title = f"Training time saved by distillation in {plan.suite.name}"
-    return Table("savings", title, columns, rows, _notes(tuned[0], level_of(plan)), len(labels) + 1)
+    return Table("savings", title, columns, rows, _notes(references[0], level_of(plan)), len(labels) + 1)
 
 
 def _texts(runs: Runs, reference: Runs, level: float) -> list[str]:
     if not runs.n:
         return [runs.absent, "–", "–", "–"]
     pretraining = reference.mean("pretraining_hours")
-    found = [saving_text(cost_ratio(runs, reference, added, level)) for added in (0.0, pretraining)]
-    return [hours_text(trained_hours(runs)), *found, f"{runs.n} / {reference.n}"]
+    texts = [saving_text(cost_ratio(runs, reference, added, level)) for added in (0.0, pretraining)]
+    return [hours_text(trained_hours(runs)), *texts, f"{runs.n} / {reference.n}"]
 
 
 def cost_ratio(runs: Runs, reference: Runs, added: float, level: float) -> tuple[float, float, float]:
     """Ratio of the mean `trained_hours` of some cells to that of others, and the ends of its interval.
 
     First-order error propagation on the logarithm of the ratio (the delta method), with Student's t at the degrees of
-    freedom of F. E. Satterthwaite 1946; shares of stages and what is added have no spread. The ends are NaN where
-    either side has one run alone, all three where one has none.
+    freedom of F. E. Satterthwaite 1946; shares of stages and added hours have no spread. The ends are NaN where either
+    side has one run alone, all three where one has none.
 
     Args:
-        runs, reference: whose finished cells.
+        runs, reference: both sides.
         added: hours to add to the reference, as for its pre-training; NaN where they are not known.
         level: of the interval, 0..1.
     """
@@ -76,19 +73,19 @@ def cost_ratio(runs: Runs, reference: Runs, added: float, level: float) -> tuple
     return value, math.exp(low), math.exp(high)
 
 
-def saving_text(found: tuple[float, float, float]) -> str:
+def saving_text(ratio: tuple[float, float, float]) -> str:
     """A ratio of costs and its interval in words: `94.0 % less [93.1, 94.8]`."""
-    value, low, high = found
+    value, low, high = ratio
     if math.isnan(value):
         return "n/a"
     sign, word = (1, "less") if value < 1 else (-1, "more")
-    figures = (value, *((high, low)[::sign]))  # the smaller saving first
-    shown, *ends = (f"{sign * 100 * (1 - figure):,.{decimals(value)}f}" for figure in figures)
-    return f"{shown} % {word}" + ("" if math.isnan(low) else f" [{', '.join(ends)}]")
+    ratios = (value, *((high, low)[::sign]))  # the smaller saving first
+    saving, *ends = (f"{sign * 100 * (1 - each):,.{decimals(value)}f}" for each in ratios)
+    return f"{saving} % {word}" + ("" if math.isnan(low) else f" [{', '.join(ends)}]")
 
 
 def decimals(value: float) -> int:
-    """So many decimals of a saving in percent that what is left of the cost shows, as in 99.9998 %."""
+    """Decimals of a saving in percent, enough to show the rest of the cost, as in 99.9998 %."""
     return max(1, -math.floor(math.log10(100 * value))) if 0 < value < 1 else 1
 
 

@@ -9,11 +9,11 @@ import pandas as pd
 
 from benchbench.errors import StoreError
 from benchbench.plan.model import Cell, Plan, Stage
-from benchbench.reports.groups import Group, Runs, groups_of, runs_of
+from benchbench.reports.groups import Group, groups_of
 from benchbench.reports.results import read_record
 from benchbench.reports.summary import difference_note, difference_text, labels_of, level_of
 from benchbench.reports.table import Entry, Table
-from benchbench.reports.tables.gpu_hours import HOURS, number, trained_hours
+from benchbench.reports.tables.gpu_hours import number, trained_hours
 from benchbench.specs.records import QualityMetrics, QualityRecord, SynthesisRecord
 from benchbench.store import Store
 
@@ -100,8 +100,8 @@ def _texts(each: GeneratedSet) -> list[str]:
 
 def _notes(sets: list[GeneratedSet], plan: Plan) -> list[str]:
     notes = [
-        "refused: attempts whose image was black, of one colour, not finite or of a wrong size; they are drawn anew, "
-        "up to three times; hours: device-hours of generating, and of training the model where the suite does that",
+        "refused: attempts whose image was black, of one colour, not finite or of a wrong size; they are repeated up "
+        "to three times; hours: device-hours of generation, and of training the model where the suite does that",
     ]
     quality = plan.suite.quality
     some = next((each.quality for each in sets if each.quality), None)
@@ -115,8 +115,8 @@ def _notes(sets: list[GeneratedSet], plan: Plan) -> list[str]:
     if min(some.real, some.images) < some.dimensions:
         notes.append("FID with fewer images than features is biased upwards: it ranks sets of one size alone")
     notes.append(
-        "copies: images less than half as far from a real one as that one's nearest other; of test images they would "
-        "be leaks; the records of the quality stages name them"
+        "copies: images less than half as far from a real one as that one's nearest other; copies of test images are "
+        "leaks; the records of the quality stages name them"
     )
     return notes
 
@@ -158,13 +158,12 @@ def synthetic_gains(results: pd.DataFrame, plan: Plan) -> Table | None:
     all_pairs = list(pairs(plan))
     if not all_pairs:
         return None
-    groups = {(group.data, group.student): group for group in groups_of(results)}
-    runs = runs_of(results, *HOURS)
+    groups = groups_of(results)
     labels = labels_of(results, "data", "student")
     rows = []
     for pair in all_pairs:
         place = pair.data, pair.student
-        texts = [pair.row, pair.set, *_gain_texts(pair, groups[place], runs[place], level_of(plan))]
+        texts = [pair.row, pair.set, *_gain_texts(pair, groups[place], level_of(plan))]
         rows.append([Entry(text) for text in (*(place if labels else ()), *texts)])
     columns = [*labels, "arm", "set", "gain", "× hours", "n"]
     notes = [
@@ -176,10 +175,9 @@ def synthetic_gains(results: pd.DataFrame, plan: Plan) -> Table | None:
     return Table("synthetic_gains", title, columns, rows, notes, len(labels) + 1)
 
 
-def _gain_texts(pair: Pair, group: Group, runs: dict[str, Runs], level: float) -> list[str]:
-    cells, twins = group.rows.get(pair.row), group.rows.get(pair.twin)
-    gain = difference_text(cells, twins, group.resolution, level)
-    hours = [runs[row].n and trained_hours(runs[row]) for row in (pair.row, pair.twin)]
+def _gain_texts(pair: Pair, group: Group, level: float) -> list[str]:
+    runs, twins = group[pair.row], group[pair.twin]
+    gain = difference_text(runs, twins, group.resolution, level)
+    hours = [each.n and trained_hours(each) for each in (runs, twins)]
     ratio = f"{hours[0] / hours[1]:.2f}" if all(hours) else "–"
-    n = " / ".join(str(len(each.accuracies)) if each else "0" for each in (cells, twins))
-    return [gain, ratio, n]
+    return [gain, ratio, f"{runs.n} / {twins.n}"]

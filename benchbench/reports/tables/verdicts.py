@@ -1,7 +1,8 @@
-"""Does distillation match pre-training + fine-tuning? A verdict on every distilled arm, with what it rests on."""
+"""Verdicts: every distilled arm against pre-training + fine-tuning, with the test behind each."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 
@@ -9,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from benchbench.plan.model import Plan
-from benchbench.reports.groups import Cells, Group, groups_of
+from benchbench.reports.groups import Group, groups_of
+from benchbench.reports.summary import labels_of
 from benchbench.reports.table import Entry, Table
 from benchbench.statistics.estimate import Estimate, welch
 from benchbench.statistics.examples import McNemar, mcnemar
@@ -23,10 +25,10 @@ class ArmComparison:
     """A distilled arm against the reference of its group, in points of test accuracy.
 
     Attributes:
-        data, student, row: which arm; `row` as in the tables.
-        reference: the row it is held against; None where the group has none.
+        data, student, row: of the arm; `row` as in the tables.
+        reference: the row that it is compared with; None where the group has none.
         n, reference_n: finished runs of each.
-        missing: runs of both that failed or have not been made.
+        missing: number of runs of both that have failed or not been made.
         failed: whether the arm has no run because it failed.
         difference: mean of the arm - mean of the reference; None without a run of each.
         interval: of the difference; None below two runs of each.
@@ -59,59 +61,62 @@ def compare(results: pd.DataFrame, margin: float, alpha: float) -> list[ArmCompa
     images, but not the same start. What they have in common all the same makes the test cautious, never bold, while
     pairing them by seed would cost half of the few degrees of freedom. Paired are the test images.
     """
-    return [each for group in groups_of(results) for each in _compare(group, margin, alpha)]
+    return [each for group in groups_of(results).values() for each in _compare(group, margin, alpha)]
 
 
 def _compare(group: Group, margin: float, alpha: float) -> list[ArmComparison]:
-    found = [_observed(group, row) for row, cells in group.rows.items() if cells.method == "distill"]
-    tested: dict[int, Estimate] = {
-        index: welch(group.runs(each.row), group.runs(each.reference), group.resolution)
-        for index, each in enumerate(found)
-        if min(each.n, each.reference_n) >= 2
-    }
-    if tested:
-        parts = [(each.value, each.error, each.df) for each in tested.values()]
-        together = Estimate(*np.array(parts, float).T)
-        verdicts, adjusted = judge(together, margin, alpha)
-        low, high = together.interval(1 - alpha)
-        for place, index in enumerate(tested):
-            found[index] = replace(
-                found[index],
-                interval=(float(low[place]), float(high[place])),
-                verdict=str(verdicts[place]),
-                p=float(adjusted[place]),
-            )
-    images = {
-        index: each.examples.p for index, each in enumerate(found) if each.examples and each.examples.possible(alpha)
-    }
-    for index, p in zip(images, holm(np.array(list(images.values()))), strict=True):
-        found[index] = replace(found[index], examples_p=float(p))
-    return found
+    rows = [row for row, runs in group.rows.items() if runs.method == "distill"]
+    untested = [_untested(group, row) for row in rows]
+    return _with_image_tests(_with_verdicts(untested, group, margin, alpha), alpha)
 
 
-def _observed(group: Group, row: str) -> ArmComparison:
-    """What there is of an arm and its reference, before any test."""
-    ours, reference = group.rows[row], group.reference
-    theirs = group.rows[reference] if reference else Cells("finetune")
-    both = bool(ours.accuracies and theirs.accuracies)
+def _untested(group: Group, row: str) -> ArmComparison:
+    """An arm and its reference before any test."""
+    runs, reference = group[row], group[group.reference]
+    both = bool(runs.n and reference.n)
     return ArmComparison(
         data=group.data,
         student=group.student,
         row=row,
-        reference=reference,
-        n=len(ours.accuracies),
-        reference_n=len(theirs.accuracies),
-        missing=ours.missing + theirs.missing,
-        failed=bool(ours.failed and not ours.accuracies),
-        difference=float(ours.runs.mean() - theirs.runs.mean()) if both else None,
-        examples=_examples(ours.correct, theirs.correct) if both else None,
+        reference=group.reference,
+        n=runs.n,
+        reference_n=reference.n,
+        missing=runs.missing + reference.missing,
+        failed=bool(runs.failed and not runs.n),
+        difference=float(runs.points.mean() - reference.points.mean()) if both else None,
+        examples=_examples(runs.correct, reference.correct) if both else None,
     )
 
 
-def _examples(ours: np.ndarray | None, theirs: np.ndarray | None) -> McNemar | None:
-    if ours is None or theirs is None or ours.shape[1] != theirs.shape[1]:
+def _with_verdicts(arms: Sequence[ArmComparison], group: Group, margin: float, alpha: float) -> list[ArmComparison]:
+    """The arms of a group with interval, verdict and p; unchanged where n is too small to test."""
+    tested = [arm.row for arm in arms if min(arm.n, arm.reference_n) >= 2]
+    if not tested:
+        return list(arms)
+    reference = group[group.reference].points
+    estimates = [welch(group[row].points, reference, group.resolution) for row in tested]
+    estimate = Estimate(*np.array([(each.value, each.error, each.df) for each in estimates], float).T)
+    names, adjusted = judge(estimate, margin, alpha)
+    low, high = estimate.interval(1 - alpha)
+    results = {row: (low[i], high[i], names[i], adjusted[i]) for i, row in enumerate(tested)}
+    return [_with_verdict(arm, *results[arm.row]) if arm.row in results else arm for arm in arms]
+
+
+def _with_verdict(arm: ArmComparison, low: float, high: float, verdict: str, p: float) -> ArmComparison:
+    return replace(arm, interval=(float(low), float(high)), verdict=str(verdict), p=float(p))
+
+
+def _with_image_tests(arms: Sequence[ArmComparison], alpha: float) -> list[ArmComparison]:
+    """The arms of a group with corrected p of McNemar's test; unchanged where the images are too few to test."""
+    tested = {arm.row: arm.examples.p for arm in arms if arm.examples and arm.examples.possible(alpha)}
+    adjusted = dict(zip(tested, holm(np.array(list(tested.values()))), strict=True))
+    return [replace(arm, examples_p=float(adjusted[arm.row])) if arm.row in adjusted else arm for arm in arms]
+
+
+def _examples(correct: np.ndarray | None, reference: np.ndarray | None) -> McNemar | None:
+    if correct is None or reference is None or correct.shape[1] != reference.shape[1]:
         return None
-    return mcnemar(ours, theirs)
+    return mcnemar(correct, reference)
 
 
 def verdicts(results: pd.DataFrame, plan: Plan) -> Table | None:
@@ -123,16 +128,12 @@ def verdicts(results: pd.DataFrame, plan: Plan) -> Table | None:
     one that distils.
     """
     margin, alpha = plan.suite.statistics.margin, plan.suite.statistics.alpha
-    found = compare(results, margin, alpha)
-    references = list(dict.fromkeys(each.reference for each in found if each.reference))
+    arms = compare(results, margin, alpha)
+    references = list(dict.fromkeys(arm.reference for arm in arms if arm.reference))
     if not references:
         return None
-    several = len(results[["data", "student"]].drop_duplicates()) > 1
-    rows = [
-        [Entry(text) for text in ([each.data, each.student, each.row] if several else [each.row]) + _texts(each)]
-        for each in found
-    ]
-    labels = ["data", "student", "arm"] if several else ["arm"]
+    labels = [*labels_of(results, "data", "student"), "arm"]
+    rows = [[Entry(text) for text in [arm.data, arm.student, arm.row][-len(labels) :] + _texts(arm)] for arm in arms]
     columns = [*labels, "difference", "verdict", "p", "n", "images won : lost", "p (images)"]
     title = (
         f"Distillation against {' / '.join(references)} in {plan.suite.name}: test accuracy, margin {margin:g} points"
@@ -140,21 +141,21 @@ def verdicts(results: pd.DataFrame, plan: Plan) -> Table | None:
     return Table("verdicts", title, columns, rows, _notes(references, margin, alpha), len(labels))
 
 
-def _texts(each: ArmComparison) -> list[str]:
-    if each.difference is None:
-        state = "no reference" if each.n else "failed" if each.failed else "–"
+def _texts(arm: ArmComparison) -> list[str]:
+    if arm.difference is None:
+        state = "no reference" if arm.n else "failed" if arm.failed else "–"
         return [state, *["–"] * 5]
-    difference = f"{each.difference:+.2f}"
-    verdict = each.verdict or TOO_SMALL
-    if each.interval:
-        low, high = each.interval
+    difference = f"{arm.difference:+.2f}"
+    verdict = arm.verdict or TOO_SMALL
+    if arm.interval:
+        low, high = arm.interval
         difference += f" [{low:+.2f}, {high:+.2f}]"
         if high < 0 and verdict in ("matches", "inconclusive"):
             verdict += " (worse)"
-    counts = f"{each.n} / {each.reference_n}" + (f", {each.missing} missing" if each.missing else "")
-    images = f"{each.examples.won} : {each.examples.lost}" if each.examples else "–"
-    images_p = p_text(each.examples_p) if each.examples_p is not None else TOO_SMALL if each.examples else "–"
-    return [difference, verdict, p_text(each.p), counts, images, images_p]
+    counts = f"{arm.n} / {arm.reference_n}" + (f", {arm.missing} missing" if arm.missing else "")
+    images = f"{arm.examples.won} : {arm.examples.lost}" if arm.examples else "–"
+    images_p = p_text(arm.examples_p) if arm.examples_p is not None else TOO_SMALL if arm.examples else "–"
+    return [difference, verdict, p_text(arm.p), counts, images, images_p]
 
 
 def p_text(p: float | None) -> str:
@@ -165,8 +166,8 @@ def _notes(references: list[str], margin: float, alpha: float) -> list[str]:
     level, half = f"{100 * (1 - alpha):g} %", f"{alpha / 2:g}"
     return [
         f"difference: mean of the arm - mean of {' / '.join(references)}, in points, with its {level} t-interval "
-        "(Welch) over n runs (arm / reference), one a seed: what other seeds could change, with these teachers and "
-        "test images",
+        "(Welch) over n runs (arm / reference), one per seed: the variation over seeds, with these teachers and test "
+        "images",
         f"surpasses: the difference lies above 0; matches: above -{margin:g}, the margin; falls short: below "
         f"-{margin:g}; else inconclusive. Each is a one-sided t-test at {half} with Holm's correction over the "
         "distilled arms of a data set and student: a verdict may be more careful than the interval, which is of one "
@@ -176,7 +177,7 @@ def _notes(references: list[str], margin: float, alpha: float) -> list[str]:
         f"p: of the test that the difference lies above -{margin:g}, corrected; at most {half} matches or surpasses",
         "images won : lost: test images that the arm gets right in a larger share of its runs than the reference, and "
         "the reverse; p: McNemar's exact test (two-sided, Holm), each image counting once however many runs there are: "
-        "what other test images could change, for these trained networks",
+        "the variation over test images, for these trained networks",
         f"{TOO_SMALL}: one run shows no spread; fewer than {_fewest(alpha)} images won or lost cannot be significant",
     ]
 

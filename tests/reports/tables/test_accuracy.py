@@ -99,7 +99,7 @@ def test_a_column_for_every_data_set_and_student_with_its_own_best(make_lab):
 def test_notes_say_how_to_read_it(finished):
     notes = "\n".join(accuracy(finished.frame(), finished.plan).notes)
     assert "mean ± standard deviation over n seeds (ddof = 1)" in notes
-    assert "bold: the best mean of a column and what its 95 % t-interval holds, from n = 3 on" in notes
+    assert "bold: the best mean of a column and all means within its 95 % t-interval, from n = 3 on" in notes
     assert "cifar: 40 training, 1000 test images" in notes
     assert "teachers: big (scratch) on cifar 90.0" in notes
 

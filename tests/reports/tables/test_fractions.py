@@ -19,7 +19,7 @@ def sized(make_lab):
 
 
 def test_from_small_to_large(sized):
-    assert parts(sized.plan) == {"cifar10_subset": {"4 a class": "few", "10 %": "tenth", "all": "whole"}}
+    assert parts(sized.plan) == {"cifar10_subset": {"4 per class": "few", "10 %": "tenth", "all": "whole"}}
     assert [images(sized.plan, label) for label in ("few", "tenth", "whole")] == [40, 100, 1000]
 
 
@@ -28,7 +28,7 @@ def test_a_row_for_each_arm(sized):
     sized.finish_arm("scratch", [0.5], data="tenth")
     sized.fail(sized.cells("scratch", data="whole")[0].stage, "no memory")
     table = fractions(sized.frame(), sized.plan)
-    assert table.columns == ["data set", "student", "arm", "4 a class", "10 %", "all"]
+    assert table.columns == ["data set", "student", "arm", "4 per class", "10 %", "all"]
     assert [entry.text for entry in table.rows[0]] == [
         "cifar10_subset",
         "small",
@@ -38,7 +38,7 @@ def test_a_row_for_each_arm(sized):
         "failed",
     ]
     assert [row[2].text for row in table.rows] == ["scratch", "probe", "tune", "distil, big (scratch)"]
-    assert "4 a class = 40, 10 % = 100, all = 1,000" in table.notes[0]
+    assert "4 per class = 40, 10 % = 100, all = 1,000" in table.notes[0]
 
 
 def test_sources_with_other_parameters_are_other_data_sets(make_lab, tmp_path):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from benchbench.reports.groups import Runs
+from benchbench.reports.groups import Columns, Runs
 from benchbench.reports.tables.savings import cost_ratio, saving_text, savings
 
 
@@ -17,7 +18,7 @@ def texts(table) -> dict[str, list[str]]:
 
 def runs(*hours: float, shared: float = 0.0) -> Runs:
     columns = {"own_hours": np.array(hours), "shared_stage_hours": np.full(len(hours), shared)}
-    return Runs("distill", len(hours), 0, columns)
+    return Runs("distill", len(hours), 0, range(len(hours)), Columns(pd.DataFrame(columns)))
 
 
 def test_every_column(finished):
