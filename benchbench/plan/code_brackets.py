@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 _OPENING, _CLOSING = frozenset("([{"), frozenset(")]}")
-# A bracket after one of these words groups, or makes a tuple or a list; after any other word it calls or subscripts.
+# A bracket after one of these words groups, or makes a tuple or a list; after any other word it calls or subscripts;
+# after one of the second set it may do either.
 _KEYWORDS = {
-    *("and", "as", "assert", "async", "await", "break", "case", "class", "continue", "def", "del", "elif", "else"),
-    *("except", "finally", "for", "from", "global", "if", "import", "in", "is", "lambda", "match", "nonlocal", "not"),
-    *("or", "raise", "return", "try", "while", "with", "yield"),
+    *("and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del", "elif", "else", "except"),
+    *("finally", "for", "from", "global", "if", "import", "in", "is", "lambda", "nonlocal", "not", "or", "raise"),
+    *("return", "try", "while", "with", "yield"),
 }
+_SOFT_KEYWORDS = {"match", "case"}
 _ASSIGNMENTS = {"=", "+=", "-=", "*=", "/=", "//=", "%=", "**=", ">>=", "<<=", "&=", "|=", "^=", "@="}
 # An expression between a token of the first set and one of the second is whole: nothing binds it from outside.
 _BEFORE = {"", ",", ":", "->", "(", "[", "{", "else", "return", "yield", "assert", "raise", *_ASSIGNMENTS}
@@ -33,20 +35,21 @@ class _Bracket:
 
     Attributes:
         opening: its character.
-        trails: whether it calls or subscripts.
+        groups, trails: whether it may group (or make a tuple or a list), and whether it may call or subscript.
         start: its index.
         inner: tokens directly in it that bear on whether it counts.
     """
 
     opening: str
+    groups: bool
     trails: bool
     start: int
     inner: list[str]
 
     @property
     def comma_counts(self) -> bool:
-        """True where a trailing comma makes the tuple."""
-        makes_tuple = (self.opening == "(" and not self.trails) or (self.opening == "[" and self.trails)
+        """True where a trailing comma may make the tuple."""
+        makes_tuple = (self.opening == "(" and self.groups) or (self.opening == "[" and self.trails)
         return makes_tuple and (self.inner.count(",") == 1 or self.inner[:1] == ["lambda"])
 
 
@@ -54,13 +57,14 @@ def _bracket(before: str, opening: str, start: int) -> _Bracket:
     """The bracket that opens at the index `start`, after the token `before`."""
     is_word = before[:1].isidentifier() and before not in _KEYWORDS
     is_literal = before[:1] in ("'", '"') or before[:1].isdigit()
-    return _Bracket(opening, is_word or is_literal or before in _CLOSING, start, [])
+    trails = is_word or is_literal or before in _CLOSING
+    return _Bracket(opening, not trails or before in _SOFT_KEYWORDS, trails, start, [])
 
 
 def _without_commas(tokens: list[str]) -> list[str]:
     """Without commas that end a bracket or the statement, except where one makes a tuple."""
     result: list[str] = []
-    whole = _Bracket("(", False, 0, [])
+    whole = _Bracket("(", True, False, 0, [])
     brackets = [whole]
     for token in tokens:
         if token in _OPENING:

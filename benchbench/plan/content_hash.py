@@ -1,4 +1,4 @@
-"""What stands at a path: a hash of bytes, so that other images are another data set whatever they are called."""
+"""Hashes of files and folders by their bytes: other images are another data set, whatever their path."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ ABSENT = "absent"
 def content_hash(path: Path) -> str:
     """sha256 of a file, or of a folder's relative file names and their bytes (links followed).
 
-    Reading a large folder takes its time, so the answer is kept in the user's cache and holds for as long as every
-    name, size, time of change and inode stays what it was.
+    Reading a large folder takes time, so its hash is stored in the user's cache, and is valid for as long as every
+    name, size, time of change and inode is unchanged.
     """
     if path.is_file():
         return file_sha256(path)
@@ -28,16 +28,16 @@ def content_hash(path: Path) -> str:
     for name, file in _files(path):
         stat = file.stat()
         listing.update(_encoded(name, stat.st_size, stat.st_mtime_ns, stat.st_ino))
-    cache, place = user_cache("content.json"), str(path.resolve())
-    kept = _read(cache).get(place)
-    if isinstance(kept, dict) and kept.get("listing") == listing.hexdigest():
-        return str(kept["content"])
+    cache, folder = user_cache("content.json"), str(path.resolve())
+    entry = _read(cache).get(folder)
+    if isinstance(entry, dict) and entry.get("listing") == listing.hexdigest():
+        return str(entry["content"])
     content = hashlib.sha256()
     for name, file in _files(path):
         content.update(_encoded(name, file_sha256(file)))
     with contextlib.suppress(OSError):  # only a cache
         cache.parent.mkdir(parents=True, exist_ok=True)
-        write_json(cache, {**_read(cache), place: {"listing": listing.hexdigest(), "content": content.hexdigest()}})
+        write_json(cache, {**_read(cache), folder: {"listing": listing.hexdigest(), "content": content.hexdigest()}})
     return content.hexdigest()
 
 
@@ -56,7 +56,7 @@ def _encoded(*parts: object) -> bytes:
 
 
 def user_cache(name: str) -> Path:
-    """A file of the user's cache: answers that any store can use, and that can be made anew at any time."""
+    """A file of the user's cache, for results that every store can use and that can be computed again at any time."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "benchbench" / name
 
 

@@ -19,10 +19,10 @@ def check_published(file: SuiteFile, cells: Sequence[Cell]) -> None:
     """
     for index, published in enumerate(file.suite.published):
         loc: Loc = ("published", index)
-        for kind, names, known, place in _names(file, published, loc):
+        for kind, names, labels, name_loc in _names(file, published, loc):
             for name in names:
-                if name not in known:
-                    raise file.error(f"unknown {kind} '{name}'; {did_you_mean(name, known)}", place)
+                if name not in labels:
+                    raise file.error(f"unknown {kind} '{name}'; {did_you_mean(name, labels)}", name_loc)
         pairs = {(cell.arm, cell.student) for cell in cells if cell.data == published.data}
         for arm, figures in published.accuracy.items():
             for student in (name for name in figures if (arm, name) not in pairs):

@@ -6,9 +6,8 @@ import importlib.metadata
 import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 
 from benchbench.components import Component, Params, Registry
 from benchbench.errors import UnknownNameError, did_you_mean
@@ -33,13 +32,17 @@ class Resolver:
         self._hashes: dict[Path, str] = {}
 
     def component(self, kind: str, name: str, loc: Loc) -> Component:
-        """A component by name, or the suite's error at that place."""
+        """A component by name.
+
+        Raises:
+            SuiteError: at `loc`: there is none.
+        """
         try:
             return self.registry.get(kind, name)
         except UnknownNameError as error:
             raise self.file.error(str(error), loc) from None
 
-    def params(self, component: Component, given: Mapping[str, Any], loc: Loc) -> Params:
+    def params(self, component: Component, arguments: Mapping[str, JsonValue], loc: Loc) -> Params:
         """A component's parameters, checked; paths made absolute.
 
         Raises:
@@ -47,11 +50,11 @@ class Resolver:
         """
         fields = component.params.model_fields
         is_open = component.params.model_config.get("extra") == "allow"
-        for name in given:
+        for name in arguments:
             if name not in fields and not is_open:
                 hint = did_you_mean(name, fields) if fields else "it takes none"
                 raise self.file.error(f"unknown parameter '{name}' of '{component.name}'; {hint}", [*loc, name])
-        values = dict(given)
+        values: dict[str, object] = {**arguments}
         for name, value in values.items():
             if isinstance(value, str) and name in fields and _is_path(fields[name].annotation):
                 values[name] = self.file.resolve(Path(value))
@@ -129,18 +132,18 @@ class Resolver:
         """
         mixers = self.mixers(recipe, loc)
         for ref in arm.loss if mixers else ():
-            place = ("arms", label, "loss", ref.name)
-            if "hard_labels" in self.component("loss", ref.name, place).needs:
-                where = ".".join(str(part) for part in loc)
-                problem = f"loss '{ref.name}' needs one label an image, and '{mixers[0]}' of {where} gives it two"
+            loss_loc = ("arms", label, "loss", ref.name)
+            if "hard_labels" in self.component("loss", ref.name, loss_loc).needs:
+                augment = ".".join(str(part) for part in loc)
+                problem = f"loss '{ref.name}' needs one label an image, and '{mixers[0]}' of {augment} gives it two"
                 own = f"give arm '{label}' a `recipe: {{augment: ...}}` of its own"
                 hint = f"{own} without {_quoted(mixers)}, or take the loss out"
-                raise self.file.error(problem, place, hint)
+                raise self.file.error(problem, loss_loc, hint)
 
 
 def _quoted(names: list[str]) -> str:
     return " and ".join(f"'{name}'" for name in names)
 
 
-def _is_path(annotation: Any) -> bool:
+def _is_path(annotation: object) -> bool:
     return annotation is Path or Path in typing.get_args(annotation)

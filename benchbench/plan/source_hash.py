@@ -135,8 +135,8 @@ def _bindings(tokens: list[str], module: str, path: Path) -> Iterator[_Binding]:
     if tokens[0] == "import":
         for dotted, alias in _names(tokens[1:]):
             followed = _is_followed(dotted, module, path)
-            shown = (_FOLLOWED,) if followed and alias else (dotted, _FOLLOWED) if followed else (dotted,)
-            yield _Binding(("import", *shown, *(("as", alias) if alias else ())), dotted if followed else None)
+            origin = (_FOLLOWED,) if followed and alias else (dotted, _FOLLOWED) if followed else (dotted,)
+            yield _Binding(("import", *origin, *(("as", alias) if alias else ())), dotted if followed else None)
         return
     middle = tokens.index("import")
     base = _absolute("".join(tokens[1:middle]), module, path)
@@ -183,8 +183,8 @@ def _file(name: str) -> Path | None:
         return None
     if not parts:
         return Path(spec.origin) if spec.origin and spec.origin.endswith(".py") else None
-    places = [Path(folder).joinpath(*parts) for folder in spec.submodule_search_locations or ()]
-    candidates = [file for place in places for file in (place.with_name(f"{place.name}.py"), place / "__init__.py")]
+    stems = [Path(folder).joinpath(*parts) for folder in spec.submodule_search_locations or ()]
+    candidates = [file for stem in stems for file in (stem.with_name(f"{stem.name}.py"), stem / "__init__.py")]
     return next((file for file in candidates if file.is_file()), None)
 
 

@@ -97,9 +97,9 @@ class TrainingStages:
 
     def teacher(self, label: str, state: State, data: str) -> Network:
         """A teacher in a state, with the stage that adapts it to a data set where one does."""
-        known = self._teachers.get((label, state, data))
-        if known is not None:
-            return known
+        network = self._teachers.get((label, state, data))
+        if network is not None:
+            return network
         # An adapted teacher's weights come from its stage, whose key stands for them.
         stage = None if state == "pretrained" else self._adaptation(label, state, data)
         builder = SpecBuilder(self.draft.resolver)

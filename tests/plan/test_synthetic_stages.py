@@ -70,6 +70,13 @@ class TestStages:
         cells = stages(plan, "cell")
         assert len({cell.key for cell in cells}) == len({cell.cohort for cell in cells}) == 4
 
+    def test_labels_of_sets_are_part_of_no_key(self, planned):
+        plans = [
+            planned({"scratch": {"method": "scratch", "synthetic": label}}, synthetic={label: MIXED["mixed"]})
+            for label in ("mixed", "renamed")
+        ]
+        assert plans[0].stages.keys() == plans[1].stages.keys()
+
     def test_losses_that_see_real_images_alone_share_batches_with_those_that_see_all(self, planned):
         arms = {"all": {**KD, "synthetic": "mixed"}, "kd": {**KD, "synthetic": {"set": "mixed", "losses": ["kd"]}}}
         plan = planned(arms, "seeds=[0]")
@@ -130,7 +137,7 @@ def test_generated_images_count(use, images, planned):
         ({"synthetic": {"set": "mixed", "times": 3}}, "times: 3 is more than set 'mixed' has"),
         ({"synthetic": {"set": "mixed", "losses": ["kd"]}}, "arm 'a' has no loss 'kd'"),
         ({"synthetic": {"set": "mixed", "labels": "teacher"}}, "need a judge"),
-        ({"synthetic": {"set": "mixed", "teacher": "big", "state": "scratch"}}, "nothing asks it"),
+        ({"synthetic": {"set": "mixed", "teacher": "big", "state": "scratch"}}, "nothing reads it"),
         (
             {"synthetic": {"set": "mixed", "min_confidence": 0.5, "teacher": "bog", "state": "scratch"}},
             "unknown teacher 'bog'; did you mean 'big'",
