@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 
@@ -21,7 +22,7 @@ class BuildRequest(Spec):
 
     code: str
 
-    @property
+    @functools.cached_property
     def key(self) -> str:
         """sha256 over the request, with the content of files in place of their paths."""
         text = json.dumps(contents_only(self.as_json()), sort_keys=True, separators=(",", ":"), allow_nan=False)
