@@ -62,8 +62,11 @@ def test_the_coverage_is_what_a_smaller_simulation_gives():
     rows = re.findall(r"^\| (normal|skewed) +\| +(\d+) \| +([\d.]+) \| +([\d.]+) \|$", README, flags=re.MULTILINE)
     assert len(rows) == 8
     for distribution, n, t_interval, bootstrap in rows:
-        found = t_coverage(distribution, int(n), 2000), bootstrap_coverage(distribution, int(n), 2000, resamples=400)
-        assert (float(t_interval), float(bootstrap)) == pytest.approx([100 * each for each in found], abs=3.5)
+        coverages = (
+            t_coverage(distribution, int(n), 2000),
+            bootstrap_coverage(distribution, int(n), 2000, resamples=400),
+        )
+        assert (float(t_interval), float(bootstrap)) == pytest.approx([100 * each for each in coverages], abs=3.5)
 
 
 def test_the_seeds_needed_are_what_a_smaller_simulation_gives():
@@ -72,8 +75,8 @@ def test_the_seeds_needed_are_what_a_smaller_simulation_gives():
     assert len(rows) == 6
     for arms, spread, *shares in rows:
         truths = [0.0] * (1 if arms == "alone" else 5)
-        found = [judged(n, float(spread), truths, 2000)[:, 0] for n in (2, 3, 5, 10)]
-        expected = [100 * np.isin(each, (MATCHES, SURPASSES)).mean() for each in found]
+        outcomes = [judged(n, float(spread), truths, 2000)[:, 0] for n in (2, 3, 5, 10)]
+        expected = [100 * np.isin(each, (MATCHES, SURPASSES)).mean() for each in outcomes]
         assert list(map(float, shares)) == pytest.approx(expected, abs=3.5)
 
 

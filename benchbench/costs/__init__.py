@@ -1,1 +1,1 @@
-"""What things cost: predictions before a run, and prices of what nobody repeats."""
+"""Costs: predictions before a run, the ledger of runs, and prices of public pre-training."""

@@ -89,7 +89,7 @@ class Options:
     """Options of checks.
 
     Attributes:
-        params: parameters by name; each component is given those that it has.
+        params: parameters by name; each component gets its own.
         model: the network that a model source builds; sources of a single network need none.
         data: folder that data sets are downloaded to.
     """

@@ -41,7 +41,7 @@ def checks_of(
 
     Args:
         targets: plugin files, packages' folders, installed packages' names, or KIND/NAME.
-        params: parameters by name; each component is given those that it has.
+        params: parameters by name; each component gets its own.
         model: the network that model sources build, where they have several.
         data: folder that data sets are downloaded to.
         plugins: further plugin files to load.

@@ -102,7 +102,7 @@ def test_every_second_is_on_one_line(summary):
     assert (total.failed, total.killed, total.removed, total.runs) == (0, 0, 0, 1)
 
 
-def test_what_a_worker_says_it_took_is_held_against_its_own_clock(summary):
+def test_times_of_a_worker_are_compared_with_its_own_clock(summary):
     """Its record is a line; until the runner hears of it, the slot is idle."""
     first = timed(finished(12, "a", student=6), worked=7.5, recorded=1)
     second = timed(finished(15, "b", student=2), worked=10, recorded=0.25)
@@ -113,7 +113,7 @@ def test_what_a_worker_says_it_took_is_held_against_its_own_clock(summary):
     assert sum_of_lines(total) == pytest.approx(total.total)
 
 
-def test_a_worker_s_clock_says_nothing_of_what_failed_after_it(summary):
+def test_a_worker_s_clock_does_not_cover_a_later_failure(summary):
     first = timed(finished(6, "a", student=4), worked=5, recorded=0.5)
     total = summary([submitted(0, "a", "b"), ready(0), first, failed(9, "b"), end(9)])
     assert total.failed == hours(9 - 4.5)
@@ -126,7 +126,7 @@ def test_slots_without_work_are_idle(summary):
     assert total.total == hours(30)
 
 
-def test_what_a_failed_stage_took_is_apart_from_what_those_beside_it_did(summary):
+def test_the_time_of_a_failed_stage_is_apart_from_those_beside_it(summary):
     total = summary(
         [
             submitted(0, "a", "b"),
@@ -227,7 +227,7 @@ def test_a_torn_line_ends_a_run(torn, summary, tmp_path):
     assert summarize_ledger(Store(tmp_path), "mine", KNOWN).total == hours(6)
 
 
-def test_what_is_written_is_what_is_read(tmp_path):
+def test_written_lines_are_read_again(tmp_path):
     plan = SimpleNamespace(suite=SimpleNamespace(name="mine"), devices=Devices("cuda", "a GPU", ("0", "1"), 4))
     stage = SimpleNamespace(key="a", kind="cell")
     writer = RunLedger(Store(tmp_path), plan)

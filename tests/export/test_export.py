@@ -66,7 +66,7 @@ class TestTimm:
         mean, std = (torch.tensor(config[name]).view(3, 1, 1) for name in ("mean", "std"))
         assert_same(network((pixels - mean) / std), folder, pixels)
 
-    def test_what_timm_reads(self, trained, store, tmp_path):
+    def test_the_config_that_timm_reads(self, trained, store, tmp_path):
         recipe = {"default": {"epochs": 1, "batch_size": 20, "image_size": 64, "eval_resize": 80}}
         student = {"model": "timm/test_efficientnet", "mean": [0.25, 0.5, 0.75], "std": [0.125, 0.25, 0.5]}
         done = export(store, trained(student, recipes=recipe), tmp_path)
@@ -81,7 +81,7 @@ class TestTimm:
         assert config["num_classes"] == 3
         assert config["label_names"] == ["aeroplane", "bird <b>", "cat\n# Cat"]
 
-    def test_nothing_is_said_of_timm_s_own_weights(self, trained, store, tmp_path):
+    def test_no_trace_of_timm_s_own_weights(self, trained, store, tmp_path):
         """A tag names weights that this student never had, or has no more."""
         done = export(store, trained("timm/test_resnet.r160_in1k"), tmp_path)
         config = json.loads((done.folder / "config.json").read_text())["pretrained_cfg"]
@@ -125,7 +125,7 @@ class TestTorchvision:
         network.load_state_dict(safetensors.torch.load_file(done.folder / "model.safetensors"))
         assert_same(network(normal(images(32))), folder, images(32))
 
-    def test_what_it_cannot_build_is_refused(self, trained, store, tmp_path):
+    def test_a_network_that_it_cannot_build_is_refused(self, trained, store, tmp_path):
         folder = trained("torchvision/squeezenet1_1")
         with pytest.raises(ExportError, match=r"squeezenet1_1 classifies before it pools.*load_trained\('.*--onnx"):
             export(store, folder, tmp_path)
@@ -163,7 +163,7 @@ class TestRefusals:
         with pytest.raises(ExportError, match="models of 'mine' have no form that another program loads; load it with"):
             export_student(store, folder, ExportOptions(tmp_path / "out", plugins=(source,)))
 
-    def test_a_copy_that_answers_otherwise_is_not_left_behind(self, trained, store, tmp_path, monkeypatch):
+    def test_a_copy_with_other_logits_is_not_left_behind(self, trained, store, tmp_path, monkeypatch):
         """timm's loader may change what it reads; then the check is all that stands between."""
         folder = trained("timm/test_efficientnet")
         spoil = timm.models._builder.load_state_dict_from_path
@@ -243,7 +243,7 @@ class TestFinding:
             ("../../x", "no finished training"),
         ],
     )
-    def test_what_is_not_one_of_them(self, many, text, message):
+    def test_texts_that_begin_no_key_or_several(self, many, text, message):
         with pytest.raises(StoreError, match=message):
             many.find_trained(text)
 

@@ -1,4 +1,4 @@
-"""The ONNX file answers as the student did, for any number of images."""
+"""The ONNX file gives the student's logits, for any number of images."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def student(trained):
     return trained("timm/test_resnet", teachers=TEACHER, arms=REUSED)
 
 
-def test_it_answers_as_the_student(student, store, tmp_path, capfd):
+def test_it_gives_the_student_s_logits(student, store, tmp_path, capfd):
     runtime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     done = export_student(store, student, ExportOptions(tmp_path / "out", onnx=True))

@@ -1,4 +1,4 @@
-"""What comes of a check, and what checks are told."""
+"""Results of checks, and their options."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from benchbench.testing.check import Check, Options, Refusal, parse_setting
 
 class TestFindings:
     def run(self, call, module: str = ""):
-        finding = Check("loss/mine", "terms", call, module).run()
-        assert (finding.subject, finding.check) == ("loss/mine", "terms")
-        return finding
+        result = Check("loss/mine", "terms", call, module).run()
+        assert (result.subject, result.check) == ("loss/mine", "terms")
+        return result
 
     def raising(self, error: BaseException):
         def call():
@@ -37,7 +37,7 @@ class TestFindings:
             (SystemExit(3), "FAILED   loss/mine  terms: raised SystemExit: 3"),
         ],
     )
-    def test_what_is_raised(self, error, line):
+    def test_exceptions(self, error, line):
         assert str(self.raising(error)) == line
 
     def test_the_line_of_the_plugin_s_own_module_is_named(self):
@@ -46,7 +46,7 @@ class TestFindings:
 
         assert self.run(call, __name__).message.endswith(f"(test_check.py:{call.__code__.co_firstlineno + 1})")
 
-    def test_interrupting_is_not_a_finding(self):
+    def test_interrupting_is_not_a_result(self):
         with pytest.raises(KeyboardInterrupt):
             self.raising(KeyboardInterrupt())
 
@@ -69,7 +69,7 @@ class TestOptions:
             ({"size": 3, "share": 0}, "'mine', parameter 'share': Input should be greater than 0"),
         ],
     )
-    def test_one_line_for_what_is_missing_or_wrong(self, params, message):
+    def test_one_line_for_missing_or_wrong_parameters(self, params, message):
         with pytest.raises(BenchBenchError, match=message):
             Options(params).params_of(self.component)
 

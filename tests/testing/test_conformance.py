@@ -45,8 +45,8 @@ def file(tmp_path):
 
 
 def lines(*targets, **options) -> dict[str, str]:
-    findings = [check.run() for check in checks_of(*targets, **options)]
-    return {f"{finding.subject} {finding.check}": str(finding) for finding in findings}
+    results = [check.run() for check in checks_of(*targets, **options)]
+    return {f"{result.subject} {result.check}": str(result) for result in results}
 
 
 def test_every_kind_has_its_checks():
@@ -55,12 +55,12 @@ def test_every_kind_has_its_checks():
 
 class TestTargets:
     def test_a_file(self, file):
-        found = lines(file(augmenter()))
-        assert list(found)[:4] == [
+        results = lines(file(augmenter()))
+        assert list(results)[:4] == [
             "plugin/my_plugin.py imports",
             *(f"augmenter/darker {name}" for name in ("name", "loads", "params")),
         ]
-        assert all(line.startswith("ok ") for line in found.values())
+        assert all(line.startswith("ok ") for line in results.values())
 
     def test_a_component(self):
         checks = checks_of("augmenter/flip", params={"probability": 1})
@@ -80,9 +80,9 @@ class TestTargets:
     def test_a_folder(self, file, monkeypatch, prefix):
         monkeypatch.setattr("sys.path", ["", *sys.path])
         module = f"bb_folder_{len(prefix)}"
-        found = lines(self.package(file, module, prefix=prefix))
-        assert f"augmenter/{module} shape" in found
-        assert all(line.startswith("ok ") for line in found.values())
+        results = lines(self.package(file, module, prefix=prefix))
+        assert f"augmenter/{module} shape" in results
+        assert all(line.startswith("ok ") for line in results.values())
 
     def test_a_folder_that_is_installed_in_place(self, file, monkeypatch, distribution):
         folder = self.package(file, "bb_in_place")
@@ -90,9 +90,9 @@ class TestTargets:
         monkeypatch.syspath_prepend(str(folder))
         monkeypatch.syspath_prepend(str(site))
         for target in (folder, folder / "bb_in_place.py", "BB_bb.in-place"):
-            found = lines(target)
-            assert found["augmenter/bb_in_place name"].startswith("ok ")
-            assert len([name for name in found if name.endswith(" imports")]) == 1
+            results = lines(target)
+            assert results["augmenter/bb_in_place name"].startswith("ok ")
+            assert len([name for name in results if name.endswith(" imports")]) == 1
 
     @pytest.mark.parametrize(
         ("project", "message"),
@@ -129,7 +129,7 @@ class TestTargets:
             ("pydantic", "pydantic is installed and offers no plugin"),
         ],
     )
-    def test_what_there_is_not(self, tmp_path, monkeypatch, target, message):
+    def test_absent_targets(self, tmp_path, monkeypatch, target, message):
         monkeypatch.chdir(tmp_path)
         with pytest.raises(BenchBenchError, match=message):
             checks_of(target)
@@ -141,8 +141,8 @@ class TestTargets:
 
 class TestGeneralChecks:
     def failed(self, path) -> dict[str, str]:
-        found = lines(path)
-        return {name: line.partition(": ")[2] for name, line in found.items() if line.startswith("FAILED")}
+        results = lines(path)
+        return {name: line.partition(": ")[2] for name, line in results.items() if line.startswith("FAILED")}
 
     def test_a_name_that_is_taken(self, file):
         failed = self.failed(file(augmenter(name="flip")))
@@ -151,9 +151,9 @@ class TestGeneralChecks:
         }
 
     def test_a_target_that_is_not_there(self, file):
-        found = lines(file(augmenter(target="nothing")))
-        assert "cannot load" in found["augmenter/darker loads"]
-        assert list(found) == [
+        results = lines(file(augmenter(target="nothing")))
+        assert "cannot load" in results["augmenter/darker loads"]
+        assert list(results) == [
             f"augmenter/darker {name}" if name != "imports" else "plugin/my_plugin.py imports"
             for name in ("imports", "name", "loads", "params")
         ]
@@ -162,15 +162,15 @@ class TestGeneralChecks:
         failed = self.failed(file(augmenter(target="answer") + "\nanswer = 42\n"))
         assert failed["augmenter/darker loads"].endswith("answer is a int: name a function or a class")
 
-    @pytest.mark.parametrize("place", ["file", "module"])
-    def test_heavy_imports(self, file, tmp_path, place):
+    @pytest.mark.parametrize("origin", ["file", "module"])
+    def test_heavy_imports(self, file, tmp_path, origin):
         """The torch here is an empty one: the real one would take seconds."""
         file("", "torch.py")
         path = file("import torch\n" + augmenter(), "bb_heavy.py")
         with pytest.raises(AssertionError, match="loading it imports torch: import it inside the functions that use"):
-            check_imports(str(path) if place == "file" else "bb_heavy", [str(tmp_path)])
+            check_imports(str(path) if origin == "file" else "bb_heavy", [str(tmp_path)])
 
-    def test_what_loads_here_alone(self, tmp_path):
+    def test_a_module_that_loads_in_this_process_alone(self, tmp_path):
         with pytest.raises(
             AssertionError, match=r"does not load in a process of its own: .*No module named 'bb_nowhere'"
         ):
@@ -191,16 +191,16 @@ class TestGeneralChecks:
         class Lossy(Params):
             sizes: object = (1, 2)
 
-        found = {f.check: f for f in check_component("executor", component(print, params=Lossy))}
-        assert "others once written as JSON" in found["params"].message
+        results = {f.check: f for f in check_component("executor", component(print, params=Lossy))}
+        assert "others once written as JSON" in results["params"].message
 
     def test_remarks(self, component):
         class Undescribed(Params):
             size: int = 3
 
-        found = {f.check: f for f in check_component("executor", component(print, params=Undescribed))}
-        assert found["params"].status == "ok"
-        assert found["params"].message == "no summary for `benchbench list`; parameter 'size' has no description"
+        results = {f.check: f for f in check_component("executor", component(print, params=Undescribed))}
+        assert results["params"].status == "ok"
+        assert results["params"].message == "no summary for `benchbench list`; parameter 'size' has no description"
 
 
 class TestParameters:
@@ -215,15 +215,15 @@ class TestParameters:
             checks_of(file(augmenter()), params={"bye": 1})
 
     def test_an_open_source_takes_any(self, component):
-        """What it does not know is the library's to refuse."""
+        """The library refuses unknown ones itself."""
 
         class OpenParams(Params):
             model_config = ConfigDict(extra="allow", frozen=True)
 
-        found = {
+        results = {
             f.check: f for f in check_component("executor", component(print, params=OpenParams), params={"rate": 1})
         }
-        assert found["params"].status == "ok"
+        assert results["params"].status == "ok"
 
 
 def test_checks_read_as_their_names(file):

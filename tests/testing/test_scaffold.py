@@ -1,4 +1,4 @@
-"""What `benchbench new` writes works at once, for every kind."""
+"""`benchbench new`: its package works at once, for every kind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Networks for BenchBench, taken as a teacher: a plain CNN of three stages."""
+"""A teacher for BenchBench: a plain CNN of three stages."""
 
 from pydantic import Field
 
