@@ -157,12 +157,12 @@ class _Training:
         index = torch.randint(len(pixels), (params.train_batch_size,), generator=random).to(self.device)
         images = pixels[index].float() / 127.5 - 1
         if params.flip:
-            mirrored = torch.rand(len(index), 1, 1, 1, generator=random).to(self.device) < 0.5
-            images = torch.where(mirrored, images.flip(-1), images)
+            mirror = torch.rand(len(index), 1, 1, 1, generator=random).to(self.device) < 0.5
+            images = torch.where(mirror, images.flip(-1), images)
         noise = torch.randn(images.shape, generator=random).to(self.device)
         times = torch.randint(params.timesteps, (len(index),), generator=random).to(self.device)
-        dropped = torch.rand(len(index), generator=random).to(self.device) < params.class_dropout
-        classes = labels[index].masked_fill(dropped, self.classes)
+        drop = torch.rand(len(index), generator=random).to(self.device) < params.class_dropout
+        classes = labels[index].masked_fill(drop, self.classes)
         noisy = self.scheduler.add_noise(images, noise, times)
         return F.mse_loss(self.unet(noisy, times, class_labels=classes).sample, noise)
 

@@ -46,10 +46,10 @@ def run(context: StageContext[OutputsSpec]) -> StageResult:
     with timer.section("setup"):
         network, execution = run_frozen(context, 0, model, data.train)
         network_pass = _Pass(context, timer, network, next(data.train.test_batches(1)))
-    begun, images = (state["split"], state["done"]) if state else (spec.splits[0], 0)
-    for split in spec.splits[spec.splits.index(begun) :]:
+    first, done = (state["split"], state["done"]) if state else (spec.splits[0], 0)
+    for split in spec.splits[spec.splits.index(first) :]:
         if (loader := loaders[split]) is not None:
-            network_pass.run(split, loader, images if split == begun else 0)
+            network_pass.run(split, loader, done if split == first else 0)
     with timer.section("checkpoint"):
         files = _cached_files(context)
     record = OutputsRecord(

@@ -38,9 +38,8 @@ def run(context: StageContext[SynthesisSpec]) -> StageResult:
     timer.load()
     with timer.section("loading"):
         setting, shards = _setting(context, timer.device), Shards(context.folder.path)
-        ids, finished = _image_ids(context.spec, setting), shards.done()
-        missing = [image_id for image_id in ids if image_id not in finished]
-        num_finished = len(ids) - len(missing)
+        ids, earlier = _image_ids(context.spec, setting), shards.done()
+        missing = [image_id for image_id in ids if image_id not in earlier]
     with timer.section("setup"):
         drawing = _drawing(context, setting)
     while missing:
@@ -56,7 +55,7 @@ def run(context: StageContext[SynthesisSpec]) -> StageResult:
         images = read_shards(context.folder)
         _refuse_half_a_class(images, setting.classes)
     cost, metrics = timer.cost(), summary(images)
-    print(f"{metrics.images} images, {num_finished} from an earlier attempt; refused: {metrics.rejected or 'none'}")
+    print(f"{metrics.images} images, {len(earlier)} from an earlier attempt; refused: {metrics.rejected or 'none'}")
     seconds = cost.seconds.get("generation", 0.0)
     record = SynthesisRecord(
         metrics=metrics.model_copy(update={"images_per_second": metrics.images / seconds if seconds else None}),
@@ -97,10 +96,10 @@ def _refuse_half_a_class(images: Sequence[GeneratedImage], classes: Sequence[str
     for label, count in given_up.items():
         if count > requested[label] / 2:
             reasons = Counter(reason for image in images if image.label == label for reason in image.refused)
-            listed = ", ".join(f"{reason} ({times} times)" for reason, times in reasons.most_common())
+            summaries = ", ".join(f"{reason} ({times} times)" for reason, times in reasons.most_common())
             raise StageError(
-                f"{count} of {requested[label]} images of class '{classes[label]}' were refused: {listed}; change its "
-                "prompt, model, precision or safety checker"
+                f"{count} of {requested[label]} images of class '{classes[label]}' were refused: {summaries}; change "
+                "its prompt, model, precision or safety checker"
             )
 
 

@@ -68,12 +68,12 @@ def _train_together(cells: Sequence[Cell], clock: Clock) -> None:
         with clock.section("loading", *cohort.accounts(cohort.active())):
             test = shared.data.test()
         hits = evaluate(cohort, cohort.active(), test)
-    for cell in cells:
-        if cell.result is None:
-            with cell.isolated():
-                if cell.member in cohort.failures:
-                    raise cohort.failures[cell.member]
-                cell.finish(shared, hits[cell.member], len(cells))
+    for cell in [cell for cell in cells if cell.result is None]:
+        if cell.member in cohort.failures:
+            cell.result = cohort.failures[cell.member]
+            continue
+        with cell.isolated():
+            cell.finish(shared, hits[cell.member], len(cells))
 
 
 class Shared:
@@ -208,10 +208,10 @@ class Cell:
         if recipe.precision != "auto" or config.precision == "fp32":
             return config
         sample = sample_of(shared.data.train, ExecutionConfig(), recipe.batch_size)
-        chosen, deviation = trainable_precision(model, config, sample, recipe.tolerance)
-        verb = "is trained" if chosen == config else "could be trained faster, but not"
+        execution, deviation = trainable_precision(model, config, sample, recipe.tolerance)
+        verb = "is trained" if execution == config else "could be trained faster, but not"
         print(f"the network {verb} in {config.precision}, which moves its outputs by {deviation:.2g} of their spread")
-        return chosen
+        return execution
 
     def finish(self, shared: Shared, hits: np.ndarray, cohort: int) -> None:
         """Writes the weights and makes the record.

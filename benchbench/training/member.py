@@ -107,9 +107,9 @@ class Member:
             raise StageError("precision fp16 needs a GPU; use bf16 or fp32 on the CPU")
         self.network = ConfiguredModel(self.model, self.execution, self.device)
         self._sums: TensorDict = {}
-        self._reported = 0.0
+        self._last_report = 0.0
         self._compiles = self.execution.compile is not None
-        self._checked: set[bool] = set()
+        self._checked_stages: set[bool] = set()
 
     def begin(self) -> None:
         """Makes the optimiser, and goes on from a checkpoint's state where there is one."""
@@ -157,12 +157,12 @@ class Member:
         """
         self._compiles = False
         preparing = self.position[0] < 0
-        if preparing in self._checked:
+        if preparing in self._checked_stages:
             self._step(batch, teacher_outputs)
             return
         with checked_copies(batch, teacher_outputs) as (batch, teacher_outputs):
             self._step(batch, teacher_outputs)
-        self._checked.add(preparing)
+        self._checked_stages.add(preparing)
 
     def _step(self, batch: Batch, teacher_outputs: Sequence[Outputs]) -> None:
         epoch, step = self.position
@@ -174,8 +174,8 @@ class Member:
             # A new tensor, since a checkpoint may still hold the old one.
             self._sums[name] = self._sums.get(name, torch.zeros((), dtype=torch.float64, device=self.device)) + value
         self.position = epoch, step + 1
-        if time.monotonic() - self._reported > REPORT_SECONDS:
-            self._reported = time.monotonic()
+        if time.monotonic() - self._last_report > REPORT_SECONDS:
+            self._last_report = time.monotonic()
             self._report(epoch, step + 1)
 
     def _optimize(self, batch: Batch, teacher_outputs: Sequence[Outputs], preparing: bool) -> TensorDict:

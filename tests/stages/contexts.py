@@ -13,7 +13,7 @@ from benchbench.store import StageFolder
 
 
 def stage_context(spec: StageSpec, folder: Path, registry: Registry, **changes: Any) -> StageContext:
-    """A stage on one CPU thread, in a folder that is made."""
+    """A stage on one CPU thread, in a folder of its own."""
     folder.mkdir(parents=True, exist_ok=True)
     defaults: dict[str, Any] = {
         "needs": {},

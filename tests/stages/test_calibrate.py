@@ -70,8 +70,8 @@ def test_a_whole_training_step_is_measured(stage, monkeypatch):
     models, before, sizes = [], [], set()
     real = calibrate.build_backbone
 
-    def build(*given):
-        model = real(*given)
+    def build(*args):
+        model = real(*args)
         models.append(model)
         before.append({name: parameter.detach().clone() for name, parameter in model.named_parameters()})
         model.register_forward_pre_hook(lambda part, images: sizes.add((part.training, tuple(images[0].shape))))

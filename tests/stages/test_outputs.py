@@ -320,7 +320,7 @@ def test_a_probe_never_looks_at_an_image(planned, shop, monkeypatch):
     assert record.metrics.validation_accuracy is not None
     assert len(result.curve) == EPOCHS
     # The trunk is as it was, and the head has learnt.
-    given = safetensors.torch.load_file(folder.weights)
+    saved = safetensors.torch.load_file(folder.weights)
     assert record.model.parameters == sum(parameter.numel() for parameter in model.parameters())
-    assert all(torch.equal(tensor, given[name]) for name, tensor in model.state_dict().items())
+    assert all(torch.equal(tensor, saved[name]) for name, tensor in model.state_dict().items())
     assert result.curve[-1]["ce"] < result.curve[0]["ce"]

@@ -231,10 +231,10 @@ def test_a_linear_probe_keeps_the_trunk_that_it_was_given(stage, teacher_weights
     model = pretrained(teacher_weights)
     context = stage(cell(method="linear_probe", model=model))
     finish(train, context)
-    given, saved = loaded(teacher_weights.file.path), loaded(context.folder.weights)
+    initial, saved = loaded(teacher_weights.file.path), loaded(context.folder.weights)
     trunk = {name.removeprefix("trunk."): tensor for name, tensor in saved.items() if name.startswith("trunk.")}
-    assert trunk.keys() == {name for name in given if not name.startswith("fc.")}
-    assert all(torch.equal(tensor, given[name]) for name, tensor in trunk.items())
+    assert trunk.keys() == {name for name in initial if not name.startswith("fc.")}
+    assert all(torch.equal(tensor, initial[name]) for name, tensor in trunk.items())
     torch.manual_seed(0)
     other = stage(cell(recipe=recipe(lr=1e-9), method="linear_probe", model=model))
     finish(train, other)
@@ -244,8 +244,10 @@ def test_a_linear_probe_keeps_the_trunk_that_it_was_given(stage, teacher_weights
 def test_fine_tuning_moves_every_weight(stage, teacher_weights):
     context = stage(cell(method="finetune", model=pretrained(teacher_weights)))
     finish(train, context)
-    given, saved = loaded(teacher_weights.file.path), loaded(context.folder.weights)
-    still = [name for name in given if not name.startswith("fc.") and torch.equal(saved[f"trunk.{name}"], given[name])]
+    initial, saved = loaded(teacher_weights.file.path), loaded(context.folder.weights)
+    still = [
+        name for name in initial if not name.startswith("fc.") and torch.equal(saved[f"trunk.{name}"], initial[name])
+    ]
     assert still == []
 
 
@@ -321,9 +323,9 @@ def test_a_requested_precision_is_used_whatever_it_moves(precision, accepted, st
 
 def test_a_teacher_as_pre_trained_has_no_head(stage, teacher_weights, frozen_teachers):
     record = finish(train, stage(distilling("pretrained", ["ce", "align_uniform"], teacher_weights))).record
-    given, (teacher,) = loaded(teacher_weights.file.path), frozen_teachers
+    initial, (teacher,) = loaded(teacher_weights.file.path), frozen_teachers
     assert teacher.head is None
-    assert all(torch.equal(tensor, given[name]) for name, tensor in teacher.trunk.state_dict().items())
+    assert all(torch.equal(tensor, initial[name]) for name, tensor in teacher.trunk.state_dict().items())
     assert record.metrics.test_count == 1000
 
 

@@ -222,10 +222,10 @@ def breaking(member: Run, when: int, result: float | Exception) -> None:
     """From that call on, its losses are multiplied by a factor, or raise."""
     real, calls = member.losses.forward, 0
 
-    def forward(*given):
+    def forward(*args):
         nonlocal calls
         calls += 1
-        total, terms = real(*given)
+        total, terms = real(*args)
         if calls < when:
             return total, terms
         if isinstance(result, Exception):
@@ -377,8 +377,8 @@ def test_the_teacher_is_run_once_a_batch_for_all(make):
     batches = []
     for member in members.values():
         real = member.inputs.train.train_batches
-        member.inputs.train.train_batches = lambda *given, real=real: (
-            batches.append(each.index) or each for each in real(*given)
+        member.inputs.train.train_batches = lambda *args, real=real: (
+            batches.append(each.index) or each for each in real(*args)
         )
     together(members)
     assert sum(map(len, calls)) == len(batches) == EPOCHS * STEPS

@@ -178,7 +178,7 @@ def test_a_run_is_its_seed_s(make):
 def test_dropout_differs_from_step_to_step(make):
     """The global generator is seeded at every step, but not the same."""
     run, masks = make(dropout=0.5, epochs=2), []
-    run.model.trunk[5].register_forward_hook(lambda part, given, out: masks.append((out == 0) & (given[0] != 0)))
+    run.model.trunk[5].register_forward_hook(lambda part, inputs, out: masks.append((out == 0) & (inputs[0] != 0)))
     run.run()
     training = [mask.numpy().tobytes() for mask in masks if mask.any()]
     assert len(training) == len(set(training)) == 2 * STEPS
@@ -253,8 +253,8 @@ def test_the_curve_holds_the_means_of_an_epoch_s_steps(make):
     run.losses.register_forward_hook(lambda _part, _given, out: steps.append((out[0].item(), out[1]["ce"].item())))
     run.run()
     assert [row["epoch"] for row in run.curve] == [1, 2, 3]
-    for row, taken in zip(run.curve, np.array(steps).reshape(EPOCHS, STEPS, 2), strict=True):
-        assert [row["loss"], row["ce"]] == pytest.approx(taken.mean(0).tolist(), rel=1e-6)
+    for row, pairs in zip(run.curve, np.array(steps).reshape(EPOCHS, STEPS, 2), strict=True):
+        assert [row["loss"], row["ce"]] == pytest.approx(pairs.mean(0).tolist(), rel=1e-6)
         assert row["loss"] == pytest.approx(3 * row["ce"], rel=1e-6)
 
 
@@ -372,7 +372,7 @@ def test_channels_last_changes_the_layout_and_not_the_result(make):
     run, plain = make(channels_last=True), make()
     layouts = set()
     run.model.register_forward_pre_hook(
-        lambda _part, given: layouts.add(given[0].is_contiguous(memory_format=torch.channels_last))
+        lambda _part, inputs: layouts.add(inputs[0].is_contiguous(memory_format=torch.channels_last))
     )
     for each in (run, plain):
         each.run()

@@ -208,7 +208,7 @@ def test_a_loss_that_prepares_the_student_leaves_its_head_alone(make, optimizer)
 
 
 def test_a_loss_of_each_kind_together(make):
-    """The longest first stage is that of both; each is given what it trains."""
+    """The longest first stage is that of both; each trains its own part."""
     run = make({"parts_first": {"share": 0.1}, "student_first": {}})
     run.run()
     for name in ("parts_first", "student_first"):
@@ -327,9 +327,9 @@ def test_the_ledger_books_it_by_name(make, monkeypatch):
     run = make("student_first")
     real = run.network.model.forward
 
-    def forward(*given):
+    def forward(*args):
         now[0] += 1
-        return real(*given)
+        return real(*args)
 
     run.network.model.forward = forward
     run.without_validation()
