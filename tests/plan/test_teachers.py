@@ -158,7 +158,7 @@ class TestStudents:
 
 
 def line_of(path: Path, text: str) -> int:
-    (line,) = [number for number, line in enumerate(path.read_text().splitlines(), start=1) if text in line]
+    (line,) = [row for row, line in enumerate(path.read_text().splitlines(), start=1) if text in line]
     return line
 
 
@@ -273,9 +273,7 @@ class TestPublished:
             plan_of(path)
         assert problem in str(caught.value)
         lines = path.read_text().splitlines()
-        begin = [number for number, line in enumerate(lines, start=1) if "source: " in line and "cifar10" not in line][
-            1
-        ]
+        begin = [row for row, line in enumerate(lines, start=1) if "source: " in line and "cifar10" not in line][1]
         assert caught.value.line >= begin
 
 
@@ -286,7 +284,7 @@ def keys(plan: Plan, kind: str = "cell") -> list[str]:
 class TestKeys:
     def test_weights_and_order_are_part_of_them(self, suite, plan_of):
         """By the suite's words: equal shares in other numbers, or in another order, are another cell."""
-        found = {}
+        cells = {}
         for name, taught_by in {
             "even": {"big": 1, "wide": 1},
             "uneven": {"big": 1, "wide": 2},
@@ -294,10 +292,10 @@ class TestKeys:
             "turned": {"wide": 1, "big": 1},
         }.items():
             plan = plan_of(suite(taught_by))
-            found[name] = keys(plan)
+            cells[name] = keys(plan)
             assert sorted(keys(plan, "teacher")) == sorted(keys(plan_of(suite()), "teacher"))
-        assert len({tuple(each) for each in found.values()}) == 4
-        assert found["even"] == keys(plan_of(suite({"big": 1.0, "wide": 1.0})))
+        assert len({tuple(each) for each in cells.values()}) == 4
+        assert cells["even"] == keys(plan_of(suite({"big": 1.0, "wide": 1.0})))
 
     def test_a_teacher_of_two_changes_the_cells_that_it_teaches(self, suite, plan_of):
         arms = {"alone": distil(["big"]), "both": distil({"big": 1, "wide": 1})}

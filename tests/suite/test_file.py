@@ -1,4 +1,4 @@
-"""Suite files: what is read, and the one line for everything that can be wrong before components are looked up."""
+"""Suite files: their content, and the one-line error for every mistake that needs no component to be seen."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_yes_and_no_are_text(path):
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "place", "suggestion"),
+    ("old", "new", "loc", "suggestion"),
     [
         ("seeds:", "sedes:", "sedes", "seeds"),
         ("per_class:", "perclass:", "data.cifar.perclass", "per_class"),
@@ -95,11 +95,11 @@ def test_yes_and_no_are_text(path):
         ("method: distill", "methods: distill", "arms.distil.methods", "method"),
     ],
 )
-def test_unknown_key_at_any_level(path, old, new, place, suggestion):
+def test_unknown_key_at_any_level(path, old, new, loc, suggestion):
     text, line = changed(old, new)
     error = error_of(path, text)
-    key = place.rpartition(".")[2]
-    assert str(error) == f"{path}:{line}: {place}: unknown key '{key}'; did you mean '{suggestion}'?"
+    key = loc.rpartition(".")[2]
+    assert str(error) == f"{path}:{line}: {loc}: unknown key '{key}'; did you mean '{suggestion}'?"
 
 
 def test_unknown_key_that_resembles_nothing_lists_the_known_ones(path):
@@ -111,7 +111,7 @@ def test_unknown_key_that_resembles_nothing_lists_the_known_ones(path):
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "place", "what"),
+    ("old", "new", "loc", "message"),
     [
         ("[0, 1]", "3", "seeds", "write a list"),
         ("[0, 1]", "[0, one]", "seeds.1", "integer"),
@@ -150,12 +150,12 @@ def test_unknown_key_that_resembles_nothing_lists_the_known_ones(path):
         ("test_resnet", "test_resnet/1/2", "teachers.big.model", "write SOURCE/NAME"),
     ],
 )
-def test_wrong_value(path, old, new, place, what):
+def test_wrong_value(path, old, new, loc, message):
     text, line = changed(old, new)
     error = error_of(path, text)
-    assert str(error).startswith(f"{path}:{error.line}: {place}")
+    assert str(error).startswith(f"{path}:{error.line}: {loc}")
     assert error.line in (line, line + 1 if "\n" in new else line)
-    assert what in error.problem
+    assert message in error.problem
 
 
 @pytest.mark.parametrize("missing", ["name", "seeds", "data", "students", "arms"])
@@ -168,18 +168,18 @@ def test_missing_part_of_the_top_level(path, missing):
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "place", "missing"),
+    ("old", "new", "loc", "missing"),
     [
         ("{method: scratch}", "{}", "arms.scratch", "method"),
         ("{source: cifar10_subset, per_class: 4}", "{per_class: 4}", "data.cifar", "source"),
         ("model: timm/test_efficientnet", "input_size: 32", "students.small", "model"),
     ],
 )
-def test_missing_part_of_an_entry(path, old, new, place, missing):
+def test_missing_part_of_an_entry(path, old, new, loc, missing):
     text, _ = changed(old, new)
     error = error_of(path, text)
-    assert error.problem == f"{place}: '{missing}' is missing"
-    assert text.splitlines()[error.line - 1].strip().startswith(place.rpartition(".")[2])
+    assert error.problem == f"{loc}: '{missing}' is missing"
+    assert text.splitlines()[error.line - 1].strip().startswith(loc.rpartition(".")[2])
 
 
 @pytest.mark.parametrize("label", ["'a.b'", "'=cmd()'", "'@home'", '"two\\nlines"', "' x'", "a|b", "a" * 61])
@@ -248,10 +248,10 @@ def test_invalid_yaml(path, old, new, line):
         "!!set {tiny}",
     ],
 )
-@pytest.mark.parametrize("how", ["file", "--set"])
-def test_tags_and_special_values_are_refused_and_never_executed(path, value, how, monkeypatch):
+@pytest.mark.parametrize("means", ["file", "--set"])
+def test_tags_and_special_values_are_refused_and_never_executed(path, value, means, monkeypatch):
     monkeypatch.chdir(path.parent)
-    if how == "file":
+    if means == "file":
         error = error_of(path, changed("name: tiny", f"name: {value}")[0])
         assert error.line == 1
     else:
@@ -352,7 +352,7 @@ class TestOverrides:
         assert f"{whole}=" in error.hint
 
     @pytest.mark.parametrize(
-        ("override", "what"),
+        ("override", "message"),
         [
             ("seeds=", "write a list"),
             ("recipes.default.epochs=0", "greater than or equal to 1"),
@@ -365,11 +365,11 @@ class TestOverrides:
             ("nonsense.epochs=2", "unknown key 'nonsense'"),
         ],
     )
-    def test_bad_value_points_at_the_override_and_at_no_line(self, path, override, what):
+    def test_bad_value_points_at_the_override_and_at_no_line(self, path, override, message):
         error = error_of(path, SUITE, override)
         key = override.partition("=")[0]
         assert str(error).startswith(f"--set {key}: ")
-        assert what in error.problem
+        assert message in error.problem
         assert error.line is None
         assert str(path) not in str(error)
 
