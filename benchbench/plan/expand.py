@@ -91,7 +91,6 @@ class CellBuilder:
         self.shared = SharedStages(draft)
         self.training = TrainingStages(draft, self.shared)
         self.synthetic = SyntheticStages(draft, self.shared, self.training.teacher)
-        self.calibration_code = source_hash("benchbench.stages.calibrate")
 
     def cells(self, point: GridPoint) -> Iterator[Cell]:
         """The cells of a point, one for each seed of the suite: all but the seed is resolved once."""
@@ -231,6 +230,6 @@ class CellBuilder:
             device=self.draft.devices.name,
             threads=self.draft.threads,
             components=builder.components,
-            code=self.calibration_code,
+            code=source_hash("benchbench.stages.calibrate"),
         )
         return self.draft.add(spec, f"throughput of {label} at {pretraining.image_size} px")

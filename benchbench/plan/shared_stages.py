@@ -112,8 +112,6 @@ class SharedStages:
 
     def __init__(self, draft: PlanDraft):
         self.draft = draft
-        self.outputs_code = source_hash("benchbench.stages.outputs")
-        self.tuning_code = source_hash("benchbench.stages.tuning")
 
     def outputs(self, network: Network, inputs: NetworkInputs, splits: tuple[Split, ...] = ("train",)) -> str:
         """The stage that runs a frozen network once over every view of a data set.
@@ -123,7 +121,9 @@ class SharedStages:
             inputs: data and views of the stage that reads the outputs.
             splits: the splits of the data set that it needs; a probe's head needs all three.
         """
-        spec = OutputsSpec(**self.frozen_parts(network, inputs), splits=splits, code=self.outputs_code)
+        spec = OutputsSpec(
+            **self.frozen_parts(network, inputs), splits=splits, code=source_hash("benchbench.stages.outputs")
+        )
         views = "1 view" if inputs.recipe.views == 1 else f"{inputs.recipe.views} views"
         label = f"{network.label} outputs on {views} of {inputs.label}"
         return self.draft.add(spec, label, self.tuning("teacher0", network, inputs.recipe))
@@ -138,7 +138,7 @@ class SharedStages:
             images: their number.
         """
         parts = self.frozen_parts(network, inputs)
-        spec = OutputsSpec(**parts, splits=("synthetic",), images=images, code=self.outputs_code)
+        spec = OutputsSpec(**parts, splits=("synthetic",), images=images, code=source_hash("benchbench.stages.outputs"))
         label = f"{network.label} outputs on {set_label} images of {inputs.label}"
         return self.draft.add(spec, label, self.tuning("teacher0", network, inputs.recipe))
 
@@ -173,7 +173,7 @@ class SharedStages:
             device=self.draft.devices.name,
             threads=self.draft.threads,
             components=builder.components,
-            code=self.tuning_code,
+            code=source_hash("benchbench.stages.tuning"),
         )
         mode = "training" if network.trained else "inference"
         return {f"tuning.{role}": self.draft.add(spec, f"tuning {network.name} {mode} at {recipe.image_size} px")}

@@ -42,9 +42,6 @@ class SyntheticStages:
     def __init__(self, draft: PlanDraft, shared: SharedStages, teacher: Callable[[str, State, str], Network]):
         self.draft, self.suite, self.resolver = draft, draft.suite, draft.resolver
         self.shared, self.teacher = shared, teacher
-        self.synthesis_code = source_hash("benchbench.stages.synthesis")
-        self.diffusion_code = source_hash("benchbench.stages.diffusion")
-        self.quality_code = source_hash("benchbench.stages.quality")
         for label, entry in self.suite.synthetic.items():
             self._check_source(label, entry)
         if self.suite.quality is not None:
@@ -167,7 +164,7 @@ class SyntheticStages:
                 seed=entry.seed,
                 generator=generator.model_copy(update={"params": own}),
                 components=builder.components,
-                code=self.diffusion_code,
+                code=source_hash("benchbench.stages.diffusion"),
             )
             needs["diffusion"] = self.draft.add(diffusion, f"diffusion model of {label} | {data}")
         spec = SynthesisSpec(
@@ -178,7 +175,7 @@ class SyntheticStages:
             per_class=entry.per_class,
             size=entry.size,
             components=builder.components,
-            code=self.synthesis_code,
+            code=source_hash("benchbench.stages.synthesis"),
             needs=needs,
         )
         return self.draft.add(spec, f"images of {label} | {data}")
@@ -188,6 +185,6 @@ class SyntheticStages:
         quality = self.suite.quality
         assert quality is not None
         network = self.teacher(quality.teacher, quality.state, inputs.label)
-        spec = QualitySpec(**self.shared.frozen_parts(network, inputs), code=self.quality_code)
+        spec = QualitySpec(**self.shared.frozen_parts(network, inputs), code=source_hash("benchbench.stages.quality"))
         soft_needs = self.shared.tuning("teacher0", network, inputs.recipe)
         return self.draft.add(spec, f"quality of {label} by {network.label} | {inputs.label}", soft_needs)
