@@ -83,10 +83,7 @@ def read_record(folder: StageFolder, kind: type[_Record]) -> _Record | None:
     Raises:
         StoreError: it is damaged, or of another kind of stage.
     """
-    return _as_kind(folder.done(), folder, kind)
-
-
-def _as_kind(record: StageRecord | None, folder: StageFolder, kind: type[_Record]) -> _Record | None:
+    record = folder.done()
     if record is None or isinstance(record, kind):
         return record
     raise StoreError(f"{folder.record} is the record of a stage '{record.kind}'; delete {folder.path} and run it again")
@@ -114,9 +111,6 @@ class _Reader:
         if key not in self._records:
             self._records[key] = self.folder(key).done()
         return self._records[key]
-
-    def training_record(self, key: str) -> TrainingRecord | None:
-        return _as_kind(self.record(key), self.folder(key), TrainingRecord)
 
     def pretraining(self, recipe: PreTraining | None, calibration: str | None, record: TrainingRecord) -> Hours | None:
         """Estimated device-hours of a pre-training on the device that a cell ran on."""
@@ -227,8 +221,8 @@ def _dependency_cost(stage: Stage, key: str, reader: _Reader) -> Cost | None:
 
 def _teacher_accuracy(stage: Stage, reader: _Reader) -> float | None:
     keys = [key for role, key in stage.needs.items() if role.startswith("teacher")]
-    records = map(reader.training_record, keys)
-    accuracies = [record.metrics.test_accuracy for record in records if record is not None]
+    records = [reader.record(key) for key in keys]
+    accuracies = [record.metrics.test_accuracy for record in records if isinstance(record, TrainingRecord)]
     return sum(accuracies) / len(accuracies) if accuracies else None
 
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pydantic import JsonValue
-from pydantic_core import from_json
+from pydantic import BaseModel, JsonValue
+from pydantic_core import from_json, to_json
 
 from benchbench.errors import StoreError, one_line
 from benchbench.plan.model import Stage
 from benchbench.specs.parts import Json
 from benchbench.specs.records import Cost, StageRecord
-from benchbench.specs.stages import StageSpec, TrainingSpec
+from benchbench.specs.stages import StageSpec
 from benchbench.store import StageFolder, Store
 
 LOG_BYTES = 4_000  # of one log
@@ -21,6 +21,8 @@ ALL_LOG_BYTES = 1_000_000
 CURVE_POINTS = 200  # of one quantity of one stage
 ALL_CURVE_POINTS = 50_000
 TEXT, ITEMS = 300, 20  # longest text and longest list in a record
+# A part of a spec or of a record.
+Part = BaseModel | Sequence[BaseModel] | Mapping[str, object]
 
 
 @dataclass(frozen=True)
@@ -47,16 +49,16 @@ class Bounds:
 
 @dataclass
 class Pool:
-    """Values that many stages share (a recipe, an environment), each once and shortened: `add` gives its index."""
+    """Parts that many stages share (a recipe, an environment), each once and shortened: `add` gives its index."""
 
     values: list[JsonValue] = field(default_factory=list)
-    _indices: dict[str, int] = field(default_factory=dict)
+    _indices: dict[bytes, int] = field(default_factory=dict)
 
-    def add(self, value: JsonValue) -> int:
-        text = json.dumps(value)
+    def add(self, part: Part) -> int:
+        text = to_json(part, by_alias=True, exclude_none=True)
         if text not in self._indices:
             self._indices[text] = len(self.values)
-            self.values.append(short(value))
+            self.values.append(short(from_json(text)))
         return self._indices[text]
 
 
@@ -93,7 +95,7 @@ class StageReader:
             **state,
             "needs": {role: key[:16] for role, key in stage.needs.items()},
             "soft_needs": {role: key[:16] for role, key in stage.soft_needs.items()},
-            "sections": {title: self.pool.add(part) for title, part in _sections(stage.spec, record).items() if part},
+            "sections": {title: self.pool.add(part) for title, part in _sections(stage.spec, record).items()},
             "log": self._log(folder),
             "curve": self._curve(folder),
         }
@@ -149,56 +151,53 @@ def _rounded(value: JsonValue) -> float | None:
     return value if isinstance(value, int) else float(f"{value:.4g}")
 
 
-def _sections(spec: StageSpec, record: StageRecord | None) -> Json:
-    """A stage's spec and its record, under the titles of the page."""
-    settings = {name: part for name, part in spec.as_json().items() if name not in _UNLISTED}
-    losses: Json = {}
-    if isinstance(spec, TrainingSpec):
-        losses = {loss.name: {"weight": loss.weight, **loss.params} for loss in spec.loss}
-    settings.pop("loss", None)
-    named = {title: settings.pop(name, None) for title, name in _SPEC_PARTS.items()}
-    return {**_results(record), "Loss": losses, **named, "Other settings": settings}
+def _sections(spec: StageSpec, record: StageRecord | None) -> dict[str, Part]:
+    """A stage's spec and its record, under the titles of the page; empty parts are left out."""
+    fields = dict(spec)
+    losses = {loss.name: {"weight": loss.weight, **loss.params} for loss in fields.pop("loss", ())}
+    settings = {name: value for name, value in fields.items() if name not in _SPEC_PARTS and name not in _UNLISTED}
+    titled = {title: fields[name] for name, title in _SPEC_PARTS.items() if fields.get(name)}
+    sections = {**_results(record), "Loss": losses, **titled, "Other settings": settings}
+    return {title: part for title, part in sections.items() if part}
 
 
-def _results(record: StageRecord | None) -> Json:
+def _results(record: StageRecord | None) -> dict[str, Part]:
     if record is None:
         return {}
+    fields = dict(record)
     # Without the test images by bit, which say nothing to the eye.
-    parts = record.model_dump(mode="json", exclude_none=True, exclude={"metrics": {"test_correct"}})
-    sha256 = parts.get("weights_sha256")
-    return {
-        "Result": parts["metrics"],
-        "Cost": _cost(record.cost),
-        **{title: parts.get(name) for title, name in _RECORD_PARTS.items()},
-        "Weights": {"sha256": sha256} if sha256 else None,
-    }
+    metrics = {name: value for name, value in fields["metrics"] if name != "test_correct"}
+    titled = {title: fields[name] for name, title in _RECORD_PARTS.items() if fields.get(name)}
+    weights = {"sha256": record.weights_sha256} if record.weights_sha256 else {}
+    return {"Result": metrics, "Cost": _cost(record.cost), **titled, "Weights": weights}
 
 
-def _cost(cost: Cost) -> Json:
+def _cost(cost: Cost) -> dict[str, object]:
     """Seconds last: in this run and as if alone, where these differ."""
-    parts = cost.model_dump(mode="json", exclude_none=True, exclude={"seconds", "alone_seconds"})
-    if cost.seconds == cost.alone_seconds:
-        del parts["alone_device_hours"]
-        return {**parts, "seconds": cost.seconds}
-    return {**parts, "seconds here": cost.seconds, "seconds if alone": cost.alone_seconds}
+    fields = dict(cost)
+    here, alone = fields.pop("seconds"), fields.pop("alone_seconds")
+    if here == alone:
+        del fields["alone_device_hours"]
+        return {**fields, "seconds": here}
+    return {**fields, "seconds here": here, "seconds if alone": alone}
 
 
-# Titles of the page's sections, and fields of specs and records.
+# Fields of specs and of records, and the titles of their sections.
 _SPEC_PARTS = {
-    "Recipe": "recipe",
-    "Network": "model",
-    "Frozen network": "network",
-    "Teachers": "teachers",
-    "Data": "data",
-    "Components": "components",
+    "recipe": "Recipe",
+    "model": "Network",
+    "network": "Frozen network",
+    "teachers": "Teachers",
+    "data": "Data",
+    "components": "Components",
 }
 _RECORD_PARTS = {
-    "Execution": "execution",
-    "Cached outputs": "outputs",
-    "Network as trained": "model",
-    "Data as read": "data",
-    "Teachers as read": "teachers",
-    "Environment": "environment",
+    "execution": "Execution",
+    "outputs": "Cached outputs",
+    "model": "Network as trained",
+    "data": "Data as read",
+    "teachers": "Teachers as read",
+    "environment": "Environment",
 }
 # Fields that the page has as links, or in the stage's own label.
 _UNLISTED = {"needs", "role", "kind"}
