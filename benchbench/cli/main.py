@@ -89,11 +89,12 @@ def plan(options: SuiteOptions, show_all: bool, calibrate: bool) -> None:
       benchbench plan suites/cifar.yaml --all --set seeds=[0,1,2,3,4]
     """
     from benchbench.cli.describe import plan_json, plan_text
-    from benchbench.cli.progress import ProgressView
 
     experiment = options.plan()
     estimates = api.estimate(experiment)
     if calibrate:
+        from benchbench.cli.progress import ProgressView
+
         with contextlib.closing(ProgressView({})) as progress:
             api.calibrate(experiment, listeners=[progress])
     if options.as_json:

@@ -21,7 +21,7 @@ PATH, CONTENT = "$path", "$content"
 class Spec(BaseModel):
     """Base of every spec: frozen, unknown fields refused, no NaN or infinity."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True, defer_build=True)
 
     def as_json(self) -> Json:
         """Plain JSON, the same for equal specs."""

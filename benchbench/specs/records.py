@@ -14,7 +14,7 @@ Unit = Literal["GPU-hours", "CPU-hours"]
 class RecordPart(BaseModel):
     """Base of every part of a record: frozen; fields of a later version are left aside."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
 
 
 class Cost(RecordPart):
@@ -260,7 +260,7 @@ StageRecord = Annotated[
     | QualityRecord,
     Field(discriminator="kind"),
 ]
-STAGE_RECORD: TypeAdapter[StageRecord] = TypeAdapter(StageRecord)
+STAGE_RECORD: TypeAdapter[StageRecord] = TypeAdapter(StageRecord, config=ConfigDict(defer_build=True))
 
 
 class Progress(RecordPart):

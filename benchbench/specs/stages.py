@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter
 
 from benchbench.specs.parts import (
     Choice,
@@ -166,4 +166,4 @@ StageSpec = Annotated[
     TrainingSpec | OutputsSpec | QualitySpec | TuningSpec | CalibrationSpec | DiffusionSpec | SynthesisSpec,
     Field(discriminator="kind"),
 ]
-STAGE_SPEC: TypeAdapter[StageSpec] = TypeAdapter(StageSpec)
+STAGE_SPEC: TypeAdapter[StageSpec] = TypeAdapter(StageSpec, config=ConfigDict(defer_build=True))
