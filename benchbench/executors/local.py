@@ -148,6 +148,8 @@ class LocalExecutor(Executor):
     def close(self) -> None:
         for worker in self._workers.values():
             worker.open_keys = set()
+            with contextlib.suppress(OSError):  # for workers of a server that has been killed
+                worker.process.stdin.close()
         for spawned in self._spawned:
             spawned.process.kill()
         if self._server is not None:

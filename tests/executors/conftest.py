@@ -1,0 +1,102 @@
+"""A plan of a few tiny stages, and a way to run some of them by an executor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from benchbench.executors.base import Assignment, Event, Executor, RunSettings
+from benchbench.hardware.devices import Devices
+from benchbench.plan.model import Plan, Stage
+from benchbench.store import Store
+
+# Losses that write to the log, kill their worker or fail; none adds anything to the sum.
+LOSSES = """
+import logging, os, signal, sys
+from benchbench import Component, hookimpl
+
+print("loaded by a worker", file=sys.stderr)
+
+@hookimpl
+def benchbench_losses():
+    for name in ("chatty", "deadly", "broken", "logs"):
+        yield Component(name, f"{__name__}:{name}")
+
+def chatty(student, teacher, batch):
+    print("printed by a loss")
+    os.write(2, b"written by a loss\\n")
+    return 0 * student.logits.sum()
+
+def deadly(student, teacher, batch):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def broken(student, teacher, batch):
+    raise ZeroDivisionError("no such thing")
+
+def logs(student, teacher, batch):
+    logger = logging.getLogger("a_library")
+    if not logger.handlers:
+        logger.addHandler(logging.StreamHandler())  # keeps sys.stderr as it is now
+    logger.warning("during a stage")
+    return 0 * student.logits.sum()
+"""
+ARMS = {name: {"method": "scratch", "loss": {"ce": 1, name: 1}} for name in ("chatty", "deadly", "broken", "logs")}
+ARMS |= {"scratch": {"method": "scratch"}, "distil": {"method": "distill", "loss": {"ce": 1, "kd": 1}}}
+
+
+def devices(num_slots: int, threads: int = 1) -> Devices:
+    return Devices("cpu", "a processor", tuple(str(slot) for slot in range(num_slots)), threads)
+
+
+def assignment(plan: Plan, stage: Stage) -> Assignment:
+    needs = {role: (plan.stages[key].kind, key) for role, key in stage.needs.items()}
+    return Assignment(stage.key, stage.label, stage.spec, needs)
+
+
+class Runs:
+    """An executor with the stages of a plan."""
+
+    def __init__(self, plan: Plan, store: Store, executor: Executor):
+        self.plan, self.store, self.executor = plan, store, executor
+
+    def stage(self, arm: str, seed: int = 0) -> Stage:
+        (key,) = {cell.stage for cell in self.plan.cells if (cell.arm, cell.seed) == (arm, seed)}
+        return self.plan.stages[key]
+
+    def run(self, slot: str, *stages: Stage) -> list[Event]:
+        """Events until all stages have ended."""
+        self.executor.submit(slot, [assignment(self.plan, stage) for stage in stages])
+        events: list[Event] = []
+        self.executor.wait(1.0, events.append)
+        while sum(event.name in ("finished", "failed", "died") for event in events) < len(stages):
+            self.executor.wait(1.0, events.append)
+        return events
+
+
+@pytest.fixture
+def plugin(tmp_path) -> Path:
+    path = tmp_path / "losses.py"
+    path.write_text(LOSSES)
+    return path
+
+
+@pytest.fixture
+def runs(tiny_suite, plan_of, plugin, tmp_path) -> Callable[..., Iterator[Runs]]:
+    """Runs of an executor's class on some slots: `with runs(LocalExecutor, devices(2)) as run`."""
+
+    @contextmanager
+    def make(executor: type[Executor], slots: Devices) -> Iterator[Runs]:
+        plan = plan_of(tiny_suite(tmp_path, arms=ARMS), plugins=[plugin], devices=slots)
+        store = Store(tmp_path / "runs")
+        store.open()
+        with store.locked(wait=1) as lock:
+            workers = executor(slots, RunSettings(store.root, (plugin,), tmp_path / "data", 0.0, None), lock)
+            try:
+                yield Runs(plan, store, workers)
+            finally:
+                workers.close()
+
+    return make

@@ -1,0 +1,159 @@
+"""Worker processes: forked for several slots of a CPU and spawned elsewhere, with the same numbers and endings."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from benchbench.executors.inline import InlineExecutor
+from benchbench.executors.local import LocalExecutor
+from benchbench.hardware.devices import Devices
+from benchbench.store import Store
+from tests.executors.conftest import Runs, devices
+
+CPU_SLOTS = pytest.mark.parametrize("num_slots", [1, 2], ids=["spawned", "forked"])
+
+
+def run_all(run: Runs, arms: list[str]) -> list[tuple]:
+    """Results of cells and of the teacher that one needs, on the executor's slots in turn."""
+    cells = [run.stage(arm) for arm in arms]
+    stages = [run.plan.stages[key] for cell in cells for key in cell.needs.values()] + cells
+    slots, results = run.executor.devices.slots, []
+    for index, stage in enumerate(stages):
+        events = run.run(slots[index % len(slots)], stage)
+        assert events[-1].name == "finished", events[-1].reason
+        record = run.store.stage(stage.kind, stage.key).done()
+        assert record.environment.threads == run.executor.devices.threads
+        results.append((record.key, record.metrics, record.weights_sha256))
+    return results
+
+
+def read_pid(run: Runs, arm: str) -> int:
+    """The worker's process of a stage, which left its number when it failed."""
+    stage = run.stage(arm)
+    pid = run.store.stage("cell", stage.key).read_state().pid
+    assert pid is not None
+    return pid
+
+
+@pytest.mark.parametrize(("threads", "arms"), [(1, ["distil", "scratch"]), (2, ["scratch"])])
+def test_numbers_are_the_same_forked_spawned_and_inline(runs, tmp_path, threads, arms):
+    """With two threads, training starts a pool of them, which a fork would lose."""
+    results = []
+    for executor, num_slots in ((InlineExecutor, 1), (LocalExecutor, 1), (LocalExecutor, 2)):
+        with runs(executor, devices(num_slots, threads)) as run:
+            results.append(run_all(run, arms))
+        (tmp_path / "runs").rename(tmp_path / f"runs{len(results)}")
+    assert len(results[0]) == 2 * len(arms) - 1
+    assert results[0] == results[1] == results[2]
+
+
+@CPU_SLOTS
+def test_a_worker_stays_for_many_stages_and_is_replaced_when_it_dies(runs, num_slots):
+    with runs(LocalExecutor, devices(num_slots)) as run:
+        run.run("0", run.stage("broken"))
+        first = read_pid(run, "broken")
+        events = run.run("0", run.stage("deadly"))
+        assert [event.name for event in events][-1] == "died"
+        assert events[-1].reason == ("its worker process was killed by SIGKILL; the system may have run out of memory")
+        assert read_pid(run, "deadly") == first
+        run.run("0", run.stage("broken", seed=1))
+        second = run.store.stage("cell", run.stage("broken", seed=1).key).read_state().pid
+        assert second != first
+        assert run.run("0", run.stage("scratch"))[-1].name == "finished"
+        log = run.store.stage("cell", run.stage("deadly").key).log.read_text()
+        assert log.startswith("attempt 1 on cpu, 1 threads\n")
+    for pid in (first, second):
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+@CPU_SLOTS
+def test_output_goes_to_the_log_of_the_stage_or_of_the_slot(runs, num_slots, capfd):
+    with runs(LocalExecutor, devices(num_slots)) as run:
+        stage = run.stage("chatty")
+        run.run("0", stage)
+        log = run.store.stage("cell", stage.key).log.read_text()
+        assert "printed by a loss" in log
+        assert "written by a loss" in log
+        assert (run.store.root / "worker-0.log").read_text() == "loaded by a worker\n"
+    assert "by a" not in "".join(capfd.readouterr()).replace("loaded by a worker", "")  # that is of the plan
+
+
+def test_a_fork_server_that_dies_is_replaced_by_spawned_workers(runs):
+    with runs(LocalExecutor, devices(2)) as run:
+        run.run("0", run.stage("broken"))
+        server = run.executor._server._process
+        server.kill()
+        server.wait()
+        assert run.run("1", run.stage("scratch"))[-1].name == "finished"
+        assert run.run("0", run.stage("scratch", seed=1))[-1].name == "finished"
+    with run.store.locked(wait=10):  # workers whose server is gone end too
+        pass
+
+
+def test_a_gpu_is_never_used_by_a_forked_worker(tmp_path):
+    for slots in (("0",), ("0", "0.1"), ("0", "1")):
+        assert not LocalExecutor(Devices("cuda", "a board", slots, 1), None, 0)._forks
+    assert LocalExecutor(devices(2), None, 0)._forks
+
+
+DRIVER = """
+import sys, time
+from pathlib import Path
+from benchbench.executors.base import Assignment, RunSettings
+from benchbench.executors.local import LocalExecutor
+from benchbench.hardware.devices import Devices
+from benchbench.plan.expand import make_plan
+from benchbench.plugins import load_plugins
+from benchbench.store import Store
+from benchbench.suite.file import load_suite
+
+folder, num_slots = Path(sys.argv[1]), int(sys.argv[2])
+devices = Devices("cpu", "a processor", tuple(map(str, range(num_slots))), 1)
+plan = make_plan(load_suite(folder / "suite.yaml"), load_plugins().registry, devices, folder)
+store = Store(folder / "runs")
+store.open()
+with store.locked() as lock:
+    executor = LocalExecutor(devices, RunSettings(store.root, (), folder, 30.0, None), lock)
+    for slot, stage in zip(devices.slots, plan.stages.values()):
+        executor.submit(slot, [Assignment(stage.key, stage.label, stage.spec, {})])
+    time.sleep(600)
+"""
+
+
+@CPU_SLOTS
+def test_workers_end_with_a_driver_that_is_killed(tiny_suite, tmp_path, num_slots):
+    recipes = {"default": {"epochs": 10000, "batch_size": 20, "image_size": 32, "precision": "exact"}}
+    tiny_suite(tmp_path, teachers=None, arms={"scratch": {"method": "scratch"}}, recipes=recipes)
+    driver = subprocess.Popen([sys.executable, "-c", DRIVER, str(tmp_path), str(num_slots)])
+    store = Store(tmp_path / "runs")
+    try:
+        pids = wait_for_workers(store, num_slots, driver)
+        assert store.in_use()
+    finally:
+        driver.send_signal(signal.SIGKILL)
+        driver.wait()
+    with store.locked(wait=10):  # every process that could write to it has ended
+        pass
+    for pid in pids:
+        assert not Path(f"/proc/{pid}/exe").exists() or Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z"
+
+
+def wait_for_workers(store: Store, num_workers: int, driver: subprocess.Popen) -> set[int]:
+    """Processes of running stages."""
+    deadline = time.monotonic() + 120
+    while True:
+        assert driver.poll() is None
+        assert time.monotonic() < deadline
+        folders = [store.stage("cell", path.name) for path in store.root.glob("cell/*")]
+        pids = {pid for folder in folders if (pid := folder.read_state().pid) is not None}
+        if len(pids) == num_workers:
+            return pids
+        time.sleep(0.05)
