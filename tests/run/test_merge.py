@@ -1,4 +1,4 @@
-"""Stores become one: what is finished and whole is taken, once; what differs or is damaged is named."""
+"""Merging of stores: finished and whole stages are copied once; different and damaged ones are named."""
 
 from __future__ import annotations
 
@@ -15,29 +15,43 @@ import pytest
 from benchbench.errors import StoreError
 from benchbench.plan.keys import key_of
 from benchbench.run.merge import Merged, merge_stores
-from benchbench.store import Store, file_sha256, write_json
+from benchbench.specs.parts import FileSpec, WeightsSpec
+from benchbench.specs.records import StageRecord
+from benchbench.specs.stages import StageSpec
+from benchbench.store import StageFolder, Store, file_sha256, write_json
+from tests.specs import SMALL, calibration_record, calibration_spec, cost_record, training_record, training_spec
 
 
-def stage(root: Path, number: int, kind: str = "cell", weights: bytes | None = b"weights", hours: float = 1.0) -> Path:
-    """A finished stage, as workers leave one; gives its folder."""
-    job = {"seed": number, "weights": {"$path": f"/home/{root.name}/w.pth", "$content": "ab"}}
-    key = key_of({"kind": kind, **job})
-    folder = Store(root).stage(kind, key)
+def stage(root: Path, seed: int, kind: str = "cell", weights: bytes = b"weights", hours: float = 1.0) -> Path:
+    """A finished training, as workers leave one; gives its folder."""
+    file = FileSpec(path=f"/home/{root.name}/w.pth", content="ab")
+    model = SMALL.model_copy(update={"weights": WeightsSpec(file=file)})
+    spec = training_spec(kind=kind, seed=seed, model=model)
+    folder = finished(root, spec, training_record(kind=kind, cost=cost_record(device_hours=hours)), weights)
+    folder.log.write_text("attempt 1\n")
+    return folder.path
+
+
+def calibration(root: Path) -> Path:
+    """A finished stage without weights; gives its folder."""
+    return finished(root, calibration_spec(), calibration_record(), None).path
+
+
+def finished(root: Path, spec: StageSpec, record: StageRecord, weights: bytes | None) -> StageFolder:
+    key = key_of(spec)
+    folder = Store(root).stage(spec.kind, key)
     folder.path.mkdir(parents=True)
     if weights is not None:
         folder.weights.write_bytes(weights)
-    folder.curve.write_text('{"epoch": 1}\n')
-    folder.log.write_text("attempt 1\n")
-    write_json(folder.spec, {"kind": kind, "key": key, "label": f"label {number}", "job": job})
     digest = file_sha256(folder.weights) if weights is not None else None
-    cost = {"device_hours": hours}
-    write_json(folder.record, {"key": key, "label": f"label {number}", "cost": cost, "weights_sha256": digest})
-    return folder.path
+    folder.write_spec(spec)
+    folder.write_record(record.model_copy(update={"key": key, "weights_sha256": digest}), [{"epoch": 1}])
+    return folder
 
 
 @pytest.fixture
 def stores(tmp_path):
-    """Folders of that many empty stores."""
+    """Folders of empty stores, by name."""
 
     def make(*names):
         for name in names:
@@ -55,10 +69,10 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-class TestWhatIsTaken:
+class TestCopies:
     def test_finished_stages_of_every_kind(self, stores, tmp_path):
         a, b = stores("a", "b")
-        paths = [stage(a, 1), stage(a, 2, "teacher"), stage(b, 3, "calibration", weights=None)]
+        paths = [stage(a, 1), stage(a, 2, "teacher"), calibration(b)]
         first, second = merged(a, b, into=tmp_path / "new" / "runs")
         assert first.copied == [f"cell/{paths[0].name}", f"teacher/{paths[1].name}"]
         assert second.copied == [f"calibration/{paths[2].name}"]
@@ -74,14 +88,14 @@ class TestWhatIsTaken:
         assert files(path) == before
         assert sorted(each.name for each in a.iterdir()) == ["cell", "store.json"]
 
-    def test_what_is_there_already_is_left(self, stores):
+    def test_stages_that_the_target_has_stay(self, stores):
         a, into = stores("a", "into")
         stage(a, 1)
         merged(a, into=into)
         (again,) = merged(a, into=into)
         assert (again.copied, len(again.same), again.conflicts) == ([], 1, {})
 
-    def test_what_is_not_finished_is_left_out(self, stores):
+    def test_unfinished_stages_are_left_out(self, stores):
         a, into = stores("a", "into")
         path = stage(a, 1)
         (path / "record.json").unlink()
@@ -135,10 +149,9 @@ def lose_weights(path):
     (path / "weights.safetensors").unlink()
 
 
-def change_job(path):
-    spec = json.loads((path / "spec.json").read_text())
-    spec["job"]["seed"] = 99
-    write_json(path / "spec.json", spec)
+def change_spec(path):
+    spec = StageFolder(path).read_spec()
+    StageFolder(path).write_spec(spec.model_copy(update={"seed": 99}))
 
 
 def rename(path):
@@ -165,29 +178,35 @@ def other_kind(path):
     path.parent.rename(path.parent.with_name("teacher"))
 
 
+def no_key(path):
+    record = json.loads((path / "record.json").read_text())
+    write_json(path / "record.json", {name: value for name, value in record.items() if name != "key"})
+
+
 class TestDamage:
     @pytest.mark.parametrize(
         ("damage", "reason"),
         [
             (break_weights, "the weights in .* are missing or are not those of its record"),
             (lose_weights, "the weights in .* are missing or are not those of its record"),
-            (change_job, "is not the stage .* that its spec.json describes"),
+            (change_spec, "is not the stage .* that its spec.json describes"),
             (rename, "is not the stage .* that its spec.json describes"),
             (other_record, "is not the stage .* that its spec.json describes"),
             (other_kind, "is not the stage .* that its spec.json describes"),
             (cut_record, "record.json cannot be read"),
             (no_spec, "spec.json cannot be read"),
-            (odd_spec, "holds no stage of BenchBench"),
+            (odd_spec, "spec.json cannot be read"),
+            (no_key, "is not the stage .* that its spec.json describes"),
         ],
     )
     def test_is_named_and_not_taken(self, stores, damage, reason):
         a, into = stores("a", "into")
         damage(stage(a, 1))
-        good = stage(a, 2, "calibration", weights=None)
+        good = calibration(a)
         (done,) = merged(a, into=into)
-        (found,) = done.damaged.values()
-        assert re.search(reason, found)
-        assert "\n" not in found
+        (message,) = done.damaged.values()
+        assert re.search(reason, message)
+        assert "\n" not in message
         assert done.copied == [f"calibration/{good.name}"]
         assert [path.parent.name for path in into.glob("*/*/record.json")] == [good.name]
 
@@ -196,7 +215,7 @@ class TestDamage:
         a, into = stores("a", "into")
         paths = sorted([stage(a, 1), stage(a, 2)])
         code = (
-            "import os, sys, shutil\nfrom pathlib import Path\nfrom benchbench import merge\n"
+            "import os, sys, shutil\nfrom pathlib import Path\nfrom benchbench.run import merge\n"
             "real = shutil.copyfileobj\n"
             "def dies(read, written):\n"
             f"    if '{paths[1].name}' in read.name and 'weights' in read.name: os._exit(9)\n"
@@ -225,7 +244,7 @@ class TestRefusals:
     def test_another_format(self, stores, tmp_path):
         a, b = stores("a", "b")
         (b / "store.json").write_text('{"format": 99}')
-        with pytest.raises(StoreError, match="has format 99"):
+        with pytest.raises(StoreError, match=r"was written by another BenchBench \(format 99"):
             merged(a, b, into=tmp_path / "into")
         assert not (tmp_path / "into").exists()
 
@@ -242,7 +261,7 @@ class TestRefusals:
 
 
 class TestCommand:
-    def test_a_line_a_store(self, cli, stores, tmp_path):
+    def test_one_line_per_store(self, cli, stores, tmp_path):
         a, b = stores("a", "b")
         stage(a, 1), stage(a, 2), stage(b, 2, hours=3.0)
         done = cli("merge", a, b, "--into", tmp_path / "into")
@@ -265,10 +284,10 @@ class TestCommand:
         break_weights(stage(a, 2))
         done = cli("merge", a, "--into", tmp_path / "into", "--json")
         assert done.code == 1
-        (found,) = json.loads(done.out)
-        assert found["store"] == str(a)
-        assert found["copied"] == [f"cell/{path.name}"]
-        assert len(found["damaged"]) == 1
+        (source,) = json.loads(done.out)
+        assert source["store"] == str(a)
+        assert source["copied"] == [f"cell/{path.name}"]
+        assert len(source["damaged"]) == 1
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
