@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+from benchbench.executors.base import Assignment, RunSettings
+from benchbench.executors.local import LocalExecutor
+from benchbench.hardware.devices import Devices
+from benchbench.store import Store
 
 CELLS, ROUNDS = 100, 5
 # Two networks of timm that are made for tests.
@@ -95,3 +103,38 @@ def test_a_worker_that_stays(benchmark, command, suite, report, tmp_path):
     benchmark.pedantic(turn, rounds=3)
     report("a tiny cell, s", f"{len(seeds)} cells by one worker", together)
     report("a tiny cell, s", "a fresh process for each", apart)
+
+
+def test_a_forked_worker(benchmark, suite, report, plan_of, tmp_path):
+    """Wall-clock seconds from a cell's submission to its worker's readiness, for a worker that is forked and one that
+    is spawned; the fork server has its imports already."""
+    arms, workers = '{"scratch": {"method": "scratch"}}', 6
+    slots = Devices("cpu", "a processor", tuple(map(str, range(workers))), 1)
+    plan = plan_of(suite, f"arms={arms}", "teachers={}", f"seeds={list(range(2 * workers))}", devices=slots)
+    stages = iter(plan.stages.values())
+    store = Store(tmp_path / "runs")
+    store.open()
+
+    def seconds(executor: LocalExecutor, slot: str) -> float:
+        begin, events = time.perf_counter(), []
+        stage = next(stages)
+        executor.submit(slot, [Assignment(stage.key, stage.label, stage.spec, {})])
+        ready = None
+        while not events or events[-1].name not in ("finished", "failed", "died"):
+            executor.wait(1.0, events.append)
+            if ready is None and any(event.name == "ready" for event in events):
+                ready = time.perf_counter() - begin
+        assert events[-1].name == "finished", events[-1].reason
+        return ready
+
+    def starts(devices: Devices, count: int) -> list[float]:
+        with store.locked() as lock:
+            executor = LocalExecutor(devices, RunSettings(store.root, (), tmp_path, 30.0, None), lock)
+            with contextlib.closing(executor):
+                return [seconds(executor, slot) for slot in devices.slots[:count]]
+
+    forked: list[float] = []
+    benchmark.pedantic(lambda: forked.extend(starts(slots, workers)[1:]), rounds=1)
+    spawned = [starts(replace(slots, slots=("0",)), 1)[0] for _ in range(2)]
+    report("start of a worker, s", "forked, after the first", forked, 0.3, at_most=True)
+    report("start of a worker, s", "spawned", spawned)
