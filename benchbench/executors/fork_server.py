@@ -1,4 +1,4 @@
-"""A process that has imported all that workers need, and forks one per request, in milliseconds instead of seconds.
+"""A process that has imported the libraries of most stages, and forks a worker per request in milliseconds.
 
 It serves one executor, on a CPU and on Linux alone, through a socket; it ends, and its workers with it, when that
 closes. Before it forks it runs no tensor operation, since a pool of OpenMP threads does not survive a fork, and it
@@ -25,6 +25,8 @@ from typing import IO
 from benchbench.stages import RUNNERS
 
 LIBRARIES = ("torch", "torchvision", "timm")
+# Without those that generate images, whose libraries take as long to import as all of these.
+COMMON_KINDS = ("cell", "teacher", "outputs", "tuning", "calibration")
 START, EXIT_CODE = "start", "exit code"  # a message is one of them and the worker's number
 MESSAGE_BYTES = 64
 # A worker that has closed its output is about to end; one that does not is killed.
@@ -115,7 +117,7 @@ def main() -> None:
 
 
 def _import_libraries() -> None:
-    for name in ("benchbench.executors.worker", *LIBRARIES, *sorted(set(RUNNERS.values()))):
+    for name in ("benchbench.executors.worker", *LIBRARIES, *(RUNNERS[kind] for kind in COMMON_KINDS)):
         with contextlib.suppress(Exception):  # a stage that needs it fails as a stage, with a log
             importlib.import_module(name)
     gc.collect()
