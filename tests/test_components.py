@@ -40,7 +40,7 @@ def test_unknown_name(registry, kind, name, message):
     assert str(caught.value) == message
 
 
-def test_unknown_name_tells_of_plugins_that_did_not_load(registry):
+def test_unknown_name_comes_with_plugins_that_did_not_load(registry):
     registry.failed_plugins = {"theirs (pkg 1.0)": "ImportError: no torch"}
     with pytest.raises(UnknownNameError, match=r"; plugin theirs \(pkg 1\.0\) did not load: ImportError: no torch$"):
         registry.get("loss", "theirs")
@@ -104,7 +104,7 @@ def test_records_that_cannot_work_are_refused_at_once(wrong, message):
         ("dataset", "labels", "component 'some': dataset has no needs; not labels"),
     ],
 )
-def test_what_another_kind_needs_is_refused(kind, need, message):
+def test_needs_of_another_kind_are_refused(kind, need, message):
     with pytest.raises(PluginError, match=message):
         Offer(kind, Component("some", "json:loads", needs=frozenset({need})), "here")
 

@@ -1,4 +1,4 @@
-"""Plugins: found in files, suites and installed packages; a broken one is told of and breaks nothing else."""
+"""Plugins: from files, suites and installed packages; a broken one is reported and breaks nothing else."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ class TestFiles:
 
 
 class TestHooks:
-    """What a plugin's hooks do wrong is said when it is loaded, and nothing of it stays."""
+    """Mistakes in hooks are reported when the plugin is loaded, and none of its components stays."""
 
     def refused(self, file, hook: str) -> str:
         host = load_plugins()
@@ -142,9 +142,9 @@ class TestHooks:
     def test_registration_with_an_argument(self, file):
         assert "suite" in self.refused(file, "def benchbench_losses(suite):\n    return []")
 
-    @pytest.mark.parametrize("given", ["'kd'", "Component", "None", "{'name': 'kd'}"])
-    def test_something_other_than_components(self, file, given):
-        message = self.refused(file, f"def benchbench_losses():\n    return [{given}]")
+    @pytest.mark.parametrize("returned", ["'kd'", "Component", "None", "{'name': 'kd'}"])
+    def test_something_other_than_components(self, file, returned):
+        message = self.refused(file, f"def benchbench_losses():\n    return [{returned}]")
         assert "benchbench_losses gave" in message
         assert "is no benchbench.Component" in message
 
@@ -174,11 +174,13 @@ class TestHooks:
 class TestInstalled:
     def test_is_found_with_its_distribution(self, distribution, monkeypatch):
         module = LOSS.format(name="installed", value=1)
-        site = distribution("bb-found", {"bb_found.py": module}, {"found": "bb_found"}, version="2.1")
+        site = distribution("bb-installed", {"bb_installed.py": module}, {"installed": "bb_installed"}, version="2.1")
         monkeypatch.syspath_prepend(str(site))
         host = load_plugins()
         assert not host.failed
-        assert [o.origin for o in host.registry.of_kind("loss") if o.component.name == "installed"] == ["bb-found 2.1"]
+        assert [o.origin for o in host.registry.of_kind("loss") if o.component.name == "installed"] == [
+            "bb-installed 2.1"
+        ]
         assert host.registry.get("loss", "installed").load()(None, None, None) == 1
 
     def test_is_listed_by_the_command(self, distribution, python):
@@ -199,7 +201,7 @@ class TestInstalled:
             ("unknown", "import benchbench\n\n@benchbench.hookimpl\ndef benchbench_nonsense():\n    pass\n"),
         ],
     )
-    def test_a_broken_one_breaks_only_what_names_it(self, distribution, monkeypatch, name, text):
+    def test_a_broken_one_breaks_only_suites_that_name_it(self, distribution, monkeypatch, name, text):
         module = f"bb_broken_{name}"
         site = distribution(f"bb-broken-{name}", {f"{module}.py": text}, {"broken": module})
         monkeypatch.syspath_prepend(str(site))

@@ -67,7 +67,7 @@ class TestWriteAtomic:
         assert path.read_bytes() == b"old"
 
     @pytest.mark.parametrize("value", [{"loss": float("nan")}, {"a": object()}])
-    def test_what_is_no_json_is_not_written(self, tmp_path, value):
+    def test_a_value_that_is_no_json_is_not_written(self, tmp_path, value):
         write_json(tmp_path / "a.json", {"old": 1})
         with pytest.raises((ValueError, TypeError)):
             write_json(tmp_path / "a.json", value)
@@ -231,19 +231,19 @@ class TestStages:
             folder.verified_outputs()
 
 
-HOLD = """
+LOCK = """
 import sys
 from pathlib import Path
 from benchbench.store import Store
 with Store(Path(sys.argv[1])).locked():
-    print("held", flush=True)
+    print("locked", flush=True)
     sys.stdin.readline()
 """
 WAIT = "import sys; print('alive', flush=True); sys.stdin.readline()"
 
 
 class TestLock:
-    def assert_held(self, store: Store) -> None:
+    def assert_locked(self, store: Store) -> None:
         with pytest.raises(StoreError) as caught, store.locked(wait=0.2):
             pass
         assert str(caught.value) == (
@@ -272,34 +272,34 @@ class TestLock:
         with store.locked(wait=0.2):
             pass
 
-    def test_held_by_another_process(self, store):
-        with self.start(HOLD, str(store.root)) as other:
-            self.assert_held(store)
+    def test_locked_by_another_process(self, store):
+        with self.start(LOCK, str(store.root)) as other:
+            self.assert_locked(store)
             other.communicate("\n")
         with store.locked(wait=0.2):
             pass
 
-    def test_whether_it_is_in_use_can_be_asked_without_taking_it(self, store):
+    def test_in_use_leaves_the_lock_alone(self, store):
         assert not Store(store.root / "nowhere").in_use()
-        with self.start(HOLD, str(store.root)) as other:
+        with self.start(LOCK, str(store.root)) as other:
             assert store.in_use()
-            self.assert_held(store)
+            self.assert_locked(store)
             other.communicate("\n")
         assert not store.in_use()
         with store.locked(wait=0.2):
             assert store.in_use()
 
-    def test_held_by_another_process_that_is_killed(self, store):
-        with self.start(HOLD, str(store.root)) as other:
+    def test_locked_by_another_process_that_is_killed(self, store):
+        with self.start(LOCK, str(store.root)) as other:
             other.kill()
         with store.locked(wait=5):
             pass
 
-    def test_stays_held_while_a_child_that_inherits_it_lives(self, store):
+    def test_stays_locked_while_a_child_that_inherits_it_lives(self, store):
         with store.locked() as descriptor:
             worker = self.start(WAIT, fd=descriptor)
         with worker:
-            self.assert_held(store)
+            self.assert_locked(store)
             worker.communicate("\n")
         with store.locked(wait=0.2):
             pass

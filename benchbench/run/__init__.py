@@ -1,1 +1,1 @@
-"""A plan is run: order, sharing, retries and the store."""
+"""Runs of a plan: order, sharing, retries and the store."""

@@ -31,7 +31,7 @@ def check_constructor(component: Component) -> None:
 
 
 def check_devices(component: Component) -> None:
-    """Devices asked for as the command line asks for them."""
+    """`find_devices` takes the arguments of the command line."""
     try:
         inspect.signature(component.load().find_devices).bind("cpu", None)
     except TypeError as error:

@@ -19,7 +19,7 @@ def far_enough(store: Path, stages: int) -> bool:
 
 
 def test_killed_and_started_again_it_ends_with_the_same_numbers(finished, suite, tmp_path):
-    """SIGKILL to the whole run, several times, at whatever point it has reached; workers must not outlive it."""
+    """SIGKILL to the whole run, several times, at any point; workers must not outlive it."""
     store = tmp_path / "runs"
     for kills in range(3):
         process = start("run", suite, "--checkpoint-seconds", 0, cwd=tmp_path)

@@ -160,7 +160,7 @@ def test_a_cohort_waits_for_the_stages_that_it_needs(planned, run):
 
 
 def test_kinds_come_in_their_order(planned, run):
-    """Whatever their order in the plan, where all of them are ready."""
+    """In any order in the plan, where all of them are ready."""
     everything = {"tuned": {"method": "finetune"}, "probe": {"method": "linear_probe"}, **arms(1)}
     run(planned(everything, "recipes.default.precision=auto", "seeds=[0]"))
     order = [unit[0].kind for unit in Pretender.units]

@@ -12,7 +12,7 @@ from benchbench.specs.records import TrainingRecord
 from tests.run.commands import kill, run, stage_records, start, wait_for
 
 SUITE = """
-name: made
+name: generated
 seeds: [0]
 data:
   few: {source: cifar10_subset, per_class: 4}
@@ -47,26 +47,28 @@ arms:
 
 
 def suite_in(folder: Path, text: str = SUITE) -> Path:
-    path = folder / "made.yaml"
+    path = folder / "generated.yaml"
     path.write_text(text)
     return path
 
 
 def results(folder: Path) -> dict[str, tuple[str, str, str]]:
-    with (folder / "reports" / "made" / "results.csv").open() as file:
+    with (folder / "reports" / "generated" / "results.csv").open() as file:
         return {row["arm"]: (row["status"], row["accuracy"], row["weights_sha256"]) for row in csv.DictReader(file)}
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("made")
+def generated(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("generated")
     run(suite_in(folder), cwd=folder, figures=True)
     assert {state for state, *_ in results(folder).values()} == {"done"}
     return folder
 
 
-def test_every_kind_of_stage_has_run_once(made):
-    counts = {kind.name: len(list(kind.glob("*/record.json"))) for kind in (made / "runs").iterdir() if kind.is_dir()}
+def test_every_kind_of_stage_has_run_once(generated):
+    counts = {
+        kind.name: len(list(kind.glob("*/record.json"))) for kind in (generated / "runs").iterdir() if kind.is_dir()
+    }
     assert {kind: counts[kind] for kind in ("diffusion", "synthesis", "quality", "teacher", "cell")} == {
         "diffusion": 1,
         "synthesis": 2,
@@ -76,21 +78,23 @@ def test_every_kind_of_stage_has_run_once(made):
     }
 
 
-def test_records_say_what_was_taken(made):
-    cells = [record for record in stage_records(made / "runs", "cell") if isinstance(record, TrainingRecord)]
-    taken = {record.label.split(" | ")[0]: record.data.synthetic for record in cells}
-    assert taken["scratch"] is taken["kd, big (scratch)"] is None
-    assert taken["scratch + mixed"] == {"set": "mixed", "images": 80, "kept": 80}
-    assert taken["kd + own, big (scratch)"] == {"set": "own", "images": 20, "kept": 20}
-    seen = taken["kd + seen, big (scratch)"]
+def test_records_have_the_selection_of_images(generated):
+    cells = [record for record in stage_records(generated / "runs", "cell") if isinstance(record, TrainingRecord)]
+    selections = {record.label.split(" | ")[0]: record.data.synthetic for record in cells}
+    assert selections["scratch"] is selections["kd, big (scratch)"] is None
+    assert selections["scratch + mixed"] == {"set": "mixed", "images": 80, "kept": 80}
+    assert selections["kd + own, big (scratch)"] == {"set": "own", "images": 20, "kept": 20}
+    seen = selections["kd + seen, big (scratch)"]
     assert (seen["images"], seen["kept"] + seen["left_out"]) == (40, 40)
-    (mixed,) = (record.metrics for record in stage_records(made / "runs", "quality") if record.metrics.images == 80)
+    (mixed,) = (
+        record.metrics for record in stage_records(generated / "runs", "quality") if record.metrics.images == 80
+    )
     assert mixed.precision > 0.5
     assert mixed.agreement is not None
 
 
-def test_the_report_has_quality_beside_gain(made):
-    report = made / "reports" / "made"
+def test_the_report_has_quality_beside_gain(generated):
+    report = generated / "reports" / "generated"
     quality = (report / "synthetic.md").read_text()
     assert "mixed" in quality
     assert "FID" in quality
@@ -100,7 +104,7 @@ def test_the_report_has_quality_beside_gain(made):
     assert "generating images" in (report / "ledger.md").read_text()
 
 
-def test_killed_anywhere_it_ends_with_the_same_numbers(made, tmp_path):
+def test_killed_anywhere_it_ends_with_the_same_numbers(generated, tmp_path):
     def begun(kind: str) -> bool:
         return any(tmp_path.glob(f"runs/{kind}/*/checkpoint.pt"))
 
@@ -110,11 +114,11 @@ def test_killed_anywhere_it_ends_with_the_same_numbers(made, tmp_path):
         wait_for(partial(begun, kind), process)
         kill(process)
     run(suite, cwd=tmp_path)
-    assert results(tmp_path) == results(made)
+    assert results(tmp_path) == results(generated)
     for kind in ("diffusion", "synthesis"):
         ours, theirs = (
             {record.label: (record.data, record.weights_sha256) for record in stage_records(folder / "runs", kind)}
-            for folder in (tmp_path, made)
+            for folder in (tmp_path, generated)
         )
         assert ours == theirs
 

@@ -91,7 +91,7 @@ def test_a_finished_suite_runs_nothing_again(finished):
     assert {stage["state"] for stage in json.loads(planned.out)["stages"]} == {"done"}
 
 
-def test_a_changed_recipe_runs_what_it_touches_again(store_copy, tmp_path, weights):
+def test_a_changed_recipe_runs_its_cells_again(store_copy, tmp_path, weights):
     changed = write_suite(tmp_path / "tiny.yaml", weights)
     changes = ["--set", "arms.scratch.recipe={lr: 5e-4}", "--set", "seeds=[0]"]
     again = run(changed, "--store", store_copy, *changes, cwd=tmp_path)
