@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 import pandas as pd
 
 from benchbench.plan.model import Plan
-from benchbench.reports.groups import groups_of
+from benchbench.reports.groups import Group, groups_of
 from benchbench.reports.summary import (
     accuracy_text,
     difference_note,
     difference_text,
-    finished,
     labels_of,
     level_of,
     scratch_row,
@@ -31,19 +32,13 @@ def losses(results: pd.DataFrame, plan: Plan) -> Table | None:
         return None
     labels = labels_of(compared, "data", "student")
     groups = groups_of(results)
-    alone = scratch_row(plan)
     rows = []
     for (data, student, teacher, state), frame in compared.groupby(GROUP, sort=False):
-        group = groups[data, student]
+        pair = [data, student] if labels else []
         arms = dict(zip(frame["arm"], frame["row"], strict=True))
-        means = finished(frame).groupby("arm", sort=False).accuracy.mean().astype(float).mul(100).round(1)
-        ranks = means.rank(ascending=False, method="min").sort_values(kind="stable")
-        for arm in [*ranks.index, *(arm for arm in arms if arm not in ranks.index)]:
-            runs = group[arms[arm]]
-            gain = difference_text(runs, group[alone], group.resolution, level_of(plan))
-            texts = [*((data, student) if labels else ()), f"{teacher} ({state})", arm, loss_text(plan, arm)]
-            texts += [f"{ranks[arm]:.0f}" if arm in ranks.index else "–", accuracy_text(runs), gain]
-            rows.append([Entry(text) for text in texts])
+        for arm, texts in _ranked(groups[data, student], arms, plan):
+            rows.append([Entry(text) for text in (*pair, f"{teacher} ({state})", arm, loss_text(plan, arm), *texts)])
+    alone = scratch_row(plan)
     columns = [*labels, "teacher", "arm", "loss", "rank", "test accuracy (%)", "over scratch"]
     notes = [
         "ranked by mean test accuracy (± standard deviation over n seeds) among the losses of one teacher, its state "
@@ -51,6 +46,23 @@ def losses(results: pd.DataFrame, plan: Plan) -> Table | None:
         f"over scratch: {difference_note(plan)} to '{alone}'" if alone else "–: no student is trained alone",
     ]
     return Table("losses", f"Losses ranked in {plan.suite.name}", columns, rows, notes, labels=len(labels) + 3)
+
+
+def _ranked(group: Group, arms: Mapping[str, str], plan: Plan) -> Iterator[tuple[str, list[str]]]:
+    """Arms by rank, with rank, accuracy and gain; those without a finished run last.
+
+    Args:
+        group: with their runs.
+        arms: rows of the tables by arm.
+        plan: with the level of the intervals.
+    """
+    runs = {arm: group[row] for arm, row in arms.items()}
+    means = {arm: round(100 * each.mean("accuracy"), 1) for arm, each in runs.items() if each.n}
+    ranks = {arm: 1 + sum(other > mean for other in means.values()) for arm, mean in means.items()}
+    alone = group[scratch_row(plan)]
+    for arm in [*sorted(ranks, key=lambda arm: ranks[arm]), *(arm for arm in arms if arm not in ranks)]:
+        gain = difference_text(runs[arm], alone, group.resolution, level_of(plan))
+        yield arm, [str(ranks.get(arm, "–")), accuracy_text(runs[arm]), gain]
 
 
 def loss_text(plan: Plan, arm: str) -> str:
