@@ -20,9 +20,9 @@ TABLES = (
     ("ledger", "tables.ledger:ledger", "every device-hour of the runs, by line"),
     ("verdicts", "tables.verdicts:verdicts", "each distilled arm against pre-train + fine-tune"),
     ("savings", "tables.savings:savings", "time that distillation saves, with intervals"),
-    ("synthetic", "tables.synthetic:synthetic", "quality of generated images, and what they cost"),
+    ("synthetic", "tables.synthetic:synthetic", "quality and cost of generated images"),
     ("synthetic_gains", "tables.synthetic:synthetic_gains", "arms with generated images against the same arms without"),
-    ("fractions", "tables.fractions:fractions", "accuracy by how much of a data set is taken"),
+    ("fractions", "tables.fractions:fractions", "accuracy by size of the training set"),
     ("gains", "tables.gains:gains", "teacher x student: gain over the student alone"),
     ("losses", "tables.losses:losses", "losses ranked that share teacher, state and student"),
     ("ranking", "tables.ranking:ranking", "arms over all data sets and students"),
@@ -36,7 +36,7 @@ FIGURES = (
     ("contact_sheet", "figures.synthetic:contact_sheet", "generated images of each class"),
     ("quality_and_gain", "figures.synthetic:quality_and_gain", "gain against the quality of generated images"),
     ("curves", "figures.curves:curves", "learning curves of each arm"),
-    ("costs", "figures.costs:costs", "what the time of each arm went to"),
+    ("costs", "figures.costs:costs", "device-hours of each arm by section"),
 )
 
 
@@ -53,7 +53,7 @@ def benchbench_figures() -> Iterable[Component]:
 @hookimpl
 def benchbench_templates() -> Iterable[Component]:
     yield Component("full", "benchbench.reports.templates:full", summary="every table and figure")
-    yield Component("paper", "benchbench.reports.templates:paper", summary="what a paper prints, in its order")
+    yield Component("paper", "benchbench.reports.templates:paper", summary="tables and figures for a paper")
 
 
 def _components(entries: Iterable[tuple[str, str, str]]) -> list[Component]:

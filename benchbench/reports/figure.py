@@ -31,5 +31,5 @@ class Figure:
 
     @property
     def wide(self) -> bool:
-        """Whether it spans both columns of a two-column page."""
+        """True if it spans both columns of a two-column page."""
         return bool(self.figure.get_figwidth() > SINGLE)

@@ -1,4 +1,4 @@
-"""The table model, and its renderers."""
+"""The table model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Entry:
-    """One cell of a table: text, and whether it stands out (the best of its column)."""
+    """One cell of a table: text, bold where it is the best of its column."""
 
     text: str
     bold: bool = False
@@ -16,15 +16,15 @@ class Entry:
 
 @dataclass(frozen=True)
 class Table:
-    """What a report says, whatever it is drawn with.
+    """A table of a report, independent of its renderer.
 
     Attributes:
         name: file name without an ending.
         title: the caption.
         columns: the header.
         rows: entries, as many as columns in each.
-        notes: what a reader must know to read the numbers.
-        labels: how many leading columns are labels (aligned left).
+        notes: explanations of the numbers.
+        labels: number of leading columns that are labels (aligned left).
     """
 
     name: str

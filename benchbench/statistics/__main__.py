@@ -13,7 +13,7 @@ from benchbench.statistics.simulation import (
     SIZES,
     bootstrap_coverage,
     iqm_coverage,
-    judged,
+    simulated_verdicts,
     t_coverage,
 )
 
@@ -41,17 +41,17 @@ def coverage(draws: int) -> str:
 def verdicts(draws: int) -> str:
     """Share of arms with the verdict that they match or surpass their reference, rightly and wrongly."""
 
-    def well(n: int, spread: float, truth: float, arms: int) -> np.ndarray:
-        return np.isin(judged(n, spread, [truth] * arms, draws), (MATCHES, SURPASSES))
+    def passes(n: int, spread: float, truth: float, arms: int) -> np.ndarray:
+        return np.isin(simulated_verdicts(n, spread, [truth] * arms, draws), (MATCHES, SURPASSES))
 
     rows = []
     for arms in (1, ARMS):
-        what = "equal, alone" if arms == 1 else f"equal, one of {arms}"
+        truth = "equal, alone" if arms == 1 else f"equal, one of {arms}"
         for spread in SPREADS:
-            shares = [percent(well(n, spread, 0.0, arms)[:, 0].mean()) for n in SIZES]
-            rows.append([what, f"{spread:g}", *shares])
-    wrong = [percent(well(n, 1.0, -1.0, ARMS).any(axis=1).mean()) for n in SIZES]
-    rows.append([f"any of {ARMS}, all a margin below (wrong)", "any", *wrong])
+            shares = [percent(passes(n, spread, 0.0, arms)[:, 0].mean()) for n in SIZES]
+            rows.append([truth, f"{spread:g}", *shares])
+    errors = [percent(passes(n, 1.0, -1.0, ARMS).any(axis=1).mean()) for n in SIZES]
+    rows.append([f"any of {ARMS}, all a margin below (wrong)", "any", *errors])
     columns = ["the truth", "spread / margin", *(f"n = {n}" for n in SIZES)]
     return table(f"How often the verdict is matches or surpasses (%; {draws:,} draws)", columns, rows)
 

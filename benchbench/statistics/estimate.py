@@ -1,4 +1,4 @@
-"""Means and differences of means, with all that a t-distribution says of them."""
+"""Means and differences of means, with intervals and p-values by the t-distribution."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Estimate:
         return self.value - half, self.value + half
 
     def p_above(self, null: float) -> Floats:
-        """p-value of the one-sided test whose rejection says that the truth is above `null`."""
+        """p-value of the one-sided test whose rejection means that the truth is above `null`."""
         return stats.t.sf(self._t(null), self.df)
 
     def p_below(self, null: float) -> Floats:
@@ -51,8 +51,8 @@ def mean(runs: Floats, resolution: float = 0.0) -> Estimate:
     Args:
         runs: measured values; the last axis holds the runs.
         resolution: the step h that values come in (an accuracy's is one test image). Runs that agree to the step may
-            still differ by less: rounding alone has the variance h^2 / 12 (W. F. Sheppard 1898), so none is taken for
-            smaller. Without that, two equal runs would prove anything.
+            still differ by less: rounding alone has the variance h^2 / 12 (W. F. Sheppard 1898), the lower bound here.
+            Without it, two equal runs would prove anything.
 
     Raises:
         ValueError: fewer than two runs, which show no spread.

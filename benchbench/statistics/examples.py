@@ -1,4 +1,4 @@
-"""Comparison by test example: which images one arm gets right and the other does not."""
+"""Comparison by test example: the images that one arm gets right and the other does not."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class McNemar:
     p: float
 
     def possible(self, alpha: float) -> bool:
-        """Whether any outcome on so many images would be significant: the smallest p there is, 2 / 2^(won + lost)."""
+        """True if some outcome on so many images would be significant; the smallest p is 2 / 2^(won + lost)."""
         return 2.0 * 0.5 ** (self.won + self.lost) <= alpha
 
 

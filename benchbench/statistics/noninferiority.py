@@ -1,4 +1,4 @@
-"""Whether something matches a reference: non-inferiority tests with a margin, and Holm's correction.
+"""Non-inferiority tests with a margin, and Holm's correction.
 
 With d the true difference to the reference, D > 0 the margin and an interval of d at level 1 - alpha:
 
@@ -9,7 +9,7 @@ With d the true difference to the reference, D > 0 the margin and an interval of
 | falls short | lies below -D | d >= -D is rejected |
 | inconclusive | holds -D | none |
 
-The first that applies is given. So they are read in the CONSORT statement's extension for non-inferiority trials
+The first that applies is the verdict. So they are read in the CONSORT statement's extension for non-inferiority trials
 (Piaggio et al., JAMA 308, 2594, 2012, figure 1) and in the EMA's "Points to consider on switching between superiority
 and non-inferiority" (2000), which also says why testing for `surpasses` after `matches` needs no correction. Two cases
 lie between: an interval between -D and 0 says worse, but by less than what was declared to matter, and is a match; one

@@ -1,4 +1,4 @@
-"""What the intervals and the verdicts are worth, by simulation from known distributions."""
+"""Error rates of intervals and verdicts, by simulation from known distributions."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ def t_coverage(distribution: str, n: int, draws: int, level: float = 0.95) -> fl
 
 
 def bootstrap_coverage(distribution: str, n: int, draws: int, level: float = 0.95, resamples: int = 2000) -> float:
-    """The same of percentile bootstrap intervals. One set of resamples serves all draws: it is random as it is."""
+    """The same of percentile bootstrap intervals; all draws share one set of resamples."""
     rng = _rng("bootstrap", n)
     runs = DISTRIBUTIONS[distribution](rng, (draws, n))
     weights = rng.multinomial(n, np.full(n, 1 / n), size=resamples) / n
-    held = 0
+    hits = 0
     for start in range(0, draws, CHUNK):
         means = runs[start : start + CHUNK] @ weights.T
         low, high = np.quantile(means, ((1 - level) / 2, (1 + level) / 2), axis=1)
-        held += int(((low <= 0) & (high >= 0)).sum())
-    return held / draws
+        hits += int(((low <= 0) & (high >= 0)).sum())
+    return hits / draws
 
 
 def iqm_coverage(blocks: int, n: int, draws: int, level: float = 0.95, resamples: int = 500) -> float:
@@ -48,18 +48,20 @@ def iqm_coverage(blocks: int, n: int, draws: int, level: float = 0.95, resamples
     rng = _rng("iqm", blocks, n)
     centres = 2 * rng.standard_normal((blocks, 1))
     truth = float(iqm_of_gains(list(centres + rng.standard_normal((blocks, 100_000))), [np.zeros(1)] * blocks))
-    held = 0
+    hits = 0
     for _ in range(draws):
         samples = [centres + rng.standard_normal((blocks, n)), rng.standard_normal((blocks, n))]
         drawn = [
             np.take_along_axis(runs[:, None], rng.integers(n, size=(blocks, resamples, n)), -1) for runs in samples
         ]
         low, high = np.quantile(iqm_of_gains(list(drawn[0]), list(drawn[1])), ((1 - level) / 2, (1 + level) / 2))
-        held += bool(low <= truth <= high)
-    return held / draws
+        hits += bool(low <= truth <= high)
+    return hits / draws
 
 
-def judged(n: int, spread: float, differences: Sequence[float], draws: int, alpha: float = 0.05) -> np.ndarray:
+def simulated_verdicts(
+    n: int, spread: float, differences: Sequence[float], draws: int, alpha: float = 0.05
+) -> np.ndarray:
     """Verdicts [draws, arms] on normal runs of arms whose true difference to their reference is known.
 
     Args:

@@ -27,7 +27,7 @@ NAMES = ("accuracy", "gpu_hours", "pareto")
 
 @dataclass(frozen=True)
 class FigureCase:
-    """A figure, and a plan whose results and records are made up."""
+    """A figure, and a plan with invented results and records."""
 
     component: Component
 

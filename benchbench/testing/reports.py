@@ -20,12 +20,12 @@ from benchbench.store import Store
 from benchbench.testing.check import Call, Options, require
 from benchbench.testing.sample import empty_results, missing_results, sample_plan, sample_results
 
-NOTHING = Store(Path("no-store"))  # the sample's results are made up: no stage is behind them
+NOTHING = Store(Path("no-store"))  # the sample's results are invented, without stages
 
 
 @dataclass(frozen=True)
 class ReportCase:
-    """A report, and a plan whose results are made up."""
+    """A report, and a plan with invented results."""
 
     component: Component
 

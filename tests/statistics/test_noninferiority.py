@@ -10,7 +10,7 @@ from scipy import stats
 
 from benchbench.statistics.estimate import Estimate, welch
 from benchbench.statistics.noninferiority import holm, judge
-from benchbench.statistics.simulation import judged
+from benchbench.statistics.simulation import simulated_verdicts
 
 
 def with_interval(low: float, high: float) -> Estimate:
@@ -98,7 +98,7 @@ class TestErrorRates:
     MOST = 0.025 + 3 * (0.025 * 0.975 / 4000) ** 0.5
 
     def share(self, n: int, truths: list[float], wrong: list[set[str]]) -> float:
-        found = judged(n, 0.5, truths, self.DRAWS)
+        found = simulated_verdicts(n, 0.5, truths, self.DRAWS)
         return float(np.any([np.isin(found[:, arm], sorted(each)) for arm, each in enumerate(wrong)], axis=0).mean())
 
     @pytest.mark.parametrize("n", [2, 3, 10])
@@ -120,7 +120,7 @@ class TestErrorRates:
         assert self.share(5, truths, [set(), set(), matched, matched, matched]) <= self.MOST
 
     def test_without_the_correction_it_would_be_more(self):
-        found = [judged(10, 0.5, [-1.0] * arms, self.DRAWS) for arms in (1, 6)]
+        found = [simulated_verdicts(10, 0.5, [-1.0] * arms, self.DRAWS) for arms in (1, 6)]
         alone = np.isin(found[0], ["matches", "surpasses"]).mean()
         rng = np.random.default_rng(0)
         arms = -1.0 + 0.5 * rng.standard_normal((self.DRAWS, 6, 10))
@@ -128,6 +128,6 @@ class TestErrorRates:
         assert alone <= self.MOST < 0.06 < uncorrected.any(axis=1).mean()
 
     def test_what_is_clear_is_found(self):
-        found = judged(5, 0.2, [3.0, 0.0, -3.0], self.DRAWS)
+        found = simulated_verdicts(5, 0.2, [3.0, 0.0, -3.0], self.DRAWS)
         for arm, verdict in enumerate(("surpasses", "matches", "falls short")):
             assert (found[:, arm] == verdict).mean() > 0.93

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchbench.statistics.simulation import DISTRIBUTIONS, bootstrap_coverage, judged, t_coverage
+from benchbench.statistics.simulation import DISTRIBUTIONS, bootstrap_coverage, simulated_verdicts, t_coverage
 
 
 @pytest.mark.parametrize(("name", "skewness"), [("normal", 0.0), ("skewed", -2.0)])
@@ -25,7 +25,7 @@ def test_a_level_that_is_asked_for():
 
 def test_the_reference_is_shared_by_the_arms():
     """Verdicts on equal arms go together, since they are held against the same runs."""
-    wrong = judged(10, 1.0, [0.0, 0.0], 4000, alpha=0.5) == "surpasses"
+    wrong = simulated_verdicts(10, 1.0, [0.0, 0.0], 4000, alpha=0.5) == "surpasses"
     assert (wrong[:, 0] & wrong[:, 1]).mean() > 1.5 * wrong[:, 0].mean() * wrong[:, 1].mean()
 
 

@@ -22,19 +22,19 @@ SHARED = "share of other stages"
 CHARGED = "charged"
 LABEL = 36  # characters of a line beside a bar
 NOTES = [
-    "one run as if alone, means over seeds, by the lines that its record books time on, and its share of what was "
-    "computed once; tick: what the tables charge for both; pre-training is not in it"
+    "one run as if alone, means over seeds, by section of its record, and its share of other stages; tick: the hours "
+    "of both in the tables; pre-training is not in it"
 ]
 
 
 def costs(results: pd.DataFrame, plan: Plan, store: Store) -> Figure | None:
-    """A bar for each arm, stacked by what its time went to, a panel for each data set and student.
+    """A bar for each arm, stacked by section of its time, a panel for each data set and student.
 
     None before anything is done.
     """
     from matplotlib.patches import Patch
 
-    lines = ledger(finished(results), store)
+    lines = hours_by_section(finished(results), store)
     if lines.empty:
         return None
     means = lines.groupby(level=PLACE, sort=False).mean()
@@ -42,7 +42,7 @@ def costs(results: pd.DataFrame, plan: Plan, store: Store) -> Figure | None:
     rows = [row for row in dict.fromkeys(results["row"]) if row in means.index.get_level_values("row")]
     # The same bars in every panel: labels stand at the left alone.
     groups = {pair: each.droplevel([0, 1]).reindex(rows) for pair, each in means.groupby(level=[0, 1], sort=False)}
-    handles = [Patch(label=wrapped(SECTIONS.get(name, name)), **_fill(number)) for number, name in enumerate(names)]
+    handles = [Patch(label=wrapped(SECTIONS.get(name, name)), **_fill(index)) for index, name in enumerate(names)]
     labels = [wrapped(row, LABEL) for row in rows]
     # As close as labels allow, which take about 20 letters an inch.
     height = 0.6 + (0.03 + 0.11 * max(label.count("\n") + 1 for label in labels)) * len(rows)
@@ -53,11 +53,11 @@ def costs(results: pd.DataFrame, plan: Plan, store: Store) -> Figure | None:
         _draw(axis, frame, names)
         axis.set_yticks(range(len(rows)), labels)
         axis.tick_params(labelleft=axis.get_position().x0 == left)
-    title = f"{unit} by what they went to in {plan.suite.name}"
+    title = f"{unit} by section in {plan.suite.name}"
     return Figure("costs", title, figure, [*NOTES, *not_drawn(results)])
 
 
-def ledger(done: pd.DataFrame, store: Store) -> pd.DataFrame:
+def hours_by_section(done: pd.DataFrame, store: Store) -> pd.DataFrame:
     """Device-hours of every finished cell, one row each, with a column for each section; indexed by `PLACE`.
 
     Sections are those of the record's cost; beside them `SHARED` and `CHARGED`.
@@ -84,8 +84,8 @@ def ledger(done: pd.DataFrame, store: Store) -> pd.DataFrame:
 def _draw(axis: Axes, frame: pd.DataFrame, names: list[str]) -> None:
     bars = range(len(frame))
     left = pd.Series(0.0, frame.index)
-    for number, name in enumerate(names):
-        axis.barh(bars, frame[name].fillna(0.0), 0.7, left=left, **_fill(number))
+    for index, name in enumerate(names):
+        axis.barh(bars, frame[name].fillna(0.0), 0.7, left=left, **_fill(index))
         left = left + frame[name].fillna(0.0)
     axis.plot(frame[CHARGED], bars, linestyle="none", marker="|", color="black", markersize=1.7 * FONT)
     axis.set_ylim(len(frame) - 0.5, -0.5)  # the first arm on top
@@ -93,11 +93,11 @@ def _draw(axis: Axes, frame: pd.DataFrame, names: list[str]) -> None:
     axis.grid(visible=False, axis="y")
 
 
-def _fill(number: int) -> dict[str, Any]:
-    """Colour and hatch of a line; their numbers have no common factor."""
+def _fill(index: int) -> dict[str, Any]:
+    """Colour and hatch of a section; their numbers have no common factor."""
     return {
-        "facecolor": COLORS[number % (len(COLORS) - 1)],  # without black, which hides the tick
-        "hatch": HATCHES[number % len(HATCHES)],
+        "facecolor": COLORS[index % (len(COLORS) - 1)],  # without black, which hides the tick
+        "hatch": HATCHES[index % len(HATCHES)],
         "edgecolor": "white",
         "linewidth": 0.3,
     }

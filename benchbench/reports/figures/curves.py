@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # Accuracy by epoch, a column for each seed; by row of the tables.
-Runs = dict[str, pd.DataFrame]
+Curves = dict[str, pd.DataFrame]
 BANDS = 12  # with more arms than these in a panel, their bands would hide one another
 NOTES = ["line: mean over seeds; markers: the last epoch"]
 
@@ -46,9 +46,9 @@ def curves(results: pd.DataFrame, plan: Plan, store: Store) -> Figure | None:
     return Figure("curves", f"Learning curves of {plan.suite.name}", figure, notes)
 
 
-def _groups(results: pd.DataFrame, store: Store, name: str) -> tuple[dict[tuple[str, str], Runs], int]:
+def _groups(results: pd.DataFrame, store: Store, name: str) -> tuple[dict[tuple[str, str], Curves], int]:
     """Runs with a curve by (data, student), and the number of curves that cannot be read."""
-    groups: dict[tuple[str, str], Runs] = {}
+    groups: dict[tuple[str, str], Curves] = {}
     unreadable = 0
     for (data, student, row), cells in finished(results).groupby(["data", "student", "row"], sort=False):
         runs = [read_curve(store, str(key), name) for key in cells["key"]]
@@ -59,7 +59,7 @@ def _groups(results: pd.DataFrame, store: Store, name: str) -> tuple[dict[tuple[
     return groups, unreadable
 
 
-def _draw(axis: Axes, runs: Runs, look: Mapping[str, Look], banded: bool) -> None:
+def _draw(axis: Axes, runs: Curves, look: Mapping[str, Look], banded: bool) -> None:
     from matplotlib.ticker import MaxNLocator
 
     axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))

@@ -1,4 +1,4 @@
-"""Accuracy against the number of training images, where a suite takes several parts of one data set."""
+"""Accuracy against the number of training images, where a suite has several parts of one data set."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ def fractions(results: pd.DataFrame, plan: Plan, store: Store) -> Figure | None:
     done = done[done.data.isin(sizes)]
     if done.empty:
         return None
-    placed = done.assign(
+    points = done.assign(
         source=[sizes[label][0] for label in done.data],
         images=[sizes[label][1] for label in done.data],
         percent=100 * done.accuracy.astype(float),
     )
     look = looks(results)
-    groups = {", ".join(pair): frame for pair, frame in placed.groupby(["source", "student"], sort=False)}
-    shown = set(placed["row"])
-    handles = [look[row].handle(row) for row in look if row in shown]
+    groups = {", ".join(pair): frame for pair, frame in points.groupby(["source", "student"], sort=False)}
+    drawn_rows = set(points["row"])
+    handles = [look[row].handle(row) for row in look if row in drawn_rows]
     figure, axes = panels(list(groups), handles, PanelLayout("training images", "test accuracy (%)", height=2.2))
-    log = spans_decades(list(placed.images))
+    log = spans_decades(list(points.images))
     for axis, frame in zip(axes, groups.values(), strict=True):
         number_axis(axis, list(frame.images), log)
         for row, cells in frame.groupby("row", sort=False):

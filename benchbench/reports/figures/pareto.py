@@ -1,4 +1,4 @@
-"""Accuracy against device-hours: what each arm costs and gives, and which arms no other beats in both."""
+"""Accuracy against device-hours of each arm, with the arms that no other beats in both."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ def pareto(results: pd.DataFrame, plan: Plan, store: Store) -> Figure | None:
         return None
     look = looks(results)
     groups = {", ".join(pair): points(frame) for pair, frame in done.groupby(["data", "student"], sort=False)}
-    shown = {point.row for each in groups.values() for point in each}
-    handles = [look[row].handle(row, line=False) for row in look if row in shown]
+    drawn_rows = {point.row for each in groups.values() for point in each}
+    handles = [look[row].handle(row, line=False) for row in look if row in drawn_rows]
     fronts = [line_handle(name, "#666666", line) for name, line in FRONTS.items()]
     unit = unit_of(done)
     layout = PanelLayout(f"{unit} of one run", "test accuracy (%)", height=2.2)
@@ -81,30 +81,30 @@ def pareto(results: pd.DataFrame, plan: Plan, store: Store) -> Figure | None:
 
 def points(frame: pd.DataFrame) -> list[Point]:
     """The finished arms of one data set and student."""
-    found = []
+    arms = []
     for row, cells in frame.groupby("row", sort=False):
         columns = ("own_hours", "shared_stage_hours", "pretraining_hours", "accuracy")
         own, stages, pretraining, accuracy = (cells[name].astype(float) for name in columns)
         hours = own.mean() + stages.mean()
         # One cell without a price leaves the arm without one: a mean of the others would be another arm's.
         total = hours + pretraining.mean(skipna=False)
-        found.append(Point(str(row), hours, own.std(ddof=1), total, 100 * accuracy.mean(), 100 * accuracy.std(ddof=1)))
-    return found
+        arms.append(Point(str(row), hours, own.std(ddof=1), total, 100 * accuracy.mean(), 100 * accuracy.std(ddof=1)))
+    return arms
 
 
 def front(costs_and_gains: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     """The pairs that no other beats: none costs as little and gains as much, one of them better; by rising cost."""
-    kept: list[tuple[float, float]] = []
+    best: list[tuple[float, float]] = []
     for cost, gain in sorted(costs_and_gains, key=lambda pair: (pair[0], -pair[1])):
-        if not kept or gain > kept[-1][1]:
-            kept.append((cost, gain))
-    return kept
+        if not best or gain > best[-1][1]:
+            best.append((cost, gain))
+    return best
 
 
 def _draw(axis: Axes, each: Sequence[Point], look: Mapping[str, Look]) -> None:
     for costs, line in zip(("hours", "total"), FRONTS.values(), strict=True):
         best = front([(x, point.accuracy) for point in each if not math.isnan(x := getattr(point, costs))])
-        # A front is a staircase: until an arm can be paid for, the one before it is the best there is.
+        # A front is a staircase: below the cost of an arm, the one before it is the best.
         axis.plot(*zip(*best, strict=True), drawstyle="steps-post", color="#666666", linestyle=line, lw=0.8, zorder=1.5)
     for point in each:
         style = look[point.row]

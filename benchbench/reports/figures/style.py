@@ -1,4 +1,4 @@
-"""How figures look: sizes for print, colours that colour-blind readers tell apart, one look an arm in all of them."""
+"""Style of figures: sizes for print, colours that colour-blind readers can distinguish, one look per arm."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ _STYLE: dict[str, Any] = {
 
 
 def print_style() -> contextlib.AbstractContextManager[None]:
-    """Matplotlib's settings while a figure is made or saved, whatever the user's own are."""
+    """Matplotlib's settings for drawing and saving, independent of the user's own."""
     import matplotlib.style
 
     return matplotlib.style.context(["default", _STYLE])
@@ -67,7 +67,7 @@ def print_style() -> contextlib.AbstractContextManager[None]:
 
 @dataclass(frozen=True)
 class Look:
-    """How an arm is drawn: colour is never alone."""
+    """Colour, marker and line of an arm: never colour alone."""
 
     color: str
     marker: str
@@ -165,7 +165,7 @@ def wrapped(text: str, width: int = LABEL) -> str:
 
 
 def spans_decades(values: Sequence[float]) -> bool:
-    """Whether positive numbers belong on a logarithmic axis."""
+    """True for positive numbers that belong on a logarithmic axis."""
     return bool(values) and min(values) > 0 and max(values) > 10 * min(values)
 
 
@@ -174,7 +174,7 @@ def number_axis(axis: Axes, values: Sequence[float], log: bool) -> None:
 
     Args:
         axis: a panel.
-        values: what lies along its x.
+        values: along its x.
         log: on a logarithmic scale; the same for all panels of a figure.
     """
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
@@ -188,17 +188,17 @@ def number_axis(axis: Axes, values: Sequence[float], log: bool) -> None:
 
 
 def unit_of(done: pd.DataFrame) -> str:
-    """What finished cells are counted in."""
+    """Unit of the hours of finished cells."""
     units = done.unit.unique()
     return str(units[0]) if len(units) == 1 else "device-hours"
 
 
 def not_drawn(results: pd.DataFrame) -> list[str]:
-    """A note that names what is planned and not in the figure, if there is any."""
+    """A note that names the planned arms that are not in the figure, if there are any."""
     absent = []
     for (data, student, row), states in results.groupby(["data", "student", "row"], sort=False).status:
         if not (states == "done").any():
             state = "failed" if (states == "failed").any() else "not run"
             absent.append(f"{row} ({data}, {student}: {state})")
-    shown = "; ".join(absent[:5]) + (f" and {len(absent) - 5} more" if len(absent) > 5 else "")
-    return [f"without a finished run, and so not drawn: {shown}"] if absent else []
+    names = "; ".join(absent[:5]) + (f" and {len(absent) - 5} more" if len(absent) > 5 else "")
+    return [f"without a finished run, and so not drawn: {names}"] if absent else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
@@ -53,7 +54,7 @@ def page_data(report: Report, live: bool = False) -> Json:
         "devices": sorted(results.device.dropna().unique()),
         "live": live,
         "active": reader.active,
-        "summary": summary(results, tables),
+        "summary": asdict(summary(results, tables)),
         "tables": [_table(table) for table in [*first, *(table for table in tables if table.name != "verdicts")]],
         "cells": [_cell(row, statuses) for row in results.to_dict("records")],
         "stages": dict(stages),

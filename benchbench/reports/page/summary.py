@@ -1,16 +1,16 @@
-"""What a reader wants to know first: the verdicts where they are tested, else the best accuracies."""
+"""The headline of a page: the verdicts where they are tested, else the best accuracies."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import pandas as pd
 
 from benchbench.reports.table import Table
 from benchbench.reports.tables.verdicts import TOO_SMALL
 
-# How the verdicts of `benchbench.reports.tables.verdicts` begin, and what they mean for the arm that is judged.
+# Beginnings of the verdicts of `benchbench.reports.tables.verdicts`, and their meaning for the arm.
 TONES = {
     "surpasses": "good",
     "matches": "even",
@@ -20,52 +20,64 @@ TONES = {
 }
 
 
-def summary(results: pd.DataFrame, tables: Sequence[Table]) -> dict[str, Any]:
-    """A page's headline: its `title`, `items`, `counts` of each verdict, and `notes`.
+@dataclass(frozen=True)
+class Item:
+    """One line of the headline; tone and detail are empty where no test was made."""
 
-    Items have `label`, `text`, `tone` and `detail`; tone and detail are empty where nothing was tested.
-    """
-    judged = [table for table in tables if table.name == "verdicts"]
-    items = [item for table in judged for item in _verdicts(table)]
+    label: str
+    text: str
+    tone: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A page's headline; `counts` are of each verdict."""
+
+    title: str
+    items: list[Item]
+    counts: dict[str, int]
+    notes: list[str]
+
+
+def summary(results: pd.DataFrame, tables: Sequence[Table]) -> Summary:
+    verdict_tables = [table for table in tables if table.name == "verdicts"]
+    items = [item for table in verdict_tables for item in _verdicts(table)]
     signs = sum(len(table.rows) for table in tables if table.name == "diagnosis")
     notes = [f"Signs of failure: {signs}, in the tables below."] if signs else []
-    if items:
-        counts = {verdict: sum(item["text"].startswith(verdict) for item in items) for verdict in TONES}
-        left = sum(len(table.rows) for table in judged) - len(items)
-        if left:
-            why = "they or what they are held against have no finished run"
-            notes.insert(0, f"Arms without a verdict: {left}, since {why}.")
-        return {
-            "title": "Verdicts",
-            "items": items,
-            "counts": {verdict: n for verdict, n in counts.items() if n},
-            "notes": [f"{table.title}." for table in judged] + notes,
-        }
-    items = _accuracies(results)
-    if items:
-        notes.insert(0, "Means only; whether a difference is more than chance is not tested here.")
-    return {"title": "Accuracy in short", "items": items, "counts": {}, "notes": notes}
+    if not items:
+        items = _accuracies(results)
+        if items:
+            notes.insert(0, "Means only; whether a difference is more than chance is not tested here.")
+        return Summary("Accuracy in short", items, {}, notes)
+    untested = sum(len(table.rows) for table in verdict_tables) - len(items)
+    if untested:
+        reason = "they or the arms they are compared with have no finished run"
+        notes.insert(0, f"Arms without a verdict: {untested}, since {reason}.")
+    counts = {verdict: sum(item.text.startswith(verdict) for item in items) for verdict in TONES}
+    titles = [f"{table.title}." for table in verdict_tables]
+    return Summary("Verdicts", items, {verdict: n for verdict, n in counts.items() if n}, [*titles, *notes])
 
 
 def tone_of(verdict: str) -> str:
-    """What a verdict means for its arm; empty for a text that is none."""
+    """The meaning of a verdict for its arm; empty for other texts."""
     return next((tone for start, tone in TONES.items() if verdict.startswith(start)), "")
 
 
-def _verdicts(table: Table) -> list[dict[str, str]]:
-    """The column of verdicts, with the labels of each row and the difference that was judged."""
+def _verdicts(table: Table) -> list[Item]:
+    """The column of verdicts, with the labels of each row and the difference that was tested."""
     items = []
     for row in table.rows:
-        named = dict(zip(table.columns, (entry.text for entry in row), strict=True))
-        verdict, difference = named.get("verdict", ""), named.get("difference", "")
+        texts = dict(zip(table.columns, (entry.text for entry in row), strict=True))
+        verdict, difference = texts.get("verdict", ""), texts.get("difference", "")
         if tone := tone_of(verdict):
             label = " · ".join(entry.text for entry in row[: table.labels])
             detail = f"{difference} points" if difference else ""
-            items.append({"label": label, "text": verdict, "tone": tone, "detail": detail})
+            items.append(Item(label, verdict, tone, detail))
     return items
 
 
-def _accuracies(results: pd.DataFrame) -> list[dict[str, str]]:
+def _accuracies(results: pd.DataFrame) -> list[Item]:
     """For each data set and student the best arm, and the best distilled one against pre-train + fine-tune."""
     items = []
     for (data, student), cells in results.groupby(["data", "student"], sort=False):
@@ -83,7 +95,7 @@ def _accuracies(results: pd.DataFrame) -> list[dict[str, str]]:
             if name != best:
                 text += f"; best distilled: {name}, {_percent(means[name])} % (n={counts[name]})"
             text += f", {100 * (means[name] - tuned.iloc[0]):+.1f} points against {tuned.index[0]}"
-        items.append({"label": f"{data}, {student}", "text": text, "tone": "", "detail": ""})
+        items.append(Item(f"{data}, {student}", text))
     return items
 
 

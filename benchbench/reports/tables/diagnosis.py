@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,107 +13,121 @@ from benchbench.reports.table import Entry, Table
 from benchbench.reports.tables.diagnosis_rules import (
     LIMITS,
     SIGNS,
-    Finding,
+    DetectedSign,
     below,
     in_curve,
-    not_a_number,
+    not_finite,
     weaker_teacher,
 )
 from benchbench.store import Store
 
 
 def diagnosis(results: pd.DataFrame, plan: Plan, store: Store) -> Table | None:
-    """Runs that show a sign of failure, with the numbers that say so; None where nothing is found.
+    """Runs that show a sign of failure, with the evidence in numbers; None where there is no sign.
 
     The signs: a student far below the baseline, a teacher weaker than its student, unstable training, slow convergence,
-    projector collapse, overfitting. The notes under the table say of those found when they count and what to try;
-    every threshold is an attribute of `benchbench.reports.tables.diagnosis_rules.Thresholds`.
+    projector collapse, overfitting. The notes under the table have the rule of each sign and things to try; every
+    threshold is an attribute of `benchbench.reports.tables.diagnosis_rules.Thresholds`.
     """
     rows = []
-    names = ["row", "method", "status", "reason", "key", "accuracy", "train_images", "validation_images", "test_images"]
-    for (data, student), block in results.groupby(["data", "student"], sort=False):
-        cells = _cells(block, [*names, "teacher_accuracy"])
-        for row, ours in cells.items():
-            for finding, seeds in [*_of_runs(ours, store), *_of_means(ours, cells)]:
-                place = [str(row), str(data), str(student), SIGNS[finding.sign].name]
-                rows.append((finding.sign, [Entry(text) for text in (*place, seeds, finding.evidence)]))
+    for (data, student), cells in _groups(results).items():
+        for row, own in cells.items():
+            for sign, seeds in [*_of_runs(own, store), *_of_means(own, cells)]:
+                labels = [row, data, student, SIGNS[sign.sign].name]
+                rows.append((sign.sign, [Entry(text) for text in (*labels, seeds, sign.evidence)]))
     if not rows:
         return None
-    kinds = list(SIGNS)
-    rows.sort(key=lambda each: kinds.index(each[0]))
-    shown = dict.fromkeys(kind for kind, _ in rows)
-    notes = [f"{SIGNS[kind].name}: {SIGNS[kind].rule}; try: {SIGNS[kind].advice}" for kind in shown]
+    order = list(SIGNS)
+    rows.sort(key=lambda row: order.index(row[0]))
+    kinds = dict.fromkeys(kind for kind, _ in rows)
+    notes = [f"{SIGNS[kind].name}: {SIGNS[kind].rule}; try: {SIGNS[kind].advice}" for kind in kinds]
     notes.append("signs, not verdicts: the evidence is of the seed that shows it most, or of means over seeds")
     columns = ["arm", "data", "student", "sign", "seeds", "evidence"]
     title = f"Signs of failure in {plan.suite.name}"
     return Table("diagnosis", title, columns, [entries for _, entries in rows], notes, labels=len(columns))
 
 
-Cell = dict[str, Any]
+class ResultCell(NamedTuple):
+    """Columns of the results that the rules need; NaN or None where they are unknown."""
+
+    row: str
+    method: str
+    status: str
+    reason: str | None
+    key: str
+    accuracy: float
+    train_images: float
+    validation_images: float
+    test_images: float
+    teacher_accuracy: float
 
 
-def _cells(block: pd.DataFrame, names: list[str]) -> dict[str, list[Cell]]:
-    """The cells of a data set and student by their row of the tables, each with some columns of the results."""
-    found: dict[str, list[Cell]] = {}
-    for values in zip(*(block[name].tolist() for name in names), strict=True):
-        cell = dict(zip(names, values, strict=True))
-        found.setdefault(cell["row"], []).append(cell)
-    return found
+# The cells of one data set and student by their row of the tables.
+CellsByRow = dict[str, list[ResultCell]]
 
 
-def _of_runs(cells: list[Cell], store: Store) -> Iterator[tuple[Finding, str]]:
-    """The strongest finding of each sign among an arm's seeds, and how many seeds show it."""
-    found: dict[str, list[Finding]] = {}
-    ended = [cell for cell in cells if cell["status"] in ("done", "failed")]
+def _groups(results: pd.DataFrame) -> dict[tuple[str, str], CellsByRow]:
+    groups: dict[tuple[str, str], CellsByRow] = {}
+    columns = [results[name].tolist() for name in ("data", "student", *ResultCell._fields)]
+    for data, student, *values in zip(*columns, strict=True):
+        cell = ResultCell(*values)
+        groups.setdefault((data, student), {}).setdefault(cell.row, []).append(cell)
+    return groups
+
+
+def _of_runs(cells: Sequence[ResultCell], store: Store) -> Iterator[tuple[DetectedSign, str]]:
+    """The strongest of each sign among an arm's seeds, with the number of seeds that show it."""
+    signs: dict[str, list[DetectedSign]] = {}
+    ended = [cell for cell in cells if cell.status in ("done", "failed")]
     for cell in ended:
-        for finding in _of_run(cell, store):
-            found.setdefault(finding.sign, []).append(finding)
-    for findings in found.values():
-        yield max(findings, key=lambda finding: finding.strength), f"{len(findings)} of {len(ended)}"
+        for sign in _of_run(cell, store):
+            signs.setdefault(sign.sign, []).append(sign)
+    for each in signs.values():
+        yield max(each, key=lambda sign: sign.strength), f"{len(each)} of {len(ended)}"
 
 
-def _of_run(cell: Cell, store: Store) -> list[Finding]:
-    if cell["status"] == "failed":
-        finding = not_a_number(str(cell["reason"]))
-        return [finding] if finding is not None else []
-    curve = store.stage("cell", cell["key"]).read_curve()
-    return in_curve(curve, int(cell["train_images"]), int(cell["validation_images"]), float(cell["accuracy"]))
+def _of_run(cell: ResultCell, store: Store) -> list[DetectedSign]:
+    if cell.status == "failed":
+        sign = not_finite(str(cell.reason))
+        return [sign] if sign is not None else []
+    curve = store.stage("cell", cell.key).read_curve()
+    return in_curve(curve, int(cell.train_images), int(cell.validation_images), float(cell.accuracy))
 
 
-def _of_means(cells: list[Cell], block: dict[str, list[Cell]]) -> Iterator[tuple[Finding, str]]:
-    """An arm that distils against the arms without a teacher, and against its teacher."""
-    done = [cell for cell in cells if cell["status"] == "done"]
-    if not done or done[0]["method"] != "distill":
+def _of_means(cells: Sequence[ResultCell], group: CellsByRow) -> Iterator[tuple[DetectedSign, str]]:
+    """Signs of an arm that distils: against the arms without a teacher, and against its teacher."""
+    done = [cell for cell in cells if cell.status == "done"]
+    if not done or done[0].method != "distill":
         return
     accuracy, images = _mean(done, "accuracy"), _mean(done, "test_images")
-    baselines = {method: _baseline(block, method) for method in ("finetune", "scratch")}
-    least = {"finetune": LIMITS.far_below, "scratch": 0.0}
-    findings = [
-        below(name, mean, accuracy, images, least[method])
+    baselines = {method: _baseline(group, method) for method in ("finetune", "scratch")}
+    thresholds = {"finetune": LIMITS.far_below, "scratch": 0.0}
+    signs = [
+        below(name, mean, accuracy, images, thresholds[method])
         for method, (name, mean) in baselines.items()
         if mean is not None
     ]
-    taught = [cell for cell in done if not pd.isna(cell["teacher_accuracy"])]
-    if taught:
+    with_teacher = [cell for cell in done if not pd.isna(cell.teacher_accuracy)]
+    if with_teacher:
         students = {"its student": accuracy}
         name, mean = baselines["scratch"]
         if mean is not None:
             students[f"the student alone ({name})"] = mean
-        what = max(students, key=lambda each: students[each])
-        findings.append(weaker_teacher(_mean(taught, "teacher_accuracy"), students[what], images, what))
-    for finding in findings:
-        if finding is not None:
-            yield finding, f"mean of {len(done)}"
+        best = max(students, key=lambda each: students[each])
+        signs.append(weaker_teacher(_mean(with_teacher, "teacher_accuracy"), students[best], images, best))
+    for sign in signs:
+        if sign is not None:
+            yield sign, f"mean of {len(done)}"
 
 
-def _baseline(block: dict[str, list[Cell]], method: str) -> tuple[str, float | None]:
+def _baseline(group: CellsByRow, method: str) -> tuple[str, float | None]:
     """The first arm of a method that has a finished run: its row and mean accuracy."""
-    for row, cells in block.items():
-        done = [cell for cell in cells if cell["status"] == "done" and cell["method"] == method]
+    for row, cells in group.items():
+        done = [cell for cell in cells if cell.status == "done" and cell.method == method]
         if done:
             return row, _mean(done, "accuracy")
     return "", None
 
 
-def _mean(cells: list[Cell], name: str) -> float:
-    return float(np.mean([float(cell[name]) for cell in cells]))
+def _mean(cells: Sequence[ResultCell], name: str) -> float:
+    return float(np.mean([float(getattr(cell, name)) for cell in cells]))

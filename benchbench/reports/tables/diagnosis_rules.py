@@ -1,4 +1,4 @@
-"""Signs of failure in what a run has left: each a rule with a named threshold, evidence in numbers, and what to try."""
+"""Signs of failure in a run's curve and accuracies: each a rule with a named threshold, evidence and advice."""
 
 from __future__ import annotations
 
@@ -6,29 +6,30 @@ import itertools
 import math
 import re
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-Curve = Sequence[Mapping[str, Any]]
+from benchbench.specs.records import CurveRow
+
+Curve = Sequence[CurveRow]
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """When a sign counts; accuracies in 0..1.
+    """Thresholds of the signs; accuracies in 0..1.
 
     Attributes:
         noise: standard errors that a difference of two test accuracies must exceed, by the number of images tested.
-        far_below: how far under pre-train + fine-tune a distilled student is far below.
-        spike: share of all that training had gained in loss, which one epoch loses again.
-        spike_times: how many usual changes from epoch to epoch that must be, too; and a rise from first to last.
+        far_below: distance to pre-train + fine-tune from which on a distilled student is far below.
+        spike: share of the loss that training had gained, and that one epoch loses again.
+        spike_times: the same in usual changes from epoch to epoch; also for a rise from the first epoch to the last.
         late: share of the epochs, at the end, that is compared with as many before.
         still_gaining: gain of accuracy in that last part from which on training was cut short.
-        least_epochs: what a curve must have for these rules.
+        least_epochs: length of a curve from which on these rules apply.
         collapsed: the uniformity term above which embeddings have collapsed: -0.5 is a mean squared distance of 0.25
             between unit vectors, of the 2 of independent ones; all in one point give 0.
-        fitted: training accuracy from which on the training set counts as learned by heart.
-        gap: how far test accuracy then lies under training accuracy.
+        fitted: training accuracy from which on the training set counts as memorised.
+        gap: distance of test accuracy to training accuracy then.
     """
 
     noise: float = 2.0
@@ -51,9 +52,9 @@ class Sign:
     """A kind of failure.
 
     Attributes:
-        name: what the table calls it.
-        rule: when it counts, with the thresholds.
-        advice: what to try.
+        name: in the table.
+        rule: with the thresholds.
+        advice: things to try.
     """
 
     name: str
@@ -76,7 +77,7 @@ SIGNS = {
     ),
     "unstable": Sign(
         "training unstable",
-        f"an epoch's loss rises by over {100 * LIMITS.spike:g} % of all it had gained and {LIMITS.spike_times:g} usual "
+        f"an epoch's loss rises by over {100 * LIMITS.spike:g} % of its gain and {LIMITS.spike_times:g} usual "
         "changes, ends as many changes above its beginning, or is no number",
         "a lower learning rate, warm-up, smaller weights of the loss's terms, fp32",
     ),
@@ -88,7 +89,7 @@ SIGNS = {
     ),
     "collapse": Sign(
         "projector collapse",
-        f"the uniformity of the embeddings ends above {LIMITS.collapsed:g}: they lie in one place",
+        f"the uniformity of the embeddings ends above {LIMITS.collapsed:g}: they are almost equal",
         "a larger weight of the uniformity term, a lower learning rate, another projector",
     ),
     "overfitting": Sign(
@@ -100,23 +101,27 @@ SIGNS = {
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One sign in one run: its key in `SIGNS`, how strong it is (for choosing among seeds), and the numbers."""
+class DetectedSign:
+    """One sign in one run: its key in `SIGNS`, its strength (for choosing among seeds), and the numbers."""
 
     sign: str
     strength: float
     evidence: str
 
 
-def in_curve(curve: Curve, train_images: int, validation_images: int, test_accuracy: float) -> list[Finding]:
-    """What a training curve shows by itself."""
-    epochs = [row for row in curve if row.get("epoch", 0) > 0]  # a first stage has numbers up to 0
-    found = [_instability(epochs), _slowness(epochs, train_images, validation_images)]
-    found += [_collapse(epochs), _overfitting(epochs, train_images, test_accuracy)]
-    return [finding for finding in found if finding is not None]
+def in_curve(curve: Curve, train_images: int, validation_images: int, test_accuracy: float) -> list[DetectedSign]:
+    """Signs in a training curve."""
+    epochs = [row for row in curve if row.get("epoch", 0) > 0]  # a first stage has epochs up to 0
+    signs = [
+        _instability(epochs),
+        _slowness(epochs, train_images, validation_images),
+        _collapse(epochs),
+        _overfitting(epochs, train_images, test_accuracy),
+    ]
+    return [sign for sign in signs if sign is not None]
 
 
-def _instability(epochs: Curve) -> Finding | None:
+def _instability(epochs: Curve) -> DetectedSign | None:
     losses = [float(row["loss"]) for row in epochs if "loss" in row]
     if len(losses) < LIMITS.least_epochs:
         return None
@@ -124,26 +129,28 @@ def _instability(epochs: Curve) -> Finding | None:
     if max(steps) <= 0:
         return None
     usual = statistics.median(map(abs, steps))
-    worst: Finding | None = None
+    worst: DetectedSign | None = None
     lowest = list(itertools.accumulate(losses, min))
-    for number, rise in enumerate(steps[1:], start=2):
-        gained = losses[0] - lowest[number - 1]
-        if gained > 0 and rise > LIMITS.spike * gained and rise > LIMITS.spike_times * usual:
-            share = rise / gained
+    for index, rise in enumerate(steps[1:], start=2):
+        gain = losses[0] - lowest[index - 1]
+        if gain > 0 and rise > LIMITS.spike * gain and rise > LIMITS.spike_times * usual:
+            share = rise / gain
             if worst is None or share > worst.strength:
-                where = f"from {losses[number - 1]:.4g} to {losses[number]:.4g} in epoch {epochs[number]['epoch']}"
-                worst = Finding("unstable", share, f"loss {where}, {100 * share:.0f} % of what it had gained")
+                rise_text = f"from {losses[index - 1]:.4g} to {losses[index]:.4g} in epoch {epochs[index]['epoch']}"
+                worst = DetectedSign("unstable", share, f"loss {rise_text}, {100 * share:.0f} % of its gain")
     if worst is None and losses[-1] - losses[0] > LIMITS.spike_times * usual:
-        return Finding("unstable", 0.0, f"loss {losses[0]:.4g} after the first epoch, {losses[-1]:.4g} after the last")
+        return DetectedSign(
+            "unstable", 0.0, f"loss {losses[0]:.4g} after the first epoch, {losses[-1]:.4g} after the last"
+        )
     return worst
 
 
-def _slowness(epochs: Curve, train_images: int, validation_images: int) -> Finding | None:
-    validated = bool(epochs) and "validation_accuracy" in epochs[-1]
-    name = "validation_accuracy" if validated else "train_accuracy"
+def _slowness(epochs: Curve, train_images: int, validation_images: int) -> DetectedSign | None:
+    validates = bool(epochs) and "validation_accuracy" in epochs[-1]
+    name = "validation_accuracy" if validates else "train_accuracy"
     values = [float(row[name]) for row in epochs if name in row]
     part = max(1, round(LIMITS.late * len(values)))
-    images = validation_images if validated else train_images
+    images = validation_images if validates else train_images
     if len(values) < max(LIMITS.least_epochs, 2 * part) or not images:
         return None
     late, before = statistics.fmean(values[-part:]), statistics.fmean(values[-2 * part : -part])
@@ -152,53 +159,53 @@ def _slowness(epochs: Curve, train_images: int, validation_images: int) -> Findi
         return None
     last = f"the last {part} epochs" if part > 1 else "the last epoch"
     kind = name.replace("_", " ").replace("train ", "training ")
-    return Finding("slow", gain, f"{kind} gained {100 * gain:.1f} points in {last}, to {100 * late:.1f} %")
+    return DetectedSign("slow", gain, f"{kind} gained {100 * gain:.1f} points in {last}, to {100 * late:.1f} %")
 
 
-def _collapse(epochs: Curve) -> Finding | None:
+def _collapse(epochs: Curve) -> DetectedSign | None:
     last = epochs[-1] if epochs else {}
     terms = {name: float(value) for name, value in last.items() if re.search(r"(^|\.)uniform( \d+)?$", name)}
     if len(epochs) < LIMITS.least_epochs or not terms or max(terms.values()) <= LIMITS.collapsed:
         return None
     name = max(terms, key=lambda term: terms[term])
-    return Finding("collapse", terms[name], f"{name} {terms[name]:.3g} after the last epoch")
+    return DetectedSign("collapse", terms[name], f"{name} {terms[name]:.3g} after the last epoch")
 
 
-def _overfitting(epochs: Curve, train_images: int, test_accuracy: float) -> Finding | None:
-    fitted = float(epochs[-1].get("train_accuracy", 0.0)) if epochs else 0.0
-    gap = fitted - test_accuracy
-    if fitted < LIMITS.fitted or gap < LIMITS.gap:
+def _overfitting(epochs: Curve, train_images: int, test_accuracy: float) -> DetectedSign | None:
+    train_accuracy = float(epochs[-1].get("train_accuracy", 0.0)) if epochs else 0.0
+    gap = train_accuracy - test_accuracy
+    if train_accuracy < LIMITS.fitted or gap < LIMITS.gap:
         return None
-    numbers = f"training accuracy {100 * fitted:.1f} %, test accuracy {100 * test_accuracy:.1f} %"
-    return Finding("overfitting", gap, f"{numbers}, with {train_images:,} training images")
+    numbers = f"training accuracy {100 * train_accuracy:.1f} %, test accuracy {100 * test_accuracy:.1f} %"
+    return DetectedSign("overfitting", gap, f"{numbers}, with {train_images:,} training images")
 
 
-def not_a_number(reason: str) -> Finding | None:
-    """Of a run that failed: whether its loss was no number any more."""
+def not_finite(reason: str) -> DetectedSign | None:
+    """The sign of a run that failed since its loss was not finite."""
     if re.match(r"loss is -?(nan|inf) ", reason) is None:
         return None
-    return Finding("unstable", math.inf, reason)
+    return DetectedSign("unstable", math.inf, reason)
 
 
-def below(name: str, baseline: float, accuracy: float, images: float, least: float) -> Finding | None:
+def below(name: str, baseline: float, accuracy: float, images: float, least: float) -> DetectedSign | None:
     """A distilled student against a baseline, mean test accuracies."""
     difference = baseline - accuracy
     if difference < least or difference <= _noise(baseline, accuracy, images):
         return None
     numbers = f"{100 * accuracy:.1f} % against {100 * baseline:.1f} % of {name}"
-    return Finding("baseline", difference, f"{numbers}: {100 * difference:.1f} points below")
+    return DetectedSign("baseline", difference, f"{numbers}: {100 * difference:.1f} points below")
 
 
-def weaker_teacher(teacher: float, student: float, images: float, what: str) -> Finding | None:
+def weaker_teacher(teacher: float, student: float, images: float, student_name: str) -> DetectedSign | None:
     """The teacher's test accuracy against that of its student."""
     difference = student - teacher
     if difference <= _noise(teacher, student, images):
         return None
-    return Finding("teacher", difference, f"teacher {100 * teacher:.1f} %, {what} {100 * student:.1f} %")
+    return DetectedSign("teacher", difference, f"teacher {100 * teacher:.1f} %, {student_name} {100 * student:.1f} %")
 
 
 def _noise(one: float, two: float, images: float) -> float:
-    """By how much two accuracies on that many test images may differ by chance."""
+    """Difference of two accuracies on that many test images that chance explains."""
     return LIMITS.noise * math.hypot(_error(one, images), _error(two, images))
 
 

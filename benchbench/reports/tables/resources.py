@@ -28,7 +28,7 @@ def resources(results: pd.DataFrame, plan: Plan) -> Table | None:
         for pair, group in groups_of(results).items()
         for row, runs in group.rows.items()
     ]
-    columns = [*labels, "arm", "parameters (M)", "FLOPs an image (G)", "memory (GB)", "energy (kWh)"]
+    columns = [*labels, "arm", "parameters (M)", "FLOPs per image (G)", "memory (GB)", "energy (kWh)"]
     columns += [f"price ({factors.currency})"] if factors.price is not None else []
     columns += ["CO2 (g)"] if factors.grams_co2 is not None else []
     title = f"Resources of one run of {plan.suite.name} beside time"
@@ -74,10 +74,10 @@ def _notes(done: pd.DataFrame, factors: Factors) -> list[str]:
         "energy: own, and its share of what was computed once, by the counter of the board or of the processors on "
         f"{devices}; n/a where none may be read or several workers share one",
     ]
-    given = {"price of a device-hour": factors.price, "grams of CO2 a kWh": factors.grams_co2}
-    stated = [f"{name}: {value:g}" for name, value in given.items() if value is not None]
+    values = {"price per device-hour": factors.price, "grams of CO2 per kWh": factors.grams_co2}
+    texts = [f"{name}: {value:g}" for name, value in values.items() if value is not None]
     if factors.watts is not None:
-        stated.append(f"≈: not measured, at {factors.watts:g} W a device")
-    if stated:
-        notes.append("; ".join(stated) + (f" ({factors.source})" if factors.source else ""))
+        texts.append(f"≈: not measured, at {factors.watts:g} W per device")
+    if texts:
+        notes.append("; ".join(texts) + (f" ({factors.source})" if factors.source else ""))
     return notes

@@ -1,4 +1,4 @@
-"""What time went to: lines of the records' ledgers, whatever they are called."""
+"""Device-hours by section of the records, whatever the sections are called."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from benchbench.reports.figures.costs import CHARGED, SHARED, costs, ledger
+from benchbench.reports.figures.costs import CHARGED, SHARED, costs, hours_by_section
 from benchbench.reports.summary import finished as done_cells
 from benchbench.reports.tables.ledger import SECTIONS
 
@@ -40,7 +40,7 @@ def test_lines_and_shares(lab, drawn):
 
 def test_hours_are_devices_times_time(lab):
     lab.finish(lab.cells("scratch")[0].stage, alone_seconds={"train": 3600.0}, devices=4)
-    frame = ledger(done_cells(lab.frame()), lab.store)
+    frame = hours_by_section(done_cells(lab.frame()), lab.store)
     assert frame.train.tolist() == [4.0]
     assert list(frame.columns) == ["train", SHARED, CHARGED]
 
@@ -49,7 +49,7 @@ def test_a_record_that_is_damaged_since_is_left_out(finished):
     done = done_cells(finished.frame())
     record = finished.folder(finished.cells("scratch")[0].stage).record
     record.write_text(json.dumps({"cost": {"alone_seconds": {"train": "long"}, "devices": 1}}))
-    assert len(ledger(done, finished.store)) == len(done) - 1
+    assert len(hours_by_section(done, finished.store)) == len(done) - 1
 
 
 def test_nothing_has_run(lab, drawn):

@@ -1,10 +1,10 @@
-"""The headline: verdicts as the table says them, else accuracies that claim no more than they are."""
+"""The headline: verdicts as in the table, else accuracies without a claim."""
 
 from __future__ import annotations
 
 import pytest
 
-from benchbench.reports.page.summary import summary, tone_of
+from benchbench.reports.page.summary import Summary, summary, tone_of
 from benchbench.reports.table import Entry, Table
 from benchbench.reports.tables.verdicts import TOO_SMALL, verdicts
 
@@ -20,7 +20,7 @@ RUNS = {
 
 
 @pytest.fixture
-def judged(make_lab):
+def compared(make_lab):
     """A lab with an arm for each verdict, and one that has not been run."""
     weights = dict(zip(RUNS, range(1, 9), strict=False))
     arms = {name: {"method": "distill", "loss": {"ce": 1, "kd": weight}} for name, weight in weights.items()}
@@ -32,55 +32,55 @@ def judged(make_lab):
     return lab
 
 
-def summarized(lab, *tables: Table) -> dict:
+def summarized(lab, *tables: Table) -> Summary:
     frame = lab.frame()
     return summary(frame, [verdicts(frame, lab.plan), *tables])
 
 
-def test_every_verdict_with_its_difference(judged):
-    found = summarized(judged)
-    assert found["title"] == "Verdicts"
-    assert [(item["label"].partition(",")[0], item["text"], item["tone"]) for item in found["items"]] == [
+def test_every_verdict_with_its_difference(compared):
+    headline = summarized(compared)
+    assert headline.title == "Verdicts"
+    assert [(item.label.partition(",")[0], item.text, item.tone) for item in headline.items] == [
         ("KD", "surpasses", "good"),
         ("A/U", "matches (worse)", "even"),
         ("CRD", "falls short", "bad"),
         ("DKD", "inconclusive", "open"),
         ("RKD", "n too small to test", "open"),
     ]
-    assert found["items"][0]["detail"].startswith("+2.09 [+1.")
-    assert found["items"][4]["detail"] == "+0.99 points"
-    assert found["counts"] == {
+    assert headline.items[0].detail.startswith("+2.09 [+1.")
+    assert headline.items[4].detail == "+0.99 points"
+    assert headline.counts == {
         "surpasses": 1,
         "matches": 1,
         "falls short": 1,
         "inconclusive": 1,
         "n too small to test": 1,
     }
-    assert found["notes"] == [
+    assert headline.notes == [
         "Distillation against tune in tiny: test accuracy, margin 0.5 points.",
-        "Arms without a verdict: 1, since they or what they are held against have no finished run.",
+        "Arms without a verdict: 1, since they or the arms they are compared with have no finished run.",
     ]
 
 
-def test_only_the_column_of_verdicts_is_one(judged):
+def test_only_the_column_of_verdicts_is_one(compared):
     # The bits of too few test images, so that the column of their test says that n is too small too.
     for arm, first in (("tune", [0]), ("KD", [0, 1])):
         correct = [place in first for place in range(1000)]
-        judged.finish(judged.cells(arm)[0].stage, 0.9, correct=correct)
-    frame = judged.frame()
-    table = verdicts(frame, judged.plan)
+        compared.finish(compared.cells(arm)[0].stage, 0.9, correct=correct)
+    frame = compared.frame()
+    table = verdicts(frame, compared.plan)
     assert TOO_SMALL in [entry.text for entry in table.rows[0]]
-    assert len(summary(frame, [table])["items"]) == 5
+    assert len(summary(frame, [table]).items) == 5
 
 
-def test_with_several_blocks_items_say_which(make_lab):
+def test_with_several_groups_items_have_their_labels(make_lab):
     data = {name: {"source": "cifar10_subset", "per_class": n} for name, n in (("few", 4), ("more", 8))}
     lab = make_lab(data=data)
     lab.teach()
     for name in data:
         lab.finish_arm("tune", [0.5], data=name)
         lab.finish_arm("distil", [0.6], data=name)
-    labels = [item["label"] for item in summarized(lab)["items"]]
+    labels = [item.label for item in summarized(lab).items]
     assert labels == ["few · small · distil, big (scratch)", "more · small · distil, big (scratch)"]
 
 
@@ -88,32 +88,32 @@ def test_a_text_that_is_no_verdict_has_no_tone():
     assert [tone_of(text) for text in ("–", "", "no reference", "it matches")] == ["", "", "", ""]
 
 
-def test_signs_of_failure_are_pointed_at(judged):
+def test_signs_of_failure_are_pointed_at(compared):
     table = Table("diagnosis", "Signs", ["arm", "sign"], [[Entry("KD"), Entry("unstable")]] * 3)
-    assert summarized(judged, table)["notes"][-1] == "Signs of failure: 3, in the tables below."
+    assert summarized(compared, table).notes[-1] == "Signs of failure: 3, in the tables below."
 
 
 def test_without_verdicts_the_best_and_the_best_distilled(finished):
-    found = summary(finished.frame(), [])
-    assert [(item["label"], item["text"], item["tone"]) for item in found["items"]] == [
+    headline = summary(finished.frame(), [])
+    assert [(item.label, item.text, item.tone) for item in headline.items] == [
         (
             "cifar, small",
             "best: tune, 80.0 % (n=3); best distilled: distil, big (scratch), 70.0 % (n=3), -10.0 points against tune",
             "",
         )
     ]
-    assert found["notes"] == ["Means only; whether a difference is more than chance is not tested here."]
+    assert headline.notes == ["Means only; whether a difference is more than chance is not tested here."]
 
 
 def test_a_distilled_arm_that_is_best_is_named_once(finished):
     finished.finish_arm("distil", [0.9, 0.9, 0.9])
-    (item,) = summary(finished.frame(), [])["items"]
-    assert item["text"] == "best: distil, big (scratch), 90.0 % (n=3), +10.0 points against tune"
+    (item,) = summary(finished.frame(), []).items
+    assert item.text == "best: distil, big (scratch), 90.0 % (n=3), +10.0 points against tune"
 
 
 def test_nothing_to_compare_with(lab):
-    assert summary(lab.frame(), [])["items"] == []
+    assert summary(lab.frame(), []).items == []
     lab.finish_arm("distil", [0.5])
     lab.finish(lab.teacher())
-    (item,) = summary(lab.frame(), [])["items"]
-    assert item["text"] == "best: distil, big (scratch), 50.0 % (n=1)"
+    (item,) = summary(lab.frame(), []).items
+    assert item.text == "best: distil, big (scratch), 50.0 % (n=1)"

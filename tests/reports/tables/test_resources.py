@@ -35,7 +35,7 @@ def test_what_is_measured(ran):
     found = rows(table)
     assert found["distil, big (scratch)"] == {
         "parameters (M)": "0.000123",
-        "FLOPs an image (G)": "4.00",
+        "FLOPs per image (G)": "4.00",
         "memory (GB)": "3.00",
         "energy (kWh)": "3.00",  # 7.2 MJ and a third of 10.8
         "n": "3",
@@ -48,7 +48,7 @@ def test_prices_only_where_factors_are_given(ran):
     found = rows(table)["distil, big (scratch)"]
     assert found["price (EUR)"] == "10.0"  # (2 + 6 / 3) hours
     assert found["CO2 (g)"] == "1,200"
-    assert "price of a device-hour: 2.5; grams of CO2 a kWh: 400 (our bill)" in table.notes
+    assert "price per device-hour: 2.5; grams of CO2 per kWh: 400 (our bill)" in table.notes
 
 
 def test_energy_that_was_not_measured_is_not_made_up(ran):
@@ -58,7 +58,7 @@ def test_energy_that_was_not_measured_is_not_made_up(ran):
 def test_stated_watts_give_an_estimate_that_says_so(ran):
     table = ran(None, factors={"watts": 250})
     assert rows(table)["distil, big (scratch)"]["energy (kWh)"] == "≈ 1.00"
-    assert "≈: not measured, at 250 W a device" in table.notes
+    assert "≈: not measured, at 250 W per device" in table.notes
 
 
 def test_nothing_done_nothing_shown(make_lab):
