@@ -40,43 +40,46 @@ def side(name="A", rows=(), specs=None, **more):
 
 
 def seeds(row, accuracies, first=0, key="k"):
-    return [(row, first + number, accuracy, f"{key}{number}") for number, accuracy in enumerate(accuracies)]
+    return [(row, first + index, accuracy, f"{key}{index}") for index, accuracy in enumerate(accuracies)]
 
 
 class TestNumbers:
     def test_paired_by_seed(self):
         """d = 2, 3, 4 points: mean 3, s = 1; t with 2 degrees of freedom has its 97.5 % point at 4.3027."""
         a, b = side(rows=seeds("KD", [0.50, 0.60, 0.70])), side("B", seeds("KD", [0.52, 0.63, 0.74]))
-        (found,) = compare(a, b).differences
+        (difference,) = compare(a, b).differences
         half = 4.302653 * 0.01 / math.sqrt(3)
-        assert found.test == "paired"
-        assert found.difference == pytest.approx(0.03)
-        assert (found.low, found.high) == (pytest.approx(0.03 - half, rel=1e-5), pytest.approx(0.03 + half, rel=1e-5))
+        assert difference.test == "paired"
+        assert difference.difference == pytest.approx(0.03)
+        assert (difference.low, difference.high) == (
+            pytest.approx(0.03 - half, rel=1e-5),
+            pytest.approx(0.03 + half, rel=1e-5),
+        )
         # With 2 degrees of freedom P(|T| > t) = 1 - t / sqrt(2 + t^2), and t = 3 sqrt(3).
         t = 3 * math.sqrt(3)
-        assert found.p == pytest.approx(1 - t / math.sqrt(2 + t * t), rel=1e-6)
-        assert found.verdict == "yes"
+        assert difference.p == pytest.approx(1 - t / math.sqrt(2 + t * t), rel=1e-6)
+        assert difference.verdict == "yes"
 
     def test_pairs_are_found_whatever_the_order(self):
         a = side(rows=seeds("KD", [0.50, 0.60, 0.70]))
         b = side("B", seeds("KD", [0.52, 0.63, 0.74])[::-1])
-        (found,) = compare(a, b).differences
-        assert found.p == pytest.approx(0.0351, abs=1e-4)
+        (difference,) = compare(a, b).differences
+        assert difference.p == pytest.approx(0.0351, abs=1e-4)
 
     def test_other_seeds_are_not_paired(self):
         """Welch, with s_a^2 = 1, s_b^2 = 4 (points squared), n = 3 and 3: t = 2 / sqrt(5/3), df = 50/17."""
         a = side(rows=seeds("KD", [0.50, 0.51, 0.52]))
         b = side("B", seeds("KD", [0.51, 0.53, 0.55], first=5))
-        (found,) = compare(a, b).differences
-        assert found.test == "Welch"
-        assert found.difference == pytest.approx(0.02)
-        half = (found.high - found.low) / 2
+        (difference,) = compare(a, b).differences
+        assert difference.test == "Welch"
+        assert difference.difference == pytest.approx(0.02)
+        half = (difference.high - difference.low) / 2
         freedom = (1 / 3 + 4 / 3) ** 2 / ((1 / 3) ** 2 / 2 + (4 / 3) ** 2 / 2)
         assert freedom == pytest.approx(50 / 17)
         # The interval touches 0 at that level whose quantile is t: simulated, as an independent check of scipy's use.
         random = np.random.default_rng(0)
         draws = np.abs(random.standard_t(freedom, 400_000))
-        assert found.p == pytest.approx((draws > 2 / math.sqrt(5 / 3)).mean(), abs=0.004)
+        assert difference.p == pytest.approx((draws > 2 / math.sqrt(5 / 3)).mean(), abs=0.004)
         assert half == pytest.approx(np.quantile(draws, 0.95) * math.sqrt(5 / 3) / 100, rel=0.02)
 
     @pytest.mark.parametrize(
@@ -91,9 +94,9 @@ class TestNumbers:
         ],
     )
     def test_no_p_value_that_says_nothing(self, a, b, verdict):
-        (found,) = compare(side(rows=seeds("KD", a)), side("B", seeds("KD", b))).differences
-        assert found.verdict == verdict
-        assert (found.p is None) == (verdict != "no")
+        (difference,) = compare(side(rows=seeds("KD", a)), side("B", seeds("KD", b))).differences
+        assert difference.verdict == verdict
+        assert (difference.p is None) == (verdict != "no")
 
     def test_two_seeds_have_an_interval_all_the_same(self):
         low, high, p, _ = _test([0.5, 0.6], [0.7, 0.9], paired=True)
@@ -110,23 +113,23 @@ class TestNumbers:
             rows_a += seeds(row, [0.50, 0.60, 0.70])
             rows_b += seeds(row, better)
         rows_a, rows_b = rows_a + seeds("short", [0.5]), rows_b + seeds("short", [0.6])
-        found = compare(side(rows=rows_a), side("B", rows_b)).differences
-        assert [each.verdict for each in found] == ["no", "no", "n too small to test"]
-        assert found[0].p_holm == pytest.approx(2 * found[0].p)
+        differences = compare(side(rows=rows_a), side("B", rows_b)).differences
+        assert [each.verdict for each in differences] == ["no", "no", "n too small to test"]
+        assert differences[0].p_holm == pytest.approx(2 * differences[0].p)
 
     def test_cells_that_have_not_run_do_not_count(self):
         a = side(rows=seeds("KD", [0.5, 0.6, None]))
         b = side("B", seeds("KD", [0.5, 0.6, 0.7]) + seeds("new", [None]))
-        (found,) = compare(a, b).differences
-        assert (found.n_a, found.n_b, found.test) == (2, 3, "Welch")
+        (difference,) = compare(a, b).differences
+        assert (difference.n_a, difference.n_b, difference.test) == (2, 3, "Welch")
 
     @pytest.mark.parametrize(
         ("change", "ratio"),
         [({"own_hours": 3.0}, 1.5), ({"own_hours": 3.0, "device": "Other GPU"}, None), ({"own_hours": None}, None)],
     )
     def test_hours_on_one_kind_of_device_alone(self, change, ratio):
-        (found,) = compare(side(rows=seeds("KD", [0.5])), side("B", seeds("KD", [0.6]), **change)).differences
-        assert found.hours_ratio == ratio
+        (difference,) = compare(side(rows=seeds("KD", [0.5])), side("B", seeds("KD", [0.6]), **change)).differences
+        assert difference.hours_ratio == ratio
 
 
 def epochs(count: int) -> TrainingSpec:
@@ -134,18 +137,18 @@ def epochs(count: int) -> TrainingSpec:
 
 
 class TestWhatChanged:
-    def found(self, one, two, more_a=None, more_b=None):
+    def compare(self, one, two, more_a=None, more_b=None):
         a = side(rows=[("KD", 0, 0.5, "a"), ("KD", 1, 0.5, "same")], specs={"a": one, **(more_a or {})})
         b = side("B", [("KD", 0, 0.5, "b"), ("KD", 1, 0.5, "same")], specs={"b": two, **(more_b or {})})
         return compare(a, b)
 
     def test_a_recipe(self):
-        assert self.found(epochs(1), epochs(2)).changes == [SpecChange("recipe.epochs", "1", "2", 1)]
+        assert self.compare(epochs(1), epochs(2)).changes == [SpecChange("recipe.epochs", "1", "2", 1)]
 
     def test_losses_go_by_their_names(self):
         one = training_spec(loss=(loss_spec(label_smoothing=0.0), loss_spec("kd", temperature=4.0)))
         two = training_spec(loss=(loss_spec(label_smoothing=0.1),))
-        changes = {change.what: (change.a, change.b) for change in self.found(one, two).changes}
+        changes = {change.what: (change.a, change.b) for change in self.compare(one, two).changes}
         assert changes == {
             "loss.ce.params.label_smoothing": ("0.0", "0.1"),
             "loss.kd.images": ("all", None),
@@ -158,7 +161,7 @@ class TestWhatChanged:
         one, two = (
             training_spec(components={"loss/kd": ComponentVersion(version="", source=digit * 64)}) for digit in "ab"
         )
-        (change,) = self.found(one, two).changes
+        (change,) = self.compare(one, two).changes
         assert change == SpecChange("components.loss/kd.source", "a" * 12, "b" * 12, 1)
 
     def test_where_a_file_lies_does_not_count_but_what_is_in_it(self):
@@ -166,44 +169,44 @@ class TestWhatChanged:
             file = FileSpec(path=path, content=content)
             return training_spec(model=SMALL.model_copy(update={"weights": WeightsSpec(file=file)}))
 
-        assert self.found(weights("/a/w.pth", "same"), weights("/b/w.pth", "same")).changes == []
-        (change,) = self.found(weights("/a/w.pth", "old"), weights("/a/w.pth", "new")).changes
+        assert self.compare(weights("/a/w.pth", "same"), weights("/b/w.pth", "same")).changes == []
+        (change,) = self.compare(weights("/a/w.pth", "old"), weights("/a/w.pth", "new")).changes
         assert change == SpecChange("model.weights.file", "old", "new", 1)
 
     def test_the_teacher_s_training(self):
         one, two = training_spec(needs={"teacher0": "t1"}), training_spec(needs={"teacher0": "t2"})
-        found = self.found(one, two, {"t1": epochs(5)}, {"t2": epochs(6)})
-        assert found.changes == [SpecChange("teacher0: recipe.epochs", "5", "6", 1)]
-        assert self.found(one, two).changes == [SpecChange("teacher0: stage", "t1", "t2", 1)]
+        comparison = self.compare(one, two, {"t1": epochs(5)}, {"t2": epochs(6)})
+        assert comparison.changes == [SpecChange("teacher0: recipe.epochs", "5", "6", 1)]
+        assert self.compare(one, two).changes == [SpecChange("teacher0: stage", "t1", "t2", 1)]
 
     def test_a_spec_that_is_not_known(self):
         a = side(rows=[("KD", 0, 0.5, "a")], specs={"a": epochs(1)})
-        found = compare(a, side("B", [("KD", 0, 0.5, "b")]))
-        assert (found.changes, found.unknown) == ([], 1)
-        assert any("give results.csv@STORE" in note for table in tables(found) for note in table.notes)
+        comparison = compare(a, side("B", [("KD", 0, 0.5, "b")]))
+        assert (comparison.changes, comparison.unknown) == ([], 1)
+        assert any("give results.csv@STORE" in note for table in tables(comparison) for note in table.notes)
 
     def test_cells_of_one_side_alone(self):
-        found = compare(side(rows=seeds("KD", [0.5, 0.6])), side("B", seeds("KD", [0.5]) + seeds("A/U", [0.7])))
-        assert [(cell.row, cell.seed) for cell in found.only_a] == [("KD", 1)]
-        assert [(cell.row, cell.seed) for cell in found.only_b] == [("A/U", 0)]
-        assert found.shared == 1
+        comparison = compare(side(rows=seeds("KD", [0.5, 0.6])), side("B", seeds("KD", [0.5]) + seeds("A/U", [0.7])))
+        assert [(cell.row, cell.seed) for cell in comparison.only_a] == [("KD", 1)]
+        assert [(cell.row, cell.seed) for cell in comparison.only_b] == [("A/U", 0)]
+        assert comparison.shared == 1
 
 
 def test_tables_can_be_drawn_and_json_read():
     a = side(rows=seeds("KD", [0.50, 0.60, 0.70], key="a") + seeds("old", [0.5]), specs={"a0": epochs(1)})
     b = side("B", seeds("KD", [0.52, 0.63, 0.74], key="b") + seeds("new", [None]), specs={"b0": epochs(2)})
-    found = compare(a, b)
-    for table in tables(found):
+    comparison = compare(a, b)
+    for table in tables(comparison):
         for render in RENDERERS.values():
             assert render(table)
         assert all(len(row) == len(table.columns) for row in table.rows)
-    read = json.loads(json.dumps(found.as_json(), allow_nan=False))
+    read = json.loads(json.dumps(comparison.as_json(), allow_nan=False))
     assert read["differences"][0]["verdict"] == "yes"
     assert read["only_b"] == [{"row": "new", "data": "cifar", "student": "small", "seed": 0}]
-    assert summary(found) == "1 rows on both sides: 1 differ"
+    assert summary(comparison) == "1 rows on both sides: 1 differ"
 
 
 def test_nothing_in_common():
-    found = compare(side(rows=seeds("a", [0.5])), side("B", seeds("b", [0.5])))
-    assert (found.shared, found.differences) == (0, [])
-    assert summary(found) == "no row is done on both sides"
+    comparison = compare(side(rows=seeds("a", [0.5])), side("B", seeds("b", [0.5])))
+    assert (comparison.shared, comparison.differences) == (0, [])
+    assert summary(comparison) == "no row is done on both sides"

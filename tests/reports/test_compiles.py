@@ -59,8 +59,8 @@ def test_a_whole_report(make_lab, tmp_path):
     for key, stage in lab.plan.stages.items():
         if stage.kind in ("teacher", "tuning"):
             lab.finish(key, accuracy=0.9, hours=6.0)
-    for number, cell in enumerate(lab.plan.cells[1:]):  # one is missing
-        lab.finish(cell.stage, 0.4 + number % 7 / 20, 1 + number % 5 / 10)
+    for index, cell in enumerate(lab.plan.cells[1:]):  # one is missing
+        lab.finish(cell.stage, 0.4 + index % 7 / 20, 1 + index % 5 / 10)
     lab.calibrate(images_per_second=50.0)
     command = "benchbench report 'a b.yaml' --set 'seeds=[0]'"
     report = make_report(lab.plan, lab.store, command)
@@ -70,16 +70,16 @@ def test_a_whole_report(make_lab, tmp_path):
     figures = make_figures(report)
     formats = ("tex", "pdf")
     further = further_files(report, figures, formats)
-    write_report(report, tmp_path / "made", formats, further)
-    content = r"\def\benchbenchfolder{made}\input{made/tables}\clearpage\input{made/figures}"
-    log = compiled(tmp_path, content, r"\input{made/macros}")
+    write_report(report, tmp_path / "report", formats, further)
+    content = r"\def\benchbenchfolder{report}\input{report/tables}\clearpage\input{report/figures}"
+    log = compiled(tmp_path, content, r"\input{report/macros}")
     for figure in figures:
-        assert f"made/{figure.name}.pdf" in log
+        assert f"report/{figure.name}.pdf" in log
 
 
 def test_whatever_a_cell_holds(tmp_path):
     texts = [EVERYTHING[start : start + 40] for start in range(0, len(EVERYTHING), 40)]
-    rows = [[Entry(text, bold=number % 2 == 0), Entry(f"{number}.5 {text[:5]}")] for number, text in enumerate(texts)]
+    rows = [[Entry(text, bold=index % 2 == 0), Entry(f"{index}.5 {text[:5]}")] for index, text in enumerate(texts)]
     assert len(rows) <= LONGEST
     table = Table("nasty", r"\undefined_% & #", ["one_&", "% [1cm] \\ " * 9], rows, [r"\undefined", "--- '' `` ?`"])
     compiled(tmp_path, latex(table))

@@ -1,4 +1,4 @@
-"""What LaTeX prints of any text, and how it does not run it."""
+"""LaTeX of any text prints it, and does not run it."""
 
 from __future__ import annotations
 

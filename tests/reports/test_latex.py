@@ -152,30 +152,30 @@ class TestMacros:
     def test_names_are_letters(self, text, name):
         assert letters(text) == name
 
-    def found(self, text: str) -> dict[str, str]:
+    def commands(self, text: str) -> dict[str, str]:
         return dict(re.findall(r"\\newcommand\{\\([A-Za-z]+)\}\{([\d.,-]+)\}", text))
 
     def test_values(self, finished):
-        found = self.found(macros(finished.frame(), finished.plan, "about"))
+        commands = self.commands(macros(finished.frame(), finished.plan, "about"))
         where = "DistilBigScratchSmallCifar"
         # 3 hours of its own and a third of the teacher's 6, against 4 hours and 2 of pre-training.
-        assert found["tinyAccuracy" + where] == "70.0"
-        assert found["tinySpread" + where] == "10.0"
-        assert found["tinySeeds" + where] == "3"
-        assert found["tinyHours" + where] == found["tinyTotal" + where] == "5.00"
-        assert found["tinySaved" + where] == "16.7"
-        assert found["tinyTotalTuneSmallCifar"] == "6.00"
-        assert "tinySavedTuneSmallCifar" not in found
+        assert commands["tinyAccuracy" + where] == "70.0"
+        assert commands["tinySpread" + where] == "10.0"
+        assert commands["tinySeeds" + where] == "3"
+        assert commands["tinyHours" + where] == commands["tinyTotal" + where] == "5.00"
+        assert commands["tinySaved" + where] == "16.7"
+        assert commands["tinyTotalTuneSmallCifar"] == "6.00"
+        assert "tinySavedTuneSmallCifar" not in commands
 
     def test_what_is_not_known_has_no_command(self, lab):
         lab.finish_arm("tune", [0.5])
-        found = self.found(macros(lab.frame(), lab.plan, ""))
-        assert set(found) == {f"tiny{what}TuneSmallCifar" for what in ("Accuracy", "Seeds", "Hours")}
+        commands = self.commands(macros(lab.frame(), lab.plan, ""))
+        assert set(commands) == {f"tiny{what}TuneSmallCifar" for what in ("Accuracy", "Seeds", "Hours")}
 
     def test_two_arms_never_share_a_name(self, make_lab):
         lab = make_lab(arms={"a/u": {"method": "scratch"}, "a-u": {"method": "linear_probe"}})
         lab.finish_arm("a/u", [0.5])
         lab.finish_arm("a-u", [0.25])
-        found = self.found(macros(lab.frame(), lab.plan, ""))
-        assert found["tinyAccuracyAUSmallCifar"] == "50.0"
-        assert found["tinyAccuracyAUSmallCifarAgain"] == "25.0"
+        commands = self.commands(macros(lab.frame(), lab.plan, ""))
+        assert commands["tinyAccuracyAUSmallCifar"] == "50.0"
+        assert commands["tinyAccuracyAUSmallCifarAgain"] == "25.0"

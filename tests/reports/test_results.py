@@ -29,19 +29,19 @@ def test_a_row_for_every_cell_in_the_plan_s_order(lab):
 
 
 def test_a_finished_cell(finished):
-    found = row(finished, "scratch", seed=1)
-    assert (found.status, found.accuracy, found.own_hours) == ("done", 0.6, 2.0)
-    assert (found.stage_hours, found.shared_stage_hours, found.pretraining_hours) == (0, 0, 0)
-    assert (found.test_images, found.train_images, found.parameters) == (1000, 40, 123)
-    assert (found.unit, found.device, found.weights_sha256) == ("GPU-hours", "Big GPU", "ab" * 32)
-    assert pd.isna(found.reason)
-    assert pd.isna(found.teacher)
+    cell = row(finished, "scratch", seed=1)
+    assert (cell.status, cell.accuracy, cell.own_hours) == ("done", 0.6, 2.0)
+    assert (cell.stage_hours, cell.shared_stage_hours, cell.pretraining_hours) == (0, 0, 0)
+    assert (cell.test_images, cell.train_images, cell.parameters) == (1000, 40, 123)
+    assert (cell.unit, cell.device, cell.weights_sha256) == ("GPU-hours", "Big GPU", "ab" * 32)
+    assert pd.isna(cell.reason)
+    assert pd.isna(cell.teacher)
 
 
 def test_a_teacher_s_cost_is_shared_by_the_cells_that_need_it(finished):
-    found = row(finished, "distil")
-    assert (found.teacher, found.adapt, found.teacher_accuracy) == ("big", "scratch", 0.9)
-    assert (found.own_hours, found.stage_hours, found.shared_stage_hours) == (3.0, 6.0, 6.0 / 3)
+    cell = row(finished, "distil")
+    assert (cell.teacher, cell.adapt, cell.teacher_accuracy) == ("big", "scratch", 0.9)
+    assert (cell.own_hours, cell.stage_hours, cell.shared_stage_hours) == (3.0, 6.0, 6.0 / 3)
 
 
 def test_more_cells_have_smaller_shares(make_lab):
@@ -68,7 +68,7 @@ def test_the_throughput_is_that_of_the_device_the_cell_ran_on(finished, make_lab
     finished.calibrate(images_per_second=100.0, device="Other GPU")
     assert pd.isna(row(finished, "tune").pretraining_hours)
     calibration = finished.folder(finished.cells("tune")[0].calibration)
-    elsewhere = StageFolder(calibration.path.with_name("made-elsewhere"))
+    elsewhere = StageFolder(calibration.path.with_name("of-another-machine"))
     calibration.path.rename(elsewhere.path)
     elsewhere.write_spec(elsewhere.read_spec().model_copy(update={"device": "Big GPU", "threads": 3}))
     elsewhere.write_record(elsewhere.done().model_copy(update={"environment": Environment(device="Big GPU")}))
@@ -145,7 +145,7 @@ def test_a_teacher_that_is_gone(finished):
 
 
 class TestBits:
-    """Which test images a cell got right."""
+    """Test images that a cell got right."""
 
     def test_are_in_the_frame(self, lab):
         correct = [image % 3 == 0 for image in range(1000)]

@@ -67,9 +67,9 @@ def test_every_table_in_every_format(finished, tmp_path):
 
 def test_every_table_and_figure_says_what_made_it(finished):
     report = make_report(finished.plan, finished.store, COMMAND)
-    for made in (*report.tables, *make_figures(report)):
-        assert made.notes[-2] == "3 seeds per cell; tested: the last epoch, on Big GPU"
-        assert made.notes[-1] == f"suite key {finished.plan.key[:16]}; made by: {COMMAND}"
+    for each in (*report.tables, *make_figures(report)):
+        assert each.notes[-2] == "3 seeds per cell; tested: the last epoch, on Big GPU"
+        assert each.notes[-1] == f"suite key {finished.plan.key[:16]}; made by: {COMMAND}"
 
 
 def test_the_rule_of_selection_in_words(make_lab):
@@ -83,18 +83,18 @@ def test_results_read_back_with_pandas(finished, tmp_path):
     finished.folder(finished.cells("scratch")[0].stage).record.unlink()
     report = make_report(finished.plan, finished.store, COMMAND)
     write_report(report, tmp_path / "out", ("md",))
-    found = pd.read_csv(tmp_path / "out" / "results.csv")
+    frame = pd.read_csv(tmp_path / "out" / "results.csv")
     assert (
-        list(found.columns)
+        list(frame.columns)
         == [name for name in COLUMNS if name != "test_correct"]
         == list(readable(report.results).columns)
     )
-    assert list(found.key) == [cell.stage for cell in finished.plan.cells]
-    assert list(found.status) == ["failed"] + ["done"] * 11
-    assert found.reason[0] == 'a "quoted", comma\nand line'
+    assert list(frame.key) == [cell.stage for cell in finished.plan.cells]
+    assert list(frame.status) == ["failed"] + ["done"] * 11
+    assert frame.reason[0] == 'a "quoted", comma\nand line'
     for column in ("accuracy", "own_hours", "shared_stage_hours", "pretraining_hours", "teacher_accuracy"):
-        pd.testing.assert_series_equal(found[column], report.results[column].astype(float), check_exact=True)
-    assert found[found.arm == "tune"].accuracy.mean() == pytest.approx(0.8)
+        pd.testing.assert_series_equal(frame[column], report.results[column].astype(float), check_exact=True)
+    assert frame[frame.arm == "tune"].accuracy.mean() == pytest.approx(0.8)
 
 
 def test_the_same_results_give_the_same_bytes(finished, tmp_path):

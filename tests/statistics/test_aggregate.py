@@ -49,8 +49,8 @@ class TestIqm:
         assert iqm_of_gains(wild, reference) == iqm_of_gains(calm, reference) == 2.5
 
     def test_gains_are_over_the_reference_s_mean_in_the_same_block(self):
-        found = gains([np.array([5.0, 7.0]), np.array([1.0])], [np.array([4.0, 6.0]), np.array([2.0])])
-        assert [each.tolist() for each in found] == [[0.0, 2.0], [-1.0]]
+        result = gains([np.array([5.0, 7.0]), np.array([1.0])], [np.array([4.0, 6.0]), np.array([2.0])])
+        assert [each.tolist() for each in result] == [[0.0, 2.0], [-1.0]]
 
 
 class TestImprovement:
@@ -82,8 +82,8 @@ class TestBootstrap:
             drawn = [[rng.choice(block, len(block)) for block in each] for each in runs]
             values.append(statistic(*drawn))
         expected = np.quantile(values, [0.05, 0.95])
-        found = stratified_bootstrap(statistic, *runs, level=0.9)
-        assert found == pytest.approx(expected, abs=0.1 * (expected[1] - expected[0]))
+        result = stratified_bootstrap(statistic, *runs, level=0.9)
+        assert result == pytest.approx(expected, abs=0.1 * (expected[1] - expected[0]))
 
     def test_is_the_same_every_time(self, runs):
         assert stratified_bootstrap(improvement, *runs, 0.95) == stratified_bootstrap(improvement, *runs, 0.95)

@@ -18,16 +18,16 @@ def right(*runs: str) -> np.ndarray:
 class TestOneRun:
     def test_by_hand(self):
         # Nine images won, two lost: 2 (C(11,0) + C(11,1) + C(11,2)) / 2^11.
-        found = mcnemar(right("1" * 9 + "00" + "1100"), right("0" * 9 + "11" + "1100"))
-        assert (found.won, found.lost) == (9, 2)
-        assert found.p == pytest.approx(2 * (1 + 11 + 55) / 2**11)
+        result = mcnemar(right("1" * 9 + "00" + "1100"), right("0" * 9 + "11" + "1100"))
+        assert (result.won, result.lost) == (9, 2)
+        assert result.p == pytest.approx(2 * (1 + 11 + 55) / 2**11)
 
     @pytest.mark.parametrize(("won", "lost"), [(0, 1), (3, 3), (6, 0), (4, 11), (40, 60)])
     def test_is_the_binomial_sum(self, won, lost):
         ours = np.array([[True] * won + [False] * lost])
-        found = mcnemar(ours, ~ours)
+        result = mcnemar(ours, ~ours)
         tail = sum(comb(won + lost, k) for k in range(min(won, lost) + 1)) / 2 ** (won + lost)
-        assert found == McNemar(won, lost, pytest.approx(min(1.0, 2 * tail)))
+        assert result == McNemar(won, lost, pytest.approx(min(1.0, 2 * tail)))
 
     def test_the_other_way_round(self):
         ours, theirs = np.random.default_rng(0).random((2, 1, 200)) < 0.6
@@ -41,14 +41,14 @@ class TestOneRun:
 
 class TestSeveralRuns:
     def test_an_image_goes_to_the_larger_share(self):
-        found = mcnemar(right("1100", "1000", "1010"), right("0110", "0100", "0111"))
+        result = mcnemar(right("1100", "1000", "1010"), right("0110", "0100", "0111"))
         # Image by image 3 against 0, 1 against 3, 1 against 2, 0 against 1.
-        assert (found.won, found.lost) == (1, 3)
+        assert (result.won, result.lost) == (1, 3)
 
     def test_shares_and_not_counts_where_the_numbers_of_runs_differ(self):
-        found = mcnemar(right("110", "110"), right("100", "100", "110", "000"))
+        result = mcnemar(right("110", "110"), right("100", "100", "110", "000"))
         # 2/2 against 3/4, 2/2 against 1/4, 0 against 0.
-        assert (found.won, found.lost) == (2, 0)
+        assert (result.won, result.lost) == (2, 0)
 
     def test_equal_shares_are_nobody_s(self):
         assert mcnemar(right("10", "00", "00"), right("10", "01", "00", "10", "00", "00")) == McNemar(0, 1, 1.0)

@@ -98,8 +98,8 @@ class TestErrorRates:
     MOST = 0.025 + 3 * (0.025 * 0.975 / 4000) ** 0.5
 
     def share(self, n: int, truths: list[float], wrong: list[set[str]]) -> float:
-        found = simulated_verdicts(n, 0.5, truths, self.DRAWS)
-        return float(np.any([np.isin(found[:, arm], sorted(each)) for arm, each in enumerate(wrong)], axis=0).mean())
+        verdicts = simulated_verdicts(n, 0.5, truths, self.DRAWS)
+        return float(np.any([np.isin(verdicts[:, arm], sorted(each)) for arm, each in enumerate(wrong)], axis=0).mean())
 
     @pytest.mark.parametrize("n", [2, 3, 10])
     @pytest.mark.parametrize("arms", [1, 6])
@@ -120,14 +120,14 @@ class TestErrorRates:
         assert self.share(5, truths, [set(), set(), matched, matched, matched]) <= self.MOST
 
     def test_without_the_correction_it_would_be_more(self):
-        found = [simulated_verdicts(10, 0.5, [-1.0] * arms, self.DRAWS) for arms in (1, 6)]
-        alone = np.isin(found[0], ["matches", "surpasses"]).mean()
+        verdicts = [simulated_verdicts(10, 0.5, [-1.0] * arms, self.DRAWS) for arms in (1, 6)]
+        alone = np.isin(verdicts[0], ["matches", "surpasses"]).mean()
         rng = np.random.default_rng(0)
         arms = -1.0 + 0.5 * rng.standard_normal((self.DRAWS, 6, 10))
         uncorrected = welch(arms, 0.5 * rng.standard_normal((self.DRAWS, 1, 10))).p_above(-1.0) <= 0.025
         assert alone <= self.MOST < 0.06 < uncorrected.any(axis=1).mean()
 
     def test_what_is_clear_is_found(self):
-        found = simulated_verdicts(5, 0.2, [3.0, 0.0, -3.0], self.DRAWS)
+        verdicts = simulated_verdicts(5, 0.2, [3.0, 0.0, -3.0], self.DRAWS)
         for arm, verdict in enumerate(("surpasses", "matches", "falls short")):
-            assert (found[:, arm] == verdict).mean() > 0.93
+            assert (verdicts[:, arm] == verdict).mean() > 0.93

@@ -24,7 +24,7 @@ def test_a_level_that_is_asked_for():
 
 
 def test_the_reference_is_shared_by_the_arms():
-    """Verdicts on equal arms go together, since they are held against the same runs."""
+    """Verdicts on equal arms go together, since they are compared with the same runs."""
     wrong = simulated_verdicts(10, 1.0, [0.0, 0.0], 4000, alpha=0.5) == "surpasses"
     assert (wrong[:, 0] & wrong[:, 1]).mean() > 1.5 * wrong[:, 0].mean() * wrong[:, 1].mean()
 

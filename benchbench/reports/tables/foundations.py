@@ -49,7 +49,7 @@ def foundations(results: pd.DataFrame, plan: Plan) -> Table | None:
     ]
     units = sorted(done.unit.unique())
     unit = units[0] if len(units) == 1 else "device-hours"
-    title = f"{unit} of one run of {plan.suite.name} and of the stages that it needs"
+    title = f"Stages that one run of {plan.suite.name} needs, in {unit}"
     return Table("foundations", title, [*labels, "arm", *COLUMNS, "n"], rows, _notes(done, plan), len(labels) + 1)
 
 

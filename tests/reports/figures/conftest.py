@@ -1,4 +1,4 @@
-"""Figures as they are made for a report."""
+"""Figures in the style of a report."""
 
 from __future__ import annotations
 

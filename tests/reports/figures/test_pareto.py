@@ -13,13 +13,13 @@ from benchbench.reports.figures.pareto import front, pareto
 
 def points(axis) -> dict[str, list[tuple[float, float, bool]]]:
     """Markers of each colour: where they are, and whether they are filled."""
-    found: dict[str, list[tuple[float, float, bool]]] = {}
+    marks: dict[str, list[tuple[float, float, bool]]] = {}
     for line in axis.lines:
         if line.get_marker() not in ("None", "", None, "|", "_") and len(line.get_xdata()) == 1:
             place = float(line.get_xdata()[0]), float(line.get_ydata()[0])
             filled = to_hex(line.get_markerfacecolor()) != "#ffffff"
-            found.setdefault(to_hex(line.get_color()), []).append((*place, filled))
-    return found
+            marks.setdefault(to_hex(line.get_color()), []).append((*place, filled))
+    return marks
 
 
 def fronts(axis) -> list[list[tuple[float, float]]]:
@@ -40,17 +40,17 @@ def test_hours_with_and_without_pre_training(finished, drawn):
     figure = drawn(pareto, finished)
     (axis,) = figure.figure.axes
     colors = legend(figure)
-    found = points(axis)
-    assert found[colors["scratch"]] == [(2.0, pytest.approx(200 / 3), True)]
-    assert found[colors["distil, big (scratch)"]] == [(5.0, pytest.approx(70), True)]  # 3 and a third of 6
-    assert sorted(found[colors["tune"]]) == [(4.0, pytest.approx(80), True), (6.0, pytest.approx(80), False)]
-    assert sorted(found[colors["probe"]]) == [(0.5, pytest.approx(40), True), (2.5, pytest.approx(40), False)]
+    marks = points(axis)
+    assert marks[colors["scratch"]] == [(2.0, pytest.approx(200 / 3), True)]
+    assert marks[colors["distil, big (scratch)"]] == [(5.0, pytest.approx(70), True)]  # 3 and a third of 6
+    assert sorted(marks[colors["tune"]]) == [(4.0, pytest.approx(80), True), (6.0, pytest.approx(80), False)]
+    assert sorted(marks[colors["probe"]]) == [(0.5, pytest.approx(40), True), (2.5, pytest.approx(40), False)]
 
 
 def test_the_fronts(finished, drawn):
-    given, counted = fronts(drawn(pareto, finished).figure.axes[0])
-    assert [x for x, _ in given] == [0.5, 2.0, 4.0]  # distillation costs 5 and gives less than fine-tuning
-    assert [x for x, _ in counted] == [2.0, 5.0, 6.0]
+    without, with_pretraining = fronts(drawn(pareto, finished).figure.axes[0])
+    assert [x for x, _ in without] == [0.5, 2.0, 4.0]  # distillation costs 5 and gives less than fine-tuning
+    assert [x for x, _ in with_pretraining] == [2.0, 5.0, 6.0]
 
 
 def test_bars_are_standard_deviations(finished, drawn):
@@ -75,9 +75,9 @@ def test_what_has_no_price_is_drawn_as_it_is(lab, drawn):
     figure = drawn(pareto, lab)
     (axis,) = figure.figure.axes
     assert list(itertools.chain(*points(axis).values())) == [(4.0, pytest.approx(60), True)]
-    given, *counted = fronts(axis)
-    assert given == [(4.0, pytest.approx(60))]
-    assert counted == []
+    without, *others = fronts(axis)
+    assert without == [(4.0, pytest.approx(60))]
+    assert others == []
 
 
 def test_what_is_lost_is_told(finished, drawn):

@@ -19,8 +19,8 @@ COMMAND = "benchbench report suites/tiny.yaml"
 
 @pytest.fixture
 def figure(finished):
-    made = make_figures(make_report(finished.plan, finished.store, COMMAND))
-    return next(each for each in made if each.name == "pareto")
+    figures = make_figures(make_report(finished.plan, finished.store, COMMAND))
+    return next(each for each in figures if each.name == "pareto")
 
 
 def test_png(figure):
@@ -75,17 +75,17 @@ def test_the_same_bytes_in_another_process(finished, figure, python, tmp_path):
         f"figure = make_figures(make_report(plan, store, '{COMMAND}'))[0]\n"
         "Path(sys.argv[2]).write_bytes(figure_bytes(figure, 'pdf'))\n"
     )
-    done = python("-c", code, finished.plan.file.path.parent, tmp_path / "made.pdf", PYTHONHASHSEED="7")
+    done = python("-c", code, finished.plan.file.path.parent, tmp_path / "figure.pdf", PYTHONHASHSEED="7")
     assert done.code == 0, done.err
-    assert (tmp_path / "made.pdf").read_bytes() == figure_bytes(figure, "pdf")
+    assert (tmp_path / "figure.pdf").read_bytes() == figure_bytes(figure, "pdf")
 
 
 def test_captions(figure):
-    shown = gallery([figure])
-    assert "![Test accuracy against GPU-hours in tiny](pareto.png)" in shown
-    assert f"made by: {COMMAND}" in shown
-    drawn = figure_inputs([figure], "made by: benchbench")
-    assert r"\includegraphics{\benchbenchfolder/pareto.pdf}" in drawn
-    assert r"\label{fig:pareto}" in drawn
-    assert r"\begin{figure}" in drawn  # one column
-    assert re.search(r"\\caption\[\{Test accuracy .*\}\]\{Test accuracy .*\. Filled: .*Suite key .*\}", drawn)
+    text = gallery([figure])
+    assert "![Test accuracy against GPU-hours in tiny](pareto.png)" in text
+    assert f"made by: {COMMAND}" in text
+    tex = figure_inputs([figure], "made by: benchbench")
+    assert r"\includegraphics{\benchbenchfolder/pareto.pdf}" in tex
+    assert r"\label{fig:pareto}" in tex
+    assert r"\begin{figure}" in tex  # one column
+    assert re.search(r"\\caption\[\{Test accuracy .*\}\]\{Test accuracy .*\. Filled: .*Suite key .*\}", tex)

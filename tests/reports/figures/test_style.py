@@ -26,7 +26,7 @@ from benchbench.reports.figures.style import (
 LONG = "A/U with a very long name, ResNet-50 (IMAGENET1K_V2) + ViT-B/16 (linear_probe)"
 
 
-def made(titles: int, arms: int, label: str = "arm"):
+def figure_with(titles: int, arms: int, label: str = "arm"):
     look = looks(pd.DataFrame({"row": [f"{label} {n}" for n in range(arms)]}))
     with print_style():
         handles = [style.handle(row) for row, style in look.items()]
@@ -47,7 +47,7 @@ def overlap(one, other) -> bool:
 @pytest.mark.parametrize("titles", [1, 2, 4, 8])
 @pytest.mark.parametrize(("arms", "label"), [(2, "arm"), (9, LONG), (46, "a method of many")])
 def test_nothing_overlaps_and_nothing_is_cut(titles, arms, label):
-    figure, axes = made(titles, arms, label)
+    figure, axes = figure_with(titles, arms, label)
     assert len(axes) == titles
     boxes = [axis.get_tightbbox() for axis in axes] + [legend.get_window_extent() for legend in figure.legends]
     for one, other in itertools.combinations(boxes, 2):
@@ -61,11 +61,11 @@ def test_nothing_overlaps_and_nothing_is_cut(titles, arms, label):
 
 @pytest.mark.parametrize(("titles", "arms", "width"), [(1, 3, SINGLE), (1, 20, DOUBLE), (2, 3, DOUBLE)])
 def test_widths_are_those_of_print(titles, arms, width):
-    assert made(titles, arms)[0].get_figwidth() == width
+    assert figure_with(titles, arms)[0].get_figwidth() == width
 
 
 def test_no_text_is_smaller_than_seven_points():
-    figure, _ = made(4, 20)
+    figure, _ = figure_with(4, 20)
     sizes = {text.get_fontsize() for text in figure.findobj(Text) if text.get_text()}
     assert min(sizes) >= FONT == 7
 
@@ -99,7 +99,7 @@ def test_settings_are_our_own_and_are_put_back(monkeypatch):
 
 def test_a_label_is_no_formula():
     """Set as a formula it would lose its dollars, and have a raised 2."""
-    figure, _ = made(1, 1)
+    figure, _ = figure_with(1, 1)
     label, text, formula = (figure.text(0, 0, each) for each in (wrapped("$x^2$\n$y$"), "?x^2? ?y?", "$x^2$ $y$"))
     widths = [each.get_window_extent().width for each in (label, text, formula)]
     assert widths[0] > 1.5 * widths[2]

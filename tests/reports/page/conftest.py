@@ -22,7 +22,7 @@ COMMAND = "benchbench report suite.yaml"
 
 
 @pytest.fixture
-def told(finished):
+def run_lab(finished):
     """The finished lab with logs and curves; one cell has failed, and one has never run."""
     for key, stage in finished.plan.stages.items():
         if stage.kind == "calibration":
@@ -93,8 +93,8 @@ class Page:
 
     def table(self, title: str) -> Any:
         """The table whose title begins so."""
-        (found,) = (each for each in self.all("table") if self.text(each, "caption").startswith(title))
-        return found
+        (table,) = (each for each in self.all("table") if self.text(each, "caption").startswith(title))
+        return table
 
     def text(self, node: Any, selector: str) -> str:
         return self.run("return arguments[0].querySelector(arguments[1]).textContent", node, selector)
@@ -149,7 +149,7 @@ def screen(chromium) -> Iterator[Callable[..., None]]:
 
 @pytest.fixture
 def open_page(chromium, screen) -> Iterator[Callable[..., Page]]:
-    """Opens a file or an address. At the end: nothing was said on the console, and nothing else was asked for."""
+    """Opens a file or an address. At the end: the console is empty, and nothing else was requested."""
     opened: list[str] = []
 
     def open_(where: Path | str) -> Page:
@@ -168,5 +168,5 @@ def open_page(chromium, screen) -> Iterator[Callable[..., Page]]:
 
 
 @pytest.fixture
-def page(told, page_of, open_page) -> Page:
-    return open_page(page_of(told))
+def page(run_lab, page_of, open_page) -> Page:
+    return open_page(page_of(run_lab))

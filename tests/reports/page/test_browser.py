@@ -40,8 +40,8 @@ class TestFirstSight:
             "Distillation against tune in tiny: test accuracy, margin 0.5 points",
             "Test accuracy (%) of tiny",
             "GPU-hours of one run of tiny",
-            "What one run of tiny stands on, in GPU-hours",
-            "What one run of tiny takes beside time",
+            "Stages that one run of tiny needs, in GPU-hours",
+            "Resources of one run of tiny beside time",
             "Training time saved by distillation in tiny",
             "Signs of failure in tiny",
         ]
@@ -163,14 +163,14 @@ class TestCharts:
 
 
 class TestCells:
-    def open(self, page, text: str, number: int = 0):
+    def open(self, page, text: str, index: int = 0):
         page.one("#cells input").send_keys(text)
-        page.all("#cells tbody button")[number].send_keys(Keys.ENTER)
+        page.all("#cells tbody button")[index].send_keys(Keys.ENTER)
         return page.one("dialog[open]")
 
-    def test_all_that_is_known_of_a_cell(self, page, told):
+    def test_all_that_is_known_of_a_cell(self, page, run_lab):
         dialog = self.open(page, "distil")
-        cell = told.cells("distil")[0]
+        cell = run_lab.cells("distil")[0]
         text = dialog.text
         assert dialog.find_element(By.TAG_NAME, "h2").text == "distil, big (scratch) | cifar | small | seed 0"
         for expected in ("done\n", "test_accuracy\n0.6\n", "device_hours\n3\n", "ce\nweight\n1\nlabel_smoothing\n0\n"):
@@ -184,7 +184,7 @@ class TestCells:
             "batch_size\n20\n",
             "ab" * 32,
             "Big GPU",
-            f"{told.plan.stages[cell.stage].label} says <hello>",
+            f"{run_lab.plan.stages[cell.stage].label} says <hello>",
         ):
             assert expected in text
         assert "device_hours\n6\n" in text  # the teacher's
@@ -231,12 +231,12 @@ class TestCells:
         page.browser.switch_to.active_element.send_keys(Keys.ESCAPE)
         assert page.all("dialog[open]") == []
 
-    def test_the_log_of_a_teacher_that_failed_is_at_hand(self, told, page_of, open_page):
-        told.folder(told.teacher()).record.unlink()
-        told.fail(told.teacher(), "no such weights")
-        cell = told.cells("distil")[0].stage
-        told.folder(cell).record.unlink()
-        page = open_page(page_of(told))
+    def test_the_log_of_a_teacher_that_failed_is_at_hand(self, run_lab, page_of, open_page):
+        run_lab.folder(run_lab.teacher()).record.unlink()
+        run_lab.fail(run_lab.teacher(), "no such weights")
+        cell = run_lab.cells("distil")[0].stage
+        run_lab.folder(cell).record.unlink()
+        page = open_page(page_of(run_lab))
         text = self.open(page, "distil", 0).text
         assert "not run yet" in text
         assert "no such weights" in text

@@ -1,4 +1,4 @@
-"""What a page holds: every cell, every stage once, and no more of logs and curves than its bounds."""
+"""The content of a page: every cell, every stage once, and no more of logs and curves than its bounds."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def sections(data: dict, stage: dict) -> dict:
 
 
 class TestCells:
-    def test_a_done_one(self, told, data_of):
-        cell = data_of(told)["cells"][9]
+    def test_a_done_one(self, run_lab, data_of):
+        cell = data_of(run_lab)["cells"][9]
         assert cell == {
             "row": "distil, big (scratch)",
             "data": "cifar",
@@ -34,35 +34,37 @@ class TestCells:
             "own": 3.0,
             "shared": 2.0,
             "pretraining": 0.0,
-            "stage": told.cells("distil")[0].stage[:16],
+            "stage": run_lab.cells("distil")[0].stage[:16],
         }
 
-    def test_what_is_not_known_is_left_out(self, told, data_of):
-        told.fail(told.cells("scratch")[1].stage, f"ValueError: no (traceback in {told.store.root}/cell/x/log.txt)")
-        failed, missing = data_of(told)["cells"][1:3]
+    def test_what_is_not_known_is_left_out(self, run_lab, data_of):
+        run_lab.fail(
+            run_lab.cells("scratch")[1].stage, f"ValueError: no (traceback in {run_lab.store.root}/cell/x/log.txt)"
+        )
+        failed, missing = data_of(run_lab)["cells"][1:3]
         assert "accuracy" not in failed | missing
         assert (failed["status"], missing["status"]) == ("failed", "missing")
         assert failed["reason"] == "ValueError: no"  # equal failures have equal reasons; the page has the log itself
 
-    def test_running_or_interrupted(self, told, data_of):
-        key = told.cells("scratch")[2].stage
-        told.folder(key).path.mkdir()
-        told.folder(key).write_state(StageState(status="running", attempts=3, started=5.0))
-        with told.store.locked():
-            data = data_of(told)
+    def test_running_or_interrupted(self, run_lab, data_of):
+        key = run_lab.cells("scratch")[2].stage
+        run_lab.folder(key).path.mkdir()
+        run_lab.folder(key).write_state(StageState(status="running", attempts=3, started=5.0))
+        with run_lab.store.locked():
+            data = data_of(run_lab)
         assert (data["active"], data["cells"][2]["status"]) == (True, "running")
         assert {"status": "running", "attempts": 3, "started": 5.0}.items() <= data["stages"][key[:16]].items()
-        data = data_of(told)
+        data = data_of(run_lab)
         assert (data["active"], data["cells"][2]["status"]) == (False, "interrupted")
 
 
 class TestStages:
-    def test_all_of_them_each_once(self, told, data_of):
-        data = data_of(told)
-        assert list(data["stages"]) == [key[:16] for key in told.plan.stages]
-        probed = told.plan.stages[told.cells("probe")[0].stage].needs["features"]
+    def test_all_of_them_each_once(self, run_lab, data_of):
+        data = data_of(run_lab)
+        assert list(data["stages"]) == [key[:16] for key in run_lab.plan.stages]
+        probed = run_lab.plan.stages[run_lab.cells("probe")[0].stage].needs["features"]
         needed = {key for stage in data["stages"].values() for key in stage["needs"].values()}
-        assert needed == {told.teacher()[:16], probed[:16]}
+        assert needed == {run_lab.teacher()[:16], probed[:16]}
 
     def test_what_makes_one_faster_is_kept_apart_from_what_it_needs(self, make_lab, data_of):
         lab = make_lab("recipes.default.precision=fp32")
@@ -74,62 +76,62 @@ class TestStages:
             "tuning.student": "tuning",
         }
 
-    def test_costs_of_cells_that_ran_side_by_side(self, told, data_of):
-        alone, beside = (cell.stage for cell in told.cells("tune")[:2])
-        told.finish(
+    def test_costs_of_cells_that_ran_side_by_side(self, run_lab, data_of):
+        alone, beside = (cell.stage for cell in run_lab.cells("tune")[:2])
+        run_lab.finish(
             beside, cohort=2, seconds={"student": 5.0, "data": 1.0}, alone_seconds={"student": 5.0, "data": 2.0}
         )
-        data = data_of(told)
+        data = data_of(run_lab)
         costs = [sections(data, data["stages"][key[:16]])["Cost"] for key in (alone, beside)]
         assert (costs[0]["cohort"], costs[0]["seconds"]) == (1, {"train": 4 * 3600})
         assert "alone_device_hours" in costs[1]
         assert costs[1]["seconds here"] == {"student": 5.0, "data": 1.0}
         assert costs[1]["seconds if alone"] == {"student": 5.0, "data": 2.0}
 
-    def test_cached_outputs_and_execution(self, told, data_of):
-        key = told.plan.stages[told.cells("probe")[0].stage].needs["features"]
-        told.change(key, "outputs", views=1, bytes=7)
+    def test_cached_outputs_and_execution(self, run_lab, data_of):
+        key = run_lab.plan.stages[run_lab.cells("probe")[0].stage].needs["features"]
+        run_lab.change(key, "outputs", views=1, bytes=7)
         execution = {"teacher0": ExecutionRecord(precision="bf16")}
-        told.write(key, told.record(key).model_copy(update={"execution": execution}))
-        data = data_of(told)
-        found = sections(data, data["stages"][key[:16]])
-        assert {"views": 1, "bytes": 7}.items() <= found["Cached outputs"].items()
-        assert found["Execution"]["teacher0"]["precision"] == "bf16"
+        run_lab.write(key, run_lab.record(key).model_copy(update={"execution": execution}))
+        data = data_of(run_lab)
+        parts = sections(data, data["stages"][key[:16]])
+        assert {"views": 1, "bytes": 7}.items() <= parts["Cached outputs"].items()
+        assert parts["Execution"]["teacher0"]["precision"] == "bf16"
 
-    def test_spec_and_record(self, told, data_of):
-        data = data_of(told)
-        found = sections(data, stage_of(data, data["cells"][9]))
-        assert found["Recipe"]["batch_size"] == 20
-        assert found["Loss"] == {
+    def test_spec_and_record(self, run_lab, data_of):
+        data = data_of(run_lab)
+        parts = sections(data, stage_of(data, data["cells"][9]))
+        assert parts["Recipe"]["batch_size"] == 20
+        assert parts["Loss"] == {
             "ce": {"weight": 1.0, "label_smoothing": 0.0},
             "kd": {"weight": 1.0, "standardize": False, "temperature": 4.0},
         }
-        assert found["Result"]["test_accuracy"] == 0.6
-        assert "test_correct" not in found["Result"]
-        assert found["Cost"]["device_hours"] == 3.0
-        assert found["Weights"] == {"sha256": "ab" * 32}
-        assert found["Environment"]["device"] == "Big GPU"
-        assert found["Other settings"]["seed"] == 0
+        assert parts["Result"]["test_accuracy"] == 0.6
+        assert "test_correct" not in parts["Result"]
+        assert parts["Cost"]["device_hours"] == 3.0
+        assert parts["Weights"] == {"sha256": "ab" * 32}
+        assert parts["Environment"]["device"] == "Big GPU"
+        assert parts["Other settings"]["seed"] == 0
 
-    def test_what_cells_share_is_there_once(self, told, data_of):
-        data = data_of(told)
+    def test_what_cells_share_is_there_once(self, run_lab, data_of):
+        data = data_of(run_lab)
         cells = [stage_of(data, cell) for cell in data["cells"] if cell["row"] != "probe"]  # which has views
         assert len({stage["sections"]["Recipe"] for stage in cells}) == 1
         texts = [json.dumps(value, sort_keys=True) for value in data["pool"]]
         assert len(set(texts)) == len(texts)
 
-    def test_a_damaged_record(self, told, data_of):
-        cell = told.cells("tune")[0]
-        told.folder(cell.stage).record.write_text("{")
-        stage = data_of(told)["stages"][cell.stage[:16]]
+    def test_a_damaged_record(self, run_lab, data_of):
+        cell = run_lab.cells("tune")[0]
+        run_lab.folder(cell.stage).record.write_text("{")
+        stage = data_of(run_lab)["stages"][cell.stage[:16]]
         assert stage["status"] == "failed"
         assert "cannot be read" in stage["reason"]
 
     @pytest.mark.parametrize("record", [[], {"metrics": [1]}, {"cost": "none", "environment": None}])
-    def test_a_record_of_another_shape(self, told, data_of, record):
-        cell = told.cells("tune")[0]
-        write_json(told.folder(cell.stage).record, record)
-        data = data_of(told)
+    def test_a_record_of_another_shape(self, run_lab, data_of, record):
+        cell = run_lab.cells("tune")[0]
+        write_json(run_lab.folder(cell.stage).record, record)
+        data = data_of(run_lab)
         assert data["cells"][6]["status"] == "failed"
         assert json.dumps(data, allow_nan=False)
 
@@ -140,12 +142,12 @@ class TestBounds:
         assert Bounds.of(1_000) == Bounds(log=1_000, points=50)
         assert Bounds.of(1_000_000) == Bounds(log=200, points=20)
 
-    def test_of_a_long_log_the_end_is_kept_from_the_beginning_of_a_line(self, told, data_of):
-        cell = told.cells("tune")[0]
-        assert data_of(told)["left_out"] == []
+    def test_of_a_long_log_the_end_is_kept_from_the_beginning_of_a_line(self, run_lab, data_of):
+        cell = run_lab.cells("tune")[0]
+        assert data_of(run_lab)["left_out"] == []
         lines = "".join(f"line {n} — done\n" for n in range(100_000))
-        told.folder(cell.stage).log.write_text(lines, encoding="utf-8")
-        data = data_of(told)
+        run_lab.folder(cell.stage).log.write_text(lines, encoding="utf-8")
+        data = data_of(run_lab)
         log = data["stages"][cell.stage[:16]]["log"]
         assert lines.endswith(log)
         assert log.startswith("line ")
@@ -153,30 +155,30 @@ class TestBounds:
         assert data["left_out"][0] == "Of 1 logs only the last 4,000 bytes are here."
         assert "log.txt" in data["left_out"][-1]
 
-    def test_one_long_line_and_bytes_that_are_no_text(self, told, data_of):
-        first, second = (cell.stage for cell in told.cells("tune")[:2])
-        told.folder(first).log.write_text("x" * 10_000)
-        told.folder(second).log.write_bytes(b"\xff\xfe\x00 \x1b[31mred")
-        stages = data_of(told)["stages"]
+    def test_one_long_line_and_bytes_that_are_no_text(self, run_lab, data_of):
+        first, second = (cell.stage for cell in run_lab.cells("tune")[:2])
+        run_lab.folder(first).log.write_text("x" * 10_000)
+        run_lab.folder(second).log.write_bytes(b"\xff\xfe\x00 \x1b[31mred")
+        stages = data_of(run_lab)["stages"]
         assert stages[first[:16]]["log"] == "x" * LOG_BYTES
         assert stages[second[:16]]["log"] == "\ufffd\ufffd\x00 \x1b[31mred"
 
-    def test_of_a_long_curve_every_kth_epoch_with_both_ends(self, told, data_of):
-        cell = told.cells("tune")[0]
+    def test_of_a_long_curve_every_kth_epoch_with_both_ends(self, run_lab, data_of):
+        cell = run_lab.cells("tune")[0]
         rows = [{"epoch": n, "loss": 1 / n} for n in range(1, 1000)]
-        told.folder(cell.stage).curve.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        data = data_of(told)
+        run_lab.folder(cell.stage).curve.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        data = data_of(run_lab)
         curve = data["stages"][cell.stage[:16]]["curve"]
         assert curve["epoch"] == [1, *range(5, 996, 5), 999]
         assert curve["loss"][:2] == [1.0, 0.2]
         assert curve["loss"][-1] == 0.001001
         assert data["left_out"][0] == "Of 1 curves about 200 evenly spaced epochs each are here."
 
-    def test_a_curve_that_is_being_written_or_has_gaps(self, told, data_of):
-        cell = told.cells("tune")[0]
+    def test_a_curve_that_is_being_written_or_has_gaps(self, run_lab, data_of):
+        cell = run_lab.cells("tune")[0]
         text = '{"epoch": 1, "loss": NaN}\n[1]\n{"loss": 2}\n{"epoch": 2, "other": "x", "kd": true}\n{"epoch": 3, "lo'
-        told.folder(cell.stage).curve.write_text(text)
-        curve = data_of(told)["stages"][cell.stage[:16]]["curve"]
+        run_lab.folder(cell.stage).curve.write_text(text)
+        curve = data_of(run_lab)["stages"][cell.stage[:16]]["curve"]
         assert curve == {"epoch": [1, 2], "loss": [None, None], "other": [None, None], "kd": [None, None]}
 
     def test_long_parts_of_a_record_are_cut_and_marked(self):
@@ -186,8 +188,8 @@ class TestBounds:
 
 
 class TestTables:
-    def test_verdicts_come_first_and_the_others_in_their_order(self, told, data_of):
-        data = data_of(told)
+    def test_verdicts_come_first_and_the_others_in_their_order(self, run_lab, data_of):
+        data = data_of(run_lab)
         assert [table["name"] for table in data["tables"]] == [
             "verdicts",
             "accuracy",
@@ -223,27 +225,27 @@ def other(results, plan):
         assert second["notes"][0] == "a note"
         assert [item["label"] for item in data["summary"]["items"]] == ["distil"]
 
-    def test_what_stands_out_is_marked(self, told, data_of):
-        (rows,) = (table["rows"] for table in data_of(told)["tables"] if table["name"] == "accuracy")
+    def test_what_stands_out_is_marked(self, run_lab, data_of):
+        (rows,) = (table["rows"] for table in data_of(run_lab)["tables"] if table["name"] == "accuracy")
         bold = {row[0]["text"]: row[1].get("bold", False) for row in rows}
         # With n = 3 the interval around 80 +- 10 holds 70, but not the 50 and the 40 of the others.
         assert bold == {"scratch": False, "probe": False, "tune": True, "distil, big (scratch)": True}
 
 
-def test_the_store_is_only_read(told, data_of):
+def test_the_store_is_only_read(run_lab, data_of):
     def files() -> dict:
-        return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in told.store.root.rglob("*")}
+        return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in run_lab.store.root.rglob("*")}
 
-    for path in told.store.root.rglob("*"):
+    for path in run_lab.store.root.rglob("*"):
         os.utime(path, (1, 1))
     before = files()
-    data_of(told)
+    data_of(run_lab)
     assert files() == before
 
 
-def test_lists_of_classes_are_kept_short(told, data_of):
-    cell = told.cells("tune")[0]
-    told.change(cell.stage, "data", names=tuple(f"class {n}" for n in range(200)))
-    data = data_of(told)
+def test_lists_of_classes_are_kept_short(run_lab, data_of):
+    cell = run_lab.cells("tune")[0]
+    run_lab.change(cell.stage, "data", names=tuple(f"class {n}" for n in range(200)))
+    data = data_of(run_lab)
     names = sections(data, data["stages"][cell.stage[:16]])["Data as read"]["names"]
     assert (len(names), names[-1]) == (ITEMS + 1, "… (200 in all)")

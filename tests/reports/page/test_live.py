@@ -16,28 +16,28 @@ from selenium.webdriver.common.keys import Keys
 
 
 @pytest.fixture
-def live(told, open_page):
-    with PageServer(LivePage(told.plan, told.store, "benchbench report suite.yaml"), port=0) as server:
+def live(run_lab, open_page):
+    with PageServer(LivePage(run_lab.plan, run_lab.store, "benchbench report suite.yaml"), port=0) as server:
         Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         yield open_page(server.url)
         server.shutdown()
 
 
-def test_what_happens_shows_and_what_the_reader_did_stays(live, told):
+def test_what_happens_shows_and_what_the_reader_did_stays(live, run_lab):
     live.wait("document.querySelector('.connection').textContent === 'Live: no run is using this store now.'")
     live.one("#cells input").send_keys("scratch")
     live.one("#cells tbody button").send_keys(Keys.ENTER)
-    cells = [cell.stage for cell in told.cells("scratch")]
-    with told.store.locked():
-        told.folder(cells[2]).path.mkdir()
+    cells = [cell.stage for cell in run_lab.cells("scratch")]
+    with run_lab.store.locked():
+        run_lab.folder(cells[2]).path.mkdir()
         state = StageState(status="running", attempts=2, started=time.time() - 65)
-        told.folder(cells[2]).write_state(state)
-        told.folder(cells[2]).log.write_text("attempt 2 on cpu\nstep 7\n")
+        run_lab.folder(cells[2]).write_state(state)
+        run_lab.folder(cells[2]).log.write_text("attempt 2 on cpu\nstep 7\n")
         live.wait("document.querySelector('.counts').textContent.includes('1 running')")
         assert live.one(".connection").get_attribute("textContent") == "Live: a run is using this store."
         now = live.one(".running").get_attribute("textContent")
         assert re.fullmatch(r"Running nowscratch \| cifar \| small \| seed 2 0:01:\d\dstep 7", now)
-    told.finish(cells[2], accuracy=0.25)
+    run_lab.finish(cells[2], accuracy=0.25)
     live.wait("document.querySelector('.counts').textContent.includes('11 done, 1 failed')")
     accuracies = live.column("Cells", "accuracy (%)")
     assert accuracies == [
@@ -51,8 +51,8 @@ def test_what_happens_shows_and_what_the_reader_did_stays(live, told):
     assert live.one("dialog[open] h2").text == "scratch | cifar | small | seed 0"
 
 
-def test_a_server_that_is_gone_is_said_to_be(told, chromium, open_page):
-    with PageServer(LivePage(told.plan, told.store, ""), port=0) as server:
+def test_a_server_that_is_gone_is_said_to_be(run_lab, chromium, open_page):
+    with PageServer(LivePage(run_lab.plan, run_lab.store, ""), port=0) as server:
         Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         page = open_page(server.url)
         page.wait("document.querySelector('.connection').textContent.startsWith('Live')")

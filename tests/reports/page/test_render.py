@@ -21,18 +21,18 @@ def parts(page: str) -> tuple[str, str, str]:
     return policy, style, script
 
 
-def test_one_file_that_asks_for_nothing(told, page_of):
-    page = page_of(told).read_text(encoding="utf-8")
-    assert [path.name for path in page_of(told).parent.iterdir()] == ["report.html"]
+def test_one_file_that_asks_for_nothing(run_lab, page_of):
+    page = page_of(run_lab).read_text(encoding="utf-8")
+    assert [path.name for path in page_of(run_lab).parent.iterdir()] == ["report.html"]
     assert not re.findall(r"""(?:src|href)=["'](?!data:)|@import|url\(""", page)
 
 
-def test_the_same_results_give_the_same_bytes(told, page_of):
-    assert page_of(told, "one").read_bytes() == page_of(told, "two").read_bytes()
+def test_the_same_results_give_the_same_bytes(run_lab, page_of):
+    assert page_of(run_lab, "one").read_bytes() == page_of(run_lab, "two").read_bytes()
 
 
-def test_only_its_own_script_and_style_may_act(told, data_of):
-    policy, style, script = parts(render(data_of(told)))
+def test_only_its_own_script_and_style_may_act(run_lab, data_of):
+    policy, style, script = parts(render(data_of(run_lab)))
     rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
     digest = {
         name: base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
@@ -44,13 +44,13 @@ def test_only_its_own_script_and_style_may_act(told, data_of):
     assert "connect-src" not in rules
 
 
-def test_only_a_live_page_may_ask_where_it_came_from(told, data_of):
-    policy, _, _ = parts(render(data_of(told, live=True)))
+def test_only_a_live_page_may_ask_where_it_came_from(run_lab, data_of):
+    policy, _, _ = parts(render(data_of(run_lab, live=True)))
     assert "connect-src 'self'" in policy.split("; ")
 
 
-def test_the_script_makes_no_code_and_no_markup(told, data_of):
-    _, _, script = parts(render(data_of(told)))
+def test_the_script_makes_no_code_and_no_markup(run_lab, data_of):
+    _, _, script = parts(render(data_of(run_lab)))
     assert not re.findall(
         r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function|DOMParser", script
     )
@@ -59,9 +59,9 @@ def test_the_script_makes_no_code_and_no_markup(told, data_of):
     assert len(SCRIPTS) == len(set(SCRIPTS))
 
 
-def test_data_that_look_like_markup_or_a_placeholder(told, data_of):
+def test_data_that_look_like_markup_or_a_placeholder(run_lab, data_of):
     text = "</script><!-- @@SCRIPT@@ & \u2028 \ud800"
-    page = render(data_of(told) | {"suite": text})
+    page = render(data_of(run_lab) | {"suite": text})
     (data,) = re.findall(r'id="data">(.*?)</script>', page)
     assert json.loads(data)["suite"] == text
     assert page.isascii() or "\u2028" not in page
@@ -69,7 +69,7 @@ def test_data_that_look_like_markup_or_a_placeholder(told, data_of):
     page.encode()  # a lone surrogate, say, cannot keep the page from being written
 
 
-def test_a_folder_that_cannot_be_written(told, page_of, tmp_path):
+def test_a_folder_that_cannot_be_written(run_lab, page_of, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match=r"cannot write the report to .*file/out .*; use another --report DIR"):
-        page_of(told, "file/out")
+        page_of(run_lab, "file/out")

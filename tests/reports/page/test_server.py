@@ -14,8 +14,8 @@ from benchbench.reports.page.server import LivePage, PageServer
 
 
 @pytest.fixture
-def live_page(told) -> LivePage:
-    return LivePage(told.plan, told.store, "benchbench report suite.yaml")
+def live_page(run_lab) -> LivePage:
+    return LivePage(run_lab.plan, run_lab.store, "benchbench report suite.yaml")
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def ask(server) -> Callable[..., HTTPResponse]:
     return ask_
 
 
-def test_the_page_and_its_data(ask, told):
+def test_the_page_and_its_data(ask, run_lab):
     page, data = ask("/"), ask("/data.json")
     assert (page.status, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
     assert "connect-src 'self'" in page.text
@@ -99,25 +99,25 @@ def test_head_has_no_body(ask):
     assert int(answer.headers["Content-Length"]) > 1000
 
 
-def test_what_has_not_changed_is_not_sent_again(ask, told, live_page, monkeypatch):
+def test_what_has_not_changed_is_not_sent_again(ask, run_lab, live_page, monkeypatch):
     monkeypatch.setattr(module, "SHORTEST", 0)
     monkeypatch.setattr(module, "SHARE", float("inf"))
     first = ask("/data.json")
     again = ask("/data.json", If_None_Match=f'"other", W/{first.headers["ETag"]}')
     assert (again.status, again.text) == (304, "")
     assert again.headers["ETag"] == first.headers["ETag"]
-    told.finish(told.cells("scratch")[1].stage, accuracy=0.75)
+    run_lab.finish(run_lab.cells("scratch")[1].stage, accuracy=0.75)
     after = ask("/data.json", If_None_Match=first.headers["ETag"])
     assert after.status == 200
     assert json.loads(after.text)["cells"][1]["accuracy"] == 0.75
     assert "0.75" in ask("/").text
 
 
-def test_the_store_is_looked_at_now_and_then(live_page, told, monkeypatch):
+def test_the_store_is_looked_at_now_and_then(live_page, run_lab, monkeypatch):
     now = [100.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
     first = live_page.json()
-    told.finish(told.cells("scratch")[1].stage, accuracy=0.75)
+    run_lab.finish(run_lab.cells("scratch")[1].stage, accuracy=0.75)
     now[0] += 0.9
     assert live_page.json() == first
     now[0] += 0.2

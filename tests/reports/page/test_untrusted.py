@@ -13,17 +13,17 @@ NASTY = "</script><img src=x onerror=acted=1><!--\u2028\"'&lt;"
 
 
 @pytest.fixture
-def nasty(told, data_of, tmp_path) -> Path:
+def nasty(run_lab, data_of, tmp_path) -> Path:
     """A page in which every text that comes from elsewhere tries to act."""
-    (done, failed) = (told.cells("scratch")[n].stage for n in (0, 1))
-    told.fail(failed, NASTY)
-    told.finish(done)
-    told.change(done, "environment", device=NASTY, versions={NASTY: NASTY})
-    told.change(done, "data", names=(NASTY,))
+    (done, failed) = (run_lab.cells("scratch")[n].stage for n in (0, 1))
+    run_lab.fail(failed, NASTY)
+    run_lab.finish(done)
+    run_lab.change(done, "environment", device=NASTY, versions={NASTY: NASTY})
+    run_lab.change(done, "data", names=(NASTY,))
     for key in (done, failed):
-        told.folder(key).log.write_text(NASTY, encoding="utf-8")
-        told.folder(key).curve.write_text(json.dumps({"epoch": 1, NASTY: 1.0}), encoding="utf-8")
-    data = data_of(told)
+        run_lab.folder(key).log.write_text(NASTY, encoding="utf-8")
+        run_lab.folder(key).curve.write_text(json.dumps({"epoch": 1, NASTY: 1.0}), encoding="utf-8")
+    data = data_of(run_lab)
     assert {NASTY} <= {data["devices"][0], data["stages"][done[:16]]["log"], data["cells"][1]["reason"]}
     # Suites cannot have such names, but the page need not trust that.
     data |= {"suite": NASTY, "key": NASTY, "command": NASTY, "version": NASTY, "left_out": [NASTY]}
@@ -46,8 +46,8 @@ def test_is_shown_as_text_wherever_it_comes_from(nasty, open_page):
     assert page.browser.title == f"{NASTY} – BenchBench"
     assert page.run("return document.querySelector('.top').textContent").count(NASTY) == 3
     assert page.run("return document.querySelector('main').textContent").count(NASTY) > 20
-    for number in (0, 1):
-        page.all("#cells tbody button")[number].click()
+    for index in (0, 1):
+        page.all("#cells tbody button")[index].click()
         page.run("document.querySelectorAll('dialog details').forEach(each => { each.open = true; })")
         page.wait("[...document.querySelectorAll('dialog details[open]')].every(each => each.childElementCount > 1)")
         texts = page.run("return document.querySelector('dialog').textContent")

@@ -1,4 +1,4 @@
-"""Signs of failure, each from a store in which made-up runs show it, and none from runs that do not."""
+"""Signs of failure, each from a store with runs that show it, and none from runs that do not."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ SMOOTH = [2.0 * 0.9**epoch + 0.3 for epoch in range(20)]
 def curve(losses=SMOOTH, **more):
     """Rows of a curve; keywords give one value an epoch."""
     return [
-        {"epoch": number, "loss": loss, "train_accuracy": 0.5}
-        | {name: values[number - 1] for name, values in more.items()}
-        for number, loss in enumerate(losses, 1)
+        {"epoch": epoch, "loss": loss, "train_accuracy": 0.5}
+        | {name: values[epoch - 1] for name, values in more.items()}
+        for epoch, loss in enumerate(losses, 1)
     ]
 
 
@@ -41,7 +41,7 @@ def rows_of(lab):
     return [] if table is None else [[entry.text for entry in row] for row in table.rows]
 
 
-def found(rows, sign):
+def rows_with(rows, sign):
     return [row for row in rows if row[3] == SIGNS[sign].name]
 
 
@@ -52,7 +52,7 @@ def healthy(finished):
     return finished
 
 
-def test_nothing_is_found_where_nothing_is(healthy, diagnosed):
+def test_no_sign_in_healthy_runs(healthy, diagnosed):
     assert diagnosed("distil", curve(), curve(), curve()) == []
     assert diagnosis(healthy.frame(), healthy.plan, healthy.store) is None
 
@@ -60,27 +60,27 @@ def test_nothing_is_found_where_nothing_is(healthy, diagnosed):
 class TestBaselines:
     def test_far_below_fine_tuning(self, finished):
         finished.finish_arm("distil", [0.66, 0.68, 0.70])  # fine-tuned 0.8, scratch 0.667
-        (row,) = found(rows_of(finished), "baseline")
+        (row,) = rows_with(rows_of(finished), "baseline")
         assert row[4:] == ["mean of 3", "68.0 % against 80.0 % of tune: 12.0 points below"]
 
     def test_below_scratch(self, finished):
         finished.finish_arm("tune", [0.62, 0.62, 0.62])
         finished.finish_arm("distil", [0.55, 0.55, 0.55])
-        (row,) = found(rows_of(finished), "baseline")
+        (row,) = rows_with(rows_of(finished), "baseline")
         assert row[5] == "55.0 % against 66.7 % of scratch: 11.7 points below"
 
     def test_within_what_the_test_set_can_tell(self, finished):
         """1,000 images: two standard errors of a difference near 65 % are 4.3 points."""
         finished.finish_arm("tune", [0.66, 0.66, 0.66])
         finished.finish_arm("distil", [0.64, 0.64, 0.64])
-        assert found(rows_of(finished), "baseline") == []
+        assert rows_with(rows_of(finished), "baseline") == []
         half = LIMITS.noise * math.sqrt((0.6667 * 0.3333 + 0.64 * 0.36) / 1000)
         assert half == pytest.approx(0.0425, abs=5e-4)
 
     def test_arms_that_do_not_distil_are_not_compared(self, finished):
         finished.finish_arm("probe", [0.1, 0.1, 0.1])
         finished.finish_arm("distil", [0.8, 0.8, 0.8])
-        assert found(rows_of(finished), "baseline") == []
+        assert rows_with(rows_of(finished), "baseline") == []
 
 
 class TestTeacher:
@@ -94,12 +94,12 @@ class TestTeacher:
     )
     def test_weaker_than_its_student(self, healthy, accuracy, evidence):
         healthy.finish(healthy.teacher(), accuracy=accuracy)
-        assert [row[5] for row in found(rows_of(healthy), "teacher")] == ([evidence] if evidence else [])
+        assert [row[5] for row in rows_with(rows_of(healthy), "teacher")] == ([evidence] if evidence else [])
 
     def test_weaker_than_the_student_alone(self, healthy):
         healthy.finish(healthy.teacher(), accuracy=0.5)
         healthy.finish_arm("distil", [0.55, 0.55, 0.55])
-        (row,) = found(rows_of(healthy), "teacher")
+        (row,) = rows_with(rows_of(healthy), "teacher")
         assert row[5] == "teacher 50.0 %, the student alone (scratch) 66.7 %"
 
 
@@ -107,7 +107,7 @@ class TestTeacher:
 class TestCurves:
     def test_a_spike(self, diagnosed):
         losses = [*SMOOTH[:10], SMOOTH[9] + 1.0, *SMOOTH[11:]]
-        (row,) = found(diagnosed("distil", curve(), curve(losses), curve()), "unstable")
+        (row,) = rows_with(diagnosed("distil", curve(), curve(losses), curve()), "unstable")
         assert row[0].startswith("distil, ")
         assert row[4] == "1 of 3"
         gained = SMOOTH[0] - SMOOTH[9]
@@ -117,7 +117,7 @@ class TestCurves:
 
     def test_the_worst_seed_is_the_evidence(self, diagnosed):
         spikes = [[*SMOOTH[:10], SMOOTH[9] + height, *SMOOTH[11:]] for height in (1.0, 3.0, 2.0)]
-        (row,) = found(diagnosed("distil", *map(curve, spikes)), "unstable")
+        (row,) = rows_with(diagnosed("distil", *map(curve, spikes)), "unstable")
         assert row[4] == "3 of 3"
         assert f"to {SMOOTH[9] + 3:.4g} in" in row[5]
 
@@ -125,24 +125,24 @@ class TestCurves:
         """Uniformity is negative, and so is a loss with it."""
         losses = [loss - 5 for loss in SMOOTH]
         losses[10] += 1.5
-        assert found(diagnosed("distil", curve(losses)), "unstable")
+        assert rows_with(diagnosed("distil", curve(losses)), "unstable")
 
     def test_noise_is_no_spike(self, diagnosed):
-        losses = [loss + 0.05 * (-1) ** number for number, loss in enumerate(SMOOTH)]
-        assert found(diagnosed("distil", curve(losses), curve([1.0, 1.1] * 10)), "unstable") == []
+        losses = [loss + 0.05 * (-1) ** index for index, loss in enumerate(SMOOTH)]
+        assert rows_with(diagnosed("distil", curve(losses), curve([1.0, 1.1] * 10)), "unstable") == []
 
     def test_a_loss_that_ends_above_its_beginning(self, diagnosed):
-        (row,) = found(diagnosed("scratch", curve(SMOOTH[::-1])), "unstable")
+        (row,) = rows_with(diagnosed("scratch", curve(SMOOTH[::-1])), "unstable")
         assert row[0] == "scratch"
         assert row[5] == f"loss {SMOOTH[-1]:.4g} after the first epoch, {SMOOTH[0]:.4g} after the last"
 
-    @pytest.mark.parametrize("number", ["nan", "inf", "-inf"])
-    def test_a_run_whose_loss_is_no_number(self, healthy, number):
+    @pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+    def test_a_run_whose_loss_is_no_number(self, healthy, value):
         key = healthy.cells("distil")[1].stage
         healthy.folder(key).record.unlink()
-        reason = f"loss is {number} in epoch 3 (terms: kd); lower the rate or the term's weight"
+        reason = f"loss is {value} in epoch 3 (terms: kd); lower the rate or the term's weight"
         healthy.fail(key, reason)
-        (row,) = found(rows_of(healthy), "unstable")
+        (row,) = rows_with(rows_of(healthy), "unstable")
         assert row[4:] == ["1 of 3", reason]
 
     def test_a_run_that_failed_for_another_reason(self, healthy):
@@ -154,44 +154,44 @@ class TestCurves:
     def test_still_gaining_at_the_end(self, diagnosed):
         rising = [0.3 + 0.02 * epoch for epoch in range(20)]
         rows = diagnosed("distil", curve(validation_accuracy=rising), validation=5000)
-        (row,) = found(rows, "slow")
+        (row,) = rows_with(rows, "slow")
         # Four of twenty epochs: 0.02 x 4 later than the four before, at a mean of 0.3 + 0.02 x 17.5.
         assert row[5] == "validation accuracy gained 8.0 points in the last 4 epochs, to 65.0 %"
 
     def test_few_validation_images_cannot_tell(self, diagnosed):
         """100 images: two standard errors at 65 % are 9.5 points."""
         rising = [0.3 + 0.02 * epoch for epoch in range(20)]
-        assert found(diagnosed("distil", curve(validation_accuracy=rising), validation=100), "slow") == []
+        assert rows_with(diagnosed("distil", curve(validation_accuracy=rising), validation=100), "slow") == []
 
     def test_without_validation_the_training_accuracy_tells(self, diagnosed):
         rising = [0.3 + 0.02 * epoch for epoch in range(20)]
-        (row,) = found(diagnosed("distil", curve(train_accuracy=rising), train=5000), "slow")
+        (row,) = rows_with(diagnosed("distil", curve(train_accuracy=rising), train=5000), "slow")
         assert row[5].startswith("training accuracy gained 8.0 points")
 
     def test_a_plateau_is_the_end(self, diagnosed):
         flat = [min(0.3 + 0.05 * epoch, 0.7) for epoch in range(20)]
-        assert found(diagnosed("distil", curve(validation_accuracy=flat), validation=5000), "slow") == []
+        assert rows_with(diagnosed("distil", curve(validation_accuracy=flat), validation=5000), "slow") == []
 
     @pytest.mark.parametrize("name", ["align_uniform.uniform", "align_uniform.uniform 2"])
     def test_collapse(self, diagnosed, name):
         falling = [-1.0 + 0.05 * epoch for epoch in range(20)]
-        (row,) = found(diagnosed("distil", curve(**{name: falling})), "collapse")
+        (row,) = rows_with(diagnosed("distil", curve(**{name: falling})), "collapse")
         assert row[5] == f"{name} -0.05 after the last epoch"
 
     def test_spread_embeddings_have_not_collapsed(self, diagnosed):
-        assert found(diagnosed("distil", curve(**{"align_uniform.uniform": [-2.5] * 20})), "collapse") == []
+        assert rows_with(diagnosed("distil", curve(**{"align_uniform.uniform": [-2.5] * 20})), "collapse") == []
 
     def test_curves_without_the_term_say_nothing_of_collapse(self, diagnosed):
-        assert found(diagnosed("distil", curve(**{"srd.uniformity": [0.0] * 20})), "collapse") == []
+        assert rows_with(diagnosed("distil", curve(**{"srd.uniformity": [0.0] * 20})), "collapse") == []
 
     def test_overfitting(self, diagnosed):
-        (row,) = found(diagnosed("scratch", curve(train_accuracy=[0.99] * 20), train=40), "overfitting")
+        (row,) = rows_with(diagnosed("scratch", curve(train_accuracy=[0.99] * 20), train=40), "overfitting")
         assert row[4] == "1 of 3"
         assert row[5] == "training accuracy 99.0 %, test accuracy 50.0 %, with 40 training images"
 
     def test_a_small_gap_is_none(self, diagnosed):
         rows = diagnosed("tune", [], [], curve(train_accuracy=[0.99] * 20))  # its test accuracy is 0.9
-        assert found(rows, "overfitting") == []
+        assert rows_with(rows, "overfitting") == []
 
     def test_too_few_epochs_say_nothing(self, diagnosed):
         short = curve([1.0, 9.0, 1.0, 9.0], **{"align_uniform.uniform": [0.0] * 4})
@@ -199,7 +199,7 @@ class TestCurves:
 
     def test_a_first_stage_is_not_part_of_it(self, diagnosed):
         """Its loss is another, so a fall or a rise into the second stage says nothing."""
-        first = [{"epoch": number - 10, "loss": 0.001} for number in range(1, 11)]
+        first = [{"epoch": epoch - 10, "loss": 0.001} for epoch in range(1, 11)]
         assert diagnosed("distil", [*first, *curve()]) == []
 
     def test_a_damaged_curve_says_nothing(self, healthy, diagnosed):

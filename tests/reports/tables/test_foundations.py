@@ -1,4 +1,4 @@
-"""What arms stand on: shared work divided and in full, ranges of estimates, and teachers that are priced on request."""
+"""Stages behind each arm: shared and in full, ranges of estimates, and teachers that are priced on request."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_the_estimate_s_range_is_that_of_the_throughput(finished):
 
 class TestTeachers:
     @pytest.fixture
-    def taught(self, make_lab):
+    def lab_with_teacher(self, make_lab):
         def make(**teacher):
             weights = {"weights": {"file": "weights.bin"}, "adapt": ["finetune"]}
             teachers = {"big": {"model": "timm/test_efficientnet", **weights, **teacher}}
@@ -51,33 +51,33 @@ class TestTeachers:
         lab = make_lab(teachers={"big": public})
         lab.finish(lab.teacher(), hours=6.0)
         lab.finish_arm("distil", [0.5] * 3, [3.0] * 3)
-        found = rows(foundations(lab.frame(), lab.plan))["distil, big (finetune)"]
-        assert found == ["3.00", "2.00", "6.00", "0", "not priced", "5.00", "9.00", "3"]
+        texts = rows(foundations(lab.frame(), lab.plan))["distil, big (finetune)"]
+        assert texts == ["3.00", "2.00", "6.00", "0", "not priced", "5.00", "9.00", "3"]
 
-    def test_they_are_priced_where_the_suite_asks_for_it(self, taught):
+    def test_they_are_priced_where_the_suite_asks_for_it(self, lab_with_teacher):
         recipe = {"images": 90_000, "epochs": 10, "image_size": 32, "source": "a paper"}  # 5 hours at 50 images/s
-        lab = taught(pretraining=recipe)
+        lab = lab_with_teacher(pretraining=recipe)
         table = foundations(lab.frame(), lab.plan)
         assert rows(table)["distil, big (finetune)"] == ["3.00", "2.00", "6.00", "0", "5.00", "5.00", "14.0", "3"]
         assert any(note.startswith("pre-training of big: an estimate: 90,000 images") for note in table.notes)
 
-    def test_without_a_recipe_nothing_is_made_up(self, taught):
-        lab = taught()
+    def test_without_a_recipe_nothing_is_made_up(self, lab_with_teacher):
+        lab = lab_with_teacher()
         table = foundations(lab.frame(), lab.plan)
         assert rows(table)["distil, big (finetune)"][4:7] == ["n/a", "5.00", "n/a"]
         assert "pre-training of big: no recipe is known" in table.notes
 
-    def test_published_hours_are_told_and_not_added(self, taught):
-        lab = taught(pretraining={"hours": 8000, "hours_on": "A100", "source": "a card"})
+    def test_published_hours_are_in_a_note_and_not_added(self, lab_with_teacher):
+        lab = lab_with_teacher(pretraining={"hours": 8000, "hours_on": "A100", "source": "a card"})
         table = foundations(lab.frame(), lab.plan)
         assert rows(table)["distil, big (finetune)"][4] == "n/a"
         assert "pre-training of big: 8,000 A100 hours as stated (a card)" in table.notes
 
-    def test_pricing_them_is_part_of_no_key(self, taught, make_lab):
-        asked = taught(pretraining={"images": 9, "epochs": 1, "image_size": 32, "source": "a paper"})
-        plain = make_lab(teachers=asked.plan.file.source.root["teachers"])
-        assert plain.plan.key == asked.plan.key
-        assert "calibration" in {stage.kind for stage in asked.plan.stages.values()}
+    def test_pricing_them_is_part_of_no_key(self, lab_with_teacher, make_lab):
+        priced = lab_with_teacher(pretraining={"images": 9, "epochs": 1, "image_size": 32, "source": "a paper"})
+        plain = make_lab(teachers=priced.plan.file.source.root["teachers"])
+        assert plain.plan.key == priced.plan.key
+        assert "calibration" in {stage.kind for stage in priced.plan.stages.values()}
 
 
 def test_nothing_done_nothing_shown(lab):

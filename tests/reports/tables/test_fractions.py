@@ -1,4 +1,4 @@
-"""Accuracy by the part of a data set that was taken: the table."""
+"""The table of accuracy by size of the training set."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def test_sources_with_other_parameters_are_other_data_sets(make_lab, tmp_path):
         for split in ("train", "test"):
             for label in ("cat", "dog"):
                 (tmp_path / folder / split / label).mkdir(parents=True)
-                for number in range(4):
-                    (tmp_path / folder / split / label / f"{number}.png").write_bytes(folder.encode())
+                for index in range(4):
+                    (tmp_path / folder / split / label / f"{index}.png").write_bytes(folder.encode())
     data = {
         f"{name}{end}": {"source": {"imagefolder": {"path": name}}, **size}
         for name in ("one", "two")

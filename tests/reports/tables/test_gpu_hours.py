@@ -36,8 +36,8 @@ def test_the_reference_is_the_first_arm_that_fine_tunes(make_lab):
     lab = make_lab("arms.longer={method: finetune, recipe: {epochs: 3}}")
     lab.finish_arm("tune", [0.5] * 3, [2.0] * 3)
     lab.finish_arm("longer", [0.5] * 3, [8.0] * 3)
-    found = texts(gpu_hours(lab.frame(), lab.plan))
-    assert (found["tune"][2], found["longer"][2]) == ("1.00", "4.00")
+    rows = texts(gpu_hours(lab.frame(), lab.plan))
+    assert (rows["tune"][2], rows["longer"][2]) == ("1.00", "4.00")
 
 
 def test_each_student_has_its_own_reference(make_lab):
@@ -63,9 +63,9 @@ def test_what_is_not_known_is_not_available(finished, make_lab):
         if stage.kind == "calibration":
             finished.folder(key).record.unlink()
     table = gpu_hours(finished.frame(), finished.plan)
-    found = texts(table)
-    assert found["tune"] == ["4.00 ± 0.00 (n=3)", "4.00", "1.00", "n/a", "n/a", "n/a"]
-    assert found["scratch"] == ["2.00 ± 1.00 (n=3)", "2.00", "0.50", "0", "2.00", "n/a"]
+    rows = texts(table)
+    assert rows["tune"] == ["4.00 ± 0.00 (n=3)", "4.00", "1.00", "n/a", "n/a", "n/a"]
+    assert rows["scratch"] == ["2.00 ± 1.00 (n=3)", "2.00", "0.50", "0", "2.00", "n/a"]
     assert any(note.startswith("n/a: ") for note in table.notes)
 
 
@@ -80,10 +80,10 @@ def test_without_an_arm_that_fine_tunes_there_is_no_ratio(make_lab):
 def test_lost_cells_are_shown(lab):
     lab.finish_arm("scratch", [0.5], [1.5])
     lab.fail(lab.cells("tune")[0].stage, "out of memory")
-    found = texts(gpu_hours(lab.frame(), lab.plan))
-    assert found["scratch"][0] == "1.50 (n=1, 2 missing)"
-    assert found["tune"] == ["failed", *["–"] * 5]
-    assert found["probe"] == found["distil, big (scratch)"] == ["–"] * 6
+    rows = texts(gpu_hours(lab.frame(), lab.plan))
+    assert rows["scratch"][0] == "1.50 (n=1, 2 missing)"
+    assert rows["tune"] == ["failed", *["–"] * 5]
+    assert rows["probe"] == rows["distil, big (scratch)"] == ["–"] * 6
 
 
 def test_nothing_has_run(lab):
@@ -99,7 +99,7 @@ def test_units_that_differ_are_called_device_hours(lab):
 
 
 @pytest.mark.parametrize(
-    ("hours", "shown"),
+    ("hours", "text"),
     [
         (1234.5, "1,234"),
         (123.45, "123"),
@@ -109,9 +109,9 @@ def test_units_that_differ_are_called_device_hours(lab):
         (1.2e-5, "0.0000120"),
     ],
 )
-def test_three_significant_digits(lab, hours, shown):
+def test_three_significant_digits(lab, hours, text):
     lab.finish_arm("scratch", [0.5], [hours])
-    assert texts(gpu_hours(lab.frame(), lab.plan))["scratch"][1] == shown
+    assert texts(gpu_hours(lab.frame(), lab.plan))["scratch"][1] == text
 
 
 def test_notes_tell_estimates_from_measurements(finished):

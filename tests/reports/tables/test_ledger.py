@@ -43,9 +43,9 @@ def test_without_a_ledger_there_is_no_table(lab):
 
 
 def test_lines_are_named_and_add_up(lab, table):
-    made = table(*events(lab, "scratch", 0, 18000, student=14400.0, odd=3600.0), *events(lab, "tune", 18000, 18000))
-    assert list(made.columns) == ["line", "cells", "total", "share (%)"]
-    assert texts(made) == {
+    result = table(*events(lab, "scratch", 0, 18000, student=14400.0, odd=3600.0), *events(lab, "tune", 18000, 18000))
+    assert list(result.columns) == ["line", "cells", "total", "share (%)"]
+    assert texts(result) == {
         "training steps": ["4.00", "4.00", "20.0"],
         "odd": ["1.00", "1.00", "5.0"],
         "failed attempts": ["", "0", "0.0"],
@@ -53,22 +53,22 @@ def test_lines_are_named_and_add_up(lab, table):
         "sum of the lines": ["", "20.0", "100.0"],
         "measured": ["", "20.0", "100.0"],
     }
-    assert "leave out 0.0 % of it" in made.notes[0]
-    assert "Big GPU" in made.notes[0]
-    assert "GPU-hours of one run of" in made.title
+    assert "leave out 0.0 % of it" in result.notes[0]
+    assert "Big GPU" in result.notes[0]
+    assert "GPU-hours of one run of" in result.title
 
 
 def test_what_no_line_explains_is_said(lab, table):
-    made = table(*events(lab, "scratch", 0, 18000, student=10800.0))
-    assert texts(made)["sum of the lines"] == ["", "18.0", "90.0"]
-    assert "leave out 10.0 % of it" in made.notes[0]
+    result = table(*events(lab, "scratch", 0, 18000, student=10800.0))
+    assert texts(result)["sum of the lines"] == ["", "18.0", "90.0"]
+    assert "leave out 10.0 % of it" in result.notes[0]
 
 
 def test_energy_is_of_the_stages_and_of_the_whole(lab, table):
     run = list(events(lab, "scratch", 0, 18000, student=18000.0))
     run[-1] = run[-1].model_copy(update={"energy_joules": 7.2e6})
-    made = texts(table(*run, AliveLine(at=20000, joules=10.8e6)))
-    assert "energy (kWh)" not in made  # its last line is without: nobody knows the whole
+    result = texts(table(*run, AliveLine(at=20000, joules=10.8e6)))
+    assert "energy (kWh)" not in result  # its last line is without: the total is unknown
     run.append(EndLine(at=36000, joules=18e6))
     assert texts(table(*run, last=False))["energy (kWh)"] == ["2.00", "5.00", ""]
 

@@ -41,9 +41,9 @@ def test_images_times_seconds(measured):
     images = lab.plan.train_images(stage.spec.data, "cifar") * stage.spec.recipe.epochs
     own = (images * 0.06 + info.test * 0.06 / 3) * num_devices / 3600
     assert cell_of(lab, "scratch") == (pytest.approx(own), pytest.approx(own))
-    taught = own + images * 0.1 * num_devices / 3600
+    with_teacher = own + images * 0.1 * num_devices / 3600
     teacher = (images * 0.3 + info.test * 0.3 / 3) * num_devices / 3600  # shared by three seeds
-    assert cell_of(lab, "distil") == (pytest.approx(taught), pytest.approx(taught + teacher / 3))
+    assert cell_of(lab, "distil") == (pytest.approx(with_teacher), pytest.approx(with_teacher + teacher / 3))
 
 
 def test_a_network_that_runs_best_on_one_thread_holds_one(measured):

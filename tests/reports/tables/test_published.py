@@ -25,8 +25,8 @@ def texts(make_lab):
             lab.finish(lab.teacher(), accuracy=0.9)
             lab.finish_arm("scratch", [0.5, 0.6, 0.9])
             lab.finish_arm("distil", [0.7])
-        made = published(lab.frame(), lab.plan)
-        return made, [[entry.text for entry in row] for row in made.rows], names
+        table = published(lab.frame(), lab.plan)
+        return table, [[entry.text for entry in row] for row in table.rows], names
 
     return table
 

@@ -21,7 +21,7 @@ def texts(table: Table | None) -> dict[str, list[str]]:
 
 @pytest.fixture
 def make(make_lab):
-    """A lab with so many data sets of one student, whose runs are given by arm and data set."""
+    """A lab with so many data sets of one student, with runs by arm and data set."""
 
     def build(runs: dict[str, list[list[float]]], seeds: int = 3, *overrides: str):
         count = max(map(len, runs.values()), default=2)
@@ -48,12 +48,12 @@ class TestRanking:
         lab = make({"scratch": [[0.5, 0.7], [0.4, 0.4]], "tune": [[0.6, 0.8], [0.3, 0.3]], "longer": [[0.9], [0.3]]})
         table = ranking(lab.frame(), lab.plan)
         assert table.columns == ["arm", "mean rank", "mean gain", "p", "IQM gain", "P(improvement)"]
-        found = texts(table)
+        rows = texts(table)
         # Means 60, 70, 90 and 40, 30, 30: ranks 3, 2, 1 and 1, 2.5, 2.5.
-        assert [found[row][0] for row in ("scratch", "tune", "longer")] == ["2.00", "2.25", "1.75"]
+        assert [rows[row][0] for row in ("scratch", "tune", "longer")] == ["2.00", "2.25", "1.75"]
         # Gains of runs -20, 0, 10, 10: the middle half is 0 and 10. Pairs won: one of four, and all of four.
-        assert found["scratch"][3:] == ["+5.00", "0.62"]
-        assert found["tune"][1:] == ["reference", "–", "reference", "–"]
+        assert rows["scratch"][3:] == ["+5.00", "0.62"]
+        assert rows["tune"][1:] == ["reference", "–", "reference", "–"]
 
     def test_the_gain_is_paired_by_block(self, make):
         tune = [[0.5], [0.7], [0.9]]
@@ -71,16 +71,16 @@ class TestRanking:
     def test_from_six_blocks_on_there_is_a_test(self, make):
         better = [[0.6], [0.61], [0.62], [0.63], [0.64], [0.65]]
         lab = make({"tune": [[0.5]] * 6, "scratch": better, "longer": [[0.4], *better[1:]]})
-        found = texts(ranking(lab.frame(), lab.plan))
-        assert found["scratch"][2] == f"{2 * 2 / 2**6:.3f}"  # Holm: twice, for two arms
-        assert found["longer"][2] == f"{stats.wilcoxon([-10, 11, 12, 13, 14, 15]).pvalue:.3f}"
+        rows = texts(ranking(lab.frame(), lab.plan))
+        assert rows["scratch"][2] == f"{2 * 2 / 2**6:.3f}"  # Holm: twice, for two arms
+        assert rows["longer"][2] == f"{stats.wilcoxon([-10, 11, 12, 13, 14, 15]).pvalue:.3f}"
 
     def test_equal_runs_everywhere(self, make):
         lab = make({"tune": [[0.5] * 3] * 6, "scratch": [[0.5] * 3] * 6, "longer": [[0.5] * 3] * 6})
-        found = texts(ranking(lab.frame(), lab.plan))
-        assert {row[0] for row in found.values()} == {"2.00"}
-        assert found["scratch"][2:] == ["1.000", "+0.00", "0.50"]
-        assert found["scratch"][1].startswith("+0.00 [-0.0")
+        rows = texts(ranking(lab.frame(), lab.plan))
+        assert {row[0] for row in rows.values()} == {"2.00"}
+        assert rows["scratch"][2:] == ["1.000", "+0.00", "0.50"]
+        assert rows["scratch"][1].startswith("+0.00 [-0.0")
 
     def test_bootstrap_from_ten_runs_on(self, make):
         rng = np.random.default_rng(0)
@@ -89,11 +89,11 @@ class TestRanking:
         lab = make({arm: [block[:9] for block in each] for arm, each in runs.items()}, 10)
         assert not any("[" in text for text in texts(ranking(lab.frame(), lab.plan))["scratch"][3:])
         lab = make(runs, 10)
-        found = texts(ranking(lab.frame(), lab.plan))["scratch"]
+        rows = texts(ranking(lab.frame(), lab.plan))["scratch"]
         low, high = stratified_bootstrap(iqm_of_gains, *arrays, 0.95)
-        assert found[3] == f"{iqm_of_gains(*arrays):+.2f} [{low:+.2f}, {high:+.2f}]"
+        assert rows[3] == f"{iqm_of_gains(*arrays):+.2f} [{low:+.2f}, {high:+.2f}]"
         low, high = stratified_bootstrap(improvement, *arrays, 0.95)
-        assert found[4] == f"{improvement(*arrays):.2f} [{low:.2f}, {high:.2f}]"
+        assert rows[4] == f"{improvement(*arrays):.2f} [{low:.2f}, {high:.2f}]"
 
     def test_runs_that_always_win_have_no_interval_of_a_point(self, make):
         lab = make({"tune": [[0.5 + n / 1000 for n in range(10)]] * 2, "scratch": [[0.9] * 10] * 2}, 10)

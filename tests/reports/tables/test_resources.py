@@ -1,4 +1,4 @@
-"""What a run takes beside time: figures by hand, and nothing where nothing is known or given."""
+"""Resources of a run beside time: numbers by hand, and none where they are unknown."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ def ran(make_lab):
 
 def test_what_is_measured(ran):
     table = ran()
-    found = rows(table)
-    assert found["distil, big (scratch)"] == {
+    texts = rows(table)
+    assert texts["distil, big (scratch)"] == {
         "parameters (M)": "0.000123",
         "FLOPs per image (G)": "4.00",
         "memory (GB)": "3.00",
         "energy (kWh)": "3.00",  # 7.2 MJ and a third of 10.8
         "n": "3",
     }
-    assert set(found["scratch"].values()) == {"–"}
+    assert set(texts["scratch"].values()) == {"–"}
 
 
 def test_prices_only_where_factors_are_given(ran):
     table = ran(**PRICES)
-    found = rows(table)["distil, big (scratch)"]
-    assert found["price (EUR)"] == "10.0"  # (2 + 6 / 3) hours
-    assert found["CO2 (g)"] == "1,200"
+    texts = rows(table)["distil, big (scratch)"]
+    assert texts["price (EUR)"] == "10.0"  # (2 + 6 / 3) hours
+    assert texts["CO2 (g)"] == "1,200"
     assert "price per device-hour: 2.5; grams of CO2 per kWh: 400 (our bill)" in table.notes
 
 

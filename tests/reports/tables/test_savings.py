@@ -1,4 +1,4 @@
-"""What distillation saves: ratios of costs, their intervals, and what is not known."""
+"""Savings by distillation: ratios of costs, their intervals, and unknown ones."""
 
 from __future__ import annotations
 
@@ -89,12 +89,12 @@ class TestRatio:
 
     def test_the_interval_holds_the_truth_as_often_as_it_says(self):
         random = np.random.default_rng(0)
-        held = 0
+        hits = 0
         for _ in range(1000):
             ours, theirs = random.normal(1.5, 0.06, 3), random.normal(4.0, 0.3, 3)
             _, low, high = cost_ratio(runs(*ours, shared=0.5), runs(*theirs), 6.0, 0.95)
-            held += low <= 2.0 / 10.0 <= high
-        assert 0.94 <= held / 1000 <= 0.98
+            hits += low <= 2.0 / 10.0 <= high
+        assert 0.94 <= hits / 1000 <= 0.98
 
     @pytest.mark.parametrize(
         ("ours", "theirs", "added"), [((), (1.0,), 0.0), ((1.0,), (), 0.0), ((1.0,), (1.0,), math.nan)]
@@ -104,7 +104,7 @@ class TestRatio:
 
 
 @pytest.mark.parametrize(
-    ("found", "text"),
+    ("ratio", "text"),
     [
         ((0.06, 0.052, 0.069), "94.0 % less [93.1, 94.8]"),
         ((1.5, 1.4, 1.6), "50.0 % more [40.0, 60.0]"),
@@ -114,5 +114,5 @@ class TestRatio:
         ((math.nan, math.nan, math.nan), "n/a"),
     ],
 )
-def test_in_words(found, text):
-    assert saving_text(found) == text
+def test_in_words(ratio, text):
+    assert saving_text(ratio) == text

@@ -22,10 +22,10 @@ KD = {"method": "distill", "loss": {"ce": 1, "kd": 1}}
 CLASSES = DataRecord(names=tuple("abcdefghij"), train=40)
 ARMS = {
     "scratch": {"method": "scratch"},
-    "scratch + made": {"method": "scratch", "synthetic": "made"},
+    "scratch + images": {"method": "scratch", "synthetic": "images"},
     "kd": KD,
-    "kd + made": {**KD, "synthetic": {"set": "made", "times": 1}},
-    "longer + made": {"method": "scratch", "synthetic": "made", "recipe": {"epochs": 9}},
+    "kd + images": {**KD, "synthetic": {"set": "images", "times": 1}},
+    "longer + images": {"method": "scratch", "synthetic": "images", "recipe": {"epochs": 9}},
 }
 QUALITY = QualityMetrics(
     images=80,
@@ -44,9 +44,9 @@ QUALITY = QualityMetrics(
 
 
 @pytest.fixture
-def made(make_lab):
-    """A lab with a finished and judged set of generated images."""
-    sets = {"made": {"source": {"trained_diffusion": {"image_size": 16}}, "times": 2}}
+def image_lab(make_lab):
+    """A lab with a finished set of generated images and its quality."""
+    sets = {"images": {"source": {"trained_diffusion": {"image_size": 16}}, "times": 2}}
     lab = make_lab(arms=ARMS, synthetic=sets, quality={"teacher": "big", "state": "scratch"})
     metrics = SynthesisMetrics(images=79, rejected={"black": 4, "not finite": 1}, retried=2, given_up=1)
     write(lab, "synthesis", synthesis_record(metrics=metrics, data=CLASSES, cost=cost_record(device_hours=2.0)))
@@ -76,47 +76,47 @@ def texts(table) -> dict[str, list[str]]:
     return {row[0].text: [entry.text for entry in row[1:]] for row in table.rows}
 
 
-def test_a_row_a_set(made):
-    table = synthetic(made.frame(), made.plan, made.store)
+def test_a_row_a_set(image_lab):
+    table = synthetic(image_lab.frame(), image_lab.plan, image_lab.store)
     expected = ["79", "5", "12.3", "5.67", "0.81", "0.42", "0.93", "0.50", "62.5", "3 / 1", "5.00"]
-    assert texts(table) == {"made": expected}
+    assert texts(table) == {"images": expected}
     notes = "\n".join(table.notes)
     assert "big (scratch), 64 features, against 40 training images" in notes
     assert "biased upwards" in notes
 
 
 def test_what_was_not_judged_says_so(make_lab):
-    lab = make_lab(arms=ARMS, synthetic={"made": {"source": "same_class_mixup"}})
+    lab = make_lab(arms=ARMS, synthetic={"images": {"source": "same_class_mixup"}})
     assert synthetic(lab.frame(), lab.plan, lab.store) is None
     write(lab, "synthesis", synthesis_record(80))
     table = synthetic(lab.frame(), lab.plan, lab.store)
-    assert texts(table)["made"] == ["80", "0", *["–"] * 8, "1.00"]
+    assert texts(table)["images"] == ["80", "0", *["–"] * 8, "1.00"]
     assert any("not judged" in note for note in table.notes)
 
 
-def test_arms_are_compared_with_themselves_without_images(made):
-    found = {(pair.row, pair.twin) for pair in pairs(made.plan)}
-    assert found == {
-        ("scratch + made", "scratch"),
-        ("kd + made, big (scratch)", "kd, big (scratch)"),
+def test_arms_are_compared_with_themselves_without_images(image_lab):
+    twins = {(pair.row, pair.twin) for pair in pairs(image_lab.plan)}
+    assert twins == {
+        ("scratch + images", "scratch"),
+        ("kd + images, big (scratch)", "kd, big (scratch)"),
     }  # the longer one has no twin
 
 
-def test_gains_and_what_they_cost(made):
-    made.teach()
-    made.finish_arm("scratch", [0.5, 0.6, 0.7], [1.0] * 3)
-    made.finish_arm("scratch + made", [0.7, 0.8, 0.9], [2.0] * 3)
-    table = synthetic_gains(made.frame(), made.plan)
+def test_gains_and_what_they_cost(image_lab):
+    image_lab.teach()
+    image_lab.finish_arm("scratch", [0.5, 0.6, 0.7], [1.0] * 3)
+    image_lab.finish_arm("scratch + images", [0.7, 0.8, 0.9], [2.0] * 3)
+    table = synthetic_gains(image_lab.frame(), image_lab.plan)
     rows = texts(table)
-    assert rows["scratch + made"][0] == "made"
-    assert rows["scratch + made"][1].startswith("+20.0 [")
+    assert rows["scratch + images"][0] == "images"
+    assert rows["scratch + images"][1].startswith("+20.0 [")
     # 5 hours of generation are shared by nine runs.
-    assert rows["scratch + made"][2:] == [f"{2 + 5 / 9:.2f}", "3 / 3"]
-    assert rows["kd + made, big (scratch)"][1:] == ["–", "–", "0 / 0"]
+    assert rows["scratch + images"][2:] == [f"{2 + 5 / 9:.2f}", "3 / 3"]
+    assert rows["kd + images, big (scratch)"][1:] == ["–", "–", "0 / 0"]
 
 
-def test_the_sheet_has_a_line_a_class(made):
-    figure = contact_sheet(made.frame(), made.plan, made.store)
+def test_the_sheet_has_a_line_a_class(image_lab):
+    figure = contact_sheet(image_lab.frame(), image_lab.plan, image_lab.store)
     (axis,) = figure.figure.axes
     assert axis.images[0].get_array().shape == (2 * 64, 12 * 64, 3)
     assert [label.get_text() for label in axis.get_yticklabels()] == ["a", "d"]
@@ -142,11 +142,11 @@ def test_names_of_classes_are_whole(names, make_lab):
     assert inked[: len(inked) // 6].any()  # the names
 
 
-def test_points_are_gains_against_measures(made):
-    assert quality_and_gain(made.frame(), made.plan, made.store) is None
-    made.finish_arm("scratch", [0.5], [1.0])
-    made.finish_arm("scratch + made", [0.75], [1.0])
-    figure = quality_and_gain(made.frame(), made.plan, made.store)
+def test_points_are_gains_against_measures(image_lab):
+    assert quality_and_gain(image_lab.frame(), image_lab.plan, image_lab.store) is None
+    image_lab.finish_arm("scratch", [0.5], [1.0])
+    image_lab.finish_arm("scratch + images", [0.75], [1.0])
+    figure = quality_and_gain(image_lab.frame(), image_lab.plan, image_lab.store)
     points = [[line.get_xydata().tolist() for line in axis.lines][-1] for axis in figure.figure.axes]
     assert points == [[[12.34, 25.0]], [[0.5, 25.0]], [[0.625, 25.0]]]
 
@@ -160,10 +160,10 @@ def test_suites_without_images_have_none_of_them(finished):
 
 
 @pytest.mark.parametrize("figure", [contact_sheet, quality_and_gain])
-def test_figures_fit_a_page_and_are_the_same_every_time(figure, made):
-    made.finish_arm("scratch", [0.5], [1.0])
-    made.finish_arm("scratch + made", [0.75], [1.0])
-    first, second = (figure(made.frame(), made.plan, made.store) for _ in range(2))
+def test_figures_fit_a_page_and_are_the_same_every_time(figure, image_lab):
+    image_lab.finish_arm("scratch", [0.5], [1.0])
+    image_lab.finish_arm("scratch + images", [0.75], [1.0])
+    first, second = (figure(image_lab.frame(), image_lab.plan, image_lab.store) for _ in range(2))
     assert first.figure.get_figwidth() <= DOUBLE
     for kind in ("pdf", "png"):
         assert figure_bytes(first, kind) == figure_bytes(second, kind)

@@ -1,4 +1,4 @@
-"""Verdicts on distilled arms: what is compared, how it is said, and what happens where there is little or nothing."""
+"""Verdicts on distilled arms: comparisons, their texts, and few or no runs."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ class TestVerdict:
         expected = stats.ttest_ind([69.5, 69.9, 70.1], [70.0, 70.2, 70.4], equal_var=False)
         low, high = expected.confidence_interval(0.95)
         p = stats.ttest_ind([70.0, 70.4, 70.6], [70.0, 70.2, 70.4], equal_var=False, alternative="greater").pvalue
-        difference, verdict, shown, n, *_ = texts(table)[KD]
+        difference, verdict, p_text, n, *_ = texts(table)[KD]
         assert difference == f"-0.37 [{low:+.2f}, {high:+.2f}]"
-        assert (verdict, shown, n) == ("inconclusive", f"{p:.3f}", "3 / 3")
+        assert (verdict, p_text, n) == ("inconclusive", f"{p:.3f}", "3 / 3")
         assert table.columns == ["arm", "difference", "verdict", "p", "n", "images won : lost", "p (images)"]
         assert table.title == "Distillation against tune in tiny: test accuracy, margin 0.5 points"
         assert list(texts(table)) == [KD, AU]  # the distilled arms and no other
@@ -77,8 +77,8 @@ class TestVerdict:
     )
     def test_worse_by_less_than_the_margin_or_by_who_knows(self, make, tune, runs, verdict):
         lab = make(tune=tune, KD=runs)
-        (found,) = [each for each in compare(lab.frame(), 0.5, 0.05) if each.row == KD]
-        assert found.interval[1] < 0
+        (arm,) = [each for each in compare(lab.frame(), 0.5, 0.05) if each.row == KD]
+        assert arm.interval[1] < 0
         assert verdict_of(lab) == verdict
 
     def test_margin_and_alpha_are_the_suite_s(self, make):
@@ -124,8 +124,8 @@ class TestLittle:
     def test_failed_missing_and_without_a_reference(self, make):
         lab = make(KD=[0.7, 0.7])
         lab.fail(lab.cells("A/U")[0].stage, "out of memory")
-        found = texts(verdicts(lab.frame(), lab.plan))
-        assert found == {KD: ["no reference", *["–"] * 5], AU: ["failed", *["–"] * 5]}
+        rows = texts(verdicts(lab.frame(), lab.plan))
+        assert rows == {KD: ["no reference", *["–"] * 5], AU: ["failed", *["–"] * 5]}
 
     def test_a_lost_run_is_counted(self, make):
         lab = make(tune=TUNE, KD=[0.70, 0.71])
@@ -171,9 +171,9 @@ class TestExamples:
         self.answers(lab, "tune", 0, wrong=set(range(10)))
         self.answers(lab, "KD", 0, wrong=set())
         self.answers(lab, "A/U", 0, wrong={11})
-        found = {each.row: each.examples_p for each in compare(lab.frame(), 0.5, 0.05)}
-        assert found[KD] == pytest.approx(2 * stats.binomtest(0, 10).pvalue)
-        assert found[AU] == pytest.approx(stats.binomtest(1, 11).pvalue)
+        p_values = {each.row: each.examples_p for each in compare(lab.frame(), 0.5, 0.05)}
+        assert p_values[KD] == pytest.approx(2 * stats.binomtest(0, 10).pvalue)
+        assert p_values[AU] == pytest.approx(stats.binomtest(1, 11).pvalue)
 
     def test_too_few_images(self, make):
         lab = make()
@@ -204,8 +204,8 @@ class TestSeveralBlocks:
             lab.finish_arm("KD", [base + 0.1, base + 0.102, base + 0.104], data=data, student=student)
         table = verdicts(lab.frame(), lab.plan)
         assert table.columns[:4] == ["data", "student", "arm", "difference"]
-        shown = [[entry.text for entry in row] for row in table.rows if row[2].text == KD]
-        assert [[*row[:3], row[3][:6], row[4]] for row in shown] == [
+        rows = [[entry.text for entry in row] for row in table.rows if row[2].text == KD]
+        assert [[*row[:3], row[3][:6], row[4]] for row in rows] == [
             ["one", "a", KD, "+10.00", "surpasses"],
             ["one", "b", KD, "+10.00", "surpasses"],
             ["two", "a", KD, "+10.00", "surpasses"],
