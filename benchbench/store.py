@@ -10,7 +10,7 @@ runs/cell/1a2b3c.../spec.json       the stage's spec, that its key is taken over
                     outputs/*.npy         of a stage that runs a frozen network over a data set
                     record.json     written last: the stage is done; see `benchbench.specs.records`
 runs/ledger/RUN.jsonl               time of each run by purpose; see `benchbench.costs.ledger`
-runs/worker-SLOT.log                output of a worker outside of any stage
+runs/worker-SLOT.log, fork-server.log   output of processes outside of any stage
 """
 
 from __future__ import annotations

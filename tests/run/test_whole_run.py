@@ -116,7 +116,7 @@ def test_two_runs_at_once_do_not_share_a_store(tmp_path, weights):
     first = start("run", suite, cwd=tmp_path)
     try:
         wait_for(lambda: list((tmp_path / "runs").glob("teacher/*/state.json")), first)
-        second = in_own_process("run", suite, cwd=tmp_path, pinned=False)
+        second = in_this_process("run", suite, "--executor", "inline", cwd=tmp_path)
         assert second.code == 2
         assert "another benchbench run is using store" in second.err
     finally:
