@@ -37,12 +37,14 @@ class Experiment:
         host: its plugins.
         store: folder of results.
         data_root: folder of downloads.
+        executor: name of the executor component that runs its stages.
     """
 
     plan: Plan
     host: PluginHost
     store: Store
     data_root: Path
+    executor: str
 
     @property
     def name(self) -> str:
@@ -58,6 +60,7 @@ def plan(
     plugins: Sequence[str | Path] = (),
     device: str = "auto",
     jobs: int | None = None,
+    executor: str = "local",
 ) -> Experiment:
     """Reads a suite file and expands it; nothing runs.
 
@@ -69,11 +72,11 @@ def plan(
         plugins: plugin files, beside those that the suite names.
         device: cpu, cuda, cuda:N, or auto.
         jobs: workers side by side; default: one per core, at most 8; one per GPU.
+        executor: name of the executor component, which says what devices there are.
 
     Raises:
         BenchBenchError: the suite, a plugin, the store or the device cannot be used; one line that says why.
     """
-    from benchbench.hardware.devices import find_devices
     from benchbench.plan.expand import make_plan
     from benchbench.plugins import load_plugins
     from benchbench.store import Store
@@ -83,8 +86,9 @@ def plan(
     results.check_format()
     file = load_suite(Path(suite), overrides)
     host = load_plugins([*file.plugin_files(), *map(Path, plugins)])
-    expanded = make_plan(file, host.registry, find_devices(device, jobs), Path(data))
-    return Experiment(expanded, host, results, Path(data))
+    devices = host.registry.get("executor", executor).load().find_devices(device, jobs)
+    expanded = make_plan(file, host.registry, devices, Path(data))
+    return Experiment(expanded, host, results, Path(data), executor)
 
 
 def estimate(experiment: Experiment) -> dict[str, CostEstimate]:
@@ -110,7 +114,6 @@ def calibrate(experiment: Experiment, *, listeners: Sequence[object] = ()) -> Ou
 def run(
     experiment: Experiment,
     *,
-    executor: str = "local",
     checkpoint_seconds: float = 30.0,
     cohort: int = 8,
     listeners: Sequence[object] = (),
@@ -119,18 +122,16 @@ def run(
 
     Args:
         experiment: the planned suite.
-        executor: name of an executor component.
         checkpoint_seconds: work of a stage that a kill may cost.
         cohort: most cells that train side by side behind one teacher; 1: each alone.
         listeners: objects with lifecycle hooks, for this run alone.
 
     Raises:
         StoreError: the store is in use, of another format, or cannot be written.
-        UnknownNameError: there is no such executor.
     """
     from benchbench.run.runner import RunOptions, run_plan
 
-    component = experiment.plan.registry.get("executor", executor)
+    component = experiment.plan.registry.get("executor", experiment.executor)
     options = RunOptions(experiment.data_root, checkpoint_seconds, cohort)
     experiment.store.open()
     with _registered(experiment.host, listeners):

@@ -137,13 +137,12 @@ def run(options: SuiteOptions, output: ReportOptions, executor: str, checkpoint_
     """
     from benchbench.cli.progress import ProgressView
 
-    experiment = options.plan()
+    experiment = options.plan(executor)
     api.require_template(experiment, output.template)
     flops = {key: estimate.flops for key, estimate in api.estimate(experiment).items()}
     with contextlib.closing(ProgressView(flops)) as progress:
         outcome = api.run(
             experiment,
-            executor=executor,
             checkpoint_seconds=checkpoint_seconds,
             cohort=cohort,
             listeners=[progress],

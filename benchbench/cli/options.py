@@ -56,7 +56,7 @@ class SuiteOptions:
         options += ["--template", template] if template != DEFAULT_TEMPLATE else []
         return shlex.join(["benchbench", "report", str(self.suite), *options])
 
-    def plan(self) -> Experiment:
+    def plan(self, executor: str = "local") -> Experiment:
         return api.plan(
             self.suite,
             store=self.store,
@@ -65,6 +65,7 @@ class SuiteOptions:
             plugins=self.plugins,
             device=self.device,
             jobs=self.jobs,
+            executor=executor,
         )
 
 
