@@ -183,10 +183,10 @@ def _component_lines(offer: Offer) -> list[str]:
     component = offer.component
     lines = [f"  {component.name:<20} {one_line(component.summary)}  [{offer.origin}]"]
     for name, field in component.params.model_fields.items():
-        shown = _field(field)
-        default = "required" if shown["required"] else f"default {shown['default']}"
+        parameter = _field(field)
+        default = "required" if parameter["required"] else f"default {parameter['default']}"
         about = f"  {one_line(field.description)}" if field.description else ""
-        lines.append(f"    {name}: {shown['type']}, {default}{about}")
+        lines.append(f"    {name}: {parameter['type']}, {default}{about}")
     return lines
 
 

@@ -87,7 +87,7 @@ class FrozenModelRecord(ModelRecord):
 
 
 class ExecutionRecord(RecordPart):
-    """How a network was run; see `benchbench.execution.network.ExecutionConfig`.
+    """The way that a network was run; see `benchbench.execution.network.ExecutionConfig`.
 
     Attributes:
         deviation: of its outputs from plain float32.
