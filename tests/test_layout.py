@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
@@ -118,6 +119,7 @@ class Shape:
     longest_file: tuple[int, str]
 
 
+@functools.cache
 def measure() -> Shape:
     known = modules()
     edges = imports(known)
