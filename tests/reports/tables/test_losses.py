@@ -42,8 +42,9 @@ def test_by_accuracy(compared):
     assert gains[1] == "+11.0 [+8.5, +13.5]"
 
 
-def test_means_that_read_the_same_share_a_rank(compared):
-    for arm, accuracy in (("KD", 0.60001), ("DKD", 0.60002), ("DIST", 0.5)):
+@pytest.mark.parametrize("equal", [(0.60001, 0.60002), (0.411, 0.4115)])  # the last two read 41.1
+def test_means_that_are_equal_as_rounded_share_a_rank(compared, equal):
+    for arm, accuracy in zip(("KD", "DKD", "DIST"), (*equal, 0.3), strict=True):
         compared.finish_arm(arm, [accuracy] * 3)
     table = losses(compared.frame(), compared.plan)
     assert sorted((row[1], row[3]) for row in texts(table)) == [("DIST", "3"), ("DKD", "1"), ("KD", "1")]
