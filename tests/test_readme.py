@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchbench.statistics.noninferiority import MATCHES, SURPASSES
-from benchbench.statistics.simulation import bootstrap_coverage, judged, t_coverage
+from benchbench.statistics.simulation import bootstrap_coverage, simulated_verdicts, t_coverage
 from benchbench.suite.file import load_suite
 from tests.networks import in_this_process
 
@@ -75,7 +75,7 @@ def test_the_seeds_needed_are_what_a_smaller_simulation_gives():
     assert len(rows) == 6
     for arms, spread, *shares in rows:
         truths = [0.0] * (1 if arms == "alone" else 5)
-        outcomes = [judged(n, float(spread), truths, 2000)[:, 0] for n in (2, 3, 5, 10)]
+        outcomes = [simulated_verdicts(n, float(spread), truths, 2000)[:, 0] for n in (2, 3, 5, 10)]
         expected = [100 * np.isin(each, (MATCHES, SURPASSES)).mean() for each in outcomes]
         assert list(map(float, shares)) == pytest.approx(expected, abs=3.5)
 
