@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 
-import pytest
 import matplotlib.figure
+import pytest
 
 from benchbench.reports import benchbench_figures, benchbench_templates
 from benchbench.reports.figure import Figure
