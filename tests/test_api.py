@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from benchbench import api, hookimpl
 from benchbench.errors import BenchBenchError, SuiteError, UnknownNameError
+from tests.run.commands import on_one_core
 
 
 class Listener:
@@ -27,10 +29,12 @@ def suite(tiny_suite, tmp_path) -> Path:
 
 
 @pytest.fixture
-def experiment(suite, tmp_path) -> api.Experiment:
-    return api.plan(suite, store=tmp_path / "runs", data=tmp_path / "data", executor="inline", device="cpu")
+def experiment(suite, tmp_path) -> Iterator[api.Experiment]:
+    with on_one_core():
+        yield api.plan(suite, store=tmp_path / "runs", data=tmp_path / "data", executor="inline", device="cpu")
 
 
+@pytest.mark.whole_run
 def test_a_session(experiment, tmp_path):
     """Plan, estimate, run, report, write: each call's result is the next one's input."""
     (key,) = experiment.plan.stages

@@ -25,6 +25,7 @@ def suite(tiny_suite, tmp_path, monkeypatch) -> Path:
     return Path("suite.yaml")
 
 
+@pytest.mark.whole_run
 def test_it_serves_until_it_is_interrupted(suite):
     """Before the first run, without a store; and it leaves none."""
     command = [sys.executable, "-m", "benchbench", "watch", str(suite), "--port", "0", "--json"]

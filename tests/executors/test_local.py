@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -17,14 +18,14 @@ from benchbench.hardware.devices import Devices
 from benchbench.store import Store
 from tests.executors.conftest import Runs, devices
 
-CPU_SLOTS = pytest.mark.parametrize("num_slots", [1, 2], ids=["spawned", "forked"])
+pytestmark = pytest.mark.whole_run
 
 
-def run_all(run: Runs, arms: list[str]) -> list[tuple]:
-    """Results of cells and of the teacher that one needs, on the executor's slots in turn."""
+def results(run: Runs, arms: list[str], slots: Sequence[str]) -> list[tuple]:
+    """Results of cells and of the teacher that one needs, on some slots in turn."""
     cells = [run.stage(arm) for arm in arms]
     stages = [run.plan.stages[key] for cell in cells for key in cell.needs.values()] + cells
-    slots, results = run.executor.devices.slots, []
+    results = []
     for index, stage in enumerate(stages):
         events = run.run(slots[index % len(slots)], stage)
         assert events[-1].name == "finished", events[-1].reason
@@ -34,55 +35,58 @@ def run_all(run: Runs, arms: list[str]) -> list[tuple]:
     return results
 
 
-def read_pid(run: Runs, arm: str) -> int:
+def check_logs(run: Runs, threads: int) -> None:
+    """Output goes to the log of the stage, or to that of the slot."""
+    stage = run.stage("chatty")
+    run.run("0", stage)
+    log = run.store.stage("cell", stage.key).log.read_text()
+    assert log.startswith(f"attempt 1 on cpu, {threads} threads\n")
+    assert "printed by a loss" in log
+    assert "written by a loss" in log
+    assert (run.store.root / "worker-0.log").read_text() == "loaded by a worker\n"
+
+
+def read_pid(run: Runs, arm: str, seed: int = 0) -> int:
     """The worker's process of a stage, which left its number when it failed."""
-    stage = run.stage(arm)
-    pid = run.store.stage("cell", stage.key).read_state().pid
+    pid = run.store.stage("cell", run.stage(arm, seed).key).read_state().pid
     assert pid is not None
     return pid
 
 
-@pytest.mark.parametrize(("threads", "arms"), [(1, ["distil", "scratch"]), (2, ["scratch"])])
-def test_numbers_are_the_same_forked_spawned_and_inline(runs, tmp_path, threads, arms):
+def check_deaths(run: Runs, threads: int) -> tuple[int, int]:
+    """A worker stays for many stages, and is replaced when it dies; gives the processes of both."""
+    run.run("0", run.stage("broken"))
+    first = read_pid(run, "broken")
+    events = run.run("0", run.stage("deadly"))
+    assert [event.name for event in events][-1] == "died"
+    assert events[-1].reason == ("its worker process was killed by SIGKILL; the system may have run out of memory")
+    assert read_pid(run, "deadly") == first
+    run.run("0", run.stage("broken", seed=1))
+    second = read_pid(run, "broken", seed=1)
+    assert second != first
+    assert run.run("0", run.stage("scratch", seed=1))[-1].name == "finished"
+    log = run.store.stage("cell", run.stage("deadly").key).log.read_text()
+    assert log.startswith(f"attempt 1 on cpu, {threads} threads\n")
+    return first, second
+
+
+@pytest.mark.parametrize("num_slots", [1, 2], ids=["spawned", "forked"])
+def test_workers_end_as_inline_and_are_replaced_when_they_die(runs, tmp_path, num_slots, capfd, monkeypatch):
     """With two threads, training starts a pool of them, which a fork would lose."""
-    results = []
-    for executor, num_slots in ((InlineExecutor, 1), (LocalExecutor, 1), (LocalExecutor, 2)):
-        with runs(executor, devices(num_slots, threads)) as run:
-            results.append(run_all(run, arms))
-        (tmp_path / "runs").rename(tmp_path / f"runs{len(results)}")
-    assert len(results[0]) == 2 * len(arms) - 1
-    assert results[0] == results[1] == results[2]
-
-
-@CPU_SLOTS
-def test_a_worker_stays_for_many_stages_and_is_replaced_when_it_dies(runs, num_slots):
-    with runs(LocalExecutor, devices(num_slots)) as run:
-        run.run("0", run.stage("broken"))
-        first = read_pid(run, "broken")
-        events = run.run("0", run.stage("deadly"))
-        assert [event.name for event in events][-1] == "died"
-        assert events[-1].reason == ("its worker process was killed by SIGKILL; the system may have run out of memory")
-        assert read_pid(run, "deadly") == first
-        run.run("0", run.stage("broken", seed=1))
-        second = run.store.stage("cell", run.stage("broken", seed=1).key).read_state().pid
-        assert second != first
-        assert run.run("0", run.stage("scratch"))[-1].name == "finished"
-        log = run.store.stage("cell", run.stage("deadly").key).log.read_text()
-        assert log.startswith("attempt 1 on cpu, 1 threads\n")
-    for pid in (first, second):
+    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")  # on a busy machine, threads that spin hold up one another
+    arms, threads = ["distil", "scratch"], 2
+    with runs(InlineExecutor, devices(1, threads)) as run:
+        expected = results(run, arms, ("0",))
+    assert len(expected) == 3
+    (tmp_path / "runs").rename(tmp_path / "inline")
+    capfd.readouterr()
+    with runs(LocalExecutor, devices(num_slots, threads)) as run:
+        assert results(run, arms, run.executor.devices.slots[:2]) == expected
+        check_logs(run, threads)
+        pids = check_deaths(run, threads)
+    for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
-
-
-@CPU_SLOTS
-def test_output_goes_to_the_log_of_the_stage_or_of_the_slot(runs, num_slots, capfd):
-    with runs(LocalExecutor, devices(num_slots)) as run:
-        stage = run.stage("chatty")
-        run.run("0", stage)
-        log = run.store.stage("cell", stage.key).log.read_text()
-        assert "printed by a loss" in log
-        assert "written by a loss" in log
-        assert (run.store.root / "worker-0.log").read_text() == "loaded by a worker\n"
     assert "by a" not in "".join(capfd.readouterr()).replace("loaded by a worker", "")  # that is of the plan
 
 
@@ -128,7 +132,7 @@ with store.locked() as lock:
 """
 
 
-@CPU_SLOTS
+@pytest.mark.parametrize("num_slots", [1, 2], ids=["spawned", "forked"])
 def test_workers_end_with_a_driver_that_is_killed(tiny_suite, tmp_path, num_slots):
     recipes = {"default": {"epochs": 10000, "batch_size": 20, "image_size": 32, "precision": "exact"}}
     tiny_suite(tmp_path, teachers=None, arms={"scratch": {"method": "scratch"}}, recipes=recipes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import safetensors.torch
@@ -13,8 +14,16 @@ import torch
 
 from benchbench.data.sources.bundled import load
 from benchbench.store import Store
+from tests.networks import in_this_process
+from tests.run.commands import run
 
-SIDE, CLASSES = 32, 10
+CLASSES = 10
+
+
+@pytest.fixture(autouse=True)
+def _networks_are_built_here(monkeypatch):
+    """Where torch is imported already."""
+    monkeypatch.setattr("benchbench.costs.flops.subprocess", SimpleNamespace(run=in_this_process))
 
 
 @pytest.fixture
@@ -43,11 +52,11 @@ def accuracy(network) -> float:
     return (network(pixels).argmax(1).numpy() == images.labels).mean()
 
 
-def test_a_network_as_published_scores_what_its_own_classifier_scores(tmp_path, tiny_suite, weights, cli):
+@pytest.mark.whole_run
+def test_a_network_as_published_scores_what_its_own_classifier_scores(tmp_path, tiny_suite, weights):
     network, path = weights
     suite = published(tmp_path, tiny_suite, path)
-    done = cli("run", suite, "--store", tmp_path / "runs", "--report", tmp_path / "report", "--jobs", 1)
-    assert done.code == 0, done.err
+    run(suite, "--store", tmp_path / "runs", "--report", tmp_path / "report", cwd=tmp_path)
     with (tmp_path / "report" / "results.csv").open() as file:
         rows = {row["arm"]: row for row in csv.DictReader(file)}
     expected = accuracy(network)
@@ -70,13 +79,13 @@ def test_its_cost_is_its_test(tmp_path, tiny_suite, weights, cli):
     }
 
 
-def test_a_classifier_of_another_task_is_refused(tmp_path, tiny_suite, cli):
+@pytest.mark.whole_run
+def test_a_classifier_of_another_task_is_refused(tmp_path, tiny_suite):
     torch.save(timm.create_model("test_efficientnet").state_dict(), tmp_path / "imagenet.pth")
     suite = published(
         tmp_path, tiny_suite, tmp_path / "imagenet.pth", teachers=None, arms={"as": {"method": "published"}}
     )
-    done = cli("run", suite, "--store", tmp_path / "runs", "--report", tmp_path / "report")
-    assert done.code == 1
+    done = run(suite, "--store", tmp_path / "runs", "--report", tmp_path / "report", cwd=tmp_path, code=1)
     assert "timm/test_efficientnet have no classifier of 10 classes, but one of 1000; adapt it by" in done.out
 
 

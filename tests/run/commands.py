@@ -1,4 +1,4 @@
-"""`benchbench run` for the tests of this folder: a suite, the command in this process or its own, and its results."""
+"""`benchbench run` for tests: a suite, the command in this process or its own, and its results."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 from benchbench.cli.main import main
 from benchbench.costs.ledger_lines import FinishedLine, ledger_files, read_lines
 from benchbench.costs.ledger_summary import LedgerSummary, summarize_ledger
 from benchbench.specs.records import StageRecord
 from benchbench.store import Store
+from tests import networks
+from tests.run.forked import ForkedCommand
 
 SUITE = """
 name: tiny
@@ -59,20 +63,19 @@ class Completed:
 def run(
     *arguments: object, cwd: Path, code: int = 0, figures: bool = False, workers: bool = False, pinned: bool = True
 ) -> Completed:
-    """Runs a suite.
+    """Runs a suite from this process.
 
     Args:
         arguments: of `benchbench run`.
         cwd: where the command runs.
         code: its expected exit code.
         figures: also draws figures, which takes seconds.
-        workers: in a process of its own with worker processes, rather than in this process without any.
+        workers: with worker processes, which take seconds to start, rather than without any.
         pinned: on one core; see `one_core`.
     """
     formats = () if figures else ("--format", "csv")
-    call = in_own_process if workers else in_this_process
-    executor = () if workers else ("--executor", "inline")
-    done = call("run", *arguments, *formats, *executor, cwd=cwd, pinned=pinned)
+    executor = "local" if workers else "inline"
+    done = in_this_process("run", *arguments, *formats, "--executor", executor, cwd=cwd, pinned=pinned)
     assert done.code == code, done.out + done.err
     assert "Traceback" not in done.out + done.err
     return done
@@ -81,8 +84,9 @@ def run(
 def in_this_process(*arguments: object, cwd: Path, pinned: bool = True) -> Completed:
     """Runs a command without a process: its imports are here already."""
     out, err = io.StringIO(), io.StringIO()
-    pin = _on_one_core() if pinned else contextlib.nullcontext()
-    with pin, contextlib.chdir(cwd), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    here = mock.patch("benchbench.costs.flops.subprocess", SimpleNamespace(run=networks.in_this_process))
+    pin = on_one_core() if pinned else contextlib.nullcontext()
+    with here, pin, contextlib.chdir(cwd), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             main(_with_one_job(arguments))
         except SystemExit as end:
@@ -90,26 +94,28 @@ def in_this_process(*arguments: object, cwd: Path, pinned: bool = True) -> Compl
     return Completed(code, out.getvalue(), err.getvalue())
 
 
-def in_own_process(*arguments: object, cwd: Path, pinned: bool = True) -> Completed:
-    process = start(*arguments, cwd=cwd, pinned=pinned)
-    try:
-        out, err = process.communicate(timeout=240)
-    finally:
-        process.kill()
-    return Completed(process.returncode, out, err)
-
-
-def start(*arguments: object, cwd: Path, pinned: bool = True) -> subprocess.Popen[str]:
-    """Begins a command in a process, on one core or on all; Ctrl-C reaches it even where these tests ignore it."""
+def start(*arguments: object, cwd: Path) -> subprocess.Popen[str]:
+    """Begins a command on one core as a user does; Ctrl-C reaches it even where these tests ignore it."""
 
     def prepare() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell starts background jobs with SIGINT ignored
-        if pinned:
-            os.sched_setaffinity(0, {one_core()})
+        os.sched_setaffinity(0, {one_core()})
 
     command = [sys.executable, "-m", "benchbench", *_with_one_job(arguments)]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, cwd=cwd, stdout=pipe, stderr=pipe, text=True, preexec_fn=prepare)
+
+
+def start_inline(suite: Path, *arguments: object, cwd: Path) -> ForkedCommand:
+    """Begins a run without workers, on one core, in a process that has its imports."""
+    command = _with_one_job(("run", suite, "--executor", "inline", *arguments))
+    return ForkedCommand(command, cwd, {one_core()})
+
+
+def start_with_two_jobs(suite: Path, *arguments: object, cwd: Path) -> ForkedCommand:
+    """Begins a run with two forked workers of one thread each, in a process that has its imports."""
+    two_cores = set(sorted(os.sched_getaffinity(0))[:2])
+    return ForkedCommand(["run", *map(str, (suite, *arguments)), "--jobs", "2"], cwd, two_cores)
 
 
 def _with_one_job(arguments: tuple[object, ...]) -> list[str]:
@@ -128,7 +134,8 @@ def one_core() -> int:
 
 
 @contextlib.contextmanager
-def _on_one_core() -> Iterator[None]:
+def on_one_core() -> Iterator[None]:
+    """Keeps this process, and those that it starts, on one core."""
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {one_core()})
     try:
@@ -137,12 +144,15 @@ def _on_one_core() -> Iterator[None]:
         os.sched_setaffinity(0, cores)
 
 
-def kill(process: subprocess.Popen[str]) -> None:
+Process = subprocess.Popen[str] | ForkedCommand
+
+
+def kill(process: Process) -> None:
     process.send_signal(signal.SIGKILL)
     process.communicate()
 
 
-def wait_for(condition, process: subprocess.Popen, seconds: float = 120) -> None:
+def wait_for(condition, process: Process, seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert process.poll() is None, "the run ended before it could be interrupted"
@@ -156,13 +166,20 @@ def stage_records(store: Path, *kinds: str) -> list[StageRecord]:
     return [record for record in records if record is not None]
 
 
-def results(store: Path) -> dict[str, dict[str, Any]]:
-    """Parts of every finished training by label that are equal in two runs: all but cost and environment."""
+def results(store: Path, seed: int | None = None) -> dict[str, dict[str, Any]]:
+    """Parts of every finished training by label that are equal in two runs: all but cost and environment.
+
+    Args:
+        store: of the run.
+        seed: leaves out cells of other seeds.
+    """
     parts = {"key", "metrics", "data", "model", "teachers", "weights_sha256"}
     by_label = {}
     for kind in ("cell", "teacher"):
         for folder in Store(store).finished(kind):
             record = folder.done()
+            if kind == "cell" and seed is not None and not record.label.endswith(f"seed {seed}"):
+                continue
             by_label[record.label] = {**record.model_dump(include=parts), "curve": folder.read_curve()}
     return by_label
 

@@ -2,23 +2,49 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import timm
 import torch
+from filelock import FileLock
 
 from tests.run.commands import run, write_suite
 
 
 @pytest.fixture(scope="session")
-def weights(tmp_path_factory) -> dict[str, Path]:
+def made_once(tmp_path_factory) -> Callable[[str, Callable[[Path], None]], Path]:
+    """Folders that all workers of pytest share: `made_once("name", fill)` fills a folder where none has. Read only."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+
+    def make(name: str, fill: Callable[[Path], None]) -> Path:
+        folder, complete = root / f"shared-{name}", root / f"shared-{name}.complete"
+        with FileLock(root / f"shared-{name}.lock"):
+            if not complete.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # of a worker where it failed
+                folder.mkdir()
+                fill(folder)
+                complete.touch()
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def weights(made_once) -> dict[str, Path]:
     """Weights of both networks in files, so that nothing is downloaded."""
-    folder = tmp_path_factory.mktemp("weights")
-    torch.manual_seed(0)
-    for name in ("test_efficientnet", "test_resnet"):
-        torch.save(timm.create_model(name).state_dict(), folder / f"{name}.pth")
+
+    def fill(folder: Path) -> None:
+        torch.manual_seed(0)
+        for name in ("test_efficientnet", "test_resnet"):
+            torch.save(timm.create_model(name).state_dict(), folder / f"{name}.pth")
+
+    folder = made_once("weights", fill)
     return {"weights": folder / "test_efficientnet.pth", "teacher": folder / "test_resnet.pth"}
 
 
@@ -28,11 +54,13 @@ def suite(tmp_path, weights) -> Path:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory, weights) -> Path:
+def finished(made_once, weights) -> Path:
     """A folder where the suite ran to its end without interruption."""
-    folder = tmp_path_factory.mktemp("finished")
-    run(write_suite(folder / "tiny.yaml", weights), cwd=folder, figures=True)
-    return folder
+
+    def fill(folder: Path) -> None:
+        run(write_suite(folder / "tiny.yaml", weights), cwd=folder, figures=True)
+
+    return made_once("finished", fill)
 
 
 @pytest.fixture

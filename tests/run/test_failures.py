@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 
 import pytest
 
+from benchbench.executors.fork_server import LIBRARIES
 from tests.run.commands import ledger_of, run, write_suite
+
+pytestmark = pytest.mark.whole_run
 
 BROKEN_LOSSES = """
 from benchbench import Component, hookimpl
@@ -60,7 +64,12 @@ def test_damaged_teacher_weights_fail_the_cells_that_read_them(suite, tmp_path, 
 
 
 @pytest.mark.parametrize("jobs", [1, 2], ids=["spawned", "forked"])
-def test_a_worker_that_cannot_start_is_a_failed_cell(suite, tmp_path, store_copy, jobs):
+def test_a_worker_that_cannot_start_is_a_failed_cell(suite, tmp_path, store_copy, jobs, monkeypatch):
+    for library in LIBRARIES:  # which a server of workers would import for seconds, and these workers never do
+        (tmp_path / "absent" / library).mkdir(parents=True)
+        (tmp_path / "absent" / library / "__init__.py").write_text("raise ImportError")
+    path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "absent"), *filter(None, path)]))
     (tmp_path / "deadly.py").write_text("""
 import os, sys
 

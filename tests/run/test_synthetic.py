@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from benchbench.specs.records import TrainingRecord
-from tests.run.commands import kill, run, stage_records, start, wait_for
+from tests.run.commands import kill, run, stage_records, start_inline, wait_for
+
+pytestmark = pytest.mark.whole_run
 
 SUITE = """
 name: generated
@@ -58,11 +60,12 @@ def results(folder: Path) -> dict[str, tuple[str, str, str]]:
 
 
 @pytest.fixture(scope="session")
-def generated(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("generated")
-    run(suite_in(folder), cwd=folder, figures=True)
-    assert {state for state, *_ in results(folder).values()} == {"done"}
-    return folder
+def generated(made_once) -> Path:
+    def fill(folder: Path) -> None:
+        run(suite_in(folder), cwd=folder, figures=True)
+        assert {state for state, *_ in results(folder).values()} == {"done"}
+
+    return made_once("generated", fill)
 
 
 def test_every_kind_of_stage_has_run_once(generated):
@@ -110,7 +113,7 @@ def test_killed_anywhere_it_ends_with_the_same_numbers(generated, tmp_path):
 
     suite = suite_in(tmp_path)
     for kind in ("diffusion", "synthesis"):
-        process = start("run", suite, "--executor", "inline", "--checkpoint-seconds", 0, cwd=tmp_path)
+        process = start_inline(suite, "--checkpoint-seconds", 0, cwd=tmp_path)
         wait_for(partial(begun, kind), process)
         kill(process)
     run(suite, cwd=tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +14,22 @@ import timm
 import torch
 from PIL import Image
 
+from benchbench.cli.options import SuiteOptions
 from benchbench.store import Store
 from tests.run.commands import (
     SUITE,
-    in_own_process,
     in_this_process,
     kill,
     ledger_of,
     results,
     run,
     stage_records,
-    start,
+    start_inline,
     wait_for,
     write_suite,
 )
+
+pytestmark = pytest.mark.whole_run
 
 
 def test_a_run_leaves_tables_and_stages(finished):
@@ -82,12 +85,13 @@ def test_a_teacher_is_trained_once_for_all_cells(finished):
     assert len(list((finished / "runs" / "cell").iterdir())) == 6
 
 
-def test_a_finished_suite_runs_nothing_again(finished):
-    before = {path: path.stat().st_mtime_ns for path in (finished / "runs").glob("*/*/*")}
-    again = run("tiny.yaml", cwd=finished)
+def test_a_finished_suite_runs_nothing_again(suite, store_copy, tmp_path):
+    before = {path: path.stat().st_mtime_ns for path in store_copy.glob("*/*/*")}
+    assert before
+    again = run(suite, "--store", store_copy, cwd=tmp_path)
     assert "8 stages, 8 done" in again.err
-    assert {path: path.stat().st_mtime_ns for path in (finished / "runs").glob("*/*/*")} == before
-    planned = in_this_process("plan", "tiny.yaml", "--jobs", 1, "--json", cwd=finished)
+    assert {path: path.stat().st_mtime_ns for path in store_copy.glob("*/*/*")} == before
+    planned = in_this_process("plan", suite, "--store", store_copy, "--jobs", 1, "--json", cwd=tmp_path)
     assert {stage["state"] for stage in json.loads(planned.out)["stages"]} == {"done"}
 
 
@@ -111,11 +115,12 @@ def test_a_plugin_loss_in_a_suite(tmp_path, weights, store_copy):
     assert all(row["loss"] == pytest.approx(row["ce"] + 0.5 * row["relation"], rel=1e-5) for row in curve)
 
 
-def test_two_runs_at_once_do_not_share_a_store(tmp_path, weights):
+def test_two_runs_at_once_do_not_share_a_store(tmp_path, weights, monkeypatch):
     suite = write_suite(tmp_path / "tiny.yaml", weights, epochs=2000)
-    first = start("run", suite, cwd=tmp_path)
+    first = start_inline(suite, "--set", "arms={scratch: {method: scratch}}", cwd=tmp_path)
     try:
-        wait_for(lambda: list((tmp_path / "runs").glob("teacher/*/state.json")), first)
+        wait_for(lambda: list((tmp_path / "runs").glob("cell/*/state.json")), first)
+        monkeypatch.setattr(Store, "locked", partialmethod(Store.locked, wait=0.2))  # the other one does not end
         second = in_this_process("run", suite, "--executor", "inline", cwd=tmp_path)
         assert second.code == 2
         assert "another benchbench run is using store" in second.err
@@ -183,14 +188,16 @@ arms: {scratch: {method: scratch}}
 
     changed = tmp_path / "images" / "train" / "cat" / "0.png"
     (tmp_path / "images" / "train" / "dog" / "0.png").replace(changed)
-    assert "2 stages, 0 done" not in run("suite.yaml", "--jobs", 1, cwd=tmp_path, pinned=False).err
+    assert "2 stages, 0 done" not in run("suite.yaml", cwd=tmp_path).err
     assert len(stage_records(tmp_path / "runs", "cell")) == 2  # other images are another stage
 
 
-def test_hours_are_predicted_from_steps_that_plan_measures(suite, tmp_path):
+def test_hours_are_predicted_from_steps_that_plan_measures(suite, tmp_path, monkeypatch):
+    monkeypatch.setattr(SuiteOptions, "plan", partialmethod(SuiteOptions.plan, executor="inline"))
+
     def plan(*options: str) -> dict[str, Any]:
         arguments = "--set", "recipes.default.precision=fp32", "--jobs", 1, "--json", *options
-        done = in_own_process("plan", suite, *arguments, cwd=tmp_path)
+        done = in_this_process("plan", suite, *arguments, cwd=tmp_path)
         assert done.code == 0, done.err
         return json.loads(done.out)
 
