@@ -17,8 +17,10 @@ from benchbench.data.batch import Batch, Mix
 from benchbench.losses.base import LossContext, Shape
 from benchbench.losses.weighted_sum import TEACHER_NEEDS, LossSum
 from benchbench.models.outputs import Outputs
+from benchbench.seeds import seed_everything
 from benchbench.specs.parts import LossSpec
 
+CPU = torch.device("cpu")
 HALF = (torch.float16, torch.bfloat16)
 CLASSES, STUDENT_DIM, TEACHER_DIM = 5, 6, 11
 LABELS = (3, 0, 1, 4, 0, 0, 3, 1, 4, 2, 0, 1, 3, 0, 4, 1, 0, 3, 2, 0, 4, 0, 1)  # 23 samples of uneven classes
@@ -46,7 +48,7 @@ class LossCase:
     def context(self) -> LossContext:
         """A small task with uneven classes and a frozen teacher head."""
         student, teacher = PAIRS[self.pair]
-        torch.manual_seed(0)
+        seed_everything(0, CPU)
         head = nn.Linear(TEACHER_DIM, CLASSES).requires_grad_(False)
         return LossContext(
             classes=CLASSES,
@@ -56,7 +58,7 @@ class LossCase:
             teacher_head=head,
             labels=torch.tensor(LABELS),
             epochs=10,
-            device=torch.device("cpu"),
+            device=CPU,
             student_features=list(student),
             teacher_features=list(teacher),
         )
@@ -69,7 +71,7 @@ class LossCase:
         """
         context = context or self.context()
         params = self.component.params(**self.params).model_dump(mode="json")
-        torch.manual_seed(seed)
+        seed_everything(seed, CPU)
         make_head = getattr(self.component.load(), "make_head", None)
         if make_head is not None:
             context.student_head = make_head(context.student_dim, context.teacher_dim, context.classes, **params)
@@ -97,7 +99,7 @@ class LossCase:
 
 def run(loss: LossSum, step: Step, seed: int = 5) -> tuple[Tensor, dict[str, Tensor]]:
     """One evaluation of a loss, seeded as the training loop does."""
-    torch.manual_seed(seed)
+    seed_everything(seed, CPU)
     return loss(*step)
 
 
@@ -267,7 +269,7 @@ def check_preparation(case: LossCase) -> None:
         prepares = part.prepares
         assert part.preparation > 0, "`prepares` is set and `preparation` is 0: set it in the constructor"
         step = case.step()
-        torch.manual_seed(5)
+        seed_everything(5, CPU)
         total, terms = loss.prepare(*step)
         assert terms, "`prepare` gives no terms"
         assert all(term.isfinite() for term in terms.values()), "a term of `prepare` is not finite"

@@ -15,6 +15,7 @@ from benchbench.components import Component
 from benchbench.errors import BenchBenchError, UnknownNameError, one_line
 from benchbench.models.backbone import Backbone, Trunk
 from benchbench.models.weights import Weights
+from benchbench.seeds import seed_everything
 from benchbench.testing.check import Call, Options, require
 
 SIZE, COUNT = 96, 4  # pixels and images, where the network takes any size
@@ -30,7 +31,7 @@ class ModelCase:
 
     def trunk(self, seed: int = 0, weights: Weights | None = None) -> Trunk:
         """The trunk as a stage builds it, with random weights drawn from that seed."""
-        torch.manual_seed(seed)
+        seed_everything(seed, torch.device("cpu"))
         return self.component.load()(self.model, weights, **self.params)
 
     def backbone(self, seed: int = 0) -> Backbone:

@@ -86,6 +86,7 @@ def test_the_cost_follows_the_model_s_params_and_input_size(registry):
     )
 
 
+@pytest.mark.whole_run
 def test_networks_are_built_in_another_process_and_their_costs_cached(cache, monkeypatch, registry):
     small, shuffle = request_for("timm", "test_resnet"), request_for("torchvision", "shufflenet_v2_x0_5", 64)
     typo, tiny = request_for("timm", "test_resnett"), request_for("torchvision", "inception_v3", 16)

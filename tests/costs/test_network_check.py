@@ -121,6 +121,7 @@ def test_plugin_files_are_loaded_in_the_process(suite, plan_of, answer, tmp_path
     assert questions[0].plugins == (str(tmp_path / "mine.py"),)
 
 
+@pytest.mark.whole_run
 def test_a_method_that_cannot_work_is_found_by_building_it(suite, plan_of, tmp_path, monkeypatch):
     """The real process: SimKD takes the head of one teacher, and has two."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

@@ -21,6 +21,7 @@ def student(trained):
     return trained("timm/test_resnet", teachers=TEACHER, arms=REUSED)
 
 
+@pytest.mark.whole_run
 def test_it_gives_the_student_s_logits(student, store, tmp_path, capfd):
     runtime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")

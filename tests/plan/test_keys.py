@@ -225,6 +225,7 @@ class TestOtherKeys:
             shutil.rmtree(tmp_path / "site-some-weights")
         assert {row for row in rows[0] if rows[0][row] != rows[1][row]} == {"probe", "tune"}
 
+    @pytest.mark.whole_run
     def test_an_edited_file_plugin(self, tiny_suite, python, tmp_path):
         arms = {"scratch": {"method": "scratch"}, "mine": {"method": "distill", "loss": {"mine": 1}}}
         path = tiny_suite(tmp_path, seeds=[0], arms=arms, plugins=["./loss.py"])
@@ -238,6 +239,7 @@ class TestOtherKeys:
         assert (scratch, teacher) == (scratch_after, teacher_after)
         assert mine != mine_after
 
+    @pytest.mark.whole_run
     def test_an_edited_helper_of_a_packaged_plugin(self, tiny_suite, python, distribution, tmp_path):
         files = {
             "pkg_mine/__init__.py": "from pkg_mine.registration import benchbench_losses\n",
@@ -369,6 +371,7 @@ class TestCodeOfBenchBench:
 
         return run
 
+    @pytest.mark.whole_run
     def test_code_counts_and_neither_words_nor_layout_nor_names_of_modules(self, stages_of):
         stages = stages_of(lambda package: None)
         kinds = {"tuning", "synthesis", "teacher", "outputs", "cell", "quality", "calibration"}

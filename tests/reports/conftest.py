@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from benchbench.specs.records import (
     TrainingMetrics,
     TrainingRecord,
 )
-from benchbench.store import StageFolder, StageState, Store, write_json
+from benchbench.store import StageFolder, StageState, Store
 from tests.specs import calibration_record, cost_record, outputs_record, training_record, tuning_record
 
 PRETRAINING = {"images": 36_000, "epochs": 10, "image_size": 32, "source": "a paper"}
@@ -57,7 +58,9 @@ class Lab:
     def write(self, key: str, record: StageRecord) -> None:
         """Writes a record, and leaves the other files of its stage as they are."""
         self.folder(key).path.mkdir(parents=True, exist_ok=True)
-        write_json(self.folder(key).record, record.model_dump(mode="json"))
+        # Not by the store, which waits for the disk.
+        content = json.dumps(record.model_dump(mode="json"), allow_nan=False)
+        self.folder(key).record.write_text(content, encoding="utf-8")
 
     def record(self, key: str) -> Any:
         """The record of a finished stage."""
@@ -127,8 +130,31 @@ class Lab:
         return results_frame(self.plan, self.store)
 
 
+@pytest.fixture(scope="session")
+def plans() -> dict[str, Plan]:
+    """Plans that the tests of this session have made, by their suites; nobody changes a plan."""
+    return {}
+
+
 @pytest.fixture
-def make_lab(tmp_path, tiny_suite, plan_of) -> Callable[..., Lab]:
+def make_plan(tmp_path, tmp_path_factory, tiny_suite, plan_of, plans) -> Callable[..., Plan]:
+    """The plan of a suite, made once for all tests; one that names files of the test is in the test's own folder."""
+
+    def make(overrides: Sequence[str], suite: dict[str, Any]) -> Plan:
+        key = json.dumps([overrides, suite])
+        names_files = '"plugins"' in key or '"path"' in key
+        if key not in plans or names_files:
+            folder: Path = tmp_path if names_files else tmp_path_factory.mktemp("suite")
+            path = tiny_suite(folder, **suite)
+            (folder / "weights.bin").write_bytes(b"weights")
+            plans[key] = plan_of(path, *overrides)
+        return plans[key]
+
+    return make
+
+
+@pytest.fixture
+def make_lab(tmp_path, make_plan) -> Callable[..., Lab]:
     """A lab for the tiny suite with every method and three seeds; keywords change the suite's top level."""
 
     def make(*overrides: str, **changes: Any) -> Lab:
@@ -139,11 +165,9 @@ def make_lab(tmp_path, tiny_suite, plan_of) -> Callable[..., Lab]:
             "distil": {"method": "distill", "loss": {"ce": 1, "kd": 1}},
         }
         suite = {"seeds": [0, 1, 2], "students": {"small": STUDENT}, "arms": arms}
-        path: Path = tiny_suite(tmp_path, **(suite | changes))
-        (tmp_path / "weights.bin").write_bytes(b"weights")
         store = Store(tmp_path / "runs")
         store.open()
-        return Lab(plan_of(path, *overrides), store)
+        return Lab(make_plan(overrides, suite | changes), store)
 
     return make
 

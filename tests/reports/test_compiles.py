@@ -24,7 +24,7 @@ def lacks() -> str | None:
     return None
 
 
-pytestmark = pytest.mark.skipif(lacks() is not None, reason=str(lacks()))
+pytestmark = [pytest.mark.latex, pytest.mark.skipif(lacks() is not None, reason=str(lacks()))]
 EVERYTHING = "".join(map(chr, [*range(0x20, 0x7F), *range(0xA0, 0x180), *range(0x391, 0x3C9), *range(0x1E00, 0x1F00)]))
 
 

@@ -18,6 +18,8 @@ from benchbench.stages.context import StageContext
 from tests.specs import BIG, calibration_spec
 from tests.stages.contexts import finish, stage_context
 
+pytestmark = pytest.mark.whole_run
+
 
 @pytest.fixture
 def stage(tmp_path) -> Callable[..., StageContext]:

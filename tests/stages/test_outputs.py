@@ -33,6 +33,7 @@ from benchbench.training.cached_outputs import CachedOutputs
 from benchbench.training.checkpoints import Checkpoints
 from tests.stages.contexts import finish, stage_context
 
+pytestmark = pytest.mark.whole_run
 CPU = torch.device("cpu")
 SIDE, BATCH, EPOCHS, VIEWS, CHUNK = 32, 10, 3, 2, 16
 PLAIN = {"distilled": {"method": "distill", "adapt": "pretrained", "loss": {"ce": 1, "align_uniform": 1}}}

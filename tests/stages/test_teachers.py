@@ -30,6 +30,7 @@ from benchbench.training.checkpoints import Checkpoints
 from tests.specs import data_spec, loss_spec, recipe_spec, training_record, training_spec
 from tests.stages.contexts import finish, stage_context
 
+pytestmark = pytest.mark.whole_run
 PER_CLASS, SIDE, BATCH, EPOCHS, STEPS = 2, 32, 10, 2, 2
 DEIT = ("deit_tiny_distilled_patch16_224", {"img_size": 32, "patch_size": 16, "embed_dim": 12, "num_heads": 3})
 PLUGIN = '''

@@ -9,18 +9,32 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
-from transformers import CLIPConfig, CLIPImageProcessor, CLIPTextConfig, CLIPTextModel, CLIPTokenizer, CLIPVisionConfig
 
 from benchbench.errors import DataError, StageError
 from benchbench.synthesis import ImageToImageParams, TextToImageParams
-from benchbench.synthesis.pipelines import ImageToImage, TextToImage
+
+pytestmark = pytest.mark.whole_run
+
+
+# diffusers and transformers take long to import; a run may leave them out.
+def text_to_image(params, setting):
+    from benchbench.synthesis.pipelines import TextToImage
+
+    return TextToImage(params, setting)
+
+
+def image_to_image(params, setting):
+    from benchbench.synthesis.pipelines import ImageToImage
+
+    return ImageToImage(params, setting)
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> Path:
     """A folder with a text-to-image model of some thousand parameters, which draws noise."""
+    from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
     folder = tmp_path_factory.mktemp("model")
     letters = "abcdefghijklmnopqrstuvwxyz"
     words = ["<|startoftext|>", "<|endoftext|>", *letters, *(f"{letter}</w>" for letter in letters)]
@@ -65,7 +79,7 @@ def model(tmp_path_factory) -> Path:
 
 def test_an_image_of_a_prompt(model, setting, requests):
     params = TextToImageParams(path=model, prompts=["a {class}", "one {class}"], steps=2, guidance=2.0)
-    pipeline_generator = TextToImage(params, setting)
+    pipeline_generator = text_to_image(params, setting)
     assert [pipeline_generator.prompt(request) for request in requests[:3]] == ["a cat", "one cat", "a cat"]
     assert (pipeline_generator.card["licence"], pipeline_generator.card["safety_checker"]) == ("openrail", False)
     images = pipeline_generator.generate(requests)
@@ -75,27 +89,29 @@ def test_an_image_of_a_prompt(model, setting, requests):
 
 
 def test_size_and_negative_prompts_reach_the_pipeline(model, setting, requests):
-    plain = TextToImage(TextToImageParams(path=model, steps=2), setting).generate(requests[:1])[0]
-    other = TextToImage(TextToImageParams(path=model, steps=2, negative_prompt="blur"), setting).generate(requests[:1])
+    plain = text_to_image(TextToImageParams(path=model, steps=2), setting).generate(requests[:1])[0]
+    other = text_to_image(TextToImageParams(path=model, steps=2, negative_prompt="blur"), setting).generate(
+        requests[:1]
+    )
     assert not np.allclose(plain, other[0], atol=1e-4)
-    wide = TextToImage(TextToImageParams(path=model, steps=2, width=24, height=16), setting).generate(requests[:1])[0]
+    wide = text_to_image(TextToImageParams(path=model, steps=2, width=24, height=16), setting).generate(requests[:1])[0]
     assert wide.shape == (16, 24, 3)
 
 
 def test_memory_can_be_saved(model, setting, requests):
     plain, sliced = (
-        TextToImage(TextToImageParams(path=model, steps=2, memory=memory), setting).generate(requests[:2])
+        text_to_image(TextToImageParams(path=model, steps=2, memory=memory), setting).generate(requests[:2])
         for memory in ("plain", "slicing")
     )
     assert np.allclose(plain, sliced, atol=0.02)
     with pytest.raises(StageError, match="memory: offload needs a GPU"):
-        TextToImage(TextToImageParams(path=model, memory="offload"), setting)
+        text_to_image(TextToImageParams(path=model, memory="offload"), setting)
 
 
 def test_variations_come_from_training_images_of_the_class(model, setting, requests):
     def varied(changed, strength: float = 0.5) -> np.ndarray:
         params = ImageToImageParams(path=model, image_size=16, steps=4, strength=strength, guidance=1.0)
-        return ImageToImage(params, changed).generate(requests[:1])[0]
+        return image_to_image(params, changed).generate(requests[:1])[0]
 
     mine = setting.of_class(0)
     other = replace(setting, indices=np.setdiff1d(setting.indices, mine[:1]))  # the first one is taken in turn
@@ -107,7 +123,7 @@ def test_variations_come_from_training_images_of_the_class(model, setting, reque
 
 def test_classes_without_names_are_refused_before_a_model_is_loaded(setting, tmp_path):
     with pytest.raises(DataError, match="class names are missing"):
-        TextToImage(TextToImageParams(path=tmp_path / "absent"), replace(setting, classes=("0", "1")))
+        text_to_image(TextToImageParams(path=tmp_path / "absent"), replace(setting, classes=("0", "1")))
 
 
 def test_a_model_that_is_not_there(setting, monkeypatch):
@@ -115,10 +131,14 @@ def test_a_model_that_is_not_there(setting, monkeypatch):
     with pytest.raises(
         StageError, match=r"model 'stabilityai/sd-turbo' cannot be loaded .*`hf download stabilityai/sd-turbo`"
     ):
-        TextToImage(TextToImageParams(model="stabilityai/sd-turbo"), setting)
+        text_to_image(TextToImageParams(model="stabilityai/sd-turbo"), setting)
 
 
 def test_a_safety_checker_can_be_left_out_and_the_record_says_so(model, setting, requests, tmp_path):
+    from diffusers import StableDiffusionPipeline
+    from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
+    from transformers import CLIPConfig, CLIPImageProcessor, CLIPVisionConfig
+
     vision = CLIPVisionConfig(
         hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2, image_size=8, patch_size=4
     )
@@ -130,6 +150,6 @@ def test_a_safety_checker_can_be_left_out_and_the_record_says_so(model, setting,
     pipeline.save_pretrained(tmp_path / "checked", safe_serialization=True)
     for wanted in (True, False):
         params = TextToImageParams(path=tmp_path / "checked", steps=1, safety_checker=wanted)
-        pipeline_generator = TextToImage(params, setting)
+        pipeline_generator = text_to_image(params, setting)
         assert pipeline_generator.card["safety_checker"] is wanted
         assert pipeline_generator.generate(requests[:1])[0].shape == (16, 16, 3)

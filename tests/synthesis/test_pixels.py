@@ -5,22 +5,22 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from diffusers import (
-    AutoencoderKL,
-    DDIMScheduler,
-    DDPMPipeline,
-    DDPMScheduler,
-    DiTPipeline,
-    DiTTransformer2DModel,
-    UNet2DModel,
-)
 
 from benchbench.errors import DataError, StageError
 from benchbench.synthesis import PixelDiffusionParams
-from benchbench.synthesis.pixels import PixelDiffusion
+
+pytestmark = pytest.mark.whole_run
 
 
-def unet(classes: int | None) -> UNet2DModel:
+def pixel_diffusion(params, setting):
+    from benchbench.synthesis.pixels import PixelDiffusion  # diffusers takes long to import; a run may leave it out
+
+    return PixelDiffusion(params, setting)
+
+
+def unet(classes: int | None):
+    from diffusers import UNet2DModel
+
     torch.manual_seed(0)
     return UNet2DModel(
         sample_size=8,
@@ -36,6 +36,8 @@ def unet(classes: int | None) -> UNet2DModel:
 @pytest.fixture
 def saved(tmp_path):
     def save(classes: int | None):
+        from diffusers import DDPMPipeline, DDPMScheduler
+
         DDPMPipeline(unet(classes), DDPMScheduler()).save_pretrained(tmp_path / "model", safe_serialization=True)
         return tmp_path / "model"
 
@@ -43,7 +45,7 @@ def saved(tmp_path):
 
 
 def test_images_depend_on_their_request_alone(saved, setting, requests):
-    pixel_generator = PixelDiffusion(PixelDiffusionParams(path=saved(3), steps=3, guidance=2.0), setting)
+    pixel_generator = pixel_diffusion(PixelDiffusionParams(path=saved(3), steps=3, guidance=2.0), setting)
     together = pixel_generator.generate(requests)
     assert {image.shape for image in together} == {(8, 8, 3)}
     assert all(image.min() >= 0 and image.max() <= 1 for image in together)
@@ -56,7 +58,7 @@ def test_classes_and_guidance_matter(saved, setting, requests):
     path = saved(3)
 
     def first(**more):
-        return PixelDiffusion(PixelDiffusionParams(path=path, steps=3, **more), setting).generate(requests[:1])[0]
+        return pixel_diffusion(PixelDiffusionParams(path=path, steps=3, **more), setting).generate(requests[:1])[0]
 
     plain = first()
     assert not np.allclose(plain, first(guidance=3.0), atol=1e-4)
@@ -64,7 +66,7 @@ def test_classes_and_guidance_matter(saved, setting, requests):
 
 
 def test_one_without_classes_says_so(saved, setting, requests):
-    pixel_generator = PixelDiffusion(PixelDiffusionParams(path=saved(None), steps=2), setting)
+    pixel_generator = pixel_diffusion(PixelDiffusionParams(path=saved(None), steps=2), setting)
     assert pixel_generator.card["conditional"] is False
     assert len(pixel_generator.generate(requests)) == len(requests)
 
@@ -72,12 +74,14 @@ def test_one_without_classes_says_so(saved, setting, requests):
 def test_classes_that_the_model_or_the_data_set_lack(saved, setting):
     path = saved(1)
     with pytest.raises(DataError, match="class number 1 is beyond the model's 1"):
-        PixelDiffusion(PixelDiffusionParams(path=path), setting)
+        pixel_diffusion(PixelDiffusionParams(path=path), setting)
     with pytest.raises(DataError, match="has no class 'bird'"):
-        PixelDiffusion(PixelDiffusionParams(path=path, class_ids={"bird": 0}), setting)
+        pixel_diffusion(PixelDiffusionParams(path=path, class_ids={"bird": 0}), setting)
 
 
 def test_a_dit_pipeline(tmp_path, setting, requests):
+    from diffusers import AutoencoderKL, DDIMScheduler, DiTPipeline, DiTTransformer2DModel
+
     torch.manual_seed(0)
     transformer = DiTTransformer2DModel(
         num_attention_heads=2,
@@ -95,7 +99,7 @@ def test_a_dit_pipeline(tmp_path, setting, requests):
         norm_num_groups=4,
     )
     DiTPipeline(transformer, vae, DDIMScheduler()).save_pretrained(tmp_path / "dit", safe_serialization=True)
-    pixel_generator = PixelDiffusion(PixelDiffusionParams(path=tmp_path / "dit", steps=2, guidance=1.0), setting)
+    pixel_generator = pixel_diffusion(PixelDiffusionParams(path=tmp_path / "dit", steps=2, guidance=1.0), setting)
     images = pixel_generator.generate(requests[:2])
     assert {image.shape[2] for image in images} == {3}
     assert pixel_generator.card["pipeline"] == "DiTPipeline"
@@ -103,7 +107,7 @@ def test_a_dit_pipeline(tmp_path, setting, requests):
 
 def test_a_model_that_is_not_there(tmp_path, setting):
     with pytest.raises(StageError, match=r"no model can be loaded from .*absent"):
-        PixelDiffusion(PixelDiffusionParams(path=tmp_path / "absent"), setting)
+        pixel_diffusion(PixelDiffusionParams(path=tmp_path / "absent"), setting)
 
 
 def test_without_network_the_message_says_how_to_supply_it(setting, monkeypatch):
@@ -111,4 +115,4 @@ def test_without_network_the_message_says_how_to_supply_it(setting, monkeypatch)
     with pytest.raises(
         StageError, match=r"model 'google/ddpm-cifar10-32' cannot be loaded .* give its folder as `path:`"
     ):
-        PixelDiffusion(PixelDiffusionParams(model="google/ddpm-cifar10-32"), setting)
+        pixel_diffusion(PixelDiffusionParams(model="google/ddpm-cifar10-32"), setting)

@@ -35,6 +35,7 @@ def python(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=300, check=False)
 
 
+@pytest.mark.whole_run
 def test_their_own_tests_pass(folder):
     """In one process, for torch takes its time; the tests run every check that `benchbench check` would."""
     options = ["-q", "--import-mode=importlib", "-p", "no:cacheprovider", "-rA"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from benchbench.errors import StageError
 from benchbench.losses.multi_teacher import LossSetup, build_losses
 from benchbench.models.backbone import Backbone, Trunk
 from benchbench.plugins import load_plugins
+from benchbench.seeds import seed_everything
 from benchbench.specs.parts import ComponentSpec, LossSpec
 from benchbench.store import StageFolder
 from benchbench.training.checkpoints import Checkpoints
@@ -68,7 +70,7 @@ def images() -> ImageDataset:
 
 def network(seed: int, width: int, dropout: float = 0.0) -> Backbone:
     """Two stages, whose maps are to be had."""
-    torch.manual_seed(seed)
+    seed_everything(seed, CPU)
     first = nn.Sequential(nn.Conv2d(3, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU())
     second = nn.Sequential(nn.Conv2d(width, 2 * width, 3, stride=2), nn.BatchNorm2d(2 * width), nn.ReLU())
     end = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(dropout))
@@ -110,9 +112,8 @@ MEMBERS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture
-def make(registry, images, tmp_path) -> Callable[..., Run]:
-    """One member; two have the same data and teachers, as equal objects and not the same ones."""
+def maker(registry, images: ImageDataset, folder: Path) -> Callable[..., Run]:
+    """Makes members, each with a folder of its own; two have the same data and teachers, as equal objects."""
     count = 0
 
     def run(losses=("ce",), width=3, seed=1, dropout=0.0, best=False, start=0, checkpoints=None, **recipe) -> Run:
@@ -122,14 +123,14 @@ def make(registry, images, tmp_path) -> Callable[..., Run]:
         full = small_recipe(augment=(FLIP, CROP), **recipe)
         transform = Transform(SIDE, None, bind_augmenters(full.augment, FUNCTIONS.__getitem__))
         model, teacher = network(start, width, dropout), teacher_network()
-        torch.manual_seed(start + 1000)
+        seed_everything(start + 1000, CPU)
         setup = LossSetup(torch.from_numpy(images.labels[TRAIN]), SIDE, full.epochs, CPU, (1.0,))
         return make_run(
             model,
             build_losses(specs, registry, model, [teacher], setup),
             full,
             tuple(InMemoryLoader(ImageSubset(images, indices), transform, CPU) for indices in (TRAIN, HELD_OUT)),
-            StageFolder(tmp_path / str(count)),
+            StageFolder(folder / str(count)),
             teachers=[teacher],
             seed=seed,
             data_seed=DATA_SEED,
@@ -140,17 +141,30 @@ def make(registry, images, tmp_path) -> Callable[..., Run]:
     return run
 
 
+@pytest.fixture
+def make(registry, images, tmp_path) -> Callable[..., Run]:
+    return maker(registry, images, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def alone(registry, images, tmp_path_factory) -> Callable[..., dict[str, Run]]:
+    """Members of these names that have been trained by themselves, once for all tests, which only compare with them."""
+    make, runs = maker(registry, images, tmp_path_factory.mktemp("alone")), {}
+
+    def trained(names=tuple(MEMBERS)) -> dict[str, Run]:
+        for name in names:
+            if name not in runs:
+                runs[name] = make(**MEMBERS[name])
+                runs[name].run()
+        return {name: runs[name] for name in names}
+
+    return trained
+
+
 def complete(registry, loss: LossSpec) -> LossSpec:
     """The loss with its component's defaults."""
     params = registry.get("loss", loss.name).params(**loss.params)
     return loss.model_copy(update={"params": params.model_dump(mode="json")})
-
-
-def alone(make, names=MEMBERS) -> dict[str, Run]:
-    runs = {name: make(**MEMBERS[name]) for name in names}
-    for run in runs.values():
-        run.run()
-    return runs
 
 
 def cohort_of(members: Sequence[Run]) -> Cohort:
@@ -166,8 +180,8 @@ def together(members: dict[str, Run]) -> dict[str, Exception]:
     return {names[member]: error for member, error in cohort.failures.items()}
 
 
-def test_each_ends_bit_for_bit_as_alone(make):
-    expected = alone(make)
+def test_each_ends_bit_for_bit_as_alone(make, alone):
+    expected = alone()
     members = {name: make(**options) for name, options in MEMBERS.items()}
     torch.seed()
     assert together(members) == {}
@@ -178,9 +192,9 @@ def test_each_ends_bit_for_bit_as_alone(make):
     assert len(weights) == len(MEMBERS)  # the cases are not one case
 
 
-def test_the_order_of_the_members_does_not_matter(make):
+def test_the_order_of_the_members_does_not_matter(make, alone):
     names = ["dropout", "memory bank", "two stages", "projector, wider, best"]
-    expected = alone(make, names)
+    expected = alone(names)
     members = {name: make(**MEMBERS[name]) for name in reversed(names)}
     assert together(members) == {}
     for name, member in members.items():
@@ -240,8 +254,8 @@ OTHERS = ["dropout", "memory bank", "two stages"]
 
 @pytest.mark.parametrize("place", [0, 1, 3])
 @pytest.mark.parametrize("when", [1, STEPS, STEPS + 2, EPOCHS * STEPS])
-def test_one_that_raises_leaves_the_others(when, place, make):
-    expected = alone(make, OTHERS)
+def test_one_that_raises_leaves_the_others(when, place, make, alone):
+    expected = alone(OTHERS)
     members = {name: make(**MEMBERS[name]) for name in OTHERS}
     bad = make(**MEMBERS["plain"])
     breaking(bad, when, BoomError("no such thing"))
@@ -255,8 +269,8 @@ def test_one_that_raises_leaves_the_others(when, place, make):
         assert_same_end(member, expected[name])
 
 
-def test_one_whose_loss_is_not_finite_leaves_the_others(make):
-    expected = alone(make, OTHERS)
+def test_one_whose_loss_is_not_finite_leaves_the_others(make, alone):
+    expected = alone(OTHERS)
     members = {name: make(**MEMBERS[name]) for name in ["plain", *OTHERS]}
     breaking(members["plain"], STEPS + 2, float("nan"))
     failed = together(members)
@@ -267,9 +281,9 @@ def test_one_whose_loss_is_not_finite_leaves_the_others(make):
         assert_same_end(members[name], expected[name])
 
 
-def test_one_that_cannot_be_evaluated_leaves_the_others(make):
+def test_one_that_cannot_be_evaluated_leaves_the_others(make, alone):
     """It trains, and breaks in eval mode: at the end of the first epoch, and where all are tested."""
-    expected = alone(make, OTHERS)
+    expected = alone(OTHERS)
     members = {name: make(**MEMBERS[name]) for name in ["plain", *OTHERS]}
 
     def breaks(part, _given):
@@ -291,8 +305,8 @@ def test_one_that_cannot_be_evaluated_leaves_the_others(make):
     hook.remove()
 
 
-def test_one_that_cannot_begin_or_be_saved_leaves_the_others(make, tmp_path):
-    expected = alone(make, OTHERS)
+def test_one_that_cannot_begin_or_be_saved_leaves_the_others(make, tmp_path, alone):
+    expected = alone(OTHERS)
     members = {name: make(**MEMBERS[name]) for name in OTHERS}
     nowhere = Checkpoints(StageFolder(tmp_path / "not" / "there"), 0)
     members["unsaved"] = make(checkpoints=nowhere)
@@ -312,8 +326,8 @@ def test_one_that_cannot_begin_or_be_saved_leaves_the_others(make, tmp_path):
 
 
 @pytest.mark.parametrize("shared", ["images", "labels", "logits", "embedding"])
-def test_one_that_writes_into_what_they_share_fails_before_it_harms_the_others(shared, make):
-    (expected,) = alone(make, ["dropout"]).values()
+def test_one_that_writes_into_what_they_share_fails_before_it_harms_the_others(shared, make, alone):
+    (expected,) = alone(["dropout"]).values()
     writer, other = make(["ce", "kd"]), make(**MEMBERS["dropout"])
     real = writer.losses.forward
 

@@ -22,6 +22,7 @@ from benchbench.losses.base import LossContext
 from benchbench.losses.multi_teacher import MultiTeacherLoss
 from benchbench.models.backbone import Backbone, Trunk
 from benchbench.plugins import load_plugins
+from benchbench.seeds import seed_everything
 from benchbench.specs.parts import ComponentSpec, LossSpec
 from benchbench.specs.records import Progress
 from benchbench.store import StageFolder
@@ -70,7 +71,7 @@ def images() -> ImageDataset:
 
 
 def network(seed: int, width: int = 6, dropout: float = 0.0, classes: int | None = CLASSES) -> Backbone:
-    torch.manual_seed(seed)
+    seed_everything(seed, CPU)
     layers = [nn.Conv2d(3, width, 3, stride=2), nn.BatchNorm2d(width), nn.ReLU(), nn.AdaptiveAvgPool2d(1)]
     module = nn.Sequential(*layers, nn.Flatten(), nn.Dropout(dropout))
     return Backbone(Trunk(module, width, (0.4, 0.5, 0.6), (0.2, 0.3, 0.4)), classes)
@@ -111,7 +112,7 @@ def make(registry, images, tmp_path):
             epochs=full.epochs,
             device=CPU,
         )
-        torch.manual_seed(start + 1000)
+        seed_everything(start + 1000, CPU)
         return make_run(
             model,
             MultiTeacherLoss(specs, registry, [context], [1.0] if teacher else []),
@@ -160,7 +161,7 @@ def test_a_run_resumed_at_any_step_ends_bit_for_bit_the_same(case, make, tmp_pat
         checkpoints = Checkpoints(folder, 1e9)
         # Other initial weights, projectors and random state: all that counts is in the checkpoint.
         resumed = make(**options, start=5 + index, checkpoints=checkpoints)
-        torch.manual_seed(index)
+        seed_everything(index, CPU)
         resumed.run(checkpoints.load())
         assert_same_end(resumed, undisturbed)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Callable
 
 import pytest
 from PIL import Image
 from pypdf import PdfReader
 
-from benchbench.reports.figure import SINGLE
+from benchbench.reports.figure import SINGLE, Figure
 from benchbench.reports.figures.save import DPI, figure_bytes, gallery
 from benchbench.reports.latex import figure_inputs
 from benchbench.reports.report import make_figures, make_report
@@ -17,14 +18,33 @@ from benchbench.reports.report import make_figures, make_report
 COMMAND = "benchbench report suites/tiny.yaml"
 
 
-@pytest.fixture
-def figure(finished):
-    figures = make_figures(make_report(finished.plan, finished.store, COMMAND))
+def pareto_of(lab) -> Figure:
+    figures = make_figures(make_report(lab.plan, lab.store, COMMAND))
     return next(each for each in figures if each.name == "pareto")
 
 
-def test_png(figure):
-    image = Image.open(io.BytesIO(figure_bytes(figure, "png")))
+@pytest.fixture(scope="module")
+def saved() -> dict[str, tuple[Figure, bytes]]:
+    """Figures that tests of this file have drawn, and their files, by format."""
+    return {}
+
+
+@pytest.fixture
+def save(finished, saved) -> Callable[[str], tuple[Figure, bytes]]:
+    """A figure and its file in a format, drawn once for all tests."""
+
+    def draw(kind: str) -> tuple[Figure, bytes]:
+        if kind not in saved:
+            figure = pareto_of(finished)
+            saved[kind] = figure, figure_bytes(figure, kind)
+        return saved[kind]
+
+    return draw
+
+
+def test_png(save):
+    figure, content = save("png")
+    image = Image.open(io.BytesIO(content))
     image.load()
     assert image.size == pytest.approx(tuple(DPI * figure.figure.get_size_inches()), abs=1)
     assert image.width == SINGLE * DPI
@@ -33,8 +53,9 @@ def test_png(figure):
     assert COMMAND in image.info["Description"]
 
 
-def test_pdf(figure):
-    reader = PdfReader(io.BytesIO(figure_bytes(figure, "pdf")))
+def test_pdf(save):
+    figure, content = save("pdf")
+    reader = PdfReader(io.BytesIO(content))
     (page,) = reader.pages
     inches = [float(side) / 72 for side in page.mediabox[2:]]
     assert inches == pytest.approx(list(figure.figure.get_size_inches()), abs=0.01)
@@ -44,8 +65,8 @@ def test_pdf(figure):
     assert not {"/CreationDate", "/ModDate"} & set(reader.metadata)
 
 
-def test_fonts_are_embedded_as_truetype(figure):
-    reader = PdfReader(io.BytesIO(figure_bytes(figure, "pdf")))
+def test_fonts_are_embedded_as_truetype(save):
+    reader = PdfReader(io.BytesIO(save("pdf")[1]))
     fonts = [font.get_object() for font in reader.pages[0]["/Resources"]["/Font"].values()]
     assert fonts
     for font in fonts:
@@ -56,31 +77,30 @@ def test_fonts_are_embedded_as_truetype(figure):
 
 
 @pytest.mark.parametrize("kind", ["pdf", "png"])
-def test_the_same_results_give_the_same_bytes(finished, kind):
-    first, second = (
-        [figure_bytes(each, kind) for each in make_figures(make_report(finished.plan, finished.store, COMMAND))]
-        for _ in range(2)
-    )
-    assert first == second
+def test_the_same_results_give_the_same_bytes(finished, save, kind):
+    assert figure_bytes(pareto_of(finished), kind) == save(kind)[1]
 
 
-def test_the_same_bytes_in_another_process(finished, figure, python, tmp_path):
+@pytest.mark.whole_run
+def test_the_same_bytes_in_another_process(finished, save, python, tmp_path):
     code = (
         "import sys\nfrom pathlib import Path\nfrom benchbench.plan.expand import make_plan\n"
         "from benchbench.plugins import load_plugins\nfrom benchbench.suite.file import load_suite\n"
         "from benchbench.hardware.devices import Devices\nfrom benchbench.reports.figures.save import figure_bytes\n"
         "from benchbench.reports.report import make_figures, make_report\nfrom benchbench.store import Store\n"
-        "here = Path(sys.argv[1])\nfile, store = load_suite(here / 'suite.yaml'), Store(here / 'runs')\n"
-        "plan = make_plan(file, load_plugins().registry, Devices('cpu', 'a processor', ('0',), 1), here / 'data')\n"
+        "file, store = load_suite(Path(sys.argv[1])), Store(Path(sys.argv[2]))\n"
+        "plan = make_plan(file, load_plugins().registry, Devices('cpu', 'a processor', ('0',), 1), Path('data'))\n"
         f"figure = make_figures(make_report(plan, store, '{COMMAND}'))[0]\n"
-        "Path(sys.argv[2]).write_bytes(figure_bytes(figure, 'pdf'))\n"
+        "Path(sys.argv[3]).write_bytes(figure_bytes(figure, 'pdf'))\n"
     )
-    done = python("-c", code, finished.plan.file.path.parent, tmp_path / "figure.pdf", PYTHONHASHSEED="7")
+    file = tmp_path / "figure.pdf"
+    done = python("-c", code, finished.plan.file.path, finished.store.root, file, PYTHONHASHSEED="7")
     assert done.code == 0, done.err
-    assert (tmp_path / "figure.pdf").read_bytes() == figure_bytes(figure, "pdf")
+    assert file.read_bytes() == save("pdf")[1]
 
 
-def test_captions(figure):
+def test_captions(save):
+    figure, _ = save("pdf")
     text = gallery([figure])
     assert "![Test accuracy against GPU-hours in tiny](pareto.png)" in text
     assert f"made by: {COMMAND}" in text

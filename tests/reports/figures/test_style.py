@@ -33,7 +33,7 @@ def figure_with(titles: int, arms: int, label: str = "arm"):
         figure, axes = panels([f"{label} {n}" for n in range(titles)], handles, PanelLayout("epoch", "accuracy (%)"))
         for axis in axes:
             axis.plot([0, 100], [0, 100])
-        figure.canvas.draw()
+        figure.draw_without_rendering()
     return figure, axes
 
 

@@ -13,6 +13,8 @@ from selenium.webdriver.common.keys import Keys
 from benchbench.specs.records import ExecutionRecord, TuningMetrics
 from tests.specs import cost_record, tuning_record
 
+pytestmark = pytest.mark.browser
+
 
 class TestFirstSight:
     def test_what_came_out_comes_first(self, page):

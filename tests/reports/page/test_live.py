@@ -14,6 +14,8 @@ from benchbench.store import StageState
 pytest.importorskip("selenium")
 from selenium.webdriver.common.keys import Keys
 
+pytestmark = pytest.mark.browser
+
 
 @pytest.fixture
 def live(run_lab, open_page):

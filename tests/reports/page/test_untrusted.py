@@ -41,6 +41,7 @@ def nasty(run_lab, data_of, tmp_path) -> Path:
     return path
 
 
+@pytest.mark.browser
 def test_is_shown_as_text_wherever_it_comes_from(nasty, open_page):
     page = open_page(nasty)
     assert page.browser.title == f"{NASTY} – BenchBench"
@@ -65,6 +66,7 @@ def test_cannot_end_the_data_it_stands_in(nasty):
     assert json.loads(data)["suite"] == NASTY
 
 
+@pytest.mark.browser
 def test_the_policy_stops_what_is_not_the_page_s_own(page):
     acts = {
         "a script": "s = document.createElement('script'); s.text = 'acted = 1'; document.body.append(s)",
