@@ -22,6 +22,7 @@ from benchbench.models.cifar_source import MEAN, STD, build
 from benchbench.models.registry import CifarParams
 from benchbench.models.weights import Weights
 from benchbench.plugins import load_plugins
+from benchbench.seeds import seed_everything
 from benchbench.specs.parts import ModelSpec
 
 # RepDistiller's networks with their classifier for 100 classes.
@@ -136,16 +137,38 @@ def test_wide_resnets_by_arithmetic(depth, k):
     assert count(f"wrn_{depth}_{k}", 100) == expected
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_maps_end_in_what_is_pooled(name):
-    model = Backbone(build(name, None), 100).eval()
+@pytest.fixture(scope="module", params=NAMES)
+def network(request) -> tuple[str, Backbone]:
+    """A network and its name, built once for its tests, for drawing the weights takes the longest."""
+    seed_everything(0, torch.device("cpu"))
+    return request.param, Backbone(build(request.param, None), 100)
+
+
+def test_the_maps_end_in_what_is_pooled(network):
+    name, model = network
     with torch.no_grad():
-        out = model(torch.rand(1, 3, 32, 32), features=True)
+        out = model.eval()(torch.rand(1, 3, 32, 32), features=True)
     expected = MAPS.get(name, NARROW)
     assert [tuple(each.shape) for each in out.features] == [(1, width, side, side) for width, side in expected]
     assert out.embedding.shape == (1, model.dim)
     assert out.logits.shape == (1, 100)
     assert torch.equal(out.features[-1].mean((2, 3)), out.embedding)
+
+
+def test_a_step_reaches_every_parameter(network):
+    model = network[1].train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    out = model(torch.rand(4, 3, SIDE, SIDE), features=True)
+    loss = torch.nn.functional.cross_entropy(out.logits, torch.tensor([0, 1, 2, 3]))
+    (loss + sum(each.mean() for each in out.features)).backward()
+    for key, parameter in model.named_parameters():
+        assert parameter.grad is not None, key
+        assert parameter.grad.isfinite().all(), key
+        assert parameter.grad.any() or parameter.ndim == 1, key  # BatchNorm cancels the bias of VGG's convolutions
+    optimizer.step()
+    assert all(not torch.equal(before[key], each) for key, each in model.named_parameters() if each.ndim > 1)
+    assert all(not torch.equal(before[key], each) for key, each in model.named_buffers() if "running_mean" in key)
 
 
 @pytest.mark.parametrize(("name", "params"), SMALLEST)
@@ -165,23 +188,6 @@ def test_vgg_pools_once_more_on_larger_images():
     with torch.no_grad():
         out = model(torch.rand(1, 3, 64, 64), features=True)
     assert [each.shape[-1] for each in out.features] == [64, 32, 16, 8, 4]
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_step_reaches_every_parameter(name):
-    model = Backbone(build(name, None), 5)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
-    out = model(torch.rand(4, 3, SIDE, SIDE), features=True)
-    loss = torch.nn.functional.cross_entropy(out.logits, torch.tensor([0, 1, 2, 3]))
-    (loss + sum(each.mean() for each in out.features)).backward()
-    for key, parameter in model.named_parameters():
-        assert parameter.grad is not None, key
-        assert parameter.grad.isfinite().all(), key
-        assert parameter.grad.any() or parameter.ndim == 1, key  # BatchNorm cancels the bias of VGG's convolutions
-    optimizer.step()
-    assert all(not torch.equal(before[key], each) for key, each in model.named_parameters() if each.ndim > 1)
-    assert all(not torch.equal(before[key], each) for key, each in model.named_buffers() if "running_mean" in key)
 
 
 @pytest.mark.parametrize(("name", "params"), SMALLEST)
