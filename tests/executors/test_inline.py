@@ -110,6 +110,7 @@ class Interrupting:
             raise KeyboardInterrupt
 
 
+@pytest.mark.whole_run
 def test_interrupted_it_keeps_checkpoints_and_goes_on(tiny_suite, plan_of, tmp_path):
     arms, recipes = {"scratch": {"method": "scratch"}}, {"default": {"epochs": 3, "batch_size": 20, "image_size": 32}}
     plan = plan_of(tiny_suite(tmp_path, arms=arms, seeds=[0], teachers=None, recipes=recipes), devices=devices(1))

@@ -71,9 +71,8 @@ def check_deaths(run: Runs, threads: int) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("num_slots", [1, 2], ids=["spawned", "forked"])
-def test_workers_end_as_inline_and_are_replaced_when_they_die(runs, tmp_path, num_slots, capfd, monkeypatch):
+def test_workers_end_as_inline_and_are_replaced_when_they_die(runs, tmp_path, num_slots, capfd):
     """With two threads, training starts a pool of them, which a fork would lose."""
-    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")  # on a busy machine, threads that spin hold up one another
     arms, threads = ["distil", "scratch"], 2
     with runs(InlineExecutor, devices(1, threads)) as run:
         expected = results(run, arms, ("0",))

@@ -8,6 +8,7 @@ import os
 
 import pytest
 
+from benchbench.execution import tune
 from benchbench.executors.fork_server import LIBRARIES
 from tests.run.commands import ledger_of, run, write_suite
 
@@ -46,13 +47,14 @@ def test_failed_cells_are_reported_and_the_others_go_on(suite, tmp_path, store_c
     assert any("ZeroDivisionError" in text and "Traceback" in text for text in logs)
 
 
-def test_a_failed_teacher_fails_the_cells_that_need_it(tmp_path, weights, store_copy):
+def test_a_failed_teacher_fails_the_cells_that_need_it(tmp_path, weights, store_copy, monkeypatch):
+    monkeypatch.setattr(tune, "ROUND_SECONDS", 0.1)
     suite = write_suite(tmp_path / "tiny.yaml", weights)
-    arms = "{taught: {method: distill, adapt: linear_probe, loss: {ce: 1, kd: 1}}, scratch: {method: scratch}}"
-    recipe = "{linear_probe: {precision: fp16}}"
+    arms = "{taught: {method: distill, adapt: scratch, loss: {ce: 1, kd: 1}}, scratch: {method: scratch}}"
+    recipe = "{scratch: {precision: fp16}}"
     arguments = [suite, "--set", "seeds=[0]", "--set", f"arms={arms}", "--set", f"teachers.big.adapt={recipe}"]
     done = run(*arguments, "--store", store_copy, "--device", "cpu", cwd=tmp_path, code=1)
-    assert "needs 'teacher big (linear_probe) | few', which failed" in done.err
+    assert "needs 'teacher big (scratch) | few', which failed" in done.err
     assert "precision fp16 needs a GPU" in done.out
 
 

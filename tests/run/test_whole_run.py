@@ -15,6 +15,8 @@ import torch
 from PIL import Image
 
 from benchbench.cli.options import SuiteOptions
+from benchbench.execution import tune
+from benchbench.stages import calibrate
 from benchbench.store import Store
 from tests.run.commands import (
     SUITE,
@@ -188,12 +190,14 @@ arms: {scratch: {method: scratch}}
 
     changed = tmp_path / "images" / "train" / "cat" / "0.png"
     (tmp_path / "images" / "train" / "dog" / "0.png").replace(changed)
-    assert "2 stages, 0 done" not in run("suite.yaml", cwd=tmp_path).err
+    assert "2 stages, 0 done" not in run("suite.yaml", cwd=tmp_path, pinned=False).err
     assert len(stage_records(tmp_path / "runs", "cell")) == 2  # other images are another stage
 
 
 def test_hours_are_predicted_from_steps_that_plan_measures(suite, tmp_path, monkeypatch):
     monkeypatch.setattr(SuiteOptions, "plan", partialmethod(SuiteOptions.plan, executor="inline"))
+    monkeypatch.setattr(calibrate, "MEASURED_SECONDS", 0.2)
+    monkeypatch.setattr(tune, "ROUND_SECONDS", 0.1)
 
     def plan(*options: str) -> dict[str, Any]:
         arguments = "--set", "recipes.default.precision=fp32", "--jobs", 1, "--json", *options

@@ -7,6 +7,7 @@ import itertools
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,9 @@ import safetensors.torch
 import timm
 import torch
 
+from benchbench.data.images import ImageDataset
 from benchbench.data.sources.bundled import Cifar10SubsetParams, load
+from benchbench.data.sources.common import ArrayImages
 from benchbench.errors import DataError, StoreError, WeightsError
 from benchbench.execution.network import ExecutionConfig
 from benchbench.models.backbone import Backbone, build_backbone
@@ -40,10 +43,26 @@ AUGMENT = (
 
 
 decoded_once = functools.cache(load)
+TEST_IMAGES = 100
+
+
+@functools.cache
+def fewer_images(params: Cifar10SubsetParams, root: Path, split: str) -> ImageDataset:
+    """The bundled images; of the test split, every tenth, since a test of all takes longer than the training."""
+    images = decoded_once(params, root, split)
+    if split != "test":
+        return images
+    array = images.array[::10]
+    return ImageDataset(images.labels[::10], images.classes, ArrayImages(array), array)
 
 
 @pytest.fixture(autouse=True)
-def _images_are_decoded_once(monkeypatch):
+def _few_images_decoded_once(monkeypatch):
+    monkeypatch.setattr("benchbench.data.sources.bundled.load", fewer_images)
+
+
+@pytest.fixture
+def all_test_images(monkeypatch):
     monkeypatch.setattr("benchbench.data.sources.bundled.load", decoded_once)
 
 
@@ -99,6 +118,7 @@ def test_images(tmp_path):
 test_images.__test__ = False  # a helper
 
 
+@pytest.mark.usefixtures("all_test_images")
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_the_record_is_reproduced_by_the_weights(channels_last, stage, tmp_path):
     spec = cell(recipe=recipe(channels_last=channels_last), data=images_of(validation=0.2), selection="best")
@@ -162,6 +182,7 @@ class KilledError(Exception):
     pass
 
 
+@pytest.mark.whole_run
 def test_a_killed_stage_goes_on_where_it_was(stage, monkeypatch):
     """An augmented, mixed, distilled, best-epoch run: killed after some checkpoint, then started with more threads."""
     teacher = stage(teacher_spec())
@@ -326,7 +347,7 @@ def test_a_teacher_as_pre_trained_has_no_head(stage, teacher_weights, frozen_tea
     initial, (teacher,) = loaded(teacher_weights.file.path), frozen_teachers
     assert teacher.head is None
     assert all(torch.equal(tensor, initial[name]) for name, tensor in teacher.trunk.state_dict().items())
-    assert record.metrics.test_count == 1000
+    assert record.metrics.test_count == TEST_IMAGES
 
 
 def test_arms_of_one_seed_start_from_the_same_student(stage, teacher_weights):
