@@ -42,6 +42,7 @@ class TestEqualKeys:
     def test_from_another_folder(self, plan, full, plan_of, tmp_path):
         assert keys(plan_of(full(tmp_path / "second"))) == keys(plan)
 
+    @pytest.mark.whole_run
     def test_in_another_process(self, plan, python):
         for seed in ("1", "2"):
             done = python("-c", KEY_SCRIPT, plan.file.path, PYTHONHASHSEED=seed)

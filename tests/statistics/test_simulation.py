@@ -29,6 +29,7 @@ def test_the_reference_is_shared_by_the_arms():
     assert (wrong[:, 0] & wrong[:, 1]).mean() > 1.5 * wrong[:, 0].mean() * wrong[:, 1].mean()
 
 
+@pytest.mark.whole_run
 def test_the_command_prints_three_tables(python):
     done = python("-m", "benchbench.statistics", 20)
     assert done.code == 0, done.err

@@ -46,6 +46,7 @@ from tests.training.small import (
     small_recipe,
 )
 
+pytestmark = pytest.mark.whole_run
 STEPS = 5
 TRAIN, HELD_OUT = np.arange(22), np.arange(22, 40)  # 5 steps an epoch; the last 2 images are dropped
 DATA_SEED = 11

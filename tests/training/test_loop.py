@@ -145,6 +145,7 @@ RESUMED = {
 
 
 @pytest.mark.parametrize("case", RESUMED)
+@pytest.mark.whole_run
 def test_a_run_resumed_at_any_step_ends_bit_for_bit_the_same(case, make, tmp_path):
     options = RESUMED[case]
     undisturbed = make(**options)
