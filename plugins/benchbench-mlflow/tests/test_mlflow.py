@@ -1,7 +1,6 @@
 """The MLflow run of a finished stage, read back by MLflow's own client."""
 
 import json
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -13,9 +12,9 @@ from benchbench.specs.records import TrainingMetrics
 from benchbench.testing import checks_of
 from tests.specs import calibration_record, calibration_spec, cost_record, recipe_spec, training_record, training_spec
 
-# Found without being imported: that takes long, and a run may choose other tests.
-ABSENT = [library for library in ("mlflow", "sqlalchemy", "alembic") if find_spec(library) is None]
-pytestmark = [pytest.mark.whole_run, pytest.mark.skipif(bool(ABSENT), reason=f"not installed: {', '.join(ABSENT)}")]
+for library in ("mlflow", "sqlalchemy", "alembic"):
+    pytest.importorskip(library, reason=f"{library} is not installed")
+pytestmark = pytest.mark.whole_run
 ENVIRONMENT = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME")
 FILE = Path(__file__).parent.parent / "benchbench_mlflow.py"
 SPEC = training_spec(seed=3, recipe=recipe_spec(epochs=2, lr=0.001))

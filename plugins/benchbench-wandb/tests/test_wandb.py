@@ -4,7 +4,6 @@ import json
 import socket
 import struct
 import threading
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -17,11 +16,8 @@ from benchbench.specs.records import TrainingMetrics
 from benchbench.testing import checks_of
 from tests.specs import SMALL, cost_record, recipe_spec, training_record, training_spec
 
-# Found without being imported: that takes long, and a run may choose other tests.
-pytestmark = [
-    pytest.mark.whole_run,
-    pytest.mark.skipif(find_spec("wandb") is None, reason="wandb is not installed"),
-]
+pytest.importorskip("wandb", reason="wandb is not installed")
+pytestmark = pytest.mark.whole_run
 ENVIRONMENT = ("WANDB_MODE", "WANDB_PROJECT", "WANDB_DIR")
 BLOCK = 32768
 FILE = Path(__file__).parent.parent / "benchbench_wandb.py"
