@@ -6,6 +6,7 @@ import importlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pluggy
@@ -110,10 +111,17 @@ class Offer:
 
 @dataclass
 class Registry:
-    """All components of one run, by kind and name."""
+    """All components of one run, by kind and name.
+
+    Attributes:
+        offers: by kind and name of the component; two plugins may claim one name.
+        failed_plugins: reasons of plugins that did not load, by their names.
+        plugin_files: files that were loaded, in this order; one may offer no component and change a library instead.
+    """
 
     offers: dict[str, dict[str, list[Offer]]] = field(default_factory=lambda: {kind: {} for kind in KINDS})
     failed_plugins: Mapping[str, str] = field(default_factory=dict)
+    plugin_files: list[Path] = field(default_factory=list)
 
     def add(self, offer: Offer) -> None:
         self.offers[offer.kind].setdefault(offer.component.name, []).append(offer)

@@ -94,6 +94,7 @@ class PluginHost:
             self.add(_import_file(path), str(path), str(path))
         except (Exception, SystemExit) as error:
             raise PluginError(f"plugin {path} did not load: {one_line(error)}") from error
+        self.registry.plugin_files.append(path)
 
 
 def load_plugins(files: Sequence[Path] = ()) -> PluginHost:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
-from benchbench.components import Registry
 from benchbench.costs.dry_run import DryRunRequest, DryRunTeacher
 from benchbench.costs.flops import ask
 from benchbench.costs.locs import StageLocs, locs_of
@@ -32,7 +30,7 @@ def check_networks(plan: Plan) -> None:
         for key, stage in plan.stages.items()
         if isinstance(stage.spec, TrainingSpec) and stage.kind == "cell" and stage.spec.teachers
     }
-    answers = ask(requests.values(), dry_runs.values(), _plugin_files(plan.registry))
+    answers = ask(requests.values(), dry_runs.values(), plan.registry.plugin_files)
     _require_networks(plan, requests, locs, answers)
     for key, request in dry_runs.items():
         loc = locs[key].loss
@@ -47,7 +45,7 @@ def network_costs(plan: Plan) -> NetworkCosts:
         SuiteError: a model that its source does not have, or that cannot be built.
     """
     requests = _network_requests(plan)
-    answers = ask(requests.values(), plugins=_plugin_files(plan.registry))
+    answers = ask(requests.values(), plugins=plan.registry.plugin_files)
     _require_networks(plan, requests, locs_of(plan), answers)
     return {name: answers.costs[request.key] for name, request in requests.items()}
 
@@ -100,9 +98,3 @@ def _loss_request(plan: Plan, spec: TrainingSpec, data: str) -> LossRequest:
         epochs=spec.recipe.epochs,
     )
     return LossRequest(dry_run=dry_run, components=spec.components, code=source_hash("benchbench.costs.dry_run"))
-
-
-def _plugin_files(registry: Registry) -> list[Path]:
-    """Files that components come from; a component of a package has its name and version as its origin."""
-    origins = {offer.origin for kind in registry.offers for offer in registry.of_kind(kind)}
-    return [Path(origin) for origin in sorted(origins) if Path(origin).is_absolute()]

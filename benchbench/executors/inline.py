@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TextIO
 
 from benchbench.errors import BenchBenchError
@@ -81,6 +81,16 @@ class _Output:
 
     def __init__(self, original: TextIO):
         self.original = self._target = original
+
+    # Not left to __getattr__: a library that replaces `write` of the stream it finds, such as wandb, keeps this one.
+    def write(self, text: str) -> int:
+        return self._target.write(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        self._target.writelines(lines)
+
+    def flush(self) -> None:
+        self._target.flush()
 
     @contextlib.contextmanager
     def to(self, target: TextIO) -> Iterator[None]:

@@ -201,6 +201,8 @@ def _weighted_teachers(value: Any) -> Any:
 def _states(value: Any) -> Any:
     if isinstance(value, str):
         value = [value]
+    if isinstance(value, list) and any(isinstance(state, dict | list) for state in value):
+        raise PydanticCustomError("states", "write states as a list of names, or as a mapping to changes of the recipe")
     return {state: {} for state in value} if isinstance(value, list) else value
 
 

@@ -121,6 +121,15 @@ def test_plugin_files_are_loaded_in_the_process(suite, plan_of, answer, tmp_path
     assert questions[0].plugins == (str(tmp_path / "mine.py"),)
 
 
+def test_plugin_files_without_components_are_loaded_too(suite, plan_of, answer, tmp_path):
+    """One may add a network to its library."""
+    questions = answer()
+    (tmp_path / "mine.py").write_text(PLUGIN)
+    (tmp_path / "a_network.py").write_text("")
+    check_networks(plan_of(suite(plugins=["mine.py", "a_network.py"])))
+    assert questions[0].plugins == (str(tmp_path / "mine.py"), str(tmp_path / "a_network.py"))
+
+
 @pytest.mark.whole_run
 def test_a_method_that_cannot_work_is_found_by_building_it(suite, plan_of, tmp_path, monkeypatch):
     """The real process: SimKD takes the head of one teacher, and has two."""
