@@ -4,6 +4,7 @@ import json
 import socket
 import struct
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -80,16 +81,29 @@ def calls(monkeypatch, finished):
 
 
 def records(folder):
-    """Records of an offline run, whose file is a log of protocol buffers in LevelDB's format."""
+    """Records of an offline run; on a busy machine W&B's own process may still write when `finish` returns."""
+    (path,) = folder.glob("wandb/offline-run-*/*.wandb")
+    deadline = time.monotonic() + 60
+    while True:
+        messages = parsed(path.read_bytes())
+        if any(message.HasField("exit") for message in messages):
+            return messages
+        assert time.monotonic() < deadline, "the run's file has no end"
+        time.sleep(0.1)
+
+
+def parsed(data):
+    """Whole messages of a log of protocol buffers in LevelDB's format."""
     from wandb.proto.wandb_internal_pb2 import Record
 
-    (path,) = folder.glob("wandb/offline-run-*/*.wandb")
-    data, offset, part, messages = path.read_bytes(), 7, b"", []  # after the file's own header
+    offset, part, messages = 7, b"", []  # after the file's own header
     while offset + 7 <= len(data):
         if BLOCK - offset % BLOCK < 7:
             offset += BLOCK - offset % BLOCK
             continue
         _, length, kind = struct.unpack("<IHB", data[offset : offset + 7])
+        if offset + 7 + length > len(data):
+            break  # it is being written
         part += data[offset + 7 : offset + 7 + length]
         offset += 7 + length
         if kind in (1, 4):  # whole, or the last part
