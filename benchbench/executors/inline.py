@@ -56,7 +56,11 @@ class InlineExecutor(Executor):
             if self._worker is None:
                 self._worker = Worker(settings, self._emit, self._redirect)
             self._worker.settings = settings
-            self._worker.run(stages)
+            try:
+                self._worker.run(stages)
+            except SystemExit as error:  # of a library or a plugin: it ends a worker process, and must not end this one
+                for stage in stages:  # those that have ended are known to the runner
+                    self._emit(Event("died", stage.key, slot, f"it called sys.exit({error.code!r})"))
 
     def _emit(self, event: Event) -> None:
         """Passes an event on; output of its handlers goes to where it went before."""
