@@ -55,10 +55,10 @@ def suite(tmp_path, weights) -> Path:
 
 @pytest.fixture(scope="session")
 def finished(made_once, weights) -> Path:
-    """A folder where the suite ran to its end without interruption."""
+    """A folder where the suite ran to its end in a worker process, without interruption."""
 
     def fill(folder: Path) -> None:
-        run(write_suite(folder / "tiny.yaml", weights), cwd=folder, figures=True)
+        run(write_suite(folder / "tiny.yaml", weights), cwd=folder, figures=True, workers=True)
 
     return made_once("finished", fill)
 

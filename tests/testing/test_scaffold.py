@@ -82,7 +82,7 @@ def test_a_loss_takes_about_thirty_lines(folder):
 
 def test_nothing_of_the_template_is_left(folder):
     for file in folder.rglob("*"):
-        if file.is_file():
+        if file.is_file() and file.suffix != ".pyc":  # the packages' own tests may have run
             text = file.read_text()
             assert "template" not in text, file
             assert "$" not in text, file
