@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -79,10 +80,18 @@ def test_a_killed_worker_costs_its_stage_alone(expected, suite, tmp_path):
     assert summary.killed > 0
 
 
-def interrupt(process: Process, store: Path) -> None:
-    """Ctrl-C in the middle of a cell, whose checkpoint stays."""
+def interrupt(process: Process, store: Path, patience: float) -> None:
+    """Ctrl-C in the middle of a cell, whose checkpoint stays.
+
+    Again after some seconds of patience: Python loses an interrupt that lands in a destructor, as a user's may.
+    """
     wait_for(has_checkpoint(store, "cell"), process)
-    process.send_signal(signal.SIGINT)
+    deadline = 0.0
+    while process.poll() is None:
+        if time.monotonic() > deadline:
+            process.send_signal(signal.SIGINT)
+            deadline = time.monotonic() + patience
+        time.sleep(0.01)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "run the same command again" in err
@@ -95,10 +104,9 @@ def test_interrupted_from_the_keyboard(expected, suite, tmp_path, executor):
     store = tmp_path / "runs"
     arguments = *ONE_SEED, *OFTEN
     if executor == "local":
-        process = start("run", suite, *arguments, cwd=tmp_path)
+        interrupt(start("run", suite, *arguments, cwd=tmp_path), store, patience=30)  # it ends its workers first
     else:
-        process = start_inline(suite, *arguments, cwd=tmp_path)
-    interrupt(process, store)
+        interrupt(start_inline(suite, *arguments, cwd=tmp_path), store, patience=0.5)
     run(suite, *ONE_SEED, cwd=tmp_path)
     assert results(store) == expected
     assert ledger_of(store).runs == 2
