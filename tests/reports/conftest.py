@@ -132,7 +132,7 @@ class Lab:
 
 @pytest.fixture(scope="session")
 def plans() -> dict[str, Plan]:
-    """Plans that the tests of this session have made, by their suites; nobody changes a plan."""
+    """Plans that tests have made, by their suites; they are shared, and no test changes one."""
     return {}
 
 

@@ -83,7 +83,8 @@ def test_a_killed_worker_costs_its_stage_alone(expected, suite, tmp_path):
 def interrupt(process: Process, store: Path, patience: float) -> None:
     """Ctrl-C in the middle of a cell, whose checkpoint stays.
 
-    Again after some seconds of patience: Python loses an interrupt that lands in a destructor, as a user's may.
+    Again where the run goes on for longer than `patience` seconds: without workers, one interrupt was seen to be lost,
+    for a reason that is not known.
     """
     wait_for(has_checkpoint(store, "cell"), process)
     deadline = 0.0
