@@ -15,10 +15,10 @@ from benchbench.errors import BenchBenchError
 
 if TYPE_CHECKING:
     from benchbench.costs.estimate import CostEstimate
-    from benchbench.plan.model import Plan
+    from benchbench.planning.model import Plan
     from benchbench.plugins import PluginHost
     from benchbench.reports.report import Report
-    from benchbench.run.schedule import Outcome
+    from benchbench.running.schedule import Outcome
     from benchbench.store import Store
 
 PAGE = "html"
@@ -77,7 +77,7 @@ def plan(
     Raises:
         BenchBenchError: the suite, a plugin, the store or the device cannot be used; one line that says why.
     """
-    from benchbench.plan.expand import make_plan
+    from benchbench.planning.expand import make_plan
     from benchbench.plugins import load_plugins
     from benchbench.store import Store
     from benchbench.suite.file import load_suite
@@ -129,7 +129,7 @@ def run(
     Raises:
         StoreError: the store is in use, of another format, or cannot be written.
     """
-    from benchbench.run.runner import RunOptions, run_plan
+    from benchbench.running.runner import RunOptions, run_plan
 
     component = experiment.plan.registry.get("executor", experiment.executor)
     options = RunOptions(experiment.data_root, checkpoint_seconds, cohort)

@@ -19,7 +19,7 @@ from benchbench.components import hookspec
 
 if TYPE_CHECKING:
     from benchbench.components import Component
-    from benchbench.plan.model import Plan, Stage
+    from benchbench.planning.model import Plan, Stage
     from benchbench.specs.records import Progress, StageRecord
 
 

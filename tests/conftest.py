@@ -16,8 +16,8 @@ from ruamel.yaml import YAML
 
 from benchbench.cli.main import main
 from benchbench.hardware.devices import Devices
-from benchbench.plan.expand import make_plan
-from benchbench.plan.model import Plan
+from benchbench.planning.expand import make_plan
+from benchbench.planning.model import Plan
 from benchbench.plugins import load_plugins
 from benchbench.suite.file import load_suite
 from tests.plans import FULL
@@ -27,7 +27,7 @@ from tests.plans import FULL
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 # So that what fails in them says with what numbers.
-pytest.register_assert_rewrite("tests.run.commands", "tests.training.small")
+pytest.register_assert_rewrite("tests.running.commands", "tests.training.small")
 
 # Two networks of timm that are made for tests; the teacher is trained from scratch, so nothing needs weights.
 TINY: dict[str, Any] = {

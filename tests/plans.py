@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchbench.plan.model import Plan
+from benchbench.planning.model import Plan
 
 WEIGHTS = {"file": "weights.bin"}
 FULL = {

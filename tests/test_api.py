@@ -9,7 +9,7 @@ import pytest
 
 from benchbench import api, hookimpl
 from benchbench.errors import BenchBenchError, SuiteError, UnknownNameError
-from tests.run.commands import on_one_core
+from tests.running.commands import on_one_core
 
 
 class Listener:

@@ -10,7 +10,7 @@ from benchbench.errors import PluginError
 from benchbench.executors.base import Event, Executor
 from benchbench.hookspecs import REGISTRATION_HOOKS, Lifecycle
 from benchbench.plugins import load_plugins
-from benchbench.run.runner import RunOptions, run_plan
+from benchbench.running.runner import RunOptions, run_plan
 from benchbench.specs.records import Progress
 from benchbench.store import StageFolder, Store
 from benchbench.testing.sample import sample_plan, sample_record

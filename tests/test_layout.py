@@ -22,11 +22,11 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("augmenters", "models"),
     ("data", "execution"),
     ("losses", "synthesis"),
-    ("plan", "training"),
+    ("planning", "training"),
     ("hookspecs", "stages"),
     ("plugins",),
     ("costs", "executors"),
-    ("reports", "run"),
+    ("reports", "running"),
     ("export", "testing"),
     ("api",),
     ("cli",),
@@ -179,9 +179,9 @@ def test_functions_and_files_are_short():
 def test_every_kind_of_import_counts():
     source = (
         "if TYPE_CHECKING:\n    from benchbench.cli.main import cli\n"
-        "def f():\n    import benchbench.run.runner\n    from benchbench.plan import grid\n"
+        "def f():\n    import benchbench.running.runner\n    from benchbench.planning import grid\n"
     )
-    assert imported(source, modules()) == {"benchbench.cli.main", "benchbench.run.runner", "benchbench.plan.grid"}
+    assert imported(source, modules()) == {"benchbench.cli.main", "benchbench.running.runner", "benchbench.planning.grid"}
 
 
 def test_nesting_and_length_are_those_a_reader_sees():

@@ -15,7 +15,7 @@ from benchbench.costs.estimate import CostEstimate
 from benchbench.costs.history import GENERATING
 from benchbench.costs.prediction import predict, predicted_cells
 from benchbench.errors import StoreError, one_line
-from benchbench.plan.model import PRETRAINED_METHODS, Cell, Plan, Stage
+from benchbench.planning.model import PRETRAINED_METHODS, Cell, Plan, Stage
 from benchbench.plugins import PluginHost
 from benchbench.specs.parts import Json
 from benchbench.store import KEY_LENGTH, Store

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchbench.components import hookimpl
-from benchbench.plan.model import Plan, Stage
+from benchbench.planning.model import Plan, Stage
 from benchbench.specs.records import (
     CalibrationRecord,
     DiffusionRecord,

@@ -15,7 +15,7 @@ from benchbench.cli.options import data_option, folder_type, json_option, plugin
 from benchbench.errors import one_line
 
 if TYPE_CHECKING:
-    from benchbench.run.merge import Merged
+    from benchbench.running.merge import Merged
 
 
 def _licence(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
@@ -77,7 +77,7 @@ def merge(stores: tuple[Path, ...], into: Path, as_json: bool) -> None:
       benchbench merge /mnt/node1/runs /mnt/node2/runs --into runs
       benchbench merge backup/runs --into runs --json
     """
-    from benchbench.run.merge import merge_stores
+    from benchbench.running.merge import merge_stores
 
     results = []
     for merged in merge_stores(stores, into):

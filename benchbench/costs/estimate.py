@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from benchbench.costs.locs import locs_of
 from benchbench.costs.network_check import NetworkCosts, network_costs
-from benchbench.plan.model import Plan
+from benchbench.planning.model import Plan
 from benchbench.specs.stages import OutputsSpec, TrainingSpec
 
 # A training step costs one forward pass and about two more for the backward pass.

@@ -16,7 +16,7 @@ from benchbench.components import Registry
 from benchbench.costs.dry_run import LossDryRun
 from benchbench.costs.requests import Answers, LossRequest, NetworkCost, NetworkRequest, Question
 from benchbench.errors import BenchBenchError, one_line
-from benchbench.plan.content_hash import user_cache
+from benchbench.planning.content_hash import user_cache
 from benchbench.store import write_json
 
 

@@ -20,7 +20,7 @@ from pydantic import JsonValue
 from benchbench.costs.estimate import FORWARDS_PER_STEP
 from benchbench.costs.locs import COUNTED_KINDS
 from benchbench.errors import StoreError
-from benchbench.plan.model import Plan, Stage
+from benchbench.planning.model import Plan, Stage
 from benchbench.specs.parts import Json, ModelSpec
 from benchbench.specs.records import DiffusionRecord, OutputsRecord, StageRecord, SynthesisRecord, TrainingRecord
 from benchbench.specs.stages import DiffusionSpec, OutputsSpec, StageSpec, SynthesisSpec, TrainingSpec

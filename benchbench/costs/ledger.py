@@ -25,7 +25,7 @@ from benchbench.costs.ledger_lines import (
     SubmittedLine,
 )
 from benchbench.hardware.energy import counter_of
-from benchbench.plan.model import Plan, Stage
+from benchbench.planning.model import Plan, Stage
 from benchbench.specs.records import Cost
 from benchbench.store import Store
 

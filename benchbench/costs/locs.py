@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from benchbench.plan.model import Cell, Plan
+from benchbench.planning.model import Cell, Plan
 from benchbench.suite.document import Loc
 
 # Kinds of stages whose FLOPs are counted: they train or run networks that the suite names.

@@ -8,8 +8,8 @@ from benchbench.costs.dry_run import DryRunRequest, DryRunTeacher
 from benchbench.costs.flops import ask
 from benchbench.costs.locs import StageLocs, locs_of
 from benchbench.costs.requests import Answers, LossRequest, NetworkCost, NetworkRequest
-from benchbench.plan.model import Plan
-from benchbench.plan.source_hash import source_hash
+from benchbench.planning.model import Plan
+from benchbench.planning.source_hash import source_hash
 from benchbench.specs.parts import NetworkSpec
 from benchbench.specs.stages import OutputsSpec, TrainingSpec
 

@@ -21,7 +21,7 @@ from benchbench.costs.estimate import (
 from benchbench.costs.history import History, Pace
 from benchbench.costs.locs import locs_of
 from benchbench.errors import StoreError
-from benchbench.plan.model import Plan, Stage
+from benchbench.planning.model import Plan, Stage
 from benchbench.specs.records import TuningRecord
 from benchbench.specs.stages import DiffusionSpec, OutputsSpec, SynthesisSpec, TrainingSpec
 from benchbench.store import Store

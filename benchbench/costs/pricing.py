@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from benchbench.plan.model import Plan
+from benchbench.planning.model import Plan
 from benchbench.specs.parts import Json
 from benchbench.specs.records import CalibrationRecord
 from benchbench.specs.stages import CalibrationSpec, StageSpec

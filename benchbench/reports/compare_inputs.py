@@ -10,7 +10,7 @@ import pandas as pd
 
 from benchbench.errors import BenchBenchError, one_line
 from benchbench.hardware.devices import find_devices
-from benchbench.plan.expand import make_plan
+from benchbench.planning.expand import make_plan
 from benchbench.plugins import load_plugins
 from benchbench.reports.results import COLUMNS, results_frame
 from benchbench.specs.stages import StageSpec

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from benchbench.plan.model import Plan
+from benchbench.planning.model import Plan
 from benchbench.reports.escape import printable
 from benchbench.reports.groups import Runs, groups_of
 from benchbench.reports.summary import hours_text

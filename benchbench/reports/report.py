@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from benchbench.errors import one_line
-from benchbench.plan.model import Plan
+from benchbench.planning.model import Plan
 from benchbench.reports.figure import Figure
 from benchbench.reports.footer import footer
 from benchbench.reports.results import results_frame

@@ -9,7 +9,7 @@ import pandas as pd
 
 from benchbench.costs.pricing import Hours, PretrainingPrices
 from benchbench.errors import StoreError
-from benchbench.plan.model import PRETRAINED_METHODS, Cell, Plan, Stage
+from benchbench.planning.model import PRETRAINED_METHODS, Cell, Plan, Stage
 from benchbench.specs.records import Cost, Record, StageRecord, TrainingMetrics, TrainingRecord
 from benchbench.store import StageFolder, Store
 from benchbench.suite.schema import PreTraining

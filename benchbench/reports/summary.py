@@ -6,7 +6,7 @@ import math
 
 import pandas as pd
 
-from benchbench.plan.model import Plan
+from benchbench.planning.model import Plan
 from benchbench.reports.groups import Runs
 from benchbench.statistics.estimate import welch
 from benchbench.suite.schema import WeightedRef

@@ -10,7 +10,7 @@ from typing import Any
 
 from benchbench.components import Component, Offer
 from benchbench.errors import BenchBenchError, PluginError, did_you_mean
-from benchbench.plan.source_hash import source_hash
+from benchbench.planning.source_hash import source_hash
 from benchbench.plugins import PluginHost
 from benchbench.testing.check import Call, Check, CheckResult, Options, require
 from benchbench.testing.imports import check_imports

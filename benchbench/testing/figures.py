@@ -14,7 +14,7 @@ import pandas as pd
 
 from benchbench.components import Component
 from benchbench.errors import one_line
-from benchbench.plan.model import Plan
+from benchbench.planning.model import Plan
 from benchbench.reports.figure import DOUBLE, Figure
 from benchbench.reports.figures.save import FORMATS, figure_bytes
 from benchbench.reports.figures.style import print_style

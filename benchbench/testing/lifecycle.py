@@ -9,7 +9,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from benchbench import hookspecs
-from benchbench.plan.model import Plan
+from benchbench.planning.model import Plan
 from benchbench.plugins import PluginHost
 from benchbench.specs.records import Progress
 from benchbench.store import KEY_LENGTH

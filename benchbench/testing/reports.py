@@ -12,7 +12,7 @@ import pandas as pd
 
 from benchbench.components import Component
 from benchbench.errors import one_line
-from benchbench.plan.model import Plan
+from benchbench.planning.model import Plan
 from benchbench.reports.render import RENDERERS
 from benchbench.reports.report import call_report
 from benchbench.reports.table import Entry, Table

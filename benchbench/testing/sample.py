@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from benchbench.components import Registry
 from benchbench.hardware.devices import Devices
-from benchbench.plan.expand import make_plan
-from benchbench.plan.model import Cell, Plan
+from benchbench.planning.expand import make_plan
+from benchbench.planning.model import Cell, Plan
 from benchbench.plugins import load_plugins
 from benchbench.specs.parts import Json
 from benchbench.specs.records import Cost, DataRecord, Environment, ModelRecord, TrainingMetrics, TrainingRecord

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from benchbench.hardware.devices import find_devices
-from benchbench.plan.expand import make_plan
-from benchbench.plan.model import Plan, Stage
+from benchbench.planning.expand import make_plan
+from benchbench.planning.model import Plan, Stage
 from benchbench.plugins import load_plugins
 from benchbench.specs.records import DataRecord, Environment, ModelRecord, StageRecord, TrainingMetrics
 from benchbench.store import Store

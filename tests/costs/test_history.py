@@ -10,7 +10,7 @@ import pytest
 from benchbench.costs import estimate
 from benchbench.costs.history import OTHERS, SAMPLE, History, Pace
 from benchbench.costs.prediction import Predictor, predict
-from benchbench.plan.model import Plan, Stage
+from benchbench.planning.model import Plan, Stage
 from benchbench.specs.parts import ComponentSpec
 from benchbench.specs.records import Cost, DataRecord, Environment, OutputsMetrics, StageRecord, TrainingMetrics
 from benchbench.store import StageFolder, Store

@@ -10,7 +10,7 @@ import pytest
 
 from benchbench.executors.base import Assignment, Event, Executor, RunSettings
 from benchbench.hardware.devices import Devices
-from benchbench.plan.model import Plan, Stage
+from benchbench.planning.model import Plan, Stage
 from benchbench.store import Store
 
 # Losses that write to the log, kill their worker or fail; none adds anything to the sum.

@@ -13,7 +13,7 @@ from benchbench.components import Component
 from benchbench.errors import BenchBenchError
 from benchbench.executors.inline import InlineExecutor
 from benchbench.plugins import load_plugins
-from benchbench.run.runner import RunOptions, run_plan
+from benchbench.running.runner import RunOptions, run_plan
 from benchbench.store import Store
 from tests.executors.conftest import assignment, devices
 

@@ -113,7 +113,7 @@ from pathlib import Path
 from benchbench.executors.base import Assignment, RunSettings
 from benchbench.executors.local import LocalExecutor
 from benchbench.hardware.devices import Devices
-from benchbench.plan.expand import make_plan
+from benchbench.planning.expand import make_plan
 from benchbench.plugins import load_plugins
 from benchbench.store import Store
 from benchbench.suite.file import load_suite

@@ -11,7 +11,7 @@ import torch
 
 from benchbench.losses.multi_teacher import add_student_heads
 from benchbench.models.backbone import Backbone, build_backbone
-from benchbench.plan.model import Plan
+from benchbench.planning.model import Plan
 from benchbench.specs.records import (
     DataRecord,
     Environment,

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchbench.plan.model import Cell, Plan
+from benchbench.planning.model import Cell, Plan
 from benchbench.reports.results import results_frame
 from benchbench.specs.records import (
     Cost,

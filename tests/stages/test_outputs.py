@@ -20,7 +20,7 @@ from benchbench.data.images import ImageDataset
 from benchbench.data.sources.bundled import load
 from benchbench.errors import StageError, StoreError
 from benchbench.export.load import load_trained
-from benchbench.plan.model import Plan, Stage
+from benchbench.planning.model import Plan, Stage
 from benchbench.plugins import load_plugins
 from benchbench.specs.records import OutputsMetrics
 from benchbench.stages import RUNNERS, outputs

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from benchbench.errors import StoreError
-from benchbench.plan.model import Plan
+from benchbench.planning.model import Plan
 from benchbench.reports.figure import Figure
 from benchbench.reports.figures.style import COLORS, FONT, HATCHES, PanelLayout, not_drawn, panels, unit_of, wrapped
 from benchbench.reports.summary import finished

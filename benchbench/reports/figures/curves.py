@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from pydantic_core import from_json
 
-from benchbench.plan.model import Plan
+from benchbench.planning.model import Plan
 from benchbench.reports.figure import Figure
 from benchbench.reports.figures.style import Look, PanelLayout, looks, not_drawn, panels
 from benchbench.reports.summary import finished

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from benchbench.plan.model import Plan
+from benchbench.planning.model import Plan
 from benchbench.reports.figure import Figure
 from benchbench.reports.figures.style import PanelLayout, looks, not_drawn, number_axis, panels, spans_decades
 from benchbench.reports.summary import finished

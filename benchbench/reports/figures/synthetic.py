@@ -11,7 +11,7 @@ import pandas as pd
 from PIL import Image
 
 from benchbench.errors import DataError, StoreError
-from benchbench.plan.model import Plan
+from benchbench.planning.model import Plan
 from benchbench.reports.figure import DOUBLE, Figure
 from benchbench.reports.figures.style import COLORS, FONT, MARKERS, PanelLayout, line_handle, panels, wrapped
 from benchbench.reports.groups import groups_of

@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 from benchbench.errors import one_line
-from benchbench.plan.model import Plan
+from benchbench.planning.model import Plan
 from benchbench.reports.page.data import page_data
 from benchbench.reports.page.render import render, to_json
 from benchbench.reports.report import make_report

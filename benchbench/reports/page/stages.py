@@ -10,7 +10,7 @@ from pydantic import BaseModel, JsonValue
 from pydantic_core import from_json, to_json
 
 from benchbench.errors import StoreError, one_line
-from benchbench.plan.model import Stage
+from benchbench.planning.model import Stage
 from benchbench.specs.parts import Json
 from benchbench.specs.records import Cost, StageRecord
 from benchbench.specs.stages import StageSpec

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from benchbench.plan.model import Plan
+from benchbench.planning.model import Plan
 from benchbench.reports.table import Entry, Table
 from benchbench.reports.tables.diagnosis_rules import (
     LIMITS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from benchbench.plan.model import Plan
+from benchbench.planning.model import Plan
 from benchbench.reports.groups import Group, groups_of
 from benchbench.reports.summary import difference_note, difference_text, level_of, scratch_row
 from benchbench.reports.table import Entry, Table

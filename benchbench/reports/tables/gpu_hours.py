@@ -6,7 +6,7 @@ import math
 
 import pandas as pd
 
-from benchbench.plan.model import Plan
+from benchbench.planning.model import Plan
 from benchbench.reports.groups import Group, Runs, groups_of
 from benchbench.reports.table import Entry, Table
 from benchbench.suite.schema import PreTraining

@@ -9,7 +9,7 @@ import pandas as pd
 
 from benchbench.costs.estimate import MEASURING
 from benchbench.costs.ledger_summary import LedgerSummary, summarize_ledger
-from benchbench.plan.model import KINDS, Plan
+from benchbench.planning.model import KINDS, Plan
 from benchbench.reports.summary import hours_text
 from benchbench.reports.table import Entry, Table
 from benchbench.reports.tables.resources import JOULES

@@ -9,7 +9,7 @@ import pandas as pd
 from benchbench.costs.estimate import MEASURING
 from benchbench.costs.ledger_summary import predictions
 from benchbench.costs.prediction import CellHours, Predictor, predicted_cells
-from benchbench.plan.model import Plan
+from benchbench.planning.model import Plan
 from benchbench.reports.summary import finished
 from benchbench.reports.table import Entry, Table
 from benchbench.reports.tables.gpu_hours import number

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from benchbench.plan.model import Plan
+from benchbench.planning.model import Plan
 from benchbench.reports.groups import Group, groups_of
 from benchbench.reports.table import Entry, Table
 from benchbench.reports.tables.verdicts import TOO_SMALL, p_text

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from benchbench.errors import StoreError
-from benchbench.plan.model import Cell, Plan, Stage
+from benchbench.planning.model import Cell, Plan, Stage
 from benchbench.reports.groups import Group, groups_of
 from benchbench.reports.results import read_record
 from benchbench.reports.summary import difference_note, difference_text, labels_of, level_of

@@ -9,7 +9,7 @@ from itertools import count
 import numpy as np
 import pandas as pd
 
-from benchbench.plan.model import Plan
+from benchbench.planning.model import Plan
 from benchbench.reports.groups import Group, groups_of
 from benchbench.reports.summary import labels_of
 from benchbench.reports.table import Entry, Table

@@ -84,7 +84,7 @@ def test_the_same_results_give_the_same_bytes(finished, save, kind):
 @pytest.mark.whole_run
 def test_the_same_bytes_in_another_process(finished, save, python, tmp_path):
     code = (
-        "import sys\nfrom pathlib import Path\nfrom benchbench.plan.expand import make_plan\n"
+        "import sys\nfrom pathlib import Path\nfrom benchbench.planning.expand import make_plan\n"
         "from benchbench.plugins import load_plugins\nfrom benchbench.suite.file import load_suite\n"
         "from benchbench.hardware.devices import Devices\nfrom benchbench.reports.figures.save import figure_bytes\n"
         "from benchbench.reports.report import make_figures, make_report\nfrom benchbench.store import Store\n"

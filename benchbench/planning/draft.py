@@ -1,0 +1,45 @@
+"""A plan in the making: each stage once, by its key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from benchbench.data.info import DataInfo
+from benchbench.hardware.devices import Devices
+from benchbench.planning.keys import key_of
+from benchbench.planning.model import Stage
+from benchbench.planning.resolve import Resolver
+from benchbench.specs.stages import StageSpec
+from benchbench.suite.schema import Suite
+
+
+@dataclass(frozen=True)
+class PlanDraft:
+    """The stages so far, and all that further ones are made from.
+
+    Attributes:
+        suite: the suite.
+        resolver: looks up the components that it names.
+        devices: the ones that it would run on.
+        info: sizes of each data set, by its label.
+        stages: by key, each after those it needs.
+    """
+
+    suite: Suite
+    resolver: Resolver
+    devices: Devices
+    info: dict[str, DataInfo]
+    stages: dict[str, Stage] = field(default_factory=dict)
+
+    @property
+    def threads(self) -> int | None:
+        """CPU threads that a measurement holds for; None on a GPU."""
+        return self.devices.threads if self.devices.kind == "cpu" else None
+
+    def add(
+        self, spec: StageSpec, label: str, soft_needs: dict[str, str] | None = None, cohort: str | None = None
+    ) -> str:
+        """Adds a stage unless it is in the plan, and gives its key."""
+        key = key_of(spec)
+        self.stages.setdefault(key, Stage(spec, key, label, spec.needs, soft_needs or {}, cohort))
+        return key

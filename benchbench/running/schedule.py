@@ -1,0 +1,117 @@
+"""Stages of a plan by state, and the units of them that can be started next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from benchbench.errors import StoreError, one_line
+from benchbench.planning.model import KINDS, Plan, Stage
+from benchbench.store import Store
+
+
+@dataclass
+class Outcome:
+    """Result of a run.
+
+    Attributes:
+        ran: keys of the stages that this run finished.
+        reused: keys of those that were done before.
+        failed: reasons by key, for those that failed or need one that did.
+    """
+
+    ran: list[str] = field(default_factory=list)
+    reused: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+class Schedule:
+    """State of every stage of a plan, in the order in which stages may start.
+
+    Args:
+        plan: the stages.
+        store: a stage with a record there is done; one whose record cannot be read has failed.
+        max_cohort: most cells that train side by side.
+
+    Attributes:
+        waiting, running: stages by key.
+        outcome: of those that have ended.
+    """
+
+    def __init__(self, plan: Plan, store: Store, max_cohort: int):
+        self.plan, self.max_cohort = plan, max_cohort
+        self.waiting: dict[str, Stage] = {}
+        self.running: dict[str, Stage] = {}
+        self.outcome = Outcome()
+        self._done: set[str] = set()
+        self._alone: set[str] = set()
+        for key, stage in plan.stages.items():
+            try:
+                record = store.stage(stage.kind, key).done()
+            except StoreError as error:
+                self.outcome.failed[key] = one_line(error)
+                continue
+            if record is None:
+                self.waiting[key] = stage
+            else:
+                self._done.add(key)
+                self.outcome.reused.append(key)
+
+    def start(self, unit: list[Stage]) -> None:
+        for stage in unit:
+            self.running[stage.key] = self.waiting.pop(stage.key)
+
+    def finish(self, stage: Stage) -> None:
+        del self.running[stage.key]
+        self._done.add(stage.key)
+        self.outcome.ran.append(stage.key)
+
+    def fail(self, stage: Stage, reason: str) -> None:
+        self.running.pop(stage.key, None)
+        self.waiting.pop(stage.key, None)
+        self.outcome.failed[stage.key] = reason
+
+    def retry_alone(self, stage: Stage) -> None:
+        """Puts a running stage back; it is not started beside others again."""
+        self.waiting[stage.key] = self.running.pop(stage.key)
+        self._alone.add(stage.key)
+
+    def blocked(self) -> Iterator[tuple[Stage, Stage]]:
+        """Waiting stages that need a failed one, with the failed one; those that the caller fails meanwhile count."""
+        for stage in list(self.waiting.values()):
+            failed = [key for key in stage.needs.values() if key in self.outcome.failed]
+            if failed:
+                yield stage, self.plan.stages[failed[0]]
+
+    def units(self, num_slots: int) -> list[list[Stage]]:
+        """All that can be started now: single stages, and cells of one cohort side by side.
+
+        Args:
+            num_slots: free slots; cohorts are split until there is a unit for each.
+        """
+        units: list[list[Stage]] = []
+        last_units: dict[str, list[Stage]] = {}
+        for stage in self._ready():
+            cohort = None if stage.key in self._alone else stage.cohort
+            unit = last_units.get(cohort) if cohort else None
+            if unit is None or len(unit) >= self.max_cohort:
+                unit = []
+                units.append(unit)
+            if cohort:
+                last_units[cohort] = unit
+            unit.append(stage)
+        while units and len(units) < num_slots and len(largest := max(units, key=len)) > 1:
+            half = len(largest) // 2
+            units.append(largest[half:])
+            del largest[half:]
+        return units
+
+    def _ready(self) -> list[Stage]:
+        """Stages whose needs are done and whose soft needs have ended: a failed one only makes a stage slower."""
+        ended = self._done | self.outcome.failed.keys()
+        ready = [
+            stage
+            for stage in self.waiting.values()
+            if self._done.issuperset(stage.needs.values()) and ended.issuperset(stage.soft_needs.values())
+        ]
+        return sorted(ready, key=lambda stage: KINDS.index(stage.kind))

@@ -1,0 +1,69 @@
+"""A suite of seconds: in a file, run to its end, and a copy of its store."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from filelock import FileLock
+
+from tests.running.commands import run, write_suite
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory) -> Callable[[str, Callable[[Path], None]], Path]:
+    """Folders that all workers of pytest share: `made_once("name", fill)` fills a folder where none has. Read only."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+
+    def make(name: str, fill: Callable[[Path], None]) -> Path:
+        folder, complete = root / f"shared-{name}", root / f"shared-{name}.complete"
+        with FileLock(root / f"shared-{name}.lock"):
+            if not complete.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # of a worker where it failed
+                folder.mkdir()
+                fill(folder)
+                complete.touch()
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def weights(made_once) -> dict[str, Path]:
+    """Weights of both networks in files, so that nothing is downloaded."""
+
+    def fill(folder: Path) -> None:
+        torch.manual_seed(0)
+        for name in ("test_efficientnet", "test_resnet"):
+            torch.save(timm.create_model(name).state_dict(), folder / f"{name}.pth")
+
+    folder = made_once("weights", fill)
+    return {"weights": folder / "test_efficientnet.pth", "teacher": folder / "test_resnet.pth"}
+
+
+@pytest.fixture
+def suite(tmp_path, weights) -> Path:
+    return write_suite(tmp_path / "tiny.yaml", weights)
+
+
+@pytest.fixture(scope="session")
+def finished(made_once, weights) -> Path:
+    """A folder where the suite ran to its end in a worker process, without interruption."""
+
+    def fill(folder: Path) -> None:
+        run(write_suite(folder / "tiny.yaml", weights), cwd=folder, figures=True, workers=True)
+
+    return made_once("finished", fill)
+
+
+@pytest.fixture
+def store_copy(finished, tmp_path) -> Path:
+    """A copy of the finished store, for tests that add to it or damage it."""
+    return shutil.copytree(finished / "runs", tmp_path / "store")

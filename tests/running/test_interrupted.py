@@ -1,0 +1,124 @@
+"""Runs that are killed, interrupted or find damage go on, and end with the same numbers.
+
+Runs of one seed, compared with the cells of that seed in the finished one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.running.commands import (
+    Process,
+    kill,
+    ledger_of,
+    results,
+    run,
+    start,
+    start_inline,
+    start_with_two_jobs,
+    wait_for,
+)
+
+pytestmark = pytest.mark.whole_run
+
+ONE_SEED = "--set", "seeds=[0]"
+OFTEN = "--checkpoint-seconds", 0
+
+
+@pytest.fixture
+def expected(finished) -> dict:
+    """Results of the uninterrupted run."""
+    return results(finished / "runs", seed=0)
+
+
+def has_checkpoint(store: Path, kind: str) -> Callable[[], bool]:
+    return lambda: any(store.glob(f"{kind}/*/checkpoint.pt"))
+
+
+def kill_at(process: Process, condition: Callable[[], bool]) -> None:
+    wait_for(condition, process)
+    kill(process)
+
+
+def test_killed_and_started_again_it_ends_with_the_same_numbers(expected, suite, tmp_path):
+    """SIGKILL to the whole run, in stages of several kinds; workers must not outlive it."""
+    store = tmp_path / "runs"
+    kill_at(start("run", suite, *ONE_SEED, *OFTEN, cwd=tmp_path), has_checkpoint(store, "teacher"))
+    kill_at(start_inline(suite, *ONE_SEED, *OFTEN, cwd=tmp_path), has_checkpoint(store, "cell"))
+    done = len(results(store))
+    kill_at(
+        start_inline(suite, *ONE_SEED, *OFTEN, cwd=tmp_path),
+        lambda: len(results(store)) > done and has_checkpoint(store, "cell")(),
+    )
+    run(suite, *ONE_SEED, *OFTEN, cwd=tmp_path)
+    assert results(store) == expected
+    assert ledger_of(store).runs == 4
+
+
+def test_a_killed_worker_costs_its_stage_alone(expected, suite, tmp_path):
+    store = tmp_path / "runs"
+    process = start_with_two_jobs(suite, *ONE_SEED, *OFTEN, "--cohort", 1, "--format", "csv", cwd=tmp_path)
+    wait_for(has_checkpoint(store, "cell"), process)
+    state = next(path.with_name("state.json") for path in store.glob("cell/*/checkpoint.pt"))
+    os.kill(json.loads(state.read_text())["pid"], signal.SIGKILL)
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == 1
+    assert "killed by SIGKILL" in err
+    assert "missing" in out
+    assert len(results(store)) == len(expected) - 1
+    run(suite, *ONE_SEED, cwd=tmp_path)
+    assert results(store) == expected
+    summary = ledger_of(store)
+    assert summary.runs == 2
+    assert summary.killed > 0
+
+
+def interrupt(process: Process, store: Path, patience: float) -> None:
+    """Ctrl-C in the middle of a cell, whose checkpoint stays.
+
+    Again where the run goes on for longer than `patience` seconds: without workers, one interrupt was seen to be lost,
+    for a reason that is not known.
+    """
+    wait_for(has_checkpoint(store, "cell"), process)
+    deadline = 0.0
+    while process.poll() is None:
+        if time.monotonic() > deadline:
+            process.send_signal(signal.SIGINT)
+            deadline = time.monotonic() + patience
+        time.sleep(0.01)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "run the same command again" in err
+    assert "Traceback" not in err
+    assert has_checkpoint(store, "cell")()
+
+
+@pytest.mark.parametrize("executor", ["local", "inline"])
+def test_interrupted_from_the_keyboard(expected, suite, tmp_path, executor):
+    store = tmp_path / "runs"
+    arguments = *ONE_SEED, *OFTEN
+    if executor == "local":
+        interrupt(start("run", suite, *arguments, cwd=tmp_path), store, patience=30)  # it ends its workers first
+    else:
+        interrupt(start_inline(suite, *arguments, cwd=tmp_path), store, patience=0.5)
+    run(suite, *ONE_SEED, cwd=tmp_path)
+    assert results(store) == expected
+    assert ledger_of(store).runs == 2
+
+
+def test_a_damaged_checkpoint_costs_only_time(expected, suite, tmp_path):
+    store = tmp_path / "runs"
+    kill_at(start_inline(suite, *ONE_SEED, *OFTEN, cwd=tmp_path), has_checkpoint(store, "cell"))
+    checkpoints = list(store.glob("*/*/checkpoint.pt"))
+    assert checkpoints
+    for checkpoint in checkpoints:
+        checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    run(suite, *ONE_SEED, cwd=tmp_path)
+    assert results(store) == expected
