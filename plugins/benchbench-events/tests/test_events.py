@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from benchbench.plan.model import Stage
+from benchbench.planning.model import Stage
 from benchbench.plugins import load_plugins
-from benchbench.run.lifecycle import LifecycleHooks
+from benchbench.running.lifecycle import LifecycleHooks
 from benchbench.testing import checks_of
 from tests.specs import calibration_record, calibration_spec, cost_record, training_record, training_spec
 

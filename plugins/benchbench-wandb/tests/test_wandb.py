@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from benchbench.plan.model import Stage
+from benchbench.planning.model import Stage
 from benchbench.plugins import load_plugins
-from benchbench.run.lifecycle import LifecycleHooks
+from benchbench.running.lifecycle import LifecycleHooks
 from benchbench.specs.parts import FileSpec, WeightsSpec
 from benchbench.specs.records import TrainingMetrics
 from benchbench.testing import checks_of
