@@ -181,7 +181,11 @@ def test_every_kind_of_import_counts():
         "if TYPE_CHECKING:\n    from benchbench.cli.main import cli\n"
         "def f():\n    import benchbench.running.runner\n    from benchbench.planning import grid\n"
     )
-    assert imported(source, modules()) == {"benchbench.cli.main", "benchbench.running.runner", "benchbench.planning.grid"}
+    assert imported(source, modules()) == {
+        "benchbench.cli.main",
+        "benchbench.running.runner",
+        "benchbench.planning.grid",
+    }
 
 
 def test_nesting_and_length_are_those_a_reader_sees():

@@ -16,7 +16,9 @@ from benchbench.planning.pretraining import published_recipe
 from benchbench.suite.schema import ModelEntry, PreTraining
 
 OWN = {"images": 10, "epochs": 2, "image_size": 32, "source": "me"}
-TABLE = YAML(typ="safe", pure=True).load((files("benchbench.planning") / "pretraining.yaml").read_text(encoding="utf-8"))
+TABLE = YAML(typ="safe", pure=True).load(
+    (files("benchbench.planning") / "pretraining.yaml").read_text(encoding="utf-8")
+)
 
 
 def recipe(model: str = "timm/test_resnet", **entry) -> PreTraining | None:
