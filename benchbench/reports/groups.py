@@ -26,6 +26,11 @@ class Columns:
             self._numbers[name] = pd.to_numeric(self._results[name]).to_numpy(float, na_value=math.nan)
         return self._numbers[name][np.asarray(indices, int)]
 
+    def texts(self, name: str, indices: Sequence[int]) -> list[str]:
+        """Texts of some rows of the results."""
+        column = self._results[name]
+        return [str(column.iloc[index]) for index in indices]
+
     @cached_property
     def bits(self) -> list[str | None]:
         return self._results["test_correct"].tolist()

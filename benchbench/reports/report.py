@@ -6,11 +6,13 @@ import inspect
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import pandas as pd
 
 from benchbench.errors import one_line
 from benchbench.planning.model import Plan
+from benchbench.reports.answer import answer
 from benchbench.reports.figure import Figure
 from benchbench.reports.footer import footer
 from benchbench.reports.results import results_frame
@@ -41,6 +43,11 @@ class Report:
     template: str
     results: pd.DataFrame
     tables: Sequence[Table]
+
+    @cached_property
+    def answer(self) -> str:
+        """The outcome in one sentence, or one per data set and student."""
+        return answer(self.results, self.plan)
 
     @property
     def footer(self) -> list[str]:

@@ -66,19 +66,26 @@ def compare(results: pd.DataFrame, margin: float, alpha: float) -> list[ArmCompa
 
 def _compare(group: Group, margin: float, alpha: float) -> list[ArmComparison]:
     rows = [row for row, runs in group.rows.items() if runs.method == "distill"]
-    untested = [_untested(group, row) for row in rows]
+    return compare_group(group, rows, group.reference, margin, alpha)
+
+
+def compare_group(
+    group: Group, rows: Sequence[str], reference: str | None, margin: float, alpha: float
+) -> list[ArmComparison]:
+    """Some rows of a group against one of it, corrected together; without a test where there is no such one."""
+    untested = [_untested(group, row, reference) for row in rows]
     return _with_image_tests(_with_verdicts(untested, group, margin, alpha), alpha)
 
 
-def _untested(group: Group, row: str) -> ArmComparison:
+def _untested(group: Group, row: str, other: str | None) -> ArmComparison:
     """An arm and its reference before any test."""
-    runs, reference = group[row], group[group.reference]
+    runs, reference = group[row], group[other]
     both = bool(runs.n and reference.n)
     return ArmComparison(
         data=group.data,
         student=group.student,
         row=row,
-        reference=group.reference,
+        reference=other,
         n=runs.n,
         reference_n=reference.n,
         missing=runs.missing + reference.missing,
@@ -93,7 +100,7 @@ def _with_verdicts(arms: Sequence[ArmComparison], group: Group, margin: float, a
     tested = [arm.row for arm in arms if min(arm.n, arm.reference_n) >= 2]
     if not tested:
         return list(arms)
-    reference = group[group.reference].points
+    reference = group[arms[0].reference].points
     estimates = [welch(group[row].points, reference, group.resolution) for row in tested]
     estimate = Estimate(*np.array([(each.value, each.error, each.df) for each in estimates], float).T)
     names, adjusted = judge(estimate, margin, alpha)
