@@ -164,7 +164,7 @@ def described(component: Component) -> dict[str, str]:
 def code(component: Component) -> str:
     """A link to a component's code."""
     module, _, attribute = component.target.partition(":")
-    return f"Code: [`{module}`](../{file_of(module).as_posix()}), `{attribute}`."
+    return f"Code: [`{module}`](../../{file_of(module).as_posix()}), `{attribute}`."
 
 
 def capital(text: str) -> str:

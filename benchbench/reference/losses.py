@@ -43,8 +43,8 @@ Terms that an arm may add up, each with its weight: `loss: {ce: 1, kd: {weight: 
 In formulas s is the student's and t the teacher's side, B the size of the batch, C the number of classes (of channels,
 where maps are compared), D the width of an embedding. No loss sends a gradient to the teacher.
 
-With [several teachers](two-stage-methods.md#several-teachers), a loss that reads nothing of the teacher but its logits
-gets their weighted mean; any other is built once for each of them."""
+With [several teachers](../extend/two-stage-methods.md#several-teachers), a loss that reads nothing of the teacher but
+its logits gets their weighted mean; any other is built once for each of them."""
 
 
 def losses_page() -> str:
@@ -97,9 +97,9 @@ def _stages(component: Component, target: Definition | None) -> str:
         trained = "the student" if prepares == "student" else "the loss's own parts"
         length = component.params.model_fields.get("preparation")
         has = "Can have" if length is not None and length.default == 0 else "Has"
-        parts.append(f"{has} a [first stage](two-stage-methods.md#a-first-stage), which trains {trained}.")
+        parts.append(f"{has} a [first stage](../extend/two-stage-methods.md#a-first-stage), which trains {trained}.")
     if class_attribute(target, "make_head"):
-        parts.append("Gives the student [another classifier](two-stage-methods.md#another-classifier).")
+        parts.append("Gives the student [another classifier](../extend/two-stage-methods.md#another-classifier).")
     return " ".join(parts)
 
 
@@ -136,6 +136,6 @@ def _linker(module: str, losses: dict[str, Component], terms: Collection[str]) -
         other = definition(module, name)
         if other is None or other.module == module or name in terms:
             return None
-        return f"#{homes[other.module]}" if other.module in homes else f"../{file_of(other.module).as_posix()}"
+        return f"#{homes[other.module]}" if other.module in homes else f"../../{file_of(other.module).as_posix()}"
 
     return link

@@ -34,7 +34,7 @@ TITLES: dict[Any, str] = {
 }
 INTRO = """\
 One YAML (1.2) file describes a comparison. Every key is here; others are refused, with their line and a suggestion.
-[`suites/quickstart.yaml`](../suites/quickstart.yaml) is a whole one. `--set KEY=VALUE` overrides any part:
+[`suites/quickstart.yaml`](../../suites/quickstart.yaml) is a whole one. `--set KEY=VALUE` overrides any part:
 `--set seeds=[0,1,2] --set recipes.default.epochs=5`. Labels, which name the parts of a suite in its tables, begin with
 a letter or digit and continue with those, spaces and `_ + - / ( )`.
 

@@ -1,31 +1,25 @@
-"""The pages under docs/: generated ones are up to date, and the examples of all of them run."""
+"""The pages under docs/reference/ are up to date, complete, and the examples of hooks on them run."""
 
 from __future__ import annotations
 
 import re
-import shlex
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from benchbench import hookspecs
-from benchbench.cli.main import main
-from benchbench.components import KINDS, LOSS_NEEDS, Offer
-from benchbench.plugins import load_plugins
-from benchbench.reference import COMMAND, pages
+from benchbench.components import KINDS, LOSS_NEEDS
+from benchbench.reference import COMMAND, FOLDER, pages
 from benchbench.reference.components import COMPONENT_PAGES, built_in, described
 from benchbench.reference.hooks import hooks
 from benchbench.reference.losses import FAMILIES, NEEDS_IN_WORDS
 from benchbench.reference.markdown import example_of, sections, slug, table, type_in_words
 from benchbench.reference.suite import TITLES, models
 from benchbench.testing import checks_of
-from tests.networks import in_this_process
 
 ROOT = Path(__file__).parent.parent.parent
-DOCS = ROOT / "docs"
-PAGES = pages(DOCS)
-GUIDES = sorted(path.name for path in DOCS.glob("*.md") if path.name not in PAGES)
+DOCS = ROOT / "docs" / FOLDER
+PAGES = pages()
 # Checks that take seconds, of what an example in a docstring is too short to do wrong.
 SLOW = {"resume", "speed", "meta", "imports"}
 
@@ -34,7 +28,7 @@ class TestPages:
     @pytest.mark.parametrize("name", PAGES)
     def test_is_up_to_date(self, name):
         text = (DOCS / name).read_text(encoding="utf-8") if (DOCS / name).exists() else ""
-        assert text == PAGES[name], f"docs/{name} is out of date; run `{COMMAND}`"
+        assert text == PAGES[name], f"docs/{FOLDER}/{name} is out of date; run `{COMMAND}`"
 
     def test_are_made_anywhere_and_without_torch(self, tmp_path, python):
         code = (
@@ -43,16 +37,10 @@ class TestPages:
         )
         done = python("-c", code, tmp_path / "new")
         assert done.out.splitlines()[-1:] == ["[]"], done.err
-        assert {path.name for path in (tmp_path / "new").iterdir()} == set(PAGES)
+        assert {path.name for path in (tmp_path / "new" / FOLDER).iterdir()} == set(PAGES)
 
-    def test_links_lead_somewhere(self):
-        broken = [
-            f"{path.name}: {link}"
-            for path in sorted(DOCS.glob("*.md"))
-            for link in links(path.read_text(encoding="utf-8"))
-            if not leads_somewhere(path, link)
-        ]
-        assert broken == []
+    def test_a_page_that_is_no_longer_generated_does_not_stay(self):
+        assert {path.name for path in DOCS.glob("*.md")} - set(PAGES) <= {"python.md"}
 
     def test_every_table_is_one(self):
         """As many cells in every row as in the header: nothing in a description ends a cell."""
@@ -136,95 +124,6 @@ class TestExamplesOfHooks:
             "print(sorted({'torch', 'torchvision', 'timm'} & set(sys.modules)))"
         )
         assert python("-c", code, *paths).out.strip() == "[]"
-
-
-@pytest.mark.parametrize("guide", GUIDES)
-class TestGuides:
-    """A block that begins with a comment `# NAME.py` (.yaml, .toml) is a file; a line `$ benchbench ...` is run."""
-
-    @pytest.fixture
-    def folder(self, guide, tmp_path, monkeypatch) -> Path:
-        for name, text in files(guide).items():
-            (tmp_path / name).write_text(text, encoding="utf-8")
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.syspath_prepend(tmp_path)  # as if its packages were installed
-        return tmp_path
-
-    def test_its_losses_can_be_evaluated(self, guide, folder):
-        from benchbench.testing.losses import LossCase, check_gradients, check_preparation, check_terms
-
-        offers = losses_of(sorted(folder.glob("*.py")))
-        assert offers
-        for offer in offers:
-            case = LossCase(offer.component)
-            check_terms(case)
-            check_gradients(case)
-            check_preparation(case)
-
-    def test_its_commands_print_its_lines(self, guide, folder, capsys, monkeypatch):
-        monkeypatch.setattr("benchbench.costs.flops.subprocess", SimpleNamespace(run=in_this_process))
-        monkeypatch.setattr("benchbench.testing.pairs.ROUNDS", 3)
-        examples = commands((DOCS / guide).read_text(encoding="utf-8"))
-        assert examples
-        for command, lines in examples:
-            program, *arguments = shlex.split(command, comments=True)
-            assert program == "benchbench", f"only benchbench is run, not {program}"
-            capsys.readouterr()
-            with pytest.raises(SystemExit) as ended:
-                main(arguments)
-            printed = capsys.readouterr()
-            refused = any(line.startswith("error:") for line in lines)
-            assert ended.value.code == (2 if refused else 0), printed.err
-            assert_shows(printed.err if refused else printed.out, lines)
-
-
-def files(guide: str) -> dict[str, str]:
-    """The files in a guide: blocks that begin with a comment of their name."""
-    text = (DOCS / guide).read_text(encoding="utf-8")
-    blocks = re.findall(r"^```(?:python|yaml|toml)\n# ([\w.]+)\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
-    assert len({name for name, _ in blocks}) == len(blocks), "two files of one name"
-    return dict(blocks)
-
-
-def losses_of(paths: list[Path]) -> list[Offer]:
-    origins = {str(path) for path in paths}
-    return [offer for offer in load_plugins(paths).registry.of_kind("loss") if offer.origin in origins]
-
-
-def commands(text: str) -> list[tuple[str, list[str]]]:
-    """Each command of a page's console blocks, with the lines below it; `...` stands for any."""
-    examples: list[tuple[str, list[str]]] = []
-    for block in re.findall(r"^```console\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE):
-        for line in block.splitlines():
-            if line.startswith("$ "):
-                examples.append((line.removeprefix("$ "), []))
-            elif line.strip() and line.strip() != "...":
-                examples[-1][1].append(line.strip())
-    return examples
-
-
-def assert_shows(printed: str, lines: list[str]) -> None:
-    """Every line is printed, in this order; `...` within one stands for anything, and runs of spaces are one."""
-    rest = " ".join(printed.split())
-    for line in lines:
-        pattern = ".*?".join(re.escape(" ".join(part.split())) for part in line.split("..."))
-        match = re.search(pattern, rest)
-        assert match, f"'{line}' is not printed; what is:\n{printed}"
-        rest = rest[match.end() :]
-
-
-def links(text: str) -> list[str]:
-    text = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
-    return [link for link in re.findall(r"(?<!\\)\]\(([^)\s]+)\)", text) if "://" not in link]
-
-
-def leads_somewhere(page: Path, link: str) -> bool:
-    name, _, anchor = link.partition("#")
-    target = page.parent / name if name else page
-    if not anchor:
-        return target.exists()
-    headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    return anchor in {slug(heading) for heading in headings}
 
 
 def test_headings_and_tables_as_github_reads_them():
