@@ -191,9 +191,9 @@ def _without_contest(group: Group) -> str:
     if not any(runs.n for runs in group.rows.values()):
         return f"{_where(group)}, no run is finished."
     row, runs = _best(group)
-    reason = "the others have no finished run" if _sides(group) else "it has no two arms that answer which is better"
+    reason = "the other side has no finished run" if _sides(group) else "the suite has no other side to compare it with"
     hours = f"{hours_text(trained_hours(runs))} {_unit([runs])}"
-    return f"{_where(group)}, {row} reached {_result(runs)} for {hours} a run; there is no comparison, since {reason}."
+    return f"{_where(group)}, {row} reached {_result(runs)} for {hours} a run; {reason}."
 
 
 def _sides(group: Group) -> bool:
@@ -211,7 +211,7 @@ def _count(groups: Sequence[Group], contests: Sequence[Contest]) -> str:
     theirs = _noun(first.reference, first.arm.reference or "")
     margin, counts = f"{first.margin:g}", Counter(contest.outcome for contest in contests)
     texts = {
-        SURPASSES: f"better than {theirs} on {{}}",
+        SURPASSES: "better on {}",
         MATCHES: f"as good within {margin} points on {{}}",
         WORSE_WITHIN_MARGIN: f"worse by less than {margin} points on {{}}",
         WORSE: f"worse, perhaps by less than {margin} points, on {{}}",
@@ -222,9 +222,9 @@ def _count(groups: Sequence[Group], contests: Sequence[Contest]) -> str:
     parts = [text.format(counts[outcome]) for outcome, text in texts.items() if counts[outcome]]
     if len(groups) > len(contests):
         parts.append(f"not comparable on {len(groups) - len(contests)}")
-    best = f" (the best arm of each, at {100 * first.level:g} %)" if any(each.num_arms > 1 for each in contests) else ""
-    counted = f"Of {len(groups)} pairs of data set and student, {ours}{best} is {', '.join(parts)}"
-    return f"{counted}, compared with {theirs}; {_cost_ratios(contests)}."
+    best = " (the best arm of each)" if any(each.num_arms > 1 for each in contests) else ""
+    counted = f"Over {len(groups)} pairs of data set and student, compared with {theirs}, {ours}{best} is"
+    return f"{counted} {', '.join(parts)}; {_cost_ratios(contests)}."
 
 
 def _cost_ratios(contests: Sequence[Contest]) -> str:

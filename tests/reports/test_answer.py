@@ -59,7 +59,8 @@ class TestOneComparison:
         [
             (
                 [0.799, 0.8, 0.801],
-                "distillation matches tune within 0.5 points: the difference is +0.0 points (95 % interval -0.2 to +0.2",
+                "distillation matches tune within 0.5 points: the difference is +0.0 points "
+                "(95 % interval -0.2 to +0.2, 3 seeds):",
             ),
             (
                 [0.794, 0.795, 0.796],
@@ -135,8 +136,8 @@ class TestChoice:
         lab = make_lab(arms={"scratch": {"method": "scratch"}})
         lab.finish_arm("scratch", [0.5] * 3, [2.0] * 3)
         assert said(lab) == (
-            "On cifar (40 training images) with small, scratch reached 50.0 % (n=3) for 2.00 GPU-hours a run; there is "
-            "no comparison, since it has no two arms that answer which is better."
+            "On cifar (40 training images) with small, scratch reached 50.0 % (n=3) for 2.00 GPU-hours a run; the "
+            "suite has no other side to compare it with."
         )
 
     def test_an_arm_that_fine_tunes_by_another_name(self, make_lab):
@@ -183,7 +184,7 @@ class TestNotFinished:
         for cell in lab.cells("tune"):
             lab.fail(cell.stage, "out of memory")
         assert "KD, big (scratch) reached 60.0 % (n=3) for " in said(lab)
-        assert "a run; there is no comparison, since the others have no finished run. Of 6 cells 3 failed;" in said(lab)
+        assert "a run; the other side has no finished run. Of 6 cells 3 failed;" in said(lab)
 
 
 class TestSeveralGroups:
@@ -213,7 +214,7 @@ class TestSeveralGroups:
     def test_many_are_counted(self, students):
         text = said(students(10.0, 10.0, -10.0, 0.0, None))
         assert text == (
-            "Of 5 pairs of data set and student, distillation is better than tune on 2, as good within 0.5 points on 1, "
-            "worse by more than 0.5 points on 1, not comparable on 1, compared with tune; a run of it costs 0.53 times "
-            "the GPU-hours. Of 30 cells 6 not run yet; the numbers are of the others."
+            "Over 5 pairs of data set and student, compared with tune, distillation is better on 2, as good within 0.5 "
+            "points on 1, worse by more than 0.5 points on 1, not comparable on 1; a run of it costs 0.53 times the "
+            "GPU-hours. Of 30 cells 6 not run yet; the numbers are of the others."
         )
