@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchbench.errors import BenchBenchError
+from benchbench.hardware.platform import require_platform
 
 if TYPE_CHECKING:
     from benchbench.costs.estimate import CostEstimate
@@ -65,7 +66,7 @@ def plan(
     """Reads a suite file and expands it; nothing runs.
 
     Args:
-        suite: the YAML file.
+        suite: the YAML file, or the name of a suite that ships: `quickstart`.
         store: folder of results; it need not exist.
         data: folder of downloads.
         overrides: `dotted.key=value` each, the value in YAML.
@@ -81,10 +82,12 @@ def plan(
     from benchbench.plugins import load_plugins
     from benchbench.store import Store
     from benchbench.suite.file import load_suite
+    from benchbench.suite.shipped import suite_path
 
+    require_platform()
     results = Store(Path(store))
     results.check_format()
-    file = load_suite(Path(suite), overrides)
+    file = load_suite(suite_path(suite), overrides)
     host = load_plugins([*file.plugin_files(), *map(Path, plugins)])
     devices = host.registry.get("executor", executor).load().find_devices(device, jobs)
     expanded = make_plan(file, host.registry, devices, Path(data))
@@ -161,8 +164,9 @@ def report(experiment: Experiment, *, template: str = DEFAULT_TEMPLATE, command:
         BenchBenchError: there is no such template.
     """
     from benchbench.reports.report import make_report
+    from benchbench.suite.shipped import suite_argument
 
-    command = command or f"benchbench report {experiment.plan.file.path}"
+    command = command or f"benchbench report {suite_argument(experiment.plan.file.path)}"
     return make_report(experiment.plan, experiment.store, command, template)
 
 

@@ -17,6 +17,7 @@ from benchbench.cli.options import ReportOptions, SuiteOptions, reads_suite, rea
 from benchbench.cli.plugins import check, list_, new, plugins
 from benchbench.cli.results import compare, export, merge
 from benchbench.errors import BenchBenchError, one_line
+from benchbench.hardware.platform import require_platform
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,6 +70,7 @@ def cli() -> None:
       benchbench new loss my_loss
       benchbench check benchbench-my-loss
     """
+    require_platform()
 
 
 @cli.command()
@@ -199,6 +201,7 @@ def _report(experiment: Experiment, options: SuiteOptions, output: ReportOptions
 def _print_tables(finished: Report) -> None:
     """All tables, then one line per reason of failure, and the number of cells that are missing."""
     from benchbench.reports.render import plain
+    from benchbench.suite.shipped import suite_argument
 
     for table in finished.tables:
         click.echo(plain(table, color=sys.stdout.isatty()))
@@ -208,7 +211,7 @@ def _print_tables(finished: Report) -> None:
         more = f" (and {len(labels) - 1} more cells)" if len(labels) > 1 else ""
         click.echo(f"failed: {labels[0]}{more}: {one_line(str(reason))}")
     if missing := int((results.status == "missing").sum()):
-        suite = finished.plan.file.path
+        suite = suite_argument(finished.plan.file.path)
         click.echo(f"{missing} of {len(results)} cells have not been run; benchbench run {suite}")
 
 

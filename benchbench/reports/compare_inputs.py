@@ -16,6 +16,7 @@ from benchbench.reports.results import COLUMNS, results_frame
 from benchbench.specs.stages import StageSpec
 from benchbench.store import Store
 from benchbench.suite.file import load_suite
+from benchbench.suite.shipped import suite_path
 
 NEEDED = ("row", "data", "student", "seed", "status", "accuracy", "key")
 
@@ -48,7 +49,7 @@ def load_side(text: str, data_root: Path, plugins: tuple[Path, ...]) -> Side:
         return _from_csv(text, Path(path), Store(Path(store)) if store else None)
     results = Store(Path(store or "runs"))
     results.check_format()
-    file = load_suite(Path(path))
+    file = load_suite(suite_path(path))
     registry = load_plugins([*file.plugin_files(), *plugins]).registry
     plan = make_plan(file, registry, find_devices(), data_root)
     return Side(text, results_frame(plan, results), {key: stage.spec for key, stage in plan.stages.items()})
