@@ -22,33 +22,59 @@ _PLAIN_WORDS = {
 }
 
 
+# In place of a file's name, where a suite is a text.
+TEXT = "YAML text"
+
+
 @dataclass(frozen=True)
-class SuiteDocument:
-    """A parsed suite file.
+class Override:
+    """A part of a suite that has another value than in its document.
 
     Attributes:
-        path: the file.
-        root: its YAML, which knows line numbers.
-        overrides: the dotted keys that `--set` has replaced in it.
+        key: the dotted key of the part.
+        value: as YAML or JSON have it.
+        given_by: the option or argument that it comes from, for errors.
     """
 
-    path: Path
+    key: str
+    value: object
+    given_by: str = "--set"
+
+
+@dataclass(frozen=True)
+class SuiteDocument:
+    """A parsed suite: of a file, a text or a dict.
+
+    Attributes:
+        path: the file; None where there is none.
+        root: its content; that of a file and of a text knows line numbers.
+        overrides: parts that are replaced in it.
+    """
+
+    path: Path | None
     root: CommentedMap
-    overrides: list[str] = field(default_factory=list)
+    overrides: list[Override] = field(default_factory=list)
+
+    @property
+    def has_lines(self) -> bool:
+        """False for a suite that is a dict."""
+        return self.root.lc.line is not None
 
     def error(self, problem: str, loc: Loc, hint: str = "") -> SuiteError:
-        """An error at a part of the suite."""
+        """An error at a part of the suite: with its line, or with the keys that lead to it."""
         parts = self._parts(loc)
         name = ".".join(str(part) for part in parts)
         line, is_written = self._line(parts)
-        for key in self.overrides:
+        for each in self.overrides:
             # The part itself, a part of it, or a mapping that is there only because something in it was set.
-            if name == key or name.startswith(f"{key}.") or (not is_written and key.startswith(f"{name}.")):
-                return SuiteError(f"--set {key}: {problem}", hint=hint)
-        changed = [key for key in self.overrides if parts and key.startswith(f"{name}.")]
+            if name == each.key or name.startswith(f"{each.key}.") or (not is_written and _is_part(each.key, name)):
+                return SuiteError(f"{each.given_by} {each.key}: {problem}", hint=hint)
+        changed = [each for each in self.overrides if parts and _is_part(each.key, name)]
+        if not self.has_lines and name and not problem.startswith(name):
+            problem = f"{name}: {problem}"
         if changed:
-            problem = f"{problem} (with --set {', '.join(changed)})"
-        return SuiteError(problem, self.path, line, hint)
+            problem = f"{problem} (with {changed[0].given_by} {', '.join(each.key for each in changed)})"
+        return SuiteError(problem, self.path or (TEXT if self.has_lines else None), line, hint)
 
     def explain(self, error: ValidationError, prefix: Loc = ()) -> SuiteError:
         """The first problem of a validation in one line; `prefix` is the place of the validated part."""
@@ -93,6 +119,8 @@ class SuiteDocument:
     def _line(self, parts: Loc) -> tuple[int | None, bool]:
         """The line of a place, and True where the file has the place itself; else the nearest line above it."""
         line, is_written = None, True
+        if not self.has_lines:
+            return line, is_written
         node = self.root
         for part in parts:
             position = getattr(node, "lc", None)
@@ -105,6 +133,11 @@ class SuiteDocument:
                 is_written = False
             node = node[part]
         return line, is_written
+
+
+def _is_part(key: str, name: str) -> bool:
+    """True where a dotted key names a part of another."""
+    return key.startswith(f"{name}.")
 
 
 def key_of(mapping: CommentedMap, part: str) -> str | int:
