@@ -169,7 +169,7 @@ class TestErrors:
     def test_an_augmenter_is_named_with_its_place(self, full, plan_of, tmp_path, loc):
         path = full(tmp_path)
         error = self.error_of(plan_of, path, f"{loc}.augment={{flip: {{probability: 2}}}}")
-        assert str(error).startswith(f"--set {loc}.augment: {loc}.augment: input should be less than or equal")
+        assert str(error).startswith(f"--set {loc}.augment: {loc}.augment.flip.probability: input should be less")
 
     def test_an_augmenter_in_a_list(self, full, plan_of, tmp_path):
         path = full(tmp_path)

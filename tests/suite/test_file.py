@@ -460,7 +460,7 @@ class TestInPython:
         with pytest.raises(SuiteError) as caught:
             first.replace([Override("seeds", ["a"], "argument")])
         assert str(caught.value).startswith("argument seeds: seeds.0: ")
-        with pytest.raises(SuiteError, match="--set recipes.default.epochs: "):
+        with pytest.raises(SuiteError, match=r"--set recipes\.default\.epochs: "):
             raise first.error("wrong", ["recipes", "default", "epochs"])
         where = "YAML text:2: wrong" if first.source.has_lines else "seeds: wrong"
         assert str(first.error("wrong", ["seeds"])) == where
