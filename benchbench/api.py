@@ -170,15 +170,15 @@ def report(experiment: Experiment, *, template: str = DEFAULT_TEMPLATE, command:
     return make_report(experiment.plan, experiment.store, command, template)
 
 
-def require_template(experiment: Experiment, template: str) -> None:
-    """Refuses a template that does not exist, before hours of work.
+def require_template(experiment: Experiment, template: str, tables: Sequence[str] = ()) -> None:
+    """Refuses a template that does not exist, and tables that it does not have, before hours of work.
 
     Raises:
-        BenchBenchError: there is no such template, or it does not work.
+        BenchBenchError: there is no such template, it does not work, or it has no such table; "all" names every one.
     """
-    from benchbench.reports.templates import template_names
+    from benchbench.reports.templates import require_tables
 
-    template_names(experiment.plan.registry, template)
+    require_tables(experiment.plan.registry, template, [name for name in tables if name != "all"])
 
 
 def write_page(finished: Report, folder: str | Path) -> Path:

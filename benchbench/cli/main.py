@@ -15,13 +15,13 @@ from benchbench import __version__, api
 from benchbench.api import PAGE, Experiment
 from benchbench.cli.options import ReportOptions, SuiteOptions, reads_suite, reads_suites, writes_report
 from benchbench.cli.plugins import check, list_, new, plugins
+from benchbench.cli.printing import json_of, print_report, print_written
 from benchbench.cli.results import compare, export, merge
 from benchbench.errors import BenchBenchError, one_line
+from benchbench.running.interrupts import RememberedInterrupts
 from benchbench.hardware.platform import require_platform
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from benchbench.reports.report import Report
 
 DONE, SOME_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -125,6 +125,7 @@ def plan(options: SuiteOptions, show_all: bool, calibrate: bool) -> None:
     show_default=True,
     help="Most cells that train side by side behind one teacher; 1: each alone.",
 )
+@RememberedInterrupts()
 def run(options: SuiteOptions, output: ReportOptions, executor: str, checkpoint_seconds: float, cohort: int) -> None:
     """Run all of SUITE that is not done yet, then print and write its tables.
 
@@ -140,7 +141,7 @@ def run(options: SuiteOptions, output: ReportOptions, executor: str, checkpoint_
     from benchbench.cli.progress import ProgressView
 
     experiment = options.plan(executor)
-    api.require_template(experiment, output.template)
+    api.require_template(experiment, output.template, output.tables)
     flops = {key: estimate.flops for key, estimate in api.estimate(experiment).items()}
     with contextlib.closing(ProgressView(flops)) as progress:
         outcome = api.run(
@@ -149,9 +150,9 @@ def run(options: SuiteOptions, output: ReportOptions, executor: str, checkpoint_
             cohort=cohort,
             listeners=[progress],
         )
-    results = _report(experiment, options, output, output.folder)
+    finished = _report(experiment, options, output, output.folder)
     if options.as_json:
-        click.echo(_json({experiment.name: results}))
+        click.echo(json_of({experiment.name: finished}))
     sys.exit(SOME_FAILED if outcome.failed else DONE)
 
 
@@ -173,46 +174,28 @@ def report(suites: list[SuiteOptions], output: ReportOptions) -> None:
     """
     experiments = [(options.plan(), options) for options in suites]  # before anything is printed
     _require_distinct_names(experiments)
-    frames = {}
+    for experiment, _ in experiments:
+        api.require_template(experiment, output.template, output.tables)
+    reports = {}
     for experiment, options in experiments:
         folder = output.folder / experiment.name if output.folder and len(experiments) > 1 else output.folder
-        frames[experiment.name] = _report(experiment, options, output, folder)
+        reports[experiment.name] = _report(experiment, options, output, folder)
     if suites[0].as_json:
-        click.echo(_json(frames))
+        click.echo(json_of(reports))
 
 
-def _report(experiment: Experiment, options: SuiteOptions, output: ReportOptions, folder: Path | None) -> pd.DataFrame:
-    """Prints a suite's tables unless JSON is asked for, writes its report, and gives its results."""
+def _report(experiment: Experiment, options: SuiteOptions, output: ReportOptions, folder: Path | None) -> Report:
+    """Prints a suite's report unless JSON is asked for, and writes it."""
     folder = folder or Path("reports") / experiment.name
     command = options.report_command(output.template)
     finished = api.report(experiment, template=output.template, command=command)
     if not options.as_json:
-        _print_tables(finished)
+        print_report(finished, output.tables)
     if PAGE in output.formats:
         click.echo(f"written: {api.write_page(finished, folder)}", err=True)
     paths = api.write_report(finished, folder, [each for each in output.formats if each != PAGE])
-    if paths:
-        click.echo(f"written to {folder}: {', '.join(path.name for path in paths)}", err=True)
-    else:
-        click.echo("no cell is done, so no tables are written", err=True)
-    return finished.results
-
-
-def _print_tables(finished: Report) -> None:
-    """All tables, then one line per reason of failure, and the number of cells that are missing."""
-    from benchbench.reports.render import plain
-    from benchbench.suite.shipped import suite_argument
-
-    for table in finished.tables:
-        click.echo(plain(table, color=sys.stdout.isatty()))
-    results = finished.results
-    for reason, cells in results[results.status == "failed"].groupby("reason", sort=False, dropna=False):
-        labels = [f"{cell.row} | {cell.data} | {cell.student} | seed {cell.seed}" for cell in cells.itertuples()]
-        more = f" (and {len(labels) - 1} more cells)" if len(labels) > 1 else ""
-        click.echo(f"failed: {labels[0]}{more}: {one_line(str(reason))}")
-    if missing := int((results.status == "missing").sum()):
-        suite = suite_argument(finished.plan.file.path)
-        click.echo(f"{missing} of {len(results)} cells have not been run; benchbench run {suite}")
+    print_written(finished, folder, paths)
+    return finished
 
 
 def _require_distinct_names(experiments: Sequence[tuple[Experiment, SuiteOptions]]) -> None:
@@ -225,15 +208,6 @@ def _require_distinct_names(experiments: Sequence[tuple[Experiment, SuiteOptions
                 "would replace the other; report them one by one, each with a --report DIR of its own"
             )
         paths[experiment.name] = options.suite
-
-
-def _json(frames: dict[str, pd.DataFrame]) -> str:
-    """Every row of some suites' results, with the suite's name."""
-    from benchbench.reports.results import readable
-
-    tables = {name: json.loads(readable(frame).to_json(orient="records")) for name, frame in frames.items()}
-    rows = [{"suite": name, **row} for name, table in tables.items() for row in table]
-    return json.dumps(rows, indent=1)
 
 
 @cli.command()

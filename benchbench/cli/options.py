@@ -69,6 +69,10 @@ class SuiteOptions:
         )
 
 
+def _names(_context: click.Context, _option: click.Parameter, value: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in (value or "").split(",") if name.strip())
+
+
 @dataclass(frozen=True)
 class ReportOptions:
     """Options of every command that writes a report."""
@@ -76,10 +80,12 @@ class ReportOptions:
     folder: Path | None
     formats: tuple[str, ...]
     template: str
+    tables: tuple[str, ...]
 
 
 _REPORT = "Where tables and figures go; of several suites, to a folder each in it.  [default: reports/NAME-OF-SUITE]"
 _TEMPLATE = "Which tables and figures, in what order; see `benchbench list templates`."
+_TABLES = "Which tables are printed: `all`, or names with commas between them.  [default: accuracy and hours, in brief]"
 _JOBS = "Workers side by side: on the CPU, or on each GPU.  [default: one per core, at most 8; one per GPU]"
 _SET = "Override a part of the suite, e.g. recipes.default.epochs=5; may be repeated."
 _REPORT_OPTIONS = (
@@ -94,6 +100,7 @@ _REPORT_OPTIONS = (
         help="Of tables and figures; may be repeated.",
     ),
     click.option("--template", default=DEFAULT_TEMPLATE, show_default=True, help=_TEMPLATE),
+    click.option("--tables", metavar="NAMES", callback=_names, help=_TABLES),
 )
 _SUITE_OPTIONS = (
     store_option,

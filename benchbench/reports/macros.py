@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import pandas as pd
 
 from benchbench.planning.model import Plan
-from benchbench.reports.escape import printable
+from benchbench.reports.answer import answer
+from benchbench.reports.escape import escape_latex, printable
 from benchbench.reports.groups import Runs, groups_of
 from benchbench.reports.summary import hours_text
 from benchbench.reports.tables.gpu_hours import trained_hours
@@ -19,7 +20,7 @@ from benchbench.reports.tables.savings import cost_ratio, decimals
 HEAD = r"""
 % Every name is \ + the suite + quantity + arm + student + data set, in letters alone: each word begins with a
 % capital, digits are spelled out, and other characters are left out; a repeated name ends in Again.
-% Quantities:
+% The answer in words is \ + the suite + Answer. Quantities:
 %   Accuracy  mean test accuracy, in percent
 %   Spread    its standard deviation over seeds, in points
 %   Seeds     n, the seeds that are done
@@ -31,8 +32,10 @@ _DIGITS = ("Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight
 
 
 def macros(results: pd.DataFrame, plan: Plan, origin: str) -> str:
-    """A file of `\\newcommand` for the numbers that a text quotes; unknown ones have no command."""
-    lines = [f"% {printable(origin)}", HEAD]
+    """A file of `\\newcommand` for the answer and the numbers that a text quotes; unknown ones have no command."""
+    suite = letters(plan.suite.name, first=False)
+    text = escape_latex(answer(results, plan))
+    lines = [f"% {printable(origin)}", HEAD, rf"\newcommand{{\{suite}Answer}}{{{text}}}"]
     uses: Counter[str] = Counter()
     references = results["row"][results.method == "finetune"]
     for (data, student), group in groups_of(results).items():
@@ -43,7 +46,7 @@ def macros(results: pd.DataFrame, plan: Plan, origin: str) -> str:
             labels = letters(f"{row} {student} {data}")
             lines.append(f"% {printable(f'{row}, {student}, {data}')}")
             for quantity, value in _numbers(runs, reference):
-                name = f"{letters(plan.suite.name, first=False)}{quantity}{labels}"
+                name = f"{suite}{quantity}{labels}"
                 uses[name] += 1
                 lines.append(rf"\newcommand{{\{name}{'Again' * (uses[name] - 1)}}}{{{value}}}")
     return "\n".join([*lines, ""])

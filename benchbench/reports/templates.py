@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchbench.components import Registry
-from benchbench.errors import PluginError, did_you_mean, one_line
+from benchbench.errors import PluginError, UnknownNameError, did_you_mean, one_line
 
 DEFAULT = "full"
 # Tables and figures of `paper`, in its order.
@@ -41,3 +41,17 @@ def template_names(registry: Registry, template: str) -> list[str]:
             hint = did_you_mean(str(name), offered)
             raise PluginError(f"template '{template}' names '{name}', which is no report and no figure; {hint}")
     return names
+
+
+def require_tables(registry: Registry, template: str, tables: Sequence[str]) -> None:
+    """Refuses tables that a template does not have.
+
+    Raises:
+        UnknownNameError: there is no such template, or it has no such table.
+        PluginError: the template does not work.
+    """
+    offered = [name for name in template_names(registry, template) if name in registry.offers["report"]]
+    for name in tables:
+        if name not in offered:
+            known = did_you_mean(name, offered)
+            raise UnknownNameError(f"template '{template}' has no table '{name}'; {known}")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchbench.errors import StoreError, one_line
-from benchbench.reports import latex
+from benchbench.reports import front_page, latex
 from benchbench.reports.figure import Figure
 from benchbench.reports.figures.save import FORMATS, figure_bytes, gallery
 from benchbench.reports.macros import macros
@@ -35,7 +35,7 @@ def further_files(report: Report, figures: Sequence[Figure], formats: Sequence[s
 def write_report(
     report: Report, folder: Path, formats: Sequence[str], further: Mapping[str, bytes] | None = None
 ) -> list[Path]:
-    """Writes `NAME.FORMAT` for every table, results.csv, the command, and further files.
+    """Writes `NAME.FORMAT` for every table, results.csv, the command, further files, and with "md" the front page.
 
     Returns:
         The paths of the files.
@@ -48,6 +48,8 @@ def write_report(
     texts["results.csv"] = readable(report.results).to_csv(index=False, lineterminator="\n")
     texts["COMMAND"] = f"{report.command}\n"
     files = {name: text.encode() for name, text in texts.items()} | dict(further or {})
+    if "md" in formats:
+        files = {front_page.NAME: front_page.front_page(report, files).encode()} | files
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -61,7 +62,9 @@ class TestReport:
         assert f"made by: {made}" in Path("out/accuracy.txt").read_text()
 
     def test_json(self, cli, suite):
-        rows = json.loads(cli("report", suite, "--json").out)
+        printed = json.loads(cli("report", suite, "--json").out)
+        assert printed["answers"] == {"tiny": "No cell is done, so there is no answer: 4 not run yet, of 4 cells."}
+        rows = printed["cells"]
         assert {row["suite"] for row in rows} == {"tiny"}
         assert [(row["row"], row["seed"], row["status"]) for row in rows] == [
             ("scratch", 0, "missing"),
@@ -102,7 +105,8 @@ class TestReport:
 
     def test_a_template(self, cli, suite, one_done):
         done = cli("report", suite, "--template", "paper", "--format", "md", "--format", "png")
-        assert "made by: benchbench report suite.yaml --template paper" in done.out
+        assert "made by: benchbench report suite.yaml --template paper" in Path("reports/tiny/accuracy.md").read_text()
+        assert "with their notes: benchbench report suite.yaml --template paper --tables all" in done.out
         assert Path("reports/tiny/pareto.png").exists()
         assert not Path("reports/tiny/costs.png").exists()
 
@@ -111,13 +115,60 @@ class TestReport:
         assert api.DEFAULT_TEMPLATE == templates.DEFAULT
 
 
+class TestTables:
+    """What is printed: the answer and two tables in brief, or the tables that are named with their notes."""
+
+    def test_in_brief(self, cli, suite, one_done):
+        lines = cli("report", suite, "--format", "csv").out.splitlines()
+        assert lines[0].startswith("On cifar (40 training images) with small, scratch reached 50.0 % (n=1) for 1.00")
+        titles = [line for line in lines if line.endswith(" of tiny")]
+        assert titles == ["Test accuracy (%) of tiny", "CPU-hours of one run of tiny"]
+        (columns,) = (line.split("  ") for line in lines if line.startswith("arm") and "own" in line)
+        assert [name.strip() for name in columns if name] == [
+            "arm",
+            "own",
+            "with stages",
+            "pre-training (est.)",
+            "total",
+        ]
+        assert not any(line.startswith("suite key") for line in lines)
+        assert lines[-2] == "all 4 tables, with their notes: benchbench report suite.yaml --tables all"
+
+    def test_all(self, cli, suite, one_done):
+        done = cli("report", suite, "--format", "csv", "--tables", "all").out
+        for name in ("Test accuracy (%)", "CPU-hours of one run", "Stages that one run", "Resources of one run"):
+            assert f"{name} of tiny" in done or f"{name} of tiny needs" in done
+        assert done.count("made by: benchbench report suite.yaml") == 4
+        assert "--tables all" not in done
+
+    def test_some_by_name(self, cli, suite, one_done):
+        done = cli("report", suite, "--format", "csv", "--tables", "resources, verdicts").out
+        assert "Resources of one run of tiny" in done
+        assert "Test accuracy (%)" not in done
+        assert "table 'verdicts' has nothing to show here" in done
+
+    def test_one_that_there_is_not(self, cli, suite, one_done):
+        done = cli("report", suite, "--tables", "acuracy")
+        assert (done.code, done.out) == (2, "")
+        assert "error: template 'full' has no table 'acuracy'; did you mean 'accuracy'?" in done.err
+        assert not Path("reports").exists()
+
+    def test_the_folder_s_front_page_has_the_answer_and_leads_to_the_rest(self, cli, suite, one_done):
+        answer = cli("report", suite).out.splitlines()[0]
+        page = Path("reports/tiny/README.md").read_text(encoding="utf-8")
+        assert page.startswith(f"# tiny\n\n{answer}\n\n![Test accuracy against device-hours](pareto.png)\n\n**Test acc")
+        links = set(re.findall(r"\]\(([^)]+)\)", page))
+        assert {"pareto.png", "accuracy.md", "resources.md", "results.csv", "macros.tex", "figures.md"} <= links
+        assert all((Path("reports/tiny") / link).exists() for link in links)
+
+
 class TestSeveralSuites:
     def test_each_has_its_tables_and_its_folder(self, cli, suite, second, one_done):
         done = cli("report", suite, second, "--format", "csv")
         assert done.code == 0
         assert "Test accuracy (%) of tiny" in done.out
         assert "Test accuracy (%) of second" in done.out
-        assert "made by: benchbench report more/suite.yaml\n" in done.out
+        assert "benchbench report more/suite.yaml --tables all\n" in done.out
         for name, cells in (("tiny", 4), ("second", 1)):
             rows = Path(f"reports/{name}/results.csv").read_text().splitlines()
             assert len(rows) == 1 + cells
@@ -127,7 +178,9 @@ class TestSeveralSuites:
         assert sorted(path.name for path in Path("out").iterdir()) == ["second", "tiny"]
 
     def test_json(self, cli, suite, second):
-        rows = json.loads(cli("report", suite, second, "--json").out)
+        printed = json.loads(cli("report", suite, second, "--json").out)
+        assert list(printed["answers"]) == ["tiny", "second"]
+        rows = printed["cells"]
         assert [row["suite"] for row in rows] == ["tiny"] * 4 + ["second"]
 
     def test_nothing_is_printed_before_all_are_read(self, cli, suite, second, one_done):
@@ -138,7 +191,7 @@ class TestSeveralSuites:
         assert not Path("reports").exists()
 
     def test_overrides_count_for_each(self, cli, suite, second):
-        rows = json.loads(cli("report", suite, second, "--json", "--set", "seeds=[7]").out)
+        rows = json.loads(cli("report", suite, second, "--json", "--set", "seeds=[7]").out)["cells"]
         assert {row["seed"] for row in rows} == {7}
 
 

@@ -167,6 +167,11 @@ class TestMacros:
         assert commands["tinyTotalTuneSmallCifar"] == "6.00"
         assert "tinySavedTuneSmallCifar" not in commands
 
+    def test_the_answer_in_words(self, finished):
+        text = macros(finished.frame(), finished.plan, "about")
+        assert r"\newcommand{\tinyAnswer}{On cifar (40 training images) with small, it is open whether " in text
+        assert r"70.0 \% for 5.00 GPU-hours a run" in text
+
     def test_what_is_not_known_has_no_command(self, lab):
         lab.finish_arm("tune", [0.5])
         commands = self.commands(macros(lab.frame(), lab.plan, ""))

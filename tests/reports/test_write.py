@@ -60,7 +60,7 @@ def test_every_table_in_every_format(finished, tmp_path):
         for kind in ("md", "tex", "csv", "txt")
     }
     assert {path.name for path in paths} == {path.name for path in folder.iterdir()}
-    assert {path.name for path in paths} == {*names, "results.csv", "COMMAND"}
+    assert {path.name for path in paths} == {*names, "README.md", "results.csv", "COMMAND"}
     assert (folder / "COMMAND").read_text() == "benchbench report 'a b.yaml'\n"
     assert "66.7 ± 20.8 (n=3)" in (folder / "accuracy.md").read_text(encoding="utf-8")
     assert r"scratch & \bfseries 66.7 & \bfseries $\pm$ 20.8 \\" in (folder / "accuracy.tex").read_text()

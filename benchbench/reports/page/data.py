@@ -54,6 +54,7 @@ def page_data(report: Report, live: bool = False) -> Json:
         "devices": sorted(results.device.dropna().unique()),
         "live": live,
         "active": reader.active,
+        "answer": report.answer,
         "summary": asdict(summary(results, tables)),
         "tables": [_table(table) for table in [*first, *(table for table in tables if table.name != "verdicts")]],
         "cells": [_cell(row, statuses) for row in results.to_dict("records")],

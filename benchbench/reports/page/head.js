@@ -4,6 +4,7 @@ const heading = h("h1");
 const counts = h("p", { class: "counts" });
 const facing = h("p", { class: "facing" });
 const connection = h("p", { class: "connection", role: "status" });
+const answer = h("p", { class: "answer" });
 const headline = h("section", { id: "summary", class: "summary" });
 const running = h("section", { class: "running", "aria-label": "Running now" });
 const failures = h("section", { class: "failures", "aria-label": "Failures" });
@@ -19,6 +20,7 @@ function drawHead() {
   );
   const devices = content.devices.length ? `on ${content.devices.join(", ")}; ` : "";
   facing.textContent = `${devices}suite key ${content.key}`;
+  answer.textContent = content.answer;
 }
 
 function drawSummary() {

@@ -90,9 +90,9 @@ function draw() {
 }
 
 const links = [
+  ["charts", "Charts"],
   ["summary", "Summary"],
   ["tables", "Tables"],
-  ["charts", "Charts"],
   ["cells", "Cells"],
   ["about", "About"],
 ];
@@ -106,11 +106,12 @@ document.body.append(
   h(
     "main",
     {},
-    headline,
+    answer,
     running,
-    failures,
-    h("section", { id: "tables" }, h("h2", {}, "Tables"), tables),
     charts,
+    failures,
+    headline,
+    h("section", { id: "tables" }, h("h2", {}, "Tables"), tables),
     h("section", { id: "cells" }, h("h2", {}, "Cells"), cellTable.node),
     about,
   ),

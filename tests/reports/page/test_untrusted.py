@@ -26,7 +26,7 @@ def nasty(run_lab, data_of, tmp_path) -> Path:
     data = data_of(run_lab)
     assert {NASTY} <= {data["devices"][0], data["stages"][done[:16]]["log"], data["cells"][1]["reason"]}
     # Suites cannot have such names, but the page need not trust that.
-    data |= {"suite": NASTY, "key": NASTY, "command": NASTY, "version": NASTY, "left_out": [NASTY]}
+    data |= {"suite": NASTY, "key": NASTY, "command": NASTY, "version": NASTY, "answer": NASTY, "left_out": [NASTY]}
     item = {"label": NASTY, "text": NASTY, "tone": NASTY, "detail": NASTY}
     data["summary"] = {"title": NASTY, "items": [item], "counts": {NASTY: 1}, "notes": [NASTY]}
     entry = {"text": NASTY, "bold": True}
