@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,7 +14,10 @@ import click
 from benchbench.cli.options import data_option, folder_type, json_option, plugin_option
 from benchbench.components import KINDS
 from benchbench.errors import BenchBenchError, did_you_mean
+from benchbench.suite.shipped import QUICKSTART
 from benchbench.testing.scaffold import SCAFFOLDS
+
+SUITE = "suite"  # the kind of `new` that is a file and no plugin
 
 
 @click.command(name="list")
@@ -54,29 +58,59 @@ def plugins(plugins: tuple[Path, ...], as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("kind", type=click.Choice(SCAFFOLDS))
+@click.argument("kind", type=click.Choice((*SCAFFOLDS, SUITE)))
 @click.argument("name")
-@click.option("--folder", type=folder_type, help="Where the package goes.  [default: benchbench-NAME]")
-def new(kind: str, name: str, folder: Path | None) -> None:
+@click.option("--folder", type=folder_type, help="Where it goes.  [default: benchbench-NAME; a suite: here]")
+@click.option("--from", "base", metavar="SUITE", help=f"The suite to copy.  [default: {QUICKSTART}]")
+def new(kind: str, name: str, folder: Path | None, base: str | None) -> None:
     """Write a package with a working KIND called NAME: an example to change, with its test.
+
+    Of a suite: the file NAME.yaml, a copy of one that ships with a comment at each part.
 
     \b
     Examples:
+      benchbench new suite leaves
+      benchbench new suite leaves --from cifar
       benchbench new loss margin
       benchbench new dataset leaves --folder ~/plugins/leaves
     """
+    if kind == SUITE:
+        _new_suite(name, base or QUICKSTART, folder)
+        return
+    if base is not None:
+        raise BenchBenchError(f"--from names the suite that a new suite copies; leave it out for a {kind}")
     from benchbench.plugins import load_plugins
     from benchbench.testing.scaffold import new_plugin
 
     package = new_plugin(kind, name, folder, load_plugins().registry)
     module = package / f"benchbench_{name}.py"
     click.echo(f"written to {package}; {module} is all of it")
-    for command, comment in (
-        (f"benchbench check {package}", "checks that it keeps its contract"),
-        (f"pytest {package}", "runs the same checks as tests"),
-        (f"pip install -e {package}", "installs it for every suite"),
-        ("benchbench list", "then lists it"),
-    ):
+    _print_commands(
+        {
+            f"benchbench check {package}": "checks that it keeps its contract",
+            f"pytest {package}": "runs the same checks as tests",
+            f"pip install -e {package}": "installs it for every suite",
+            "benchbench list": "then lists it",
+        }
+    )
+
+
+def _new_suite(name: str, base: str, folder: Path | None) -> None:
+    from benchbench.suite.starter import new_suite
+
+    path = new_suite(name, base, folder)
+    click.echo(f"written to {path}, a copy of {base} to change")
+    _print_commands(
+        {
+            f"benchbench plan {path}": "checks it, and says what it would run and cost",
+            f"benchbench run {path}": "runs what is not done yet, and writes the tables",
+            "benchbench list": "lists every component that a suite can name",
+        }
+    )
+
+
+def _print_commands(comments: Mapping[str, str]) -> None:
+    for command, comment in comments.items():
         click.echo(f"  {command:<40} # {comment}")
 
 

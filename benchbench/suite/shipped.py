@@ -6,6 +6,7 @@ from pathlib import Path
 
 from benchbench.errors import SuiteError, did_you_mean
 
+QUICKSTART = "quickstart"
 _PACKAGE = Path(__file__).parents[1]
 # In a wheel, and in a checkout: the build copies the one to the other.
 _FOLDERS = (_PACKAGE / "_suites", _PACKAGE.parent / "suites")
