@@ -13,7 +13,7 @@ from benchbench.reports.escape import escape_latex, printable
 
 if TYPE_CHECKING:
     from benchbench.reports.figure import Figure
-    from benchbench.reports.table import Entry, Table
+    from benchbench.reports.table_content import Entry, TableContent
 
 PACKAGES = r"\usepackage{booktabs,graphicx,siunitx}"
 # What siunitx 2 and 3 both know: bold numbers, and 12,345 as the other formats have it.
@@ -33,7 +33,7 @@ _NUMBER = re.compile(
 _N = re.compile(r" \((n=\d+)\)$")
 
 
-def latex(table: Table) -> str:
+def latex(table: TableContent) -> str:
     """Floating tables, with all that they need but the packages in `PACKAGES`; a long table is set in parts.
 
     Entries that begin with a number stand in a siunitx column, aligned at the decimal point, and what follows the
@@ -154,7 +154,7 @@ class _Column:
         return rf"\multicolumn{{2}}{{c}}{{{text}}}" if self.beside else f"{{{text}}}" if self.aligned else text
 
 
-def _column(table: Table, index: int) -> _Column:
+def _column(table: TableContent, index: int) -> _Column:
     if index < table.labels:
         return _Column("l")
     matches = [match for row in table.rows if (match := _NUMBER.fullmatch(row[index].text))]
@@ -168,7 +168,7 @@ def _column(table: Table, index: int) -> _Column:
     return _Column(spec, numbers=True, beside=beside, aligned=True)
 
 
-def _without_common_n(table: Table) -> tuple[Table, list[str]]:
+def _without_common_n(table: TableContent) -> tuple[TableContent, list[str]]:
     """The table without an n that all of its entries share, and a note with that n."""
     texts = [entry.text for row in table.rows for entry in row if "(n=" in entry.text]
     counts = {match[1] if (match := _N.search(text)) else None for text in texts}

@@ -1,18 +1,19 @@
-"""Renderers of tables: text for terminals, Markdown, LaTeX and CSV."""
+"""Renderers of tables: text for terminals, Markdown, HTML, LaTeX and CSV."""
 
 from __future__ import annotations
 
 import csv
+import html as markup
 import io
 
 from tabulate import tabulate
 
 from benchbench.reports.escape import escape_markdown, printable
 from benchbench.reports.latex import latex
-from benchbench.reports.table import Entry, Table
+from benchbench.reports.table_content import Entry, TableContent
 
 
-def plain(table: Table, color: bool = False) -> str:
+def plain(table: TableContent, color: bool = False) -> str:
     """For terminals; bold by an escape code where `color`, else by a star."""
     rows = [[_terminal(entry, color) for entry in row] for row in table.rows]
     drawn = tabulate(
@@ -28,7 +29,7 @@ def plain(table: Table, color: bool = False) -> str:
     return "\n".join([*lines, *(printable(note) for note in table.notes)]) + "\n"
 
 
-def markdown(table: Table) -> str:
+def markdown(table: TableContent) -> str:
     rows = [
         [f"**{escape_markdown(e.text)}**" if e.bold else escape_markdown(e.text) for e in row] for row in table.rows
     ]
@@ -38,7 +39,30 @@ def markdown(table: Table) -> str:
     return f"**{escape_markdown(table.title)}**\n\n{drawn}\n\n{notes}"
 
 
-def to_csv(table: Table) -> str:
+def html(table: TableContent) -> str:
+    """A table without style of its own but the sides of columns, as notebooks show it; all text is escaped."""
+    sides = table.aligned()
+    header = [_cell("th", column, side) for column, side in zip(table.columns, sides, strict=True)]
+    body = [
+        [_cell("td", entry.text, side, entry.bold) for entry, side in zip(row, sides, strict=True)]
+        for row in table.rows
+    ]
+    head, *rows = (f"<tr>{''.join(cells)}</tr>" for cells in [header, *body])
+    notes = "".join(f"<li>{_escaped(note)}</li>" for note in table.notes)
+    lines = [
+        '<div class="tex2jax_ignore mathjax_ignore">',  # dollar signs are no formulas
+        f"<table>\n<caption>{_escaped(table.title)}</caption>",
+        f"<thead>{head}</thead>",
+        "<tbody>",
+        *rows,
+        "</tbody>\n</table>",
+        *([f"<ul>{notes}</ul>"] if notes else []),
+        "</div>\n",
+    ]
+    return "\n".join(lines)
+
+
+def to_csv(table: TableContent) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(table.columns)
@@ -47,6 +71,15 @@ def to_csv(table: Table) -> str:
 
 
 RENDERERS = {"md": markdown, "tex": latex, "csv": to_csv, "txt": plain}
+
+
+def _cell(tag: str, text: str, side: str, bold: bool = False) -> str:
+    content = f"<strong>{_escaped(text)}</strong>" if bold else _escaped(text)
+    return f'<{tag} style="text-align: {side}">{content}</{tag}>'
+
+
+def _escaped(text: str) -> str:
+    return markup.escape(printable(text))
 
 
 def _terminal(entry: Entry, color: bool) -> str:

@@ -1,22 +1,23 @@
-"""The table model."""
+"""The table of a report, which shows itself in every format."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from benchbench.reports import render
+from benchbench.reports.latex import latex
+from benchbench.reports.table_content import Entry, TableContent
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Entry", "Table"]
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One cell of a table: text, bold where it is the best of its column."""
-
-    text: str
-    bold: bool = False
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of a report, independent of its renderer.
+@dataclass(frozen=True, repr=False)
+class Table(TableContent):
+    """A table of a report; shown as HTML in a notebook and as text elsewhere.
 
     Attributes:
         name: file name without an ending.
@@ -27,12 +28,26 @@ class Table:
         labels: number of leading columns that are labels (aligned left).
     """
 
-    name: str
-    title: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[Entry]]
-    notes: Sequence[str] = field(default_factory=list)
-    labels: int = 1
+    def __repr__(self) -> str:
+        return render.plain(self).rstrip()
 
-    def aligned(self) -> list[str]:
-        return ["left"] * self.labels + ["right"] * (len(self.columns) - self.labels)
+    def _repr_html_(self) -> str:
+        return render.html(self)
+
+    def to_markdown(self) -> str:
+        """Title, table and notes in Markdown."""
+        return render.markdown(self)
+
+    def to_latex(self) -> str:
+        """A floating table in LaTeX; its preamble needs `booktabs`, `graphicx` and `siunitx`."""
+        return latex(self)
+
+    def to_csv(self) -> str:
+        """Header and rows as CSV."""
+        return render.to_csv(self)
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """The texts of the entries; their numbers are in the results."""
+        import pandas as pd
+
+        return pd.DataFrame([[entry.text for entry in row] for row in self.rows], columns=list(self.columns))

@@ -38,8 +38,13 @@ class SuiteFile:
 
     def __repr__(self) -> str:
         suite = self.suite
-        counts = {"arm": suite.arms, "data set": suite.data, "student": suite.students, "seed": suite.seeds}
-        parts = ", ".join(f"{len(each)} {name}{'s' if len(each) > 1 else ''}" for name, each in counts.items())
+        counts = {
+            "arm": len(suite.arms),
+            "data set": len(suite.data),
+            "student": len(suite.students),
+            "seed": len(suite.seeds),
+        }
+        parts = ", ".join(f"{count} {name}{'s' if count > 1 else ''}" for name, count in counts.items())
         return f"<suite {one_line(suite.name)[:80]}: {parts}{f'; {self.path}' if self.path else ''}>"
 
     @property

@@ -1,15 +1,18 @@
-"""Tables as text, Markdown and CSV: everything is shown, and nothing in a cell is run or rendered."""
+"""Tables as text, Markdown, HTML and CSV: everything is shown, and nothing in a cell is run or rendered."""
 
 from __future__ import annotations
 
 import csv
 import io
 import re
+from dataclasses import replace
+from html.parser import HTMLParser
 
 import pytest
 
 from benchbench.reports.escape import escape_markdown
-from benchbench.reports.render import RENDERERS, markdown, plain, to_csv
+from benchbench.reports.latex import latex
+from benchbench.reports.render import RENDERERS, html, markdown, plain, to_csv
 from benchbench.reports.table import Entry, Table
 
 NASTY = r"a_b & 50% of $x^2$ #1 {y} ~ \input{z} | <b>`c`</b> *d* [e](f) ± × –"
@@ -53,6 +56,68 @@ class TestMarkdown:
         assert drawn == (
             "**A title**\n\n| arm     |        x |\n|:--------|---------:|\n| scratch | **50.0** |\n\n- a note\n- b\n"
         )
+
+
+class _Reader(HTMLParser):
+    """Tags of a document, and its texts by the tag that they stand in."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.texts: list[tuple[str, str]] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.open.append(tag)
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if data.strip():
+            self.texts.append((self.open[-1], data))
+
+
+class TestHtml:
+    def test_whole(self):
+        drawn = html(table(["scratch", Entry("50.0", bold=True)], columns=["arm", "x"], notes=["a note", "b"]))
+        assert drawn == (
+            '<div class="tex2jax_ignore mathjax_ignore">\n<table>\n<caption>A title</caption>\n'
+            '<thead><tr><th style="text-align: left">arm</th><th style="text-align: right">x</th></tr></thead>\n'
+            '<tbody>\n<tr><td style="text-align: left">scratch</td>'
+            '<td style="text-align: right"><strong>50.0</strong></td></tr>\n</tbody>\n</table>\n'
+            "<ul><li>a note</li><li>b</li></ul>\n</div>\n"
+        )
+
+    def test_all_text_is_text(self):
+        nasty = "<script>alert(1)</script>\"'&lt;" + NASTY
+        reader = _Reader(
+            html(replace(table([nasty, Entry(nasty, True)], columns=[nasty] * 2, notes=[nasty]), title=nasty))
+        )
+        assert reader.texts == [(tag, nasty) for tag in ("caption", "th", "th", "td", "strong", "li")]
+        assert set(reader.tags) == {"div", "table", "caption", "thead", "tbody", "tr", "th", "td", "strong", "ul", "li"}
+        assert reader.open == []
+
+    def test_control_characters_become_spaces(self):
+        drawn = html(table([CONTROL, "1"], notes=[CONTROL]))
+        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", drawn)
+
+    def test_without_rows_or_notes(self):
+        assert _Reader(html(table())).tags == ["div", "table", "caption", "thead", "tr", "th", "th", "tbody"]
+
+
+def test_a_table_shows_itself():
+    shown = table(["a", Entry("9.0", bold=True)], columns=["arm", "x"], notes=["a note"])
+    assert shown._repr_html_() == html(shown)
+    assert repr(shown) + "\n" == plain(shown)
+    assert shown.to_markdown() == markdown(shown)
+    assert shown.to_latex() == latex(shown)
+    assert shown.to_csv() == to_csv(shown)
+    assert shown.to_dataframe().to_dict("list") == {"arm": ["a"], "x": ["9.0"]}
+    assert table(columns=["arm", "arm"]).to_dataframe().shape == (0, 2)
 
 
 class TestPlain:
