@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+import traceback
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 
@@ -54,6 +55,52 @@ class ExportError(BenchBenchError):
 
 class UnknownNameError(BenchBenchError):
     """A name that no component, model or option has."""
+
+
+# Torch has a class for its own allocator alone: the libraries beneath it, and allocations past it, name their status.
+_OUT_OF_MEMORY = re.compile(
+    r"CUDA (driver )?error: out of memory|_STATUS_ALLOC_FAILED|_ALLOCATION_FAILED|not enough memory: you tried|"
+    r"can't allocate memory: you tried"
+)
+# Errors after which, by the CUDA runtime's reference (cudaError_t), every further call of the process fails; and those
+# by which its libraries report one of them.
+_BROKEN_DEVICE = re.compile(
+    r"device-side assert|an illegal memory access|unspecified launch failure|the launch timed out and was terminated|"
+    r"an illegal instruction was encountered|misaligned address|invalid program counter|hardware stack error|"
+    r"operation not supported on global/shared address space|uncorrectable (ECC|NVLink) error|"
+    r"CUDA error: unknown error|CU(BLAS|DNN|FFT|SOLVER|SPARSE)_STATUS_(EXECUTION_FAILED|INTERNAL_ERROR)\b"
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """True where memory ran out, of the machine or of its GPU: less work at once may succeed."""
+    if isinstance(error, MemoryError):
+        return True
+    # By name: torch takes seconds to import.
+    named = any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__)
+    return named or (isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(str(error)) is not None)
+
+
+def breaks_device(error: BaseException) -> bool:
+    """True where the process can no longer use its GPU: another one can."""
+    return any(isinstance(each, RuntimeError) and _BROKEN_DEVICE.search(str(each)) for each in _chain(error))
+
+
+def clear_frames(error: BaseException) -> None:
+    """Lets go of the variables that an error's tracebacks hold: all activations of a step, say. They stay printable."""
+    for each in _chain(error):
+        traceback.clear_frames(each.__traceback__)
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An error and those that led to it."""
+    chain: list[BaseException] = []
+    queue: list[BaseException | None] = [error]
+    for each in queue:
+        if each is not None and each not in chain:
+            chain.append(each)
+            queue += [each.__cause__, each.__context__]
+            yield each
 
 
 def one_line(error: BaseException | str) -> str:

@@ -97,7 +97,7 @@ def worker_settings(run: RunSettings, devices: Devices, slot: str) -> WorkerSett
     )
 
 
-EventName = Literal["started", "ready", "progress", "finished", "failed", "died"]
+EventName = Literal["started", "ready", "progress", "finished", "failed", "broken", "died"]
 
 
 @dataclass(frozen=True)
@@ -105,11 +105,12 @@ class Event:
     """Something that happened to a stage.
 
     Attributes:
-        name: "started", "ready" (its libraries are loaded), "progress", "finished", "failed", or "died": with its
+        name: "started", "ready" (its libraries are loaded), "progress", "finished", "failed", "broken" (it
+            has failed, and left its worker a device that no stage can use: the worker ends), or "died": with its
             worker.
         key: of the stage; of the first one where "ready" is for several side by side.
         slot: of its worker.
-        reason: of a stage that failed or died.
+        reason: of a stage that failed, broke its device or died.
         progress: of a "progress".
         recorded_seconds: time that writing the record of a finished stage took.
         worked_seconds: time from the worker's being ready to the end of a finished stage.

@@ -7,6 +7,7 @@ import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any, TextIO
 
 from benchbench.errors import BenchBenchError
@@ -14,6 +15,8 @@ from benchbench.executors.base import Assignment, Event, Executor, RunSettings, 
 from benchbench.executors.worker import Worker
 from benchbench.hardware.devices import Devices
 from benchbench.hardware.devices import find_devices as find_local_devices
+
+BROKEN_DEVICE = "this process can no longer use the GPU: start it again, or take --executor local"
 
 
 class InlineExecutor(Executor):
@@ -64,6 +67,8 @@ class InlineExecutor(Executor):
 
     def _emit(self, event: Event) -> None:
         """Passes an event on; output of its handlers goes to where it went before."""
+        if event.name == "broken":  # no other process takes this one's place
+            event = replace(event, name="failed", reason=f"{event.reason}; {BROKEN_DEVICE}")
         with contextlib.ExitStack() as stack:
             for output in self._outputs:
                 stack.enter_context(output.to(output.original))

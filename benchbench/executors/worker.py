@@ -1,7 +1,8 @@
 """A process that runs stages, one after another: `python -m benchbench.executors.worker`.
 
 It reads JSON lines: first its settings, then one list of stages per line, which it runs side by side; it writes events
-as JSON lines. Results go to the store. When its input ends, because the runner is done or dead, it ends at once.
+as JSON lines. Results go to the store. When its input ends, because the runner is done or dead, it ends at once; and
+when its GPU fails every call from here on.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TextIO
 
-from benchbench.errors import BenchBenchError, one_line
+from benchbench.errors import BenchBenchError, breaks_device, clear_frames, is_out_of_memory, one_line
 from benchbench.executors.base import ASSIGNMENTS, EVENT, WORKER_SETTINGS, Assignment, Event, EventName, WorkerSettings
 from benchbench.hardware.energy import EnergyCounter, StageMeter, open_counter
-from benchbench.hardware.memory import PeakMemory
+from benchbench.hardware.memory import PeakMemory, free_memory
 from benchbench.plugins import load_plugins
 from benchbench.stages import RUNNERS
 from benchbench.store import StageFolder, StageState, Store
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from benchbench.stages.context import StageContext, StageResult
 
     Result = StageResult | Exception
+
+BROKEN_DEVICE = 3  # exit code
 
 
 def main() -> None:
@@ -47,8 +50,9 @@ def main() -> None:
     threading.Thread(target=_read_input, args=(stdin, lines), daemon=True).start()
     settings = WORKER_SETTINGS.validate_json(lines.get())
     worker = Worker(settings, lambda event: print(EVENT.dump_json(event).decode(), file=events), redirect_files)
-    while True:
+    while worker.usable:
         worker.run(ASSIGNMENTS.validate_json(lines.get()))
+    os._exit(BROKEN_DEVICE)  # at once: libraries would call the GPU once more
 
 
 def _read_input(stdin: TextIO, lines: queue.Queue[str]) -> None:
@@ -66,6 +70,7 @@ class Worker:
         redirect: sends the output of the process to a log for a while.
 
     Attributes:
+        usable: false where the device fails every call from here on.
         ready: time at which it was ready for the stages at hand.
         recording: time at which it began to write the record at hand.
     """
@@ -80,6 +85,7 @@ class Worker:
         self.store = Store(settings.store)
         self.registry = load_plugins(settings.plugins).registry
         self.counter: EnergyCounter | None = None
+        self.usable = True
         self.ready = self.recording = time.monotonic()
 
     def run(self, stages: Sequence[Assignment]) -> None:
@@ -87,8 +93,14 @@ class Worker:
         begun = [stage for stage in stages if self._begin(stage)]
         if not begun:
             return
-        for stage in self._attempt(begun):  # a stage that did not fit into memory beside others may fit alone
-            self._attempt([stage], retry=False)
+        crowded = self._attempt(begun)
+        self._free_memory(always=bool(crowded))
+        for stage in crowded:  # a stage that did not fit into memory beside others may fit alone
+            if self.usable:
+                self._attempt([stage], retry=False)
+                self._free_memory()
+            else:
+                self._emit("broken", stage, reason="another stage broke its device")
 
     def _begin(self, stage: Assignment) -> bool:
         folder = self._folder(stage)
@@ -117,13 +129,22 @@ class Worker:
             except Exception as error:
                 results = [error] * len(stages)
         self.recording = time.monotonic()
+        errors = [result for result in results if isinstance(result, Exception)]
+        for error in errors:
+            clear_frames(error)
+        self.usable = not any(map(breaks_device, errors))
         crowded = []
         for stage, result in zip(stages, results, strict=True):
-            if retry and len(stages) > 1 and _out_of_memory(result):
+            if retry and len(stages) > 1 and isinstance(result, Exception) and is_out_of_memory(result):
                 crowded.append(stage)
             else:
                 self._end(stage, result)
         return crowded
+
+    def _free_memory(self, always: bool = False) -> None:
+        """Leaves a GPU's memory to the next stage; on a CPU it takes longer than a small stage, and is not needed."""
+        if self.usable and (always or self.settings.device.startswith("cuda")):
+            free_memory(self.settings.device)
 
     def _run(self, stages: Sequence[Assignment]) -> list[Result]:
         # Imported here and not above: a stage that cannot import its library fails as a stage, with a log.
@@ -214,17 +235,13 @@ class Worker:
             with folder.log.open("a", encoding="utf-8") as log:
                 traceback.print_exception(error, file=log)
             folder.write_state(folder.read_state().model_copy(update={"status": "failed", "reason": reason}))
-        self._emit("failed", stage, reason=reason)
+        self._emit("broken" if breaks_device(error) else "failed", stage, reason=reason)
 
     def _folder(self, stage: Assignment) -> StageFolder:
         return self.store.stage(stage.kind, stage.key)
 
     def _emit(self, name: EventName, stage: Assignment, **details: Any) -> None:
         self.emit(Event(name, stage.key, self.settings.slot, **details))
-
-
-def _out_of_memory(result: Result) -> bool:
-    return isinstance(result, MemoryError) or type(result).__name__ == "OutOfMemoryError"  # torch's; not imported here
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from benchbench.executors.base import Assignment, Event, Executor, RunSettings
 from benchbench.hardware.environment import git_commit
 from benchbench.planning.model import Plan, Stage
 from benchbench.plugins import PluginHost
+from benchbench.running.interrupts import RememberedInterrupts
 from benchbench.running.lifecycle import LifecycleHooks
 from benchbench.running.schedule import Outcome, Schedule
 from benchbench.store import Store
@@ -67,10 +68,11 @@ def run_plan(plan: Plan, host: PluginHost, store: Store, executor: Component, op
             hooks.stage_failed(plan.stages[key], reason)
         if schedule.waiting:
             with (
+                RememberedInterrupts() as interrupts,
                 contextlib.closing(RunLedger(store, plan)) as ledger,
                 contextlib.closing(executor.load()(plan.devices, settings, lock)) as workers,
             ):
-                _Run(schedule, store, hooks, ledger, workers).to_end()
+                _Run(schedule, store, hooks, ledger, workers).to_end(interrupts)
     hooks.run_finished(plan, schedule.outcome.failed)
     return schedule.outcome
 
@@ -99,14 +101,19 @@ class _Run:
         self.units: dict[str, _Unit] = {}
         self.predictor = Predictor(self.plan, store)
 
-    def to_end(self) -> None:
+    def to_end(self, interrupts: RememberedInterrupts) -> None:
+        def handle(event: Event) -> None:
+            self._handle(event)
+            interrupts.check()
+
         for key in self.schedule.waiting:  # from the store as it is now; the others when their turn comes
             self.predictor.hours(key)
         while self.schedule.waiting or self.schedule.running:
+            interrupts.check()
             self._fail_blocked()
             self._submit()
             if self.schedule.running:
-                self.executor.wait(POLL_SECONDS, self._handle)
+                self.executor.wait(POLL_SECONDS, handle)
             self.ledger.alive()
 
     def _fail_blocked(self) -> None:
@@ -146,6 +153,8 @@ class _Run:
                 self._leave_slot(stage, event.slot)
                 self.ledger.failed(event.slot, stage)
                 self._fail(stage, event.reason)
+            case "broken":
+                self._broken(stage, event)
             case "died":
                 self._died(stage, event)
 
@@ -163,6 +172,15 @@ class _Run:
         self.ledger.finished(event.slot, stage, record.cost, event.recorded_seconds, event.worked_seconds)
         self.schedule.finish(stage)
         self.hooks.stage_finished(stage, record, folder.path)
+
+    def _broken(self, stage: Stage, event: Event) -> None:
+        """Tries a stage again, once, alone and in another process: it may not be the one that broke the device."""
+        self._leave_slot(stage, event.slot)
+        self.ledger.failed(event.slot, stage)
+        if self.schedule.is_alone(stage):
+            self._fail(stage, event.reason)
+        else:
+            self.schedule.retry_alone(stage)
 
     def _died(self, stage: Stage, event: Event) -> None:
         side_by_side = self._leave_slot(stage, event.slot)

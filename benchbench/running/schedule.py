@@ -76,6 +76,10 @@ class Schedule:
         self.waiting[stage.key] = self.running.pop(stage.key)
         self._alone.add(stage.key)
 
+    def is_alone(self, stage: Stage) -> bool:
+        """True for a stage that has been put back."""
+        return stage.key in self._alone
+
     def blocked(self) -> Iterator[tuple[Stage, Stage]]:
         """Waiting stages that need a failed one, with the failed one; those that the caller fails meanwhile count."""
         for stage in list(self.waiting.values()):

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchbench.errors import StageError
+from benchbench.errors import StageError, clear_frames, is_out_of_memory
+from benchbench.hardware.memory import free_memory
 from benchbench.seeds import derive
 from benchbench.specs.records import DataRecord, Progress, SynthesisRecord
 from benchbench.specs.stages import SynthesisSpec
@@ -146,15 +147,17 @@ class _Drawing:
             return [image for part in _parts(requests, self.batch_size) for image in self._generate(part)]
         try:
             return _checked(self.generator.generate, requests)
-        except (torch.OutOfMemoryError, MemoryError) as error:
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
             if self.batch_size == 1:
                 raise StageError(
                     "memory runs out with one image at a time; take `memory: offload`, or a smaller model"
                 ) from error
+            clear_frames(error)
             self.batch_size = max(1, min(self.batch_size, len(requests)) // 2)
             print(f"out of memory: from here on {self.batch_size} images at once")
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        free_memory("cuda" if torch.cuda.is_available() else "cpu")
         return self._generate(requests)
 
     def _fault(self, image: np.ndarray) -> str | None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 import torch
 
 from benchbench.data.loader import Loader
+from benchbench.errors import clear_frames, is_out_of_memory
+from benchbench.hardware.memory import free_memory
 from benchbench.training.clock import Account, Clock
 from benchbench.training.member import Member
 from benchbench.training.teachers import TeacherForward
@@ -70,9 +72,12 @@ class Cohort:
 
     @contextlib.contextmanager
     def isolated(self, *members: Member) -> Iterator[None]:
-        """An error in here ends these members, and no other."""
+        """An error in here ends these members, and no other; the memory of their step is free for the others."""
         try:
             yield
         except Exception as error:
+            clear_frames(error)
+            if is_out_of_memory(error):
+                free_memory(self.inputs.device.type)
             for member in members:
                 self.failures.setdefault(member, error)

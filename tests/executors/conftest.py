@@ -22,7 +22,7 @@ print("loaded by a worker", file=sys.stderr)
 
 @hookimpl
 def benchbench_losses():
-    for name in ("chatty", "deadly", "broken", "logs"):
+    for name in ("chatty", "deadly", "broken", "logs", "breaks_device"):
         yield Component(name, f"{__name__}:{name}")
 
 def chatty(student, teacher, batch):
@@ -36,6 +36,9 @@ def deadly(student, teacher, batch):
 def broken(student, teacher, batch):
     raise ZeroDivisionError("no such thing")
 
+def breaks_device(student, teacher, batch):
+    raise RuntimeError("CUDA error: device-side assert triggered")
+
 def logs(student, teacher, batch):
     logger = logging.getLogger("a_library")
     if not logger.handlers:
@@ -43,7 +46,8 @@ def logs(student, teacher, batch):
     logger.warning("during a stage")
     return 0 * student.logits.sum()
 """
-ARMS = {name: {"method": "scratch", "loss": {"ce": 1, name: 1}} for name in ("chatty", "deadly", "broken", "logs")}
+NAMES = ("chatty", "deadly", "broken", "logs", "breaks_device")
+ARMS = {name: {"method": "scratch", "loss": {"ce": 1, name: 1}} for name in NAMES}
 ARMS |= {"scratch": {"method": "scratch"}, "distil": {"method": "distill", "loss": {"ce": 1, "kd": 1}}}
 
 
@@ -71,7 +75,7 @@ class Runs:
         self.executor.submit(slot, [assignment(self.plan, stage) for stage in stages])
         events: list[Event] = []
         self.executor.wait(1.0, events.append)
-        while sum(event.name in ("finished", "failed", "died") for event in events) < len(stages):
+        while sum(event.name in ("finished", "failed", "broken", "died") for event in events) < len(stages):
             self.executor.wait(1.0, events.append)
         return events
 

@@ -71,6 +71,15 @@ def test_a_failure_is_an_event_with_its_traceback_in_the_log(runs, capsys):
     assert "Traceback" not in "".join(capsys.readouterr())
 
 
+def test_a_broken_device_fails_the_stage_since_the_process_cannot_be_replaced(runs):
+    with runs(InlineExecutor, devices(1)) as run:
+        events = run.run("0", run.stage("breaks_device"))
+    assert events[-1].name == "failed"
+    assert events[-1].reason.endswith(
+        "; this process can no longer use the GPU: start it again, or take --executor local"
+    )
+
+
 def test_the_process_is_left_as_it_was(runs):
     torch.set_num_threads(2)
     torch.manual_seed(3)

@@ -89,6 +89,23 @@ def test_workers_end_as_inline_and_are_replaced_when_they_die(runs, tmp_path, nu
     assert "by a" not in "".join(capfd.readouterr()).replace("loaded by a worker", "")  # that is of the plan
 
 
+@pytest.mark.parametrize("num_slots", [1, 2], ids=["spawned", "forked"])
+def test_a_worker_whose_device_is_broken_is_replaced(runs, num_slots):
+    with runs(LocalExecutor, devices(num_slots)) as run:
+        stage = run.stage("breaks_device")
+        pids = []
+        for _ in range(2):
+            events = run.run("0", stage)
+            assert [event.name for event in events if event.name != "progress"] == ["started", "ready", "broken"]
+            assert events[-1].reason.startswith("RuntimeError: CUDA error: device-side assert triggered (traceback in ")
+            pids.append(read_pid(run, "breaks_device"))
+        assert pids[0] != pids[1]
+        assert run.run("0", run.stage("scratch"))[-1].name == "finished"
+        folder = run.store.stage("cell", stage.key)
+        assert (folder.read_state().status, folder.read_state().attempts) == ("failed", 2)
+        assert folder.log.read_text().count("in breaks_device") == 2
+
+
 def test_a_fork_server_that_dies_is_replaced_by_spawned_workers(runs):
     with runs(LocalExecutor, devices(2)) as run:
         run.run("0", run.stage("broken"))

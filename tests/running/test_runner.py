@@ -202,6 +202,27 @@ def test_a_stage_that_dies_in_company_may_finish_alone(planned, run, fate):
     assert sizes() == [4, 1, 1, 1, 1]
 
 
+def test_stages_whose_device_breaks_are_tried_once_more_each_alone(planned, run, fate):
+    fate(lambda stage, company: "broken" if stage.kind == "cell" and company > 1 else "finished")
+    outcome = run(planned(arms(3), "seeds=[0]"))
+    assert outcome.failed == {}
+    assert sizes() == [3, 1, 1, 1]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_stage_that_breaks_its_device_alone_too_fails_with_its_reason(count, planned, run, fate):
+    def decide(stage, company):
+        return "broken" if company > 1 or stage.label.startswith("kd 1") else "finished"
+
+    fate(decide)
+    plan = planned(arms(count), "seeds=[0]")
+    outcome = run(plan)
+    assert sizes() == [count, *[1] * count]
+    assert list(outcome.failed.values()) == ["it was killed"]
+    (key,) = outcome.failed
+    assert plan.stages[key].label.startswith("kd 1")
+
+
 def test_one_that_fails_is_not_run_again(planned, run, fate):
     fate(lambda stage, company: "failed" if stage.label.startswith("kd 2") else "finished")
     outcome = run(planned(arms(3), "seeds=[0]"))

@@ -78,6 +78,7 @@ def test_a_cohort_that_is_killed_ends_with_the_same_numbers(side_by_side, suite,
 
 # Both read the teacher, so that they are of the other arms' cohort; neither adds anything to the sum.
 TROUBLE = """
+import gc
 import os
 import signal
 from pathlib import Path
@@ -87,18 +88,37 @@ from benchbench import Component, hookimpl
 
 @hookimpl
 def benchbench_losses():
-    for name in ("deadly", "large"):
+    for name in ("deadly", "large", "asserts", "always_asserts"):
         yield Component(name, f"{__name__}:{name}", needs=frozenset({"teacher"}))
 
 def deadly(student, teacher, batch):
     os.kill(os.getpid(), signal.SIGKILL)
 
+def first(name):
+    tried = Path(__file__).with_name(name)
+    if tried.exists():
+        return False
+    tried.touch()
+    return True
+
+class Activations(torch.Tensor):
+    pass
+
 def large(student, teacher, batch):
-    tried = Path(__file__).with_name("tried")
-    if not tried.exists():
-        tried.touch()
+    if first("tried"):
+        activations = torch.zeros(8).as_subclass(Activations)
         raise torch.OutOfMemoryError("out of memory")
+    if first("tried_again"):
+        assert not any(type(each) is Activations for each in gc.get_objects())
     return 0 * student.logits.sum()
+
+def asserts(student, teacher, batch):
+    if first("asserted"):
+        raise RuntimeError("CUDA error: device-side assert triggered")
+    return 0 * student.logits.sum()
+
+def always_asserts(student, teacher, batch):
+    raise RuntimeError("CUDA error: device-side assert triggered")
 """
 
 
@@ -122,8 +142,24 @@ def test_a_loss_that_kills_its_worker_fails_alone(side_by_side, suite, tmp_path)
 
 def test_a_cell_that_does_not_fit_into_memory_beside_others_is_tried_again_alone(side_by_side, suite, tmp_path):
     store, _ = in_trouble(tmp_path, side_by_side, suite, "large", workers=False)
-    assert (tmp_path / "tried").exists()
+    assert (tmp_path / "tried_again").exists()  # without the activations of the first try
     sizes = {label.split(",")[0]: count for label, count in cohorts(store).items() if "seed 7" in label}
     assert sizes == {"large": 1, "kd": 2}
     (large,) = (result for label, result in results(store).items() if label.startswith("large"))
     assert [row["large"] for row in large["curve"]] == [0, 0]
+
+
+@pytest.mark.parametrize("name", ["asserts", "always_asserts"])
+def test_a_cell_that_breaks_the_device_is_tried_again_alone_by_another_worker(side_by_side, suite, tmp_path, name):
+    (tmp_path / "trouble.py").write_text(TROUBLE)
+    store = shutil.copytree(side_by_side / "runs", tmp_path / "runs")
+    arms = {each: {"method": "distill", "loss": {"ce": 1, each: 1}} for each in ("kd", name)}
+    arguments = ["--plugin", "trouble.py", "--set", f"arms={json.dumps(arms)}", "--set", "seeds=[7]"]
+    fails = name == "always_asserts"
+    err = run(suite, *arguments, cwd=tmp_path, code=int(fails), workers=True).err
+    rows = {row["arm"]: row for row in csv.DictReader((tmp_path / "reports/cohort/results.csv").open())}
+    assert {arm: row["status"] for arm, row in rows.items()} == {"kd": "done", name: "failed" if fails else "done"}
+    assert err.count("CUDA error: device-side assert triggered (traceback in ") == int(fails)
+    (log,) = (path for path in store.glob("cell/*/log.txt") if "attempt 2" in path.read_text())
+    assert log.read_text().count("RuntimeError: CUDA error: device-side assert") == 1 + int(fails)
+    assert {count for label, count in cohorts(store).items() if "seed 7" in label} <= {1, 2}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -268,6 +269,20 @@ def test_one_that_raises_leaves_the_others(when, place, make, alone):
     assert not bad.done
     for name, member in members.items():
         assert_same_end(member, expected[name])
+
+
+def test_one_that_runs_out_of_memory_gives_the_memory_of_its_step_back(make):
+    activations = []
+
+    def forward(student, teachers, batch):
+        large = torch.zeros(8)
+        activations.append(weakref.ref(large))
+        raise MemoryError
+
+    member = make()
+    member.losses.forward = forward
+    assert isinstance(together({"large": member})["large"], MemoryError)
+    assert [each() for each in activations] == [None]
 
 
 def test_one_whose_loss_is_not_finite_leaves_the_others(make, alone):
