@@ -213,9 +213,6 @@ def write_report(finished: Report, folder: str | Path, formats: Sequence[str] = 
         raise BenchBenchError(f"unknown format '{min(unknown)}'; there are {', '.join(FORMATS)}")
     if not (finished.results.status == "done").any():
         return []
-    figures = []
-    if set(FIGURE_FORMATS) & set(formats):  # matplotlib takes a second to import
-        from benchbench.reports.report import make_figures
-
-        figures = make_figures(finished)
+    # Without need of them, matplotlib is not imported, which takes a second.
+    figures = finished.figures if set(FIGURE_FORMATS) & set(formats) else []
     return write_files(finished, Path(folder), formats, further_files(finished, figures, formats))

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import pandas as pd
 
-from benchbench.errors import one_line
 from benchbench.planning.model import Plan
 from benchbench.reports.answer import answer
 from benchbench.reports.figure import Figure
 from benchbench.reports.footer import footer
+from benchbench.reports.lazy import LazyMapping
 from benchbench.reports.results import results_frame
 from benchbench.reports.table import Table
 from benchbench.reports.templates import DEFAULT, template_names
@@ -26,7 +26,7 @@ PANELS = 12
 
 @dataclass(frozen=True)
 class Report:
-    """Results and tables of a suite.
+    """Results, tables and figures of a suite; tables and figures are made when they are needed.
 
     Attributes:
         plan: the suite's plan.
@@ -34,7 +34,6 @@ class Report:
         command: that makes the report.
         template: that chooses tables and figures.
         results: one row per cell, as `results_frame` gives them.
-        tables: in the template's order.
     """
 
     plan: Plan
@@ -42,7 +41,6 @@ class Report:
     command: str
     template: str
     results: pd.DataFrame
-    tables: Sequence[Table]
 
     @cached_property
     def answer(self) -> str:
@@ -54,27 +52,45 @@ class Report:
         """Notes at the end of every table and figure."""
         return footer(self.results, self.plan, self.command)
 
+    @cached_property
+    def table_by_name(self) -> LazyMapping[Table]:
+        """Tables in the template's order."""
+        return LazyMapping("table", self._names("report"), functools.partial(_table, self))
+
+    @cached_property
+    def figure_by_name(self) -> LazyMapping[Figure]:
+        """Figures in the template's order."""
+        return LazyMapping("figure", self._names("figure"), functools.partial(_figure, self))
+
+    @property
+    def tables(self) -> Sequence[Table]:
+        """All tables that have something to show."""
+        return list(self.table_by_name.values())
+
+    @property
+    def figures(self) -> Sequence[Figure]:
+        """All figures that have something to show."""
+        return list(self.figure_by_name.values())
+
+    def _names(self, kind: str) -> list[str]:
+        registry = self.plan.registry
+        return [name for name in template_names(registry, self.template) if name in registry.offers[kind]]
+
 
 def make_report(plan: Plan, store: Store, command: str, template: str = DEFAULT) -> Report:
-    """The results of a plan, and the tables of a template.
+    """The results of a plan, for the tables and figures of a template.
 
     Raises:
         BenchBenchError: there is no such template, or it names what there is not.
     """
-    names = template_names(plan.registry, template)
-    report = Report(plan, store, command, template, results_frame(plan, store), [])
-    tables = [_table(report, name) for name in names if name in plan.registry.offers["report"]]
-    return replace(report, tables=[table for table in tables if table is not None])
+    template_names(plan.registry, template)
+    return Report(plan, store, command, template, results_frame(plan, store))
 
 
 def _table(report: Report, name: str) -> Table | None:
-    try:
-        function = report.plan.registry.get("report", name).load()
-        table = call_report(function, report.results, report.plan, report.store)
-        return None if table is None else replace(table, notes=[*table.notes, *report.footer])
-    except Exception as error:  # a plugin's; it must not cost the other tables of a run that took days
-        print(f"warning: no table '{name}': {one_line(error)}", file=sys.stderr)
-        return None
+    function = report.plan.registry.get("report", name).load()
+    table = call_report(function, report.results, report.plan, report.store)
+    return None if table is None else replace(table, notes=[*table.notes, *report.footer])
 
 
 def call_report(function: Callable[..., Table | None], results: pd.DataFrame, plan: Plan, store: Store) -> Table | None:
@@ -83,29 +99,13 @@ def call_report(function: Callable[..., Table | None], results: pd.DataFrame, pl
     return function(results, plan, store) if needs_store else function(results, plan)
 
 
-def make_figures(report: Report) -> list[Figure]:
-    """The figures of a report's template, in its order.
-
-    Raises:
-        BenchBenchError: there is no such template, or it names what there is not.
-    """
-    registry = report.plan.registry
-    results, notes = _first_panels(report.results)
-    names = [name for name in template_names(registry, report.template) if name in registry.offers["figure"]]
-    figures = [_figure(report, name, results) for name in names]
-    return [replace(each, notes=[*each.notes, *notes, *report.footer]) for each in figures if each is not None]
-
-
-def _figure(report: Report, name: str, results: pd.DataFrame) -> Figure | None:
+def _figure(report: Report, name: str) -> Figure | None:
     from benchbench.reports.figures.style import print_style
 
-    try:
-        with print_style():
-            figure: Figure | None = report.plan.registry.get("figure", name).load()(results, report.plan, report.store)
-        return figure
-    except Exception as error:  # likewise
-        print(f"warning: no figure '{name}': {one_line(error)}", file=sys.stderr)
-        return None
+    results, notes = _first_panels(report.results)
+    with print_style():
+        figure: Figure | None = report.plan.registry.get("figure", name).load()(results, report.plan, report.store)
+    return None if figure is None else replace(figure, notes=[*figure.notes, *notes, *report.footer])
 
 
 def _first_panels(results: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:

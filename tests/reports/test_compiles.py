@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchbench.reports.latex import LONGEST, PACKAGES, latex
-from benchbench.reports.report import make_figures, make_report
+from benchbench.reports.report import make_report
 from benchbench.reports.table import Entry, Table
 from benchbench.reports.write import further_files, write_report
 
@@ -67,7 +67,7 @@ def test_a_whole_report(make_lab, tmp_path):
     assert {"accuracy", "gpu_hours", "savings", "fractions", "gains", "losses"} <= {
         table.name for table in report.tables
     }
-    figures = make_figures(report)
+    figures = report.figures
     formats = ("tex", "pdf")
     further = further_files(report, figures, formats)
     write_report(report, tmp_path / "report", formats, further)

@@ -12,7 +12,7 @@ import pytest
 from benchbench.errors import BenchBenchError, StoreError
 from benchbench.reports.figure import Figure
 from benchbench.reports.footer import footer
-from benchbench.reports.report import make_figures, make_report
+from benchbench.reports.report import make_report
 from benchbench.reports.results import COLUMNS, readable
 from benchbench.reports.templates import FIRST, THEN, template_names
 from benchbench.reports.write import further_files, write_report
@@ -69,7 +69,7 @@ def test_every_table_in_every_format(finished, tmp_path):
 
 def test_every_table_and_figure_says_what_made_it(finished):
     report = make_report(finished.plan, finished.store, COMMAND)
-    for each in (*report.tables, *make_figures(report)):
+    for each in (*report.tables, *report.figures):
         assert each.notes[-2] == "3 seeds per cell; tested: the last epoch, on Big GPU"
         assert each.notes[-1] == f"suite key {finished.plan.key[:16]}; made by: {COMMAND}"
 
@@ -127,7 +127,7 @@ def test_a_plugin_s_table_comes_with_the_others(make_lab, tmp_path):
 
 def test_figures_and_what_latex_inputs(finished, tmp_path):
     report = make_report(finished.plan, finished.store, COMMAND)
-    figures = make_figures(report)
+    figures = report.figures
     assert [figure.name for figure in figures] == ["pareto", "costs"]  # there are no curves and no fractions
     formats = ("md", "tex", "pdf", "png", "csv")
     further = further_files(report, figures, formats)
@@ -162,7 +162,7 @@ def test_a_template_chooses_and_orders(make_lab, tmp_path):
     lab.finish_arm("scratch", [0.5])
     report = make_report(lab.plan, lab.store, COMMAND, "mine")
     assert [table.name for table in report.tables] == ["gpu_hours", "accuracy"]
-    assert [each.name for each in make_figures(report)] == ["costs"]
+    assert [each.name for each in report.figures] == ["costs"]
     for template, message in (
         ("wrong", r"template 'wrong' names 'acuracy', which is no report and no figure; did you mean 'accuracy'\?"),
         ("broken", r"template 'broken' does not work: ZeroDivisionError"),
@@ -183,7 +183,7 @@ def test_what_a_paper_prints_is_there(finished):
 
 def test_a_broken_figure_costs_itself_alone(finished, capsys, monkeypatch):
     monkeypatch.setattr("benchbench.reports.figures.pareto.points", lambda frame: 1 / 0)
-    figures = make_figures(make_report(finished.plan, finished.store, COMMAND))
+    figures = make_report(finished.plan, finished.store, COMMAND).figures
     assert [figure.name for figure in figures] == ["costs"]
     assert capsys.readouterr().err == "warning: no figure 'pareto': ZeroDivisionError: division by zero\n"
 
@@ -198,8 +198,8 @@ def test_figures_of_many_panels_show_the_first_ones_and_say_so(finished, monkeyp
     monkeypatch.setattr("benchbench.reports.report.PANELS", 1)
     report = make_report(finished.plan, finished.store, COMMAND)
     more = pd.concat([report.results, report.results.assign(student="another")], ignore_index=True)
-    (figure, *_) = make_figures(replace(report, results=more))
+    (figure, *_) = replace(report, results=more).figures
     assert len(figure.figure.axes) == 1
     assert any(note.startswith("drawn: the first 1 of 2 pairs of data set and student") for note in figure.notes)
-    (figure, *_) = make_figures(report)
+    (figure, *_) = report.figures
     assert not any(note.startswith("drawn:") for note in figure.notes)

@@ -60,12 +60,12 @@ class LivePage:
 
     def _read(self) -> Json:
         with contextlib.redirect_stderr(io.StringIO()) as warnings:
-            report = make_report(self.plan, self.store, self.command)
+            data = page_data(make_report(self.plan, self.store, self.command), live=True)
         for line in warnings.getvalue().splitlines():  # once, and not every second
             if line not in self._warned:
                 self._warned.add(line)
                 print(line, file=sys.stderr)
-        return page_data(report, live=True)
+        return data
 
 
 class PageServer(ThreadingHTTPServer):

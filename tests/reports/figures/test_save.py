@@ -13,13 +13,13 @@ from pypdf import PdfReader
 from benchbench.reports.figure import SINGLE, Figure
 from benchbench.reports.figures.save import DPI, figure_bytes, gallery
 from benchbench.reports.latex import figure_inputs
-from benchbench.reports.report import make_figures, make_report
+from benchbench.reports.report import make_report
 
 COMMAND = "benchbench report suites/tiny.yaml"
 
 
 def pareto_of(lab) -> Figure:
-    figures = make_figures(make_report(lab.plan, lab.store, COMMAND))
+    figures = make_report(lab.plan, lab.store, COMMAND).figures
     return next(each for each in figures if each.name == "pareto")
 
 
@@ -87,10 +87,10 @@ def test_the_same_bytes_in_another_process(finished, save, python, tmp_path):
         "import sys\nfrom pathlib import Path\nfrom benchbench.planning.expand import make_plan\n"
         "from benchbench.plugins import load_plugins\nfrom benchbench.suite.file import load_suite\n"
         "from benchbench.hardware.devices import Devices\nfrom benchbench.reports.figures.save import figure_bytes\n"
-        "from benchbench.reports.report import make_figures, make_report\nfrom benchbench.store import Store\n"
+        "from benchbench.reports.report import make_report\nfrom benchbench.store import Store\n"
         "file, store = load_suite(Path(sys.argv[1])), Store(Path(sys.argv[2]))\n"
         "plan = make_plan(file, load_plugins().registry, Devices('cpu', 'a processor', ('0',), 1), Path('data'))\n"
-        f"figure = make_figures(make_report(plan, store, '{COMMAND}'))[0]\n"
+        f"figure = make_report(plan, store, '{COMMAND}').figures[0]\n"
         "Path(sys.argv[3]).write_bytes(figure_bytes(figure, 'pdf'))\n"
     )
     file = tmp_path / "figure.pdf"
