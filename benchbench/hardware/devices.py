@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import importlib
+import json
 import os
 import platform
 import shutil
 import subprocess
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from benchbench.errors import BenchBenchError, one_line
 from benchbench.specs.records import Unit
@@ -67,7 +74,9 @@ def find_devices(device: str = "auto", jobs: int | None = None) -> Devices:
     if chosen:
         return _gpu_devices(chosen, jobs or 1, cores)
     if kind == "cuda":
-        have = f"this machine has cuda:{', cuda:'.join(gpus)}" if gpus else "nvidia-smi finds no GPU here"
+        have = (
+            f"this machine has cuda:{', cuda:'.join(gpus)}" if gpus else "NVML, nvidia-smi and torch find no GPU here"
+        )
         raise BenchBenchError(f"device '{device}' is not there: {have}; use --device cpu")
     if jobs is not None and jobs > cores:
         raise BenchBenchError(f"--jobs {jobs} is more than this machine's {cores} cores")
@@ -82,29 +91,125 @@ def _gpu_devices(gpus: dict[str, str], sharing: int, cores: int) -> Devices:
     return Devices("cuda", " + ".join(names), tuple(slots), max(1, cores // len(slots)), sharing)
 
 
+class _Gpu(NamedTuple):
+    """A GPU of this machine: its number by bus, as nvidia-smi counts, its UUID ("GPU-..."), and its model's name."""
+
+    index: str
+    uuid: str
+    name: str
+
+
 def _gpus() -> dict[str, str]:
     """GPU names by number, as CUDA_VISIBLE_DEVICES leaves them."""
+    gpus = _all_gpus()
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None and gpus:
+        gpus = _visible(gpus, visible)
+    return {gpu.index: gpu.name for gpu in gpus}
+
+
+def _all_gpus() -> list[_Gpu]:
+    """This machine's GPUs: by NVML, without its library by nvidia-smi, without that program by torch."""
+    for ask in (_ask_nvml, _ask_nvidia_smi, _ask_torch):
+        gpus = ask()
+        if gpus is not None:
+            return gpus
+    return []
+
+
+def _visible(gpus: Sequence[_Gpu], visible: str) -> list[_Gpu]:
+    """The GPUs that a value of CUDA_VISIBLE_DEVICES names, in its order.
+
+    As CUDA reads it: a GPU's number, its UUID, or a beginning of that which no other one has; the first name that is
+    no GPU's ends the list.
+    """
+    names = [name.strip() for name in visible.split(",")]
+    if names[0] in ("", "-1"):
+        return []
+    chosen: list[_Gpu] = []
+    for name in names:
+        named = [gpu for gpu in gpus if name == gpu.index or (name.startswith("GPU-") and gpu.uuid.startswith(name))]
+        if len(named) != 1:
+            break
+        chosen += [gpu for gpu in named if gpu not in chosen]
+    if not chosen:
+        listed = ", ".join(label for gpu in gpus for label in (gpu.index, gpu.uuid))
+        raise BenchBenchError(
+            f"CUDA_VISIBLE_DEVICES={visible} names no whole GPU ({listed}); use --device cpu or mend it"
+        )
+    return chosen
+
+
+def _ask_nvml() -> list[_Gpu] | None:
+    """The GPUs that the driver's own library lists; None without that library."""
+    try:
+        nvml = importlib.import_module("pynvml")
+        nvml.nvmlInit()
+    except ImportError:
+        return None
+    except nvml.NVMLError_LibraryNotFound:
+        return None
+    except nvml.NVMLError as error:
+        raise _broken("NVML", error) from None
+    try:
+        boards = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
+        return [
+            _Gpu(str(index), nvml.nvmlDeviceGetUUID(board), nvml.nvmlDeviceGetName(board))
+            for index, board in enumerate(boards)
+        ]
+    except nvml.NVMLError as error:
+        raise _broken("NVML", error) from None
+    finally:
+        with contextlib.suppress(nvml.NVMLError):
+            nvml.nvmlShutdown()
+
+
+def _ask_nvidia_smi() -> list[_Gpu] | None:
+    """The GPUs that nvidia-smi lists; None where there is no such program."""
     if not shutil.which("nvidia-smi"):
-        return {}
+        return None
     query = ["nvidia-smi", "--query-gpu=index,uuid,name", "--format=csv,noheader"]
     try:
         lines = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True).stdout.splitlines()
     except (OSError, subprocess.SubprocessError) as error:
-        raise BenchBenchError(f"nvidia-smi fails ({one_line(error)}); use --device cpu, or mend the driver") from None
-    rows = [[part.strip() for part in line.split(",", 2)] for line in lines if line.count(",") >= 2]
-    gpus = {index: name for index, _, name in rows}
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is None:
-        return gpus
-    by_name = {label: index for index, uuid, _ in rows for label in (index, uuid)}
-    names = [part.strip() for part in visible.split(",") if part.strip() not in ("", "-1")]
-    chosen = [by_name[name] for name in names if name in by_name]
-    if names and not chosen:
-        listed = ", ".join(by_name)
-        raise BenchBenchError(
-            f"CUDA_VISIBLE_DEVICES={visible} names no whole GPU ({listed}); use --device cpu or mend it"
-        )
-    return {index: gpus[index] for index in chosen}
+        raise _broken("nvidia-smi", error) from None
+    return [_Gpu(*(part.strip() for part in line.split(",", 2))) for line in lines if line.count(",") >= 2]
+
+
+TORCH_QUERY = """
+import json, torch
+gpus = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
+print(json.dumps([[str(index), f"GPU-{getattr(gpu, 'uuid', index)}", gpu.name] for index, gpu in enumerate(gpus)]))
+"""
+
+
+def _ask_torch() -> list[_Gpu] | None:
+    """The GPUs that torch lists; None without CUDA's driver.
+
+    In a process of its own: torch takes seconds to import, and a process that has called CUDA cannot be forked.
+    """
+    try:
+        ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
+    except OSError:
+        return None
+    environment = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
+    query = [sys.executable, "-c", TORCH_QUERY]
+    try:
+        answer = subprocess.run(
+            query,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+            env=environment | {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"},
+        ).stdout
+    except (OSError, subprocess.SubprocessError) as error:
+        raise _broken("torch", error) from None
+    return [_Gpu(*row) for row in json.loads(answer.splitlines()[-1])]
+
+
+def _broken(source: str, error: Exception) -> BenchBenchError:
+    return BenchBenchError(f"{source} fails ({one_line(error)}); use --device cpu, or mend the driver")
 
 
 def _cpu_name() -> str:

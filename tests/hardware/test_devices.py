@@ -1,13 +1,17 @@
-"""Devices: what nvidia-smi says, what CUDA_VISIBLE_DEVICES leaves, and CPU slots; no GPU is needed to test it."""
+"""Devices: what NVML, nvidia-smi or torch lists, what CUDA_VISIBLE_DEVICES leaves, and CPU slots; without a GPU."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import types
 from pathlib import Path
 
 import pytest
 
 from benchbench.errors import BenchBenchError
+from benchbench.hardware import devices as listing
 from benchbench.hardware.devices import Devices, find_devices
 
 
@@ -15,6 +19,66 @@ from benchbench.hardware.devices import Devices, find_devices
 def _twelve_cores(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(12)), raising=False)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+class NvmlError(Exception):
+    pass
+
+
+class NvmlNotFoundError(NvmlError):
+    pass
+
+
+class Nvml(types.ModuleType):
+    """A stand-in for NVML's Python binding on a machine with these GPUs, by UUID; None has no driver library."""
+
+    NVMLError, NVMLError_LibraryNotFound = NvmlError, NvmlNotFoundError
+
+    def __init__(self, gpus: dict[str, str] | None, error: Exception | None = None):
+        super().__init__("pynvml")
+        self.gpus, self.error, self.open = gpus, error, 0
+
+    def nvmlInit(self):  # noqa: N802 (NVML's name, as those below)
+        if self.gpus is None:
+            raise NvmlNotFoundError("NVML Shared Library Not Found")
+        self.open += 1
+
+    def nvmlShutdown(self):  # noqa: N802
+        self.open -= 1
+
+    def nvmlDeviceGetCount(self):  # noqa: N802
+        if self.error:
+            raise self.error
+        return len(self.gpus)
+
+    def nvmlDeviceGetHandleByIndex(self, index):  # noqa: N802
+        return list(self.gpus)[index]
+
+    def nvmlDeviceGetUUID(self, uuid):  # noqa: N802
+        return uuid
+
+    def nvmlDeviceGetName(self, uuid):  # noqa: N802
+        return self.gpus[uuid]
+
+
+@pytest.fixture(autouse=True)
+def nvml(monkeypatch):
+    """Puts such a stand-in in its place; without a call there is no driver library of any kind."""
+
+    def install(gpus: dict[str, str] | None, error: Exception | None = None) -> Nvml:
+        module = Nvml(gpus, error)
+        monkeypatch.setitem(sys.modules, "pynvml", module)
+        return module
+
+    install(None)
+    monkeypatch.setattr(listing.ctypes, "CDLL", lambda name: (_ for _ in ()).throw(OSError(name)))
+    return install
+
+
+def torch_sees_gpus() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
 
 
 @pytest.fixture
@@ -58,24 +122,97 @@ class TestGpus:
 
     @pytest.mark.parametrize(
         ("visible", "slots"),
-        [("1", ("1",)), ("1,0", ("1", "0")), (" 0 , 1 ", ("0", "1")), ("0,7", ("0",)), ("GPU-bb", ("1",))],
+        [
+            ("1", ("1",)),
+            ("1,0", ("1", "0")),
+            (" 0 , 1 ", ("0", "1")),
+            ("1,1", ("1",)),
+            ("0,7", ("0",)),
+            ("0,7,1", ("0",)),  # as CUDA reads it
+            ("0,-1,1", ("0",)),
+            ("GPU-bb", ("1",)),
+            ("GPU-b", ("1",)),
+            ("GPU-b,GPU-a", ("1", "0")),
+        ],
     )
     def test_that_are_visible(self, nvidia_smi, monkeypatch, visible, slots):
         nvidia_smi(TWO)
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
         assert find_devices().slots == slots
 
-    def test_none_that_is_visible(self, nvidia_smi, monkeypatch):
+    @pytest.mark.parametrize("visible", ["", "-1", "-1,0"])
+    def test_none_that_is_visible(self, nvidia_smi, monkeypatch, visible):
         nvidia_smi(TWO)
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
         assert find_devices().kind == "cpu"
         with pytest.raises(BenchBenchError, match="device 'cuda' is not there"):
             find_devices("cuda")
 
-    def test_what_no_gpu_answers_to_is_not_taken_for_the_cpu(self, nvidia_smi, monkeypatch):
+    @pytest.mark.parametrize("visible", ["MIG-cc", "GPU-", "GPU-cc", "7", "7,0", "G"])
+    def test_what_no_gpu_answers_to_is_not_taken_for_the_cpu(self, nvidia_smi, monkeypatch, visible):
         nvidia_smi(TWO)
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-cc")
-        with pytest.raises(BenchBenchError, match=r"MIG-cc names no whole GPU \(0, GPU-aa, 1, GPU-bb\)"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        with pytest.raises(BenchBenchError, match=rf"{visible} names no whole GPU \(0, GPU-aa, 1, GPU-bb\)"):
+            find_devices()
+
+    @pytest.mark.usefixtures("no_gpu")
+    def test_nvml_lists_them_without_nvidia_smi(self, nvml):
+        module = nvml({"GPU-aa": "Big GPU", "GPU-bb": "Big GPU"})
+        assert find_devices() == Devices("cuda", "Big GPU", ("0", "1"), 6)
+        assert module.open == 0
+
+    def test_nvml_comes_first(self, nvml, nvidia_smi):
+        nvml({"GPU-cc": "Small GPU"})
+        nvidia_smi(TWO)
+        assert find_devices().name == "Small GPU"
+
+    def test_a_library_without_a_gpu_is_believed(self, nvml, nvidia_smi):
+        nvml({})
+        nvidia_smi(TWO)
+        assert find_devices().kind == "cpu"
+
+    def test_a_missing_binding_leaves_it_to_nvidia_smi(self, nvidia_smi, monkeypatch):
+        monkeypatch.setitem(sys.modules, "pynvml", None)  # importing it fails
+        nvidia_smi(TWO)
+        assert find_devices().slots == ("0", "1")
+
+    def test_a_driver_that_fails_is_not_taken_for_the_cpu(self, nvml):
+        module = nvml({}, NvmlError("GPU is lost"))
+        with pytest.raises(BenchBenchError, match=r"NVML fails \(.*GPU is lost\); use --device cpu, or mend"):
+            find_devices()
+        assert module.open == 0
+
+    @pytest.mark.usefixtures("no_gpu")
+    def test_torch_is_asked_last_with_all_gpus_in_sight(self, monkeypatch):
+        asked = []
+
+        def run(command, **options):
+            asked.append((command, options["env"]))
+            return subprocess.CompletedProcess(command, 0, 'a warning\n[["0", "GPU-aa", "A"], ["1", "GPU-bb", "B"]]\n')
+
+        monkeypatch.setattr(listing.ctypes, "CDLL", lambda name: name)
+        monkeypatch.setattr(subprocess, "run", run)
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-b")
+        assert find_devices() == Devices("cuda", "B", ("1",), 12)
+        ((command, environment),) = asked
+        assert command == [sys.executable, "-c", listing.TORCH_QUERY]
+        assert environment["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+        assert "CUDA_VISIBLE_DEVICES" not in environment
+
+    @pytest.mark.whole_run
+    @pytest.mark.usefixtures("no_gpu")
+    def test_torch_answers(self, monkeypatch):
+        """A driver library without a GPU: torch is asked, and sees none."""
+        if torch_sees_gpus():
+            pytest.skip("there is a GPU")
+        monkeypatch.setattr(listing.ctypes, "CDLL", lambda name: name)
+        assert find_devices().kind == "cpu"
+
+    @pytest.mark.usefixtures("no_gpu")
+    def test_a_torch_that_fails_is_not_taken_for_the_cpu(self, monkeypatch):
+        monkeypatch.setattr(listing.ctypes, "CDLL", lambda name: name)
+        monkeypatch.setattr(listing, "TORCH_QUERY", "raise SystemExit(3)")
+        with pytest.raises(BenchBenchError, match=r"torch fails \(.*exit status 3.*\); use --device cpu"):
             find_devices()
 
     def test_the_cpu_all_the_same(self, nvidia_smi):
@@ -91,7 +228,7 @@ class TestGpus:
     def test_none_at_all(self):
         assert find_devices().kind == "cpu"
         for device in ("cuda", "cuda:0"):
-            with pytest.raises(BenchBenchError, match="nvidia-smi finds no GPU here; use --device cpu"):
+            with pytest.raises(BenchBenchError, match="torch find no GPU here; use --device cpu"):
                 find_devices(device)
 
     def test_broken_driver_is_an_error_where_a_gpu_may_be_meant(self, nvidia_smi):
