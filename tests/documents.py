@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import re
 import shlex
 from collections.abc import Iterator
@@ -11,7 +13,7 @@ from pathlib import Path
 import click
 
 from benchbench.cli.main import cli
-from benchbench.reference.markdown import slug
+from benchbench.cli.pages import slug
 
 ROOT = Path(__file__).parents[1]
 INCLUDE = re.compile(r"^<!-- include (\S+) -->$", flags=re.MULTILINE)
@@ -104,6 +106,32 @@ def command_error(arguments: list[str]) -> str:
         return error.format_message()
     missing = [word for word in rest if word.startswith(("suites/", "plugins/")) and not (ROOT / word).exists()]
     return f"no file {missing[0]}" if missing else ""
+
+
+def missing_names(source: str) -> list[str]:
+    """Modules of the package, and attributes of them, that a source names and that are not there."""
+    tree = ast.parse(source)
+    modules, errors = {}, []
+    for module, name, alias in imports(tree):
+        loaded = importlib.import_module(module)
+        if not name:
+            modules[alias] = loaded
+        elif not hasattr(loaded, name):
+            errors.append(f"{module}.{name}")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
+            errors += [] if hasattr(modules[node.value.id], node.attr) else [f"{node.value.id}.{node.attr}"]
+    return errors
+
+
+def imports(tree: ast.Module) -> Iterator[tuple[str, str, str]]:
+    """Imports out of the package: module, name out of it (empty for the module itself), and the name here."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "benchbench":
+            yield from ((str(node.module), each.name, each.asname or each.name) for each in node.names)
+        elif isinstance(node, ast.Import):
+            ours = [each for each in node.names if each.name.split(".")[0] == "benchbench"]
+            yield from ((each.name, "", each.asname or each.name) for each in ours)
 
 
 def links(text: str) -> list[str]:

@@ -13,13 +13,15 @@ import click
 
 from benchbench import __version__, api
 from benchbench.api import PAGE, Experiment
+from benchbench.cli.docs import docs, page_of
+from benchbench.cli.grouped import GroupedCommands
 from benchbench.cli.options import ReportOptions, SuiteOptions, reads_suite, reads_suites, writes_report
 from benchbench.cli.plugins import check, list_, new, plugins
 from benchbench.cli.printing import json_of, print_report, print_written
 from benchbench.cli.results import compare, export, merge
 from benchbench.errors import BenchBenchError, one_line
-from benchbench.running.interrupts import RememberedInterrupts
 from benchbench.hardware.platform import require_platform
+from benchbench.running.interrupts import RememberedInterrupts
 
 if TYPE_CHECKING:
     from benchbench.reports.report import Report
@@ -38,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         click.echo(f"error: {_click_message(error)}", err=True)
         code = BAD_INPUT
     except BenchBenchError as error:
-        click.echo(f"error: {one_line(error)}", err=True)
+        click.echo(f"error: {one_line(error)}{page_of(error)}", err=True)
         code = BAD_INPUT
     except OSError as error:  # a full disk or a closed pipe, say
         with contextlib.suppress(OSError):
@@ -52,23 +54,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _click_message(error: click.ClickException) -> str:
     message = one_line(error.format_message())
-    return message if "--help" in message else f"{message} (see `benchbench --help`)"
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "benchbench"
+    return message if "--help" in message else f"{message} (see `{command} --help`)"
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=GroupedCommands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="benchbench", message="%(prog)s %(version)s")
 def cli() -> None:
     """Pre-train a small vision model, or distil it from a large teacher? Accuracy and GPU-hours from one suite file.
 
+    `benchbench COMMAND --help` has examples of a command, `benchbench docs WORD` the documentation on any subject.
+
     \b
     Examples:
-      benchbench plan suites/quickstart.yaml
-      benchbench run suites/quickstart.yaml
-      benchbench run suites/cifar.yaml --set seeds=[0] --set recipes.default.epochs=5
-      benchbench report suites/quickstart.yaml
-      benchbench list losses
-      benchbench new loss my_loss
-      benchbench check benchbench-my-loss
+      benchbench run quickstart
+      benchbench new suite leaves
+      benchbench run cifar --set seeds=[0] --set recipes.default.epochs=5
     """
     require_platform()
 
@@ -86,18 +88,18 @@ def plan(options: SuiteOptions, show_all: bool, calibrate: bool) -> None:
 
     \b
     Examples:
-      benchbench plan suites/cifar.yaml
-      benchbench plan suites/cifar.yaml --calibrate
-      benchbench plan suites/cifar.yaml --all --set seeds=[0,1,2,3,4]
+      benchbench plan cifar
+      benchbench plan cifar --calibrate
+      benchbench plan cifar --all --set seeds=[0,1,2,3,4]
     """
     from benchbench.cli.describe import plan_json, plan_text
 
     experiment = options.plan()
     estimates = api.estimate(experiment)
     if calibrate:
-        from benchbench.cli.progress import ProgressView
+        from benchbench.running.progress import TerminalProgress
 
-        with contextlib.closing(ProgressView({})) as progress:
+        with contextlib.closing(TerminalProgress({})) as progress:
             api.calibrate(experiment, listeners=[progress])
     if options.as_json:
         click.echo(json.dumps(plan_json(experiment.plan, experiment.store, estimates), indent=1))
@@ -134,16 +136,16 @@ def run(options: SuiteOptions, output: ReportOptions, executor: str, checkpoint_
 
     \b
     Examples:
-      benchbench run suites/quickstart.yaml
-      benchbench run suites/cifar.yaml --device cuda:0 --store /big/runs --report tables --format html
+      benchbench run quickstart
+      benchbench run cifar --device cuda:0 --store /big/runs --report tables --format html
       benchbench run my_suite.yaml --plugin my_loss.py
     """
-    from benchbench.cli.progress import ProgressView
+    from benchbench.running.progress import TerminalProgress
 
     experiment = options.plan(executor)
     api.require_template(experiment, output.template, output.tables)
     flops = {key: estimate.flops for key, estimate in api.estimate(experiment).items()}
-    with contextlib.closing(ProgressView(flops)) as progress:
+    with contextlib.closing(TerminalProgress(flops)) as progress:
         outcome = api.run(
             experiment,
             checkpoint_seconds=checkpoint_seconds,
@@ -168,9 +170,9 @@ def report(suites: list[SuiteOptions], output: ReportOptions) -> None:
 
     \b
     Examples:
-      benchbench report suites/quickstart.yaml
-      benchbench report suites/cifar.yaml --format tex --format pdf --template paper --report paper/results
-      benchbench report suites/cifar.yaml suites/losses.yaml --format html
+      benchbench report quickstart
+      benchbench report cifar --format tex --format pdf --template paper --report paper/results
+      benchbench report cifar losses --format html
     """
     experiments = [(options.plan(), options) for options in suites]  # before anything is printed
     _require_distinct_names(experiments)
@@ -223,13 +225,13 @@ def watch(options: SuiteOptions, port: int) -> None:
 
     \b
     Examples:
-      benchbench watch suites/quickstart.yaml
-      benchbench watch suites/cifar.yaml --store /big/runs --port 0
+      benchbench watch quickstart
+      benchbench watch cifar --store /big/runs --port 0
     """
     from benchbench.cli.watch import serve
 
     serve(options.plan(), options.report_command(), port, options.as_json)
 
 
-for _command in (list_, plugins, new, check, export, merge, compare):
+for _command in (list_, docs, plugins, new, check, export, merge, compare):
     cli.add_command(_command)

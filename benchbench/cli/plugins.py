@@ -12,7 +12,6 @@ from pathlib import Path
 import click
 
 from benchbench.cli.options import data_option, folder_type, json_option, plugin_option
-from benchbench.components import KINDS
 from benchbench.errors import BenchBenchError, did_you_mean
 from benchbench.suite.shipped import QUICKSTART
 from benchbench.testing.scaffold import SCAFFOLDS
@@ -34,6 +33,7 @@ def list_(kind: str | None, plugins: tuple[Path, ...], as_json: bool) -> None:
       benchbench list datasets --json
     """
     from benchbench.cli.describe import components_json, components_text
+    from benchbench.components import KINDS
     from benchbench.plugins import load_plugins
 
     if kind is not None and kind not in KINDS:
@@ -49,7 +49,13 @@ def list_(kind: str | None, plugins: tuple[Path, ...], as_json: bool) -> None:
 @plugin_option
 @json_option
 def plugins(plugins: tuple[Path, ...], as_json: bool) -> None:
-    """List plugins with their origins and components; of those that did not load, the reason."""
+    """List plugins with their origins and components; of those that did not load, the reason.
+
+    \b
+    Examples:
+      benchbench plugins
+      benchbench plugins --plugin my_loss.py
+    """
     from benchbench.cli.describe import plugins_json, plugins_text
     from benchbench.plugins import load_plugins
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from benchbench.cli.grouped import PURPOSES
 from benchbench.cli.main import cli
 from benchbench.reference.markdown import inline, prose, table
 
@@ -21,8 +22,9 @@ interrupted."""
 def commands_page() -> str:
     """The page as Markdown."""
     parts = ["# Commands", INTRO]
-    parts.append("\n".join(f"- [`benchbench {n}`](#benchbench-{n}): {_summary(c)}" for n, c in cli.commands.items()))
-    for name, command in cli.commands.items():
+    parts += [f"{purpose}:\n\n" + "\n".join(map(_entry, names)) for purpose, names in PURPOSES.items()]
+    for name in (name for names in PURPOSES.values() for name in names):
+        command = cli.commands[name]
         # Under its group: a command keeps the settings of its first context.
         context = click.Context(command, info_name=name, parent=click.Context(cli, **cli.context_settings))
         usage = " ".join([f"benchbench {name}", *command.collect_usage_pieces(context)])
@@ -33,6 +35,10 @@ def commands_page() -> str:
         if examples:
             parts.append(f"```bash\n{examples}\n```")
     return "\n\n".join(parts) + "\n"
+
+
+def _entry(name: str) -> str:
+    return f"- [`benchbench {name}`](#benchbench-{name}): {_summary(cli.commands[name])}"
 
 
 def _summary(command: click.Command) -> str:

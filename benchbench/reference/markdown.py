@@ -94,12 +94,6 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def slug(heading: str) -> str:
-    """The anchor of a heading, as GitHub makes it."""
-    text = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading)
-    return re.sub(r"[^\w\- ]", "", text.strip().lower()).replace(" ", "-")
-
-
 def type_in_words(annotation: Any, models: Mapping[Any, str] | None = None) -> str:
     """A type in words for readers of YAML; `models` gives the words for classes of the schema."""
     known = models or {}

@@ -7,7 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from benchbench.reference.markdown import default_of, inline, limits_of, slug, table, type_in_words
+from benchbench.cli.pages import slug
+from benchbench.reference.markdown import default_of, inline, limits_of, table, type_in_words
 from benchbench.suite import schema as suite
 from benchbench.suite import synthetic as suite_synthetic
 from benchbench.suite.fields import PATTERNS_IN_WORDS

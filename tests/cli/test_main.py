@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import click
 import pytest
 
 from benchbench import __version__
+from benchbench.cli import main as main_module
+from benchbench.cli.grouped import PURPOSES
 from benchbench.store import StageState, Store
+from benchbench.suite.shipped import shipped_suites
 from tests.specs import training_record
 
 # What a network costs is another test's matter: these numbers make sums that can be checked by hand.
@@ -71,10 +77,19 @@ class TestScript:
         suite.write_text(suite.read_text().replace("seeds:", "sedes:"))
         done = self.run("plan", suite, cwd=tmp_path)
         assert (done.returncode, done.stdout) == (2, "")
-        assert done.stderr == "error: suite.yaml:2: sedes: unknown key 'sedes'; did you mean 'seeds'?\n"
+        assert (
+            done.stderr
+            == "error: suite.yaml:2: sedes: unknown key 'sedes'; did you mean 'seeds'? (see `benchbench docs suite`)\n"
+        )
 
     def test_as_a_module(self, python):
         assert python("-m", "benchbench", "--version").out == f"benchbench {__version__}\n"
+
+
+def examples_of(command: click.Command) -> list[list[str]]:
+    """The arguments of each example in a command's help."""
+    _, _, block = inspect.cleandoc(command.help or "").partition("Examples:\n")
+    return [shlex.split(line)[1:] for line in block.splitlines() if line.strip()]
 
 
 class TestHelp:
@@ -83,17 +98,38 @@ class TestHelp:
         assert done.code == 0
         assert done.out == cli("--help").out
 
-    @pytest.mark.parametrize("command", ["plan", "run", "report", "watch", "list", "plugins"])
+    def test_commands_are_listed_by_purpose(self, cli):
+        lines = cli("--help").out.splitlines()
+        headings = [line for line in lines if line.endswith(":") and not line.startswith(" ")]
+        assert headings == ["Options:", "Look:", "Run:", "Report:", "Extend:"]
+        assert sorted(name for names in PURPOSES.values() for name in names) == sorted(main_module.cli.commands)
+
+    @pytest.mark.parametrize("command", main_module.cli.commands)
     def test_every_command(self, cli, command):
-        assert command in cli("--help").out
         for flag in ("-h", "--help"):
             done = cli(command, flag)
             assert (done.code, done.err) == (0, "")
             assert f"benchbench {command}" in done.out
+            assert f"Examples:\n    benchbench {command}" in done.out
 
-    @pytest.mark.parametrize("command", ["plan", "run", "report", "watch", "list"])
-    def test_has_examples(self, cli, command):
-        assert f"Examples:\n    benchbench {command}" in cli(command, "--help").out
+    @pytest.mark.parametrize("name", main_module.cli.commands)
+    def test_examples_are_two_or_more_and_can_be_parsed(self, name):
+        command = main_module.cli.commands[name]
+        examples = examples_of(command)
+        assert len(examples) >= 2
+        for own_name, *arguments in examples:
+            assert own_name == name
+            parent = click.Context(main_module.cli, info_name="benchbench")
+            command.make_context(name, arguments, parent=parent)  # raises where it would refuse them
+
+    def test_the_examples_of_all_can_be_parsed(self):
+        for name, *arguments in examples_of(main_module.cli):
+            main_module.cli.commands[name].make_context(name, arguments)
+
+    def test_suites_of_examples_ship(self):
+        every = [example for command in main_module.cli.commands.values() for example in examples_of(command)]
+        suites = {words[1] for words in every if words[0] in ("plan", "run", "report", "watch")}
+        assert {name for name in suites if not name.endswith(".yaml")} <= set(shipped_suites())
 
 
 class TestPlan:
@@ -173,7 +209,8 @@ class TestPlan:
         line = text[: text.index(name)].count("\n") + 1
         for _ in range(2):  # what went wrong is not kept
             done = cli("plan", suite)
-            assert (done.code, done.out, done.err) == (2, "", f"error: suite.yaml:{line}: no 'test_typo' here\n")
+            problem = f"suite.yaml:{line}: no 'test_typo' here"
+            assert (done.code, done.out, done.err) == (2, "", f"error: {problem} (see `benchbench docs suite`)\n")
         assert fake_costs == [3, 1]
         suite.write_text(text)
         assert cli("plan", suite).code == 0

@@ -92,7 +92,8 @@ class TestCheck:
         (tmp_path / "mine.py").write_text("import no_such_module\n")
         done = cli("check", "mine.py")
         assert (done.code, done.out) == (2, "")
-        assert done.err.endswith("mine.py did not load: ModuleNotFoundError: No module named 'no_such_module'\n")
+        reason = "mine.py did not load: ModuleNotFoundError: No module named 'no_such_module'"
+        assert done.err.endswith(f"{reason} (see `benchbench docs plugins`)\n")
 
 
 class TestNew:

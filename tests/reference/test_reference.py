@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from benchbench import hookspecs
+from benchbench.cli.pages import slug
 from benchbench.components import KINDS, LOSS_NEEDS
 from benchbench.reference import COMMAND, FOLDER, pages
 from benchbench.reference.components import COMPONENT_PAGES, built_in, described
 from benchbench.reference.hooks import hooks
 from benchbench.reference.losses import FAMILIES, NEEDS_IN_WORDS
-from benchbench.reference.markdown import example_of, sections, slug, table, type_in_words
+from benchbench.reference.markdown import example_of, sections, table, type_in_words
 from benchbench.reference.suite import TITLES, models
 from benchbench.testing import checks_of
 

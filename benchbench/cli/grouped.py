@@ -1,0 +1,26 @@
+"""A group of commands whose help lists them by purpose."""
+
+from __future__ import annotations
+
+import click
+
+PURPOSES = {
+    "Look": ("plan", "list", "docs"),
+    "Run": ("run", "watch"),
+    "Report": ("report", "compare", "export", "merge"),
+    "Extend": ("new", "check", "plugins"),
+}
+
+
+class GroupedCommands(click.Group):
+    """Lists its commands under the headings of `PURPOSES`, each with the whole first sentence of its help."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        named = [name for names in PURPOSES.values() for name in names if name in self.commands]
+        return [*named, *sorted(set(self.commands) - set(named))]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for purpose, names in PURPOSES.items():
+            rows = [(name, self.commands[name].get_short_help_str(limit=200)) for name in names]
+            with formatter.section(purpose):
+                formatter.write_dl(rows)
