@@ -6,12 +6,13 @@ and a turn of the hue in HSV. Factors are [B]; 1 changes nothing, and the hue's 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
 from torch import Generator, Tensor
 
-from benchbench.augmenters.draws import Operation, by_group, uniform
+from benchbench.augmenters.draws import Operation, by_group, to_device
 
 # Luma of ITU-R BT.601, as PIL and torchvision round it.
 LUMA = (0.2989, 0.587, 0.114)
@@ -84,7 +85,8 @@ def color_jitter(
     1312.5402), section 2, which has no hue, in the form of torchvision's ColorJitter.
     """
     count = len(images)
-    operations: list[Operation] = []
+    adjustments: list[Callable[[Tensor, Tensor], Tensor]] = []
+    factors: list[Tensor] = []
     for strength, adjust in (
         (brightness, adjust_brightness),
         (contrast, adjust_contrast),
@@ -92,12 +94,15 @@ def color_jitter(
     ):
         if strength:
             low = max(0.0, 1 - strength)
-            factor = low + (1 + strength - low) * uniform(count, generator, images)
-            operations.append(partial(_at, adjust, factor))
+            adjustments.append(adjust)
+            factors.append(low + (1 + strength - low) * torch.rand(count, generator=generator))
     if hue:
-        operations.append(partial(_at, adjust_hue, hue * (2 * uniform(count, generator, images) - 1)))
-    if not operations:
+        adjustments.append(adjust_hue)
+        factors.append(hue * (2 * torch.rand(count, generator=generator) - 1))
+    if not adjustments:
         return images
+    on_device = to_device(torch.stack(factors), images.device)
+    operations = [partial(_at, adjust, factor) for adjust, factor in zip(adjustments, on_device, strict=True)]
     order = torch.rand(count, len(operations), generator=generator).argsort(1)
     for groups in order.unbind(1):
         images = by_group(images, groups, operations)

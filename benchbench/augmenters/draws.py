@@ -13,7 +13,19 @@ Operation = Callable[[Tensor, Tensor], Tensor]
 
 def uniform(count: int, generator: Generator, like: Tensor) -> Tensor:
     """Numbers in 0..1 [count] on the device of `like`, drawn on the CPU in float32: the same ones on every device."""
-    return torch.rand(count, generator=generator).to(like.device)
+    return to_device(torch.rand(count, generator=generator), like.device)
+
+
+def uniforms(number: int, count: int, generator: Generator, like: Tensor) -> tuple[Tensor, ...]:
+    """So many draws of `uniform`, one after the other, brought to the device together."""
+    return to_device(torch.stack([torch.rand(count, generator=generator) for _ in range(number)]), like.device).unbind()
+
+
+def to_device(drawn: Tensor, device: torch.device) -> Tensor:
+    """A small tensor of the CPU on a device; nothing waits for a GPU, as copies from memory that can be paged would."""
+    if device.type != "cuda":
+        return drawn.to(device)
+    return drawn.pin_memory().to(device, non_blocking=True)
 
 
 def by_group(images: Tensor, groups: Tensor, operations: Sequence[Operation]) -> Tensor:
@@ -26,7 +38,7 @@ def by_group(images: Tensor, groups: Tensor, operations: Sequence[Operation]) ->
     """
     order = groups.argsort(stable=True)
     sizes = groups.bincount(minlength=len(operations)).tolist()
-    indices = order.to(images.device)
+    indices, inverse = to_device(torch.stack([order, order.argsort()]), images.device)
     parts = zip(images.index_select(0, indices).split(sizes), indices.split(sizes), operations, strict=True)
     done = [operation(part, index) for part, index, operation in parts if len(part)]
-    return torch.cat(done).index_select(0, order.argsort().to(images.device))
+    return torch.cat(done).index_select(0, inverse)

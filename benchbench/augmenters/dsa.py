@@ -13,7 +13,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from benchbench.augmenters.draws import by_group, uniform
+from benchbench.augmenters.draws import by_group, to_device, uniform, uniforms
 
 
 def dsa(
@@ -54,7 +54,8 @@ Step = Callable[[Tensor, Tensor], Tensor]
 
 
 def _color(images: Tensor, generator: Generator, ratios: tuple[float, float, float]) -> Step:
-    bright, saturate, contrast = (uniform(len(images), generator, images)[:, None, None, None] for _ in range(3))
+    draws = uniforms(3, len(images), generator, images)
+    bright, saturate, contrast = (drawn[:, None, None, None] for drawn in draws)
 
     def step(x: Tensor, index: Tensor) -> Tensor:
         x = x + (bright[index] - 0.5) * ratios[0]
@@ -73,33 +74,36 @@ def _flip(images: Tensor, generator: Generator, ratio: float) -> Step:
 
 def _crop(images: Tensor, generator: Generator, ratio: float) -> Step:
     """Moves by up to `ratio` of a side; black comes in."""
-    down, across = (2 * uniform(len(images), generator, images) - 1 for _ in range(2))
+    down, across = (2 * torch.rand(len(images), generator=generator) - 1 for _ in range(2))
     height, width = images.shape[-2:]
     # Whole pixels, so that nothing is blurred; in the [-1, 1] coordinates of affine_grid.
     moves = [(part * ratio * side).round() * 2 / side for part, side in ((across, width), (down, height))]
-    return _affine(images, torch.ones_like(down), torch.zeros_like(down), moves)
+    return _affine(images.device, torch.ones_like(down), torch.zeros_like(down), moves)
 
 
 def _scale(images: Tensor, generator: Generator, ratio: float) -> Step:
     """Scales each side by a factor of its own, in 1 / ratio to ratio."""
-    wide, high = (uniform(len(images), generator, images) * (ratio - 1 / ratio) + 1 / ratio for _ in range(2))
-    return _affine(images, wide, torch.zeros_like(wide), None, high)
+    low = 1 / ratio
+    wide, high = (torch.rand(len(images), generator=generator) * (ratio - low) + low for _ in range(2))
+    return _affine(images.device, wide, torch.zeros_like(wide), None, high)
 
 
 def _rotate(images: Tensor, generator: Generator, ratio: float) -> Step:
     """Rotates by up to `ratio` degrees to either side."""
-    turns = (2 * uniform(len(images), generator, images) - 1) * math.radians(ratio)
-    return _affine(images, torch.ones_like(turns), turns, None)
+    turns = (2 * torch.rand(len(images), generator=generator) - 1) * math.radians(ratio)
+    return _affine(images.device, torch.ones_like(turns), turns, None)
 
 
 def _affine(
-    images: Tensor, wide: Tensor, turns: Tensor, moves: list[Tensor] | None, high: Tensor | None = None
+    device: torch.device, wide: Tensor, turns: Tensor, moves: list[Tensor] | None, high: Tensor | None = None
 ) -> Step:
-    theta = images.new_zeros(len(images), 2, 3)
-    theta[:, 0, 0], theta[:, 0, 1] = wide * turns.cos(), -turns.sin()
-    theta[:, 1, 0], theta[:, 1, 1] = turns.sin(), (wide if high is None else high) * turns.cos()
+    """Samples images by a map of their own; the numbers of the maps [B] are on the CPU."""
+    maps = torch.zeros(len(wide), 2, 3)
+    maps[:, 0, 0], maps[:, 0, 1] = wide * turns.cos(), -turns.sin()
+    maps[:, 1, 0], maps[:, 1, 1] = turns.sin(), (wide if high is None else high) * turns.cos()
     if moves is not None:
-        theta[:, 0, 2], theta[:, 1, 2] = moves[0], moves[1]
+        maps[:, 0, 2], maps[:, 1, 2] = moves[0], moves[1]
+    theta = to_device(maps, device)
 
     def step(x: Tensor, index: Tensor) -> Tensor:
         grid = F.affine_grid(theta[index], list(x.shape), align_corners=False)
@@ -112,8 +116,9 @@ def _cutout(images: Tensor, generator: Generator, ratio: float) -> Step:
     """Blackens a box of `ratio` of the sides around a random place; what sticks out is cut off."""
     height, width = images.shape[-2:]
     tall, broad = int(height * ratio + 0.5), int(width * ratio + 0.5)
-    top = (uniform(len(images), generator, images) * (height + 1 - tall % 2)).long() - tall // 2
-    left = (uniform(len(images), generator, images) * (width + 1 - broad % 2)).long() - broad // 2
+    down, across = uniforms(2, len(images), generator, images)
+    top = (down * (height + 1 - tall % 2)).long() - tall // 2
+    left = (across * (width + 1 - broad % 2)).long() - broad // 2
 
     def step(x: Tensor, index: Tensor) -> Tensor:
         rows = torch.arange(height, device=x.device)[None] - top[index, None]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from benchbench.augmenters.draws import uniform
+from benchbench.augmenters.draws import to_device, uniform
 
 ATTEMPTS = 10
 
@@ -74,14 +74,14 @@ def cutout(images: Tensor, size: int, generator: Generator, *, probability: floa
 
 def _erase(images: Tensor, boxes: _Boxes, generator: Generator, fill: str) -> Tensor:
     """Images [B, 3, H, W] with the pixels of one box in each filled."""
-    top, left, bottom, right = boxes
+    top, left, bottom, right = to_device(torch.stack(boxes), images.device)
     sides = []
     for start, end, length in ((top, bottom, images.shape[-2]), (left, right, images.shape[-1])):
-        pixels = torch.arange(length)
-        sides.append(((pixels >= start[:, None]) & (pixels < end[:, None])).to(images.device))
+        pixels = torch.arange(length, device=images.device)
+        sides.append((pixels >= start[:, None]) & (pixels < end[:, None]))
     inside = (sides[0][:, :, None] & sides[1][:, None, :]).unsqueeze(1)
     if fill == "noise":
-        area = ((bottom - top).clamp_min(0) * (right - left).clamp_min(0)).sum().item()
+        area = ((boxes.bottom - boxes.top).clamp_min(0) * (boxes.right - boxes.left).clamp_min(0)).sum().item()
         noise = uniform(3 * int(area), generator, images)
         return images.masked_scatter(inside, noise.to(images.dtype))
     color = images.mean((2, 3), keepdim=True) if fill == "mean" else images.new_zeros(())

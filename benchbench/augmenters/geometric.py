@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from benchbench.augmenters.draws import uniform
+from benchbench.augmenters.draws import uniform, uniforms
 
 
 def resize(images: Tensor, shorter: int) -> Tensor:
@@ -38,8 +38,8 @@ def random_crop(images: Tensor, size: int, generator: Generator, *, padding: int
     images = _resize(images, max(resize or size, size))
     images = F.pad(images, (padding,) * 4)
     height, width = images.shape[-2:]
-    top = (uniform(len(images), generator, images) * (height - size + 1)).long()
-    left = (uniform(len(images), generator, images) * (width - size + 1)).long()
+    down, across = uniforms(2, len(images), generator, images)
+    top, left = (down * (height - size + 1)).long(), (across * (width - size + 1)).long()
     return _windows(images, top, left, size)
 
 
@@ -59,13 +59,13 @@ def random_resized_crop(
     image. Sampled bilinearly; where a box is far larger than the output the images are reduced first, against aliasing.
     """
     count, _, height, width = images.shape
-    area = height * width * (min_scale + (max_scale - min_scale) * uniform(count, generator, images))
+    share, shape, across, down = uniforms(4, count, generator, images)
+    area = height * width * (min_scale + (max_scale - min_scale) * share)
     low, high = math.log(min_ratio), math.log(max_ratio)
-    ratio = torch.exp(low + (high - low) * uniform(count, generator, images))
+    ratio = torch.exp(low + (high - low) * shape)
     box_w = (area * ratio).sqrt().clamp(1, width)
     box_h = (area / ratio).sqrt().clamp(1, height)
-    left = uniform(count, generator, images) * (width - box_w)
-    top = uniform(count, generator, images) * (height - box_h)
+    left, top = across * (width - box_w), down * (height - box_h)
     if min(height, width) > 2 * size:
         images = _resize(images, 2 * size)
     # The box of each image, in the [-1, 1] coordinates of affine_grid.

@@ -11,6 +11,8 @@ import torch
 from scipy.special import betaincinv
 from torch import Generator, Tensor
 
+from benchbench.augmenters.draws import to_device
+
 Mixed = tuple[Tensor, Tensor, Tensor]
 
 
@@ -53,7 +55,7 @@ def _share(alpha: float, probability: float, generator: Generator) -> float:
 
 
 def _partners(images: Tensor, generator: Generator) -> Tensor:
-    return torch.randperm(len(images), generator=generator).to(images.device)
+    return to_device(torch.randperm(len(images), generator=generator), images.device)
 
 
 def _everywhere(share: float, images: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as tv
 
 from benchbench.augmenters.color import adjust_brightness, adjust_contrast, adjust_saturation, blend
-from benchbench.augmenters.draws import Operation, by_group
+from benchbench.augmenters.draws import Operation, by_group, to_device
 
 STRONGEST = 30  # magnitudes run from 0 to this
 # The paper's list, in torchvision's order.
@@ -42,8 +42,9 @@ def rand_augment(images: Tensor, size: int, generator: Generator, *, num_ops: in
 def operate(images: Tensor, drawn: Tensor, sign: Tensor, magnitude: int) -> Tensor:
     """Images [B, 3, H, W] through the operations of these numbers [B], with signs [B] of 1 and -1; both on the CPU."""
     level = magnitude / STRONGEST
-    maps = _normalised(_maps(drawn, sign, level, *images.shape[-2:]), *images.shape[-2:]).to(images.device)
-    factor = (1 + 0.9 * level * sign).to(images.device)
+    maps = _normalised(_maps(drawn, sign, level, *images.shape[-2:]), *images.shape[-2:])
+    numbers = to_device(torch.cat([maps.flatten(1), 1 + 0.9 * level * sign[:, None]], 1), images.device)
+    maps, factor = numbers[:, :6].reshape(-1, 2, 3), numbers[:, 6]
     operations: dict[str, Operation] = {
         "identity": lambda part, indices: part,
         "affine": lambda part, indices: warp(part, maps.index_select(0, indices)),

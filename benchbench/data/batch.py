@@ -32,6 +32,8 @@ class Batch:
         epoch: epochs done so far, with the part of the current one; below 0 while a loss prepares.
         synthetic: which of them were generated [B], bool; None where all are real.
         mix: of images that are mixtures of two (mixup, cutmix), the second ones; `labels` and `index` are of the first.
+        host_index: `index` on the CPU, for values that lie there: to ask the device would wait for it. None where it
+            is not known.
     """
 
     images: Tensor
@@ -40,6 +42,13 @@ class Batch:
     epoch: float = 0.0
     synthetic: Tensor | None = None
     mix: Mix | None = None
+    host_index: Tensor | None = None
+
+    def tensors(self) -> list[Tensor]:
+        """All tensors on the device."""
+        mix = (self.mix.labels, self.mix.share) if self.mix else ()
+        each = (self.images, self.labels, self.index, self.synthetic, *mix)
+        return [tensor for tensor in each if tensor is not None]
 
     @property
     def main_labels(self) -> Tensor:

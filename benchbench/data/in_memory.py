@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from benchbench.augmenters.draws import to_device
 from benchbench.data.batch import Batch
 from benchbench.data.images import IN_MEMORY_BYTES, ImageSubset
 from benchbench.data.order import Blend, TrainingOrder
@@ -34,7 +35,8 @@ class InMemoryLoader(TrainingOrder):
         self._views: dict[int, Tensor] = {}
 
     def train_batches(self, seed: int, epoch: int, batch_size: int, start: int) -> Iterator[Batch]:
-        order = self._order(seed, epoch, batch_size).to(self.images.device)
+        host_order = self._order(seed, epoch, batch_size)
+        order = to_device(host_order, self.images.device)
         view = self._view(epoch % self.transform.views) if self.transform.views else None
         for step in range(start, len(order)):
             index = order[step]
@@ -42,7 +44,8 @@ class InMemoryLoader(TrainingOrder):
             pixels = to_float((self.images if view is None else view).index_select(0, index))
             if view is None:
                 pixels = self.transform.train(pixels, generator(seed, "augment", epoch, step))
-            batch = Batch(pixels, self.labels[index], index, synthetic=self._synthetic(index))
+            labels, host_index = self.labels.index_select(0, index), host_order[step]
+            batch = Batch(pixels, labels, index, synthetic=self._synthetic(index), host_index=host_index)
             yield self.transform.mix(batch, seed, epoch, step)
 
     def test_batches(self, batch_size: int) -> Iterator[Batch]:
@@ -50,21 +53,26 @@ class InMemoryLoader(TrainingOrder):
             yield Batch(self.transform.test(to_float(self.images[index])), self.labels[index], index)
 
     def view_batches(self, batch_size: int, start: int) -> Iterator[list[Batch]]:
-        for index in torch.arange(start, len(self.labels), device=self.images.device).split(VIEW_CHUNK):
+        for index in self._chunks(start):
             views = [self._draw(view, index) for view in range(self.transform.views or 1)]
+            index = to_device(index, self.images.device)
             for part in torch.arange(len(index), device=index.device).split(batch_size):
                 yield [Batch(to_float(view[part]), self.labels[index[part]], index[part]) for view in views]
 
     def _view(self, view: int) -> Tensor:
         """One view of every image: uint8 [N, 3, S, S]; as many are kept as there is room for."""
         if view not in self._views:
-            chunks = torch.arange(len(self.labels), device=self.images.device).split(VIEW_CHUNK)
-            drawn = torch.cat([self._draw(view, chunk) for chunk in chunks])
+            drawn = torch.cat([self._draw(view, chunk) for chunk in self._chunks()])
             if (len(self._views) + 1) * drawn.nbytes > IN_MEMORY_BYTES:
                 self._views.clear()
             self._views[view] = drawn
         return self._views[view]
 
-    def _draw(self, view: int, index: Tensor) -> Tensor:
-        random = generator(self.transform.view_seed, "view", view, int(index[0]))
-        return to_uint8(self.transform.train(to_float(self.images[index]), random))
+    def _chunks(self, start: int = 0) -> Iterable[Tensor]:
+        """Indices of the images that share a generator, on the CPU."""
+        return torch.arange(start, len(self.labels)).split(VIEW_CHUNK)
+
+    def _draw(self, view: int, chunk: Tensor) -> Tensor:
+        first, last = int(chunk[0]), int(chunk[-1])
+        random = generator(self.transform.view_seed, "view", view, first)
+        return to_uint8(self.transform.train(to_float(self.images[first : last + 1]), random))

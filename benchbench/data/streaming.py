@@ -74,7 +74,8 @@ class StreamingLoader(TrainingOrder):
             if isinstance(loaded, str):
                 raise DataError(loaded)
             pixels, index = (tensor.to(self.device, non_blocking=cuda) for tensor in loaded)
-            yield Batch(to_float(pixels) if rounded else pixels, self.labels[index], index)
+            images = to_float(pixels) if rounded else pixels
+            yield Batch(images, self.labels.index_select(0, index), index, host_index=loaded[1])
 
 
 # An image's index, and the seeds of its augmented views; None for the test transform.

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchbench.augmenters.draws import to_device
 from benchbench.data.batch import Batch
 from benchbench.data.images import IN_MEMORY_BYTES
 from benchbench.data.order import steps_per_epoch, training_order
@@ -77,8 +78,8 @@ class CachedTeacher:
     def __call__(self, batch: Batch, maps: bool) -> Outputs:
         assert not maps, "maps between stages are not cached"
         view = math.floor(batch.epoch) % len(self.embedding)
-        logits = None if self.logits is None else _rows(self.logits[view], batch.index)
-        return Outputs(logits, _rows(self.embedding[view], batch.index))
+        logits = None if self.logits is None else _rows(self.logits[view], batch.index, batch.host_index)
+        return Outputs(logits, _rows(self.embedding[view], batch.index, batch.host_index))
 
 
 class EmbeddingLoader:
@@ -92,9 +93,12 @@ class EmbeddingLoader:
 
     def train_batches(self, seed: int, epoch: int, batch_size: int, start: int) -> Iterator[Batch]:
         view = self.embedding[epoch % len(self.embedding)]
-        order = training_order(len(self.labels), seed, epoch, batch_size).to(self.labels.device)
+        host_order = training_order(len(self.labels), seed, epoch, batch_size)
+        order = to_device(host_order, self.labels.device)
         for step in range(start, steps_per_epoch(len(self.labels), batch_size)):
-            yield Batch(_rows(view, order[step]), self.labels[order[step]], order[step])
+            index, host_index = order[step], host_order[step]
+            embeddings, labels = _rows(view, index, host_index), self.labels.index_select(0, index)
+            yield Batch(embeddings, labels, index, host_index=host_index)
 
     def steps(self, batch_size: int) -> int:
         return steps_per_epoch(len(self.labels), batch_size)
@@ -107,6 +111,15 @@ class EmbeddingLoader:
         raise NotImplementedError("embeddings have no views to be drawn")
 
 
-def _rows(values: Tensor, index: Tensor) -> Tensor:
-    """Rows of a tensor that may lie elsewhere than the index, in float32 on the index's device."""
-    return values[index.to(values.device)].to(index.device).float()
+def _rows(values: Tensor, index: Tensor, host_index: Tensor | None = None) -> Tensor:
+    """Rows of a tensor that may lie elsewhere than the index, in float32 on the index's device.
+
+    Args:
+        values: [N, D], on the index's device or on the CPU.
+        index: [B].
+        host_index: the same on the CPU, where it is known; then nothing waits for a GPU.
+    """
+    if values.device == index.device:
+        return values.index_select(0, index).float()
+    rows = values.index_select(0, index.cpu() if host_index is None else host_index)
+    return to_device(rows, index.device).float()

@@ -21,19 +21,19 @@ def checked_copies(batch: Batch, teacher_outputs: Sequence[Outputs]) -> Iterator
         StageError: the step has written into one of them.
     """
     batch, teacher_outputs = copy.deepcopy((batch, teacher_outputs))
-    versions = [tensor._version for tensor in _tensors(batch, teacher_outputs)]
+    versions = [tensor._version for tensor in shared_tensors(batch, teacher_outputs)]
     yield batch, teacher_outputs
-    if versions != [tensor._version for tensor in _tensors(batch, teacher_outputs)]:
+    if versions != [tensor._version for tensor in shared_tensors(batch, teacher_outputs)]:
         raise StageError(
             "one of its losses writes into the batch or the teacher's outputs, which other cells share; let it "
             "work on a copy"
         )
 
 
-def _tensors(batch: Batch, teacher_outputs: Sequence[Outputs]) -> list[Tensor]:
+def shared_tensors(batch: Batch, teacher_outputs: Sequence[Outputs]) -> list[Tensor]:
     """All tensors that runs share in a step."""
-    mix = [batch.mix.labels, batch.mix.share] if batch.mix else []
-    tensors = [batch.images, batch.labels, batch.index, batch.synthetic, *mix]
+    tensors = batch.tensors()
     for outputs in teacher_outputs:
-        tensors += [outputs.logits, outputs.embedding, *outputs.features, outputs.token_logits]
-    return [tensor for tensor in tensors if tensor is not None]
+        each = (outputs.logits, outputs.embedding, *outputs.features, outputs.token_logits)
+        tensors += [tensor for tensor in each if tensor is not None]
+    return tensors

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchbench.augmenters.draws import by_group, uniform
+from benchbench.augmenters.draws import by_group, uniform, uniforms
 
 
 def test_each_image_goes_through_its_own_operation_and_each_operation_runs_once():
@@ -39,3 +39,11 @@ def test_numbers_are_drawn_on_the_cpu_whatever_the_device():
     generator = torch.Generator().manual_seed(3)
     before = uniform(5, generator, torch.empty(5, dtype=torch.bfloat16))
     assert torch.equal(before, torch.rand(5, generator=torch.Generator().manual_seed(3)))
+
+
+def test_several_draws_are_those_of_one_after_the_other():
+    like = torch.empty(5)
+    drawn = uniforms(3, 5, torch.Generator().manual_seed(3), like)
+    generator = torch.Generator().manual_seed(3)
+    for each in drawn:
+        assert torch.equal(each, uniform(5, generator, like))

@@ -200,3 +200,22 @@ def test_embeddings_stand_in_for_images():
     assert torch.cat([batch.index for batch in tested]).tolist() == list(range(23))
     assert torch.equal(torch.cat([batch.images for batch in tested]), embedding[0])
     assert torch.equal(torch.cat([batch.labels for batch in tested]), loader.labels)
+
+
+@pytest.mark.parametrize("kind", ["in memory", "streamed"])
+def test_batches_have_their_index_on_the_host(kind):
+    for batch in make_loader(kind).train_batches(0, 1, BATCH, 0):
+        assert torch.equal(batch.host_index, batch.index)
+
+
+def test_rows_on_the_host_are_read_by_the_index_of_the_host():
+    """An index of another device would be asked for, and a GPU waited for: one without numbers cannot be asked."""
+    teacher = CachedTeacher(torch.rand(VIEWS, 23, 4).half(), torch.rand(VIEWS, 23, 6).half())
+    device = torch.device("meta")
+    empty, host_index = torch.empty(2, device=device), torch.tensor([20, 3])
+    batch = Batch(empty, empty, torch.empty(2, dtype=torch.int64, device=device), 1.5, host_index=host_index)
+    outputs = teacher(batch, False)
+    assert (outputs.logits.shape, outputs.embedding.shape) == ((2, 4), (2, 6))
+    assert outputs.logits.device == outputs.embedding.device == device
+    for batch in EmbeddingLoader(torch.rand(23, 6), torch.arange(23)).train_batches(0, 0, BATCH, 0):
+        assert torch.equal(batch.host_index, batch.index)

@@ -68,7 +68,7 @@ def dual_contrast(scores: Tensor) -> Tensor:
     size = len(scores)
     if size == 1:
         return 0.0 * scores.sum()
-    same = scores.trace()
+    same = scores.diagonal().double().sum().to(scores.dtype)  # `trace`, whose backward pass waits for the device
     return (scores.sum() - same) / (size * (size - 1)) - same / size
 
 

@@ -37,6 +37,17 @@ def contrast_reference(scores: np.ndarray) -> float:
     return sum(others) / len(others) - sum(same) / size
 
 
+@pytest.mark.parametrize("size", [2, 5, 64, 300])
+def test_the_sum_over_images_is_the_trace_to_the_last_bit(size):
+    """As `trace` adds up on a CPU; its backward pass makes a GPU wait."""
+    scores = torch.randn(size, size, generator=torch.Generator().manual_seed(size), requires_grad=True)
+    same = scores.trace()
+    expected = (scores.sum() - same) / (size * (size - 1)) - same / size
+    value = dual_contrast(scores)
+    assert torch.equal(value, expected)
+    assert torch.equal(*(torch.autograd.grad(each, scores)[0] for each in (value, expected)))
+
+
 @pytest.mark.parametrize("size", [1, 2, 7])
 @pytest.mark.parametrize(("epsilon", "iterations"), [(0.05, 20), (0.5, 1), (0.2, 5)])
 def test_local_value(size, epsilon, iterations):
