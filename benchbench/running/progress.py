@@ -1,9 +1,10 @@
-"""Progress of a run: a live table on a terminal, one line per stage elsewhere. A plugin like any other."""
+"""Progress of a run on a terminal. A plugin like any other."""
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -28,33 +29,34 @@ from benchbench.specs.records import (
 )
 
 
-class ProgressView:
-    """Shows the running stages, their progress and the expected end of the run, on standard error.
+class RunProgress:
+    """Shares of a run's stages that are done. The base of what shows them.
 
     Args:
-        weights: expected FLOPs of each stage, to weigh stages against each other in the time left.
+        weights: expected FLOPs of each stage by key, to weigh stages against each other in the time left.
     """
 
-    def __init__(self, weights: dict[str, float]):
-        # The stream as it is now: a stage in this very process sends sys.stderr to its log.
-        self.stream = sys.stderr
-        self.console = Console(file=self.stream)
+    def __init__(self, weights: Mapping[str, float]):
         self.default = min((weight for weight in weights.values() if weight > 0), default=1.0)
         self.weights = weights
         self.running: dict[str, tuple[Stage, Progress | None]] = {}
-        self.live: Live | None = None
         self.started = time.monotonic()
         self.total = 0.0
         self.ended = 0.0
+
+    def line(self, text: str) -> None:
+        """Shows what has happened, in one line."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Ends what is shown while the run goes on."""
+        raise NotImplementedError
 
     @hookimpl
     def benchbench_plan_made(self, plan: Plan, done: list[str]) -> None:
         self.total = sum(self._weight(key) for key in plan.stages if key not in done)
         counts = f"{len(plan.cells)} cells, {len(plan.stages)} stages, {len(done)} done"
-        self._print(f"{plan.suite.name}: {counts}; on {plan.devices.name}")
-        if self.console.is_terminal and self.total:
-            self.live = Live(get_renderable=self._draw, console=self.console, refresh_per_second=4, transient=True)
-            self.live.start()
+        self.line(f"{plan.suite.name}: {counts}; on {plan.devices.name}")
 
     @hookimpl
     def benchbench_stage_started(self, stage: Stage) -> None:
@@ -67,18 +69,24 @@ class ProgressView:
     @hookimpl
     def benchbench_stage_finished(self, stage: Stage, record: StageRecord) -> None:
         self._end(stage.key)
-        self._print(f"done    {stage.label}: {_result(record)}  [{self._position()}]")
+        self.line(f"done    {stage.label}: {_result(record)}  [{self.position()}]")
 
     @hookimpl
     def benchbench_stage_failed(self, stage: Stage, reason: str) -> None:
         self._end(stage.key)
-        self._print(f"FAILED  {stage.label}: {reason}")
+        self.line(f"FAILED  {stage.label}: {reason}")
 
-    def close(self) -> None:
-        """Ends the live table."""
-        if self.live is not None:
-            self.live.stop()
-            self.live = None
+    def share(self) -> float:
+        """Share of this run's work that has ended, 0..1."""
+        current = sum(self._weight(key) * fraction(progress) for key, (_, progress) in self.running.items())
+        return min(1.0, (self.ended + current) / self.total) if self.total else 1.0
+
+    def position(self) -> str:
+        """The share, the time since the start, and the expected rest."""
+        share = self.share()
+        seconds = time.monotonic() - self.started
+        left = f", about {_clock(seconds / share - seconds)} left" if 0.02 < share < 1 else ""
+        return f"{share:.0%}, {_clock(seconds)}{left}"
 
     def _end(self, key: str) -> None:
         self.running.pop(key, None)
@@ -87,34 +95,51 @@ class ProgressView:
     def _weight(self, key: str) -> float:
         return self.weights.get(key) or self.default
 
-    def _share(self) -> float:
-        """Share of this run's work that has ended."""
-        current = sum(self._weight(key) * _fraction(progress) for key, (_, progress) in self.running.items())
-        return min(1.0, (self.ended + current) / self.total) if self.total else 1.0
 
-    def _position(self) -> str:
-        share = self._share()
-        seconds = time.monotonic() - self.started
-        left = f", about {_clock(seconds / share - seconds)} left" if 0.02 < share < 1 else ""
-        return f"{share:.0%}, {_clock(seconds)}{left}"
+class TerminalProgress(RunProgress):
+    """A live table on a terminal, one line per stage elsewhere; on standard error."""
+
+    def __init__(self, weights: Mapping[str, float]):
+        super().__init__(weights)
+        # The stream as it is now: a stage in this very process sends sys.stderr to its log.
+        self.stream = sys.stderr
+        self.console = Console(file=self.stream, force_jupyter=False)
+        self.live: Live | None = None
+
+    @hookimpl
+    def benchbench_plan_made(self, plan: Plan, done: list[str]) -> None:
+        super().benchbench_plan_made(plan, done)
+        if self.console.is_terminal and self.total:
+            self.live = Live(get_renderable=self._draw, console=self.console, refresh_per_second=4, transient=True)
+            self.live.start()
+
+    def close(self) -> None:
+        if self.live is not None:
+            self.live.stop()
+            self.live = None
+
+    def line(self, text: str) -> None:
+        # Text, not markup: labels and reasons are shown as they are.
+        if self.console.is_terminal:
+            self.console.print(Text(text), soft_wrap=True)
+        else:
+            print(text, file=self.stream, flush=True)
 
     def _draw(self) -> RenderableType:
         table = Table.grid(padding=(0, 1))
         for stage, progress in list(self.running.values()):
-            epoch = f"epoch {progress.epoch}/{progress.epochs}" if progress and progress.epoch is not None else ""
-            bar = ProgressBar(total=1.0, completed=_fraction(progress), width=24)
-            table.add_row(Text("run"), Text(stage.label), bar, Text(epoch))
-        return Group(table, Text(f"all     {self._position()}"))
-
-    def _print(self, line: str) -> None:
-        # Text, not markup: labels and reasons are shown as they are.
-        if self.console.is_terminal:
-            self.console.print(Text(line), soft_wrap=True)
-        else:
-            print(line, file=self.stream, flush=True)
+            bar = ProgressBar(total=1.0, completed=fraction(progress), width=24)
+            table.add_row(Text("run"), Text(stage.label), bar, Text(epoch(progress)))
+        return Group(table, Text(f"all     {self.position()}"))
 
 
-def _fraction(progress: Progress | None) -> float:
+def epoch(progress: Progress | None) -> str:
+    """The epoch in words; empty for stages without any."""
+    return f"epoch {progress.epoch}/{progress.epochs}" if progress and progress.epoch is not None else ""
+
+
+def fraction(progress: Progress | None) -> float:
+    """Share of a stage that is done, 0..1."""
     return progress.done / progress.total if progress and progress.total else 0.0
 
 
