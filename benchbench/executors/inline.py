@@ -60,10 +60,16 @@ class InlineExecutor(Executor):
                 self._worker = Worker(settings, self._emit, self._redirect)
             self._worker.settings = settings
             try:
-                self._worker.run(stages)
-            except SystemExit as error:  # of a library or a plugin: it ends a worker process, and must not end this one
-                for stage in stages:  # those that have ended are known to the runner
-                    self._emit(Event("died", stage.key, slot, f"it called sys.exit({error.code!r})"))
+                self._run(self._worker, stages)
+            except _HandlerError as error:
+                raise error.cause from None
+
+    def _run(self, worker: Worker, stages: list[Assignment]) -> None:
+        try:
+            worker.run(stages)
+        except SystemExit as error:  # of a library or a plugin: it ends a worker process, and must not end this one
+            for stage in stages:  # those that have ended are known to the runner
+                self._emit(Event("died", stage.key, worker.settings.slot, f"it called sys.exit({error.code!r})"))
 
     def _emit(self, event: Event) -> None:
         """Passes an event on; output of its handlers goes to where it went before."""
@@ -72,7 +78,10 @@ class InlineExecutor(Executor):
         with contextlib.ExitStack() as stack:
             for output in self._outputs:
                 stack.enter_context(output.to(output.original))
-            self._handle(event)
+            try:
+                self._handle(event)
+            except Exception as error:
+                raise _HandlerError(error) from error
 
     @contextlib.contextmanager
     def _redirect(self, log: TextIO) -> Iterator[None]:
@@ -83,6 +92,14 @@ class InlineExecutor(Executor):
 
     def close(self) -> None:
         self._submitted.clear()
+
+
+class _HandlerError(BaseException):
+    """An error in the handling of an event, on its way through a stage that must not take it for its own."""
+
+    def __init__(self, cause: Exception):
+        super().__init__(cause)
+        self.cause = cause
 
 
 class _Output:

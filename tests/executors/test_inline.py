@@ -15,6 +15,7 @@ from benchbench.executors.inline import InlineExecutor
 from benchbench.plugins import load_plugins
 from benchbench.running.runner import RunOptions, run_plan
 from benchbench.store import Store
+from tests.conftest import TINY
 from tests.executors.conftest import assignment, devices
 
 INLINE = Component("inline", "benchbench.executors.inline:InlineExecutor")
@@ -80,6 +81,25 @@ def test_a_broken_device_fails_the_stage_since_the_process_cannot_be_replaced(ru
     )
 
 
+@pytest.mark.parametrize("name", ["started", "ready", "progress", "finished"])
+def test_an_error_of_the_runner_is_not_the_stage_s(runs, name):
+    """A full disk for the ledger, say."""
+
+    def handle(event):
+        if event.name == name:
+            raise OSError(28, "No space left on device")
+
+    with runs(InlineExecutor, devices(1)) as run:
+        stage = run.stage("scratch")
+        folder = run.store.stage("cell", stage.key)
+        run.executor.submit("0", [assignment(run.plan, stage)])
+        with pytest.raises(OSError, match="No space left"):
+            run.executor.wait(0, handle)
+        assert folder.read_state().status != "failed"
+        assert (folder.done() is None) == (name != "finished")
+        assert run.run("0", stage)[-1].name == "finished"  # it can go on
+
+
 def test_the_process_is_left_as_it_was(runs):
     torch.set_num_threads(2)
     torch.manual_seed(3)
@@ -121,8 +141,9 @@ class Interrupting:
 
 @pytest.mark.whole_run
 def test_interrupted_it_keeps_checkpoints_and_goes_on(tiny_suite, plan_of, tmp_path):
-    arms, recipes = {"scratch": {"method": "scratch"}}, {"default": {"epochs": 3, "batch_size": 20, "image_size": 32}}
-    plan = plan_of(tiny_suite(tmp_path, arms=arms, seeds=[0], teachers=None, recipes=recipes), devices=devices(1))
+    arms, recipe = {"scratch": {"method": "scratch"}}, TINY["recipes"]["default"] | {"epochs": 3}
+    suite = tiny_suite(tmp_path, arms=arms, seeds=[0], teachers=None, recipes={"default": recipe})
+    plan = plan_of(suite, devices=devices(1))
     options = RunOptions(tmp_path / "data", checkpoint_seconds=0)
     (cell,) = (stage for stage in plan.stages.values() if stage.kind == "cell")
     host = load_plugins()
