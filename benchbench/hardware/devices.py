@@ -74,9 +74,7 @@ def find_devices(device: str = "auto", jobs: int | None = None) -> Devices:
     if chosen:
         return _gpu_devices(chosen, jobs or 1, cores)
     if kind == "cuda":
-        have = (
-            f"this machine has cuda:{', cuda:'.join(gpus)}" if gpus else "NVML, nvidia-smi and torch find no GPU here"
-        )
+        have = f"this machine has cuda:{', cuda:'.join(gpus)}" if gpus else "no GPU is found here"
         raise BenchBenchError(f"device '{device}' is not there: {have}; use --device cpu")
     if jobs is not None and jobs > cores:
         raise BenchBenchError(f"--jobs {jobs} is more than this machine's {cores} cores")
@@ -188,9 +186,7 @@ def _ask_torch() -> list[_Gpu] | None:
 
     In a process of its own: torch takes seconds to import, and a process that has called CUDA cannot be forked.
     """
-    try:
-        ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
-    except OSError:
+    if not _has_driver():
         return None
     environment = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
     query = [sys.executable, "-c", TORCH_QUERY]
@@ -206,6 +202,14 @@ def _ask_torch() -> list[_Gpu] | None:
     except (OSError, subprocess.SubprocessError) as error:
         raise _broken("torch", error) from None
     return [_Gpu(*row) for row in json.loads(answer.splitlines()[-1])]
+
+
+def _has_driver() -> bool:
+    """Whether CUDA's driver can be loaded, which torch cannot use a GPU without."""
+    with contextlib.suppress(OSError):
+        ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
+        return True
+    return False
 
 
 def _broken(source: str, error: Exception) -> BenchBenchError:
