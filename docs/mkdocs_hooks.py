@@ -25,7 +25,7 @@ INCLUDE = re.compile(r"^<!-- include (\S+) -->$", flags=re.MULTILINE)
 CODE = re.compile(r"(^ *```.*?^ *```$|`[^`\n]+`)", flags=re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"(?<!\\)(\]\(|(?:src|srcset|href)=\")([^)\s\"#:]+)(?=[)\"#])")
 AS_THEY_ARE = {".png", ".pdf", ".svg", ".csv", ".tex", ".ipynb", ".html"}
-PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+PAGES = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 log = logging.getLogger("mkdocs.hooks.repository")
 
 

@@ -1,88 +1,80 @@
-"""The README against the repository: its examples, links, suites and numbers."""
+"""The README against the repository: its size, examples, links and figures."""
 
 import re
-from pathlib import Path
+import tomllib
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 
-from benchbench.statistics.noninferiority import MATCHES, SURPASSES
-from benchbench.statistics.simulation import bootstrap_coverage, simulated_verdicts, t_coverage
-from benchbench.suite.file import load_suite
+from benchbench.reference.components import built_in
+from benchbench.testing import checks_of
+from tests.documents import ROOT, benchbench_commands, blocks, command_error, leads_somewhere, links, missing_names
 from tests.networks import in_this_process
 
-ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PATH = ROOT / "README.md"
+README = PATH.read_text(encoding="utf-8")
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+def test_is_short():
+    assert len(README.splitlines()) <= 160
+    assert len(README.encode()) <= 7000
 
 
-def test_the_example_plugin_is_the_one_in_the_repository():
-    plugin = (ROOT / "plugins" / "benchbench-relation" / "benchbench_relation.py").read_text(encoding="utf-8")
-    assert plugin in blocks("python")
+def test_links_and_pictures_are_there():
+    assert [link for link in links(README) if not leads_somewhere(PATH, link)] == []
 
 
-def test_the_example_suite_is_a_suite(tmp_path):
-    (example,) = blocks("yaml")
-    (tmp_path / "example.yaml").write_text(example)
-    assert load_suite(tmp_path / "example.yaml").suite.name == "example"
+def test_badges_say_what_the_package_says():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    licence = (ROOT / "docs" / "images" / "licence.svg").read_text(encoding="utf-8")
+    python = (ROOT / "docs" / "images" / "python.svg").read_text(encoding="utf-8")
+    assert f"licence: {project['license']}" in licence
+    assert f"python: {project['requires-python'].removeprefix('>=')} or newer" in python
 
 
-def test_links_lead_somewhere():
-    links = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
-    assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
+def test_commands_exist_with_their_options():
+    commands = list(benchbench_commands(README))
+    assert commands
+    assert [f"{each}: {error}" for each in commands if (error := command_error(each))] == []
 
 
-@pytest.mark.parametrize(
-    "name", ["quickstart", "cifar", "paper", "cifar100_published", "losses_small", "synthetic", "synthetic_small"]
-)
-def test_the_suites_that_ship_can_be_planned(name, tmp_path, cli, monkeypatch):
-    """Models and losses are checked by the real libraries, imported once, without a GPU and without a download."""
+def test_the_suite_can_be_planned(tmp_path, cli, monkeypatch):
     monkeypatch.setattr("benchbench.costs.flops.subprocess", SimpleNamespace(run=in_this_process))
-    done = cli("plan", ROOT / "suites" / f"{name}.yaml", "--store", tmp_path / "runs", "--device", "cpu")
+    (example,) = blocks(README, "yaml")
+    (tmp_path / "example.yaml").write_text(example.code, encoding="utf-8")
+    done = cli("plan", tmp_path / "example.yaml", "--store", tmp_path / "runs", "--device", "cpu")
     assert (done.code, done.err) == (0, "")
-    assert " cells in " in done.out
+    assert example.code.count("\n") <= 12
 
 
-def test_the_quickstart_s_tables_are_those_that_were_run():
-    """The README quotes the committed report."""
-    for table in ("accuracy", "gpu_hours"):
-        report = (ROOT / "reports" / "quickstart" / f"{table}.md").read_text(encoding="utf-8")
-        rows = [line for line in report.splitlines() if line.startswith("| ") and "±" in line]
-        assert rows
-        assert all(row in README for row in rows)
+def test_names_in_python_exist():
+    assert [error for block in blocks(README, "python") for error in missing_names(block.code)] == []
 
 
-def test_the_coverage_is_what_a_smaller_simulation_gives():
-    """2,000 draws instead of 10,000: three standard errors are up to 3.4 points, and the table's own 1.5."""
-    rows = re.findall(r"^\| (normal|skewed) +\| +(\d+) \| +([\d.]+) \| +([\d.]+) \|$", README, flags=re.MULTILINE)
-    assert len(rows) == 8
-    for distribution, n, t_interval, bootstrap in rows:
-        coverages = (
-            t_coverage(distribution, int(n), 2000),
-            bootstrap_coverage(distribution, int(n), 2000, resamples=400),
-        )
-        assert (float(t_interval), float(bootstrap)) == pytest.approx([100 * each for each in coverages], abs=3.5)
+def test_the_loss_keeps_its_contract(tmp_path):
+    (plugin,) = [block.code for block in blocks(README, "python") if "@hookimpl" in block.code]
+    path = tmp_path / "cosine.py"
+    path.write_text(plugin, encoding="utf-8")
+    results = [check.run() for check in checks_of(path) if check.name != "speed"]
+    assert results
+    assert [str(result) for result in results if result.status == "failed"] == []
 
 
-def test_the_seeds_needed_are_what_a_smaller_simulation_gives():
-    pattern = r"^\| equal, (alone|one of 5) +\| +([\d.]+) \|" + r" +([\d.]+) \|" * 4 + "$"
-    rows = re.findall(pattern, README, flags=re.MULTILINE)
-    assert len(rows) == 6
-    for arms, spread, *shares in rows:
-        truths = [0.0] * (1 if arms == "alone" else 5)
-        outcomes = [simulated_verdicts(n, float(spread), truths, 2000)[:, 0] for n in (2, 3, 5, 10)]
-        expected = [100 * np.isin(each, (MATCHES, SURPASSES)).mean() for each in outcomes]
-        assert list(map(float, shares)) == pytest.approx(expected, abs=3.5)
+def test_the_table_is_that_of_the_report():
+    report = (ROOT / "reports" / "quickstart" / "accuracy.md").read_text(encoding="utf-8")
+    table = "\n".join(line for line in report.splitlines() if line.startswith("|"))
+    assert "±" in table
+    assert table in README, f"README.md quotes another run; its table is to be:\n\n{table}\n"
 
 
-def test_the_small_suite_of_generated_images_is_quoted_as_it_was_run():
-    section = README.split("benchbench run suites/synthetic_small.yaml\n```")[1].split("\n## ")[0]
-    report = (ROOT / "reports" / "synthetic_small" / "accuracy.md").read_text(encoding="utf-8")
-    quoted = re.findall(r"\d+\.\d ± \d+\.\d", section)
-    assert len(quoted) == 11
-    assert [figure for figure in quoted if f" {figure} (n=2)" not in report.replace("*", " ")] == []
+def test_the_number_of_losses_is_that_of_the_catalogue():
+    number = len(built_in("loss"))
+    assert f"| losses | {number} |" in README, f"there are {number} losses"
+
+
+@pytest.mark.parametrize("heading", ["Run the tests"])
+def test_the_test_command_is_the_first_block_of_its_section(heading):
+    """`.ci/run` takes it from there."""
+    section = README.split(f"\n## {heading}\n")[1]
+    (command,) = re.findall(r"```bash\n(.*)\n```", section.split("\n## ")[0])
+    assert ".venv/bin/pytest" in command
