@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,11 +35,18 @@ class Override:
         key: the dotted key of the part.
         value: as YAML or JSON have it.
         given_by: the option or argument that it comes from, for errors.
+        text: `key=value` as it was written; None where it was not.
     """
 
     key: str
     value: object
     given_by: str = "--set"
+    text: str | None = None
+
+    @property
+    def argument(self) -> str:
+        """What `--set` takes for it: `key=value`, the value in YAML."""
+        return self.text or f"{self.key}={json.dumps(self.value, default=str)}"
 
 
 @dataclass(frozen=True)

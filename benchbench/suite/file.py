@@ -199,7 +199,7 @@ def parse_override(text: str) -> Override:
     if not separator or not all(parts):
         raise SuiteError(f"--set {text}: write KEY=VALUE", hint="for example --set recipes.default.epochs=5")
     try:
-        return Override(".".join(parts), YAML(typ="safe", pure=True).load(value))
+        return Override(".".join(parts), YAML(typ="safe", pure=True).load(value), text=text)
     except (YAMLError, ValueError, RecursionError):
         raise SuiteError(f"--set {text[:200]}: the value is not valid YAML") from None
 
