@@ -35,6 +35,7 @@ def print_report(finished: Report, tables: Sequence[str] = ()) -> None:
         finished: the report.
         tables: names of tables, or "all": these with their notes; none: the accuracy and the hours, in brief.
     """
+    from benchbench.reports.footer import reference_steps
     from benchbench.reports.render import plain
 
     _print_text(finished.answer)
@@ -44,6 +45,8 @@ def print_report(finished: Report, tables: Sequence[str] = ()) -> None:
         click.echo(plain(table, color=sys.stdout.isatty()))
     if not tables and finished.tables:
         click.echo(BRIEF_NOTE)
+        if steps := reference_steps(finished.results):
+            click.echo(f"speed of the machine: one reference step takes {steps}")
         click.echo(f"all {len(finished.tables)} tables, with their notes: {finished.command} --tables all")
     for name in tables:
         if name != ALL and all(table.name != name for table in chosen):

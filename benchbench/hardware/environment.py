@@ -7,13 +7,14 @@ import platform
 import subprocess
 from pathlib import Path
 
+from benchbench.hardware.reference_step import reference_seconds
 from benchbench.specs.records import Environment
 
 LIBRARIES = ("benchbench", "torch", "torchvision", "timm", "numpy")
 
 
 def environment(device: str, device_name: str, commit: str | None) -> Environment:
-    """Versions of libraries, device and driver."""
+    """Versions of libraries, device and driver, and the device's speed."""
     import torch
 
     cuda = device.startswith("cuda")
@@ -30,6 +31,7 @@ def environment(device: str, device_name: str, commit: str | None) -> Environmen
         cuda=torch.version.cuda if cuda else None,
         commit=commit,
         versions=versions,
+        reference_seconds=reference_seconds(device),
     )
 
 

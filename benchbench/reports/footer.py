@@ -15,6 +15,12 @@ def footer(results: pd.DataFrame, plan: Plan, command: str) -> list[str]:
     return [runs, f"suite key {plan.key[:16]}; made by: {command}"]
 
 
+def reference_steps(results: pd.DataFrame) -> str:
+    """The time of a reference step on each device of the runs, in words; empty where it was not measured."""
+    seconds = results.dropna(subset="reference_seconds").groupby("device").reference_seconds.median()
+    return ", ".join(f"{1000 * value:.3g} ms on {device}" for device, value in seconds.items())
+
+
 def selection(plan: Plan) -> str:
     """The epoch whose weights were tested, in words."""
     rule = plan.suite.selection

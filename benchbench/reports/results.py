@@ -48,6 +48,7 @@ COLUMNS = {
     "flops": "floating-point operations of the student's forward pass of one image",
     "parameters": "parameters of the student",
     "device": "device of the run",
+    "reference_seconds": "seconds of one reference step on that device, by which machines can be compared",
     "key": "key of the cell's stage",
     "weights_sha256": "sha256 of the weights file",
     "test_correct": "test images that are right, as bits (numpy.packbits, hex); left out of results.csv and --json",
@@ -64,7 +65,7 @@ def results_frame(plan: Plan, store: Store) -> pd.DataFrame:
     reader = _Reader(plan, store)
     rows = []
     for cell in plan.cells:
-        row = _grid_position(cell) | {"status": "missing"}
+        row = grid_position(cell) | {"status": "missing"}
         try:
             rows.append(row | _outcome(cell, reader))
         except StoreError as error:
@@ -117,7 +118,8 @@ class _Reader:
         return self._prices.hours(recipe, calibration, record.environment.device, record.cost.devices)
 
 
-def _grid_position(cell: Cell) -> Row:
+def grid_position(cell: Cell) -> Row:
+    """The columns that say where a cell stands in the grid, and the key of its stage."""
     return {
         "arm": cell.arm,
         "row": cell.row,
@@ -172,6 +174,7 @@ def _measurements(record: TrainingRecord, folder: StageFolder) -> Row:
         "flops": record.model.flops,
         "parameters": record.model.parameters,
         "device": record.environment.device,
+        "reference_seconds": record.environment.reference_seconds,
         "weights_sha256": record.weights_sha256,
         "test_correct": _bits(metrics, folder),
     }

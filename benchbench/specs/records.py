@@ -46,7 +46,11 @@ class Cost(RecordPart):
 
 
 class Environment(RecordPart):
-    """Software and device of a run."""
+    """Software and device of a run.
+
+    Attributes:
+        reference_seconds: of one step that is the same everywhere; see `benchbench.hardware.reference_step`.
+    """
 
     python: str = ""
     platform: str = ""
@@ -55,6 +59,7 @@ class Environment(RecordPart):
     commit: str | None = None
     versions: dict[str, str | None] = {}
     threads: int | None = None
+    reference_seconds: float | None = None
 
 
 class DataRecord(RecordPart):

@@ -38,7 +38,8 @@ def one_done(suite, plan_of) -> None:
     stage = plan_of(suite).cells[0].stage
     folder = Store(Path("runs")).stage("cell", stage)
     folder.path.mkdir(parents=True)
-    folder.write_record(training_record(environment=Environment(device="CPU"), weights_sha256="ab"))
+    environment = Environment(device="CPU", reference_seconds=0.0123)
+    folder.write_record(training_record(environment=environment, weights_sha256="ab"))
 
 
 class TestReport:
@@ -132,6 +133,7 @@ class TestTables:
             "total",
         ]
         assert not any(line.startswith("suite key") for line in lines)
+        assert lines[-3] == "speed of the machine: one reference step takes 12.3 ms on CPU"
         assert lines[-2] == "all 4 tables, with their notes: benchbench report suite.yaml --tables all"
 
     def test_all(self, cli, suite, one_done):

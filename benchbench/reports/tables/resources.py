@@ -6,7 +6,9 @@ import math
 
 import pandas as pd
 
+from benchbench.hardware.reference_step import DESCRIPTION
 from benchbench.planning.model import Plan
+from benchbench.reports.footer import reference_steps
 from benchbench.reports.groups import Runs, groups_of
 from benchbench.reports.summary import finished, hours_text, labels_of
 from benchbench.reports.table import Entry, Table
@@ -74,6 +76,8 @@ def _notes(done: pd.DataFrame, factors: Factors) -> list[str]:
         "energy: own, and its share of what was computed once, by the counter of the board or of the processors on "
         f"{devices}; n/a where none may be read or several workers share one",
     ]
+    steps = reference_steps(done)
+    notes += [f"a reference step, by which machines can be compared: {steps} ({DESCRIPTION}; median)"] if steps else []
     values = {"price per device-hour": factors.price, "grams of CO2 per kWh": factors.grams_co2}
     texts = [f"{name}: {value:g}" for name, value in values.items() if value is not None]
     if factors.watts is not None:

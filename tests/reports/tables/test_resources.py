@@ -64,3 +64,11 @@ def test_stated_watts_give_an_estimate_that_says_so(ran):
 def test_nothing_done_nothing_shown(make_lab):
     lab = make_lab()
     assert resources(lab.frame(), lab.plan) is None
+
+
+def test_the_speed_of_the_machine_by_a_reference_step(finished):
+    assert not any("reference step" in note for note in resources(finished.frame(), finished.plan).notes)
+    for cell, seconds in zip(finished.cells("tune"), (0.0111, 0.0222, 0.0999), strict=True):
+        finished.change(cell.stage, "environment", reference_seconds=seconds)
+    notes = resources(finished.frame(), finished.plan).notes
+    assert any("can be compared: 22.2 ms on Big GPU (forward and backward pass of three" in note for note in notes)
