@@ -55,7 +55,9 @@ def _included(path: str, folder: str) -> str:
         target = posixpath.normpath(posixpath.join(posixpath.dirname(path), match[2]))
         return match[1] + posixpath.relpath(target, posixpath.join("docs", folder))
 
-    return _outside_code(LINK, link, (ROOT / path).read_text(encoding="utf-8"))
+    text = _outside_code(LINK, link, (ROOT / path).read_text(encoding="utf-8"))
+    # The notes below a report's table are set smaller than the text of a page.
+    return f'<div class="report" markdown>\n\n{text}\n\n</div>' if path.startswith("reports/") else text
 
 
 def _target(target: str, folder: str, config: MkDocsConfig, files: Files) -> str:

@@ -41,7 +41,7 @@ def site(tmp_path, caplog):
             docs_dir=str(tmp_path / "docs"),
             site_dir=str(tmp_path / "site"),
             hooks=[str(ROOT / "docs" / "mkdocs_hooks.py")],
-            markdown_extensions=["tables"],
+            markdown_extensions=["md_in_html", "tables"],
             plugins=[],
         )
         build(config)
