@@ -28,7 +28,7 @@ CONTESTS = (
 )
 # Outcomes for the better of two sides, beside those of `benchbench.statistics.noninferiority`.
 WORSE_WITHIN_MARGIN, WORSE, UNTESTED = "worse within the margin", "worse", "untested"
-NO_INTERVAL = "no interval, which takes two seeds of each"
+NO_INTERVAL = "too few seeds for an interval, so this may be chance"
 
 
 @dataclass(frozen=True)
