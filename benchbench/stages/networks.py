@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import itertools
 import math
+import sys
 from typing import Literal
 
 import safetensors.torch
 import torch
-from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchbench.data.loader import Loader
-from benchbench.errors import one_line
-from benchbench.execution.network import ConfiguredModel, ExecutionConfig, Precision, frozen_network
+from benchbench.errors import StageError, one_line
+from benchbench.execution.agreement import Sample
+from benchbench.execution.network import FEW, ConfiguredModel, ExecutionConfig, Precision, frozen_network
+from benchbench.execution.tf32 import has_tf32, tf32_convolutions
 from benchbench.models.backbone import Backbone, build_backbone
+from benchbench.models.outputs import Outputs
 from benchbench.specs.parts import Choice, NetworkSpec
 from benchbench.specs.records import ExecutionRecord, FrozenModelRecord, TuningRecord
-from benchbench.specs.stages import BaseSpec, OutputsSpec, QualitySpec, TrainingSpec
+from benchbench.specs.stages import BaseSpec, CalibrationSpec, OutputsSpec, QualitySpec, TrainingSpec, TuningSpec
 from benchbench.stages.context import StageContext
 
 # Images on which two ways of running a network are compared.
 SAMPLE = 16
+# Images that an error names.
+LISTED = 5
+# The deviation of outputs that are not finite, in records: JSON has no infinity.
+NOT_FINITE = sys.float_info.max
 
 
 def sample_of(loader: Loader, config: ExecutionConfig, batch_size: int) -> Tensor:
@@ -38,25 +47,25 @@ def load_frozen(context: StageContext[BaseSpec], network: NetworkSpec, index: in
     return model.freeze().to(torch.device(context.device))
 
 
-def tuned(context: StageContext[TrainingSpec | OutputsSpec | QualitySpec], role: str) -> ExecutionConfig:
+def tuned(context: StageContext[NetworkStage], role: str) -> ExecutionConfig:
     """The execution of a network of this stage: as measured on this device, or as the recipe fixes it."""
     folder, recipe = context.needs.get(f"tuning.{role}"), context.spec.recipe
     record = folder.done() if folder else None
     if isinstance(record, TuningRecord):
         return ExecutionConfig.of(record.metrics.execution)
-    return fixed_execution(recipe.precision, recipe.channels_last)
+    return fixed_execution(recipe.precision, recipe.channels_last, _uses_tf32(context))
 
 
 def fixed_execution(
-    precision: Literal["fp32", "auto", "bf16", "fp16", "exact"], channels_last: Choice
+    precision: Literal["fp32", "auto", "bf16", "fp16", "exact"], channels_last: Choice, tf32: bool = False
 ) -> ExecutionConfig:
-    """The execution that a recipe fixes, where nothing has been measured."""
+    """The execution that a recipe fixes, where nothing has been measured; `tf32` as the stage has it."""
     precisions: dict[str, Precision] = {"bf16": "bf16", "fp16": "fp16"}
-    return ExecutionConfig(precisions.get(precision, "fp32"), channels_last is True)
+    return ExecutionConfig(precisions.get(precision, "fp32"), tf32, channels_last is True)
 
 
 def run_frozen(
-    context: StageContext[TrainingSpec | OutputsSpec | QualitySpec],
+    context: StageContext[NetworkStage],
     index: int,
     model: Backbone,
     loader: Loader,
@@ -70,16 +79,54 @@ def run_frozen(
         model: frozen, on the device.
         loader: gives images to compare outputs on.
         maps: the maps between stages count too.
+
+    Raises:
+        StageError: its outputs are not finite.
     """
     recipe, config = context.spec.recipe, tuned(context, f"teacher{index}")
     # A precision that is asked for in so many words is used, and its deviation is in the record.
     tolerance = math.inf if recipe.precision in ("bf16", "fp16") else recipe.tolerance
     sample = sample_of(loader, config, recipe.batch_size)
+    name = f"teacher {index + 1} ({_network(context.spec, index).model.label})"
+    with torch.no_grad():
+        check_finite(name, model(sample, maps), "check its weights, and the mean and std that it takes images by")
     network, execution = frozen_network(model, config, sample, tolerance, maps)
+    if not math.isfinite(execution.deviation or 0.0):
+        with torch.no_grad():
+            check_finite(f"{name} in {recipe.precision}", network(sample, maps), "take `precision: fp32` or bf16")
     if execution.refused:
         deviations = ", ".join(f"{name}: {value:.2g}" for name, value in execution.refused.items())
-        print(f"teacher {index + 1} runs more slowly than it could: its outputs would move ({deviations})")
+        print(f"teacher {index + 1} runs more slowly than it could: that would change its outputs ({deviations})")
+        values = {name: value if math.isfinite(value) else NOT_FINITE for name, value in execution.refused.items()}
+        execution = execution.model_copy(update={"refused": values})
     return network, execution
+
+
+def _network(spec: TrainingSpec | OutputsSpec | QualitySpec, index: int) -> NetworkSpec:
+    return spec.teachers[index] if isinstance(spec, TrainingSpec) else spec.network
+
+
+def check_finite(name: str, outputs: Outputs, remedy: str, first: int = 0) -> None:
+    """Fails where outputs of a batch are not finite.
+
+    Args:
+        name: of the network.
+        outputs: of images whose numbers run from `first` on.
+        remedy: for the message.
+        first: number of the first image.
+
+    Raises:
+        StageError: with the number of such images and the first few of them.
+    """
+    values = [outputs.logits, outputs.embedding, *outputs.features, outputs.token_logits]
+    finite = [value.flatten(1).isfinite().all(1) for value in values if value is not None]
+    broken = (~torch.stack(finite).all(0)).nonzero().flatten().tolist()
+    if broken:
+        numbers = ", ".join(str(first + number) for number in broken[:LISTED]) + (", ..." if broken[LISTED:] else "")
+        raise StageError(
+            f"{name} gives outputs that are not finite on {len(broken)} of {len(outputs.embedding)} images (number "
+            f"{numbers}); {remedy}"
+        )
 
 
 def forward_flops(model: Backbone, size: int) -> int | None:

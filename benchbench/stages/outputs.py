@@ -175,9 +175,13 @@ class _Files:
             for view, output in enumerate(outputs):
                 with np.errstate(over="ignore"):  # it is looked for below
                     value = getattr(output, name).float().cpu().numpy().astype(array.dtype)
-                if not np.isfinite(value).all():
+                broken = rows[~np.isfinite(value).all(1)]
+                if len(broken):
                     hint = "; set `precision: fp32`, which keeps them in full" if array.dtype == np.float16 else ""
-                    raise StageError(f"the {name} of image {rows[0]} or one after it are not finite{hint}")
+                    raise StageError(
+                        f"the {name} of {len(broken)} of {len(rows)} images (the first is number {broken[0]}) are not "
+                        f"finite{hint}"
+                    )
                 target = array[view] if array.ndim == 3 else array
                 target[rows] = value
 

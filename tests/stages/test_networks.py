@@ -1,4 +1,4 @@
-"""Frozen networks of a stage: FLOPs counted on shapes alone."""
+"""Frozen networks of a stage: FLOPs counted on shapes alone, and outputs that are not finite."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import pytest
 import torch
 from torch import nn
 
+from benchbench.errors import StageError
 from benchbench.models.backbone import build_backbone
+from benchbench.models.outputs import Outputs
 from benchbench.plugins import load_plugins
 from benchbench.specs.parts import ModelSpec
-from benchbench.stages.networks import fingerprint, forward_flops
+from benchbench.stages.networks import check_finite, fingerprint, forward_flops
 
 
 @pytest.fixture(scope="module")
@@ -41,3 +43,18 @@ def test_a_network_that_must_see_numbers_has_no_figure(capsys):
 
     assert forward_flops(Looks(), 8) is None
     assert "FLOPs are not known" in capsys.readouterr().out
+
+
+def test_outputs_that_are_not_finite_are_named():
+    outputs = Outputs(torch.rand(9, 3), torch.rand(9, 2), [torch.rand(9, 2, 4, 4)])
+    check_finite("a teacher", outputs, "take another")
+    assert outputs.logits is not None
+    outputs.logits[4, 1] = torch.nan
+    with pytest.raises(StageError) as caught:
+        check_finite("a teacher", outputs, "take another", first=100)
+    assert str(caught.value) == (
+        "a teacher gives outputs that are not finite on 1 of 9 images (number 104); take another"
+    )
+    outputs.features[0][:, 1, 2, 3] = torch.inf
+    with pytest.raises(StageError, match=r"on 9 of 9 images \(number 0, 1, 2, 3, 4, \.\.\.\); take another"):
+        check_finite("a teacher", outputs, "take another")

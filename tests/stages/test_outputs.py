@@ -291,8 +291,15 @@ def test_outputs_that_are_not_finite_are_refused(added, precision, planned, shop
     stage = next(stage for stage in plan.stages.values() if stage.kind == "outputs")
     with pytest.raises(StageError) as caught:
         shop.run(plan, stage)
-    hint = "; set `precision: fp32`, which keeps them in full" if precision == "auto" else ""
-    assert str(caught.value) == f"the embedding of image 0 or one after it are not finite{hint}"
+    if precision == "auto":
+        hint = "set `precision: fp32`, which keeps them in full"
+        expected = f"the embedding of {BATCH} of {BATCH} images (the first is number 0) are not finite; {hint}"
+    else:
+        expected = (
+            "teacher 1 (timm/test_resnet) gives outputs that are not finite on 16 of 16 images (number 0, 1, 2, 3, 4, "
+            "...); check its weights, and the mean and std that it takes images by"
+        )
+    assert str(caught.value) == expected
     assert shop.folder(stage).done() is None
 
 

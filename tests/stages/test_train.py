@@ -19,7 +19,7 @@ import torch
 from benchbench.data.images import ImageDataset
 from benchbench.data.sources.bundled import Cifar10SubsetParams, load
 from benchbench.data.sources.common import ArrayImages
-from benchbench.errors import DataError, StoreError, WeightsError
+from benchbench.errors import DataError, StageError, StoreError, WeightsError
 from benchbench.execution.network import ExecutionConfig
 from benchbench.models.backbone import Backbone, build_backbone
 from benchbench.plugins import load_plugins
@@ -340,6 +340,18 @@ def test_a_requested_precision_is_used_whatever_it_moves(precision, accepted, st
     assert (network.config == config) is accepted
     assert (execution.deviation > 1e-3) is accepted
     assert bool(execution.refused) is not accepted
+
+
+@pytest.mark.parametrize("precision", ["exact", "fp32", "auto", "bf16"])
+def test_a_teacher_that_is_not_finite_fails_before_training(precision, stage, teacher_weights, tmp_path):
+    tensors = loaded(teacher_weights.file.path)
+    tensors[next(name for name in reversed(tensors) if name.endswith("bn2.bias"))][0] = torch.nan
+    path = tmp_path / "broken.safetensors"
+    safetensors.torch.save_file(tensors, path)
+    weights = teacher_weights.model_copy(update={"file": teacher_weights.file.model_copy(update={"path": path})})
+    context = stage(distilling("pretrained", ["ce", "align_uniform"], weights, precision=precision))
+    with pytest.raises(StageError, match=r"teacher 1 \(timm/test_resnet\) gives outputs .* on 16 of 16 images"):
+        train.run(context)
 
 
 def test_a_teacher_as_pre_trained_has_no_head(stage, teacher_weights, frozen_teachers):
