@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import gc
+import importlib.metadata
 import json
 import os
 import subprocess
@@ -15,12 +18,16 @@ import pytest
 from ruamel.yaml import YAML
 
 from benchbench.cli.main import main
+from benchbench.components import Registry
 from benchbench.hardware.devices import Devices
 from benchbench.planning.expand import make_plan
 from benchbench.planning.model import Plan
 from benchbench.plugins import load_plugins
 from benchbench.suite.file import load_suite
 from tests.plans import FULL
+
+# Not while tests are collected: libraries make millions of objects as they are imported, and none of them goes.
+gc.disable()
 
 # Read when torch is imported, here and in processes of tests: threads that wait for work do not spin, which slows all
 # others ten times on busy cores.
@@ -49,6 +56,21 @@ def _a_cache_of_its_own(tmp_path_factory) -> Iterator[None]:
     """What is found out about networks and folders is remembered for this session, not for the user."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # what libraries have made is not looked at again
+    gc.enable()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _installed_packages_are_read_once() -> Iterator[None]:
+    """There are hundreds, and every plan asks for the plugins among them."""
+    read = importlib.metadata.entry_points
+    cached = functools.cache(lambda _path, **params: read(**params))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("importlib.metadata.entry_points", lambda **params: cached(tuple(sys.path), **params))
         yield
 
 
@@ -102,10 +124,17 @@ def plan_of() -> Callable[..., Plan]:
 
     def plan(path: Path, *overrides: str, plugins: list[Path] | None = None, devices: Devices | None = None) -> Plan:
         file = load_suite(path, overrides)
-        host = load_plugins([*file.plugin_files(), *(plugins or [])])
-        return make_plan(file, host.registry, devices or Devices("cpu", "a processor", ("0",), 1), path.parent / "data")
+        files = [*file.plugin_files(), *(plugins or [])]
+        registry = load_plugins(files).registry if files else _registry()
+        return make_plan(file, registry, devices or Devices("cpu", "a processor", ("0",), 1), path.parent / "data")
 
     return plan
+
+
+@functools.cache
+def _registry() -> Registry:
+    """The components that come with BenchBench, for plans that add none."""
+    return load_plugins().registry
 
 
 @dataclass(frozen=True)
