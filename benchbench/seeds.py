@@ -24,6 +24,6 @@ def seed_everything(seed: int, device: torch.device) -> None:
         torch.cuda.manual_seed_all(seed)
 
 
-def generator(*parts: int | str) -> torch.Generator:
-    """A CPU generator seeded with `derive(*parts)`."""
-    return torch.Generator().manual_seed(derive(*parts))
+def generator(*parts: int | str, device: torch.device | str = "cpu") -> torch.Generator:
+    """A generator seeded with `derive(*parts)`, of the CPU or of a GPU, whose numbers are others."""
+    return torch.Generator(device).manual_seed(derive(*parts))

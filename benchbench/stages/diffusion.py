@@ -114,7 +114,7 @@ def build_unet(params: TrainedDiffusionParams, classes: int) -> UNet2DModel:
 
 
 class _Training:
-    """The network, its average and its optimiser; every draw depends on (seed, step) alone.
+    """The network, its average and its optimiser; every draw depends on (seed, step) and the kind of device alone.
 
     Attributes:
         steps: done so far.
@@ -130,7 +130,7 @@ class _Training:
         self.unet = build_unet(params, classes).to(device)
         self.average = {name: tensor.detach().clone() for name, tensor in self.unet.state_dict().items()}
         self.scheduler = DDPMScheduler(num_train_timesteps=params.timesteps)
-        self.optimizer = torch.optim.AdamW(self.unet.parameters(), lr=params.lr)
+        self.optimizer = torch.optim.AdamW(self.unet.parameters(), lr=params.lr, fused=device.type == "cuda")
         self.steps, self.curve = 0, list[CurveRow]()
         self.sum = torch.zeros((), dtype=torch.float64, device=device)
 
@@ -149,19 +149,20 @@ class _Training:
         # A young average must not remember the random beginning.
         decay = min(params.ema, self.steps / (self.steps + 10))
         with torch.no_grad():
-            for name, tensor in self.unet.state_dict().items():
-                self.average[name].lerp_(tensor, 1 - decay)
+            weights = self.unet.state_dict()
+            torch._foreach_lerp_([self.average[name] for name in weights], list(weights.values()), 1 - decay)
 
     def _loss(self, pixels: Tensor, labels: Tensor) -> Tensor:
-        params, random = self.params, generator(self.seed, "diffusion", self.steps)
-        index = torch.randint(len(pixels), (params.train_batch_size,), generator=random).to(self.device)
+        params, device = self.params, self.device
+        random = generator(self.seed, "diffusion", self.steps, device=device)  # on a GPU, which waits for no copy
+        index = torch.randint(len(pixels), (params.train_batch_size,), generator=random, device=device)
         images = pixels[index].float() / 127.5 - 1
         if params.flip:
-            mirror = torch.rand(len(index), 1, 1, 1, generator=random).to(self.device) < 0.5
+            mirror = torch.rand(len(index), 1, 1, 1, generator=random, device=device) < 0.5
             images = torch.where(mirror, images.flip(-1), images)
-        noise = torch.randn(images.shape, generator=random).to(self.device)
-        times = torch.randint(params.timesteps, (len(index),), generator=random).to(self.device)
-        drop = torch.rand(len(index), generator=random).to(self.device) < params.class_dropout
+        noise = torch.randn(images.shape, generator=random, device=device)
+        times = torch.randint(params.timesteps, (len(index),), generator=random, device=device)
+        drop = torch.rand(len(index), generator=random, device=device) < params.class_dropout
         classes = labels[index].masked_fill(drop, self.classes)
         noisy = self.scheduler.add_noise(images, noise, times)
         return F.mse_loss(self.unet(noisy, times, class_labels=classes).sample, noise)

@@ -13,9 +13,11 @@ from benchbench.specs.parts import Json
 
 
 def dtype_of(precision: str, device: torch.device) -> torch.dtype:
-    """auto: half precision on a GPU, full on a CPU, which is slower in less."""
+    """auto: bfloat16 on a GPU, or float16 where it has none; float32 on a CPU, which is slower in less."""
+    if precision == "auto" and device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     if precision == "auto":
-        return torch.float16 if device.type == "cuda" else torch.float32
+        return torch.float32
     return {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
 
 
