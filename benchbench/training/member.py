@@ -23,7 +23,8 @@ from benchbench.specs.records import CurveRow, Progress
 from benchbench.training.checkpoints import Checkpoints
 from benchbench.training.clock import Account
 from benchbench.training.isolation import checked_copies
-from benchbench.training.optimizers import make_optimizer, rate_factor, set_rates
+from benchbench.training.optimizers import make_optimizer, rate_factor, rates_on, set_rates
+from benchbench.training.step_graph import GraphPool, StepGraph
 
 # Seconds between reports of progress within an epoch.
 REPORT_SECONDS = 0.3
@@ -79,6 +80,7 @@ class Member:
         execution: the way the model is run.
         checkpoints: of the unfinished run.
         report: called with progress a few times a second.
+        graph_pool: memory of steps that run as CUDA graphs; None runs every step kernel by kernel.
         state: a checkpoint's, that it goes on from; None starts anew.
         account: seconds by section.
         curve: one row per epoch; those of a two-stage method's first stage have numbers up to 0.
@@ -96,6 +98,7 @@ class Member:
     execution: ExecutionConfig
     checkpoints: Checkpoints[MemberState]
     report: Callable[[Progress], None]
+    graph_pool: GraphPool | None = None
     state: MemberState | None = None
     account: Account = field(default_factory=Account)
     curve: list[CurveRow] = field(default_factory=list)
@@ -114,6 +117,7 @@ class Member:
     def begin(self) -> None:
         """Makes the optimiser, and goes on from a checkpoint's state where there is one."""
         self._new_optimizer()
+        self.model.train()
         self.position = (-self.preparation, 0)
         if self.state is None:
             return
@@ -121,6 +125,7 @@ class Member:
         self.model.load_state_dict(state["model"])
         self.losses.load_state_dict(state["losses"])
         self.optimizer.load_state_dict(state["optimizer"])
+        rates_on(self.optimizer, self.device)
         self.scaler.load_state_dict(state["scaler"])
         self.best_epoch = BestEpoch(*state["best_epoch"]) if state["best_epoch"] else None
         self.curve = state["curve"]
@@ -140,14 +145,18 @@ class Member:
 
     @property
     def section(self) -> str:
-        """The clock's section for the next step; the first step of a compiled network is its compilation."""
-        if self._compiles:
+        """The clock's section for the next step: "compile" for a compiled network's first one and a graph's capture."""
+        if self._compiles or (self.graph is not None and self.graph.captures_next):
             return "compile"
         return "student" if self.position[0] >= 0 else "preparation"
 
     def _new_optimizer(self) -> None:
         self.optimizer = make_optimizer(self.model, self.losses, self.recipe)
+        rates_on(self.optimizer, self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.execution.precision == "fp16")
+        self.graph: StepGraph | None = None
+        if self.graph_pool is not None and not self.scaler.is_enabled() and self.execution.compile != "reduce-overhead":
+            self.graph = StepGraph(self._optimize, self.graph_pool, [self.model, self.losses])
 
     def step(self, batch: Batch, teacher_outputs: Sequence[Outputs]) -> None:
         """One step of the optimiser, at `position`; batch and outputs are shared with other members.
@@ -166,21 +175,23 @@ class Member:
 
     def _step(self, batch: Batch, teacher_outputs: Sequence[Outputs]) -> None:
         epoch, step = self.position
-        self.model.train()
+        if not self.model.training:  # it goes through all modules, which takes a good part of a small network's step
+            self.model.train()
         # Dropout and negatives draw from the global generator; seeding it by step leaves no state to checkpoint.
         seed_everything(derive(self.seed, "step", epoch, step), self.device)
         set_rates(self.optimizer, rate_factor(self.recipe, batch.epoch) if epoch >= 0 else self.losses.preparation_rate)
-        for name, value in self._optimize(batch, teacher_outputs, preparing=epoch < 0).items():
+        for name, value in (self.graph or self._optimize)(batch, teacher_outputs).items():
             # A new tensor, since a checkpoint may still hold the old one.
-            self._sums[name] = self._sums.get(name, torch.zeros((), dtype=torch.float64, device=self.device)) + value
+            self._sums[name] = self._sums[name] + value if name in self._sums else value.double() + 0.0
         self.position = epoch, step + 1
         if time.monotonic() - self._last_report > REPORT_SECONDS:
             self._last_report = time.monotonic()
             self._report(epoch, step + 1)
 
-    def _optimize(self, batch: Batch, teacher_outputs: Sequence[Outputs], preparing: bool) -> TensorDict:
+    def _optimize(self, batch: Batch, teacher_outputs: Sequence[Outputs]) -> TensorDict:
         """Forward pass, loss, backward pass and update; the loss, its terms and the training accuracy."""
         outputs: Outputs | None = None
+        preparing = self.position[0] < 0
         if not preparing or self.losses.prepares_student:
             outputs = self.network(batch.images, self.losses.needs_features)
         if preparing:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from benchbench.models.backbone import Backbone
 from benchbench.specs.parts import RecipeSpec
@@ -25,7 +25,15 @@ def make_optimizer(model: Backbone, losses: nn.Module, recipe: RecipeSpec) -> to
     lr, decay = recipe.lr, recipe.weight_decay
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, lr, momentum=recipe.momentum, weight_decay=decay, fused=True)
-    return torch.optim.AdamW(groups, lr, weight_decay=decay, fused=True)
+    capturable = any(parameter.is_cuda for group in groups for parameter in group["params"])
+    return torch.optim.AdamW(groups, lr, weight_decay=decay, fused=True, capturable=capturable)
+
+
+def rates_on(optimizer: torch.optim.Optimizer, device: torch.device) -> None:
+    """Keeps the rates on a GPU, where a step that runs as a CUDA graph reads them."""
+    if device.type == "cuda":
+        for group in optimizer.param_groups:
+            group["lr"] = torch.as_tensor(group["lr"], dtype=torch.float32, device=device)
 
 
 def rate_factor(recipe: RecipeSpec, epoch: float) -> float:
@@ -42,4 +50,8 @@ def rate_factor(recipe: RecipeSpec, epoch: float) -> float:
 
 def set_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
     for group in optimizer.param_groups:
-        group["lr"] = group["base_lr"] * factor
+        rate = group["base_lr"] * factor
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate

@@ -2,21 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 
 from benchbench.data.batch import Batch
 from benchbench.execution.network import ConfiguredModel
 from benchbench.models.outputs import Outputs
+from benchbench.training.step_graph import GraphPool, StepGraph
 
 # (batch, with the maps between stages) -> outputs; `benchbench.training.cached_outputs.CachedTeacher` is another.
 TeacherForward = Callable[[Batch, bool], Outputs]
 
 
 class LiveTeacher:
-    """A frozen network that is run on every batch."""
+    """A frozen network that is run on every batch.
 
-    def __init__(self, network: ConfiguredModel):
+    Attributes:
+        network: the teacher.
+        graph_pool: memory of forward passes that run as CUDA graphs; None runs every pass kernel by kernel.
+    """
+
+    def __init__(self, network: ConfiguredModel, graph_pool: GraphPool | None = None):
         self.network = network
+        self.graph_pool = graph_pool if network.config.compile != "reduce-overhead" else None
+        self._graphs: dict[bool, StepGraph] = {}  # with maps, and without
+
+    @property
+    def captured(self) -> bool:
+        return any(graph.captured for graph in self._graphs.values())
 
     def __call__(self, batch: Batch, maps: bool) -> Outputs:
+        if self.graph_pool is None:
+            return self.network(batch.images, maps)
+        if maps not in self._graphs:
+            forward = functools.partial(self._forward, maps)
+            self._graphs[maps] = StepGraph(forward, self.graph_pool, [self.network.model])
+        outputs: Outputs = self._graphs[maps](batch, [])
+        return outputs
+
+    def _forward(self, maps: bool, batch: Batch, _: Sequence[Outputs]) -> Outputs:
         return self.network(batch.images, maps)

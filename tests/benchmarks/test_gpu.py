@@ -1,116 +1,149 @@
-"""Training on a GPU against the fixed-batch limit of the same card: images per second, and how busy the card is.
+"""Training on a GPU: images per second, of the fixed-batch limit of the same card, and of steps without CUDA graphs.
 
-The limit takes the steps of the same networks, run in the same way, on one batch that lies on the card, without data,
-checks or a ledger. `BENCHBENCH_GPU=cpu` runs a small form of it without a GPU, to see that it works.
+The limit takes the steps of the same networks in bf16 and channels_last, kernel by kernel, on one batch that lies on
+the card: without data, checks or a ledger. `BENCHBENCH_GPU=cpu` runs a small form of all this without a GPU, to see
+that it works.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import statistics
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 from torch.nn import functional as F
 
 from benchbench.data.images import ImageDataset, ImageSubset
 from benchbench.data.in_memory import InMemoryLoader
 from benchbench.data.transforms import Transform
-from benchbench.execution.network import ConfiguredModel, ExecutionConfig, frozen_network
-from benchbench.execution.tune import TuningConstraints, tune
-from benchbench.models.backbone import Backbone
+from benchbench.execution.network import ConfiguredModel, ExecutionConfig
+from benchbench.specs.records import Progress
 from benchbench.training.cohort import SharedInputs
+from benchbench.training.member import Member
 from benchbench.training.optimizers import make_optimizer
+from benchbench.training.step_graph import GraphPool
 from benchbench.training.teachers import LiveTeacher
-from tests.benchmarks.epochs import AUGMENTERS, KD, kd_term, loss_specs, make_member, run_epochs
+from tests.benchmarks.epochs import AUGMENTERS, KD, build, kd_term, loss_specs, make_member, run_epochs
 from tests.specs import recipe_spec
 
 NAME = os.environ.get("BENCHBENCH_GPU", "cuda")
 DEVICE = torch.device(NAME)
-IMAGES, PAIRS = (50_000, 5) if DEVICE.type == "cuda" else (256, 1)
-CASES = {
-    "cifar/resnet18 from scratch": (None, "cifar/resnet18", 32, 512),
-    "timm/resnet50 > torchvision/mobilenet_v2": ("timm/resnet50", "torchvision/mobilenet_v2", 64, 256),
-}
-if DEVICE.type != "cuda":
-    CASES = {name: (teacher, student, size, 32) for name, (teacher, student, size, _) in CASES.items()}
+ON_GPU = DEVICE.type == "cuda"
+PAIRS = 3 if ON_GPU else 1
+EXECUTION = ExecutionConfig("bf16", channels_last=True) if ON_GPU else ExecutionConfig()
 
-pytestmark = pytest.mark.skipif(
-    DEVICE.type == "cuda" and not torch.cuda.is_available(), reason="it measures a GPU, and there is none"
-)
+pytestmark = pytest.mark.skipif(ON_GPU and not torch.cuda.is_available(), reason="it measures a GPU, and there is none")
 
 
-def fastest(model: Backbone, images: Tensor, trained: bool) -> ExecutionConfig:
-    """The execution that a tuning stage chooses for a long run under `precision: auto`."""
-    compiling = None if DEVICE.type == "cuda" else False  # it takes minutes on a CPU
-    return tune(
-        model, images, TuningConstraints(trained, None, None, None, compiling, 100_000, torch.get_num_threads())
-    )[0]
+@dataclass(frozen=True)
+class Networks:
+    """A student, its teacher where it has one, and the size of its batches."""
+
+    student: str
+    teacher: str | None
+    size: int
+    batch: int
+    students: int = 1
+
+    @property
+    def name(self) -> str:
+        teacher = f"{self.teacher} > " if self.teacher else ""
+        several = f", {self.students} side by side" if self.students > 1 else ""
+        return f"{teacher}{self.student}, {self.size} px, batch {self.batch}{several}"
 
 
-class Case:
-    """One pair of networks, tuned; one epoch of it as the training loop runs it, and as many steps on a fixed batch."""
+CASES = [
+    Networks("cifar/resnet18", None, 32, 512),
+    Networks("torchvision/mobilenet_v2", "timm/resnet50", 32, 256),
+    Networks("timm/resnet18", "timm/resnet50", 224, 128),
+    Networks("cifar/resnet20", None, 32, 128),
+    Networks("cifar/resnet20", None, 32, 128, students=4),
+]
+if not ON_GPU:
+    CASES = [replace(case, size=32, batch=8) for case in CASES]
 
-    def __init__(
-        self, build: Callable[[str], Backbone], folder, teacher: str | None, student: str, size: int, batch: int
-    ):
-        self.batch, self.steps = batch, IMAGES // batch
-        random = np.random.default_rng(0)
-        array = random.integers(0, 256, (IMAGES, 32, 32, 3), dtype=np.uint8)
-        images = ImageDataset(random.integers(0, 10, IMAGES), tuple("0123456789"), lambda _: None, array)
-        transform = Transform(size, None, AUGMENTERS)
-        self.loader = InMemoryLoader(ImageSubset(images, np.arange(IMAGES)), transform, DEVICE)
-        self.fixed = torch.rand(batch, 3, size, size, device=DEVICE)
-        self.labels = torch.randint(10, (batch,), device=DEVICE)
-        self.student = build(student).to(DEVICE)
-        self.execution = fastest(self.student, self.fixed, True)
-        self.teacher: ConfiguredModel | None = None
-        if teacher:
-            frozen = build(teacher).freeze().to(DEVICE)
-            self.teacher, _ = frozen_network(frozen, fastest(frozen, self.fixed, False), self.fixed, 1.0)
-        losses = loss_specs(KD if teacher else [("ce", {})])
-        recipe = recipe_spec(batch_size=batch, image_size=size, lr=1e-6)
-        teachers = [self.teacher.model] if self.teacher else []
-        forwards = [LiveTeacher(self.teacher)] if self.teacher else []
-        self.inputs = SharedInputs(self.loader, None, forwards, batch, 0, DEVICE)
-        self.member = make_member(
-            self.student, teachers, losses, self.inputs, recipe, folder=folder, execution=self.execution
+
+class Training:
+    """Epochs of a case as the training loop runs them, and as many steps on a fixed batch."""
+
+    def __init__(self, case: Networks, folder, graphs: bool):
+        self.case, self.folder, self.steps = case, folder, 80 if ON_GPU else 5
+        self.pool = GraphPool(DEVICE) if graphs and ON_GPU else None
+        count, random = self.steps * case.batch, np.random.default_rng(0)
+        array = random.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
+        images = ImageDataset(random.integers(0, 10, count), tuple("0123456789"), lambda _: None, array)
+        loader = InMemoryLoader(ImageSubset(images, np.arange(count)), Transform(case.size, None, AUGMENTERS), DEVICE)
+        self.teacher = None
+        if case.teacher:
+            self.teacher = ConfiguredModel(build(case.teacher).to(DEVICE).freeze(), EXECUTION, DEVICE)
+        teachers = [LiveTeacher(self.teacher, self.pool)] if self.teacher else []
+        self.inputs = SharedInputs(loader, None, teachers, case.batch, 0, DEVICE)
+        self.recipe = recipe_spec(batch_size=case.batch, image_size=case.size, epochs=1 + PAIRS, lr=1e-6)
+
+    def member(self, seed: int) -> Member:
+        losses, teachers = loss_specs(KD if self.teacher else [("ce", {})]), []
+        if self.teacher:
+            teachers = [self.teacher.model]
+        student = build(self.case.student).to(DEVICE)
+        settings = {"folder": self.folder, "execution": EXECUTION, "seed": seed}
+        return replace(
+            make_member(student, teachers, losses, self.inputs, self.recipe, **settings), graph_pool=self.pool
         )
-        self.optimizer = make_optimizer(self.student, self.member.losses, recipe)
 
-    def epoch(self) -> None:
-        self.member.curve = []
-        run_epochs([self.member], self.inputs)
+    def epochs(self) -> list[float]:
+        """Seconds of every epoch but the first, which chooses kernels, takes memory and captures graphs."""
+        members = [self.member(seed) for seed in range(self.case.students)]
+        ends: dict[int, float] = {}
 
-    def limit(self) -> None:
-        network = self.member.network
-        self.student.train()
-        for _ in range(self.steps):
-            logits = network(self.fixed).logits.float()
-            loss = F.cross_entropy(logits, self.labels)
+        def report(progress: Progress) -> None:
+            if progress.done % self.steps == 0:
+                ends[progress.done] = now()
+
+        members[-1].report = report
+        run_epochs(members, self.inputs)
+        return [end - begun for begun, end in itertools.pairwise(ends.values())]
+
+    def limit(self) -> float:
+        """Seconds of an epoch's steps on one batch, kernel by kernel."""
+        member = self.member(0)
+        optimizer = make_optimizer(member.model, member.losses, self.recipe)
+        images = torch.rand(self.case.batch, 3, self.case.size, self.case.size, device=DEVICE)
+        labels = torch.randint(10, (self.case.batch,), device=DEVICE)
+        member.model.train()
+
+        def step() -> None:
+            logits = member.network(images).logits.float()
+            loss = F.cross_entropy(logits, labels)
             if self.teacher is not None:
                 with torch.no_grad():
-                    teacher_logits = self.teacher(self.fixed).logits.float()
+                    teacher_logits = self.teacher(images).logits.float()
                 loss = loss + kd_term(logits, teacher_logits)
-            self.optimizer.zero_grad(set_to_none=True)
+            optimizer.zero_grad(set_to_none=True)
             loss.backward()
-            self.optimizer.step()
+            optimizer.step()
+
+        for _ in range(5):
+            step()
+        begun = now()
+        for _ in range(self.steps):
+            step()
+        return now() - begun
 
 
-def seconds(run: Callable[[], None]) -> float:
-    begun = time.perf_counter()
-    run()
-    if DEVICE.type == "cuda":
+def now() -> float:
+    if ON_GPU:
         torch.cuda.synchronize()
-    return time.perf_counter() - begun
+    return time.perf_counter()
 
 
-def busy_share(run: Callable[[], None]) -> float | None:
+def busy_share(run: Callable[[], object]) -> float | None:
     """Mean share of time in which a kernel was running, as the driver samples it; None without samples."""
     over, samples = threading.Event(), []
 
@@ -126,25 +159,28 @@ def busy_share(run: Callable[[], None]) -> float | None:
     watcher.start()
     try:
         run()
-        torch.cuda.synchronize()
     finally:
         over.set()
         watcher.join()
     return statistics.mean(samples) / 100 if samples else None
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_of_the_fixed_batch_limit(benchmark, backbone, report, tmp_path, name):
-    case = Case(backbone, tmp_path, *CASES[name])
-    for run in (case.epoch, case.limit):
-        run()  # kernels are chosen, memory is taken
-    pairs = [(seconds(case.epoch), seconds(case.limit)) for _ in range(PAIRS)]
-    where = torch.cuda.get_device_name() if DEVICE.type == "cuda" else NAME
-    images = case.steps * case.batch
-    speed = images / statistics.median(ours for ours, _ in pairs)
-    print(f"\n{name} on {where}: {speed:,.0f} images a second; student {case.execution}")
-    report(f"an epoch on {where}, of the fixed-batch limit", name, [limit / ours for ours, limit in pairs], 0.95)
-    report(f"images a second on {where}", name, [images / ours for ours, _ in pairs])
-    if (busy := busy_share(case.epoch)) is not None:
-        report(f"share of time in which {where} was busy", name, [busy])
-    benchmark.pedantic(case.epoch, rounds=1)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_images_per_second(benchmark, report, tmp_path, case):
+    where = torch.cuda.get_device_name() if ON_GPU else NAME
+    graphs, plain = (Training(case, tmp_path, graphs=each) for each in (True, False))
+    ours = benchmark.pedantic(graphs.epochs, rounds=1)
+    kernel_by_kernel, limits = plain.epochs(), [plain.limit() for _ in range(PAIRS)]
+    images = graphs.steps * case.batch * case.students
+    report(f"images a second on {where}", case.name, [images / seconds for seconds in ours])
+    report("speed, of steps without CUDA graphs", case.name, ratios(kernel_by_kernel, ours))
+    limits = [case.students * seconds for seconds in limits]
+    report("speed, of the fixed-batch limit without CUDA graphs", case.name, ratios(limits, ours), 0.95)
+    if ON_GPU:
+        report("largest memory, GB", case.name, [torch.cuda.max_memory_allocated() / 2**30])
+    if (busy := busy_share(graphs.epochs)) is not None:
+        report(f"share of time in which {where} was busy", case.name, [busy])
+
+
+def ratios(theirs: list[float], ours: list[float]) -> list[float]:
+    return [one / other for one, other in zip(theirs, ours, strict=True)]
