@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
+from benchbench.execution.agreement import Sample, changed_classes, with_statistics_of
 from benchbench.execution.depthwise import DepthwiseMode
 from benchbench.execution.folding import fold_batch_norm
+from benchbench.execution.tf32 import tf32_convolutions
 from benchbench.models.backbone import Backbone
 from benchbench.models.outputs import Outputs
 from benchbench.specs.records import ExecutionRecord
@@ -23,6 +26,13 @@ DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 # What the order of float32 sums may move: two memory formats of one network differ by 1e-6 to 1e-5.
 ROUNDING = 1e-3
+# Images on which the values of outputs are compared; their classes are on all of a sample.
+FEW = 16
+# Largest `deviation` of a frozen network's outputs that a lower precision may cause whatever their classes are: bf16
+# moves those of trained networks by 0.01 to 0.05, and losses read more of them than classes.
+FAR = 0.25
+# In a network that has not been trained, classes are nearly tied: a lower precision changes more of them.
+UNTRAINED = 5
 NONE_REFUSED: Mapping[str, float] = MappingProxyType({})
 
 
@@ -32,6 +42,7 @@ class ExecutionConfig:
 
     Attributes:
         precision: of the forward and backward pass; below fp32 by autocast.
+        tf32: whether convolutions in float32 may round their inputs to TF32, as the stage has set it for its process.
         channels_last: whether images and weights lie in memory as NHWC.
         fold_bn: whether a frozen network's batch normalisation is folded into its convolutions.
         depthwise: signatures of the depthwise convolutions whose weight gradient is taken tap by tap.
@@ -40,6 +51,7 @@ class ExecutionConfig:
     """
 
     precision: Precision = "fp32"
+    tf32: bool = False
     channels_last: bool = False
     fold_bn: bool = False
     depthwise: tuple[str, ...] = ()
@@ -51,9 +63,14 @@ class ExecutionConfig:
         """The configuration that a record tells of."""
         return ExecutionConfig(**{field.name: getattr(record, field.name) for field in fields(ExecutionConfig)})
 
-    def record(self, deviation: float | None = None, refused: Mapping[str, float] = NONE_REFUSED) -> ExecutionRecord:
+    def record(
+        self,
+        deviation: float | None = None,
+        refused: Mapping[str, float] = NONE_REFUSED,
+        changed: float | None = None,
+    ) -> ExecutionRecord:
         """The configuration for a stage's record; arguments as the attributes of `ExecutionRecord`."""
-        return ExecutionRecord(**asdict(self), deviation=deviation, refused=dict(refused))
+        return ExecutionRecord(**asdict(self), deviation=deviation, changed=changed, refused=dict(refused))
 
     @property
     def memory_format(self) -> torch.memory_format:
@@ -82,8 +99,6 @@ class ConfiguredModel:
         depthwise = DepthwiseMode(config.depthwise) if config.depthwise else contextlib.nullcontext()
         with self.autocast(), depthwise:
             outputs: Outputs = (self.model if eager else self._forward)(images, features)
-        if config.compile == "reduce-overhead" and not eager and not torch.is_grad_enabled():
-            outputs = _each(outputs, Tensor.clone)  # the next call of a CUDA graph writes into the same memory
         return _each(outputs, Tensor.float) if self.widen and config.precision != "fp32" else outputs
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
@@ -104,64 +119,109 @@ def _each(outputs: Outputs, function: Callable[[Tensor], Tensor]) -> Outputs:
 
 @torch.no_grad()
 def frozen_network(
-    model: Backbone, config: ExecutionConfig, sample: Tensor, tolerance: float, features: bool = False
+    model: Backbone, config: ExecutionConfig, sample: Sample, tolerance: float, features: bool = False
 ) -> tuple[ConfiguredModel, ExecutionRecord]:
     """A frozen network, run by a configuration as far as its outputs allow it; the model itself stays as it is.
 
     Args:
         model: in eval mode.
         config: measured to be fast.
-        sample: images [B, 3, H, W] in 0..1, on the device that the network is to run on; outputs are compared on them.
-        tolerance: largest `deviation` from plain float32 that a lower precision may cause; a change in the order of
-            sums alone may cause `ROUNDING`.
+        sample: real images, on the device that the network is to run on; outputs are compared on them without TF32.
+        tolerance: largest share of the images whose class a lower precision may change; a change in the order of sums
+            alone may cause a `deviation` of `ROUNDING`.
         features: whether the maps between stages count too.
     """
-    plain = ConfiguredModel(model, replace(ExecutionConfig(), threads=config.threads), sample.device)
+    device = sample.images.device
+    plain = ConfiguredModel(model, ExecutionConfig(tf32=config.tf32, threads=config.threads), device)
     if config == plain.config:
         return plain, config.record(deviation=0.0)
-    expected = plain(sample, features)
-    refused: dict[str, float] = {}
-    # From the fastest down to what is left when a choice moves the results too far.
-    for name, attempt in (
-        ("as measured", config),
-        ("without low precision", replace(config, precision="fp32")),
-        ("without folding", replace(config, precision="fp32", fold_bn=False)),
-    ):
-        if attempt == config and name != "as measured":
-            continue
-        network = ConfiguredModel(copy.deepcopy(model), attempt, sample.device, widen=True)
-        if attempt.fold_bn:
-            fold_batch_norm(network.model, sample[:2])
-        distance = deviation(network(sample, features), expected)
-        if distance <= (ROUNDING if attempt.precision == "fp32" else tolerance):
-            return network, attempt.record(distance, refused)
-        refused[attempt.precision if attempt.precision != "fp32" else name] = distance
+    with tf32_convolutions(device, allowed=False):
+        # Not on a GPU, whose graphs would keep the kernels without TF32; nor for many images of a lower precision.
+        compiled = config.compile is not None and config.precision == "fp32" and device.type != "cuda"
+        comparison = _Comparison(plain, compiled, sample, tolerance, features)
+        refused: dict[str, float] = {}
+        # From the fastest down to what is left when a choice moves the results too far.
+        for name, attempt in (
+            ("as measured", config),
+            ("without low precision", replace(config, precision="fp32")),
+            ("without folding", replace(config, precision="fp32", fold_bn=False)),
+        ):
+            if attempt == config and name != "as measured":
+                continue
+            network = ConfiguredModel(copy.deepcopy(model), attempt, device, widen=True)
+            if attempt.fold_bn:
+                fold_batch_norm(network.model, sample.images[:2])
+            effect = comparison.effect(network)
+            if effect.objection is None:
+                return network, attempt.record(effect.deviation, refused, effect.changed)
+            refused[attempt.precision if attempt.precision != "fp32" else name] = effect.objection
     return plain, plain.config.record(0.0, refused)
+
+
+class _Effect(NamedTuple):
+    """The effect of a configuration on a frozen network's outputs.
+
+    Attributes:
+        deviation: from plain float32.
+        changed: share of the images whose class it changes; None where that was not asked, in float32.
+        objection: that of the two which is too large; None where none is.
+    """
+
+    deviation: float
+    changed: float | None
+    objection: float | None
+
+
+class _Comparison:
+    """The comparison of a frozen network's outputs with those of plain float32; arguments as of `frozen_network`."""
+
+    def __init__(self, plain: ConfiguredModel, compiled: bool, sample: Sample, tolerance: float, features: bool):
+        self.plain, self.sample, self.tolerance, self.features = plain, sample, tolerance, features
+        # A compiled network takes as many images as a sample for it has.
+        self.eager = not compiled
+        self.images = sample.images if compiled else sample.images[:FEW]
+        self.expected = plain(self.images, features)
+
+    def effect(self, network: ConfiguredModel) -> _Effect:
+        moved = deviation(network(self.images, self.features, eager=self.eager), self.expected)
+        if network.config.precision == "fp32":
+            return _Effect(moved, None, None if moved <= ROUNDING else moved)
+        changed = changed_classes(lambda images: network(images, eager=True), self.plain, self.sample)
+        limits = (changed, self.tolerance), (moved, FAR if self.tolerance < 1 else math.inf)
+        objections = [value for value, limit in limits if not value <= limit]
+        return _Effect(moved, changed, objections[0] if objections else None)
+
+
+class TrainablePrecision(NamedTuple):
+    """The configuration of a network that trains, and the share of images whose class its lower precision changes."""
+
+    config: ExecutionConfig
+    changed: float
 
 
 @torch.no_grad()
 def trainable_precision(
-    model: Backbone, config: ExecutionConfig, sample: Tensor, tolerance: float
-) -> tuple[ExecutionConfig, float]:
-    """The configuration of a training network, in float32 where a lower precision moves its outputs too far.
+    model: Backbone, config: ExecutionConfig, sample: Sample, tolerance: float
+) -> TrainablePrecision:
+    """The configuration of a network before its training, in float32 where a lower precision changes its classes.
 
     Args:
-        model: stays as it is.
+        model: with a head; stays as it is.
         config: measured to be fast.
-        sample: images [B, 3, H, W] in 0..1, on the device that the network is to run on.
-        tolerance: largest `deviation` from float32.
-
-    Returns:
-        The configuration, and the `deviation` that the lower precision causes in train mode.
+        sample: real images, on the device that the network is to run on. Batch normalisation has their statistics.
+        tolerance: as for a frozen network, whose share of changed classes it is; `UNTRAINED` times that is allowed.
     """
-    outputs = []
-    for attempt in (config, replace(config, precision="fp32")):
-        eager = replace(attempt, compile=None, depthwise=())
-        network = ConfiguredModel(copy.deepcopy(model).train(), eager, sample.device, widen=True)
-        torch.manual_seed(0)  # the same dropout for both
-        outputs.append(network(sample))
-    distance = deviation(*outputs)
-    return (config if distance <= tolerance else replace(config, precision="fp32")), distance
+    device = sample.images.device
+    with tf32_convolutions(device, allowed=False):
+        warmed = with_statistics_of(model, sample.images)
+        eager = replace(config, compile=None, depthwise=())
+        low, full = (
+            ConfiguredModel(copy.deepcopy(warmed), each, device) for each in (eager, replace(eager, precision="fp32"))
+        )
+        changed = changed_classes(low, full, sample)
+    return TrainablePrecision(
+        config if changed <= UNTRAINED * tolerance else replace(config, precision="fp32"), changed
+    )
 
 
 def deviation(actual: Outputs, expected: Outputs) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +16,8 @@ from torch.nn import functional as F
 from benchbench.execution.depthwise import DepthwiseMode, Pair, weight_gradient
 from benchbench.execution.folding import fold_batch_norm
 from benchbench.execution.network import ConfiguredModel, ExecutionConfig
+from benchbench.execution.tf32 import has_tf32
+from benchbench.execution.timing import GraphedSteps, Step, step_seconds
 from benchbench.models.backbone import Backbone
 
 # A choice must be this much faster than the plainer one, or timing noise would decide what a run's last bits are.
@@ -23,8 +25,8 @@ GAIN = 0.97
 ROUNDS, ROUND_SECONDS = 3, 1.0
 # Steps that take longer than this are measured on a quarter of the batch, and once.
 LONG_STEP = 2.0
-# Compilation takes a minute or two, so it is only looked at where the run is longer than this.
-WORTH_COMPILING = 1200.0
+# Compilation takes a minute or two, so it is only looked at where the run is longer than this (seconds).
+WORTH_COMPILING, WORTH_COMPILING_ON_GPU = 1200.0, 200.0
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,13 @@ class _Tuning:
         self.device = images.device
         self.rounds = ROUNDS
         self.seconds: dict[str, float] = {}
-        self.best = ExecutionConfig(
+        self._compiled: dict[ExecutionConfig, Step] = {}
+        self.best = self.plain = ExecutionConfig(
             precision=constraints.precision or "fp32",  # type: ignore[arg-type]
+            tf32=has_tf32(self.device),
+        )
+        self.best = replace(
+            self.plain,
             channels_last=bool(constraints.channels_last),
             fold_bn=bool(constraints.fold_bn) and not constraints.trained,
         )
@@ -77,25 +84,27 @@ class _Tuning:
         constraints = self.constraints
         step = self._step(self.best)
         step()
-        if _seconds(step, self.device) > LONG_STEP:
+        if step_seconds(step, self.device) > LONG_STEP:
             self.images, self.rounds = self.images[: max(8, len(self.images) // 4)], 1
         self._try("plain", self.best)
+        if constraints.precision is None and self.device.type == "cuda":
+            self._prefer_bf16()
         if constraints.channels_last is None:
-            self._try("channels_last", replace(self.best, channels_last=True))
+            name = "not channels_last" if self.best.channels_last else "channels_last"
+            self._try(name, replace(self.best, channels_last=not self.best.channels_last))
         if constraints.fold_bn is None and not constraints.trained:
             self._try("fold_bn", replace(self.best, fold_bn=True))
         if constraints.trained and self.device.type == "cpu" and self.best.precision == "fp32":
             signatures = _slow_depthwise(self.model, self.images, self.best)
             if signatures:
                 self._try("depthwise", replace(self.best, depthwise=signatures))
-        if constraints.precision is None:
-            self._try_low_precision()
+        if constraints.precision is None and self.device.type != "cuda":
+            self._try_bf16()
         if constraints.threads > 1 and self.device.type == "cpu":
             self._try("one thread", replace(self.best, threads=1))
         if constraints.compile or (constraints.compile is None and self._compiling_pays()):
             self._try_compiled()
-        plain = replace(ExecutionConfig(), precision=self.constraints.precision or "fp32")  # type: ignore[arg-type]
-        times = self._race(self.best, plain) if self.best != plain else self._race(plain) * 2
+        times = self._race(self.best, self.plain) if self.best != self.plain else self._race(self.plain) * 2
         self.seconds["chosen"], self.seconds["plain"] = (statistics.median(seconds) for seconds in times)
         self.seconds["chosen, an image"] = self.seconds["chosen"] / len(self.images)
         return self.best, self.seconds
@@ -107,13 +116,14 @@ class _Tuning:
             return
         times = self._race(candidate, self.best)
         self.seconds[name] = statistics.median(times[0])
-        # By pairs: what slows the machine for a while slows both of a pair.
-        if statistics.median(ours / theirs for ours, theirs in zip(*times, strict=True)) < GAIN:
+        if _ratio(times) < GAIN:
             self.best = candidate
 
     def _race(self, *configs: ExecutionConfig) -> list[list[float]]:
         """Seconds of steps of each configuration; they take turns."""
-        steps = [self._step(config) for config in configs]
+        steps: list[Step] = [self._step(config) for config in configs]
+        if self.device.type == "cuda" and self.constraints.compile is not False and configs[0].precision != "fp16":
+            steps = [*map(GraphedSteps(self.device), steps)]
         for step in steps:
             step()  # allocations and kernel choices happen once
         times: list[list[float]] = [[] for _ in configs]
@@ -122,33 +132,44 @@ class _Tuning:
                 seconds.append(self._timed(config, step))
         return times
 
-    def _timed(self, config: ExecutionConfig, step: Callable[[], None]) -> float:
+    def _timed(self, config: ExecutionConfig, step: Step) -> float:
         before = torch.get_num_threads()
         torch.set_num_threads(config.threads or self.constraints.threads)
         try:
-            return _seconds(step, self.device)
+            return step_seconds(step, self.device)
         finally:
             torch.set_num_threads(before)
 
-    def _try_low_precision(self) -> None:
-        """bf16 where the device computes in it; one that only emulates it takes many times as long."""
-        candidate = replace(self.best, precision="bf16", depthwise=())
-        if self.device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+    def _prefer_bf16(self) -> None:
+        """Takes bf16 with channels_last on a GPU that computes in it, where the plain way is not faster."""
+        if not torch.cuda.is_bf16_supported(including_emulation=False):
             return
+        channels_last = self.constraints.channels_last is not False
+        candidate = replace(self.best, precision="bf16", channels_last=channels_last)
+        times = self._race(candidate, self.best)
+        self.seconds["bf16, channels_last" if channels_last else "bf16"] = statistics.median(times[0])
+        if _ratio(times[::-1]) >= GAIN:
+            self.best = candidate
+
+    def _try_bf16(self) -> None:
+        """bf16 where a CPU computes in it; one that only emulates it takes many times as long, also of two images."""
+        candidate = replace(self.best, precision="bf16", depthwise=())
         few = self.images[:2]
         for config in (candidate, self.best):
             self._step(config, few)()
-        low, full = (_seconds(self._step(config, few), self.device) for config in (candidate, self.best))
+        low, full = (step_seconds(self._step(config, few), self.device) for config in (candidate, self.best))
         self.seconds["bf16, of fp32, on two images"] = low / full
         if low < full:
             self._try("bf16", candidate)
 
     def _compiling_pays(self) -> bool:
+        if self.device.type == "cuda":
+            return self.constraints.steps * min(self.seconds.values()) > WORTH_COMPILING_ON_GPU
         return self.constraints.steps * self.seconds["plain"] > WORTH_COMPILING
 
     def _try_compiled(self) -> None:
-        mode = "reduce-overhead" if self.device.type == "cuda" else "default"  # CUDA graphs where there is CUDA
-        candidate = replace(self.best, compile=mode, depthwise=())
+        # A mode without graphs of its own: on a GPU the whole step becomes one.
+        candidate = replace(self.best, compile="default", depthwise=())
         if self.constraints.compile:
             self.best = candidate
             return
@@ -159,10 +180,20 @@ class _Tuning:
             print(f"not compiled: {type(error).__name__}: {str(error)[:500]}")
             return
         self.seconds["compiling"] = time.perf_counter() - begun
-        self._try("compile", candidate)
+        times = self._race(candidate, self.best)
+        self.seconds["compile"], before = (statistics.median(seconds) for seconds in times)
+        saved = self.constraints.steps * (before - self.seconds["compile"])
+        if _ratio(times) < GAIN and saved > self.seconds["compiling"]:  # every training compiles it again
+            self.best = candidate
 
-    def _step(self, config: ExecutionConfig, images: Tensor | None = None) -> Callable[[], None]:
-        images = self.images if images is None else images
+    def _step(self, config: ExecutionConfig, images: Tensor | None = None) -> Step:
+        if config.compile is None:
+            return self._new_step(config, self.images if images is None else images)
+        if config not in self._compiled:
+            self._compiled[config] = self._new_step(config, self.images)
+        return self._compiled[config]
+
+    def _new_step(self, config: ExecutionConfig, images: Tensor) -> Step:
         network = ConfiguredModel(copy.deepcopy(self.model), config, self.device)
         if config.fold_bn:
             fold_batch_norm(network.model, images[:2])
@@ -176,22 +207,15 @@ class _Tuning:
             network.model.train()
             logits = network(images).logits
             assert logits is not None
-            F.cross_entropy(logits.float(), labels).backward()
             network.model.zero_grad(set_to_none=True)
+            F.cross_entropy(logits.float(), labels).backward()
 
         return train if self.constraints.trained else forward
 
 
-def _seconds(step: Callable[[], None], device: torch.device) -> float:
-    """Seconds of one call: of this process's processor time on one CPU thread, so that neighbours do not count."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    clock = time.process_time if device.type == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
-    begun = clock()
-    step()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return clock() - begun
+def _ratio(times: list[list[float]]) -> float:
+    """The first of two ways' seconds, of the second's; by pairs: what slows the machine for a while slows both."""
+    return statistics.median(ours / theirs for ours, theirs in zip(*times, strict=True))
 
 
 def _slow_depthwise(model: Backbone, images: Tensor, config: ExecutionConfig) -> tuple[str, ...]:
@@ -220,5 +244,5 @@ def _taps_are_faster(images: Tensor, weight: Tensor, stride: Pair, padding: Pair
     times: Mapping[Any, list[float]] = {library: [], taps: []}
     for _ in range(ROUNDS + 1):
         for step, seconds in times.items():
-            seconds.append(_seconds(step, images.device))
+            seconds.append(step_seconds(step, images.device))
     return statistics.median(times[taps][1:]) < 0.8 * statistics.median(times[library][1:])

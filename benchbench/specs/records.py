@@ -95,18 +95,24 @@ class ExecutionRecord(RecordPart):
     """The way that a network was run; see `benchbench.execution.network.ExecutionConfig`.
 
     Attributes:
-        deviation: of its outputs from plain float32.
-        refused: deviations of the faster ways that moved its outputs too far.
+        deviation: of its outputs from plain float32, TF32 left aside.
+        changed: share of real images whose class its lower precision changes; None where that was not looked at.
+        refused: what was too large in the faster ways that were not taken: the share of changed classes or the
+            deviation that a lower precision causes ("bf16"), the deviation of the others.
+        cuda_graph: whether its steps ran as one CUDA graph each, from the fourth on.
     """
 
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    tf32: bool = False
     channels_last: bool = False
     fold_bn: bool = False
     depthwise: tuple[str, ...] = ()
     compile: str | None = None
     threads: int | None = None
     deviation: float | None = None
+    changed: float | None = None
     refused: dict[str, float] = {}
+    cuda_graph: bool = False
 
 
 # By role; "cached outputs" where a teacher's outputs were read from another stage.

@@ -9,26 +9,34 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from benchbench.errors import clear_frames, is_out_of_memory
 from benchbench.execution.network import ConfiguredModel
+from benchbench.execution.timing import GraphedSteps, Step
 from benchbench.execution.tune import tune
+from benchbench.hardware.memory import free_memory
 from benchbench.models.backbone import Backbone, build_backbone
 from benchbench.specs.records import CalibrationMetrics, CalibrationRecord, Progress
 from benchbench.specs.stages import CalibrationSpec
 from benchbench.stages.context import StageContext, StageResult
-from benchbench.stages.networks import fixed_execution
+from benchbench.stages.networks import fixed_execution, float32_of
 from benchbench.stages.timer import StageTimer
 from benchbench.stages.tuning import tuning_constraints
 
 # A full training step costs the same whatever the images show; ImageNet's classes set the head's width.
 CLASSES = 1000
 MEASURED_SECONDS = 4.0
+CPU_BATCH = 16
+# Fewer would leave most of a large GPU idle; the first that fits into memory is taken.
+GPU_BATCHES = (256, 128, 64, 32, 16)
+# A GPU's steps are timed so many at once.
+GPU_STEPS = 5
 
 
 def run(context: StageContext[CalibrationSpec]) -> StageResult:
     """Times full training steps on random images at the pre-training resolution; gives images per second."""
     timer = StageTimer(context)
     torch.set_num_threads(context.threads)
-    with timer.section("calibration"):
+    with timer.section("calibration"), float32_of(context):
         seconds, batch_size = _step_seconds(context, timer.device)
     low, middle, high = statistics.quantiles(seconds, n=4)
     metrics = CalibrationMetrics(
@@ -41,41 +49,70 @@ def run(context: StageContext[CalibrationSpec]) -> StageResult:
 
 
 def _step_seconds(context: StageContext[CalibrationSpec], device: torch.device) -> tuple[list[float], int]:
-    """Seconds of full training steps, run in the way that is fastest here; and the batch size."""
-    spec = context.spec
+    """Seconds of full training steps, and their batch size: the largest that fits into memory."""
+    if device.type != "cuda":
+        return _steps(context, device, CPU_BATCH), CPU_BATCH
+    for batch_size in GPU_BATCHES:
+        try:
+            return _steps(context, device, batch_size), batch_size
+        except RuntimeError as error:
+            if not is_out_of_memory(error) or batch_size == GPU_BATCHES[-1]:
+                raise
+            clear_frames(error)
+        print(f"{batch_size} images do not fit into memory")
+        free_memory(context.device)
+    raise AssertionError("the last one returns or raises")
+
+
+def _steps(context: StageContext[CalibrationSpec], device: torch.device, batch_size: int) -> list[float]:
+    """Seconds of full training steps, run in the way that is fastest here."""
+    spec, size = context.spec, context.spec.image_size
     model = build_backbone(spec.model, spec.role, context.registry, CLASSES).to(device)
-    batch_size, size = (64 if device.type == "cuda" else 16), spec.image_size
     images = torch.rand(batch_size, 3, size, size, device=device)
     labels = torch.randint(CLASSES, (batch_size,), device=device)
-    network, optimizer = _network(context, model, images), torch.optim.AdamW(model.parameters(), fused=True)
+    network = _network(context, model, images)
+    optimizer = torch.optim.AdamW(model.parameters(), fused=True, capturable=device.type == "cuda")
     model.train()
-    _timed_step(network, optimizer, images, labels)  # allocations and kernel choices happen once
+
+    def step() -> None:
+        logits = network(images).logits
+        assert logits is not None
+        loss = F.cross_entropy(logits.float(), labels)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+
+    return _timed(context, device, step)
+
+
+def _timed(context: StageContext[CalibrationSpec], device: torch.device, step: Step) -> list[float]:
+    """Seconds of a step, of several in a row on a GPU, whose host runs ahead of it."""
+    count = 1
+    if device.type == "cuda":
+        step, count = GraphedSteps(device)(step) if context.spec.compile is not False else step, GPU_STEPS
+    _seconds(step, device, count)  # allocations and kernel choices happen once
     seconds: list[float] = []
-    while len(seconds) < 3 or sum(seconds) < MEASURED_SECONDS:
-        seconds.append(_timed_step(network, optimizer, images, labels))
-        context.report(Progress(done=min(sum(seconds), MEASURED_SECONDS), total=MEASURED_SECONDS))
-    return seconds, batch_size
+    while len(seconds) < 3 or sum(seconds) * count < MEASURED_SECONDS:
+        seconds.append(_seconds(step, device, count))
+        context.report(Progress(done=min(sum(seconds) * count, MEASURED_SECONDS), total=MEASURED_SECONDS))
+    return seconds
+
+
+def _seconds(step: Step, device: torch.device, count: int) -> float:
+    """Seconds of one step, the mean of several in a row."""
+    start = time.perf_counter()
+    for _ in range(count):
+        step()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return (time.perf_counter() - start) / count
 
 
 def _network(context: StageContext[CalibrationSpec], model: Backbone, images: Tensor) -> ConfiguredModel:
     spec = context.spec
     config = fixed_execution(spec.precision, spec.channels_last)
     if spec.precision != "exact":
-        # Images of this size are slow, and the best way to run them does not depend on their number.
+        # On a CPU the best way does not depend on the number of images, and these are slow; on a GPU it does.
         constraints = tuning_constraints(spec, trained=True, steps=0, threads=context.threads)
-        config, _ = tune(model, images[:4], constraints)
+        config, _ = tune(model, images if images.device.type == "cuda" else images[:4], constraints)
     return ConfiguredModel(model, config, images.device)
-
-
-def _timed_step(network: ConfiguredModel, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor) -> float:
-    """Seconds of one full training step."""
-    start = time.perf_counter()
-    logits = network(images).logits
-    assert logits is not None
-    loss = F.cross_entropy(logits.float(), labels)
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    optimizer.step()
-    if images.device.type == "cuda":
-        torch.cuda.synchronize(images.device)
-    return time.perf_counter() - start

@@ -25,17 +25,41 @@ from benchbench.specs.records import ExecutionRecord, FrozenModelRecord, TuningR
 from benchbench.specs.stages import BaseSpec, CalibrationSpec, OutputsSpec, QualitySpec, TrainingSpec, TuningSpec
 from benchbench.stages.context import StageContext
 
-# Images on which two ways of running a network are compared.
-SAMPLE = 16
+NetworkStage = TrainingSpec | OutputsSpec | QualitySpec
+MeasuredStage = NetworkStage | TuningSpec | CalibrationSpec
+
+# Images whose classes are compared where a network is to run in a lower precision.
+COMPARED = 512
 # Images that an error names.
 LISTED = 5
 # The deviation of outputs that are not finite, in records: JSON has no infinity.
 NOT_FINITE = sys.float_info.max
 
 
-def sample_of(loader: Loader, config: ExecutionConfig, batch_size: int) -> Tensor:
-    """Images to compare two ways on; a compiled network is made for one batch size, and is given that."""
-    return next(loader.test_batches(batch_size if config.compile else SAMPLE)).images
+def sample_of(context: StageContext[NetworkStage], loader: Loader, config: ExecutionConfig) -> Sample:
+    """Images to compare two ways on: the first ones, or for a lower precision those of the first training batches.
+
+    The first ones may be of one class. A compiled network is made for one batch size, and is given that.
+    """
+    size = context.spec.recipe.batch_size
+    if config.precision == "fp32":
+        batch = next(loader.test_batches(size if config.compile else FEW))
+        return Sample(batch.images, batch.labels)
+    stream = loader.train_batches(context.spec.view_seed, 0, size, 0)
+    batches = list(itertools.islice(stream, math.ceil(COMPARED / size)))
+    images = torch.cat([batch.images for batch in batches])
+    return Sample(images[:COMPARED], torch.cat([batch.main_labels for batch in batches])[:COMPARED])
+
+
+def float32_of(context: StageContext[MeasuredStage]) -> contextlib.AbstractContextManager[None]:
+    """The precision of float32 in a stage: convolutions may use TF32 on a GPU that has it, save under `exact`."""
+    return tf32_convolutions(torch.device(context.device), _uses_tf32(context))
+
+
+def _uses_tf32(context: StageContext[MeasuredStage]) -> bool:
+    spec = context.spec
+    precision = spec.precision if isinstance(spec, TuningSpec | CalibrationSpec) else spec.recipe.precision
+    return precision != "exact" and has_tf32(torch.device(context.device))
 
 
 def load_frozen(context: StageContext[BaseSpec], network: NetworkSpec, index: int, classes: int) -> Backbone:
@@ -86,14 +110,20 @@ def run_frozen(
     recipe, config = context.spec.recipe, tuned(context, f"teacher{index}")
     # A precision that is asked for in so many words is used, and its deviation is in the record.
     tolerance = math.inf if recipe.precision in ("bf16", "fp16") else recipe.tolerance
-    sample = sample_of(loader, config, recipe.batch_size)
+    sample = sample_of(context, loader, config)
     name = f"teacher {index + 1} ({_network(context.spec, index).model.label})"
     with torch.no_grad():
-        check_finite(name, model(sample, maps), "check its weights, and the mean and std that it takes images by")
+        check_finite(
+            name, model(sample.images[:FEW], maps), "check its weights, and the mean and std that it takes images by"
+        )
     network, execution = frozen_network(model, config, sample, tolerance, maps)
     if not math.isfinite(execution.deviation or 0.0):
         with torch.no_grad():
-            check_finite(f"{name} in {recipe.precision}", network(sample, maps), "take `precision: fp32` or bf16")
+            check_finite(
+                f"{name} in {recipe.precision}",
+                network(sample.images[:FEW], maps, eager=True),
+                "take `precision: fp32` or bf16",
+            )
     if execution.refused:
         deviations = ", ".join(f"{name}: {value:.2g}" for name, value in execution.refused.items())
         print(f"teacher {index + 1} runs more slowly than it could: that would change its outputs ({deviations})")

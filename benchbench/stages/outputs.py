@@ -19,7 +19,7 @@ from benchbench.specs.records import CachedFiles, OutputsMetrics, OutputsRecord,
 from benchbench.specs.stages import OutputsSpec, Split
 from benchbench.stages.context import StageContext, StageResult
 from benchbench.stages.data import SplitData
-from benchbench.stages.networks import fingerprint, load_frozen, run_frozen, tuned
+from benchbench.stages.networks import fingerprint, float32_of, load_frozen, run_frozen, tuned
 from benchbench.stages.timer import ResumableTimer, TimedState
 from benchbench.store import file_sha256
 
@@ -34,6 +34,11 @@ class OutputsState(TimedState):
 
 def run(context: StageContext[OutputsSpec]) -> StageResult:
     """Fills the arrays split by split, from where a checkpoint is."""
+    with float32_of(context):
+        return _run(context)
+
+
+def _run(context: StageContext[OutputsSpec]) -> StageResult:
     spec, timer = context.spec, ResumableTimer[OutputsState](context)
     state = timer.load()
     # As in training: a resumed run keeps the count that its first sums were split by.

@@ -14,7 +14,7 @@ from benchbench.specs.records import NearestMetrics, Progress, QualityMetrics, Q
 from benchbench.specs.stages import QualitySpec
 from benchbench.stages.context import StageContext, StageResult
 from benchbench.stages.data import SplitData
-from benchbench.stages.networks import fingerprint, load_frozen, run_frozen, tuned
+from benchbench.stages.networks import fingerprint, float32_of, load_frozen, run_frozen, tuned
 from benchbench.stages.timer import StageTimer
 from benchbench.synthesis.quality import Nearest, frechet_distance, kernel_distance, manifold, nearest
 
@@ -23,6 +23,11 @@ LISTED = 20  # copies that a record names
 
 def run(context: StageContext[QualitySpec]) -> StageResult:
     """Computes features of training, test and generated images, and the measures."""
+    with float32_of(context):
+        return _run(context)
+
+
+def _run(context: StageContext[QualitySpec]) -> StageResult:
     spec, timer = context.spec, StageTimer(context)
     torch.set_num_threads(tuned(context, "teacher0").threads or context.threads)
     with timer.section("loading"):

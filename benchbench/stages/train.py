@@ -19,7 +19,15 @@ from benchbench.specs.records import ExecutionRecord, Executions, ModelRecord, T
 from benchbench.specs.stages import TrainingSpec
 from benchbench.stages.context import StageContext, StageResult
 from benchbench.stages.data import EmbeddingData, SplitData
-from benchbench.stages.networks import fingerprint, forward_flops, load_frozen, run_frozen, sample_of, tuned
+from benchbench.stages.networks import (
+    fingerprint,
+    float32_of,
+    forward_flops,
+    load_frozen,
+    run_frozen,
+    sample_of,
+    tuned,
+)
 from benchbench.stages.timer import StageTimer
 from benchbench.store import file_sha256, write_atomic
 from benchbench.training.cached_outputs import CachedOutputs
@@ -28,6 +36,7 @@ from benchbench.training.clock import Clock
 from benchbench.training.cohort import Cohort, SharedInputs
 from benchbench.training.loop import evaluate, train
 from benchbench.training.member import Member, MemberState
+from benchbench.training.step_graph import GraphPool
 from benchbench.training.teachers import LiveTeacher, TeacherForward
 
 TrainingContext = StageContext[TrainingSpec]
@@ -49,7 +58,8 @@ def run_group(contexts: Sequence[TrainingContext]) -> list[StageResult | Excepti
         torch.set_num_threads(threads)
         cohort = [cell for cell in cells if cell.threads == threads]
         try:
-            _train_together(cohort, clock)
+            with float32_of(contexts[0]):  # one recipe's precision is that of the cohort
+                _train_together(cohort, clock)
         except Exception as error:  # in what they share: images, teachers
             for cell in cohort:
                 cell.result = error
@@ -84,10 +94,12 @@ class Shared:
         teachers: frozen networks.
         fingerprints, executions: theirs, for records.
         inputs: batches and teachers for the training loop.
+        graph_pool: memory of steps that run as CUDA graphs; None on a CPU, and where the recipe asks for plain steps.
     """
 
     def __init__(self, context: TrainingContext, clock: Clock, cells: Sequence[Cell]):
         spec, device = context.spec, torch.device(context.device)
+        self.graph_pool = GraphPool(device) if device.type == "cuda" and spec.recipe.compile is not False else None
         features = context.needs.get("features")
         self.data = EmbeddingData(CachedOutputs(features, device)) if features else SplitData(context)
         classes, size = len(self.data.classes), spec.recipe.image_size
@@ -107,7 +119,7 @@ class Shared:
             # Maps are compared whether this cell reads them or not: the execution must not depend on the cohort.
             network, self.executions[role] = run_frozen(context, index, teacher, self.data.train, maps=True)
             self.teachers[index] = network.model  # where that is a copy, the first one is let go
-            return LiveTeacher(network)
+            return LiveTeacher(network, self.graph_pool)
         cached, spec = CachedOutputs(folder, torch.device(context.device)), context.spec
         identity = cached.views, cached.view_seed, cached.data.sha256
         if identity != (spec.recipe.views, spec.view_seed, self.data.record.sha256):  # the keys exclude it
@@ -115,6 +127,15 @@ class Shared:
         teacher.drop_trunk()  # its head is all that a loss may still ask for
         self.executions[role] = "cached outputs"
         return cached.teacher()
+
+    def execution_records(self) -> Executions:
+        """The teachers' executions, with the graphs that the training has captured."""
+        records = dict(self.executions)
+        for index, teacher in enumerate(self.inputs.teachers):
+            record = records[f"teacher{index}"]
+            if isinstance(teacher, LiveTeacher) and not isinstance(record, str):
+                records[f"teacher{index}"] = record.model_copy(update={"cuda_graph": teacher.captured})
+        return records
 
 
 class Cell:
@@ -174,6 +195,7 @@ class Cell:
                 execution=_resumed_execution(state) if state else self._execution(model, shared),
                 checkpoints=self.checkpoints,
                 report=self.context.report,
+                graph_pool=shared.graph_pool,
                 state=state,
                 account=self.timer.account,
             )
@@ -203,14 +225,14 @@ class Cell:
         return build_losses(spec.loss, self.context.registry, model, shared.teachers, setup)
 
     def _execution(self, model: Backbone, shared: Shared) -> ExecutionConfig:
-        """The execution as tuned, in a lower precision only where that moves the outputs little."""
+        """The execution as tuned, in a lower precision only where that changes few images' classes."""
         config, recipe = tuned(self.context, "student"), self.context.spec.recipe
         if recipe.precision != "auto" or config.precision == "fp32":
             return config
-        sample = sample_of(shared.data.train, ExecutionConfig(), recipe.batch_size)
-        execution, deviation = trainable_precision(model, config, sample, recipe.tolerance)
+        sample = sample_of(self.context, shared.data.train, config)
+        execution, changed = trainable_precision(model, config, sample, recipe.tolerance)
         verb = "is trained" if execution == config else "could be trained faster, but not"
-        print(f"the network {verb} in {config.precision}, which moves its outputs by {deviation:.2g} of their spread")
+        print(f"the network {verb} in {config.precision}, which changes the class of {changed:.1%} of the images")
         return execution
 
     def finish(self, shared: Shared, hits: np.ndarray, cohort: int) -> None:
@@ -234,11 +256,18 @@ class Cell:
             data=shared.data.record,
             model=ModelRecord(parameters=parameters, flops=self.flops),
             teachers=shared.fingerprints,
-            execution={"student": member.execution.record(), **shared.executions},
+            execution=shared.execution_records() | {"student": _execution_record(member)},
             weights_sha256=file_sha256(folder.weights),
             cost=self.timer.cost(cohort, images),
         )
         self.result = StageResult(record, member.curve)
+
+
+def _execution_record(member: Member) -> ExecutionRecord:
+    graph = member.graph
+    if graph is not None and graph.refused:
+        print(f"steps run kernel by kernel, and not as one CUDA graph: {graph.refused}")
+    return member.execution.record().model_copy(update={"cuda_graph": graph is not None and graph.captured})
 
 
 def _resumed_execution(state: MemberState) -> ExecutionConfig:

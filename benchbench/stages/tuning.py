@@ -10,6 +10,7 @@ from benchbench.specs.parts import Choice
 from benchbench.specs.records import TuningMetrics, TuningRecord
 from benchbench.specs.stages import CalibrationSpec, TuningSpec
 from benchbench.stages.context import StageContext, StageResult
+from benchbench.stages.networks import float32_of
 from benchbench.stages.timer import StageTimer
 
 # A network's speed does not depend on its weights, and hardly on the width of its head.
@@ -20,7 +21,7 @@ def run(context: StageContext[TuningSpec]) -> StageResult:
     """Measures steps on random images; gives the fastest execution, and the seconds of one step by way."""
     spec, timer = context.spec, StageTimer(context)
     torch.set_num_threads(context.threads)
-    with timer.section("tuning"):
+    with timer.section("tuning"), float32_of(context):
         model = build_backbone(spec.model, spec.role, context.registry, CLASSES).to(timer.device)
         if not spec.trained:
             model.freeze()

@@ -19,6 +19,7 @@ from benchbench.data.in_memory import InMemoryLoader
 from benchbench.data.loader import Loader
 from benchbench.data.sources.bundled import load
 from benchbench.data.transforms import Transform
+from benchbench.execution.agreement import Sample
 from benchbench.execution.network import ConfiguredModel, ExecutionConfig, frozen_network
 from benchbench.execution.tune import TuningConstraints, tune
 from benchbench.losses.multi_teacher import LossSetup, add_student_heads, build_losses
@@ -142,7 +143,7 @@ class Epoch:
         if needs & {"teacher", "teacher.logits"}:
             sample, config = next(loader.test_batches(16)).images, execution_of(teacher_name, False)
             teacher = build(teacher_name).freeze()
-            networks.append(frozen_network(teacher, config, sample, 0.0, features="features" in needs)[0])
+            networks.append(frozen_network(teacher, config, Sample(sample), 0.0, features="features" in needs)[0])
         forwards: list[TeacherForward] = [LiveTeacher(network) for network in networks]
         if cached:
             forwards = [_cached_teacher(networks[0], loader)]

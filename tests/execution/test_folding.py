@@ -9,6 +9,7 @@ import torch
 from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 
+from benchbench.execution.agreement import Sample
 from benchbench.execution.folding import fold_batch_norm
 from benchbench.execution.network import ROUNDING, ExecutionConfig, deviation, frozen_network
 from benchbench.models import cifar_source, timm_source, torchvision_source
@@ -153,7 +154,7 @@ def test_what_folding_would_change_is_caught(case):
     folded = copy.deepcopy(model)
     if fold_batch_norm(folded, images):
         assert deviation(folded(images), model(images)) > ROUNDING
-    network, record = frozen_network(model, ExecutionConfig(fold_bn=True), images, 0.5)
+    network, record = frozen_network(model, ExecutionConfig(fold_bn=True), Sample(images), 0.5)
     assert not record.fold_bn
     assert torch.equal(network(images).logits, model(images).logits)
 

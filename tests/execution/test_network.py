@@ -8,7 +8,17 @@ import pytest
 import torch
 from torch import nn
 
-from benchbench.execution.network import ROUNDING, ConfiguredModel, ExecutionConfig, deviation, frozen_network
+from benchbench.execution import agreement
+from benchbench.execution import network as network_module
+from benchbench.execution.agreement import Sample
+from benchbench.execution.network import (
+    ROUNDING,
+    ConfiguredModel,
+    ExecutionConfig,
+    deviation,
+    frozen_network,
+    trainable_precision,
+)
 from benchbench.models.backbone import Backbone, Trunk
 from benchbench.models.outputs import Outputs
 from benchbench.specs.records import ExecutionRecord
@@ -91,7 +101,7 @@ def state(model: nn.Module) -> dict[str, torch.Tensor]:
 @torch.no_grad()
 def test_the_model_stays_as_it_is(config, tolerance, model, sample):
     before, expected = state(model), model(sample).logits
-    frozen_network(model, config, sample, tolerance)
+    frozen_network(model, config, Sample(sample), tolerance)
     actual = state(model)
     assert list(actual) == list(before)
     assert all(torch.equal(actual[name], before[name]) for name in before)
@@ -100,21 +110,32 @@ def test_the_model_stays_as_it_is(config, tolerance, model, sample):
     assert model.trunk[0].weight.is_contiguous()
 
 
+@pytest.fixture
+def undecided(model) -> Backbone:
+    """Its logits are around 1000, where bf16 counts in steps of 4, and differ by less."""
+    assert isinstance(model.head, nn.Linear)
+    with torch.no_grad():
+        model.head.bias.fill_(1000.0)
+    return model
+
+
 @torch.no_grad()
-def test_what_stays_within_the_tolerance_is_taken(model, sample):
-    network, record = frozen_network(model, FAST, sample, 0.5)
+def test_what_keeps_the_classes_is_taken(model, sample):
+    network, record = frozen_network(model, FAST, Sample(sample), 1e-9)
     moved = deviation(network(sample), model(sample))
-    assert record == FAST.record(deviation=moved)
-    assert 0 < moved < 0.5
+    assert record == FAST.record(deviation=moved, changed=0.0)
+    assert 0 < moved < 0.25
     assert network.config == FAST
 
 
 @torch.no_grad()
-def test_low_precision_that_moves_too_far_is_refused(model, sample):
-    network, record = frozen_network(model, FAST, sample, 1e-9)
+def test_low_precision_that_changes_too_many_classes_is_refused(undecided, sample):
+    network, record = frozen_network(undecided, FAST, Sample(sample), 0.5)
+    model = undecided
     assert network.config == replace(FAST, precision="fp32")
     assert list(record.refused) == ["bf16"]
-    assert record.refused["bf16"] > 1e-9
+    assert record.refused["bf16"] > 0.5
+    assert record.changed is None
     assert (record.precision, record.fold_bn, record.channels_last) == ("fp32", True, True)
     assert record.deviation == deviation(network(sample), model(sample)) < ROUNDING
 
@@ -122,11 +143,68 @@ def test_low_precision_that_moves_too_far_is_refused(model, sample):
 @torch.no_grad()
 def test_whatever_moves_the_outputs_the_plain_network_is_left(model, sample, monkeypatch):
     monkeypatch.setattr("benchbench.execution.network.deviation", lambda actual, expected: 7.0)
-    network, record = frozen_network(model, replace(FAST, threads=1), sample, 0.5)
+    network, record = frozen_network(model, replace(FAST, threads=1), Sample(sample), 0.5)
     assert network.config == ExecutionConfig(threads=1)
     assert record.refused == {"bf16": 7.0, "without low precision": 7.0, "without folding": 7.0}
     assert record.deviation == 0
     assert torch.equal(network(sample).logits, model(sample).logits)
+
+
+@torch.no_grad()
+def test_low_precision_that_is_asked_for_is_taken_whatever_it_changes(undecided, sample):
+    network, record = frozen_network(undecided, FAST, Sample(sample), float("inf"))
+    assert network.config == FAST
+    assert record.changed > 0.5
+    assert record.refused == {}
+
+
+@pytest.mark.parametrize(("tolerance", "precision"), [(0.19, "bf16"), (0.01, "fp32")])
+def test_a_network_that_trains_may_change_five_times_as_many(model, sample, monkeypatch, tolerance, precision):
+    monkeypatch.setattr("benchbench.execution.network.changed_classes", lambda low, full, sample: 0.9)
+    config = ExecutionConfig(precision="bf16", compile="default")
+    chosen = trainable_precision(model, config, Sample(sample), tolerance)
+    assert chosen == (replace(config, precision=precision), 0.9)
+
+
+def test_a_network_that_trains_is_compared_with_the_statistics_of_the_images(model, sample, monkeypatch):
+    """Its own ones, which are far from them, count for nothing; and it stays as it is."""
+    norm, compared = model.trunk[1], []
+    with torch.no_grad():
+        norm.running_mean.fill_(1e6)
+    real = agreement.changed_classes
+
+    def seen(low, full, sample):
+        compared.append((low.config.precision, full.config.precision, low.model.trunk[1].running_mean.clone()))
+        return real(low, full, sample)
+
+    monkeypatch.setattr("benchbench.execution.network.changed_classes", seen)
+    before = state(model)
+    config, changed = trainable_precision(model, ExecutionConfig(precision="bf16"), Sample(sample), 0.02)
+    assert config.precision == "bf16"
+    assert changed == 0
+    ((low, full, mean),) = compared
+    assert (low, full) == ("bf16", "fp32")
+    inputs = model.trunk[0]((sample - model.mean) / model.std)
+    assert torch.allclose(mean, inputs.mean((0, 2, 3)), rtol=1e-3, atol=1e-4)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_comparisons_are_made_without_tf32(model, sample, monkeypatch):
+    allowed, real = [], network_module.tf32_convolutions
+    monkeypatch.setattr(
+        network_module, "tf32_convolutions", lambda device, allowed: real(torch.device("cuda"), allowed)
+    )
+    forward = Backbone.forward
+
+    def seen(self, *args, **kwargs):
+        allowed.append(torch.backends.cudnn.allow_tf32)
+        return forward(self, *args, **kwargs)
+
+    monkeypatch.setattr(Backbone, "forward", seen)
+    frozen_network(model, FAST, Sample(sample), 0.5)
+    trainable_precision(model, FAST, Sample(sample), 0.5)
+    assert set(allowed) == {False}
+    assert torch.backends.cudnn.allow_tf32
 
 
 @torch.no_grad()
@@ -144,8 +222,8 @@ def test_maps_count_where_they_are_asked_for(model, sample):
 
     model._with_features = with_features
     config = ExecutionConfig(precision="bf16")
-    assert frozen_network(model, config, sample, 0.5)[0].config == config
-    network, record = frozen_network(model, config, sample, 0.5, features=True)
+    assert frozen_network(model, config, Sample(sample), 0.5)[0].config == config
+    network, record = frozen_network(model, config, Sample(sample), 0.5, features=True)
     assert network.config == ExecutionConfig()
     assert record.refused["bf16"] > 0.5
     assert dtypes == [torch.bfloat16]
@@ -155,7 +233,7 @@ def test_maps_count_where_they_are_asked_for(model, sample):
 def test_outputs_of_low_precision_are_widened(model, sample):
     config, kinds = ExecutionConfig(precision="bf16"), []
     model.trunk[0].register_forward_hook(lambda _part, _given, out: kinds.append(out.dtype))
-    network, _ = frozen_network(model, config, sample, 0.5, features=True)
+    network, _ = frozen_network(model, config, Sample(sample), 0.5, features=True)
     kinds.clear()
     actual = network(sample, True)
     assert kinds == [torch.bfloat16]
@@ -195,25 +273,3 @@ def test_a_chosen_depthwise_gradient_is_used_in_training(monkeypatch):
         gradients.append(module[0].weight.grad.clone())
     assert kernels == [(3, 3)]
     assert torch.allclose(*gradients, rtol=1e-5)
-
-
-def test_what_a_graph_gave_outlives_its_next_call(model, sample, monkeypatch):
-    """A CUDA graph writes its outputs into the same memory at every call; a stand-in for one does so here."""
-    given = model(sample, True)
-
-    def replayed(images, features=False):
-        outputs_now = model(images, features)
-        for place, value in zip((given.logits, given.embedding, *given.features), flat(outputs_now), strict=True):
-            place.copy_(value)
-        return given
-
-    def flat(outputs_now):
-        return outputs_now.logits, outputs_now.embedding, *outputs_now.features
-
-    monkeypatch.setattr(torch, "compile", lambda _, mode: replayed)
-    network = ConfiguredModel(model, ExecutionConfig(compile="reduce-overhead"), CPU)
-    with torch.no_grad():
-        first = network(sample, True)
-        network(1 - sample, True)
-        expected = model(sample, True)
-    assert all(torch.equal(one, other) for one, other in zip(flat(first), flat(expected), strict=True))

@@ -59,7 +59,7 @@ class Timed:
             return self.cost(*self.stepping, torch.get_num_threads())
 
         monkeypatch.setattr(ConfiguredModel, "__call__", called)
-        monkeypatch.setattr(tuning, "_seconds", seconds)
+        monkeypatch.setattr(tuning, "step_seconds", seconds)
         monkeypatch.setattr(tuning, "_slow_depthwise", lambda model, images, config: self.slow_depthwise)
         self.slow_depthwise: tuple[str, ...] = ()
 
@@ -267,5 +267,5 @@ def test_taps_must_be_faster_by_a_fifth(taps, faster, monkeypatch):
         step()
         return {"library": 1.0, "taps": taps}[step.__name__]
 
-    monkeypatch.setattr(tuning, "_seconds", seconds)
+    monkeypatch.setattr(tuning, "step_seconds", seconds)
     assert tuning._taps_are_faster(torch.rand(2, 4, 6, 6), torch.rand(4, 1, 3, 3), (2, 1), (1, 1)) == faster

@@ -1,0 +1,74 @@
+"""The effect of a lower precision on what a network says of real images: the share of them whose class changes."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from benchbench.models.backbone import Backbone
+from benchbench.models.outputs import Outputs
+
+# Images that are run at once.
+CHUNK = 64
+
+
+class Sample(NamedTuple):
+    """Real images that two ways of running a network are compared on.
+
+    Attributes:
+        images: [N, 3, H, W] in 0..1, on the device that the network is to run on.
+        labels: class numbers [N]; without them a network without a head is taken to tell every image from all others.
+    """
+
+    images: Tensor
+    labels: Tensor | None = None
+
+
+@torch.no_grad()
+def changed_classes(
+    actual: Callable[[Tensor], Outputs], expected: Callable[[Tensor], Outputs], sample: Sample
+) -> float:
+    """The share of images whose class is another one in `actual` than in `expected`; 1 where a value is not finite.
+
+    An image's class is the top one of the logits; without a head, that whose mean embedding in `expected` is nearest.
+
+    Args:
+        actual, expected: a network in eval mode, run in two ways.
+        sample: the images.
+    """
+    parts = sample.images.split(CHUNK)
+    ours, theirs = ([network(images) for images in parts] for network in (actual, expected))
+    if ours[0].logits is not None and theirs[0].logits is not None:
+        one, other = (torch.cat([part.logits.float() for part in outputs]) for outputs in (ours, theirs))  # type: ignore[union-attr]
+        classes, others = one.argmax(1), other.argmax(1)
+    else:
+        # In double precision: a large constant part would leave few bits for the distances.
+        one, other = (torch.cat([part.embedding.double() for part in outputs]) for outputs in (ours, theirs))
+        labels = torch.arange(len(other), device=other.device) if sample.labels is None else sample.labels
+        means = torch.stack([other[labels == label].mean(0) for label in labels.unique()])
+        classes, others = (torch.cdist(each, means).argmin(1) for each in (one, other))
+    if not bool(one.isfinite().all() & other.isfinite().all()):
+        return 1.0
+    return float((classes != others).double().mean())
+
+
+@torch.no_grad()
+def with_statistics_of(model: Backbone, images: Tensor) -> Backbone:
+    """A copy of a network in eval mode, whose batch normalisation has the mean statistics of these images.
+
+    A network that has not been trained knows none yet.
+    """
+    model = copy.deepcopy(model).eval()
+    norms = [part for part in model.modules() if isinstance(part, _BatchNorm) and part.track_running_stats]
+    for norm in norms:
+        norm.train().reset_running_stats()
+        norm.momentum = None  # the mean of all batches
+    for batch in images.split(CHUNK) if norms else ():
+        if len(batch) > 1:
+            model(batch)
+    return model.eval()
