@@ -92,7 +92,7 @@ def _gpu_devices(gpus: dict[str, str], sharing: int, cores: int) -> Devices:
 class _Gpu(NamedTuple):
     """A GPU of this machine: its number by bus, as nvidia-smi counts, its UUID ("GPU-..."), and its model's name."""
 
-    index: str
+    number: str
     uuid: str
     name: str
 
@@ -103,7 +103,7 @@ def _gpus() -> dict[str, str]:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None and gpus:
         gpus = _visible(gpus, visible)
-    return {gpu.index: gpu.name for gpu in gpus}
+    return {gpu.number: gpu.name for gpu in gpus}
 
 
 def _all_gpus() -> list[_Gpu]:
@@ -126,12 +126,12 @@ def _visible(gpus: Sequence[_Gpu], visible: str) -> list[_Gpu]:
         return []
     chosen: list[_Gpu] = []
     for name in names:
-        named = [gpu for gpu in gpus if name == gpu.index or (name.startswith("GPU-") and gpu.uuid.startswith(name))]
+        named = [gpu for gpu in gpus if name == gpu.number or (name.startswith("GPU-") and gpu.uuid.startswith(name))]
         if len(named) != 1:
             break
         chosen += [gpu for gpu in named if gpu not in chosen]
     if not chosen:
-        listed = ", ".join(label for gpu in gpus for label in (gpu.index, gpu.uuid))
+        listed = ", ".join(label for gpu in gpus for label in (gpu.number, gpu.uuid))
         raise BenchBenchError(
             f"CUDA_VISIBLE_DEVICES={visible} names no whole GPU ({listed}); use --device cpu or mend it"
         )

@@ -90,7 +90,7 @@ class Recipe(Strict):
     precision: Literal["fp32", "auto", "bf16", "fp16", "exact"] = Field(
         "fp32",
         description="of the forward and backward pass (autocast); fp32: convolutions in TF32 on a GPU that has it, as "
-        "PyTorch's default is; auto: bf16 where it is not slower and within the tolerance; exact: fp32 without TF32, as "
+        "PyTorch has it; auto: bf16 where it is not slower and within the tolerance; exact: fp32 without TF32, as "
         "a plain PyTorch loop computes it, with every automatic choice off",
     )
     tolerance: float = Field(
