@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from benchbench.augmenters.draws import uniform, uniforms
+from benchbench.augmenters.draws import to_device
 
 
 def resize(images: Tensor, shorter: int) -> Tensor:
@@ -29,7 +29,7 @@ def center_crop(images: Tensor, size: int) -> Tensor:
 
 def flip(images: Tensor, size: int, generator: Generator, *, probability: float) -> Tensor:
     """Mirrors each image left to right with that probability."""
-    chosen = uniform(len(images), generator, images) < probability
+    chosen = to_device(torch.rand(len(images), generator=generator) < probability, images.device)
     return torch.where(chosen[:, None, None, None], images.flip(-1), images)
 
 
@@ -38,8 +38,8 @@ def random_crop(images: Tensor, size: int, generator: Generator, *, padding: int
     images = _resize(images, max(resize or size, size))
     images = F.pad(images, (padding,) * 4)
     height, width = images.shape[-2:]
-    down, across = uniforms(2, len(images), generator, images)
-    top, left = (down * (height - size + 1)).long(), (across * (width - size + 1)).long()
+    top = (torch.rand(len(images), generator=generator) * (height - size + 1)).long()
+    left = (torch.rand(len(images), generator=generator) * (width - size + 1)).long()
     return _windows(images, top, left, size)
 
 
@@ -59,7 +59,7 @@ def random_resized_crop(
     image. Sampled bilinearly; where a box is far larger than the output the images are reduced first, against aliasing.
     """
     count, _, height, width = images.shape
-    share, shape, across, down = uniforms(4, count, generator, images)
+    share, shape, across, down = (torch.rand(count, generator=generator) for _ in range(4))
     area = height * width * (min_scale + (max_scale - min_scale) * share)
     low, high = math.log(min_ratio), math.log(max_ratio)
     ratio = torch.exp(low + (high - low) * shape)
@@ -69,10 +69,11 @@ def random_resized_crop(
     if min(height, width) > 2 * size:
         images = _resize(images, 2 * size)
     # The box of each image, in the [-1, 1] coordinates of affine_grid.
-    theta = images.new_zeros(count, 2, 3)
-    theta[:, 0, 0], theta[:, 1, 1] = box_w / width, box_h / height
-    theta[:, 0, 2] = (2 * left + box_w) / width - 1
-    theta[:, 1, 2] = (2 * top + box_h) / height - 1
+    boxes = torch.zeros(count, 2, 3)
+    boxes[:, 0, 0], boxes[:, 1, 1] = box_w / width, box_h / height
+    boxes[:, 0, 2] = (2 * left + box_w) / width - 1
+    boxes[:, 1, 2] = (2 * top + box_h) / height - 1
+    theta = to_device(boxes, images.device)
     grid = F.affine_grid(theta, [count, 3, size, size], align_corners=False)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
@@ -81,7 +82,7 @@ _resize = resize  # `resize` is also the name of a parameter of `random_crop`
 
 
 def _windows(images: Tensor, top: Tensor, left: Tensor, size: int) -> Tensor:
-    """The size x size pixels of each image [B, 3, H, W] from its own corner on; corners are [B], on its device.
+    """The size x size pixels of each image [B, 3, H, W] from its own corner on; corners are [B], on the CPU.
 
     A window is the same pattern of strides wherever it begins: taking one is copying rows, which is several times
     faster than an index for every pixel.
@@ -90,5 +91,5 @@ def _windows(images: Tensor, top: Tensor, left: Tensor, size: int) -> Tensor:
     count, channels, height, width = images.shape
     last = ((channels - 1) * height + size - 1) * width + size - 1  # a window's last pixel, from its first one
     every = images.as_strided((images.numel() - last, channels, size, size), (1, height * width, width, 1))
-    first = (torch.arange(count, device=images.device) * channels * height + top) * width + left
-    return every.index_select(0, first)
+    first = (torch.arange(count) * channels * height + top) * width + left
+    return every.index_select(0, to_device(first, images.device))
