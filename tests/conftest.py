@@ -51,6 +51,15 @@ TINY: dict[str, Any] = {
 }
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skips what needs a CUDA device where there is none."""
+    if item.get_closest_marker("cuda") and "BENCHBENCH_CUDA_STUB" not in os.environ:
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("it needs a CUDA device; tests/cuda_stub/test_on_stub.py runs it on a runtime without a GPU")
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _a_cache_of_its_own(tmp_path_factory) -> Iterator[None]:
     """What is found out about networks and folders is remembered for this session, not for the user."""

@@ -39,11 +39,15 @@ Step = tuple[Outputs, Outputs | None, Batch]
 
 @dataclass(frozen=True)
 class LossCase:
-    """A loss with parameters on one pair of networks ("teacher > student", a key of `PAIRS`)."""
+    """A loss with parameters on one pair of networks ("teacher > student", a key of `PAIRS`), and the device it is on.
+
+    Weights and outputs are drawn on the CPU, so that they are the same on every device.
+    """
 
     component: Component
     params: Mapping[str, Any] = field(default_factory=dict)
     pair: str = "cnn > cnn"
+    device: torch.device = CPU
 
     def context(self) -> LossContext:
         """A small task with uneven classes and a frozen teacher head."""
@@ -54,11 +58,11 @@ class LossCase:
             classes=CLASSES,
             student_dim=STUDENT_DIM,
             teacher_dim=TEACHER_DIM,
-            student_head=nn.Linear(STUDENT_DIM, CLASSES),
-            teacher_head=head,
-            labels=torch.tensor(LABELS),
+            student_head=nn.Linear(STUDENT_DIM, CLASSES).to(self.device),
+            teacher_head=head.to(self.device),
+            labels=torch.tensor(LABELS, device=self.device),
             epochs=10,
-            device=CPU,
+            device=self.device,
             student_features=list(student),
             teacher_features=list(teacher),
         )
@@ -74,7 +78,8 @@ class LossCase:
         seed_everything(seed, CPU)
         make_head = getattr(self.component.load(), "make_head", None)
         if make_head is not None:
-            context.student_head = make_head(context.student_dim, context.teacher_dim, context.classes, **params)
+            head: nn.Module = make_head(context.student_dim, context.teacher_dim, context.classes, **params)
+            context.student_head = head.to(self.device)
         registry = Registry()
         registry.add(Offer("loss", self.component, "under test"))
         return LossSum([LossSpec(name=self.component.name, params=params)], registry, context)
@@ -84,11 +89,12 @@ class LossCase:
         generator = torch.Generator().manual_seed(seed)
 
         def leaf(*shape: int) -> Tensor:
-            return (3 * torch.randn(size, *shape, generator=generator)).to(dtype).requires_grad_()
+            return (3 * torch.randn(size, *shape, generator=generator)).to(self.device, dtype).requires_grad_()
 
         student, teacher = PAIRS[self.pair]
         index = torch.randperm(len(LABELS), generator=generator)[:size]
-        batch = Batch(torch.rand(size, 3, 4, 4, generator=generator), torch.tensor(LABELS)[index], index, epoch)
+        images, labels = torch.rand(size, 3, 4, 4, generator=generator), torch.tensor(LABELS)[index]
+        batch = Batch(images.to(self.device), labels.to(self.device), index.to(self.device), epoch)
         sides = Outputs(leaf(CLASSES), leaf(STUDENT_DIM)), Outputs(leaf(CLASSES), leaf(TEACHER_DIM))
         if "features" in self.component.needs:
             sides[0].features, sides[1].features = [leaf(*s) for s in student], [leaf(*s) for s in teacher]
@@ -99,7 +105,7 @@ class LossCase:
 
 def run(loss: LossSum, step: Step, seed: int = 5) -> tuple[Tensor, dict[str, Tensor]]:
     """One evaluation of a loss, seeded as the training loop does."""
-    seed_everything(seed, CPU)
+    seed_everything(seed, step[2].labels.device)
     return loss(*step)
 
 

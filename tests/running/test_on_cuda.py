@@ -1,0 +1,42 @@
+"""A whole grid on a CUDA device: every kind of stage, two workers on one card, or one whose device fails."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+STUB = "BENCHBENCH_CUDA_STUB" in os.environ
+pytestmark = [pytest.mark.cuda, pytest.mark.whole_run]
+
+
+def test_a_grid_of_every_kind_of_stage(tiny_suite, tmp_path, python):
+    path = tiny_suite(
+        tmp_path,
+        seeds=[0],
+        students={"small": {"model": "cifar/resnet8"}},
+        teachers={"big": {"model": "cifar/resnet14", "adapt": {"scratch": {}}}},
+        selection={"rule": "best", "validation": 0.2},
+        recipes={"default": {"epochs": 1, "batch_size": 16, "image_size": 32}},
+        arms={
+            "several": {
+                "method": "distill",
+                "loss": {"ce": 1, "kd": 1, "crd": {"weight": 1, "negatives": 8}, "fitnets": {"weight": 1}},
+            },
+            "mixed": {
+                "method": "distill",
+                "loss": {"ce": 1, "kd": 1},
+                "recipe": {"augment": {"flip": {}, "color_jitter": {}, "cutmix": {}}, "precision": "bf16"},
+            },
+            "views": {"method": "distill", "loss": {"ce": 1, "kd": 1}, "recipe": {"views": 2}},
+        },
+    )
+    store = tmp_path / "store"
+    jobs = "1" if STUB else "2"  # on the stub a second worker follows the first, which fails
+    command = ("-m", "benchbench", "run", path, "--device", "cuda", "--jobs", jobs, "--store", store, "--format", "csv")
+    fault = tmp_path / "fault"
+    fault.touch()  # on the stub, one worker's device is broken from its first kernel on: another process takes over
+    done = python(*command, cwd=tmp_path, CUDA_STUB_STICKY=str(fault))
+    assert done.code == 0, done.err[-3000:]
+    assert "failed" not in done.out
+    assert fault.exists() != STUB
