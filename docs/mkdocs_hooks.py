@@ -56,8 +56,11 @@ def _included(path: str, folder: str) -> str:
         return match[1] + posixpath.relpath(target, posixpath.join("docs", folder))
 
     text = _outside_code(LINK, link, (ROOT / path).read_text(encoding="utf-8"))
-    # The notes below a report's table are set smaller than the text of a page.
-    return f'<div class="report" markdown>\n\n{text}\n\n</div>' if path.startswith("reports/") else text
+    if not path.startswith("reports/"):
+        return text
+    # The page has a title of its own, and notes below tables are set smaller than its text.
+    text = re.sub(r"^# .*\n", "", text)
+    return f'<div class="report" markdown>\n\n{text}\n\n</div>'
 
 
 def _target(target: str, folder: str, config: MkDocsConfig, files: Files) -> str:
