@@ -5,93 +5,165 @@ Importing this module imports neither torch nor pandas: each function imports wh
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchbench.errors import BenchBenchError
+from benchbench.experiment import DEFAULT_STORE, DEFAULT_TEMPLATE, Experiment, Run
 from benchbench.hardware.platform import require_platform
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from benchbench.costs.estimate import CostEstimate
+    from benchbench.models.backbone import Backbone
     from benchbench.planning.model import Plan
     from benchbench.plugins import PluginHost
-    from benchbench.reports.report import Report
+    from benchbench.reports.compare import RunComparison
+    from benchbench.reports.compare_inputs import Side
+    from benchbench.running.runner import RunOptions
     from benchbench.running.schedule import Outcome
     from benchbench.store import Store
+    from benchbench.suite.document import Override
+    from benchbench.suite.file import SuiteFile
 
-PAGE = "html"
-FIGURE_FORMATS = ("pdf", "png")
-FORMATS = ("md", "tex", "csv", "txt", *FIGURE_FORMATS, PAGE)  # of tables, of figures, and of all together
-DEFAULT_FORMATS = ("md", "tex", "csv", *FIGURE_FORMATS)
-DEFAULT_TEMPLATE = "full"
+PathLike = str | os.PathLike[str]
+Overrides = Mapping[str, Any] | Sequence[str]
 
 
-@dataclass(frozen=True)
-class Experiment:
-    """A planned suite, with the plugins that it uses and the folders of its results and data.
+def load_suite(suite: SuiteFile | Mapping[str, Any] | PathLike, overrides: Overrides = ()) -> SuiteFile:
+    """Reads a suite and checks all of it that needs no component.
 
-    Attributes:
-        plan: its stages and cells.
-        host: its plugins.
-        store: folder of results.
-        data_root: folder of downloads.
-        executor: name of the executor component that runs its stages.
+    Args:
+        suite: the name of a suite that ships (`quickstart`), the path of a YAML file, YAML text of several lines, or a
+            dict with the keys of a suite file.
+        overrides: other values of some parts: `{"recipes.default.epochs": 5}`, or `["recipes.default.epochs=5"]` with
+            the values in YAML, as `--set` takes them.
+
+    Returns:
+        The suite, for `plan`.
+
+    Raises:
+        SuiteError: anything in it is wrong; one line with the file's line, or the keys that lead there.
+
+    Example:
+        >>> import benchbench as bb
+        >>> bb.load_suite("quickstart", {"seeds": [0, 1, 2]}).suite.seeds
+        [0, 1, 2]
     """
+    from benchbench.suite.file import SuiteFile, build_suite, parse_suite
+    from benchbench.suite.file import load_suite as read_suite
+    from benchbench.suite.shipped import suite_path
 
-    plan: Plan
-    host: PluginHost
-    store: Store
-    data_root: Path
-    executor: str
+    changes = _overrides(overrides)
+    if isinstance(suite, SuiteFile):
+        return suite.replace(changes) if changes else suite
+    if isinstance(suite, Mapping):
+        return build_suite(suite, changes)
+    if not isinstance(suite, str | os.PathLike):
+        raise BenchBenchError(f"a suite is a name, a path, YAML text or a dict, and not {type(suite).__name__}")
+    if isinstance(suite, str) and "\n" in suite:
+        return parse_suite(suite, changes)
+    return read_suite(suite_path(os.fspath(suite)), changes)
 
-    @property
-    def name(self) -> str:
-        return self.plan.suite.name
+
+def _overrides(overrides: Overrides, given_by: str = "override") -> list[str | Override]:
+    from benchbench.suite.document import Override
+
+    if isinstance(overrides, str):
+        return [overrides]
+    if isinstance(overrides, Mapping):
+        return [Override(str(key), value, given_by) for key, value in overrides.items()]
+    return list(overrides)
 
 
 def plan(
-    suite: str | Path,
+    suite: SuiteFile | Mapping[str, Any] | PathLike,
     *,
-    store: str | Path = "runs",
-    data: str | Path = "data",
-    overrides: Sequence[str] = (),
-    plugins: Sequence[str | Path] = (),
+    store: PathLike = DEFAULT_STORE,
+    data: PathLike = "data",
+    seeds: Sequence[int] | None = None,
+    overrides: Overrides = (),
+    plugins: Sequence[PathLike] = (),
     device: str = "auto",
     jobs: int | None = None,
     executor: str = "local",
 ) -> Experiment:
-    """Reads a suite file and expands it; nothing runs.
+    """Expands a suite into cells and the stages that they need; nothing runs, and nothing is written.
 
     Args:
-        suite: the YAML file, or the name of a suite that ships: `quickstart`.
+        suite: as `load_suite` takes or gives it.
         store: folder of results; it need not exist.
         data: folder of downloads.
-        overrides: `dotted.key=value` each, the value in YAML.
+        seeds: in place of the suite's seeds.
+        overrides: other values of some parts, as `load_suite` takes them.
         plugins: plugin files, beside those that the suite names.
-        device: cpu, cuda, cuda:N, or auto.
+        device: cpu, cuda, cuda:N, or auto: CUDA if there is any.
         jobs: workers side by side; default: one per core, at most 8; one per GPU.
         executor: name of the executor component, which says what devices there are.
 
+    Returns:
+        The planned suite. It shows itself as a table: one row per arm with what is done, and predicted device-hours.
+        `cells` has one row per cell, `hours` is the sum of what is left.
+
     Raises:
         BenchBenchError: the suite, a plugin, the store or the device cannot be used; one line that says why.
+
+    Example:
+        >>> import benchbench as bb
+        >>> plan = bb.plan("quickstart", seeds=[0], device="cpu")
+        >>> plan.cells.row.unique()[0]
+        'scratch'
     """
-    from benchbench.planning.expand import make_plan
     from benchbench.plugins import load_plugins
-    from benchbench.store import Store
-    from benchbench.suite.file import load_suite
-    from benchbench.suite.shipped import suite_path
 
     require_platform()
-    results = Store(Path(store))
-    results.check_format()
-    file = load_suite(suite_path(suite), overrides)
-    host = load_plugins([*file.plugin_files(), *map(Path, plugins)])
-    devices = host.registry.get("executor", executor).load().find_devices(device, jobs)
-    expanded = make_plan(file, host.registry, devices, Path(data))
-    return Experiment(expanded, host, results, Path(data), executor)
+    results = _store(store)
+    file = load_suite(suite, overrides)
+    if seeds is not None:
+        given = seeds if isinstance(seeds, int | str) else list(seeds)
+        file = file.replace(_overrides({"seeds": given}, "argument"))
+    files = _paths(plugins)
+    host = load_plugins([*file.plugin_files(), *files])
+    expanded = _expand(file, host, Path(data), executor, (device, jobs))
+    return Experiment(expanded, host, results, Path(data), executor, device, jobs, files)
+
+
+def _paths(paths: Sequence[PathLike]) -> tuple[Path, ...]:
+    return tuple(Path(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths))
+
+
+def _store(folder: PathLike) -> Store:
+    from benchbench.store import Store
+
+    store = Store(Path(folder))
+    store.check_format()
+    return store
+
+
+def _expand(file: SuiteFile, host: PluginHost, data_root: Path, executor: str, wanted: tuple[str, int | None]) -> Plan:
+    """The plan of a suite on the devices that an executor finds; `wanted` are the kind of device and the jobs."""
+    from benchbench.planning.expand import make_plan
+
+    devices = host.registry.get("executor", executor).load().find_devices(*wanted)
+    return make_plan(file, host.registry, devices, data_root)
+
+
+def _moved(experiment: object, store: PathLike | None, executor: str | None = None) -> Experiment:
+    """An experiment with another store or executor, where they are given."""
+    if not isinstance(experiment, Experiment):
+        raise BenchBenchError(f"this takes what benchbench.plan(suite) gives, and not {type(experiment).__name__}")
+    if store is not None:
+        experiment = replace(experiment, store=_store(store))
+    if executor not in (None, experiment.executor):
+        name, old = str(executor), experiment.plan
+        wanted = (experiment.device, experiment.jobs)
+        expanded = _expand(old.file, experiment.host, experiment.data_root, name, wanted)
+        experiment = replace(experiment, plan=expanded, executor=name)
+    return experiment
 
 
 def estimate(experiment: Experiment) -> dict[str, CostEstimate]:
@@ -107,67 +179,99 @@ def estimate(experiment: Experiment) -> dict[str, CostEstimate]:
     return estimate_plan(experiment.plan)
 
 
-def calibrate(experiment: Experiment, *, listeners: Sequence[object] = ()) -> Outcome:
+def calibrate(experiment: Experiment, *, progress: bool | None = None) -> Outcome:
     """Measures how fast the suite's networks run here, which predictions of hours need; takes minutes."""
     from benchbench.costs.estimate import MEASURING
+    from benchbench.running.notebook import shown_progress
+    from benchbench.running.runner import RunOptions
 
-    return run(replace(experiment, plan=experiment.plan.part(MEASURING)), cohort=1, listeners=listeners)
+    part = replace(experiment, plan=experiment.plan.part(MEASURING))
+    with shown_progress(progress, {}) as listeners:
+        return _execute(part, RunOptions(experiment.data_root, max_cohort=1), listeners)
 
 
 def run(
-    experiment: Experiment,
+    plan: Experiment,
     *,
+    store: PathLike | None = None,
+    executor: str | None = None,
+    progress: bool | None = None,
     checkpoint_seconds: float = 30.0,
     cohort: int = 8,
+    template: str = DEFAULT_TEMPLATE,
     listeners: Sequence[object] = (),
-) -> Outcome:
-    """Runs all stages that are not done yet; a second call goes on where the first was interrupted.
+) -> Run:
+    """Runs all stages that are not done yet, and reports; a second call goes on where the first was interrupted.
+
+    Ctrl-C, or the button that interrupts a notebook, raises KeyboardInterrupt and leaves checkpoints in the store.
 
     Args:
-        experiment: the planned suite.
+        plan: the planned suite, of `benchbench.plan`.
+        store: folder of results, in place of the plan's.
+        executor: in place of the plan's; `inline` runs stages in this very process.
+        progress: whether to show the progress; default: in a notebook, and on a terminal.
         checkpoint_seconds: work of a stage that a kill may cost.
         cohort: most cells that train side by side behind one teacher; 1: each alone.
+        template: name of the template component that chooses tables and figures.
         listeners: objects with lifecycle hooks, for this run alone.
 
+    Returns:
+        The run: `results`, a DataFrame with one row per cell; `tables` and `figures` by name; `failed`, reasons by
+        stage; `write(folder)` and `page(folder)`. A stage that fails ends no other.
+
     Raises:
+        SuiteError: a network that cannot be built, or a loss that cannot work on its networks.
         StoreError: the store is in use, of another format, or cannot be written.
+        BenchBenchError: there is no such executor or template.
+
+    Example:
+        >>> run = bb.run(plan, store="runs", executor="inline")
+        >>> accuracy = run.results.groupby("row").accuracy.mean()
     """
-    from benchbench.running.runner import RunOptions, run_plan
+    from benchbench.running.notebook import shown_progress
+    from benchbench.running.runner import RunOptions
+
+    experiment = _moved(plan, store, executor)
+    require_template(experiment, template)
+    weights = {key: each.flops for key, each in estimate(experiment).items()}
+    options = RunOptions(experiment.data_root, checkpoint_seconds, cohort)
+    with shown_progress(progress, weights) as views:
+        outcome = _execute(experiment, options, [*listeners, *views])
+    return replace(report(experiment, template=template), outcome=outcome)
+
+
+def _execute(experiment: Experiment, options: RunOptions, listeners: Sequence[object]) -> Outcome:
+    from benchbench.running.interrupts import RememberedInterrupts
+    from benchbench.running.runner import run_plan
 
     component = experiment.plan.registry.get("executor", experiment.executor)
-    options = RunOptions(experiment.data_root, checkpoint_seconds, cohort)
-    experiment.store.open()
-    with _registered(experiment.host, listeners):
+    with RememberedInterrupts(), experiment.host.with_listeners(listeners):
         return run_plan(experiment.plan, experiment.host, experiment.store, component, options)
 
 
-@contextlib.contextmanager
-def _registered(host: PluginHost, listeners: Sequence[object]) -> Iterator[None]:
-    for listener in listeners:
-        host.manager.register(listener)
-    try:
-        yield
-    finally:
-        for listener in listeners:
-            host.manager.unregister(listener)
-
-
-def report(experiment: Experiment, *, template: str = DEFAULT_TEMPLATE, command: str | None = None) -> Report:
-    """The results of a suite and the tables of a template, from what the store has.
+def report(plan: Experiment, *, store: PathLike | None = None, template: str = DEFAULT_TEMPLATE) -> Run:
+    """The results of a suite from what the store has; nothing runs.
 
     Args:
-        experiment: the planned suite.
-        template: name of a template component.
-        command: that makes the report, for its footer; default: the plain one.
+        plan: the planned suite, of `benchbench.plan`.
+        store: folder of results, in place of the plan's.
+        template: name of the template component that chooses tables and figures.
+
+    Returns:
+        The same as `run` gives. Tables and figures are made when they are first asked for.
 
     Raises:
-        BenchBenchError: there is no such template.
+        BenchBenchError: there is no such template, or the store cannot be read.
+
+    Example:
+        >>> table = bb.report(plan).tables["accuracy"]
+        >>> text = table.to_latex()
     """
     from benchbench.reports.report import make_report
-    from benchbench.suite.shipped import suite_argument
 
-    command = command or f"benchbench report {suite_argument(experiment.plan.file.path)}"
-    return make_report(experiment.plan, experiment.store, command, template)
+    experiment = _moved(plan, store)
+    command = experiment.report_command(template)
+    return Run(experiment, make_report(experiment.plan, experiment.store, command, template))
 
 
 def require_template(experiment: Experiment, template: str, tables: Sequence[str] = ()) -> None:
@@ -181,38 +285,104 @@ def require_template(experiment: Experiment, template: str, tables: Sequence[str
     require_tables(experiment.plan.registry, template, [name for name in tables if name != "all"])
 
 
-def write_page(finished: Report, folder: str | Path) -> Path:
-    """Writes a report as one HTML file; of a suite without a finished cell too, for it shows reasons and logs.
-
-    Raises:
-        StoreError: the folder cannot be written.
-    """
-    from benchbench.reports.page import write_page as write_html
-
-    return write_html(finished, Path(folder))
-
-
-def write_report(finished: Report, folder: str | Path, formats: Sequence[str] = DEFAULT_FORMATS) -> list[Path]:
-    """Writes a report's tables and figures.
+def load_results(
+    source: Experiment | SuiteFile | Mapping[str, Any] | PathLike,
+    *,
+    store: PathLike | None = None,
+    data: PathLike = "data",
+    plugins: Sequence[PathLike] = (),
+) -> pd.DataFrame:
+    """The results of a suite from a store, or of an earlier report.
 
     Args:
-        finished: the report.
-        folder: made where it does not exist.
-        formats: of `FORMATS`, without the page.
+        source: a planned suite, a suite as `load_suite` takes it, or the path of a results.csv.
+        store: folder of results of a suite; default: the plan's, else `runs`.
+        data, plugins: of a suite that is not planned yet, as `plan` takes them.
 
     Returns:
-        The files; none where no cell is done.
+        One row per cell. Among the columns are row (the arm), data, student, seed, status (done, failed or missing),
+        accuracy (0..1), own_hours (device-hours) and key.
 
     Raises:
-        StoreError: the folder cannot be written.
-    """
-    from benchbench.reports.write import further_files
-    from benchbench.reports.write import write_report as write_files
+        BenchBenchError: there is no such file, or it is not what it should be.
 
-    if unknown := set(formats) - set(FORMATS):
-        raise BenchBenchError(f"unknown format '{min(unknown)}'; there are {', '.join(FORMATS)}")
-    if not (finished.results.status == "done").any():
-        return []
-    # Without need of them, matplotlib is not imported, which takes a second.
-    figures = finished.figures if set(FIGURE_FORMATS) & set(formats) else []
-    return write_files(finished, Path(folder), formats, further_files(finished, figures, formats))
+    Example:
+        >>> results = bb.load_results("quickstart", store="runs")
+        >>> missing = results[results.status != "done"]
+    """
+    if isinstance(source, str | os.PathLike) and Path(source).suffix == ".csv":
+        from benchbench.reports.compare_inputs import read_results
+
+        return read_results(Path(source))
+    if not isinstance(source, Experiment):
+        source = plan(source, store=store or DEFAULT_STORE, data=data, plugins=plugins)
+    return report(source, store=store).results
+
+
+def load_trained(
+    cell: PathLike, *, store: PathLike = DEFAULT_STORE, plugins: Sequence[PathLike] = ()
+) -> tuple[Backbone, tuple[str, ...]]:
+    """A trained student, or an adapted teacher, and its class names.
+
+    Args:
+        cell: key of the stage (column `key` of the results) or the beginning of it, or the folder `STORE/cell/KEY`.
+        store: folder of results.
+        plugins: plugin files, where the network comes from one, or a loss that gave it another head.
+
+    Returns:
+        The network, in eval mode on the CPU, and the names of the C classes. It takes images [B, 3, H, W] with values
+        in 0..1, which it normalises itself; its output has logits [B, C] and embedding [B, D].
+
+    Raises:
+        StoreError: there is no such finished training, or its weights are damaged.
+
+    Example:
+        >>> student, classes = bb.load_trained(run.results.key[0])
+        >>> logits = student(torch.rand(8, 3, 32, 32)).logits
+    """
+    folder = Path(cell)
+    if not (folder / "spec.json").is_file():
+        folder = _store(store).find_trained(os.fspath(cell)).path
+    from benchbench.export.load import load_trained as load_stage  # torch, after all that is refused at once
+
+    return load_stage(folder, _paths(plugins))
+
+
+def compare(
+    a: Experiment | Run | PathLike,
+    b: Experiment | Run | PathLike,
+    *,
+    data: PathLike = "data",
+    plugins: Sequence[PathLike] = (),
+) -> RunComparison:
+    """Compares B with A: what differs, by how much, and whether it is more than chance.
+
+    Args:
+        a, b: planned suites or runs; or as on the command line: SUITE, SUITE@STORE, or a results.csv.
+        data, plugins: of suites that are not planned yet, as `plan` takes them.
+
+    Returns:
+        The comparison: `differences` of test accuracy (0..1) with 95 % intervals and p-values after Holm's correction,
+        `changes` of specs, and `tables`. It shows itself as its tables.
+
+    Raises:
+        BenchBenchError: there is no such suite or file, or it is not what it should be.
+
+    Example:
+        >>> comparison = bb.compare("quickstart@runs", run)
+        >>> differences = [each.difference for each in comparison.differences]
+    """
+    from benchbench.reports.compare import compare as compare_sides
+
+    return compare_sides(*(_side(each, Path(data), _paths(plugins)) for each in (a, b)))
+
+
+def _side(source: Experiment | Run | PathLike, data: Path, plugins: tuple[Path, ...]) -> Side:
+    from benchbench.reports.compare_inputs import Side, load_side
+
+    if isinstance(source, str | os.PathLike):
+        return load_side(os.fspath(source), data, plugins)
+    finished = source if isinstance(source, Run) else report(source)
+    experiment = finished.experiment
+    specs = {key: stage.spec for key, stage in experiment.plan.stages.items()}
+    return Side(f"{experiment.name}@{experiment.store.root}", finished.results, specs)

@@ -7,7 +7,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -78,6 +78,17 @@ class PluginHost:
                     raise PluginError(f"{hook.name} gave {component!r}, which is no benchbench.Component")
                 offers.append(Offer(kind, component, origin))
         return offers
+
+    @contextlib.contextmanager
+    def with_listeners(self, listeners: Sequence[object]) -> Iterator[None]:
+        """Registers objects with lifecycle hooks for a while."""
+        for listener in listeners:
+            self.manager.register(listener)
+        try:
+            yield
+        finally:
+            for listener in listeners:
+                self.manager.unregister(listener)
 
     def add_file(self, path: Path) -> None:
         """Loads a plugin from one Python file.

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import doctest
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
 
+import matplotlib.figure
+import pandas as pd
 import pytest
+import torch
 
+import benchbench as bb
 from benchbench import api, hookimpl
-from benchbench.errors import BenchBenchError, SuiteError, UnknownNameError
+from benchbench.errors import StoreError, SuiteError, UnknownNameError
+from benchbench.experiment import Experiment, Run
+from benchbench.suite.file import SuiteFile
+from tests import networks
+from tests.conftest import TINY
 from tests.running.commands import on_one_core
+
+SCRATCH = {**TINY, "seeds": [0], "arms": {"scratch": {"method": "scratch"}}, "teachers": {}}
 
 
 class Listener:
@@ -23,79 +40,257 @@ class Listener:
         self.keys.append(stage.key)
 
 
-@pytest.fixture
-def suite(tiny_suite, tmp_path) -> Path:
-    return tiny_suite(tmp_path, seeds=[0], teachers=None, arms={"scratch": {"method": "scratch"}})
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@contextlib.contextmanager
+def in_this_process() -> Iterator[None]:
+    """Keeps work on one core, and asks about networks here, where torch is imported already."""
+    here = SimpleNamespace(run=networks.in_this_process)
+    with mock.patch("benchbench.costs.flops.subprocess", here), on_one_core():
+        yield
 
 
 @pytest.fixture
-def experiment(suite, tmp_path) -> Iterator[api.Experiment]:
-    with on_one_core():
-        yield api.plan(suite, store=tmp_path / "runs", data=tmp_path / "data", executor="inline", device="cpu")
+def plan() -> Iterator[Experiment]:
+    """A plan of one cell."""
+    with in_this_process():
+        yield bb.plan(SCRATCH, executor="inline", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Run:
+    """A run of a suite of two arms and two seeds, in a folder of its own."""
+    folder = tmp_path_factory.mktemp("finished")
+    with in_this_process():
+        experiment = bb.plan(TINY, store=folder / "runs", data=folder / "data", device="cpu", jobs=1)
+        return bb.run(experiment, executor="inline")
+
+
+class TestLoadSuite:
+    def test_every_form(self, tiny_suite, tmp_path):
+        path = tiny_suite(tmp_path)
+        text = path.read_text()
+        loaded = [bb.load_suite(each) for each in (path, str(path), "suite.yaml", text, TINY)]
+        assert [each.suite.name for each in loaded] == ["tiny"] * 5
+        assert len({each.suite.model_dump_json() for each in loaded}) == 1
+        assert bb.load_suite(loaded[0]) is loaded[0]
+
+    def test_one_that_ships(self):
+        assert bb.load_suite("quickstart").suite.name == "quickstart"
+
+    @pytest.mark.parametrize(
+        "overrides", [{"recipes.default.epochs": 5}, ["recipes.default.epochs=5"], "recipes.default.epochs=5"]
+    )
+    def test_overrides(self, overrides):
+        content = copy.deepcopy(TINY)
+        suite = bb.load_suite(content)
+        assert bb.load_suite(content, overrides).suite.recipes.default.epochs == 5
+        assert bb.load_suite(suite, overrides).suite.recipes.default.epochs == 5
+        assert (suite.suite.recipes.default.epochs, content) == (1, TINY)
+
+    @pytest.mark.parametrize(
+        ("suite", "overrides", "message"),
+        [
+            ("quikstart", (), "no suite 'quikstart' ships; did you mean 'quickstart'?"),
+            ("missing.yaml", (), "suite file missing.yaml does not exist"),
+            (3, (), "a suite is a name, a path, YAML text or a dict, and not int"),
+            ({**TINY, "sedes": [0]}, (), "sedes: unknown key 'sedes'; did you mean 'seeds'?"),
+            ("name: tiny\nsedes: [0]\n", (), "YAML text:2: sedes: unknown key 'sedes'; did you mean 'seeds'?"),
+            (TINY, {"recipes.default.epoch": 5}, "override recipes.default.epoch: recipes.default.epoch: unknown key"),
+            (TINY, ["seeds"], "--set seeds: write KEY=VALUE"),
+        ],
+    )
+    def test_bad_input_is_one_line(self, suite, overrides, message):
+        with pytest.raises(bb.BenchBenchError) as caught:
+            bb.load_suite(suite, overrides)
+        assert message in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+class TestPlan:
+    def test_keywords(self):
+        plan = bb.plan(
+            TINY, store="elsewhere", seeds=range(3, 5), overrides={"recipes.default.epochs": 2}, device="cpu"
+        )
+        assert plan.name == "tiny"
+        assert [cell.seed for cell in plan.plan.cells] == [3, 4] * 2
+        assert plan.store.root == Path("elsewhere")
+        assert plan.plan.suite.recipes.default.epochs == 2
+        assert not any(Path().iterdir())  # nothing is written
+
+    @pytest.mark.parametrize(
+        ("options", "error", "message"),
+        [
+            ({"overrides": ["sedes=[0]"]}, SuiteError, "did you mean 'seeds'"),
+            ({"seeds": 3}, SuiteError, "argument seeds: seeds: write a list"),
+            ({"seeds": ["a"]}, SuiteError, "argument seeds: seeds.0: "),
+            ({"executor": "inlin"}, UnknownNameError, "unknown executor 'inlin'; did you mean 'inline'"),
+            ({"executor": "inline", "jobs": 2}, bb.BenchBenchError, "'inline' runs one stage at a time"),
+            ({"device": "tpu"}, bb.BenchBenchError, "tpu"),
+            ({"plugins": "nowhere.py"}, bb.BenchBenchError, "nowhere.py does not exist"),
+        ],
+    )
+    def test_bad_input(self, options, error, message):
+        with pytest.raises(error, match=message):
+            bb.plan(SCRATCH, **options)
+
+    def test_an_unknown_component_of_a_dict_is_named_with_its_keys(self):
+        arms = {"a": {"method": "distill", "loss": {"kdd": 1}}}
+        with pytest.raises(SuiteError, match=r"^arms\.a\.loss\.kdd: unknown loss 'kdd'; did you mean 'kd'\?$"):
+            bb.plan({**TINY, "arms": arms}, device="cpu")
+
+    def test_imports_nothing_heavy(self, tiny_suite, tmp_path, python):
+        code = (
+            "import sys\nimport benchbench as bb\nrepr(bb.plan(sys.argv[1], store=sys.argv[2], device='cpu'))\n"
+            "print(sorted({'torch', 'pandas', 'PIL', 'matplotlib', 'IPython'} & set(sys.modules)))"
+        )
+        assert python("-c", code, tiny_suite(tmp_path), tmp_path / "runs").out.strip() == "[]"
 
 
 @pytest.mark.whole_run
-def test_a_session(experiment, tmp_path):
-    """Plan, estimate, run, report, write: each call's result is the next one's input."""
-    (key,) = experiment.plan.stages
-    assert api.estimate(experiment)[key].images == 40
-    listener = Listener()
-    outcome = api.run(experiment, listeners=[listener])
-    assert (outcome.ran, outcome.failed, listener.keys) == ([key], {}, [key])
-    assert api.run(experiment, listeners=[listener]).reused == [key]
-    assert listener.keys == [key]  # the listener of a run hears of no other's
-    report = api.report(experiment)
-    assert report.results.status.tolist() == ["done"]
-    assert "accuracy" in [table.name for table in report.tables]
-    files = {path.name for path in api.write_report(report, tmp_path / "report", ["csv", "md"])}
-    assert {"results.csv", "accuracy.csv", "accuracy.md"} <= files
-    assert api.write_page(report, tmp_path / "report").name == "report.html"
+class TestRun:
+    def test_a_session(self, plan):
+        """The session of the README."""
+        (key,) = plan.plan.stages
+        assert api.estimate(plan)[key].images == 40
+        listener = Listener()
+        run = bb.run(plan, store="results", listeners=[listener])
+        assert (run.outcome.ran, run.failed, listener.keys) == ([key], {}, [key])
+        assert run.experiment.store.root == Path("results")
+        assert isinstance(run.results, pd.DataFrame)
+        assert run.results.status.tolist() == ["done"]
+        assert run.tables["accuracy"].to_dataframe().arm.tolist() == ["scratch"]
+        assert isinstance(run.figures["pareto"], matplotlib.figure.Figure)
+        student, classes = bb.load_trained(run.results.key[0], store="results")
+        logits = student(torch.rand(2, 3, 32, 32)).logits
+        assert (logits.shape, len(classes)) == ((2, 10), 10)
+        again = bb.run(plan, store="results", listeners=[listener])
+        assert (again.outcome.reused, listener.keys) == ([key], [key])
+        assert not plan.host.manager.is_registered(listener)  # the listener of a run hears of no other's
+        assert not Path("runs").exists()
 
+    def test_ctrl_c_leaves_checkpoints(self, plan):
+        class Impatient:
+            @hookimpl
+            def benchbench_progress(self, progress):
+                if progress.epoch == 2:
+                    os.kill(os.getpid(), signal.SIGINT)
 
-def test_a_listener_stays_for_its_run_alone(experiment):
-    listener = Listener()
-    api.run(experiment, listeners=[listener])
-    assert not experiment.host.manager.is_registered(listener)
+        longer = bb.plan(SCRATCH, overrides={"recipes.default.epochs": 3}, executor="inline", device="cpu")
+        (key,) = longer.plan.stages
+        with pytest.raises(KeyboardInterrupt):
+            bb.run(longer, checkpoint_seconds=0, listeners=[Impatient()])
+        assert longer.store.stage("cell", key).checkpoint.exists()
+        assert longer.cells.state.tolist() == ["started"]
+        run = bb.run(longer)
+        assert (run.outcome.ran, run.results.status.tolist()) == ([key], ["done"])
 
+    def test_a_failed_stage_has_its_reason(self, plan):
+        Path("broken.py").write_text(
+            "from benchbench import Component, hookimpl\n"
+            "@hookimpl\ndef benchbench_losses():\n    yield Component('broken', __name__ + ':make')\n"
+            "def make(student, teacher, batch):\n    raise ValueError('no such thing')\n"
+        )
+        arms = {"broken": {"method": "scratch", "loss": {"ce": 1, "broken": 1}}}
+        experiment = bb.plan({**SCRATCH, "arms": arms}, plugins=["broken.py"], executor="inline", device="cpu")
+        run = bb.run(experiment)
+        (label,) = run.failed
+        assert "broken" in label
+        assert "no such thing" in run.failed[label]
+        assert bb.report(experiment).failed == run.failed
+        assert "1 failed" in repr(run)
 
-def test_nothing_is_written_where_nothing_is_done(experiment, tmp_path):
-    report = api.report(experiment)
-    assert report.results.status.tolist() == ["missing"]
-    assert api.write_report(report, tmp_path / "report") == []
-    assert not (tmp_path / "report").exists()
-    assert not experiment.store.root.exists()
+    def test_progress_is_shown_where_it_is_wanted(self, plan, capsys):
+        bb.run(plan)
+        assert capsys.readouterr().err == ""
+        bb.run(plan, progress=True)
+        assert capsys.readouterr().err.startswith("tiny: 1 cells, 1 stages, 1 done; on ")
 
-
-def test_overrides_and_names(suite, tmp_path):
-    experiment = api.plan(suite, store=tmp_path / "runs", overrides=["seeds=[3, 4]"], device="cpu")
-    assert experiment.name == "tiny"
-    assert [cell.seed for cell in experiment.plan.cells] == [3, 4]
-
-
-@pytest.mark.parametrize(
-    ("options", "error", "message"),
-    [
-        ({"overrides": ["sedes=[0]"]}, SuiteError, "did you mean 'seeds'"),
-        ({"executor": "inlin"}, UnknownNameError, "unknown executor 'inlin'; did you mean 'inline'"),
-        ({"executor": "inline", "jobs": 2}, BenchBenchError, "'inline' runs one stage at a time"),
-        ({"device": "tpu"}, BenchBenchError, "tpu"),
-    ],
-)
-def test_bad_input(suite, tmp_path, options, error, message):
-    with pytest.raises(error, match=message):
-        api.plan(suite, store=tmp_path / "runs", **options)
-
-
-def test_an_unknown_template_or_format(experiment, tmp_path):
-    with pytest.raises(BenchBenchError, match="did you mean 'paper'"):
-        api.require_template(experiment, "papers")
-    with pytest.raises(BenchBenchError, match="unknown format 'docx'"):
-        api.write_report(api.report(experiment), tmp_path, ["docx"])
-
-
-def test_planning_imports_nothing_heavy(suite, tmp_path, python):
-    code = (
-        "import sys\nfrom benchbench import api\napi.plan(sys.argv[1], store=sys.argv[2], device='cpu')\n"
-        "print(sorted({'torch', 'pandas', 'PIL', 'matplotlib'} & set(sys.modules)))"
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"template": "papers"}, "did you mean 'paper'"),
+            ({"executor": "inlin"}, "unknown executor 'inlin'; did you mean 'inline'"),
+            ({"store": "a_file"}, "store a_file is a file"),
+        ],
     )
-    assert python("-c", code, suite, tmp_path / "runs").out.strip() == "[]"
+    def test_bad_input(self, plan, options, message):
+        Path("a_file").touch()
+        with pytest.raises(bb.BenchBenchError, match=message):
+            bb.run(plan, **options)
+
+    @pytest.mark.parametrize("function", [bb.run, bb.report])
+    def test_a_suite_has_to_be_planned_first(self, function):
+        with pytest.raises(bb.BenchBenchError, match=r"what benchbench\.plan\(suite\) gives, and not dict"):
+            function(TINY)
+
+
+@pytest.mark.whole_run
+class TestResults:
+    def test_of_a_plan_a_suite_and_a_file(self, finished):
+        paths = finished.write("report", ["csv"])
+        store = finished.experiment.store.root
+        kept = ["row", "data", "student", "seed", "status", "accuracy", "key"]
+        for source, options in (
+            (finished.experiment, {}),
+            (TINY, {"store": store}),
+            (next(path for path in paths if path.name == "results.csv"), {}),
+        ):
+            loaded = bb.load_results(source, **options)
+            pd.testing.assert_frame_equal(loaded[kept], finished.results[kept], check_dtype=False)
+
+    def test_of_what_is_not_there(self):
+        assert bb.load_results(TINY, store="nowhere").status.tolist() == ["missing"] * 4
+        with pytest.raises(bb.BenchBenchError, match=r"nowhere\.csv does not exist"):
+            bb.load_results("nowhere.csv")
+
+    @pytest.mark.parametrize("whole", [True, False])
+    def test_a_trained_network_by_key_beginning_and_folder(self, finished, whole):
+        store, key = finished.experiment.store, finished.results.key[0]
+        folder = store.stage("cell", key).path
+        networks = [
+            bb.load_trained(key if whole else key[:10], store=store.root)[0],
+            bb.load_trained(folder)[0],
+            bb.load_trained(str(folder))[0],
+        ]
+        images = torch.rand(1, 3, 32, 32)
+        first, *others = (network(images).logits for network in networks)
+        assert all(torch.equal(first, other) for other in others)
+
+    @pytest.mark.parametrize("cell", ["abc", "runs/cell/abc", ""])
+    def test_a_network_that_is_not_there(self, cell):
+        with pytest.raises(StoreError, match="no finished training in store runs"):
+            bb.load_trained(cell)
+
+    def test_compare(self, finished, tiny_suite, tmp_path):
+        comparison = bb.compare(finished, finished.experiment)
+        assert [each.verdict for each in comparison.differences] == ["identical", "identical"]
+        assert (comparison.a, comparison.shared) == (f"tiny@{finished.experiment.store.root}", 4)
+        assert list(comparison.tables) == ["changes", "differences"] or list(comparison.tables) == ["differences"]
+        assert repr(comparison).endswith("2 rows on both sides: 2 are identical")
+        assert comparison._repr_html_().count("<table>") == len(comparison.tables)
+        by_name = bb.compare(f"{tiny_suite(tmp_path)}@{finished.experiment.store.root}", finished)
+        assert by_name.differences == comparison.differences
+        with pytest.raises(bb.BenchBenchError, match="nowhere"):
+            bb.compare("nowhere", finished)
+
+
+@pytest.mark.whole_run
+def test_the_examples_of_the_docstrings_run(finished, monkeypatch):
+    """Each in the folder of a finished run."""
+    monkeypatch.chdir(finished.experiment.store.root.parent)
+    names = {"bb": bb, "torch": torch, "plan": finished.experiment, "run": finished}
+    runner = doctest.DocTestRunner(verbose=False)
+    functions = [bb.load_suite, bb.plan, bb.run, bb.report, bb.load_results, bb.load_trained, bb.compare]
+    for function in [*functions, Run.write, Run.page]:
+        (test,) = doctest.DocTestFinder(recurse=False).find(function, function.__name__, globs=names)
+        assert test.examples, f"{function.__name__} has no example"
+        assert runner.run(test).failed == 0
+
+
+def test_a_suite_is_what_a_plan_takes():
+    assert isinstance(bb.load_suite(TINY), SuiteFile)
+    assert bb.plan(bb.load_suite(TINY), device="cpu").plan.key == bb.plan(TINY, device="cpu").plan.key

@@ -27,7 +27,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("plugins",),
     ("costs", "executors"),
     ("reports", "running"),
-    ("export", "testing"),
+    ("experiment", "export", "testing"),
     ("api",),
     ("cli",),
     ("__main__", "reference"),

@@ -7,12 +7,10 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from benchbench import __version__, api
-from benchbench.api import PAGE, Experiment
 from benchbench.cli.docs import docs, page_of
 from benchbench.cli.grouped import GroupedCommands
 from benchbench.cli.options import ReportOptions, SuiteOptions, reads_suite, reads_suites, writes_report
@@ -20,11 +18,9 @@ from benchbench.cli.plugins import check, list_, new, plugins
 from benchbench.cli.printing import json_of, print_report, print_written
 from benchbench.cli.results import compare, export, merge
 from benchbench.errors import BenchBenchError, one_line
+from benchbench.experiment import PAGE, Experiment, Run
 from benchbench.hardware.platform import require_platform
 from benchbench.running.interrupts import RememberedInterrupts
-
-if TYPE_CHECKING:
-    from benchbench.reports.report import Report
 
 DONE, SOME_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -97,10 +93,7 @@ def plan(options: SuiteOptions, show_all: bool, calibrate: bool) -> None:
     experiment = options.plan()
     estimates = api.estimate(experiment)
     if calibrate:
-        from benchbench.running.progress import TerminalProgress
-
-        with contextlib.closing(TerminalProgress({})) as progress:
-            api.calibrate(experiment, listeners=[progress])
+        api.calibrate(experiment, progress=True)
     if options.as_json:
         click.echo(json.dumps(plan_json(experiment.plan, experiment.store, estimates), indent=1))
     else:
@@ -140,22 +133,19 @@ def run(options: SuiteOptions, output: ReportOptions, executor: str, checkpoint_
       benchbench run cifar --device cuda:0 --store /big/runs --report tables --format html
       benchbench run my_suite.yaml --plugin my_loss.py
     """
-    from benchbench.running.progress import TerminalProgress
-
     experiment = options.plan(executor)
     api.require_template(experiment, output.template, output.tables)
-    flops = {key: estimate.flops for key, estimate in api.estimate(experiment).items()}
-    with contextlib.closing(TerminalProgress(flops)) as progress:
-        outcome = api.run(
-            experiment,
-            checkpoint_seconds=checkpoint_seconds,
-            cohort=cohort,
-            listeners=[progress],
-        )
-    finished = _report(experiment, options, output, output.folder)
+    finished = api.run(
+        experiment,
+        progress=True,
+        checkpoint_seconds=checkpoint_seconds,
+        cohort=cohort,
+        template=output.template,
+    )
+    _show(finished, options, output, output.folder)
     if options.as_json:
-        click.echo(json_of({experiment.name: finished}))
-    sys.exit(SOME_FAILED if outcome.failed else DONE)
+        click.echo(json_of({experiment.name: finished.report}))
+    sys.exit(SOME_FAILED if finished.failed else DONE)
 
 
 @cli.command()
@@ -181,23 +171,22 @@ def report(suites: list[SuiteOptions], output: ReportOptions) -> None:
     reports = {}
     for experiment, options in experiments:
         folder = output.folder / experiment.name if output.folder and len(experiments) > 1 else output.folder
-        reports[experiment.name] = _report(experiment, options, output, folder)
+        finished = api.report(experiment, template=output.template)
+        _show(finished, options, output, folder)
+        reports[experiment.name] = finished.report
     if suites[0].as_json:
         click.echo(json_of(reports))
 
 
-def _report(experiment: Experiment, options: SuiteOptions, output: ReportOptions, folder: Path | None) -> Report:
+def _show(finished: Run, options: SuiteOptions, output: ReportOptions, folder: Path | None) -> None:
     """Prints a suite's report unless JSON is asked for, and writes it."""
-    folder = folder or Path("reports") / experiment.name
-    command = options.report_command(output.template)
-    finished = api.report(experiment, template=output.template, command=command)
+    folder = folder or Path("reports") / finished.experiment.name
     if not options.as_json:
-        print_report(finished, output.tables)
+        print_report(finished.report, output.tables)
     if PAGE in output.formats:
-        click.echo(f"written: {api.write_page(finished, folder)}", err=True)
-    paths = api.write_report(finished, folder, [each for each in output.formats if each != PAGE])
-    print_written(finished, folder, paths)
-    return finished
+        click.echo(f"written: {finished.page(folder)}", err=True)
+    paths = finished.write(folder, [each for each in output.formats if each != PAGE])
+    print_written(finished.report, folder, paths)
 
 
 def _require_distinct_names(experiments: Sequence[tuple[Experiment, SuiteOptions]]) -> None:
@@ -230,7 +219,7 @@ def watch(options: SuiteOptions, port: int) -> None:
     """
     from benchbench.cli.watch import serve
 
-    serve(options.plan(), options.report_command(), port, options.as_json)
+    serve(options.plan(), port, options.as_json)
 
 
 for _command in (list_, docs, plugins, new, check, export, merge, compare):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import click
 
 from benchbench import api
-from benchbench.api import DEFAULT_FORMATS, DEFAULT_TEMPLATE, FORMATS, Experiment
+from benchbench.experiment import DEFAULT_FORMATS, DEFAULT_STORE, DEFAULT_TEMPLATE, FORMATS, Experiment
 
 Command = Callable[..., Any]
 
@@ -31,7 +30,7 @@ plugin_option = click.option(
     "--plugin", "plugins", type=file_type, multiple=True, help="A plugin file to load; may be repeated."
 )
 store_option = click.option(
-    "--store", type=folder_type, default=Path("runs"), show_default=True, help="Where results are kept."
+    "--store", type=folder_type, default=Path(DEFAULT_STORE), show_default=True, help="Where results are kept."
 )
 
 
@@ -47,14 +46,6 @@ class SuiteOptions:
     device: str
     jobs: int | None
     as_json: bool
-
-    def report_command(self, template: str = DEFAULT_TEMPLATE) -> str:
-        """The command that makes the report of this suite, overrides and plugins included."""
-        options = [word for override in self.overrides for word in ("--set", override)]
-        options += [word for plugin in self.plugins for word in ("--plugin", str(plugin))]
-        options += ["--store", str(self.store)] if self.store != Path("runs") else []
-        options += ["--template", template] if template != DEFAULT_TEMPLATE else []
-        return shlex.join(["benchbench", "report", str(self.suite), *options])
 
     def plan(self, executor: str = "local") -> Experiment:
         return api.plan(

@@ -109,7 +109,8 @@ def _print_unfinished(finished: Report) -> None:
         more = f" (and {len(labels) - 1} more cells)" if len(labels) > 1 else ""
         click.echo(f"failed: {labels[0]}{more}: {one_line(str(reason))}")
     if missing := int((results.status == "missing").sum()):
-        suite = suite_argument(finished.plan.file.path)
+        path = finished.plan.file.path
+        suite = suite_argument(path) if path else finished.plan.suite.name
         click.echo(f"{missing} of {len(results)} cells have not been run; benchbench run {suite}")
 
 

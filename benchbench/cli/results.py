@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from benchbench import api
 from benchbench.cli.options import data_option, folder_type, json_option, plugin_option, store_option
 from benchbench.errors import one_line
 
@@ -126,14 +127,13 @@ def compare(a: str, b: str, data: Path, plugins: tuple[Path, ...], as_json: bool
       benchbench compare suite.yaml@runs suite.yaml@other_machine/runs
       benchbench compare reports/mine/results.csv suite.yaml --json
     """
-    from benchbench.reports import compare as comparison
-    from benchbench.reports.compare_inputs import load_side
+    from benchbench.reports.compare import summary
     from benchbench.reports.render import plain
 
-    result = comparison.compare(*(load_side(side, data, plugins) for side in (a, b)))
+    result = api.compare(a, b, data=data, plugins=plugins)
     if as_json:
         click.echo(json.dumps(result.as_json(), indent=1))
         return
-    for table in comparison.tables(result):
+    for table in result.tables.values():
         click.echo(plain(table, color=sys.stdout.isatty()))
-    click.echo(comparison.summary(result))
+    click.echo(summary(result))

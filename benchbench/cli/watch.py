@@ -7,11 +7,11 @@ import json
 
 import click
 
-from benchbench.api import Experiment
 from benchbench.errors import BenchBenchError, one_line
+from benchbench.experiment import Experiment
 
 
-def serve(experiment: Experiment, command: str, port: int, as_json: bool) -> None:
+def serve(experiment: Experiment, port: int, as_json: bool) -> None:
     """Prints where the page is, and serves it until Ctrl-C.
 
     Raises:
@@ -20,7 +20,7 @@ def serve(experiment: Experiment, command: str, port: int, as_json: bool) -> Non
     from benchbench.reports.page.server import HOST, LivePage, PageServer
 
     try:
-        server = PageServer(LivePage(experiment.plan, experiment.store, command), port)
+        server = PageServer(LivePage(experiment.plan, experiment.store, experiment.report_command()), port)
     except OSError as error:
         problem = f"cannot serve on {HOST}:{port} ({one_line(error)}); use another --port, or 0 for a free one"
         raise BenchBenchError(problem) from None

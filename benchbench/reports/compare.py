@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from html import escape
 
 import numpy as np
 import pandas as pd
@@ -89,9 +90,9 @@ class SpecChange:
     cells: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RunComparison:
-    """Result of `compare`.
+    """Result of `compare`; shows itself as its tables.
 
     Attributes:
         a, b: names of the sides.
@@ -113,6 +114,17 @@ class RunComparison:
 
     def as_json(self) -> Json:
         return asdict(self)
+
+    @property
+    def tables(self) -> dict[str, Table]:
+        """Cells of one side alone, changed specs, and accuracies, by name; those that are not empty."""
+        return {table.name: table for table in tables(self)}
+
+    def __repr__(self) -> str:
+        return "\n\n".join([*map(repr, tables(self)), summary(self)])
+
+    def _repr_html_(self) -> str:
+        return "".join(table._repr_html_() for table in tables(self)) + f"<p>{escape(summary(self))}</p>"
 
 
 def compare(a: Side, b: Side) -> RunComparison:

@@ -46,7 +46,8 @@ def load_side(text: str, data_root: Path, plugins: tuple[Path, ...]) -> Side:
     if store and not Path(store, "store.json").is_file():
         raise BenchBenchError(f"{store} is no store: it has no store.json; write SUITE.yaml@STORE")
     if Path(path).suffix == ".csv":
-        return _from_csv(text, Path(path), Store(Path(store)) if store else None)
+        frame = read_results(Path(path))
+        return Side(text, frame, _specs(Store(Path(store)), frame) if store else {})
     results = Store(Path(store or "runs"))
     results.check_format()
     file = load_suite(suite_path(path))
@@ -55,7 +56,12 @@ def load_side(text: str, data_root: Path, plugins: tuple[Path, ...]) -> Side:
     return Side(text, results_frame(plan, results), {key: stage.spec for key, stage in plan.stages.items()})
 
 
-def _from_csv(name: str, path: Path, store: Store | None) -> Side:
+def read_results(path: Path) -> pd.DataFrame:
+    """The results of an earlier report; columns that it lacks are empty.
+
+    Raises:
+        BenchBenchError: there is no such file, or it is no results.csv.
+    """
     try:
         frame = pd.read_csv(path, dtype={column: str for column in ("row", "data", "student", "status", "key")})
     except FileNotFoundError:
@@ -73,7 +79,7 @@ def _from_csv(name: str, path: Path, store: Store | None) -> Side:
     _refuse(frame, ~(seed % 1 == 0), path, "seed is {seed}, not a whole number")
     repeated = frame.duplicated(["row", "data", "student", "seed"])
     _refuse(frame, repeated, path, "the same cell as in a line above; give a single report's file")
-    return Side(name, frame.assign(accuracy=accuracy, seed=seed), _specs(store, frame) if store else {})
+    return frame.assign(accuracy=accuracy, seed=seed)
 
 
 def _refuse(frame: pd.DataFrame, wrong: pd.Series, path: Path, message: str) -> None:

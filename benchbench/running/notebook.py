@@ -1,27 +1,22 @@
-"""Progress of a run in a notebook, in one place that is drawn again; needs IPython and nothing else."""
+"""Progress of a run in a notebook, in one place that is drawn again; needs IPython alone."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
 
 from benchbench.components import hookimpl
 from benchbench.planning.model import Stage
-from benchbench.running.progress import RunProgress, epoch, fraction
+from benchbench.running.progress import RunProgress, TerminalProgress, epoch, fraction
 from benchbench.specs.records import Progress
 
 SECONDS = 0.5  # between two drawings
 LINES = 200  # of the latest stages; those that failed are all shown
-
-
-def in_notebook() -> bool:
-    """True in the kernel of a notebook."""
-    shell = notebook_shell()
-    return shell is not None
 
 
 def notebook_shell() -> Any:
@@ -103,6 +98,22 @@ class NotebookProgress(RunProgress):
         if self.is_closed and self.share() < 1:
             return f"{self.share():.0%}; stopped: run it again to go on from its checkpoints"
         return self.position()
+
+
+@contextlib.contextmanager
+def shown_progress(progress: bool | None, weights: Mapping[str, float]) -> Iterator[list[RunProgress]]:
+    """What shows a run's progress, as its listener; none where it is not wanted.
+
+    Args:
+        progress: None: in a notebook, and on a terminal.
+        weights: as of `RunProgress`.
+    """
+    in_notebook = notebook_shell() is not None
+    if progress is False or (progress is None and not in_notebook and not sys.stderr.isatty()):
+        yield []
+        return
+    with contextlib.closing((NotebookProgress if in_notebook else TerminalProgress)(weights)) as view:
+        yield [view]
 
 
 def _bar(share: float) -> str:

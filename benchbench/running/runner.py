@@ -59,7 +59,7 @@ def run_plan(plan: Plan, host: PluginHost, store: Store, executor: Component, op
         plugins=tuple(Path(name) for name, origin in host.origins.items() if name == origin),
         data_root=options.data_root.absolute(),
         checkpoint_seconds=options.checkpoint_seconds,
-        commit=git_commit(plan.file.path.absolute().parent),
+        commit=git_commit(plan.file.folder.absolute()),
     )
     with store.locked() as lock:
         schedule = Schedule(plan, store, options.max_cohort)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchbench import api
+from benchbench import experiment
 from benchbench.reports import templates
 from benchbench.reports.figures import save
 from benchbench.reports.render import RENDERERS
@@ -112,8 +112,8 @@ class TestReport:
         assert not Path("reports/tiny/costs.png").exists()
 
     def test_formats_are_those_that_there_are(self):
-        assert set(api.FORMATS) == {*RENDERERS, *save.FORMATS, api.PAGE}
-        assert api.DEFAULT_TEMPLATE == templates.DEFAULT
+        assert set(experiment.FORMATS) == {*RENDERERS, *save.FORMATS, experiment.PAGE}
+        assert experiment.DEFAULT_TEMPLATE == templates.DEFAULT
 
 
 class TestTables:

@@ -1,0 +1,257 @@
+"""A planned suite, and a run of it: what `benchbench.plan`, `benchbench.run` and `benchbench.report` give."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchbench.errors import BenchBenchError, one_line
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+    import pandas as pd
+
+    from benchbench.planning.model import Plan
+    from benchbench.plugins import PluginHost
+    from benchbench.reports.lazy import LazyMapping
+    from benchbench.reports.plan_overview import PlanOverview
+    from benchbench.reports.report import Report
+    from benchbench.reports.table import Table
+    from benchbench.running.schedule import Outcome
+    from benchbench.store import Store
+
+PAGE = "html"
+FIGURE_FORMATS = ("pdf", "png")
+FORMATS = ("md", "tex", "csv", "txt", *FIGURE_FORMATS, PAGE)  # of tables, of figures, and of all together
+DEFAULT_FORMATS = ("md", "tex", "csv", *FIGURE_FORMATS)
+DEFAULT_TEMPLATE = "full"
+DEFAULT_STORE = "runs"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Experiment:
+    """A planned suite, with the plugins that it uses and the folders of its results and data.
+
+    Shown as a table with a row for each arm: what is done, and the predicted hours.
+
+    Attributes:
+        plan: its stages and cells.
+        host: its plugins.
+        store: folder of results.
+        data_root: folder of downloads.
+        executor: name of the executor component that runs its stages.
+        device, jobs, plugins: as they were asked for.
+    """
+
+    plan: Plan
+    host: PluginHost
+    store: Store
+    data_root: Path
+    executor: str = "local"
+    device: str = "auto"
+    jobs: int | None = None
+    plugins: tuple[Path, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The suite's name."""
+        return self.plan.suite.name
+
+    @property
+    def unit(self) -> str:
+        """Unit of hours: GPU-hours or CPU-hours."""
+        return self.plan.devices.unit
+
+    @property
+    def cells(self) -> pd.DataFrame:
+        """One row per cell: its place in the grid, its state in the store, and predicted device-hours.
+
+        `own_hours` are those of the cell itself, `hours` those with its share of the stages that it needs; NaN where
+        nothing tells how long they take.
+        """
+        from benchbench.reports.plan_cells import cells_frame
+
+        return cells_frame(self.overview())
+
+    @property
+    def hours(self) -> float | None:
+        """Predicted device-hours of all that is not done, in `unit`; None where nothing tells how long it takes."""
+        return self.overview().rest_hours
+
+    def overview(self) -> PlanOverview:
+        """What is done and what the rest will cost, from the store as it is now."""
+        from benchbench.reports.plan_overview import overview
+
+        return overview(self.plan, self.store)
+
+    def report_command(self, template: str = DEFAULT_TEMPLATE) -> str:
+        """The command that makes the report of this suite, overrides and plugins included."""
+        from benchbench.suite.shipped import suite_argument
+
+        file = self.plan.file
+        if file.path is None:
+            return "benchbench.report(plan), of a suite that is no file"
+        options = [word for each in file.source.overrides for word in ("--set", each.argument)]
+        options += [word for path in self.plugins for word in ("--plugin", str(path))]
+        options += ["--store", str(self.store.root)] if self.store.root != Path(DEFAULT_STORE) else []
+        options += ["--template", template] if template != DEFAULT_TEMPLATE else []
+        return shlex.join(["benchbench", "report", suite_argument(file.path), *options])
+
+    def __repr__(self) -> str:
+        return self.overview().brief()
+
+    def _repr_html_(self) -> str:
+        return self.overview().arms()._repr_html_()
+
+
+class Figures(Mapping[str, "matplotlib.figure.Figure"]):
+    """Matplotlib figures by name, each drawn when it is first asked for; notebooks show them."""
+
+    def __init__(self, report: Report):
+        self._figures = report.figure_by_name
+
+    def __getitem__(self, name: str) -> matplotlib.figure.Figure:
+        figure = self._figures[name].figure
+        _show_figures_in_notebook()
+        return figure
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._figures)
+
+    def __len__(self) -> int:
+        return len(self._figures)
+
+    def __repr__(self) -> str:
+        return repr(self._figures)
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return list(self._figures.names)
+
+
+def _show_figures_in_notebook() -> None:
+    """Asks IPython to show figures as pictures, as it does itself once pyplot is imported."""
+    from matplotlib.figure import Figure
+
+    from benchbench.running.notebook import notebook_shell
+
+    shell = notebook_shell()
+    if shell is None or Figure in shell.display_formatter.formatters["image/png"].type_printers:
+        return
+    from IPython.core.pylabtools import select_figure_formats
+
+    select_figure_formats(shell, {"retina"})
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Run:
+    """Results, tables and figures of a suite, from what its store had when this was made.
+
+    Attributes:
+        experiment: the planned suite.
+        report: results, tables and figures with their captions.
+        outcome: of the run; None where nothing was run.
+    """
+
+    experiment: Experiment
+    report: Report
+    outcome: Outcome | None = None
+
+    @property
+    def results(self) -> pd.DataFrame:
+        """One row per cell; the columns are those of results.csv, with accuracies in 0..1 and device-hours."""
+        return self.report.results
+
+    @property
+    def tables(self) -> LazyMapping[Table]:
+        """Tables by name; those without anything to show are left out."""
+        return self.report.table_by_name
+
+    @property
+    def figures(self) -> Figures:
+        """Matplotlib figures by name; those without anything to show are left out."""
+        return Figures(self.report)
+
+    @property
+    def answer(self) -> str:
+        """The outcome in one sentence, or one per data set and student."""
+        return self.report.answer
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """Reasons of the stages that failed, or that need one which did, by their labels."""
+        stages = self.experiment.plan.stages
+        if self.outcome is not None:
+            return {stages[key].label: reason for key, reason in self.outcome.failed.items()}
+        rows = self.results[self.results.status == "failed"]
+        return {stages[row.key].label: one_line(str(row.reason)) for row in rows.itertuples()}
+
+    def write(self, folder: str | Path | None = None, formats: Sequence[str] = DEFAULT_FORMATS) -> list[Path]:
+        """Writes tables and figures, and results.csv.
+
+        Args:
+            folder: made where it does not exist; default: `reports/NAME-OF-SUITE`.
+            formats: md, tex, csv and txt of tables, pdf and png of figures, html for `page`.
+
+        Returns:
+            The files; no tables or figures where no cell is done.
+
+        Raises:
+            BenchBenchError: an unknown format, or the folder cannot be written.
+
+        Example:
+            >>> paths = run.write("paper/results", ["tex", "pdf"])
+        """
+        from benchbench.reports.write import further_files, write_report
+
+        kinds = [formats] if isinstance(formats, str) else list(formats)
+        if unknown := set(kinds) - set(FORMATS):
+            raise BenchBenchError(f"unknown format '{min(unknown)}'; there are {', '.join(FORMATS)}")
+        target = self._folder(folder)
+        paths = [self.page(target)] if PAGE in kinds else []
+        kinds = [kind for kind in kinds if kind != PAGE]
+        if not kinds or not (self.results.status == "done").any():
+            return paths
+        # Without need of them, matplotlib is not imported, which takes a second.
+        figures = self.report.figures if set(FIGURE_FORMATS) & set(kinds) else []
+        return paths + write_report(self.report, target, kinds, further_files(self.report, figures, kinds))
+
+    def page(self, folder: str | Path | None = None) -> Path:
+        """Writes one HTML file with all tables, charts, reasons and logs, `report.html`; needs no network.
+
+        Args:
+            folder: made where it does not exist; default: `reports/NAME-OF-SUITE`.
+
+        Returns:
+            The file.
+
+        Raises:
+            StoreError: the folder cannot be written.
+
+        Example:
+            >>> path = run.page("reports/mine")
+        """
+        from benchbench.reports.page import write_page
+
+        return write_page(self.report, self._folder(folder))
+
+    def _folder(self, folder: str | Path | None) -> Path:
+        return Path("reports") / self.experiment.name if folder is None else Path(folder)
+
+    def _state(self) -> str:
+        counts = self.results.status.value_counts()
+        states = ", ".join(f"{counts[state]} {state}" for state in ("done", "failed", "missing") if state in counts)
+        return f"{self.experiment.name}: {len(self.results)} cells: {states}"
+
+    def __repr__(self) -> str:
+        return "\n".join([self._state(), self.answer, repr(self.tables), repr(self.figures)])
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        accuracy = self.tables.get("accuracy")
+        table = accuracy._repr_html_() if accuracy is not None else ""
+        texts = [self._state(), self.answer, *(f"failed: {name}: {why}" for name, why in self.failed.items())]
+        return "".join(f"<p>{escape(text)}</p>" for text in texts) + table
