@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 
 import pytest
 import safetensors.torch
@@ -19,6 +18,7 @@ from benchbench.export.load import load_trained
 from benchbench.models.cifar_source import build
 from benchbench.models.weights import Weights
 from benchbench.store import StageFolder, Store, write_json
+from tests.specs import training_record
 
 TINY_DEIT = {"img_size": 32, "patch_size": 16, "embed_dim": 12, "num_heads": 3, "depth": 2}
 DEIT = {"model": "timm/deit_tiny_distilled_patch16_224", "params": TINY_DEIT}
@@ -28,7 +28,7 @@ REUSED = {"distil": {"method": "distill", "loss": {"simkd": 1}}}
 TIMM = [
     "timm/test_efficientnet",
     "timm/test_vit",
-    "timm/dpn68",  # classifies by a 1 x 1 convolution
+    "timm/dpn48b",  # classifies by a 1 x 1 convolution
     {"model": "timm/test_resnet", "mean": [0.25, 0.5, 0.75], "std": [0.125, 0.25, 0.5]},
     {"model": "timm/test_vit2", "params": {"img_size": 32, "global_pool": "avg"}},
     {"model": "timm/test_efficientnet", "input_size": 48},
@@ -215,13 +215,12 @@ def build(name, weights, /):
 
 class TestFinding:
     @pytest.fixture
-    def many(self, trained, store):
+    def many(self, store):
         """Three finished trainings of known keys, and one that has only begun."""
-        folder = trained("timm/test_efficientnet")
         for key in ("aa00" * 4, "aa11" * 4, "bb00" * 4):
-            copy = shutil.copytree(folder.path, store.root / "cell" / key)
-            names = {"key": key * 4, "label": f"label {key[:4]}"}
-            StageFolder(copy).write_record(folder.done().model_copy(update=names))
+            folder = store.stage("cell", key)
+            folder.path.mkdir(parents=True)
+            folder.write_record(training_record(key=key * 4, label=f"label {key[:4]}"))
         begun = store.root / "cell" / ("cc00" * 4)
         begun.mkdir()
         write_json(begun / "spec.json", {})

@@ -29,9 +29,10 @@ MORE = [
     ("deit", {"kind": "soft"}),
     ("cc", {"order": 4}),
     *[("align_uniform", {"projector": kind, "dim": 4}) for kind in PROJECTORS],
-    *[("crd", {"projector": kind, "dim": 4, "negatives": 33}) for kind in PROJECTORS],
-    *[("info_nce", {"projector": kind, "dim": 4}) for kind in PROJECTORS],
-    *[("seed", {"projector": kind, "queue": 5}) for kind in PROJECTORS],
+    # All projectors are of one module: one that is not the default is enough for the others.
+    ("crd", {"projector": "simclrv2", "dim": 4, "negatives": 33}),
+    ("info_nce", {"projector": "mocov2", "dim": 4}),
+    ("seed", {"projector": "linear", "queue": 5}),
     ("simkd", {"factor": 20, "relu": False}),
     ("srd", {"alpha": 1}),
     ("wcord", {"epsilon": 1e-4, "iterations": 3, "dim": 2}),
@@ -58,17 +59,25 @@ def case_of(name, params, pair="cnn > cnn") -> LossCase:
     return LossCase(COMPONENTS[name], params, pair)
 
 
-@pytest.mark.parametrize("check", CHECKS)
-@pytest.mark.parametrize(("name", "params", "pair"), ON_PAIRS)
-def test_contract(name, params, pair, check):
-    case = case_of(name, params, pair)
-    CHECKS[check](case)
+# The other checks do not depend on the shapes of maps.
+ON_EVERY_PAIR = ("terms", "gradients", "resume", "device", "preparation")
 
 
 @pytest.mark.parametrize(("name", "params", "pair"), ON_PAIRS)
-def test_half_precision_outputs_are_read_in_float32(name, params, pair):
+def test_contract(name, params, pair):
+    case, failures = case_of(name, params, pair), {}
+    for check in CHECKS if pair == "cnn > cnn" else ON_EVERY_PAIR:
+        try:
+            CHECKS[check](case)
+        except AssertionError as error:
+            failures[check] = str(error)
+    assert failures == {}
+
+
+@pytest.mark.parametrize(("name", "params"), CASES)
+def test_half_precision_outputs_are_read_in_float32(name, params):
     """With and without autocast, to the last bit."""
-    case = case_of(name, params, pair)
+    case = case_of(name, params)
     half, full = case.step(dtype=torch.bfloat16), case.step(dtype=torch.bfloat16)
     for side in filter(None, full[:2]):
         side.logits, side.embedding = side.logits.float(), side.embedding.float()

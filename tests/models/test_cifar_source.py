@@ -172,15 +172,15 @@ def test_a_step_reaches_every_parameter(network):
 
 
 @pytest.mark.parametrize(("name", "params"), SMALLEST)
-@pytest.mark.parametrize("size", [(8, 8), (29, 33), (64, 64)])
-def test_images_of_any_size(name, params, size):
+def test_images_of_any_size(name, params):
     model = Backbone(build(name, None, **params), 3).eval()
-    images = torch.rand(1, 3, *size)
-    with torch.no_grad():
-        out = model(images, features=True)
-        assert torch.allclose(model(images).embedding, out.embedding, atol=1e-6)
-    assert out.embedding.shape == (1, model.dim)
-    assert out.features[-1].shape[:2] == (1, model.dim)
+    for size in ((8, 8), (29, 33), (64, 64)):
+        images = torch.rand(1, 3, *size)
+        with torch.no_grad():
+            out = model(images, features=True)
+            assert torch.allclose(model(images).embedding, out.embedding, atol=1e-6)
+        assert out.embedding.shape == (1, model.dim)
+        assert out.features[-1].shape[:2] == (1, model.dim)
 
 
 def test_vgg_pools_once_more_on_larger_images():
@@ -191,29 +191,21 @@ def test_vgg_pools_once_more_on_larger_images():
 
 
 @pytest.mark.parametrize(("name", "params"), SMALLEST)
-def test_channels_last_changes_nothing(name, params):
+def test_channels_last_changes_nothing_and_bf16_little(name, params):
     model = lively(name, **params)
     images = torch.rand(4, 3, SIDE, SIDE)
     with torch.no_grad():
         plain = model(images, features=True)
+        with torch.autocast("cpu", torch.bfloat16):
+            half = model(images, features=True)
         other = model.to(memory_format=torch.channels_last)(
             images.contiguous(memory_format=torch.channels_last), features=True
         )
     assert torch.allclose(plain.embedding, other.embedding, rtol=1e-3, atol=1e-4)
     for one, two in zip(plain.features, other.features, strict=True):
         assert torch.allclose(one, two, rtol=1e-3, atol=1e-4)
-
-
-@pytest.mark.parametrize(("name", "params"), SMALLEST)
-def test_bf16_is_close(name, params):
-    model = lively(name, **params)
-    images = torch.rand(4, 3, SIDE, SIDE)
-    with torch.no_grad():
-        plain = model(images).embedding
-        with torch.autocast("cpu", torch.bfloat16):
-            half = model(images, features=True)
     assert half.features[-1].dtype == torch.bfloat16
-    assert (half.embedding.float() - plain).norm() < 0.05 * plain.norm()
+    assert (half.embedding.float() - plain.embedding).norm() < 0.05 * plain.embedding.norm()
 
 
 def test_a_shortcut_without_parameters_takes_every_second_pixel_and_adds_zeros():
@@ -246,8 +238,8 @@ def test_initial_weights_differ_and_statistics_are_imagenet_s():
         ("shufflenet_v2", {}, "layer1.0.bn5.weight", "linear"),
     ],
 )
-@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_public_files_load_by_name(name, params, part, classifier, suffix, tmp_path):
+def test_public_files_load_by_name(name, params, part, classifier, tmp_path):
+    suffix = ".pth" if name == "resnet20" else ".safetensors"
     source = build(name, None, **params)
     state = source.module.state_dict()
     assert part in state

@@ -7,6 +7,7 @@ import itertools
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +62,6 @@ def _few_images_decoded_once(monkeypatch):
     monkeypatch.setattr("benchbench.data.sources.bundled.load", fewer_images)
 
 
-@pytest.fixture
-def all_test_images(monkeypatch):
-    monkeypatch.setattr("benchbench.data.sources.bundled.load", decoded_once)
-
-
 @pytest.fixture(scope="module")
 def registry():
     return load_plugins().registry
@@ -110,7 +106,7 @@ def rebuilt(context: StageContext):
 
 
 def test_images(tmp_path):
-    images = load(Cifar10SubsetParams(), tmp_path, "test")
+    images = fewer_images(Cifar10SubsetParams(), tmp_path, "test")
     pixels = torch.from_numpy(images.array.transpose(0, 3, 1, 2).copy()).float() / 255
     return pixels, torch.from_numpy(images.labels)
 
@@ -118,7 +114,6 @@ def test_images(tmp_path):
 test_images.__test__ = False  # a helper
 
 
-@pytest.mark.usefixtures("all_test_images")
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_the_record_is_reproduced_by_the_weights(channels_last, stage, tmp_path):
     spec = cell(recipe=recipe(channels_last=channels_last), data=images_of(validation=0.2), selection="best")
@@ -140,8 +135,8 @@ def test_the_record_is_reproduced_by_the_weights(channels_last, stage, tmp_path)
         for images, own in zip(pixels.split(BATCH), labels.split(BATCH), strict=True):
             correct += (model(images).logits.argmax(1) == own).tolist()
     bits = np.unpackbits(np.frombuffer(bytes.fromhex(metrics.test_correct), np.uint8))
-    assert bits[:1000].astype(bool).tolist() == correct
-    assert metrics.test_count == 1000
+    assert bits[:TEST_IMAGES].astype(bool).tolist() == correct
+    assert metrics.test_count == TEST_IMAGES
     assert metrics.test_accuracy == np.mean(correct)
     assert record.weights_sha256 == file_sha256(context.folder.weights)
 
@@ -150,7 +145,7 @@ def test_the_record_is_reproduced_by_the_weights(channels_last, stage, tmp_path)
     assert metrics.validation_accuracy == max(accuracies)
     assert metrics.chosen_epoch == 1 + accuracies.index(max(accuracies))
     # A fifth of 6 a class, rounded, is held out; 50 images make 2 steps of 20.
-    assert (record.data.train, record.data.validation, record.data.test) == (50, 10, 1000)
+    assert (record.data.train, record.data.validation, record.data.test) == (50, 10, TEST_IMAGES)
     assert len(record.data.sha256) == 64
     assert record.model.parameters == sum(parameter.numel() for parameter in model.parameters())
     assert record.teachers == ()
@@ -372,22 +367,18 @@ def test_arms_of_one_seed_start_from_the_same_student(stage, teacher_weights):
     assert torch.equal(loaded(scratch.folder.weights)["head.weight"], loaded(distilled.folder.weights)["head.weight"])
 
 
-@pytest.mark.parametrize("damage", ["a bit", "gone", "no record"])
-def test_a_teacher_s_damaged_weights_are_refused(stage, damage):
+def test_a_teacher_s_damaged_weights_are_refused(stage):
     teacher = stage(teacher_spec())
     finish(train, teacher)
     folder = teacher.folder
-    if damage == "a bit":
-        content = bytearray(folder.weights.read_bytes())
-        content[-1] ^= 1
-        folder.weights.write_bytes(content)
-    elif damage == "gone":
-        folder.weights.unlink()
-    else:
-        folder.record.unlink()
-    with pytest.raises(StoreError) as caught:
-        train.run(stage(distilling("scratch", ["ce", "kd"]), needs={"teacher0": folder}))
-    assert str(caught.value) == f"{folder.weights} is missing or damaged; delete {folder.path} to train it again"
+    content = bytearray(folder.weights.read_bytes())
+    content[-1] ^= 1
+    flip_a_bit = partial(folder.weights.write_bytes, content)
+    for damage in (flip_a_bit, folder.weights.unlink, folder.record.unlink):
+        damage()
+        with pytest.raises(StoreError) as caught:
+            train.run(stage(distilling("scratch", ["ce", "kd"]), needs={"teacher0": folder}))
+        assert str(caught.value) == f"{folder.weights} is missing or damaged; delete {folder.path} to train it again"
 
 
 def test_weights_that_do_not_fit_are_refused(stage, teacher_weights):
