@@ -127,14 +127,14 @@ def _outcome(contest: Contest, ours: str, theirs: str) -> str:
         winner, loser = (ours, theirs) if difference > 0 else (theirs, ours)
         return f"{winner} was better than {loser} by {abs(difference):.1f} points ({NO_INTERVAL})"
     reverse = f"{theirs} is better than {ours} by {_points(contest, -1)}"
-    signed = f"the difference is {_points(contest, 0)}"
+    signed = f"with a difference of {_points(contest, 0)}"
     return {
         SURPASSES: f"{ours} is better than {theirs} by {_points(contest, 1)}",
-        MATCHES: f"{ours} matches {theirs} within {margin} points: {signed}",
+        MATCHES: f"{ours} matches {theirs} within {margin} points, {signed}",
         WORSE_WITHIN_MARGIN: f"{reverse}, which is within the margin of {margin}",
         WORSE: f"{reverse}, though perhaps by less than the margin of {margin}",
         FALLS_SHORT: reverse,
-        INCONCLUSIVE: f"it is open whether {ours} matches {theirs} within {margin} points: {signed}",
+        INCONCLUSIVE: f"it is open whether {ours} matches {theirs} within {margin} points, {signed}",
     }[contest.outcome]
 
 

@@ -59,7 +59,7 @@ class TestOneComparison:
         [
             (
                 [0.799, 0.8, 0.801],
-                "distillation matches tune within 0.5 points: the difference is +0.0 points "
+                "distillation matches tune within 0.5 points, with a difference of +0.0 points "
                 "(95 % interval -0.2 to +0.2, 3 seeds):",
             ),
             (
@@ -69,7 +69,7 @@ class TestOneComparison:
             ),
             (
                 [0.7, 0.8, 0.9],
-                "it is open whether distillation matches tune within 0.5 points: the difference is +0.0 points "
+                "it is open whether distillation matches tune within 0.5 points, with a difference of +0.0 points "
                 "(95 % interval -24.8 to +24.8, 3 seeds):",
             ),
         ],

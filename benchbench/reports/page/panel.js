@@ -4,9 +4,9 @@ const hidden = new Set(); // arms that are switched off in the charts
 const placeOf = (cell) => JSON.stringify([cell.data, cell.student]);
 
 const COSTS = [
-  ["own", "its own training"],
-  ["stages", "with its share of the stages it needs"],
-  ["total", "and the student's pre-training (est.)"],
+  ["stages", "training, with its share of the stages it needs"],
+  ["own", "its own training alone"],
+  ["total", "all that, and the student's pre-training (est.)"],
 ];
 const place = choice("data set, student", drawCharts);
 const cost = choice("cost", drawCharts);
