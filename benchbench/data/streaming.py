@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,7 +19,11 @@ from benchbench.seeds import derive
 
 
 class StreamingLoader(TrainingOrder):
-    """A large set, or images of many sizes: decoded and augmented one by one in loader processes."""
+    """A large set, or images of many sizes: decoded and augmented one by one in loader processes.
+
+    The processes start with the first batch and serve all epochs: they end with the loader. It gives one series of
+    batches at a time: one that is begun ends those before it.
+    """
 
     def __init__(
         self,
@@ -30,81 +34,104 @@ class StreamingLoader(TrainingOrder):
         blend: Blend | None = None,
     ):
         self.subset, self.transform = subset, transform
-        self.device, self.workers, self.blend = device, workers, blend
+        self.device, self.blend = device, blend
         self.labels = torch.from_numpy(subset.images.labels[subset.indices]).to(device)
+        self._series = _Series()
+        self._loader: DataLoader[Any] = DataLoader(
+            _Decoded(subset, transform),
+            batch_sampler=self._series,  # type: ignore[arg-type]  # its batches are of our keys
+            num_workers=workers,
+            collate_fn=_collate,
+            pin_memory=device.type == "cuda",
+            persistent_workers=workers > 0,
+        )
 
     def train_batches(self, seed: int, epoch: int, batch_size: int, start: int) -> Iterator[Batch]:
-        batches = self._order(seed, epoch, batch_size)[start:]
+        views = self.transform.views
 
-        def image_seed(index: int) -> int:
-            if self.transform.views:
-                return self._view_seed(epoch % self.transform.views, index)
-            return derive(seed, "augment", epoch, index)
+        def key(index: int) -> Key:
+            if views:
+                return Key(index, (self._view_seed(epoch % views, index),), rounded=True)
+            return Key(index, (derive(seed, "augment", epoch, index),))
 
-        keys: list[list[Key]] = [[(int(index), (image_seed(int(index)),)) for index in batch] for batch in batches]
-        for step, batch in enumerate(self._load(keys, rounded=bool(self.transform.views)), start):
+        order = self._order(seed, epoch, batch_size)[start:]
+        keys = ([key(index) for index in batch.tolist()] for batch in order)
+        for step, batch in enumerate(self._load(keys), start):
             batch.synthetic = self._synthetic(batch.index)
             yield self.transform.mix(batch, seed, epoch, step)
 
     def test_batches(self, batch_size: int) -> Iterator[Batch]:
         batches = torch.arange(len(self.labels)).split(batch_size)
-        yield from self._load([[(int(index), None) for index in batch] for batch in batches])
+        yield from self._load([Key(index) for index in batch.tolist()] for batch in batches)
 
     def view_batches(self, batch_size: int, start: int) -> Iterator[list[Batch]]:
         views = range(self.transform.views or 1)
-        keys: list[list[Key]] = [
-            [(int(index), tuple(self._view_seed(view, int(index)) for view in views)) for index in batch]
+        keys = (
+            [Key(index, tuple(self._view_seed(view, index) for view in views), True) for index in batch.tolist()]
             for chunk in torch.arange(start, len(self.labels)).split(VIEW_CHUNK)
             for batch in chunk.split(batch_size)
-        ]
-        for batch in self._load(keys, rounded=True):  # a batch of every view at once
+        )
+        for batch in self._load(keys):  # a batch of every view at once
             yield [Batch(images, batch.labels, batch.index) for images in batch.images.split(len(batch.labels))]
 
     def _view_seed(self, view: int, index: int) -> int:
         return derive(self.transform.view_seed, "view", view, index)
 
-    def _load(self, keys: list[list[Key]], rounded: bool = False) -> Iterator[Batch]:
+    def _load(self, keys: Iterable[list[Key]]) -> Iterator[Batch]:
         """Batches of these images; of several views, view 0 of all images comes first, then view 1, ..."""
-        cuda = self.device.type == "cuda"
-        dataset = _Decoded(self.subset, self.transform, rounded)
-        loader: Iterable[Any] = DataLoader(
-            dataset, batch_sampler=keys, num_workers=self.workers, collate_fn=_collate, pin_memory=cuda
-        )
-        for loaded in loader:
+        self._series.keys = keys
+        batches = iter(self._loader)
+        while (loaded := next(batches, None)) is not None:
             if isinstance(loaded, str):
                 raise DataError(loaded)
-            pixels, index = (tensor.to(self.device, non_blocking=cuda) for tensor in loaded)
-            images = to_float(pixels) if rounded else pixels
+            pixels, index = (tensor.to(self.device, non_blocking=self.device.type == "cuda") for tensor in loaded)
+            images = to_float(pixels) if pixels.dtype == torch.uint8 else pixels
             yield Batch(images, self.labels.index_select(0, index), index, host_index=loaded[1])
+            if self._series.keys is not keys:
+                raise RuntimeError("another series of this loader's batches has begun")
 
 
-# An image's index, and the seeds of its augmented views; None for the test transform.
-Key = tuple[int, tuple[int, ...] | None]
+class Key(NamedTuple):
+    """One image to be loaded.
 
-
-class _Decoded(Dataset):
-    """Decoded and cropped images; an item is an image's views [V, 3, S, S] and its index.
-
-    Args:
+    Attributes:
+        index: of the image.
+        seeds: of its augmented views; None for the test transform.
         rounded: whether views are uint8, and not float32 in 0..1.
     """
 
-    def __init__(self, subset: ImageSubset, transform: Transform, rounded: bool):
-        self.subset, self.transform, self.rounded = subset, transform, rounded
+    index: int
+    seeds: tuple[int, ...] | None = None
+    rounded: bool = False
+
+
+class _Series:
+    """The images of each batch, made when a loader process is about to need them."""
+
+    keys: Iterable[list[Key]] = ()
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        return iter(self.keys)
+
+
+class _Decoded(Dataset):
+    """Decoded and cropped images; an item is an image's views [V, 3, S, S] and its index."""
+
+    def __init__(self, subset: ImageSubset, transform: Transform):
+        self.subset, self.transform = subset, transform
 
     def __getitem__(self, key: Key) -> tuple[Tensor, int] | str:
-        index, seeds = key
         try:
-            image = np.array(self.subset.images.image(int(self.subset.indices[index])).convert("RGB"))
+            image = np.array(self.subset.images.image(int(self.subset.indices[key.index])).convert("RGB"))
         except DataError as error:  # as a value: an exception from a loader process arrives wrapped in its traceback
             return str(error)
         pixels = to_float(torch.from_numpy(image).permute(2, 0, 1).unsqueeze(0))
-        if seeds is None:
+        if key.seeds is None:
             views = self.transform.test(pixels)
         else:
-            seeded = [torch.Generator().manual_seed(seed) for seed in seeds]
+            seeded = [torch.Generator().manual_seed(seed) for seed in key.seeds]
             views = torch.cat([self.transform.train(pixels.clone(), random) for random in seeded])
-        return to_uint8(views) if self.rounded else views, index
+        return to_uint8(views) if key.rounded else views, key.index
 
 
 def _collate(items: Sequence[tuple[Tensor, int] | str]) -> tuple[Tensor, Tensor] | str:
