@@ -122,15 +122,16 @@ def plan(options: SuiteOptions, show_all: bool, calibrate: bool) -> None:
 )
 @RememberedInterrupts()
 def run(options: SuiteOptions, output: ReportOptions, executor: str, checkpoint_seconds: float, cohort: int) -> None:
-    """Run all of SUITE that is not done yet, then print and write its tables.
+    """Run all of SUITE that is not done yet, then print its answer and write its tables.
 
-    Stages that are done are never run again; an interrupted run goes on from its last checkpoints. Exit code 0: all
-    done; 1: some cells failed; 2: bad input.
+    Stages that are done are never run again; an interrupted run goes on from its last checkpoints. At the end stand a
+    sentence on what is better and what it costs, accuracies, and hours; `--tables all` prints every table. Exit code
+    0: all done; 1: some cells failed; 2: bad input.
 
     \b
     Examples:
       benchbench run quickstart
-      benchbench run cifar --device cuda:0 --store /big/runs --report tables --format html
+      benchbench run cifar --device cuda:0 --store /big/runs --report paper/results --format html
       benchbench run my_suite.yaml --plugin my_loss.py
     """
     experiment = options.plan(executor)
@@ -152,8 +153,9 @@ def run(options: SuiteOptions, output: ReportOptions, executor: str, checkpoint_
 @reads_suites
 @writes_report
 def report(suites: list[SuiteOptions], output: ReportOptions) -> None:
-    """Print each SUITE's tables from what is in the store, and write them with its figures.
+    """Print each SUITE's answer from what is in the store, and write its tables and figures.
 
+    A sentence on what is better and what it costs, accuracies and hours are printed; `--tables all` prints every table.
     Tables are Markdown, LaTeX, CSV and text; figures are PDF and PNG, in the sizes of print. LaTeX comes with
     tables.tex, figures.tex and macros.tex (the headline numbers as commands), which say what a document needs.
     `--format html` writes all tables into one page with charts and every cell, report.html, which needs no network.
@@ -161,6 +163,7 @@ def report(suites: list[SuiteOptions], output: ReportOptions) -> None:
     \b
     Examples:
       benchbench report quickstart
+      benchbench report quickstart --tables verdicts,ledger
       benchbench report cifar --format tex --format pdf --template paper --report paper/results
       benchbench report cifar losses --format html
     """

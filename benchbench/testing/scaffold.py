@@ -7,9 +7,12 @@ import keyword
 import re
 from pathlib import Path
 from string import Template
+from typing import TYPE_CHECKING
 
-from benchbench.components import Registry
 from benchbench.errors import BenchBenchError, one_line
+
+if TYPE_CHECKING:
+    from benchbench.components import Registry  # not when it runs: `benchbench --help` needs the kinds alone
 
 # Kinds of components with an example to start from.
 SCAFFOLDS = ("loss", "teacher", "student", "augmenter", "dataset", "report")
