@@ -7,7 +7,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 
 import pandas as pd
@@ -38,17 +38,22 @@ class FigureCase:
             figure: Figure | None = self.component.load()(results(plan), plan, Store(Path(folder.name)))
         return figure
 
+    @cached_property
+    def figure(self) -> Figure | None:
+        """The figure of the sample's results, drawn once for all checks."""
+        return self.run()
+
 
 def check_figure(case: FigureCase) -> str | None:
     """A figure of results with a failed and a missing cell, no wider than a page."""
-    figure = case.run()
+    figure = case.figure
     _require_figure(figure)
     return None if figure is not None else "it has nothing to draw of the sample suite (None), so none was checked"
 
 
 def check_saved(case: FigureCase) -> None:
     """It can be saved in every format, and the same results give the same bytes."""
-    figures = case.run(), case.run()
+    figures = case.figure, case.run()
     for kind in FORMATS:
         try:
             first, second = (figure_bytes(figure, kind) if figure else b"" for figure in figures)
