@@ -8,10 +8,22 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
     from PIL import Image
 
-# Sets of this many bytes and fewer are kept decoded, as uint8.
+# Sets of this many bytes and fewer are kept decoded, as uint8. It is the same on every device: draws depend on it.
 IN_MEMORY_BYTES = 2 * 2**30
+# Of the free memory of a GPU, for the views of a set and the cached outputs of a network each.
+RESIDENT_SHARE = 0.25
+
+
+def resident_bytes(device: torch.device) -> int:
+    """Bytes of views, or of cached outputs, that may lie on a device: they are computed or read again otherwise."""
+    if device.type != "cuda":
+        return IN_MEMORY_BYTES
+    import torch
+
+    return max(IN_MEMORY_BYTES, int(RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]))
 
 
 @dataclass

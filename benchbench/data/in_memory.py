@@ -10,7 +10,7 @@ from torch import Tensor
 
 from benchbench.augmenters.draws import to_device
 from benchbench.data.batch import Batch
-from benchbench.data.images import IN_MEMORY_BYTES, ImageSubset
+from benchbench.data.images import ImageSubset, resident_bytes
 from benchbench.data.order import Blend, TrainingOrder
 from benchbench.data.transforms import VIEW_CHUNK, Transform, to_float, to_uint8
 from benchbench.seeds import generator
@@ -33,6 +33,7 @@ class InMemoryLoader(TrainingOrder):
         self.labels = torch.from_numpy(images.labels[indices]).to(device)
         self.transform, self.blend = transform, blend
         self._views: dict[int, Tensor] = {}
+        self._view_bytes = resident_bytes(device)
 
     def train_batches(self, seed: int, epoch: int, batch_size: int, start: int) -> Iterator[Batch]:
         host_order = self._order(seed, epoch, batch_size)
@@ -63,7 +64,7 @@ class InMemoryLoader(TrainingOrder):
         """One view of every image: uint8 [N, 3, S, S]; as many are kept as there is room for."""
         if view not in self._views:
             drawn = torch.cat([self._draw(view, chunk) for chunk in self._chunks()])
-            if (len(self._views) + 1) * drawn.nbytes > IN_MEMORY_BYTES:
+            if (len(self._views) + 1) * drawn.nbytes > self._view_bytes:
                 self._views.clear()
             self._views[view] = drawn
         return self._views[view]

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from benchbench.augmenters.draws import to_device
 from benchbench.data.batch import Batch
-from benchbench.data.images import IN_MEMORY_BYTES
+from benchbench.data.images import resident_bytes
 from benchbench.data.order import steps_per_epoch, training_order
 from benchbench.models.outputs import Outputs
 from benchbench.specs.records import DataRecord
@@ -46,13 +46,13 @@ class CachedOutputs:
     def tensor(self, name: str) -> Tensor | None:
         """One of the tensors, "train.embedding" [views, N, D] or "test.labels" [N]; None where there is none.
 
-        A small one is put on the device; a large one stays on disk, and is read page by page.
+        One that the device has room for is put there; a larger one stays on disk, and is read page by page.
         """
         if name not in self._files:
             return None
         array = np.load(self._files[name], mmap_mode="c", allow_pickle=False)
         tensor = torch.from_numpy(array)
-        return tensor.to(self.device) if array.nbytes <= IN_MEMORY_BYTES else tensor
+        return tensor.to(self.device) if array.nbytes <= resident_bytes(self.device) else tensor
 
     def teacher(self) -> CachedTeacher:
         """The network's outputs for training batches."""

@@ -13,8 +13,8 @@ from PIL import Image
 
 from benchbench.augmenters.geometric import flip, random_crop, random_resized_crop
 from benchbench.augmenters.mixing import cutmix, mixup
-from benchbench.data import in_memory, streaming
 from benchbench.data import loader as loading
+from benchbench.data import streaming
 from benchbench.data.images import ImageDataset, ImageSubset
 from benchbench.data.in_memory import InMemoryLoader
 from benchbench.data.loader import make_loader
@@ -342,8 +342,7 @@ def test_small_sets_live_on_the_device_and_large_ones_stream(monkeypatch):
     source = images()
     needed = INDICES.size * SIDE * SIDE * 3
     for limit, kind in ((needed, InMemoryLoader), (needed - 1, StreamingLoader)):
-        for module in (in_memory, loading):
-            monkeypatch.setattr(module, "IN_MEMORY_BYTES", limit)
+        monkeypatch.setattr(loading, "IN_MEMORY_BYTES", limit)
         assert isinstance(make_loader(ImageSubset(source, INDICES), PLAIN, CPU, 0), kind)
 
 

@@ -132,8 +132,8 @@ def test_no_image_is_decoded_twice():
 
 
 def test_views_that_do_not_fit_are_drawn_again(monkeypatch):
+    monkeypatch.setattr(in_memory, "resident_bytes", lambda device: 2 * 3 * SIDE**2 * 23)
     loader = make_loader("in memory")
-    monkeypatch.setattr(in_memory, "IN_MEMORY_BYTES", 2 * 3 * SIDE**2 * 23)
     views = view_images(make_loader("in memory"))
     for epoch in (0, 1, 2, 1, 0):
         assert_equal(epoch_images(loader, epoch), views[epoch])
