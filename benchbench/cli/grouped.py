@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 PURPOSES = {
-    "Look": ("plan", "list", "docs"),
+    "Look": ("plan", "list", "docs", "doctor"),
     "Run": ("run", "watch"),
     "Report": ("report", "compare", "export", "merge"),
     "Extend": ("new", "check", "plugins"),
@@ -20,7 +20,10 @@ class GroupedCommands(click.Group):
         return [*named, *sorted(set(self.commands) - set(named))]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        for purpose, names in PURPOSES.items():
-            rows = [(name, self.commands[name].get_short_help_str(limit=200)) for name in names]
-            with formatter.section(purpose):
-                formatter.write_dl(rows)
+        names = self.list_commands(ctx)
+        named = {name for each in PURPOSES.values() for name in each}
+        for purpose, members in {**PURPOSES, "Other": tuple(sorted(set(names) - named))}.items():
+            rows = [(name, self.commands[name].get_short_help_str(limit=200)) for name in members if name in names]
+            if rows:
+                with formatter.section(purpose):
+                    formatter.write_dl(rows)
