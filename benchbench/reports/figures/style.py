@@ -1,4 +1,4 @@
-"""Style of figures: sizes for print, colours that colour-blind readers can distinguish, one look per arm."""
+"""Style of figures: sizes for print, themes, colours that colour-blind readers can distinguish, one look per arm."""
 
 from __future__ import annotations
 
@@ -20,14 +20,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
 
-# Okabe and Ito's colours (https://jfly.uni-koeln.de/color/) without the yellow, which is too light for thin lines.
+# Okabe and Ito's colours (https://jfly.uni-koeln.de/color/) without the yellow, which is too light for thin lines;
+# those of the dark theme are lighter where they must be.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+DARK_COLORS = ("#3A8FD0", "#E8722A", "#12B485", "#D68FB8", "#E6A91E", "#7CC9F2", "#E6EAF0")
 # Numbers of these have no common factor with that of the colours, so that 7 x 8 arms have looks of their own.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 LINES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)))
-HATCHES = ("", "///", "...", "\\\\\\", "xxx")
 ACROSS = 3  # panels side by side at the most
 FONT = 7  # points, the smallest that is printed
+MARKER = 4  # points across
 LABEL = 42  # characters of a line of the legend
 _STYLE: dict[str, Any] = {
     "font.size": FONT,
@@ -47,22 +49,66 @@ _STYLE: dict[str, Any] = {
     "xtick.minor.width": 0.4,
     "ytick.minor.width": 0.4,
     "lines.linewidth": 1.0,
-    "lines.markersize": 4,
-    "hatch.linewidth": 0.5,
+    "lines.markersize": MARKER,
     "axes.grid": True,
     "axes.axisbelow": True,
     "grid.linewidth": 0.3,
-    "grid.color": "#dddddd",
     "pdf.fonttype": 42,  # TrueType: text stays text, and publishers take it
     "svg.hashsalt": "benchbench",
 }
+LIGHT, DARK = "light", "dark"
+# Ink, lines beside it, grid, paper.
+_INKS = {LIGHT: ("#000000", "#666666", "#dddddd", "#ffffff"), DARK: ("#e6eaf0", "#9aa4b2", "#30363d", "#0d1117")}
+THEMES = tuple(_INKS)
 
 
-def print_style() -> contextlib.AbstractContextManager[None]:
-    """Matplotlib's settings for drawing and saving, independent of the user's own."""
+def print_style(theme: str = LIGHT) -> contextlib.AbstractContextManager[None]:
+    """Matplotlib's settings for drawing and saving in one of `THEMES`, independent of the user's own."""
     import matplotlib.style
 
-    return matplotlib.style.context(["default", _STYLE])
+    ink_color, muted_color, grid, paper_color = _INKS[theme]
+    inks: dict[str, Any] = {
+        "text.color": ink_color,
+        "axes.labelcolor": ink_color,
+        "axes.titlecolor": ink_color,
+        "axes.edgecolor": muted_color,
+        "xtick.color": muted_color,
+        "ytick.color": muted_color,
+        "xtick.labelcolor": ink_color,
+        "ytick.labelcolor": ink_color,
+        "grid.color": grid,
+        "axes.facecolor": paper_color,
+        "figure.facecolor": paper_color,
+        "savefig.facecolor": paper_color,
+        "axes.prop_cycle": f"cycler('color', {list(COLORS if theme == LIGHT else DARK_COLORS)})",
+    }
+    return matplotlib.style.context(["default", _STYLE | inks])
+
+
+def ink() -> str:
+    """Colour of text in the theme of the figure that is drawn."""
+    return _setting("text.color")
+
+
+def muted() -> str:
+    """Colour of lines that are beside the point."""
+    return _setting("axes.edgecolor")
+
+
+def paper() -> str:
+    """Colour of the background."""
+    return _setting("axes.facecolor")
+
+
+def colors() -> tuple[str, ...]:
+    """`COLORS` as the theme of the figure that is drawn has them."""
+    return DARK_COLORS if paper() == _INKS[DARK][-1] else COLORS
+
+
+def _setting(name: Any) -> str:  # matplotlib's stubs list every name
+    import matplotlib
+
+    return str(matplotlib.rcParams[name])
 
 
 @dataclass(frozen=True)
@@ -80,7 +126,7 @@ class Look:
 
 def looks(results: pd.DataFrame) -> dict[str, Look]:
     """A look for each row of a suite's tables, the same in every figure."""
-    cycle = zip(itertools.cycle(COLORS), itertools.cycle(MARKERS), itertools.cycle(LINES), strict=False)
+    cycle = zip(itertools.cycle(colors()), itertools.cycle(MARKERS), itertools.cycle(LINES), strict=False)
     return {row: Look(*look) for row, look in zip(dict.fromkeys(results["row"]), cycle, strict=False)}
 
 
@@ -99,12 +145,14 @@ class PanelLayout:
         x, y: labels of the axes, on the outer panels.
         height: of a panel, inches.
         margin: space at the left beside that of numbers, inches.
+        wide: over both columns, whatever the number of panels.
     """
 
     x: str
     y: str
     height: float = 2.0
     margin: float = 0.0
+    wide: bool = False
 
 
 def panels(
@@ -120,7 +168,7 @@ def panels(
     import matplotlib.figure
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    width = SINGLE if len(titles) == 1 and len(handles) <= 8 else DOUBLE
+    width = SINGLE if len(titles) == 1 and len(handles) <= 8 and not layout.wide else DOUBLE
     down = math.ceil(len(titles) / ACROSS)
     across = math.ceil(len(titles) / down)  # four panels are two by two
     columns, legend = _legend([str(handle.get_label()) for handle in handles], width)

@@ -13,7 +13,7 @@ from PIL import Image
 from benchbench.errors import DataError, StoreError
 from benchbench.planning.model import Plan
 from benchbench.reports.figure import DOUBLE, Figure
-from benchbench.reports.figures.style import COLORS, FONT, MARKERS, PanelLayout, line_handle, panels, wrapped
+from benchbench.reports.figures.style import FONT, MARKERS, PanelLayout, colors, line_handle, muted, panels, wrapped
 from benchbench.reports.groups import groups_of
 from benchbench.reports.tables.synthetic import GeneratedSet, generated_sets, pairs
 from benchbench.specs.records import QualityMetrics
@@ -123,11 +123,12 @@ def quality_and_gain(results: pd.DataFrame, plan: Plan, store: Store) -> Figure 
     if not measures:
         return None
     rows = list(dict.fromkeys(point.row for point in points))
-    looks = {row: (COLORS[n % len(COLORS)], MARKERS[n % len(MARKERS)]) for n, row in enumerate(rows)}
+    palette = colors()
+    looks = {row: (palette[n % len(palette)], MARKERS[n % len(MARKERS)]) for n, row in enumerate(rows)}
     handles = [line_handle(row, color, "none", marker) for row, (color, marker) in looks.items()]
     figure, axes = panels(list(measures.values()), handles, PanelLayout("", "gain (points)", height=1.9))
     for axis, name in zip(axes, measures, strict=True):
-        axis.axhline(0, color="#999999", linewidth=0.6)
+        axis.axhline(0, color=muted(), linewidth=0.6)
         for point in points:
             value, (color, marker) = getattr(point.quality, name), looks[point.row]
             if value is not None:

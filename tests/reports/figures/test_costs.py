@@ -6,9 +6,20 @@ import json
 
 import pytest
 
-from benchbench.reports.figures.costs import CHARGED, SHARED, costs, hours_by_section
+from benchbench.reports.figures.costs import (
+    CHARGED,
+    MOST_SECTIONS,
+    OTHER,
+    SHARED,
+    costs,
+    hours_by_section,
+    section_fills,
+)
 from benchbench.reports.summary import finished as done_cells
 from benchbench.reports.tables.ledger import SECTIONS
+
+# Hours by section, in the order of a record.
+SMALL = {"setup": 0.1, "compile": 2.0, "data": 3.0, "teacher": 4.0, "evaluation": 5.0, "checkpoint": 0.2}
 
 
 def bars(axis) -> list[list[float]]:
@@ -36,6 +47,24 @@ def test_lines_and_shares(lab, drawn):
     (ticks,) = axis.lines
     assert list(ticks.get_xdata()) == [2, 3.5]  # what is charged, without loading
     assert axis.get_ylim()[0] > axis.get_ylim()[1]  # the first arm on top
+
+
+def test_six_colours_at_most(lab, drawn):
+    """The smallest sections are one; training has the same colour whatever else there is."""
+    lines = {name: 3600.0 * hours for name, hours in SMALL.items()}
+    lab.finish(lab.cells("scratch")[0].stage, hours=10.0, alone_seconds=lines | {"student": 36000.0})
+    figure = drawn(costs, lab)
+    names = [SECTIONS["teacher"], SECTIONS["student"], SECTIONS["evaluation"], SECTIONS["compile"], SECTIONS["data"]]
+    assert legend(figure) == [*sorted(names, key=[SECTIONS[name] for name in (*SMALL, "student")].index), OTHER]
+    (axis,) = figure.figure.axes
+    fills = {patch.get_facecolor() for container in axis.containers for patch in container}
+    assert len(fills) == len(axis.containers) == MOST_SECTIONS
+    widths = [container.patches[0].get_width() for container in axis.containers]
+    assert sum(widths) == pytest.approx(10 + sum(SMALL.values()))
+    assert widths[-1] == pytest.approx(SMALL["setup"] + SMALL["checkpoint"])
+    assert "other: set-up, checkpoints and weights" in figure.notes
+    fewer = section_fills(["student", SHARED])
+    assert fewer["student"] == section_fills(["loading", "student", OTHER, SHARED])["student"]
 
 
 def test_hours_are_devices_times_time(lab):

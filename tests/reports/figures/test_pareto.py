@@ -4,11 +4,25 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.container import ErrorbarContainer
+from matplotlib.transforms import Bbox
 
-from benchbench.reports.figures.pareto import front, pareto
+from benchbench.reports.figure import DOUBLE, SINGLE
+from benchbench.reports.figures.pareto import (
+    COUNTED,
+    GIVEN,
+    MOST_LABELS,
+    MOST_NARROW,
+    MOST_PANELS,
+    front,
+    pareto,
+    pareto_figure,
+)
+from benchbench.reports.figures.style import MARKERS, THEMES, print_style
 
 
 def points(axis) -> dict[str, list[tuple[float, float, bool]]]:
@@ -27,20 +41,25 @@ def fronts(axis) -> list[list[tuple[float, float]]]:
     return [list(zip(line.get_xdata(), line.get_ydata(), strict=True)) for line in lines]
 
 
-def legend(figure) -> dict[str, str]:
-    """Colours by label."""
-    (box,) = figure.figure.legends
-    return {
-        text.get_text(): to_hex(handle.get_color())
-        for text, handle in zip(box.get_texts(), box.legend_handles, strict=True)
-    }
+def colors_of(axis) -> dict[str, str]:
+    """Colours by arm."""
+    bars = [each for each in axis.containers if isinstance(each, ErrorbarContainer)]
+    return {each.get_label(): to_hex(each.lines[0].get_color()) for each in bars}
+
+
+def labels(axis) -> list[str]:
+    """Texts beside the points."""
+    return [text.get_text().replace("\n", " ") for text in axis.texts]
+
+
+def legend(figure) -> list[str]:
+    return [text.get_text() for box in figure.figure.legends for text in box.get_texts()]
 
 
 def test_hours_with_and_without_pre_training(finished, drawn):
     figure = drawn(pareto, finished)
     (axis,) = figure.figure.axes
-    colors = legend(figure)
-    marks = points(axis)
+    colors, marks = colors_of(axis), points(axis)
     assert marks[colors["scratch"]] == [(2.0, pytest.approx(200 / 3), True)]
     assert marks[colors["distil, big (scratch)"]] == [(5.0, pytest.approx(70), True)]  # 3 and a third of 6
     assert sorted(marks[colors["tune"]]) == [(4.0, pytest.approx(80), True), (6.0, pytest.approx(80), False)]
@@ -85,7 +104,7 @@ def test_what_is_lost_is_told(finished, drawn):
         finished.folder(cell.stage).record.unlink()
     finished.fail(finished.cells("probe")[0].stage, "no memory")
     figure = drawn(pareto, finished)
-    assert "probe" not in legend(figure)
+    assert "probe" not in labels(figure.figure.axes[0])
     assert "without a finished run, and so not drawn: probe (cifar, small: failed)" in figure.notes
 
 
@@ -112,6 +131,80 @@ def test_a_panel_for_each_data_set_and_student(make_lab, drawn):
     axes = drawn(pareto, lab).figure.axes
     assert [axis.get_title() for axis in axes] == ["cifar, a", "cifar, b"]
     assert [next(iter(points(axis).values()))[0][0] for axis in axes] == [1.0, 2.0]
+
+
+def test_labels_stand_beside_the_points(finished, drawn):
+    figure = drawn(pareto, finished)
+    (axis,) = figure.figure.axes
+    assert labels(axis) == ["scratch", "probe", "tune", "distil, big (scratch)"]
+    assert legend(figure) == [GIVEN, COUNTED]  # what the two kinds of points and of lines stand for
+    assert figure.figure.get_figwidth() == SINGLE
+    assert axis.get_title(loc="left") == "cifar, small"
+
+
+def test_without_a_price_there_is_no_legend(lab, drawn):
+    lab.finish_arm("scratch", [0.5, 0.6, 0.7])
+    assert legend(drawn(pareto, lab)) == []
+
+
+def many(count: int, panels: int = 1) -> pd.DataFrame:
+    """Results of three seeds, crowded, with names of a usual length."""
+    draw = np.random.RandomState(0)
+    rows = []
+    for panel, arm in itertools.product(range(panels), range(count)):
+        hours, accuracy = np.exp(0.4 * draw.randn()), 0.7 + 0.02 * draw.randn()
+        common = {"row": f"A/U {arm}, ResNet-50 (finetune)", "data": f"cifar{panel}", "student": "MobileNetV2"}
+        costs = {
+            "own_hours": hours,
+            "shared_stage_hours": 0.1,
+            "pretraining_hours": 9.0 * (arm < 2),
+            "unit": "GPU-hours",
+            "status": "done",
+        }
+        rows += [common | costs | {"accuracy": accuracy + spread} for spread in (-0.002, 0, 0.002)]
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize(
+    ("count", "panels", "width"), [(MOST_NARROW, 1, SINGLE), (MOST_LABELS, 1, DOUBLE), (6, MOST_PANELS, DOUBLE)]
+)
+@pytest.mark.parametrize("theme", THEMES)
+def test_no_label_covers_another_or_a_marker(count, panels, width, theme):
+    with print_style(theme):
+        figure = pareto_figure(many(count, panels), "many").figure
+    assert figure.get_figwidth() == width
+    for axis in figure.axes:
+        assert len(axis.texts) == count
+        texts = [text.get_window_extent() for text in axis.texts]
+        markers = [
+            Bbox.from_bounds(x - 5, y - 5, 10, 10)
+            for line in axis.lines
+            if line.get_marker() in MARKERS
+            for x, y in axis.transData.transform(line.get_xydata())
+        ]
+        for one, other in itertools.combinations(texts, 2):
+            assert not one.overlaps(other)
+        assert not any(text.overlaps(marker) for text in texts for marker in markers)
+        frame = axis.get_window_extent()
+        assert all(frame.x0 <= text.x0 and text.x1 <= frame.x1 for text in texts)
+        assert all(frame.y0 <= text.y0 and text.y1 <= frame.y1 for text in texts)
+
+
+@pytest.mark.parametrize(("count", "panels"), [(MOST_LABELS + 1, 1), (3, MOST_PANELS + 1)])
+def test_too_many_have_a_legend(count, panels):
+    with print_style():
+        figure = pareto_figure(many(count, panels), "many")
+    assert [len(axis.texts) for axis in figure.figure.axes] == [0] * panels
+    assert len(legend(figure)) == count + 2
+
+
+def test_points_that_leave_no_room_have_a_legend():
+    frame = many(MOST_NARROW)
+    frame["row"] = [f"{row} of a suite whose names are as long as sentences, and longer than that" for row in frame.row]
+    with print_style():
+        figure = pareto_figure(frame, "many")
+    assert len(legend(figure)) == MOST_NARROW + 2
+    assert labels(figure.figure.axes[0]) == []
 
 
 def test_the_front_is_what_nothing_beats():

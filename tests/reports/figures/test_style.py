@@ -7,18 +7,23 @@ import itertools
 import matplotlib
 import pandas as pd
 import pytest
+from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 
 from benchbench.reports.figure import DOUBLE, SINGLE
 from benchbench.reports.figures.style import (
     COLORS,
     FONT,
-    HATCHES,
     LINES,
     MARKERS,
+    THEMES,
     PanelLayout,
+    colors,
+    ink,
     looks,
+    muted,
     panels,
+    paper,
     print_style,
     wrapped,
 )
@@ -84,7 +89,6 @@ def test_looks_differ_by_more_than_colour():
         assert one.marker != other.marker
         assert one.line != other.line
     assert len(LINES) == len(set(map(str, LINES)))
-    assert len(HATCHES) == len(set(HATCHES))
 
 
 def test_an_arm_looks_the_same_whatever_is_done():
@@ -97,9 +101,43 @@ def test_settings_are_our_own_and_are_put_back(monkeypatch):
     monkeypatch.setitem(matplotlib.rcParams, "axes.facecolor", "red")
     with print_style():
         assert matplotlib.rcParams["font.size"] == FONT
-        assert matplotlib.rcParams["axes.facecolor"] == "white"
+        assert matplotlib.rcParams["axes.facecolor"] == "#ffffff"
         assert matplotlib.rcParams["pdf.fonttype"] == 42
+    with print_style("dark"):
+        assert matplotlib.rcParams["font.size"] == FONT
+        assert matplotlib.rcParams["axes.facecolor"] == "#0d1117"
     assert matplotlib.rcParams["font.size"] == 30
+
+
+def luminance(color: str) -> float:
+    """Relative luminance as WCAG 2 defines it."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(color)]
+    return sum(share * c for share, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def contrast(one: str, other: str) -> float:
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_text_and_marks_stand_out_from_the_paper(theme):
+    """WCAG: 7 for text at the best level; 3 for graphics, which Okabe and Ito's lighter colours miss on white."""
+    with print_style(theme):
+        assert contrast(ink(), paper()) > 12
+        assert contrast(muted(), paper()) > 4.5
+        assert min(contrast(color, paper()) for color in colors()) > (2 if theme == "light" else 4)
+        assert len(set(colors())) == len(COLORS)
+
+
+def test_themes_differ_in_colours_alone(monkeypatch):
+    settings = {}
+    for theme in THEMES:
+        with print_style(theme):
+            settings[theme] = dict(matplotlib.rcParams)
+    light, dark = settings.values()
+    differing = {name for name in light if light[name] != dark[name]}
+    assert all("color" in name or name == "axes.prop_cycle" for name in differing), differing
 
 
 def test_a_label_is_no_formula():
