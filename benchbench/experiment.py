@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchbench.errors import BenchBenchError, one_line
+from benchbench.errors import BenchBenchError, UnknownNameError, did_you_mean, one_line
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -27,6 +27,7 @@ PAGE = "html"
 FIGURE_FORMATS = ("pdf", "png")
 FORMATS = ("md", "tex", "csv", "txt", *FIGURE_FORMATS, PAGE)  # of tables, of figures, and of all together
 DEFAULT_FORMATS = ("md", "tex", "csv", *FIGURE_FORMATS)
+THEMES = ("light", "dark")  # of figures
 DEFAULT_TEMPLATE = "full"
 DEFAULT_STORE = "runs"
 
@@ -173,6 +174,19 @@ class Run:
     def figures(self) -> Figures:
         """Matplotlib figures by name; those without anything to show are left out."""
         return Figures(self.report)
+
+    def with_theme(self, theme: str) -> Run:
+        """The same with figures that are `light` (for print), or `dark`.
+
+        Raises:
+            UnknownNameError: there is no such theme.
+
+        Example:
+            >>> run.with_theme("dark").figures["pareto"]  # doctest: +SKIP
+        """
+        if theme not in THEMES:
+            raise UnknownNameError(f"no theme '{theme}'; {did_you_mean(theme, THEMES)}")
+        return replace(self, report=replace(self.report, theme=theme))
 
     @property
     def answer(self) -> str:

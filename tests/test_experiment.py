@@ -8,10 +8,12 @@ from types import SimpleNamespace
 
 import matplotlib.figure
 import pytest
+from PIL import Image
 
 import benchbench as bb
 from benchbench.errors import UnknownNameError
-from benchbench.experiment import FORMATS, Experiment
+from benchbench.experiment import FORMATS, THEMES, Experiment
+from benchbench.reports import figure
 from benchbench.reports.plan_cells import COLUMNS
 from tests.conftest import TINY
 from tests.reports.conftest import Lab
@@ -134,6 +136,18 @@ class TestRun:
         assert "diagnosis" in bb.report(plan).tables.names
         with pytest.raises(bb.BenchBenchError, match="did you mean 'paper'"):
             bb.report(plan, template="papers")
+
+    def test_a_dark_theme(self, plan, lab, tmp_path):
+        lab.finish_arm("scratch", [0.5, 0.6])
+        run = bb.report(plan)
+        dark = run.with_theme("dark")
+        assert dark.figures["pareto"].get_facecolor() != run.figures["pareto"].get_facecolor() == (1, 1, 1, 1)
+        paths = dark.write(tmp_path / "dark", ["png"])
+        with Image.open(next(path for path in paths if path.name == "pareto.png")) as picture:
+            assert picture.convert("RGB").getpixel((0, 0)) == (13, 17, 23)
+        with pytest.raises(UnknownNameError, match="no theme 'drak'; did you mean 'dark'"):
+            run.with_theme("drak")
+        assert THEMES == figure.THEMES
 
     def test_a_notebook_shows_figures(self, plan, lab, monkeypatch):
         """IPython prints a figure as text until pyplot is imported, or this is done."""

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from benchbench import api
-from benchbench.experiment import DEFAULT_FORMATS, DEFAULT_STORE, DEFAULT_TEMPLATE, FORMATS, Experiment
+from benchbench.experiment import DEFAULT_FORMATS, DEFAULT_STORE, DEFAULT_TEMPLATE, FORMATS, THEMES, Experiment
 
 Command = Callable[..., Any]
 
@@ -72,6 +72,7 @@ class ReportOptions:
     formats: tuple[str, ...]
     template: str
     tables: tuple[str, ...]
+    theme: str
 
 
 _REPORT = "Where tables and figures go; of several suites, to a folder each in it.  [default: reports/NAME-OF-SUITE]"
@@ -92,6 +93,7 @@ _REPORT_OPTIONS = (
     ),
     click.option("--template", default=DEFAULT_TEMPLATE, show_default=True, help=_TEMPLATE),
     click.option("--tables", metavar="NAMES", callback=_names, help=_TABLES),
+    click.option("--theme", type=click.Choice(THEMES), default=THEMES[0], show_default=True, help="Of figures."),
 )
 _SUITE_OPTIONS = (
     store_option,

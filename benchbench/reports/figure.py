@@ -1,4 +1,4 @@
-"""The figure model, and the widths of print."""
+"""The figure model, the widths of print, and the themes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 # Inches: the width of a column, and of a page, in the two-column styles that conferences use.
 SINGLE, DOUBLE = 3.25, 6.75
+LIGHT, DARK = "light", "dark"
+THEMES = (LIGHT, DARK)
 
 
 @dataclass(frozen=True)
@@ -22,12 +24,14 @@ class Figure:
         title: the first sentence of the caption; it is not drawn.
         figure: the drawing, at the size in which it is printed.
         notes: the rest of the caption.
+        theme: one of `THEMES`, which it was drawn in.
     """
 
     name: str
     title: str
     figure: matplotlib.figure.Figure
     notes: Sequence[str] = field(default_factory=list)
+    theme: str = LIGHT
 
     @property
     def wide(self) -> bool:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from benchbench.planning.model import Plan
 from benchbench.reports.answer import answer
-from benchbench.reports.figure import Figure
+from benchbench.reports.figure import LIGHT, Figure
 from benchbench.reports.footer import footer
 from benchbench.reports.lazy import LazyMapping
 from benchbench.reports.results import results_frame
@@ -34,6 +34,7 @@ class Report:
         command: that makes the report.
         template: that chooses tables and figures.
         results: one row per cell, as `results_frame` gives them.
+        theme: of the figures.
     """
 
     plan: Plan
@@ -41,6 +42,7 @@ class Report:
     command: str
     template: str
     results: pd.DataFrame
+    theme: str = LIGHT
 
     @cached_property
     def answer(self) -> str:
@@ -103,9 +105,11 @@ def _figure(report: Report, name: str) -> Figure | None:
     from benchbench.reports.figures.style import print_style
 
     results, notes = _first_panels(report.results)
-    with print_style():
+    with print_style(report.theme):
         figure: Figure | None = report.plan.registry.get("figure", name).load()(results, report.plan, report.store)
-    return None if figure is None else replace(figure, notes=[*figure.notes, *notes, *report.footer])
+    if figure is None:
+        return None
+    return replace(figure, notes=[*figure.notes, *notes, *report.footer], theme=report.theme)
 
 
 def _first_panels(results: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:

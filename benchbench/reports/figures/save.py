@@ -23,7 +23,7 @@ def figure_bytes(figure: Figure, kind: str) -> bytes:
     else:
         metadata |= {"Description": notes, "Software": "BenchBench"}
     stream = io.BytesIO()
-    with print_style():
+    with print_style(figure.theme):
         if figure.figure.get_layout_engine() is not None:  # laid out once, and not for every format again
             figure.figure.draw_without_rendering()
             figure.figure.set_layout_engine(None)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from benchbench.reports.escape import printable
-from benchbench.reports.figure import DOUBLE, SINGLE
+from benchbench.reports.figure import DARK, DOUBLE, LIGHT, SINGLE
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -56,14 +56,12 @@ _STYLE: dict[str, Any] = {
     "pdf.fonttype": 42,  # TrueType: text stays text, and publishers take it
     "svg.hashsalt": "benchbench",
 }
-LIGHT, DARK = "light", "dark"
 # Ink, lines beside it, grid, paper.
 _INKS = {LIGHT: ("#000000", "#666666", "#dddddd", "#ffffff"), DARK: ("#e6eaf0", "#9aa4b2", "#30363d", "#0d1117")}
-THEMES = tuple(_INKS)
 
 
 def print_style(theme: str = LIGHT) -> contextlib.AbstractContextManager[None]:
-    """Matplotlib's settings for drawing and saving in one of `THEMES`, independent of the user's own."""
+    """Matplotlib's settings for drawing and saving in a theme, independent of the user's own."""
     import matplotlib.style
 
     ink_color, muted_color, grid, paper_color = _INKS[theme]

@@ -11,7 +11,7 @@ from matplotlib.colors import to_hex
 from matplotlib.container import ErrorbarContainer
 from matplotlib.transforms import Bbox
 
-from benchbench.reports.figure import DOUBLE, SINGLE
+from benchbench.reports.figure import DOUBLE, SINGLE, THEMES
 from benchbench.reports.figures.pareto import (
     COUNTED,
     GIVEN,
@@ -22,7 +22,7 @@ from benchbench.reports.figures.pareto import (
     pareto,
     pareto_figure,
 )
-from benchbench.reports.figures.style import MARKERS, THEMES, print_style
+from benchbench.reports.figures.style import MARKERS, print_style
 
 
 def points(axis) -> dict[str, list[tuple[float, float, bool]]]:

@@ -10,13 +10,12 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 
-from benchbench.reports.figure import DOUBLE, SINGLE
+from benchbench.reports.figure import DOUBLE, SINGLE, THEMES
 from benchbench.reports.figures.style import (
     COLORS,
     FONT,
     LINES,
     MARKERS,
-    THEMES,
     PanelLayout,
     colors,
     ink,
