@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from benchbench.execution.agreement import Sample, changed_classes, with_statistics_of
+from benchbench.execution.compiled import compiled
 from benchbench.execution.depthwise import DepthwiseMode
 from benchbench.execution.folding import fold_batch_norm
 from benchbench.execution.tf32 import tf32_convolutions
@@ -89,17 +90,25 @@ class ConfiguredModel:
     def __init__(self, model: Backbone, config: ExecutionConfig, device: torch.device, widen: bool = False):
         self.model = model.to(device).to(memory_format=config.memory_format)
         self.config, self.device, self.widen = config, device, widen
-        self._forward = torch.compile(model, mode=config.compile) if config.compile else model
+        self._compiled = compiled(model, config.compile) if config.compile else None
+        self._compiled_size: int | None = None
 
     def __call__(self, images: Tensor, features: bool = False, eager: bool = False) -> Outputs:
-        """One forward pass; `eager` leaves a compiled network aside, as for batches of many sizes."""
+        """One forward pass; `eager` leaves a compiled network aside, as do batches of another size than the first."""
         config = self.config
         if config.channels_last and images.dim() == 4:
             images = images.contiguous(memory_format=torch.channels_last)
         depthwise = DepthwiseMode(config.depthwise) if config.depthwise else contextlib.nullcontext()
         with self.autocast(), depthwise:
-            outputs: Outputs = (self.model if eager else self._forward)(images, features)
+            outputs: Outputs = (self.model if eager else self._forward_of(len(images)))(images, features)
         return _each(outputs, Tensor.float) if self.widen and config.precision != "fp32" else outputs
+
+    def _forward_of(self, count: int) -> Callable[[Tensor, bool], Outputs]:
+        """The compiled forward pass for the number of images of the first batch; a last batch would not be worth it."""
+        if self._compiled is None:
+            return self.model
+        self._compiled_size = self._compiled_size or count
+        return self._compiled if count == self._compiled_size else self.model
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """The context in which this network's outputs are computed, and a loss on them."""

@@ -104,35 +104,53 @@ class _Features:
     """
 
     def __init__(self, module: nn.Module):
-        self.module = module
+        self.module, self.maps = module, _Maps(isinstance(module, torchvision.models.SwinTransformer))
         names = dict(module.named_modules())
-        self.channels_last = isinstance(module, torchvision.models.SwinTransformer)
-        self.blocks = [
+        blocks = [
             child
             for name, part in names.items()
             if isinstance(part, nn.Sequential | nn.ModuleList) and name.count(".") <= 1
             for child in part.children()
         ]
         if isinstance(module, torchvision.models.GoogLeNet | torchvision.models.Inception3):
-            self.blocks = list(module.children())
+            blocks = list(module.children())
+        for block in blocks:
+            block.register_forward_hook(self.maps.keep)
 
     def __call__(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
-        maps: list[Tensor] = []
-
-        def keep(block: nn.Module, _inputs: Any, output: Any) -> None:
-            shaped = _as_map(output, self.channels_last and not isinstance(block, nn.Conv2d))
-            if shaped is None:
-                return
-            if maps and output.ndim == 4 and maps[-1].shape[-2:] == shaped.shape[-2:]:
-                maps.pop()
-            maps.append(shaped)
-
-        handles = [block.register_forward_hook(keep) for block in self.blocks]
+        self.maps.kept = maps = []
         try:
             return self.module(images), maps
         finally:
-            for handle in handles:
-                handle.remove()
+            self.maps.kept = None
+
+
+class _Maps:
+    """The maps of a network's pass. Its hooks stay: torch.compile would stop where they come and go.
+
+    It does not hold the network, which holds it: they would be a circle, and the memory of a network that nobody uses
+    would have to wait for the garbage collector.
+
+    Attributes:
+        channels_last: whether blocks other than convolutions give them so.
+        kept: those of the pass at hand; None where nobody asks for them.
+    """
+
+    def __init__(self, channels_last: bool):
+        self.channels_last = channels_last
+        self.kept: list[Tensor] | None = None
+
+    def keep(self, block: nn.Module, _inputs: Any, output: Any) -> None:
+        """Takes a block's output, in place of one of the same size before it."""
+        maps = self.kept
+        if maps is None:
+            return
+        shaped = _as_map(output, self.channels_last and not isinstance(block, nn.Conv2d))
+        if shaped is None:
+            return
+        if maps and output.ndim == 4 and maps[-1].shape[-2:] == shaped.shape[-2:]:
+            maps.pop()
+        maps.append(shaped)
 
 
 def _as_map(output: Any, channels_last: bool) -> Tensor | None:

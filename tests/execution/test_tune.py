@@ -206,7 +206,7 @@ def test_threads_are_as_they_were(model, images, timed):
 @pytest.mark.parametrize("cost", [0.1, 10.0])
 def test_compilation_is_looked_at_where_a_run_is_long(cost, model, images, timed, monkeypatch):
     compiled = []
-    monkeypatch.setattr(torch, "compile", lambda model, mode: compiled.append(mode) or model)
+    monkeypatch.setattr(torch, "compile", lambda model, mode, dynamic: compiled.append(mode) or model)
     timed.cost = lambda config, *_: cost if config.compile else 1.0
     long, short = (replace(ANY, compile=None, steps=steps) for steps in (1201, 1200))
     assert tune(model, images, short)[0] == ExecutionConfig()
@@ -216,7 +216,7 @@ def test_compilation_is_looked_at_where_a_run_is_long(cost, model, images, timed
 
 
 def test_a_compiler_that_fails_costs_nothing(model, images, timed, monkeypatch, capsys):
-    def fail(model, mode):
+    def fail(model, mode, dynamic):
         raise RuntimeError("no C++ compiler")
 
     monkeypatch.setattr(torch, "compile", fail)
@@ -227,7 +227,7 @@ def test_a_compiler_that_fails_costs_nothing(model, images, timed, monkeypatch, 
 
 
 def test_compilation_that_is_asked_for_is_not_measured(model, images, timed, monkeypatch):
-    monkeypatch.setattr(torch, "compile", lambda model, mode: model)
+    monkeypatch.setattr(torch, "compile", lambda model, mode, dynamic: model)
     timed.cost = lambda config, *_: 10.0 if config.compile else 1.0
     assert tune(model, images, replace(ANY, compile=True))[0].compile == "default"
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import gc
 import urllib.error
+import weakref
 
 import pytest
 import torch
@@ -91,11 +94,40 @@ def test_swin_s_maps_are_turned_to_channels_first():
     assert torch.equal(out.features[-1], last[0].permute(0, 3, 1, 2))
 
 
-def test_hooks_are_gone_after_a_forward_pass():
-    with torch.device("meta"):
-        model = Backbone(build("resnet18", None), 7)
-        model(torch.zeros(2, 3, 64, 64), features=True)
-    assert not any(part._forward_hooks for part in model.modules())
+@torch.no_grad()
+def test_hooks_keep_nothing_after_a_forward_pass():
+    """Also one that fails; and they are as many as at first."""
+    model = Backbone(build("resnet18", None), 7).eval()
+    hooks = [len(part._forward_hooks) for part in model.modules()]
+    images = torch.rand(2, 3, 64, 64)
+    maps = model(images, features=True).features
+    assert model(images).features == []
+    with pytest.raises(RuntimeError):
+        model(images[:, :2], features=True)
+    assert len(maps) == 4
+    assert model._with_features.maps.kept is None
+    assert [len(part._forward_hooks) for part in model.modules()] == hooks
+
+
+@torch.no_grad()
+def test_a_copy_s_maps_are_its_own():
+    model, images = Backbone(build("resnet18", None), 7).eval(), torch.rand(2, 3, 64, 64)
+    other = copy.deepcopy(model)
+    other.trunk.layer4[0].conv1.weight.zero_()
+    expected = model(images, features=True).features
+    actual = other(images, features=True).features
+    assert [torch.equal(one, two) for one, two in zip(actual, expected, strict=True)] == [True] * 3 + [False]
+
+
+def test_a_network_that_nobody_uses_is_let_go_at_once():
+    model = Backbone(build("resnet18", None), 7)
+    trunk = weakref.ref(model.trunk)
+    gc.disable()
+    try:
+        del model
+        assert trunk() is None
+    finally:
+        gc.enable()
 
 
 def test_features_carry_gradients_into_the_trunk():
