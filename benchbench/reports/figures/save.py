@@ -12,7 +12,7 @@ FORMATS = ("pdf", "png")
 DPI = 200
 
 
-def figure_bytes(figure: Figure, kind: str) -> bytes:
+def figure_bytes(figure: Figure, kind: str, dpi: int = DPI) -> bytes:
     """The content of a file in one of `FORMATS`: equal figures give equal bytes, since there is no date in them."""
     from benchbench.reports.figures.style import print_style
 
@@ -27,7 +27,7 @@ def figure_bytes(figure: Figure, kind: str) -> bytes:
         if figure.figure.get_layout_engine() is not None:  # laid out once, and not for every format again
             figure.figure.draw_without_rendering()
             figure.figure.set_layout_engine(None)
-        figure.figure.savefig(stream, format=kind, dpi=DPI, metadata=metadata)
+        figure.figure.savefig(stream, format=kind, dpi=dpi, metadata=metadata)
     return stream.getvalue()
 
 
