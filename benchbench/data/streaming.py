@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from benchbench.data.batch import Batch
+from benchbench.data.decoded import pixels_of
 from benchbench.data.images import ImageSubset
 from benchbench.data.order import Blend, TrainingOrder
 from benchbench.data.transforms import VIEW_CHUNK, Transform, to_float, to_uint8
@@ -122,7 +122,7 @@ class _Decoded(Dataset):
 
     def __getitem__(self, key: Key) -> tuple[Tensor, int] | str:
         try:
-            image = np.array(self.subset.images.image(int(self.subset.indices[key.index])).convert("RGB"))
+            image = pixels_of(self.subset.images, int(self.subset.indices[key.index]))
         except DataError as error:  # as a value: an exception from a loader process arrives wrapped in its traceback
             return str(error)
         pixels = to_float(torch.from_numpy(image).permute(2, 0, 1).unsqueeze(0))

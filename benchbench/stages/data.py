@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL
 import torch
 
 from benchbench.components import Params
+from benchbench.data.decoded import decoded_once
 from benchbench.data.images import ImageDataset, ImageSubset
 from benchbench.data.loader import Loader, make_loader
 from benchbench.data.order import Blend
@@ -20,10 +22,12 @@ from benchbench.data.splits import hold_out, subset
 from benchbench.data.synthetic import joined, take
 from benchbench.data.transforms import Transform, bind_augmenters, bind_mixers
 from benchbench.errors import DataError
-from benchbench.specs.parts import DataSpec, RecipeSpec, SyntheticUseSpec
+from benchbench.planning.keys import key_of_identity
+from benchbench.specs.parts import DataSpec, RecipeSpec, SyntheticUseSpec, contents_only
 from benchbench.specs.records import DataRecord, SynthesisRecord
 from benchbench.specs.stages import DiffusionSpec, OutputsSpec, QualitySpec, SynthesisSpec, TrainingSpec
 from benchbench.stages.context import StageContext
+from benchbench.store import KEY_LENGTH
 from benchbench.synthesis.shards import open_shards
 from benchbench.training.cached_outputs import CachedOutputs
 
@@ -44,7 +48,7 @@ class SplitData:
         # Loader processes take cores from the other workers, so a worker of one thread decodes by itself.
         self._workers = 0 if context.threads == 1 else min(8, context.threads)
         spec = context.spec
-        images = load_split(context, "train")
+        images = self._images("train")
         part, train, held_out = _split(spec.data, images)
         if isinstance(spec, TrainingSpec) and spec.selection == "best" and not len(held_out):
             raise DataError("no class has an image to spare for validation; take more images, or `selection: last`")
@@ -66,11 +70,18 @@ class SplitData:
 
     def test(self) -> Loader:
         """The test images, whose number enters the record."""
-        images = load_split(self._context, "test")
+        images = self._images("test")
         if images.classes != self.classes:
             raise DataError("the test split has other classes than the training split")
         self.record = self.record.model_copy(update={"test": len(images)})
         return self._loader(_whole(images))
+
+    def _images(self, split: str) -> ImageDataset:
+        """A split, decoded once where a GPU would wait for it."""
+        images = load_split(self._context, split)
+        if self._device.type != "cuda":
+            return images
+        return decoded_once(images, self._context.data_root / "decoded" / _content_key(self._context.spec, split))
 
     def _blended(self, real: ImageSubset, use: SyntheticUseSpec) -> Loader:
         """Real images with the generated ones that a training takes."""
@@ -162,6 +173,19 @@ def _split(data: DataSpec, images: ImageDataset) -> tuple[np.ndarray, np.ndarray
     """Indices of the images that a suite uses, and of these those to train on and those held out."""
     part = subset(images.labels, data.fraction, data.per_class, data.subset_seed)
     return part, *hold_out(images.labels[part], data.validation)
+
+
+def _content_key(spec: TrainingSpec | OutputsSpec | QualitySpec, split: str) -> str:
+    """The identity of a split's pixels: its files, and the code and the library that decode them."""
+    data, code = spec.data, spec.components.get(f"dataset/{spec.data.source.name}")
+    parts = {
+        "source": data.source.as_json(),
+        "folder": data.folder.as_json() if data.folder else None,
+        "code": code.as_json() if code else None,
+        "pillow": PIL.__version__,
+        "split": split,
+    }
+    return key_of_identity(contents_only(parts))[:KEY_LENGTH]
 
 
 def _whole(images: ImageDataset) -> ImageSubset:

@@ -1,0 +1,72 @@
+"""The key of a split's decoded pixels, and a GPU's loaders, which read them."""
+
+from __future__ import annotations
+
+import numpy as np
+import PIL
+import pytest
+from PIL import Image
+
+from benchbench.plugins import load_plugins
+from benchbench.specs.parts import ComponentSpec, ComponentVersion, file_json
+from benchbench.stages.data import SplitData, _content_key
+from tests.specs import data_spec, recipe_spec, training_spec
+from tests.stages.contexts import stage_context
+
+
+def image_folder(path, content: str = "abc") -> ComponentSpec:
+    return ComponentSpec(name="imagefolder", params={"path": file_json(path, content)})
+
+
+def spec_of(source: ComponentSpec, **changes):
+    data = data_spec(source=source, per_class=None)
+    return training_spec(data=data, recipe=recipe_spec(image_size=16, batch_size=4), **changes)
+
+
+def test_the_key_is_that_of_the_content_wherever_it_lies(tmp_path, monkeypatch):
+    key = _content_key(spec_of(image_folder(tmp_path / "here")), "train")
+    assert _content_key(spec_of(image_folder(tmp_path / "there")), "train") == key
+    code = {"dataset/imagefolder": ComponentVersion(version="1", source="s")}
+    others = {
+        _content_key(spec_of(image_folder(tmp_path / "here")), "test"),
+        _content_key(spec_of(image_folder(tmp_path / "here", "other")), "train"),
+        _content_key(spec_of(image_folder(tmp_path / "here"), components=code), "train"),
+    }
+    monkeypatch.setattr(PIL, "__version__", "0.1")
+    others.add(_content_key(spec_of(image_folder(tmp_path / "here")), "train"))
+    assert len(others | {key}) == 5
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Twelve JPEG files in two classes, and as many to test on."""
+    random = np.random.default_rng(0)
+    for split in ("train", "test"):
+        for name in ("cat", "dog"):
+            (tmp_path / "images" / split / name).mkdir(parents=True)
+            for number in range(6):
+                pixels = random.integers(0, 256, (20 + number, 24, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(tmp_path / "images" / split / name / f"{number}.jpg")
+    return tmp_path / "images"
+
+
+def loaded(folder, tmp_path, device: str) -> SplitData:
+    spec = spec_of(image_folder(folder))
+    return SplitData(stage_context(spec, tmp_path / "stage", load_plugins().registry, device=device))
+
+
+def test_a_cpu_decodes_images_as_they_come(folder, tmp_path):
+    data = loaded(folder, tmp_path, "cpu")
+    assert len(list(data.train.train_batches(0, 0, 4, 0))) == 3
+    assert not list(tmp_path.rglob("decoded"))
+
+
+@pytest.mark.cuda
+def test_a_gpu_decodes_each_image_once(folder, tmp_path):
+    data = loaded(folder, tmp_path, "cuda")
+    for epoch in (0, 1):
+        batches = list(data.train.train_batches(0, epoch, 4, 0))
+        assert {batch.images.device.type for batch in batches} == {"cuda"}
+    assert len(list(data.test().test_batches(6))) == 2
+    folders = list((tmp_path / "data" / "decoded").iterdir())
+    assert sorted(len(list(each.rglob("*.npy"))) for each in folders) == [12, 12]
