@@ -28,6 +28,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("costs", "executors"),
     ("reports", "running"),
     ("experiment", "export", "testing"),
+    ("doctor",),
     ("api",),
     ("cli",),
     ("__main__", "reference"),

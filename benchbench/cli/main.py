@@ -12,6 +12,7 @@ import click
 
 from benchbench import __version__, api
 from benchbench.cli.docs import docs, page_of
+from benchbench.cli.doctor import doctor
 from benchbench.cli.grouped import GroupedCommands
 from benchbench.cli.options import ReportOptions, SuiteOptions, reads_suite, reads_suites, writes_report
 from benchbench.cli.plugins import check, list_, new, plugins
@@ -225,5 +226,5 @@ def watch(options: SuiteOptions, port: int) -> None:
     serve(options.plan(), port, options.as_json)
 
 
-for _command in (list_, docs, plugins, new, check, export, merge, compare):
+for _command in (list_, docs, doctor, plugins, new, check, export, merge, compare):
     cli.add_command(_command)
