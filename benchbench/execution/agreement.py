@@ -67,8 +67,9 @@ def with_statistics_of(model: Backbone, images: Tensor) -> Backbone:
     norms = [part for part in model.modules() if isinstance(part, _BatchNorm) and part.track_running_stats]
     for norm in norms:
         norm.train().reset_running_stats()
-        norm.momentum = None  # the mean of all batches
-    for batch in images.split(CHUNK) if norms else ():
-        if len(batch) > 1:
-            model(batch)
+    batches = [batch for batch in images.split(CHUNK) if len(batch) > 1] if norms else []
+    for number, batch in enumerate(batches, 1):
+        for norm in norms:
+            norm.momentum = 1 / number  # the mean of all batches; without a momentum, it would ask the device for it
+        model(batch)
     return model.eval()
