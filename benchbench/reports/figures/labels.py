@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,7 +29,7 @@ RINGS = (0.8, 1.4, 2.2, 3.2, 4.4, 5.8, 7.4, 9.2, 11.2, 13.4)
 NEAR = 1.2  # letters up to which no line leads to the point
 SWEEPS, ORDERS = 8, 8
 # Costs, in letters of distance. A place of OVERLAP or more is no place.
-OVERLAP, COVERED, TANGLED, CROSSING, LEFT = 1e4, 20.0, 8.0, 2.0, 0.3
+OVERLAP, COVERED, TANGLED, AMBIGUOUS, CROSSING, LEFT = 1e4, 20.0, 8.0, 3.0, 2.0, 0.3
 
 
 @dataclass(frozen=True)
@@ -62,12 +62,19 @@ class _Places:
     Attributes:
         boxes: of the text [k, 4].
         leaders: segments [k, 4] from the text to the point.
+        led: where a line leads from the text to the point [k]: it is not near, or another point is as near.
         costs: of each place, whatever the other labels do [k].
     """
 
     boxes: Array
     leaders: Array
+    led: Mask
     costs: Array
+
+    def within(self, frame: Array) -> _Places:
+        """The same where no place may leave a box."""
+        outside = ((self.boxes[:, :2] < frame[:2]) | (self.boxes[:, 2:] > frame[2:])).any(1)
+        return replace(self, costs=self.costs + OVERLAP * outside)
 
 
 def label_points(axis: Axes, points: Sequence[LabelledPoint], surroundings: Surroundings) -> bool:
@@ -75,15 +82,13 @@ def label_points(axis: Axes, points: Sequence[LabelledPoint], surroundings: Surr
     letter = FONT * axis.figure.dpi / 72
     targets = axis.transData.transform([(point.x, point.y) for point in points])
     frame = np.array(axis.get_window_extent().extents)
-    places = [
-        _places(target, size, letter, frame, surroundings)
-        for target, size in zip(targets, _sizes(axis, points), strict=True)
-    ]
+    sizes = _sizes(axis, points)
+    places = [_places(targets, n, sizes[n], letter, surroundings).within(frame) for n in range(len(points))]
     chosen = _settle(places, letter)
     if any(_cost(places, chosen, n, letter)[place] >= OVERLAP for n, place in enumerate(chosen)):
         return False
     for point, target, each, place in zip(points, targets, places, chosen, strict=True):
-        _write(axis, point, each.boxes[place] - np.tile(target, 2), each.leaders[place])
+        _write(axis, point, each.boxes[place] - target[[0, 1, 0, 1]], each.leaders[place] if each.led[place] else None)
     return True
 
 
@@ -96,7 +101,9 @@ def _sizes(axis: Axes, points: Sequence[LabelledPoint]) -> Array:
     return np.array([(extent.width, extent.height) for extent in extents])
 
 
-def _places(target: Array, size: Array, letter: float, frame: Array, surroundings: Surroundings) -> _Places:
+def _places(targets: Array, n: int, size: Array, letter: float, surroundings: Surroundings) -> _Places:
+    """Places of label n."""
+    target = targets[n]
     angles = np.arange(DIRECTIONS) * 2 * math.pi / DIRECTIONS
     directions = np.stack([np.cos(angles), np.sin(angles)], 1)
     # The middle of an edge or a corner of the text, whichever faces the point, is on the ring.
@@ -105,16 +112,19 @@ def _places(target: Array, size: Array, letter: float, frame: Array, surrounding
     boxes = np.concatenate([centers - size / 2, centers + size / 2], 1)
     leaders = np.concatenate([np.clip(target, boxes[:, :2], boxes[:, 2:]), np.broadcast_to(target, centers.shape)], 1)
     rings = np.repeat(RINGS, DIRECTIONS)
-    costs = rings + LEFT * (1 - np.tile(directions[:, 0], len(RINGS)))
-    costs += OVERLAP * ((boxes[:, :2] < frame[:2]) | (boxes[:, 2:] > frame[2:])).any(1)
+    others = np.delete(targets, n, axis=0)[:, None]
+    nearest = np.linalg.norm(np.clip(others, boxes[:, :2], boxes[:, 2:]) - others, axis=-1).min(0, initial=np.inf)
+    ambiguous = nearest < np.linalg.norm(leaders[:, :2] - target, axis=1) + 0.5 * letter
+    led = ambiguous | (rings > NEAR)
+    costs = rings + LEFT * (1 - np.tile(directions[:, 0], len(RINGS))) + AMBIGUOUS * ambiguous
     costs += OVERLAP * _overlap(_padded(surroundings.boxes, 0.15 * letter)[:, None], boxes).sum(0)
     costs += CROSSING * _crosses(surroundings.lines[:, None], boxes).sum(0)
     for part in (0.25, 0.5, 0.75):  # leaders along a line, rather than across it
         middles = np.tile(leaders[:, :2] + part * (leaders[:, 2:] - leaders[:, :2]), 2)
-        costs += CROSSING * (rings > NEAR) * _crosses(surroundings.lines[:, None], _padded(middles, 1)).sum(0)
+        costs += CROSSING * led * _crosses(surroundings.lines[:, None], _padded(middles, 1)).sum(0)
     own = (surroundings.boxes[:, :2] <= target).all(1) & (target <= surroundings.boxes[:, 2:]).all(1)
-    costs += TANGLED * (rings > NEAR) * _crosses(leaders, surroundings.boxes[~own][:, None]).sum(0)
-    return _Places(boxes, leaders, costs)
+    costs += TANGLED * led * _crosses(leaders, surroundings.boxes[~own][:, None]).sum(0)
+    return _Places(boxes, leaders, led, costs)
 
 
 def _settle(places: Sequence[_Places], letter: float) -> list[int]:
@@ -186,8 +196,8 @@ def _meet(one: Array, other: Array) -> Mask:
     return mask
 
 
-def _write(axis: Axes, point: LabelledPoint, offset: Array, leader: Array) -> None:
-    """Writes a label, its lower left corner at an offset from its point, and draws the line to it."""
+def _write(axis: Axes, point: LabelledPoint, offset: Array, leader: Array | None) -> None:
+    """Writes a label, its lower left corner at an offset from its point, and draws the line to it if there is one."""
     points = 72 / axis.figure.dpi
     label = axis.annotate(
         wrapped(point.text, WIDTH),
@@ -201,6 +211,6 @@ def _write(axis: Axes, point: LabelledPoint, offset: Array, leader: Array) -> No
         bbox={"facecolor": paper(), "edgecolor": "none", "pad": 0.4, "alpha": 0.8},
     )
     label.set_in_layout(False)
-    if math.dist(leader[:2], leader[2:]) * points > NEAR * FONT:
+    if leader is not None:
         start = axis.transData.inverted().transform(leader[:2])
         axis.plot([start[0], point.x], [start[1], point.y], color=point.color, linewidth=0.5, zorder=1.4)
