@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
+import benchbench
 from benchbench.cli.main import main
 from benchbench.components import Offer
 from benchbench.plugins import load_plugins
@@ -191,6 +192,12 @@ def write_files(page: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 def losses_of(paths: list[Path]) -> list[Offer]:
     origins = {str(path) for path in paths}
     return [offer for offer in load_plugins(paths).registry.of_kind("loss") if offer.origin in origins]
+
+
+def test_every_public_name_has_its_place_in_the_reference():
+    text = TEXTS["reference/python.md"]
+    names = [name for name in benchbench.__all__ if not name.startswith("__")]
+    assert [name for name in names if not re.search(rf"^::: benchbench\.[\w.]+\.{name}$", text, re.MULTILINE)] == []
 
 
 class TestStatistics:

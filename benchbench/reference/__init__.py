@@ -51,6 +51,7 @@ def _with_remark(text: str) -> str:
 def _index(generated: dict[str, str]) -> str:
     lines = ["# Reference", "", f"These pages are generated from the code by `{COMMAND}`, so they agree with it.", ""]
     lines += [_entry(name, text) for name, text in generated.items()]
+    lines += ["", "The [Python API](python.md) is made from the docstrings when the site is built."]
     return "\n".join(lines) + "\n"
 
 
