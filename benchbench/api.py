@@ -166,6 +166,17 @@ def _moved(experiment: object, store: PathLike | None, executor: str | None = No
     return experiment
 
 
+def check(experiment: Experiment) -> None:
+    """Refuses a suite whose networks or losses cannot work, of all that is not done yet.
+
+    Raises:
+        SuiteError: a network that cannot be built, or a loss that cannot work on its networks.
+    """
+    from benchbench.costs.network_check import check_networks
+
+    check_networks(experiment.plan, experiment.store)
+
+
 def estimate(experiment: Experiment) -> dict[str, CostEstimate]:
     """Images and FLOPs of every stage that trains or runs a network, by key.
 
@@ -173,9 +184,8 @@ def estimate(experiment: Experiment) -> dict[str, CostEstimate]:
         SuiteError: a network that cannot be built, or a loss that cannot work on its networks.
     """
     from benchbench.costs.estimate import estimate as estimate_plan
-    from benchbench.costs.network_check import check_networks
 
-    check_networks(experiment.plan)
+    check(experiment)
     return estimate_plan(experiment.plan)
 
 

@@ -131,9 +131,12 @@ class StageFolder:
             StoreError: it is damaged.
         """
         try:
-            return _read_typed(self.record, STAGE_RECORD)
+            record = _read_typed(self.record, STAGE_RECORD)
         except FileNotFoundError:
             return None
+        if absent := record.absent():
+            raise _unreadable(self.record, StoreError(f"{record.kind}.{absent[0]}: Field required"))
+        return record
 
     def read_spec(self) -> StageSpec:
         """The stage's spec.

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from benchbench.planning.expand import make_plan
 from benchbench.planning.model import Plan
 from benchbench.plugins import load_plugins
 from benchbench.suite.file import load_suite
+from tests import networks
 from tests.plans import FULL
 
 # Not while tests are collected: libraries make millions of objects as they are imported, and none of them goes.
@@ -156,8 +158,9 @@ class Outcome:
 
 
 @pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
-    """Runs `benchbench ARGUMENTS` in this process: `cli("list", "losses").out`."""
+def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcome]:
+    """Runs `benchbench ARGUMENTS` in this process, where networks are built too: `cli("list", "losses").out`."""
+    monkeypatch.setattr("benchbench.costs.flops.subprocess", SimpleNamespace(run=networks.in_this_process))
 
     def run(*arguments: object) -> Outcome:
         capsys.readouterr()

@@ -169,6 +169,17 @@ class TestStages:
         assert str(caught.value).startswith(f"{folder.record} cannot be read ({reason}")
         assert str(caught.value).endswith(f"); delete {folder.path} to run it again")
 
+    @pytest.mark.parametrize("field", ["key", "label", "environment"])
+    def test_a_record_without_what_its_worker_adds_is_damaged(self, folder, field):
+        folder.write_record(training_record())
+        content = json.loads(folder.record.read_text())
+        del content[field]
+        folder.record.write_text(json.dumps(content))
+        with pytest.raises(StoreError) as caught:
+            folder.done()
+        reason = f"{folder.record} cannot be read (cell.{field}: Field required); delete {folder.path} to run it again"
+        assert str(caught.value) == reason
+
     def test_a_record_that_cannot_be_opened(self, folder):
         folder.record.mkdir()
         with pytest.raises(StoreError, match=r"record\.json cannot be read \(IsADirectoryError: .*\); delete"):

@@ -172,6 +172,7 @@ def report(suites: list[SuiteOptions], output: ReportOptions) -> None:
     _require_distinct_names(experiments)
     for experiment, _ in experiments:
         api.require_template(experiment, output.template, output.tables)
+        api.check(experiment)
     reports = {}
     for experiment, options in experiments:
         folder = output.folder / experiment.name if output.folder and len(experiments) > 1 else output.folder
@@ -223,7 +224,9 @@ def watch(options: SuiteOptions, port: int) -> None:
     """
     from benchbench.cli.watch import serve
 
-    serve(options.plan(), port, options.as_json)
+    experiment = options.plan()
+    api.check(experiment)
+    serve(experiment, port, options.as_json)
 
 
 for _command in (list_, docs, doctor, plugins, new, check, export, merge, compare):

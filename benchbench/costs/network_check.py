@@ -8,27 +8,34 @@ from benchbench.costs.dry_run import DryRunRequest, DryRunTeacher
 from benchbench.costs.flops import ask
 from benchbench.costs.locs import StageLocs, locs_of
 from benchbench.costs.requests import Answers, LossRequest, NetworkCost, NetworkRequest
-from benchbench.planning.model import Plan
+from benchbench.planning.model import Plan, Stage
 from benchbench.planning.source_hash import source_hash
 from benchbench.specs.parts import NetworkSpec
 from benchbench.specs.stages import OutputsSpec, TrainingSpec
+from benchbench.store import Store
 
 # By the key of its stage and its part of the spec, as in `StageLocs.networks`.
 NetworkCosts = dict[tuple[str, str], NetworkCost]
 
 
-def check_networks(plan: Plan) -> None:
+def check_networks(plan: Plan, store: Store | None = None) -> None:
     """Refuses a suite whose networks or losses cannot work.
+
+    Args:
+        plan: of the suite.
+        store: of results. Its finished stages have worked; they are not checked.
 
     Raises:
         SuiteError: a model that its source does not have, or that cannot be built; a loss that cannot work on its
             networks.
     """
-    locs, requests = locs_of(plan), _network_requests(plan)
+    stages = {key for key, stage in plan.stages.items() if not _is_done(stage, store)}
+    locs = locs_of(plan)
+    requests = {name: request for name, request in _network_requests(plan).items() if name[0] in stages}
     dry_runs = {
         key: _loss_request(plan, stage.spec, locs[key].data)
         for key, stage in plan.stages.items()
-        if isinstance(stage.spec, TrainingSpec) and stage.kind == "cell" and stage.spec.teachers
+        if key in stages and isinstance(stage.spec, TrainingSpec) and stage.kind == "cell" and stage.spec.teachers
     }
     answers = ask(requests.values(), dry_runs.values(), plan.registry.plugin_files)
     _require_networks(plan, requests, locs, answers)
@@ -36,6 +43,10 @@ def check_networks(plan: Plan) -> None:
         loc = locs[key].loss
         if loc is not None and (reason := answers.refusals.get(request.key)):
             raise plan.file.error(reason, loc)
+
+
+def _is_done(stage: Stage, store: Store | None) -> bool:
+    return store is not None and store.stage(stage.kind, stage.key).record.exists()
 
 
 def network_costs(plan: Plan) -> NetworkCosts:

@@ -120,13 +120,17 @@ Executions = dict[str, ExecutionRecord | Literal["cached outputs"]]
 
 
 class Record(RecordPart):
-    """The part that every record has."""
+    """The part that every record has. A stage leaves out what its worker knows; in the store all of it is there."""
 
     key: str = ""
     label: str = ""
     cost: Cost
     environment: Environment = Environment(device="")
     weights_sha256: str | None = None
+
+    def absent(self) -> list[str]:
+        """The fields that were to come from a worker and are not there."""
+        return [name for name in ("key", "label", "environment") if name not in self.model_fields_set]
 
 
 class TrainingMetrics(RecordPart):

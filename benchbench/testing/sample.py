@@ -112,18 +112,9 @@ def sample_store(plan: Plan, folder: Path) -> None:
 
 
 def _position(cell: Cell) -> Row:
-    return {
-        "arm": cell.arm,
-        "row": cell.row,
-        "method": cell.method,
-        "data": cell.data,
-        "student": cell.student,
-        "teacher": cell.teacher,
-        "adapt": cell.state,
-        "seed": cell.seed,
-        "status": "missing",
-        "key": cell.stage,
-    }
+    from benchbench.reports.results import grid_position
+
+    return grid_position(cell) | {"status": "missing"}
 
 
 def _done(plan: Plan, cell: Cell, index: int) -> Row:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,18 @@ class TestReport:
         assert done.code == 0
         assert f"failed: scratch | cifar | small | seed 0: {folder.record} cannot be read" in done.out
         assert "3 of 4 cells have not been run" in done.out
+
+    @pytest.mark.parametrize("command", ["plan", "report", "watch", "run"])
+    def test_losses_that_cannot_work_are_refused_by_every_command(self, cli, suite, command):
+        with socket.socket() as other:  # its port is taken: `watch` ends in any case
+            other.bind(("127.0.0.1", 0))
+            port = ["--port", other.getsockname()[1]] if command == "watch" else []
+            done = cli(command, suite, "--set", "arms.distil.loss={ce: 1, deit: 1}", *port)
+        assert (done.code, done.out) == (2, "")
+        problem = "error: --set arms.distil.loss: loss 'deit' needs a student with a distillation token"
+        assert done.err.startswith(problem)
+        assert done.err.count("\n") == 1
+        assert not Path("runs").exists()
 
     def test_a_folder_that_cannot_be_written(self, cli, suite, one_done):
         done = cli("report", suite, "--report", "suite.yaml/out")

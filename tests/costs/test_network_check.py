@@ -12,7 +12,9 @@ from benchbench.costs.estimate import estimate
 from benchbench.costs.network_check import check_networks, network_costs
 from benchbench.costs.requests import Question
 from benchbench.errors import SuiteError
+from benchbench.store import Store
 from tests.networks import fake_process, network_cost
+from tests.specs import training_record
 
 COSTS = {"test_efficientnet": network_cost(1e9), "test_resnet": network_cost(5e9), "test_vit": network_cost(7e9)}
 JUDGE = {"judge": {"model": "timm/test_vit", "adapt": {"scratch": {}}}}
@@ -84,6 +86,21 @@ def test_losses_that_cannot_work_are_an_error_at_the_arm_s_losses(suite, plan_of
     path = suite()
     with pytest.raises(SuiteError, match=rf":{line_of(path, 'loss:')}: loss 'kd' needs maps"):
         check_networks(plan_of(path))
+
+
+def test_what_is_done_is_not_asked_for(suite, plan_of, answer, tmp_path):
+    """A store of results is read where a library has no such network any more."""
+    questions = answer("test_resnet", kd="loss 'kd' needs maps")
+    plan, store = plan_of(suite(seeds=[0])), Store(tmp_path / "runs")
+    for stage in plan.stages.values():
+        with pytest.raises(SuiteError, match="no 'test_resnet' here"):
+            check_networks(plan, store)
+        folder = store.stage(stage.kind, stage.key)
+        folder.path.mkdir(parents=True)
+        folder.write_record(training_record(kind=stage.kind))
+    questions.clear()
+    check_networks(plan, store)
+    assert questions == []
 
 
 def test_an_estimate_asks_for_no_dry_run(suite, plan_of, answer):
