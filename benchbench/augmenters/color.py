@@ -6,13 +6,14 @@ and a turn of the hue in HSV. Factors are [B]; 1 changes nothing, and the hue's 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
 from torch import Generator, Tensor
 
-from benchbench.augmenters.draws import Operation, by_group, to_device
+from benchbench.augmenters.draws import Operation, by_choice, by_group, to_device
+from benchbench.augmenters.graphs import is_launch_bound, replayed
 
 # Luma of ITU-R BT.601, as PIL and torchvision round it.
 LUMA = (0.2989, 0.587, 0.114)
@@ -101,11 +102,24 @@ def color_jitter(
         factors.append(hue * (2 * torch.rand(count, generator=generator) - 1))
     if not adjustments:
         return images
+    order = torch.rand(count, len(factors), generator=generator).argsort(1)
+    if is_launch_bound(images):
+        numbers = to_device(torch.cat([torch.stack(factors), order.T]), images.device)
+        kinds = tuple(adjust.__name__ for adjust in adjustments)
+        return replayed(("color_jitter", kinds), partial(_jitter, adjustments), images, numbers)
     on_device = to_device(torch.stack(factors), images.device)
     operations = [partial(_at, adjust, factor) for adjust, factor in zip(adjustments, on_device, strict=True)]
-    order = torch.rand(count, len(operations), generator=generator).argsort(1)
     for groups in order.unbind(1):
         images = by_group(images, groups, operations)
+    return images
+
+
+def _jitter(adjustments: Sequence[Operation], images: Tensor, numbers: Tensor) -> Tensor:
+    """Images through all adjustments, by factors and in an order of their own: `numbers` [2 x adjustments, B]."""
+    factors, order = numbers.split(len(adjustments))
+    operations = [partial(_at, adjust, factor) for adjust, factor in zip(adjustments, factors, strict=True)]
+    for groups in order:
+        images = by_choice(images, groups, operations)
     return images
 
 

@@ -42,3 +42,12 @@ def by_group(images: Tensor, groups: Tensor, operations: Sequence[Operation]) ->
     parts = zip(images.index_select(0, indices).split(sizes), indices.split(sizes), operations, strict=True)
     done = [operation(part, index) for part, index, operation in parts if len(part)]
     return torch.cat(done).index_select(0, inverse)
+
+
+def by_choice(images: Tensor, groups: Tensor, operations: Sequence[Operation]) -> Tensor:
+    """The same, every operation on all images: the kernels do not depend on the groups, which are on the device."""
+    everyone = torch.arange(len(images), device=images.device)
+    result = images
+    for number, operation in enumerate(operations):
+        result = torch.where((groups == number).view(-1, 1, 1, 1), operation(images, everyone), result)
+    return result

@@ -11,7 +11,8 @@ from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as tv
 
 from benchbench.augmenters.color import adjust_brightness, adjust_contrast, adjust_saturation, blend
-from benchbench.augmenters.draws import Operation, by_group, to_device
+from benchbench.augmenters.draws import Operation, by_choice, by_group, to_device
+from benchbench.augmenters.graphs import is_launch_bound, replayed
 
 STRONGEST = 30  # magnitudes run from 0 to this
 # The paper's list, in torchvision's order.
@@ -43,7 +44,20 @@ def operate(images: Tensor, drawn: Tensor, sign: Tensor, magnitude: int) -> Tens
     """Images [B, 3, H, W] through the operations of these numbers [B], with signs [B] of 1 and -1; both on the CPU."""
     level = magnitude / STRONGEST
     maps = _normalised(_maps(drawn, sign, level, *images.shape[-2:]), *images.shape[-2:])
-    numbers = to_device(torch.cat([maps.flatten(1), 1 + 0.9 * level * sign[:, None]], 1), images.device)
+    groups = GROUP_OF[drawn]
+    numbers = torch.cat([maps.flatten(1), 1 + 0.9 * level * sign[:, None], groups[:, None]], 1)
+    numbers = to_device(numbers, images.device)
+    if is_launch_bound(images):
+        return replayed(("rand_augment", level), partial(_operate_all, level), images, numbers)
+    return by_group(images, groups, _operations(level, numbers))
+
+
+def _operate_all(level: float, images: Tensor, numbers: Tensor) -> Tensor:
+    return by_choice(images, numbers[:, 7], _operations(level, numbers))
+
+
+def _operations(level: float, numbers: Tensor) -> list[Operation]:
+    """The operation of each group; `numbers` [B, 8] are maps, factor and group of each image, on its device."""
     maps, factor = numbers[:, :6].reshape(-1, 2, 3), numbers[:, 6]
     operations: dict[str, Operation] = {
         "identity": lambda part, indices: part,
@@ -61,7 +75,7 @@ def operate(images: Tensor, drawn: Tensor, sign: Tensor, magnitude: int) -> Tens
     }
     for name, adjust in blends.items():
         operations[name] = partial(lambda adjust, part, indices: adjust(part, factor.index_select(0, indices)), adjust)
-    return by_group(images, GROUP_OF[drawn], [operations[name] for name in GROUPS])
+    return [operations[name] for name in GROUPS]
 
 
 def adjust_sharpness(images: Tensor, factor: Tensor) -> Tensor:
