@@ -90,7 +90,8 @@ class _Tuning:
         if constraints.precision is None and self.device.type == "cuda":
             self._prefer_bf16()
         if constraints.channels_last is None:
-            name = "not channels_last" if self.best.channels_last else "channels_last"
+            layout = "not channels_last" if self.best.channels_last else "channels_last"
+            name = f"{self.best.precision}, {layout}" if self.best.precision != self.plain.precision else layout
             self._try(name, replace(self.best, channels_last=not self.best.channels_last))
         if constraints.fold_bn is None and not constraints.trained:
             self._try("fold_bn", replace(self.best, fold_bn=True))
@@ -141,15 +142,19 @@ class _Tuning:
             torch.set_num_threads(before)
 
     def _prefer_bf16(self) -> None:
-        """Takes bf16 with channels_last on a GPU that computes in it, where the plain way is not faster."""
+        """Takes bf16 on a GPU that computes in it, and channels_last where that is open; float32 must be faster to stay."""
         if not torch.cuda.is_bf16_supported(including_emulation=False):
             return
-        channels_last = self.constraints.channels_last is not False
-        candidate = replace(self.best, precision="bf16", channels_last=channels_last)
-        times = self._race(candidate, self.best)
-        self.seconds["bf16, channels_last" if channels_last else "bf16"] = statistics.median(times[0])
-        if _ratio(times[::-1]) >= GAIN:
-            self.best = candidate
+        fixed = self.constraints.channels_last
+        for channels_last in (True, False) if fixed is None else (fixed,):
+            candidate = replace(self.best, precision="bf16", channels_last=channels_last)
+            times = self._race(candidate, self.best)
+            self.seconds["bf16, channels_last" if channels_last else "bf16"] = statistics.median(times[0])
+            if _ratio(times[::-1]) >= GAIN:
+                plain, self.best = self.best, candidate
+                if channels_last is not plain.channels_last:
+                    self._try("channels_last", replace(candidate, precision="fp32"))
+                return
 
     def _try_bf16(self) -> None:
         """bf16 where a CPU computes in it; one that only emulates it takes many times as long, also of two images."""

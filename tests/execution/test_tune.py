@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -213,6 +214,20 @@ def test_compilation_is_looked_at_where_a_run_is_long(cost, model, images, timed
     assert compiled == []
     assert tune(model, images, long)[0] == (ExecutionConfig(compile="default") if cost < 1 else ExecutionConfig())
     assert set(compiled) == {"default"}
+
+
+@pytest.mark.parametrize(("compiling", "chosen"), [(1000.0, "default"), (1002.0, None)])
+def test_compilation_that_takes_longer_than_it_saves_is_not_chosen(
+    compiling, chosen, model, images, timed, monkeypatch
+):
+    """Every training compiles anew: 2002 steps save half a second each."""
+    monkeypatch.setattr(torch, "compile", lambda model, mode, dynamic: model)
+    ticks = iter([5.0, 5.0 + compiling])
+    monkeypatch.setattr(tuning, "time", types.SimpleNamespace(perf_counter=lambda: next(ticks)))
+    timed.cost = lambda config, *_: 0.5 if config.compile else 1.0
+    config, seconds = tune(model, images, replace(ANY, compile=None, steps=2002))
+    assert config.compile == chosen
+    assert (seconds["compiling"], seconds["compile"]) == (compiling, 0.5)
 
 
 def test_a_compiler_that_fails_costs_nothing(model, images, timed, monkeypatch, capsys):

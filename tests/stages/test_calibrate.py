@@ -85,3 +85,51 @@ def test_a_whole_training_step_is_measured(stage, monkeypatch):
     assert sizes == {(True, (16, 3, 32, 32))}
     assert models[0].head.out_features == 1000  # ImageNet's classes
     assert all(not torch.equal(parameter, before[0][name]) for name, parameter in models[0].named_parameters())
+
+
+@pytest.mark.parametrize(("fitting", "expected"), [(1000, 256), (256, 256), (100, 64), (16, 16)])
+def test_a_gpu_is_given_as_many_images_as_fit(fitting, expected, stage, monkeypatch, capsys):
+    tried = []
+
+    def steps(context, device, batch_size):
+        tried.append(batch_size)
+        if batch_size > fitting:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return [1.0] * 3
+
+    monkeypatch.setattr(calibrate, "_steps", steps)
+    assert calibrate._step_seconds(stage(), torch.device("cuda")) == ([1.0] * 3, expected)
+    assert tried == [size for size in (256, 128, 64, 32, 16) if size >= expected]
+    assert capsys.readouterr().out.count("images do not fit into memory") == len(tried) - 1
+
+
+@pytest.mark.parametrize(("error", "tries"), [(torch.OutOfMemoryError, 5), (ValueError, 1), (RuntimeError, 1)])
+def test_a_network_that_does_not_fit_at_all_or_fails_otherwise_fails(error, tries, stage, monkeypatch):
+    tried = []
+
+    def steps(context, device, batch_size):
+        tried.append(batch_size)
+        raise error
+
+    monkeypatch.setattr(calibrate, "_steps", steps)
+    with pytest.raises(error):
+        calibrate._step_seconds(stage(), torch.device("cuda"))
+    assert len(tried) == tries
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("changes", [{"precision": "auto"}, {"precision": "exact"}, {"compile": False}])
+def test_a_gpu_s_throughput_is_that_of_full_batches(stage, monkeypatch, changes):
+    monkeypatch.setattr(calibrate, "MEASURED_SECONDS", 0.1)
+    tuned, real = [], calibrate.tune
+
+    def tune(model, images, constraints):
+        tuned.append(len(images))
+        return real(model, images, constraints)
+
+    monkeypatch.setattr(calibrate, "tune", tune)
+    context = replace(stage(**changes), device="cuda", unit="GPU-hours", num_devices=1)
+    metrics = finish(calibrate, context).record.metrics
+    assert metrics.batch_size == 256
+    assert metrics.images_per_second > 0
+    assert tuned == ([] if context.spec.precision == "exact" else [256])

@@ -7,11 +7,17 @@ import torch
 from torch import nn
 
 from benchbench.errors import StageError
+from benchbench.execution import tf32
+from benchbench.execution.network import ExecutionConfig
 from benchbench.models.backbone import build_backbone
 from benchbench.models.outputs import Outputs
 from benchbench.plugins import load_plugins
 from benchbench.specs.parts import ModelSpec
-from benchbench.stages.networks import check_finite, fingerprint, forward_flops
+from benchbench.stages import networks
+from benchbench.stages.data import SplitData
+from benchbench.stages.networks import check_finite, fingerprint, float32_of, forward_flops, sample_of, tuned
+from tests.specs import calibration_spec, recipe_spec, training_spec
+from tests.stages.contexts import stage_context
 
 
 @pytest.fixture(scope="module")
@@ -58,3 +64,48 @@ def test_outputs_that_are_not_finite_are_named():
     outputs.features[0][:, 1, 2, 3] = torch.inf
     with pytest.raises(StageError, match=r"on 9 of 9 images \(number 0, 1, 2, 3, 4, \.\.\.\); take another"):
         check_finite("a teacher", outputs, "take another")
+
+
+def test_ways_are_compared_on_the_first_images(tmp_path):
+    """A compiled network, which is made for one batch size, on a batch of them."""
+    context = stage_context(
+        training_spec(recipe=recipe_spec(batch_size=20, image_size=32)), tmp_path / "stage", load_plugins().registry
+    )
+    loader = SplitData(context).train
+    first = next(loader.test_batches(20))
+    for config, count in ((ExecutionConfig(), 16), (ExecutionConfig(compile="default"), 20)):
+        sample = sample_of(context, loader, config)
+        assert torch.equal(sample.images, first.images[:count])
+        assert torch.equal(sample.labels, first.labels[:count])
+
+
+def test_a_lower_precision_is_looked_at_on_the_first_training_batches(tmp_path, monkeypatch):
+    """Images of all classes; those of the first ones in order may be of one."""
+    monkeypatch.setattr(networks, "COMPARED", 50)
+    context = stage_context(
+        training_spec(recipe=recipe_spec(batch_size=20, image_size=32)), tmp_path / "stage", load_plugins().registry
+    )
+    loader = SplitData(context).train
+    sample = sample_of(context, loader, ExecutionConfig("bf16"))
+    batches = list(loader.train_batches(context.spec.view_seed, 0, 20, 0))[:3]
+    assert torch.equal(sample.images, torch.cat([batch.images for batch in batches])[:50])
+    assert torch.equal(sample.labels, torch.cat([batch.labels for batch in batches])[:50])
+    assert len(sample.labels.unique()) > 5
+
+
+@pytest.mark.parametrize("precision", ["exact", "fp32", "auto", "bf16"])
+def test_only_exact_has_no_tf32(precision, tmp_path, monkeypatch):
+    """As torch is set during a stage, and as its record says."""
+    monkeypatch.setattr(networks, "has_tf32", lambda device: True)
+    monkeypatch.setattr(
+        networks, "tf32_convolutions", lambda device, on: tf32.tf32_convolutions(torch.device("cuda"), on)
+    )
+    training = training_spec(recipe=recipe_spec(precision=precision))
+    for spec in (training, calibration_spec(precision=precision)):
+        context = stage_context(spec, tmp_path / spec.kind, load_plugins().registry)
+        with float32_of(context):
+            assert torch.backends.cudnn.allow_tf32 is (precision != "exact")
+            assert not torch.backends.cuda.matmul.allow_tf32
+        assert torch.backends.cudnn.allow_tf32
+    context = stage_context(training, tmp_path / "cell", load_plugins().registry)
+    assert tuned(context, "student").record().tf32 is (precision != "exact")
