@@ -186,6 +186,7 @@ def report(suites: list[SuiteOptions], output: ReportOptions) -> None:
 def _show(finished: Run, options: SuiteOptions, output: ReportOptions, folder: Path | None) -> None:
     """Prints a suite's report unless JSON is asked for, and writes it."""
     folder = folder or Path("reports") / finished.experiment.name
+    finished = finished.with_theme(output.theme)
     if not options.as_json:
         print_report(finished.report, output.tables)
     if PAGE in output.formats:
