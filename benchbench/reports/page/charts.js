@@ -90,6 +90,42 @@ function paretoFront(points) {
   return front;
 }
 
+const MOST_LABELS = 12;
+const LETTER = 6.8; // pixels, at most, of a letter on average
+// Right or left of a point, and lines above or below it, in the order in which they are tried.
+const BESIDE = [0.8, -0.8, 0, 1.7, -1.7].flatMap((line) => [
+  [1, -line],
+  [-1, -line],
+]);
+
+/**
+ * Places of labels beside points {name, left, top, high, low}: {name, x, y, anchor} of those that have room. The others
+ * have the legend above the chart.
+ */
+function labelPlaces(points, width) {
+  if (points.length > MOST_LABELS) return [];
+  const taken = points.map(({ left, high, low }) => ({ x0: left - 8, x1: left + 8, y0: high - 8, y1: low + 8 }));
+  const overlap = (a, b) => a.x0 < b.x1 && b.x0 < a.x1 && a.y0 < b.y1 && b.y0 < a.y1;
+  const free = (box) =>
+    box.x0 >= MARGIN.left &&
+    box.x1 <= width - MARGIN.right &&
+    box.y0 >= 0 &&
+    box.y1 <= HEIGHT - MARGIN.bottom &&
+    !taken.some((other) => overlap(box, other));
+  return points.flatMap(({ name, left, top }) => {
+    const long = LETTER * name.length;
+    for (const [dx, dy] of BESIDE) {
+      const [x0, y0] = [dx > 0 ? left + 11 : left - 11 - long, top + 14 * dy - 7];
+      const box = { x0, x1: x0 + long, y0, y1: y0 + 14 };
+      if (free(box)) {
+        taken.push(box);
+        return [{ name, x: left + 11 * dx, y: y0 + 11, anchor: dx > 0 ? "start" : "end" }];
+      }
+    }
+    return [];
+  });
+}
+
 /**
  * Accuracy against cost. Arms are {name, number, x, y, spread, n, runs: [{x, y}]}; tell(text) says what a point is, open(arm)
  * leads on to its runs.
@@ -141,6 +177,13 @@ function scatter(arms, width, xLabel, unit, tell, open) {
     point.append(s("circle", { class: "halo", cx: left, cy: top, r: 13 }));
     point.append(marker(arm.number, { class: best && "best", transform: `translate(${left} ${top}) scale(1.2)` }));
     svg.append(point);
+  }
+  const points = arms.map((arm) => {
+    const [high, low] = [1, -1].map((sign) => y.at(arm.y + sign * (arm.spread || 0)));
+    return { name: arm.name, left: x.at(arm.x), top: y.at(arm.y), high, low };
+  });
+  for (const { name, x, y, anchor } of labelPlaces(points, width)) {
+    svg.append(s("text", { class: "name", x, y, "text-anchor": anchor, "aria-hidden": "true" }, name));
   }
   return svg;
 }

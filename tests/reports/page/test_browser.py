@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 
 import pytest
 
@@ -125,6 +126,16 @@ class TestCharts:
             "distil, big (scratch): 70.0 ± 10.0 % (n=3) for 5.00 GPU-hours",
         ]
         assert len(page.all(".run")) == 10
+
+    def test_names_stand_beside_the_points(self, page):
+        assert [name.text for name in page.all("svg .name")] == ["scratch", "probe", "tune", "distil, big (scratch)"]
+        boxes = [name.rect for name in page.all("svg .name")]
+        for one, other in itertools.combinations(boxes, 2):
+            wide = min(each["x"] + each["width"] for each in (one, other)) - max(one["x"], other["x"])
+            high = min(each["y"] + each["height"] for each in (one, other)) - max(one["y"], other["y"])
+            assert min(wide, high) <= 0
+        page.one(".legend input").send_keys(Keys.SPACE)
+        assert [name.text for name in page.all("svg .name")] == ["probe", "tune", "distil, big (scratch)"]
 
     def test_other_costs_give_another_front(self, page):
         page.one("#charts select option[value=own]").click()
