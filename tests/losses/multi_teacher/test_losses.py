@@ -1,4 +1,4 @@
-"""One student and its teachers: the ensemble of logits, losses built once per teacher, heads that a loss needs."""
+"""Losses of several teachers: what each sees, weights, stages and state."""
 
 from __future__ import annotations
 
@@ -8,101 +8,19 @@ import pytest
 import torch
 from torch import nn
 
-from benchbench.components import Component, Offer, Params
-from benchbench.errors import StageError
-from benchbench.losses.base import Loss, LossContext
+from benchbench.losses.base import LossContext
 from benchbench.losses.methods.kd import distillation_kl
-from benchbench.losses.multi_teacher import MultiTeacherLoss, add_student_heads
+from benchbench.losses.multi_teacher import MultiTeacherLoss
 from benchbench.losses.weighted_sum import LossSum
-from benchbench.models.backbone import Backbone, Trunk
 from benchbench.models.outputs import Outputs
-from benchbench.plugins import load_plugins
 from benchbench.testing.losses import leaves
+from tests.losses.multi_teacher.conftest import Probe
 from tests.specs import loss_spec
 
 WEIGHTS = [1.0, 3.0]  # a quarter and three quarters
+
+
 SECOND_DIM = 4
-
-
-class Probe(Loss):
-    """Notes the outputs it is called with; its terms are its one parameter times a mean of the teacher's logits."""
-
-    def __init__(self, context: LossContext):
-        super().__init__(context)
-        self.context = context
-        self.scale = nn.Parameter(torch.ones(()))
-        self.calls: list[tuple[Outputs | None, Outputs | None]] = []
-
-    def forward(self, student, teacher, batch):
-        self.calls.append((student, teacher))
-        return {"mean": self.scale * teacher.logits.mean() if teacher and teacher.logits is not None else self.scale}
-
-    def prepare(self, student, teacher, batch):
-        self.calls.append((student, teacher))
-        return {"prepared": 10 * self.scale * teacher.logits.mean()}
-
-
-class Parts(Probe):
-    prepares = "parts"
-
-    def __init__(self, context, share: float = 0.25):
-        super().__init__(context)
-        self.preparation = share
-
-
-class Student(Parts):
-    prepares = "student"
-
-
-def sized(student_dim, teacher_dim, classes, **params):
-    head = nn.Linear(student_dim, classes)
-    head.arguments = (student_dim, teacher_dim, classes, params)
-    return head
-
-
-class Replacing(Probe):
-    make_head = sized
-
-    def __init__(self, context, width: int = 3):
-        super().__init__(context)
-
-
-class AlsoReplacing(Replacing):
-    pass
-
-
-class ShareParams(Params):
-    share: float = 0.25
-
-
-class WidthParams(Params):
-    width: int = 3
-
-
-NEEDS = {
-    "on_nothing": (Probe, Params, set()),
-    "on_logits": (Probe, Params, {"teacher.logits"}),
-    "on_features": (Probe, Params, {"features"}),
-    "on_token": (Probe, Params, {"teacher.logits", "token"}),
-    "on_embedding": (Probe, Params, {"teacher"}),
-    "on_both": (Probe, Params, {"teacher", "teacher.logits"}),
-    "on_maps_and_logits": (Probe, Params, {"features", "teacher.logits"}),
-    "parts": (Parts, ShareParams, {"teacher.logits"}),
-    "parts_apart": (Parts, ShareParams, {"teacher", "teacher.logits"}),
-    "student": (Student, ShareParams, {"teacher.logits"}),
-    "student_apart": (Student, ShareParams, {"teacher"}),
-    "replacing": (Replacing, WidthParams, {"teacher.logits"}),
-    "also_replacing": (AlsoReplacing, WidthParams, {"teacher.logits"}),
-}
-
-
-@pytest.fixture
-def registry():
-    registry = load_plugins().registry
-    for name, (target, params, needs) in NEEDS.items():
-        component = Component(name, f"{__name__}:{target.__name__}", params, needs=frozenset(needs))
-        registry.add(Offer("loss", component, "here"))
-    return registry
 
 
 @pytest.fixture
@@ -371,58 +289,3 @@ def test_the_state_of_every_teacher_s_parts_is_saved(registry, contexts, step):
     separate = [part(losses, name, index) for name in ("crd", "align_uniform") for index in (0, 1)]
     owned = {id(parameter) for loss in (part(losses, "parts"), *separate) for parameter in loss.parameters()}
     assert {id(parameter) for parameter in losses.parameters()} == owned
-
-
-def network(with_token: bool = False, dim: int = 6, classes: int | None = 5) -> Backbone:
-    """A network without anything in it; with a distillation token on `with_token`."""
-    trunk = Trunk(nn.Flatten(), dim, (0.5,) * 3, (0.5,) * 3)
-    if with_token:
-        trunk.with_token = lambda images: (images.flatten(1)[:, :dim], images.flatten(1)[:, -dim:], [])
-    return Backbone(trunk, classes)
-
-
-def test_a_student_whose_losses_need_no_head_stays_as_it_is(registry):
-    model = network(with_token=True)
-    head = model.head
-    add_student_heads(model, [loss_spec("ce"), loss_spec("kd"), loss_spec("srrl")], registry, [11, 4])
-    assert model.head is head
-    assert model.token_head is None
-
-
-@pytest.mark.parametrize("dims", [[], [11], [11, 4]])
-def test_a_token_gets_a_head_where_a_loss_reads_it(registry, dims):
-    model = network(with_token=True)
-    head = model.head
-    add_student_heads(model, [loss_spec("ce"), loss_spec("on_token")], registry, dims)
-    assert model.head is head
-    assert isinstance(model.token_head, nn.Linear)
-    assert (model.token_head.in_features, model.token_head.out_features) == (6, 5)
-    without = network()
-    with pytest.raises(StageError, match="loss 'on_token' needs a student with a distillation token"):
-        add_student_heads(without, [loss_spec("on_token")], registry, dims)
-
-
-def test_a_loss_replaces_the_student_s_head(registry):
-    model = network(with_token=True)
-    add_student_heads(model, [loss_spec("ce"), loss_spec("on_token"), loss_spec("replacing", width=7)], registry, [11])
-    assert model.head.arguments == (6, 11, 5, {"width": 7})
-    assert model.token_head is not None
-    assert {name.split(".")[0] for name in model.state_dict()} == {"head", "token_head", "mean", "std"}
-
-
-def test_two_losses_cannot_both_replace_it(registry):
-    model = network()
-    head = model.head
-    with pytest.raises(StageError) as caught:
-        add_student_heads(model, [loss_spec("also_replacing"), loss_spec("ce"), loss_spec("replacing")], registry, [11])
-    assert str(caught.value) == (
-        "losses 'also_replacing' and 'replacing' both replace the student's classifier; take one of them"
-    )
-    assert model.head is head
-
-
-@pytest.mark.parametrize("dims", [[], [11, 4]])
-def test_a_replaced_head_is_one_teacher_s(registry, dims):
-    with pytest.raises(StageError) as caught:
-        add_student_heads(network(), [loss_spec("ce"), loss_spec("replacing")], registry, dims)
-    assert str(caught.value) == "loss 'replacing' replaces the student's classifier by its teacher's; give one teacher"

@@ -1,0 +1,97 @@
+"""Overrides of a suite file."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchbench.suite.file import load_suite
+from tests.suite.file.conftest import SUITE, changed, error_of
+
+
+class TestOverrides:
+    def test_replaces_and_adds(self, path):
+        path.write_text(SUITE)
+        overrides = [
+            "seeds=[5]",
+            "recipes.default.epochs=9",
+            "recipes.scratch.lr=0.5",
+            "arms.distil.loss.kd.temperature=1",
+            "arms.more={method: scratch}",
+        ]
+        suite = load_suite(path, overrides).suite
+        assert suite.seeds == [5]
+        assert (suite.recipes.default.epochs, suite.recipes.default.lr) == (9, 0.001)
+        assert suite.recipes.scratch.lr == 0.5
+        assert (suite.arms["distil"].loss[1].weight, suite.arms["distil"].loss[1].params) == (2, {"temperature": 1})
+        assert list(suite.arms) == ["scratch", "distil", "more"]
+
+    def test_later_ones_win(self, path):
+        path.write_text(SUITE)
+        assert load_suite(path, ["seeds=[1]", "seeds=[2]"]).suite.seeds == [2]
+
+    def test_a_value_may_hold_an_equals_sign(self, path):
+        path.write_text(SUITE)
+        assert load_suite(path, ["data.cifar.source={imagefolder: {path: a=b}}"]).suite.data["cifar"].source.params == {
+            "path": "a=b"
+        }
+
+    def test_changes_what_it_names_and_no_alias_of_it(self, path):
+        text, _ = changed("{method: scratch}", "&s {method: scratch, recipe: &r {epochs: 2}}\n  again: {<<: *s}")
+        path.write_text(text + "  third: {method: scratch, recipe: *r}\n")
+        arms = load_suite(path, ["arms.scratch.recipe.epochs=5"]).suite.arms
+        assert [arms[label].recipe.epochs for label in ("scratch", "again", "third")] == [5, 2, 2]
+
+    @pytest.mark.parametrize("override", ["seeds", "=3", "recipes..epochs=3", ".a=1", ""])
+    def test_not_key_value(self, path, override):
+        error = error_of(path, SUITE, override)
+        assert str(error) == f"--set {override}: write KEY=VALUE; for example --set recipes.default.epochs=5"
+
+    @pytest.mark.parametrize("override", ["seeds=[0", "seeds='", "name=a: b: c"])
+    def test_value_is_not_yaml(self, path, override):
+        assert error_of(path, SUITE, override).problem == f"--set {override}: the value is not valid YAML"
+
+    @pytest.mark.parametrize(
+        ("key", "whole"),
+        [
+            ("seeds.0", "seeds"),
+            ("recipes.default.epochs.x", "recipes.default.epochs"),
+            # Replacing `1` by a mapping would lose the weight.
+            ("arms.distil.loss.ce.label_smoothing", "arms.distil.loss.ce"),
+        ],
+    )
+    def test_key_is_not_inside_a_mapping(self, path, key, whole):
+        error = error_of(path, SUITE, f"{key}=0.5")
+        assert error.problem == f"--set {key}: '{whole}' is not a mapping in {path}"
+        assert f"{whole}=" in error.hint
+
+    @pytest.mark.parametrize(
+        ("override", "message"),
+        [
+            ("seeds=", "write a list"),
+            ("recipes.default.epochs=0", "greater than or equal to 1"),
+            ("recipes.default.epoch=2", "did you mean 'epochs'?"),
+            ("recipes.default.lr=.inf", "finite"),
+            ("teachers=null", "write a mapping"),
+            ("arms.more={method: scratchy}", "'linear_probe'"),
+            ("arms.more.method=scratchy", "'linear_probe'"),
+            ("arms.more.recipe={}", "'method' is missing"),
+            ("nonsense.epochs=2", "unknown key 'nonsense'"),
+        ],
+    )
+    def test_bad_value_points_at_the_override_and_at_no_line(self, path, override, message):
+        error = error_of(path, SUITE, override)
+        key = override.partition("=")[0]
+        assert str(error).startswith(f"--set {key}: ")
+        assert message in error.problem
+        assert error.line is None
+        assert str(path) not in str(error)
+
+    def test_a_mapping_that_file_and_override_made_wrong_together_names_both(self, path):
+        error = error_of(path, SUITE, "students.small.weights.pypi=some-package")
+        assert error.line == 8
+        assert "one source" in error.problem
+        assert "--set students.small.weights.pypi" in error.problem
+
+    def test_an_error_elsewhere_still_has_its_line(self, path):
+        text, line = changed("method: distill", "method: distil")
+        assert error_of(path, text, "recipes.default.epochs=3").line == line

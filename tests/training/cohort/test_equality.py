@@ -1,0 +1,68 @@
+"""Side by side, each ends with the numbers that it has alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from benchbench.store import StageFolder
+from benchbench.training.checkpoints import Checkpoints
+from tests.training.cohort.conftest import MEMBERS, together
+from tests.training.small import (
+    EveryStep,
+    assert_same_end,
+)
+
+pytestmark = pytest.mark.whole_run
+
+
+def test_each_ends_bit_for_bit_as_alone(make, alone):
+    expected = alone()
+    members = {name: make(**options) for name, options in MEMBERS.items()}
+    torch.seed()
+    assert together(members) == {}
+    for name, member in members.items():
+        assert_same_end(member, expected[name])
+    assert [len(member.curve) for member in members.values()] == [3, 3, 3, 3, 3, 3, 5, 6, 4]
+    weights = {member.model.trunk[0][0].weight.detach().numpy().tobytes() for member in members.values()}
+    assert len(weights) == len(MEMBERS)  # the cases are not one case
+
+
+def test_the_order_of_the_members_does_not_matter(make, alone):
+    names = ["dropout", "memory bank", "two stages", "projector, wider, best"]
+    expected = alone(names)
+    members = {name: make(**MEMBERS[name]) for name in reversed(names)}
+    assert together(members) == {}
+    for name, member in members.items():
+        assert_same_end(member, expected[name])
+
+
+def test_members_from_different_checkpoints_catch_up(make, tmp_path):
+    """From its start, a first stage, the middle and the end of epochs, and one that had been done."""
+    saves = {
+        "plain": 0,
+        "two stages": 4,  # within the first stage
+        "dropout": 3,  # after its fourth step
+        "another seed": 5,  # between two epochs
+        "memory bank": 14,
+        "projector, wider, best": 8,
+        "maps": 17,  # after the last epoch
+        "a longer first stage": None,
+    }
+    expected, members = {}, {}
+    for index, (name, save) in enumerate(saves.items()):
+        folder = StageFolder(tmp_path / "every" / str(index))
+        folder.path.mkdir(parents=True)
+        every = EveryStep(folder)
+        expected[name] = make(**MEMBERS[name], checkpoints=every)
+        expected[name].run()
+        # Other weights and projectors to begin with: all that counts is in the checkpoint.
+        members[name] = make(**MEMBERS[name], start=0 if save is None else 50 + index)
+        if save is not None:
+            folder.checkpoint.write_bytes(list(every.files.values())[save])
+            members[name].state = Checkpoints(folder, 1e9).load()
+    states = [member.state for member in members.values() if member.state]
+    assert len({(state["epoch"], state["step"]) for state in states}) == len(saves) - 1
+    assert together(members) == {}
+    for name, member in members.items():
+        assert_same_end(member, expected[name])
