@@ -118,7 +118,8 @@ class _Features:
             block.register_forward_hook(self.maps.keep)
 
     def __call__(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
-        self.maps.kept = maps = []
+        maps: list[Tensor] = []
+        self.maps.kept = maps
         try:
             return self.module(images), maps
         finally:
