@@ -43,21 +43,21 @@ class ExecutionConfig:
 
     Attributes:
         precision: of the forward and backward pass; below fp32 by autocast.
-        tf32: whether convolutions in float32 may round their inputs to TF32, as the stage has set it for its process.
         channels_last: whether images and weights lie in memory as NHWC.
         fold_bn: whether a frozen network's batch normalisation is folded into its convolutions.
         depthwise: signatures of the depthwise convolutions whose weight gradient is taken tap by tap.
         compile: mode of `torch.compile`; None runs eagerly.
         threads: CPU threads; None takes all that the worker has.
+        tf32: whether convolutions in float32 may round their inputs to TF32, as the stage has set it for its process.
     """
 
     precision: Precision = "fp32"
-    tf32: bool = False
     channels_last: bool = False
     fold_bn: bool = False
     depthwise: tuple[str, ...] = ()
     compile: str | None = None
     threads: int | None = None
+    tf32: bool = False
 
     @staticmethod
     def of(record: ExecutionRecord) -> ExecutionConfig:

@@ -85,7 +85,7 @@ def fixed_execution(
 ) -> ExecutionConfig:
     """The execution that a recipe fixes, where nothing has been measured; `tf32` as the stage has it."""
     precisions: dict[str, Precision] = {"bf16": "bf16", "fp16": "fp16"}
-    return ExecutionConfig(precisions.get(precision, "fp32"), tf32, channels_last is True)
+    return ExecutionConfig(precisions.get(precision, "fp32"), channels_last is True, tf32=tf32)
 
 
 def run_frozen(
