@@ -39,7 +39,7 @@ class StreamingLoader(TrainingOrder):
         self._series = _Series()
         self._loader: DataLoader[Any] = DataLoader(
             _Decoded(subset, transform),
-            batch_sampler=self._series,  # type: ignore[arg-type]  # its batches are of our keys
+            batch_sampler=self._series,
             num_workers=workers,
             collate_fn=_collate,
             pin_memory=device.type == "cuda",
@@ -95,12 +95,12 @@ class Key(NamedTuple):
     """One image to be loaded.
 
     Attributes:
-        index: of the image.
+        image: its index.
         seeds: of its augmented views; None for the test transform.
         rounded: whether views are uint8, and not float32 in 0..1.
     """
 
-    index: int
+    image: int
     seeds: tuple[int, ...] | None = None
     rounded: bool = False
 
@@ -122,7 +122,7 @@ class _Decoded(Dataset):
 
     def __getitem__(self, key: Key) -> tuple[Tensor, int] | str:
         try:
-            image = pixels_of(self.subset.images, int(self.subset.indices[key.index]))
+            image = pixels_of(self.subset.images, int(self.subset.indices[key.image]))
         except DataError as error:  # as a value: an exception from a loader process arrives wrapped in its traceback
             return str(error)
         pixels = to_float(torch.from_numpy(image).permute(2, 0, 1).unsqueeze(0))
@@ -131,7 +131,7 @@ class _Decoded(Dataset):
         else:
             seeded = [torch.Generator().manual_seed(seed) for seed in key.seeds]
             views = torch.cat([self.transform.train(pixels.clone(), random) for random in seeded])
-        return to_uint8(views) if key.rounded else views, key.index
+        return to_uint8(views) if key.rounded else views, key.image
 
 
 def _collate(items: Sequence[tuple[Tensor, int] | str]) -> tuple[Tensor, Tensor] | str:

@@ -130,8 +130,8 @@ class Worker:
                 results = [error] * len(stages)
         self.recording = time.monotonic()
         errors = [result for result in results if isinstance(result, Exception)]
-        for error in errors:
-            clear_frames(error)
+        for each in errors:
+            clear_frames(each)
         self.usable = not any(map(breaks_device, errors))
         crowded = []
         for stage, result in zip(stages, results, strict=True):
