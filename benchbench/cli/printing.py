@@ -42,7 +42,7 @@ def print_report(finished: Report, tables: Sequence[str] = ()) -> None:
     click.echo()
     chosen = [table for table in finished.tables if table.name in tables or ALL in tables]
     for table in chosen if tables else _brief(finished.tables):
-        click.echo(plain(table, color=sys.stdout.isatty()))
+        click.echo(plain(table, color=sys.stdout.isatty()).rstrip("\n") + "\n")
     if not tables and finished.tables:
         click.echo(BRIEF_NOTE)
         if steps := reference_steps(finished.results):

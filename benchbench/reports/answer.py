@@ -14,7 +14,7 @@ from benchbench.planning.model import Plan
 from benchbench.reports.groups import Group, Runs, groups_of
 from benchbench.reports.summary import hours_text, level_of
 from benchbench.reports.tables.gpu_hours import trained_hours
-from benchbench.reports.tables.verdicts import ArmComparison, compare_group
+from benchbench.reports.tables.verdicts import ArmComparison, compare_group, p_text
 from benchbench.statistics.noninferiority import FALLS_SHORT, INCONCLUSIVE, MATCHES, SURPASSES
 
 # Pairs of data set and student that get a sentence each; more are counted in one.
@@ -28,7 +28,7 @@ CONTESTS = (
 )
 # Outcomes for the better of two sides, beside those of `benchbench.statistics.noninferiority`.
 WORSE_WITHIN_MARGIN, WORSE, UNTESTED = "worse within the margin", "worse", "untested"
-NO_INTERVAL = "too few seeds for an interval, so this may be chance"
+TOO_FEW = "too few seeds for an interval"
 
 
 @dataclass(frozen=True)
@@ -123,9 +123,9 @@ def _outcome(contest: Contest, ours: str, theirs: str) -> str:
     difference, margin = contest.arm.difference or 0.0, f"{contest.margin:g}"
     if contest.outcome == UNTESTED:
         if round(difference, 1) == 0:
-            return f"{ours} and {theirs} were equal ({NO_INTERVAL})"
+            return f"{ours} and {theirs} were equal ({TOO_FEW})"
         winner, loser = (ours, theirs) if difference > 0 else (theirs, ours)
-        return f"{winner} was better than {loser} by {abs(difference):.1f} points ({NO_INTERVAL})"
+        return f"{winner} was better than {loser} by {abs(difference):.1f} points ({TOO_FEW}{_by_images(contest)})"
     reverse = f"{theirs} is better than {ours} by {_points(contest, -1)}"
     signed = f"with a difference of {_points(contest, 0)}"
     return {
@@ -136,6 +136,15 @@ def _outcome(contest: Contest, ours: str, theirs: str) -> str:
         FALLS_SHORT: reverse,
         INCONCLUSIVE: f"it is open whether {ours} matches {theirs} within {margin} points, {signed}",
     }[contest.outcome]
+
+
+def _by_images(contest: Contest) -> str:
+    """What the test images alone say of a difference, where the seeds are too few."""
+    p = contest.arm.examples_p
+    if p is None or p > 1 - contest.level:
+        return ", so this may be chance"
+    relation = "" if p < 0.001 else "= "
+    return f"; for these networks more than chance over the test images, p {relation}{p_text(p)}"
 
 
 def _points(contest: Contest, sign: int) -> str:

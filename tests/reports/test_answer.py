@@ -84,6 +84,16 @@ class TestOneComparison:
         )
         assert "% interval" not in text
 
+    def test_a_single_seed_is_tested_by_image(self, make_lab):
+        lab = make_lab("seeds=[5]", arms=TWO)
+        lab.teach()
+        for arm, right in (("tune", 800), ("KD", 700)):
+            lab.finish(lab.cells(arm)[0].stage, right / 1000, correct=[n < right for n in range(1000)])
+        assert "by 10.0 points (too few seeds for an interval; for these networks more than chance over the " in said(
+            lab
+        )
+        assert "test images, p <0.001): " in said(lab)
+
     def test_seeds_that_are_lost_are_counted(self, versus):
         text = versus([0.799, 0.8, 0.801], [0.699, 0.701])
         assert "2 and 3 seeds): " in text
