@@ -15,6 +15,7 @@ import pytest
 from ruamel.yaml import YAML
 
 import benchbench
+from benchbench.cli.main import cli
 from benchbench.store import FORMAT
 from tests.test_layout import FLOORS
 
@@ -121,6 +122,7 @@ def test_the_citation_and_the_changelog_are_of_this_version():
     versions = re.findall(r"^## \[(\d+\.\d+\.\d+)\]", changelog, flags=re.MULTILINE)
     assert versions[0] == benchbench.__version__
     assert f"The store has format {FORMAT}" in changelog
+    assert [name for name in cli.commands if f"`{name}`" not in changelog] == []
 
 
 def test_the_contributors_tree_names_every_room():

@@ -8,6 +8,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from benchbench import experiment
 from benchbench.reports import templates
@@ -116,6 +117,13 @@ class TestReport:
         written = {path.name for path in Path("reports/tiny").iterdir()}
         assert {"pareto.pdf", "pareto.png", "tables.tex", "figures.tex", "figures.md"} <= written
         assert done.err.startswith("written to reports/tiny: ")
+
+    def test_a_dark_theme(self, cli, suite, one_done):
+        for theme, paper in (("light", (255, 255, 255)), ("dark", (13, 17, 23))):
+            done = cli("report", suite, "--format", "png", "--theme", theme, "--report", theme)
+            assert done.code == 0
+            with Image.open(Path(theme) / "pareto.png") as picture:
+                assert picture.convert("RGB").getpixel((0, 0)) == paper
 
     def test_a_template(self, cli, suite, one_done):
         done = cli("report", suite, "--template", "paper", "--format", "md", "--format", "png")
