@@ -58,14 +58,26 @@ def files(folder: Path) -> set[str]:
     return {path for path in paths if "__pycache__" not in path}
 
 
-def test_the_wheel_holds_the_package_and_the_suites_and_nothing_else(site):
+def test_the_wheel_holds_the_package_the_suites_and_the_documents_and_nothing_else(site):
     names = {name for name in files(site) if ".dist-info/" not in name}
     assert {name for name in names if not name.startswith("benchbench/")} == set()
     expected = files(ROOT / "benchbench") | {f"_suites/{name}" for name in files(ROOT / "suites")}
+    # All pages but those that show a file of the repository.
+    pages = {name for name in files(ROOT / "docs") if name.endswith(".md")} - {"changelog.md", "contributing.md"}
+    expected |= {f"_docs/{name}" for name in pages}
     assert {name.removeprefix("benchbench/") for name in names} == expected
     for name in ("py.typed", "data/bundled/cifar10_subset.webp", "reports/page/page.html", "planning/pretraining.yaml"):
         assert name in expected
     assert "testing/templates/loss.py" in expected
+
+
+def test_an_installed_wheel_has_its_documents(site, tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    command = [sys.executable, "-m", "benchbench", "docs", "suite"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.startswith(f"{site / 'benchbench' / '_docs' / 'reference' / 'suite.md'}\n")
 
 
 def test_the_wheel_is_small(wheel):
