@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
@@ -198,6 +199,28 @@ def test_every_public_name_has_its_place_in_the_reference():
     text = TEXTS["reference/python.md"]
     names = [name for name in benchbench.__all__ if not name.startswith("__")]
     assert [name for name in names if not re.search(rf"^::: benchbench\.[\w.]+\.{name}$", text, re.MULTILINE)] == []
+
+
+class TestResults:
+    """Statements of the pages of results, which include the reports' tables, hold for the reports."""
+
+    def test_pre_training_wins_the_quickstart_and_distillation_takes_longer_than_scratch(self):
+        results = pd.read_csv(ROOT / "reports" / "quickstart" / "results.csv")
+        means = results.groupby("method")[["accuracy", "own_hours"]].mean()
+        best_distilled = results[results.method == "distill"].groupby("row").accuracy.mean().max()
+        assert means.accuracy["finetune"] > best_distilled + 0.1
+        assert results[results.method == "distill"].own_hours.min() > means.own_hours["scratch"]
+
+    def test_most_losses_differ_from_the_student_alone_by_chance(self):
+        """Two accuracies on N images differ by up to 1.96 sqrt(2 p (1 - p) / N) in 95 % of pairs of equal networks."""
+        results = pd.read_csv(ROOT / "reports" / "losses_small" / "results.csv")
+        alone = results[results.row == "scratch"].set_index("student").accuracy
+        distilled = results[(results.method == "distill") & results.student.isin(alone.index)]
+        p = distilled.student.map(alone)
+        chance = 1.96 * np.sqrt(2 * p * (1 - p) / distilled.test_images)
+        assert ((distilled.accuracy - p).abs() <= chance).mean() > 0.5
+        assert distilled.teacher_accuracy.max() < 0.5
+        assert set(results.seed) == {0}
 
 
 class TestStatistics:
