@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -80,34 +79,22 @@ def test_a_killed_worker_costs_its_stage_alone(expected, suite, tmp_path):
     assert summary.killed > 0
 
 
-def interrupt(process: Process, store: Path, patience: float) -> None:
-    """Ctrl-C in the middle of a cell, whose checkpoint stays.
-
-    Again where the run goes on for longer than `patience` seconds: without workers, one interrupt was seen to be lost,
-    for a reason that is not known.
-    """
+@pytest.mark.parametrize("executor", ["local", "inline"])
+def test_interrupted_from_the_keyboard(expected, suite, tmp_path, executor):
+    """Ctrl-C in the middle of a cell, whose checkpoint stays."""
+    store = tmp_path / "runs"
+    arguments = *ONE_SEED, *OFTEN
+    if executor == "local":
+        process: Process = start("run", suite, *arguments, cwd=tmp_path)
+    else:
+        process = start_inline(suite, *arguments, cwd=tmp_path)
     wait_for(has_checkpoint(store, "cell"), process)
-    deadline = 0.0
-    while process.poll() is None:
-        if time.monotonic() > deadline:
-            process.send_signal(signal.SIGINT)
-            deadline = time.monotonic() + patience
-        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "run the same command again" in err
     assert "Traceback" not in err
     assert has_checkpoint(store, "cell")()
-
-
-@pytest.mark.parametrize("executor", ["local", "inline"])
-def test_interrupted_from_the_keyboard(expected, suite, tmp_path, executor):
-    store = tmp_path / "runs"
-    arguments = *ONE_SEED, *OFTEN
-    if executor == "local":
-        interrupt(start("run", suite, *arguments, cwd=tmp_path), store, patience=30)  # it ends its workers first
-    else:
-        interrupt(start_inline(suite, *arguments, cwd=tmp_path), store, patience=0.5)
     run(suite, *ONE_SEED, cwd=tmp_path)
     assert results(store) == expected
     assert ledger_of(store).runs == 2

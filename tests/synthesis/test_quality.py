@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torchmetrics.image.fid import FrechetInceptionDistance
-from torchmetrics.image.kid import KernelInceptionDistance
 
 from benchbench.synthesis import quality
 from benchbench.synthesis.quality import frechet_distance, kernel_distance, manifold, nearest
@@ -30,6 +28,9 @@ class Given(nn.Module):
 
 
 def test_fid_is_that_of_torchmetrics():
+    # Not above: every worker of pytest would import it, and with it transformers.
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
     metric = FrechetInceptionDistance(feature=Given(), normalize=True, input_img_size=(1, 1, 8)).set_dtype(
         torch.float64
     )
@@ -46,6 +47,8 @@ def test_fid_of_gaussians_is_known():
 
 
 def test_kid_is_that_of_torchmetrics(monkeypatch):
+    from torchmetrics.image.kid import KernelInceptionDistance
+
     metric = KernelInceptionDistance(feature=Given(), subsets=400, subset_size=40, normalize=True)
     for rows, real in ((REAL, True), (MADE, False)):
         metric.update(rows.view(len(rows), 1, 1, 8), real=real)
