@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -93,10 +95,23 @@ def measure(registry: Registry, network: str, batch: int, way: Way, device: torc
         optimizer.step()
 
     with tf32_convolutions(device, way.tf32):
-        timed: Step = GraphedSteps(device)(step) if way.graph else step
+        timed = graphed(step, device) if way.graph else step
         for _ in range(WARM_UP):
             timed()
         return statistics.median(step_seconds(timed, device) for _ in range(ROUNDS))
+
+
+def graphed(step: Step, device: torch.device) -> Step:
+    """The step as one CUDA graph.
+
+    Raises:
+        RuntimeError: it cannot be captured.
+    """
+    with contextlib.redirect_stdout(io.StringIO()) as printed:  # the reason, which must not end up in JSON
+        graph = GraphedSteps(device)(step)
+    if graph is step:
+        raise RuntimeError(printed.getvalue().strip())
+    return graph
 
 
 def conclusion(seconds: dict[str, float], device: torch.device) -> Finding:

@@ -7,7 +7,7 @@ import torch
 
 from benchbench.doctor.device import bfloat16, driver, graphics_card, tensor_float32, usable
 from benchbench.doctor.parity import TOLERANCE, Comparison, compare_augmenter, compare_loader, compare_loss
-from benchbench.doctor.speed import ways
+from benchbench.doctor.speed import graphed, measure, ways
 from benchbench.doctor.waiting import noted_waits
 from benchbench.execution.tf32 import tf32_convolutions
 from benchbench.hardware.devices import find_devices
@@ -38,6 +38,17 @@ def test_the_card_is_described():
     assert "CUDA" in driver().text
     assert {bfloat16(CUDA).section, tensor_float32(CUDA).section} == {"device"}
     assert len(ways(CUDA)) >= 4
+
+
+@pytest.mark.parametrize("number", range(-4, 0))
+def test_a_step_is_timed_in_each_way(number):
+    assert measure(REGISTRY, "resnet8", 4, ways(CUDA)[number], CUDA) > 0
+
+
+def test_a_step_that_no_graph_can_hold_says_why():
+    values = torch.ones(3, device=CUDA)
+    with pytest.raises(RuntimeError, match="kernel by kernel"):
+        graphed(lambda: values.sum().item(), CUDA)
 
 
 @pytest.mark.parametrize("name", ["ce", "kd", "crd", "review"])
