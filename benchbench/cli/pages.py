@@ -108,7 +108,7 @@ def plain_text(markdown: str) -> str:
 
 
 def search(words: str, known: Sequence[Section]) -> list[Section]:
-    """The sections that fit some words, the best first: by a page's path or name, by headings, then by texts.
+    """The sections that fit some words, the best first: by a page's path or name, a command, headings, then texts.
 
     Raises:
         BenchBenchError: none does.
@@ -117,7 +117,8 @@ def search(words: str, known: Sequence[Section]) -> list[Section]:
     rules = (
         lambda each: each.level == 1 and _normal(each.page) == wanted,
         lambda each: each.level == 1 and _normal(each.page.rpartition("/")[2]) == wanted,
-        lambda each: _normal(each.title) in (wanted, f"benchbench {wanted}"),
+        lambda each: _normal(each.title) == f"benchbench {wanted}",
+        lambda each: _normal(each.title) == wanted,
         lambda each: f" {wanted} " in f" {_normal(each.title)} ",
         lambda each: f" {wanted}" in f" {_normal(each.title)}",
         lambda each: f" {wanted} " in f" {_normal(each.text)} ",
@@ -126,7 +127,7 @@ def search(words: str, known: Sequence[Section]) -> list[Section]:
         fitting = [each for each in known if fits(each)]
         if fitting and wanted:
             # After a page of that name come the headings that have it too.
-            return _unique([*fitting, *(each for rule in rules[index + 1 : 4] for each in known if rule(each))])
+            return _unique([*fitting, *(each for rule in rules[index + 1 : 5] for each in known if rule(each))])
     names = {each.page.rpartition("/")[2] for each in known} | {each.title.strip("`") for each in known}
     raise BenchBenchError(f"no page has '{words}'; {did_you_mean(words, names)} (`benchbench docs` lists all pages)")
 
