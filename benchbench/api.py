@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from benchbench.plugins import PluginHost
     from benchbench.reports.compare import RunComparison
     from benchbench.reports.compare_inputs import Side
-    from benchbench.running.runner import RunOptions
-    from benchbench.running.schedule import Outcome
     from benchbench.store import Store
     from benchbench.suite.document import Override
     from benchbench.suite.file import SuiteFile
@@ -189,17 +187,6 @@ def estimate(experiment: Experiment) -> dict[str, CostEstimate]:
     return estimate_plan(experiment.plan)
 
 
-def calibrate(experiment: Experiment, *, progress: bool | None = None) -> Outcome:
-    """Measures how fast the suite's networks run here, which predictions of hours need; takes minutes."""
-    from benchbench.costs.estimate import MEASURING
-    from benchbench.running.notebook import shown_progress
-    from benchbench.running.runner import RunOptions
-
-    part = replace(experiment, plan=experiment.plan.part(MEASURING))
-    with shown_progress(progress, {}) as listeners:
-        return _execute(part, RunOptions(experiment.data_root, max_cohort=1), listeners)
-
-
 def run(
     plan: Experiment,
     *,
@@ -246,17 +233,8 @@ def run(
     weights = {key: each.flops for key, each in estimate(experiment).items()}
     options = RunOptions(experiment.data_root, checkpoint_seconds, cohort)
     with shown_progress(progress, weights) as views:
-        outcome = _execute(experiment, options, [*listeners, *views])
+        outcome = experiment.execute(options, [*listeners, *views])
     return replace(report(experiment, template=template), outcome=outcome)
-
-
-def _execute(experiment: Experiment, options: RunOptions, listeners: Sequence[object]) -> Outcome:
-    from benchbench.running.interrupts import RememberedInterrupts
-    from benchbench.running.runner import run_plan
-
-    component = experiment.plan.registry.get("executor", experiment.executor)
-    with RememberedInterrupts(), experiment.host.with_listeners(listeners):
-        return run_plan(experiment.plan, experiment.host, experiment.store, component, options)
 
 
 def report(plan: Experiment, *, store: PathLike | None = None, template: str = DEFAULT_TEMPLATE) -> Run:

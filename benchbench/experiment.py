@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from benchbench.reports.plan_overview import PlanOverview
     from benchbench.reports.report import Report
     from benchbench.reports.table import Table
+    from benchbench.running.runner import RunOptions
     from benchbench.running.schedule import Outcome
     from benchbench.store import Store
 
@@ -87,6 +88,41 @@ class Experiment:
         from benchbench.reports.plan_overview import overview
 
         return overview(self.plan, self.store)
+
+    def execute(self, options: RunOptions, listeners: Sequence[object] = ()) -> Outcome:
+        """Runs all stages that are not done yet; `benchbench.run` calls this.
+
+        Args:
+            options: of the run.
+            listeners: objects with lifecycle hooks, for this run alone.
+
+        Raises:
+            StoreError: the store is in use, of another format, or cannot be written.
+        """
+        from benchbench.running.interrupts import RememberedInterrupts
+        from benchbench.running.runner import run_plan
+
+        component = self.plan.registry.get("executor", self.executor)
+        with RememberedInterrupts(), self.host.with_listeners(listeners):
+            return run_plan(self.plan, self.host, self.store, component, options)
+
+    def calibrate(self, *, progress: bool | None = None) -> Outcome:
+        """Measures how fast the suite's networks run here, which predictions of hours need; takes minutes.
+
+        Args:
+            progress: as of `benchbench.run`.
+
+        Example:
+            >>> outcome = plan.calibrate()
+            >>> hours = plan.hours
+        """
+        from benchbench.costs.estimate import MEASURING
+        from benchbench.running.notebook import shown_progress
+        from benchbench.running.runner import RunOptions
+
+        part = replace(self, plan=self.plan.part(MEASURING))
+        with shown_progress(progress, {}) as views:
+            return part.execute(RunOptions(self.data_root, max_cohort=1), views)
 
     def report_command(self, template: str = DEFAULT_TEMPLATE) -> str:
         """The command that makes the report of this suite, overrides and plugins included."""

@@ -285,7 +285,7 @@ def test_the_examples_of_the_docstrings_run(finished, monkeypatch):
     names = {"bb": bb, "torch": torch, "plan": finished.experiment, "run": finished}
     runner = doctest.DocTestRunner(verbose=False)
     functions = [bb.load_suite, bb.plan, bb.run, bb.report, bb.load_results, bb.load_trained, bb.compare]
-    for function in [*functions, Run.write, Run.page]:
+    for function in [*functions, Experiment.calibrate, Run.write, Run.page]:
         (test,) = doctest.DocTestFinder(recurse=False).find(function, function.__name__, globs=names)
         assert test.examples, f"{function.__name__} has no example"
         assert runner.run(test).failed == 0

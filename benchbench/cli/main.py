@@ -94,7 +94,7 @@ def plan(options: SuiteOptions, show_all: bool, calibrate: bool) -> None:
     experiment = options.plan()
     estimates = api.estimate(experiment)
     if calibrate:
-        api.calibrate(experiment, progress=True)
+        experiment.calibrate(progress=True)
     if options.as_json:
         click.echo(json.dumps(plan_json(experiment.plan, experiment.store, estimates), indent=1))
     else:
