@@ -22,6 +22,7 @@ class PeakMemory:
         if device.startswith("cuda"):
             import torch
 
+            torch.cuda.init()  # without it, the allocator knows no device yet
             torch.cuda.reset_peak_memory_stats(device)
             return
         try:
