@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchbench import __version__
 from benchbench.doctor.finding import Finding
 from benchbench.hardware.environment import LIBRARIES
 
@@ -41,13 +42,13 @@ def look(store: Path) -> Iterator[Finding]:
 
 def versions() -> Finding:
     """Versions of Python and of the libraries that results depend on."""
-    found = {"python": platform.python_version()}
-    for library in LIBRARIES:
+    found = {"python": platform.python_version(), "benchbench": __version__}
+    for library in LIBRARIES[1:]:  # the first is BenchBench, which runs uninstalled as well
         try:
             found[library] = importlib.metadata.version(library)
         except importlib.metadata.PackageNotFoundError:
             found[library] = "not installed"
-    missing = [name for name, version in found.items() if version == "not installed" and name != "benchbench"]
+    missing = [name for name, version in found.items() if version == "not installed"]
     text = ", ".join(f"{name} {version}" for name, version in found.items())
     if missing:
         advice = f"install {' and '.join(missing)}: pip install {' '.join(missing)}"
