@@ -27,10 +27,11 @@ from benchbench.specs.parts import DataSpec, RecipeSpec, SyntheticUseSpec, conte
 from benchbench.specs.records import DataRecord, SynthesisRecord
 from benchbench.specs.stages import DiffusionSpec, OutputsSpec, QualitySpec, SynthesisSpec, TrainingSpec
 from benchbench.stages.context import StageContext
-from benchbench.store import KEY_LENGTH
 from benchbench.synthesis.shards import open_shards
 from benchbench.training.cached_outputs import CachedOutputs
 
+# Of a split's key, as the folder of its pixels is called.
+KEY_DIGITS = 16
 ImageContext = StageContext[TrainingSpec | OutputsSpec | QualitySpec]
 
 
@@ -185,7 +186,7 @@ def _content_key(spec: TrainingSpec | OutputsSpec | QualitySpec, split: str) -> 
         "pillow": PIL.__version__,
         "split": split,
     }
-    return key_of_identity(contents_only(parts))[:KEY_LENGTH]
+    return key_of_identity(contents_only(parts))[:KEY_DIGITS]
 
 
 def _whole(images: ImageDataset) -> ImageSubset:
