@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.modules.batchnorm import _BatchNorm
 
-from benchbench.models.backbone import Backbone
 from benchbench.models.outputs import Outputs
 
 # Images that are run at once.
@@ -55,21 +52,3 @@ def changed_classes(
     if not bool(one.isfinite().all() & other.isfinite().all()):
         return 1.0
     return float((classes != others).double().mean())
-
-
-@torch.no_grad()
-def with_statistics_of(model: Backbone, images: Tensor) -> Backbone:
-    """A copy of a network in eval mode, whose batch normalisation has the mean statistics of these images.
-
-    A network that has not been trained knows none yet.
-    """
-    model = copy.deepcopy(model).eval()
-    norms = [part for part in model.modules() if isinstance(part, _BatchNorm) and part.track_running_stats]
-    for norm in norms:
-        norm.train().reset_running_stats()
-    batches = [batch for batch in images.split(CHUNK) if len(batch) > 1] if norms else []
-    for number, batch in enumerate(batches, 1):
-        for norm in norms:
-            norm.momentum = 1 / number  # the mean of all batches; without a momentum, it would ask the device for it
-        model(batch)
-    return model.eval()

@@ -142,7 +142,7 @@ class _Tuning:
             torch.set_num_threads(before)
 
     def _prefer_bf16(self) -> None:
-        """Takes bf16 on a GPU that computes in it, and channels_last where that is open; float32 must be faster to stay."""
+        """Takes bf16 on a GPU that computes in it, with channels_last where that is open, if float32 is no faster."""
         if not torch.cuda.is_bf16_supported(including_emulation=False):
             return
         fixed = self.constraints.channels_last

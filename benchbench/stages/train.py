@@ -225,14 +225,14 @@ class Cell:
         return build_losses(spec.loss, self.context.registry, model, shared.teachers, setup)
 
     def _execution(self, model: Backbone, shared: Shared) -> ExecutionConfig:
-        """The execution as tuned, in a lower precision only where that changes few images' classes."""
+        """The execution as tuned, in a lower precision only where it learns as well in that."""
         config, recipe = tuned(self.context, "student"), self.context.spec.recipe
         if recipe.precision != "auto" or config.precision == "fp32":
             return config
         sample = sample_of(self.context, shared.data.train, config)
-        execution, changed = trainable_precision(model, config, sample, recipe.tolerance)
+        execution, low, full = trainable_precision(model, config, sample)
         verb = "is trained" if execution == config else "could be trained faster, but not"
-        print(f"the network {verb} in {config.precision}, which changes the class of {changed:.1%} of the images")
+        print(f"the network {verb} in {config.precision}: loss of the first steps {low:.3f}, in float32 {full:.3f}")
         return execution
 
     def finish(self, shared: Shared, hits: np.ndarray, cohort: int) -> None:

@@ -90,15 +90,14 @@ class Recipe(Strict):
     precision: Literal["fp32", "auto", "bf16", "fp16", "exact"] = Field(
         "fp32",
         description="of the forward and backward pass (autocast); fp32: convolutions in TF32 on a GPU that has it, as "
-        "PyTorch has it; auto: bf16 where it is not slower and within the tolerance; exact: fp32 without TF32, as "
+        "PyTorch has it; auto: bf16 where it is not slower and changes little; exact: fp32 without TF32, as "
         "a plain PyTorch loop computes it, with every automatic choice off",
     )
     tolerance: float = Field(
         0.02,
         gt=0,
         lt=1,
-        description="largest share of real images whose class `auto` lets a lower precision change; five times that "
-        "in a network before its training",
+        description="largest share of real images whose class `auto` lets a lower precision change in a frozen network",
     )
     channels_last: Auto = Field("auto", description="memory layout NHWC; auto: where it is measured to be faster")
     fold_bn: Auto = Field("auto", description="fold a frozen network's batch normalisation into its convolutions")

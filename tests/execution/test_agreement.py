@@ -1,13 +1,11 @@
-"""Classes that a lower precision changes, and networks with the statistics of real images."""
+"""Classes that a lower precision changes."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
 
-from benchbench.execution.agreement import CHUNK, Sample, changed_classes, with_statistics_of
-from benchbench.models.backbone import Backbone, Trunk
+from benchbench.execution.agreement import CHUNK, Sample, changed_classes
 from benchbench.models.outputs import Outputs
 
 
@@ -66,28 +64,3 @@ def test_without_labels_every_image_is_told_from_all_others():
     assert changed_classes(network(None, expected + 0.4), network(None, expected), Sample(numbered(3))) == 0
     moved = expected + torch.tensor([[0.6], [0.0], [0.0]])
     assert changed_classes(network(None, moved), network(None, expected), Sample(numbered(3))) == pytest.approx(1 / 3)
-
-
-def test_statistics_are_the_mean_of_all_images():
-    torch.manual_seed(0)
-    norm = nn.BatchNorm2d(3)
-    norm.running_mean.fill_(9.0)
-    norm.num_batches_tracked.fill_(1000)
-    trunk = nn.Sequential(norm, nn.Dropout(0.5), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    model = Backbone(Trunk(trunk, 3, (0.0,) * 3, (1.0,) * 3), 5)
-    images = torch.rand(2 * CHUNK, 3, 4, 4)
-    numbers = torch.get_rng_state()
-    warmed = with_statistics_of(model, images)
-    assert torch.equal(torch.get_rng_state(), numbers)  # dropout draws none
-    assert not any(part.training for part in warmed.modules())
-    assert torch.allclose(warmed.trunk[0].running_mean, images.mean((0, 2, 3)), atol=1e-6)
-    assert norm.running_mean.eq(9).all()
-    assert model.training
-
-
-def test_a_last_image_alone_is_left_out():
-    """Batch normalisation of one image is none."""
-    trunk = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.BatchNorm1d(3))
-    model = Backbone(Trunk(trunk, 3, (0.0,) * 3, (1.0,) * 3), 5)
-    warmed = with_statistics_of(model, torch.rand(CHUNK + 1, 3, 4, 4))
-    assert warmed.trunk[2].num_batches_tracked == 1

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
-from benchbench.execution import agreement
 from benchbench.execution import network as network_module
 from benchbench.execution.agreement import Sample
 from benchbench.execution.network import (
@@ -158,38 +158,83 @@ def test_low_precision_that_is_asked_for_is_taken_whatever_it_changes(undecided,
     assert record.refused == {}
 
 
-@pytest.mark.parametrize(("tolerance", "precision"), [(0.19, "bf16"), (0.01, "fp32")])
-def test_a_network_that_trains_may_change_five_times_as_many(model, sample, monkeypatch, tolerance, precision):
-    monkeypatch.setattr("benchbench.execution.network.changed_classes", lambda low, full, sample: 0.9)
-    config = ExecutionConfig(precision="bf16", compile="default")
-    chosen = trainable_precision(model, config, Sample(sample), tolerance)
-    assert chosen == (replace(config, precision=precision), 0.9)
+LOW = ExecutionConfig(precision="bf16", compile="default", channels_last=True)
 
 
-def test_a_network_that_trains_is_compared_with_the_statistics_of_the_images(model, sample, monkeypatch):
-    """Its own ones, which are far from them, count for nothing; and it stays as it is."""
-    norm, compared = model.trunk[1], []
+@pytest.mark.parametrize(
+    ("low", "precision"),
+    [(2.05, "bf16"), (1.0, "bf16"), (2.15, "fp32"), (float("nan"), "fp32"), (float("inf"), "fp32")],
+)
+def test_a_network_may_learn_a_little_less_well_at_first(low, precision, model, sample, monkeypatch):
+    losses = {"bf16": low, "fp32": 2.0}
+    monkeypatch.setattr(network_module, "_first_loss", lambda model, config, sample: losses[config.precision])
+    chosen = trainable_precision(model, LOW, Sample(sample))
+    assert chosen.config == replace(LOW, precision=precision)
+    assert (repr(chosen.low), chosen.full) == (repr(low), 2.0)
+
+
+@pytest.fixture
+def trainable() -> Backbone:
+    """With dropout and batch statistics."""
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Dropout(0.2), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    return Backbone(Trunk(nn.Sequential(*layers), 8, (0.4,) * 3, (0.2,) * 3), 5)
+
+
+@pytest.fixture
+def labelled() -> Sample:
+    torch.manual_seed(1)
+    return Sample(torch.rand(100, 3, 12, 12), torch.arange(100) % 5)
+
+
+def test_a_network_that_learns_in_bf16_is_trained_in_it(trainable, labelled):
+    before, numbers = state(trainable), torch.get_rng_state()
+    chosen = trainable_precision(trainable, LOW, labelled)
+    assert chosen.config == LOW
+    assert 0 < abs(chosen.low - chosen.full) < 0.05
+    assert torch.equal(torch.get_rng_state(), numbers)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in trainable.state_dict().items())
+    assert all(parameter.grad is None for parameter in trainable.parameters())
+
+
+def test_a_last_image_alone_is_left_out(trainable, labelled):
+    """Batch normalisation of one number a channel is none."""
+    trunk = trainable.trunk
+    trunk[1], trunk[2], trunk[3] = nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(8), nn.Dropout(0.2)
+    images, labels = labelled
+    chosen = [trainable_precision(trainable, LOW, Sample(images[:count], labels[:count])) for count in (64, 65)]
+    assert chosen[0] == chosen[1]
+
+
+def test_a_network_that_bf16_breaks_is_not(trainable, labelled):
+    """Its logits, right for every image, are around 100,000: bf16 counts in steps of 512 there."""
+    images = labelled.images
     with torch.no_grad():
-        norm.running_mean.fill_(1e6)
-    real = agreement.changed_classes
-
-    def seen(low, full, sample):
-        compared.append((low.config.precision, full.config.precision, low.model.trunk[1].running_mean.clone()))
-        return real(low, full, sample)
-
-    monkeypatch.setattr("benchbench.execution.network.changed_classes", seen)
-    before = state(model)
-    config, changed = trainable_precision(model, ExecutionConfig(precision="bf16"), Sample(sample), 0.02)
-    assert config.precision == "bf16"
-    assert changed == 0
-    ((low, full, mean),) = compared
-    assert (low, full) == ("bf16", "fp32")
-    inputs = model.trunk[0]((sample - model.mean) / model.std)
-    assert torch.allclose(mean, inputs.mean((0, 2, 3)), rtol=1e-3, atol=1e-4)
-    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+        trainable.trunk[2].p = 0.0
+        trainable.head.weight.mul_(100)
+        labels = torch.cat([copy.deepcopy(trainable)(part).logits.argmax(1) for part in images.split(64)])
+        trainable.head.bias.fill_(1e5)
+    chosen = trainable_precision(trainable, LOW, Sample(images, labels))
+    assert chosen.config == replace(LOW, precision="fp32")
+    assert chosen.low > chosen.full + 0.1
 
 
-def test_comparisons_are_made_without_tf32(model, sample, monkeypatch):
+def test_the_first_loss_is_that_of_a_plain_training(trainable, labelled):
+    """In two steps, of 64 and of 36 images."""
+    other, losses = copy.deepcopy(trainable).train(), []
+    optimizer = torch.optim.AdamW(other.parameters(), lr=1e-3)
+    torch.manual_seed(0)
+    for first, last in ((0, 64), (64, 100)):
+        loss = nn.functional.cross_entropy(other(labelled.images[first:last]).logits, labelled.labels[first:last])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    chosen = trainable_precision(trainable, replace(LOW, channels_last=False), labelled)
+    assert chosen.full == pytest.approx(sum(losses) / 2, rel=1e-5)
+
+
+def test_comparisons_are_made_without_tf32(model, trainable, labelled, sample, monkeypatch):
     allowed, real = [], network_module.tf32_convolutions
     monkeypatch.setattr(
         network_module, "tf32_convolutions", lambda device, allowed: real(torch.device("cuda"), allowed)
@@ -202,7 +247,7 @@ def test_comparisons_are_made_without_tf32(model, sample, monkeypatch):
 
     monkeypatch.setattr(Backbone, "forward", seen)
     frozen_network(model, FAST, Sample(sample), 0.5)
-    trainable_precision(model, FAST, Sample(sample), 0.5)
+    trainable_precision(trainable, LOW, labelled)
     assert set(allowed) == {False}
     assert torch.backends.cudnn.allow_tf32
 
