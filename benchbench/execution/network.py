@@ -237,7 +237,7 @@ def _first_loss(model: Backbone, config: ExecutionConfig, sample: Sample) -> flo
     device = images.device
     network = ConfiguredModel(copy.deepcopy(model).train(), config, device)
     optimizer = torch.optim.AdamW(part for part in network.model.parameters() if part.requires_grad)
-    losses = []
+    losses: list[Tensor] = []
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(0)  # the same dropout for both
         for batch, classes in zip(images.split(CHUNK), labels.split(CHUNK), strict=True):
