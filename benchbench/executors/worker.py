@@ -155,6 +155,7 @@ class Worker:
         for name in {name for stage in stages for name in stage.spec.components}:
             # Imported before the stage's clock starts: the first stage of a worker would pay for all that follow.
             self.registry.get(*name.split("/", 1)).load()
+        importlib.import_module("torch._dynamo")  # for seconds; the first optimiser would import it
         counter, peak = self._counter(), PeakMemory(settings.device)
         contexts = [self._context(stage, StageMeter(counter, 1 / len(stages))) for stage in stages]
         software = environment(settings.device, settings.device_name, settings.commit)
