@@ -25,7 +25,7 @@ def make_optimizer(model: Backbone, losses: nn.Module, recipe: RecipeSpec) -> to
     lr, decay = recipe.lr, recipe.weight_decay
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, lr, momentum=recipe.momentum, weight_decay=decay, fused=True)
-    capturable = any(parameter.is_cuda for group in groups for parameter in group["params"])
+    capturable = any(parameter.is_cuda for parameter in model.parameters())
     return torch.optim.AdamW(groups, lr, weight_decay=decay, fused=True, capturable=capturable)
 
 
