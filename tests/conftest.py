@@ -176,12 +176,14 @@ def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
 def python() -> Callable[..., Outcome]:
     """Runs Python in a process of its own: `python("-c", code, argument, path=[folder], PYTHONHASHSEED="1")`."""
 
-    def run(*arguments: object, cwd: Path | None = None, path: list[Path] | None = None, **env: str) -> Outcome:
+    def run(
+        *arguments: object, cwd: Path | None = None, path: list[Path] | None = None, seconds: float = 120, **env: str
+    ) -> Outcome:
         command = [sys.executable, *(str(argument) for argument in arguments)]
         if path:
             env["PYTHONPATH"] = os.pathsep.join(str(folder) for folder in path)
         done = subprocess.run(
-            command, cwd=cwd, env={**os.environ, **env}, capture_output=True, text=True, timeout=120, check=False
+            command, cwd=cwd, env={**os.environ, **env}, capture_output=True, text=True, timeout=seconds, check=False
         )
         return Outcome(done.returncode, done.stdout, done.stderr)
 

@@ -48,6 +48,6 @@ def test_what_needs_a_cuda_device_passes_on_the_stub(stub, files, run):
     command = [sys.executable, "-m", "pytest", *options]
     environment = {name: value for name, value in stub.items() if not name.startswith("PYTEST_")} | changes
     done = subprocess.run(
-        command, cwd=TESTS.parent, env=environment, capture_output=True, text=True, timeout=300, check=False
+        command, cwd=TESTS.parent, env=environment, capture_output=True, text=True, timeout=600, check=False
     )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]

@@ -7,6 +7,7 @@ import os
 import pytest
 
 STUB = "BENCHBENCH_CUDA_STUB" in os.environ
+FIXED = {"precision": "bf16", "channels_last": True, "fold_bn": False, "compile": False}
 pytestmark = [pytest.mark.cuda, pytest.mark.whole_run]
 
 
@@ -15,9 +16,12 @@ def test_a_grid_of_every_kind_of_stage(tiny_suite, tmp_path, python):
         tmp_path,
         seeds=[0],
         students={"small": {"model": "cifar/resnet8"}},
-        teachers={"big": {"model": "cifar/resnet14", "adapt": {"scratch": {}}}},
+        teachers={
+            "big": {"model": "cifar/resnet14", "adapt": {"scratch": {"precision": "auto", "channels_last": "auto"}}}
+        },
         selection={"rule": "best", "validation": 0.2},
-        recipes={"default": {"epochs": 1, "batch_size": 16, "image_size": 32}},
+        # Of the measurements that choose a way of running, each of which takes seconds, one: the teacher's.
+        recipes={"default": {"epochs": 1, "batch_size": 16, "image_size": 32, **FIXED}},
         arms={
             "several": {
                 "method": "distill",
@@ -26,7 +30,7 @@ def test_a_grid_of_every_kind_of_stage(tiny_suite, tmp_path, python):
             "mixed": {
                 "method": "distill",
                 "loss": {"ce": 1, "kd": 1},
-                "recipe": {"augment": {"flip": {}, "color_jitter": {}, "cutmix": {}}, "precision": "bf16"},
+                "recipe": {"augment": {"flip": {}, "color_jitter": {}, "cutmix": {}}},
             },
             "views": {"method": "distill", "loss": {"ce": 1, "kd": 1}, "recipe": {"views": 2}},
         },
@@ -36,7 +40,7 @@ def test_a_grid_of_every_kind_of_stage(tiny_suite, tmp_path, python):
     command = ("-m", "benchbench", "run", path, "--device", "cuda", "--jobs", jobs, "--store", store, "--format", "csv")
     fault = tmp_path / "fault"
     fault.touch()  # on the stub, one worker's device is broken from its first kernel on: another process takes over
-    done = python(*command, cwd=tmp_path, CUDA_STUB_STICKY=str(fault))
+    done = python(*command, cwd=tmp_path, seconds=500, CUDA_STUB_STICKY=str(fault))
     assert done.code == 0, done.err[-3000:]
     assert "failed" not in done.out
     assert fault.exists() != STUB
