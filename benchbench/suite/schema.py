@@ -101,7 +101,11 @@ class Recipe(Strict):
     )
     channels_last: Auto = Field("auto", description="memory layout NHWC; auto: where it is measured to be faster")
     fold_bn: Auto = Field("auto", description="fold a frozen network's batch normalisation into its convolutions")
-    compile: Auto = Field("auto", description="torch.compile; auto: where a long run is measured to gain")
+    compile: Auto = Field(
+        "auto",
+        description="torch.compile; auto: where a long run is measured to gain; false also leaves out the CUDA graphs "
+        "of steps on a GPU",
+    )
 
     def updated(self, *others: Recipe) -> Recipe:
         """This recipe with every field that the others set; later ones win."""

@@ -155,7 +155,7 @@ class Member:
         rates_on(self.optimizer, self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.execution.precision == "fp16")
         self.graph: StepGraph | None = None
-        if self.graph_pool is not None and not self.scaler.is_enabled() and self.execution.compile != "reduce-overhead":
+        if self.graph_pool is not None and not self.scaler.is_enabled():
             self.graph = StepGraph(self._optimize, self.graph_pool, [self.model, self.losses])
 
     def step(self, batch: Batch, teacher_outputs: Sequence[Outputs]) -> None:

@@ -23,8 +23,7 @@ class LiveTeacher:
     """
 
     def __init__(self, network: ConfiguredModel, graph_pool: GraphPool | None = None):
-        self.network = network
-        self.graph_pool = graph_pool if network.config.compile != "reduce-overhead" else None
+        self.network, self.graph_pool = network, graph_pool
         self._graphs: dict[bool, StepGraph] = {}  # with maps, and without
 
     @property
