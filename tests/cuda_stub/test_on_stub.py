@@ -15,10 +15,11 @@ import torch
 from tests.cuda_stub.build import NoStub, build
 
 TESTS = Path(__file__).parents[1]
+# By name: the tests, a marker that their files name, and changes of the environment.
 RUNS = {
-    "steps": ("cuda and not whole_run and not allocator", {}),
-    "memory": ("cuda and allocator", {"PYTORCH_NO_CUDA_MEMORY_CACHING": "0"}),
-    "whole runs": ("cuda and whole_run", {}),
+    "steps": ("cuda and not whole_run and not allocator", "cuda", {}),
+    "memory": ("cuda and allocator", "allocator", {"PYTORCH_NO_CUDA_MEMORY_CACHING": "0"}),
+    "whole runs": ("cuda and whole_run", "whole_run", {}),
 }
 
 
@@ -33,18 +34,20 @@ def stub(tmp_path_factory) -> dict[str, str]:
         pytest.skip(str(reason))
 
 
-@pytest.fixture(scope="session")
-def files() -> list[str]:
-    """Files with such tests; collecting all others would take longer than these tests."""
-    paths = [path for path in sorted(TESTS.rglob("test_*.py")) if path != Path(__file__)]
-    return [str(path) for path in paths if "pytest.mark.cuda" in path.read_text(encoding="utf-8")]
+def files(marker: str) -> list[str]:
+    """Files of tests that need a CUDA device and have a marker; importing all others would take longer than them."""
+    texts = {path: path.read_text(encoding="utf-8") for path in sorted(TESTS.rglob("test_*.py"))}
+    needed = {"pytest.mark.cuda", f"pytest.mark.{marker}"}
+    return [
+        str(path) for path, text in texts.items() if path != Path(__file__) and all(each in text for each in needed)
+    ]
 
 
 @pytest.mark.whole_run
 @pytest.mark.parametrize("run", RUNS)
-def test_what_needs_a_cuda_device_passes_on_the_stub(stub, files, run):
-    expression, changes = RUNS[run]
-    options = ["-m", expression, "-p", "no:cacheprovider", "-p", "no:xdist", "--tb=short", *files]
+def test_what_needs_a_cuda_device_passes_on_the_stub(stub, run):
+    expression, marker, changes = RUNS[run]
+    options = ["-m", expression, "-p", "no:cacheprovider", "-p", "no:xdist", "--tb=short", *files(marker)]
     command = [sys.executable, "-m", "pytest", *options]
     environment = {name: value for name, value in stub.items() if not name.startswith("PYTEST_")} | changes
     done = subprocess.run(
