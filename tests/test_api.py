@@ -181,8 +181,12 @@ class TestRun:
 
         longer = bb.plan(SCRATCH, overrides={"recipes.default.epochs": 3}, executor="inline", device="cpu")
         (key,) = longer.plan.stages
-        with pytest.raises(KeyboardInterrupt):
-            bb.run(longer, checkpoint_seconds=0, listeners=[Impatient()])
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                bb.run(longer, checkpoint_seconds=0, listeners=[Impatient()])
+        finally:
+            signal.signal(signal.SIGINT, before)
         assert longer.store.stage("cell", key).checkpoint.exists()
         assert longer.cells.state.tolist() == ["started"]
         run = bb.run(longer)

@@ -18,7 +18,7 @@ from benchbench.models.backbone import Backbone, build_backbone
 from benchbench.specs.records import CalibrationMetrics, CalibrationRecord, Progress
 from benchbench.specs.stages import CalibrationSpec
 from benchbench.stages.context import StageContext, StageResult
-from benchbench.stages.networks import fixed_execution, float32_of
+from benchbench.stages.float32 import fixed_execution, float32_of
 from benchbench.stages.timer import StageTimer
 from benchbench.stages.tuning import tuning_constraints
 

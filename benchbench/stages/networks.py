@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import itertools
 import math
 import sys
-from typing import Literal
 
 import safetensors.torch
 import torch
@@ -16,17 +14,16 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchbench.data.loader import Loader
 from benchbench.errors import StageError, one_line
 from benchbench.execution.agreement import Sample
-from benchbench.execution.network import FEW, ConfiguredModel, ExecutionConfig, Precision, frozen_network
-from benchbench.execution.tf32 import has_tf32, tf32_convolutions
+from benchbench.execution.network import FEW, ConfiguredModel, ExecutionConfig, frozen_network
 from benchbench.models.backbone import Backbone, build_backbone
 from benchbench.models.outputs import Outputs
-from benchbench.specs.parts import Choice, NetworkSpec
+from benchbench.specs.parts import NetworkSpec
 from benchbench.specs.records import ExecutionRecord, FrozenModelRecord, TuningRecord
-from benchbench.specs.stages import BaseSpec, CalibrationSpec, OutputsSpec, QualitySpec, TrainingSpec, TuningSpec
+from benchbench.specs.stages import BaseSpec, OutputsSpec, QualitySpec, TrainingSpec
 from benchbench.stages.context import StageContext
+from benchbench.stages.float32 import fixed_execution, uses_tf32
 
 NetworkStage = TrainingSpec | OutputsSpec | QualitySpec
-MeasuredStage = NetworkStage | TuningSpec | CalibrationSpec
 
 # Images whose classes are compared where a network is to run in a lower precision.
 COMPARED = 512
@@ -51,17 +48,6 @@ def sample_of(context: StageContext[NetworkStage], loader: Loader, config: Execu
     return Sample(images[:COMPARED], torch.cat([batch.main_labels for batch in batches])[:COMPARED])
 
 
-def float32_of(context: StageContext[MeasuredStage]) -> contextlib.AbstractContextManager[None]:
-    """The precision of float32 in a stage: convolutions may use TF32 on a GPU that has it, save under `exact`."""
-    return tf32_convolutions(torch.device(context.device), _uses_tf32(context))
-
-
-def _uses_tf32(context: StageContext[MeasuredStage]) -> bool:
-    spec = context.spec
-    precision = spec.precision if isinstance(spec, TuningSpec | CalibrationSpec) else spec.recipe.precision
-    return precision != "exact" and has_tf32(torch.device(context.device))
-
-
 def load_frozen(context: StageContext[BaseSpec], network: NetworkSpec, index: int, classes: int) -> Backbone:
     """A frozen network, with the weights of the stage that adapted it, on the device; `index` among the teachers."""
     adapted = network.state != "pretrained"
@@ -77,15 +63,7 @@ def tuned(context: StageContext[NetworkStage], role: str) -> ExecutionConfig:
     record = folder.done() if folder else None
     if isinstance(record, TuningRecord):
         return ExecutionConfig.of(record.metrics.execution)
-    return fixed_execution(recipe.precision, recipe.channels_last, _uses_tf32(context))
-
-
-def fixed_execution(
-    precision: Literal["fp32", "auto", "bf16", "fp16", "exact"], channels_last: Choice, tf32: bool = False
-) -> ExecutionConfig:
-    """The execution that a recipe fixes, where nothing has been measured; `tf32` as the stage has it."""
-    precisions: dict[str, Precision] = {"bf16": "bf16", "fp16": "fp16"}
-    return ExecutionConfig(precisions.get(precision, "fp32"), channels_last is True, tf32=tf32)
+    return fixed_execution(recipe.precision, recipe.channels_last, uses_tf32(context))
 
 
 def run_frozen(

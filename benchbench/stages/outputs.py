@@ -19,7 +19,8 @@ from benchbench.specs.records import CachedFiles, OutputsMetrics, OutputsRecord,
 from benchbench.specs.stages import OutputsSpec, Split
 from benchbench.stages.context import StageContext, StageResult
 from benchbench.stages.data import SplitData
-from benchbench.stages.networks import fingerprint, float32_of, load_frozen, run_frozen, tuned
+from benchbench.stages.float32 import float32_of
+from benchbench.stages.networks import fingerprint, load_frozen, run_frozen, tuned
 from benchbench.stages.timer import ResumableTimer, TimedState
 from benchbench.store import file_sha256
 

@@ -14,7 +14,8 @@ from benchbench.specs.records import NearestMetrics, Progress, QualityMetrics, Q
 from benchbench.specs.stages import QualitySpec
 from benchbench.stages.context import StageContext, StageResult
 from benchbench.stages.data import SplitData
-from benchbench.stages.networks import fingerprint, float32_of, load_frozen, run_frozen, tuned
+from benchbench.stages.float32 import float32_of
+from benchbench.stages.networks import fingerprint, load_frozen, run_frozen, tuned
 from benchbench.stages.timer import StageTimer
 from benchbench.synthesis.quality import Nearest, frechet_distance, kernel_distance, manifold, nearest
 

@@ -19,9 +19,9 @@ from benchbench.specs.records import ExecutionRecord, Executions, ModelRecord, T
 from benchbench.specs.stages import TrainingSpec
 from benchbench.stages.context import StageContext, StageResult
 from benchbench.stages.data import EmbeddingData, SplitData
+from benchbench.stages.float32 import float32_of
 from benchbench.stages.networks import (
     fingerprint,
-    float32_of,
     forward_flops,
     load_frozen,
     run_frozen,

@@ -10,7 +10,7 @@ from benchbench.specs.parts import Choice
 from benchbench.specs.records import TuningMetrics, TuningRecord
 from benchbench.specs.stages import CalibrationSpec, TuningSpec
 from benchbench.stages.context import StageContext, StageResult
-from benchbench.stages.networks import float32_of
+from benchbench.stages.float32 import float32_of
 from benchbench.stages.timer import StageTimer
 
 # A network's speed does not depend on its weights, and hardly on the width of its head.

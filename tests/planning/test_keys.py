@@ -385,7 +385,7 @@ class TestCodeOfBenchBench:
         assert stages_of(edit_all) == stages
         distilled = {"distil, big (linear_probe) | cifar | small | seed 0"}
         aligned = {label for label in stages if label.startswith("align, ")}
-        loading = {label for label, (kind, _) in stages.items() if kind != "tuning"}
+        loading = {label for label, (kind, _) in stages.items() if kind not in ("tuning", "calibration")}
         for edit, labels in (
             (replace("losses/methods/kd.py", "temperature**2", "temperature**3"), distilled),
             (replace("losses/embeddings.py", "norm > 0, norm, 1.0", "norm > 0, norm, 2.0"), aligned),  # of a helper

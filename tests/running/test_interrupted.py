@@ -70,7 +70,7 @@ def test_a_killed_worker_costs_its_stage_alone(expected, suite, tmp_path):
     out, err = process.communicate(timeout=240)
     assert process.returncode == 1
     assert "killed by SIGKILL" in err
-    assert "missing" in out
+    assert "killed by SIGKILL" in out  # beside the answer from the cells that are there
     assert len(results(store)) == len(expected) - 1
     run(suite, *ONE_SEED, cwd=tmp_path)
     assert results(store) == expected

@@ -42,7 +42,7 @@ def test_a_run_leaves_tables_and_stages(finished):
     expected |= {f"{name}.{kind}" for name in figures for kind in ("pdf", "png")}
     expected |= {"tables.tex", "macros.tex", "figures.tex", "figures.md"}
     written = {path.name for path in report.iterdir() if path.stem != "diagnosis"}  # of chance, at this size
-    assert written == expected | {"results.csv", "COMMAND"}
+    assert written == expected | {"README.md", "results.csv", "COMMAND"}
     with (report / "results.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 6

@@ -13,9 +13,10 @@ from benchbench.models.backbone import build_backbone
 from benchbench.models.outputs import Outputs
 from benchbench.plugins import load_plugins
 from benchbench.specs.parts import ModelSpec
-from benchbench.stages import networks
+from benchbench.stages import float32, networks
 from benchbench.stages.data import SplitData
-from benchbench.stages.networks import check_finite, fingerprint, float32_of, forward_flops, sample_of, tuned
+from benchbench.stages.float32 import float32_of
+from benchbench.stages.networks import check_finite, fingerprint, forward_flops, sample_of, tuned
 from tests.specs import calibration_spec, recipe_spec, training_spec
 from tests.stages.contexts import stage_context
 
@@ -96,9 +97,9 @@ def test_a_lower_precision_is_looked_at_on_the_first_training_batches(tmp_path, 
 @pytest.mark.parametrize("precision", ["exact", "fp32", "auto", "bf16"])
 def test_only_exact_has_no_tf32(precision, tmp_path, monkeypatch):
     """As torch is set during a stage, and as its record says."""
-    monkeypatch.setattr(networks, "has_tf32", lambda device: True)
+    monkeypatch.setattr(float32, "has_tf32", lambda device: True)
     monkeypatch.setattr(
-        networks, "tf32_convolutions", lambda device, on: tf32.tf32_convolutions(torch.device("cuda"), on)
+        float32, "tf32_convolutions", lambda device, on: tf32.tf32_convolutions(torch.device("cuda"), on)
     )
     training = training_spec(recipe=recipe_spec(precision=precision))
     for spec in (training, calibration_spec(precision=precision)):

@@ -18,7 +18,7 @@ from benchbench.execution.network import ConfiguredModel
 from benchbench.losses.multi_teacher import MultiTeacherLoss
 from benchbench.models.backbone import Backbone
 from benchbench.specs.parts import RecipeSpec
-from benchbench.stages.networks import fixed_execution
+from benchbench.stages.float32 import fixed_execution
 from benchbench.store import StageFolder
 from benchbench.training import clock, member
 from benchbench.training.checkpoints import Checkpoints
