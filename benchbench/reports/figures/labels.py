@@ -83,6 +83,8 @@ def label_points(axis: Axes, points: Sequence[LabelledPoint], surroundings: Surr
     targets = axis.transData.transform([(point.x, point.y) for point in points])
     frame = np.array(axis.get_window_extent().extents)
     sizes = _sizes(axis, points)
+    if sizes.prod(1).sum() > (frame[2] - frame[0]) * (frame[3] - frame[1]):  # no need to try
+        return False
     places = [_places(targets, n, sizes[n], letter, surroundings).within(frame) for n in range(len(points))]
     chosen = _settle(places, letter)
     if any(_cost(places, chosen, n, letter)[place] >= OVERLAP for n, place in enumerate(chosen)):
