@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from benchbench.execution.graph_pool import GraphPool
+
 # A GPU is asked for the time of several steps at once, so long as they take no longer: the host runs ahead of it.
 BURST, BURST_SECONDS = 10, 0.2
 # Steps before one is captured: kernels are chosen, and memory is taken.
@@ -44,25 +46,19 @@ class GraphedSteps:
     """
 
     def __init__(self, device: torch.device):
-        self.device = device
-        self._pool = torch.cuda.graph_pool_handle()
-        self._stream = torch.cuda.Stream(device)
-        self._graphs: list[torch.cuda.CUDAGraph] = []  # the pool is gone with the last of them
+        self._pool = GraphPool(device)
 
     def __call__(self, step: Step) -> Step:
-        main = torch.cuda.current_stream(self.device)
-        self._stream.wait_stream(main)
-        with torch.cuda.stream(self._stream):
+        main, side = torch.cuda.current_stream(self._pool.device), self._pool.stream
+        side.wait_stream(main)
+        with torch.cuda.stream(side):
             for _ in range(WARM_UP):
                 step()
-        main.wait_stream(self._stream)
+        main.wait_stream(side)
         torch.cuda.empty_cache()  # a graph has memory of its own
-        graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
-                step()
+            graph, _ = self._pool.capture(step)
         except RuntimeError as error:
             print(f"its steps run kernel by kernel, and not as one CUDA graph: {str(error).splitlines()[0]}")
             return step
-        self._graphs.append(graph)
         return graph.replay

@@ -10,6 +10,7 @@ import safetensors.torch
 import torch
 
 from benchbench.errors import StageError
+from benchbench.execution.graph_pool import GraphPool
 from benchbench.execution.network import ExecutionConfig, trainable_precision
 from benchbench.losses.multi_teacher import LossSetup, MultiTeacherLoss, add_student_heads, build_losses
 from benchbench.models.backbone import Backbone, build_backbone
@@ -36,7 +37,6 @@ from benchbench.training.clock import Clock
 from benchbench.training.cohort import Cohort, SharedInputs
 from benchbench.training.loop import evaluate, train
 from benchbench.training.member import Member, MemberState
-from benchbench.training.step_graph import GraphPool
 from benchbench.training.teachers import LiveTeacher, TeacherForward
 
 TrainingContext = StageContext[TrainingSpec]

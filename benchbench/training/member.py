@@ -13,6 +13,7 @@ from torch import Tensor
 
 from benchbench.data.batch import Batch
 from benchbench.errors import StageError
+from benchbench.execution.graph_pool import GraphPool
 from benchbench.execution.network import ConfiguredModel, ExecutionConfig
 from benchbench.losses.multi_teacher import MultiTeacherLoss
 from benchbench.models.backbone import Backbone
@@ -24,7 +25,7 @@ from benchbench.training.checkpoints import Checkpoints
 from benchbench.training.clock import Account
 from benchbench.training.isolation import checked_copies
 from benchbench.training.optimizers import make_optimizer, rate_factor, rates_on, set_rates
-from benchbench.training.step_graph import GraphPool, StepGraph
+from benchbench.training.step_graph import StepGraph
 
 # Seconds between reports of progress within an epoch.
 REPORT_SECONDS = 0.3

@@ -12,13 +12,13 @@ import contextlib
 import copy
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from benchbench.data.batch import Batch
+from benchbench.execution.graph_pool import GraphPool
 from benchbench.models.outputs import Outputs
 from benchbench.training.isolation import shared_tensors
 
@@ -26,37 +26,6 @@ from benchbench.training.isolation import shared_tensors
 WARM_UP = 3
 Step = Callable[[Batch, Sequence[Outputs]], Any]
 Layout = tuple[tuple[object, ...], ...]
-
-
-@dataclass
-class GraphPool:
-    """The memory of the graphs of one cohort, which run one after another and so share it.
-
-    Attributes:
-        device: a GPU.
-        stream: on which steps are watched and captured.
-        graphs: those captured; the pool is gone with the last of them, and cannot be taken up again.
-    """
-
-    device: torch.device
-    graphs: list[torch.cuda.CUDAGraph] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.stream = torch.cuda.Stream(self.device)
-        self._handle = torch.cuda.graph_pool_handle()
-
-    def capture(self, step: Callable[[], Any]) -> tuple[torch.cuda.CUDAGraph, Any]:
-        """The graph of a call, which does not run here, and the result that each replay writes.
-
-        Raises:
-            RuntimeError: the call does something that no graph can hold.
-        """
-        graph = torch.cuda.CUDAGraph()
-        # Threads that load images may allocate pinned memory meanwhile: errors are those of this thread alone.
-        with torch.cuda.graph(graph, pool=self._handle, stream=self.stream, capture_error_mode="thread_local"):
-            result = step()
-        self.graphs.append(graph)
-        return graph, result
 
 
 class StepGraph:

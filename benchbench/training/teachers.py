@@ -6,9 +6,10 @@ import functools
 from collections.abc import Callable, Sequence
 
 from benchbench.data.batch import Batch
+from benchbench.execution.graph_pool import GraphPool
 from benchbench.execution.network import ConfiguredModel
 from benchbench.models.outputs import Outputs
-from benchbench.training.step_graph import GraphPool, StepGraph
+from benchbench.training.step_graph import StepGraph
 
 # (batch, with the maps between stages) -> outputs; `benchbench.training.cached_outputs.CachedTeacher` is another.
 TeacherForward = Callable[[Batch, bool], Outputs]

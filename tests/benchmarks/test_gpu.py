@@ -23,12 +23,12 @@ from torch.nn import functional as F
 from benchbench.data.images import ImageDataset, ImageSubset
 from benchbench.data.in_memory import InMemoryLoader
 from benchbench.data.transforms import Transform
+from benchbench.execution.graph_pool import GraphPool
 from benchbench.execution.network import ConfiguredModel, ExecutionConfig
 from benchbench.specs.records import Progress
 from benchbench.training.cohort import SharedInputs
 from benchbench.training.member import Member
 from benchbench.training.optimizers import make_optimizer
-from benchbench.training.step_graph import GraphPool
 from benchbench.training.teachers import LiveTeacher
 from tests.benchmarks.epochs import AUGMENTERS, KD, build, kd_term, loss_specs, make_member, run_epochs
 from tests.specs import recipe_spec

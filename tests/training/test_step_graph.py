@@ -9,11 +9,12 @@ import torch
 from torch import nn
 
 from benchbench.data.batch import Batch
+from benchbench.execution.graph_pool import GraphPool
 from benchbench.execution.network import ConfiguredModel, ExecutionConfig
 from benchbench.training.clock import Clock
 from benchbench.training.cohort import Cohort, SharedInputs
 from benchbench.training.loop import train
-from benchbench.training.step_graph import GraphPool, StepGraph, WatchedBatch, host_state
+from benchbench.training.step_graph import StepGraph, WatchedBatch, host_state
 from benchbench.training.teachers import LiveTeacher
 from tests.cuda import CUDA, STUB
 from tests.data.test_on_cuda import BATCH, loader
