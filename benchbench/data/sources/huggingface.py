@@ -8,24 +8,30 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import model_validator
 
 from benchbench.data.images import ImageDataset
-from benchbench.data.info import DataInfo, DatasetParams
-from benchbench.data.sources.common import ArrayImages, check_labels
+from benchbench.data.info import DataInfo
+from benchbench.data.sources.common import ArrayImages
+from benchbench.data.sources.own_images import OwnImagesParams, Range, survey
 from benchbench.errors import DataError, one_line
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from benchbench.data.sources.parquet_columns import Columns
     from benchbench.data.sources.parquet_images import ParquetRows
+    from benchbench.data.sources.parquet_labels import ParquetClasses
 
 SHARD = re.compile(r"-(\d+)-of-(\d+)\.parquet$")
+SAMPLE = 64  # images whose headers `plan` looks at: the first ones
 
 
-class HuggingFaceParams(DatasetParams):
+class HuggingFaceParams(OwnImagesParams):
     """Parquet files in Hugging Face's layout; exactly one of `path` and `repo`.
 
     Attributes:
@@ -34,9 +40,14 @@ class HuggingFaceParams(DatasetParams):
         revision: branch, tag or commit of the hub data set; a commit keeps a suite's data fixed.
         folder: the subfolder to read, where a data set comes in several configurations.
         image: the column of images; found by its type where there is only one.
-        label: the column of labels; found by its type where there is only one.
+        label: the column of labels: whole numbers, truth values or text; found by the metadata's ClassLabel, else by
+            its name (`label`, `class`, `target`, ...), else by its type where one alone fits and is no identifier.
         train_split: the split that trains.
         test_split: the split that tests.
+        exif: `ignore` takes pixels as they are stored; by default an image is turned as its EXIF orientation says, as
+            Hugging Face's datasets library does.
+        pixel_range: `[BLACK, WHITE]`, the values of grey images of 16 or 32 bits; by default all of 16 bits, and of 32
+            bits the smallest of 0..1, 0..255 and 0..65535 that holds an image.
     """
 
     path: Path | None = None
@@ -47,6 +58,8 @@ class HuggingFaceParams(DatasetParams):
     label: str | None = None
     train_split: str = "train"
     test_split: str = "test"
+    exif: Literal["ignore", "apply"] = "apply"
+    pixel_range: Range | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> HuggingFaceParams:
@@ -59,42 +72,75 @@ class HuggingFaceParams(DatasetParams):
     def info(self, root: Path) -> DataInfo:
         return sizes(self, root)
 
+    def split_files(self, split: Literal["train", "test"], root: Path) -> dict[str, Path] | None:
+        if self.path is None:
+            return None
+        rows = _locate(self, root)[split != "train"]
+        return {Path(file).name: Path(file) for file in rows.files}
+
 
 def sizes(params: HuggingFaceParams, root: Path) -> DataInfo:
-    """Counts from the files' footers, and from the label column where the classes have no names.
+    """Counts from the files' footers, and the labels of both splits, checked.
 
     A hub data set is downloaded first: its sizes stand in its files.
 
     Raises:
         DataError: as `load`.
     """
-    from benchbench.data.sources.parquet_columns import find_columns
+    from benchbench.data.sources.parquet_images import first_images
+    from benchbench.data.sources.parquet_labels import label_note
 
     train, test = _locate(params, root)
-    columns = find_columns([*train.files, *test.files], params.image, params.label)
-    return DataInfo(len(_class_names(columns, train)), train.starts[-1], test.starts[-1])
+    columns, classes = _classes(params, train, test)
+    for split, rows in (("train", train), ("test", test)):
+        _class_numbers(columns, classes, rows, split)
+    notes = [label_note(classes, columns.label, columns.names is not None, columns.by_type)]
+    encoded = first_images(train, columns.image, SAMPLE)
+    if encoded and not any(encoded):
+        raise DataError(
+            f"huggingface: the column '{columns.image}' of {train.files[0]} holds no bytes of images; write the files' "
+            "bytes into it, or take `imagefolder`"
+        )
+    samples = [lambda value=value: BytesIO(value or b"") for value in encoded]
+    notes += survey(samples, train.starts[-1], params.reading)
+    return DataInfo(len(classes.names), train.starts[-1], test.starts[-1], "; ".join(filter(None, notes)))
 
 
 def load(params: HuggingFaceParams, root: Path, split: str) -> ImageDataset:
     """One split, in the order of its files and rows; as an array where all images have one size and fit in a GiB.
 
-    Other sets are kept encoded, in one copy under `root` that all loader processes share through the page cache.
+    The files name the classes, or else they are the distinct labels of the training split, sorted. Other sets than
+    small ones are kept encoded, in one copy under `root` that all loader processes share through the page cache.
 
     Raises:
-        DataError: the files are absent or incomplete, the columns are ambiguous, a label is missing or out of range.
+        DataError: the files are absent or incomplete, the columns are ambiguous, or a label is missing, -1 (which means
+            unlabelled), out of range or unknown to the training split.
     """
-    from benchbench.data.sources.parquet_columns import find_columns, read_labels
     from benchbench.data.sources.parquet_images import EncodedImages, decode_all, mapped_copy
 
     train, test = _locate(params, root)
-    columns = find_columns([*train.files, *test.files], params.image, params.label)
-    classes = _class_names(columns, train)
+    columns, classes = _classes(params, train, test)
     rows = train if split == "train" else test
-    labels = check_labels("huggingface", read_labels(rows.files, columns.label), classes, split)
-    array = decode_all(rows, columns.image)
+    labels = _class_numbers(columns, classes, rows, split)
+    array = decode_all(rows, columns.image, params.reading)
     if array is not None:
-        return ImageDataset(labels, classes, ArrayImages(array), array)
-    return ImageDataset(labels, classes, EncodedImages(rows, mapped_copy(rows, columns.image, root / "huggingface")))
+        return ImageDataset(labels, classes.names, ArrayImages(array), array)
+    copy = mapped_copy(rows, columns.image, root / "huggingface")
+    return ImageDataset(labels, classes.names, EncodedImages(rows, copy, params.reading))
+
+
+def _classes(params: HuggingFaceParams, train: ParquetRows, test: ParquetRows) -> tuple[Columns, ParquetClasses]:
+    from benchbench.data.sources.parquet_columns import find_columns
+    from benchbench.data.sources.parquet_labels import classes_of, read_label_values
+
+    columns = find_columns([*train.files, *test.files], params.image, params.label)
+    return columns, classes_of(read_label_values(train.files, columns.label), columns.names, columns.by_type)
+
+
+def _class_numbers(columns: Columns, classes: ParquetClasses, rows: ParquetRows, split: str) -> np.ndarray:
+    from benchbench.data.sources.parquet_labels import read_label_values
+
+    return classes.numbers(read_label_values(rows.files, columns.label), split)
 
 
 def _locate(params: HuggingFaceParams, root: Path) -> tuple[ParquetRows, ParquetRows]:
@@ -170,13 +216,3 @@ def _check_shards(files: Sequence[Path], folder: Path, split: str) -> None:
             f"huggingface: the split '{split}' in {folder} is incomplete: file {index} of {count} (counted from 0) is "
             "not there; download it again"
         )
-
-
-def _class_names(columns: Columns, train: ParquetRows) -> tuple[str, ...]:
-    """Class names by number; without names in the files, the numbers up to the highest training label."""
-    if columns.names is not None:
-        return columns.names
-    from benchbench.data.sources.parquet_columns import read_labels
-
-    labels = read_labels(train.files, columns.label)
-    return tuple(map(str, range(int(labels.max(initial=-1)) + 1)))

@@ -2,92 +2,94 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
+from typing import Literal
 
 from benchbench.data.images import ImageDataset
-from benchbench.data.info import DataInfo, DatasetParams
-from benchbench.data.sources.common import FileImages, check_labels
-from benchbench.errors import DataError
+from benchbench.data.info import DataInfo
+from benchbench.data.sources.common import check_labels
+from benchbench.data.sources.folder_scan import SplitScan, scan_split
+from benchbench.data.sources.own_images import OwnFileImages, OwnImagesParams, Range, survey
+from benchbench.errors import DataError, did_you_mean
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm")
+SAMPLE = 200  # images whose headers `plan` looks at
 
 
-class ImageFolderParams(DatasetParams):
+class ImageFolderParams(OwnImagesParams):
     """Images in one folder per class.
 
     Attributes:
         path: the folder that holds the two splits.
         train_folder: the split that trains.
         test_folder: the split that tests; where it is left at `test` and only `val` is there, that one.
+        exif: `apply` turns an image as its EXIF orientation says; by default pixels are taken as they are stored, as
+            torchvision's ImageFolder and timm take them, so that accuracies compare with theirs.
+        pixel_range: `[BLACK, WHITE]`, the values of grey images of 16 or 32 bits; by default all of 16 bits, and of 32
+            bits the smallest of 0..1, 0..255 and 0..65535 that holds an image.
     """
 
     path: Path
     train_folder: str = "train"
     test_folder: str = "test"
+    exif: Literal["ignore", "apply"] = "ignore"
+    pixel_range: Range | None = None
 
     def info(self, root: Path) -> DataInfo:
         return sizes(self)
 
+    def split_files(self, split: Literal["train", "test"], root: Path) -> dict[str, Path]:
+        return _scan(self)[split].files()
+
 
 def sizes(params: ImageFolderParams) -> DataInfo:
-    """Counts of both splits; no image is opened.
+    """Counts of both splits, and notes on what is left out and on headers of some images.
 
     Raises:
         DataError: as `load`.
     """
-    train, test = _scan(params)
-    return DataInfo(len(train), sum(map(len, train.values())), sum(map(len, test.values())))
+    scans = _scan(params)
+    notes = [f"{scan.folder.name}/: {words}" for scan in scans.values() for words in _doubts(scan)]
+    counts = {split: sum(map(len, scan.by_class.values())) for split, scan in scans.items()}
+    files = [str(path) for path in scans["train"].files().values()]
+    step = max(1, -(-len(files) // SAMPLE))
+    notes += survey([lambda path=path: path for path in files[::step]], len(files), params.reading)
+    return DataInfo(len(scans["train"].by_class), counts["train"], counts["test"], "; ".join(notes))
 
 
 def load(params: ImageFolderParams, root: Path, split: str) -> ImageDataset:
     """One split. Classes are numbered by sorted folder name, images sorted by path within their class.
 
+    Every kind of image that Pillow reads from a fixed list counts. Links to folders are followed, unless they lead back
+    to a folder that they lie in. Hidden files and folders are left out, and so are those that systems make themselves.
+
     Raises:
         DataError: a folder is absent, a class folder is empty, or the splits have different classes.
     """
-    train, test = _scan(params)
-    by_class = train if split == "train" else test
+    by_class = _scan(params)["train" if split == "train" else "test"].by_class
     classes = tuple(by_class)
     labels = [label for label, files in enumerate(by_class.values()) for _ in files]
     files = tuple(file for files in by_class.values() for file in files)
-    return ImageDataset(check_labels("imagefolder", labels, classes, split), classes, FileImages(files))
+    return ImageDataset(
+        check_labels("imagefolder", labels, classes, split), classes, OwnFileImages(files, params.reading)
+    )
 
 
-def _scan(params: ImageFolderParams) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    """Files by class, of the training and of the test split."""
-    train_folder = params.path / params.train_folder
+def _doubts(scan: SplitScan) -> list[str]:
+    return [words for words in (str(scan.left_out), scan.doubtful_names()) if words]
+
+
+def _scan(params: ImageFolderParams) -> dict[str, SplitScan]:
+    """The training and the test split."""
     test_folder = params.path / params.test_folder
     default = ImageFolderParams.model_fields["test_folder"].default
     if params.test_folder == default and not test_folder.is_dir() and (params.path / "val").is_dir():
         test_folder = params.path / "val"
-    train, test = _classes(train_folder), _classes(test_folder)
-    for one, other, folder in ((train, test, test_folder), (test, train, train_folder)):
-        absent = sorted(set(one) - set(other))
+    train, test = scan_split(params.path / params.train_folder), scan_split(test_folder)
+    for one, other in ((train, test), (test, train)):
+        absent = sorted(set(one.by_class) - set(other.by_class))
         if absent:
             names = ", ".join(f"'{name}'" for name in absent[:5]) + (", ..." if len(absent) > 5 else "")
-            raise DataError(f"imagefolder: the splits differ in their classes: {folder} lacks {names}")
-    return train, test
-
-
-def _classes(folder: Path) -> dict[str, list[str]]:
-    if not folder.is_dir():
-        raise DataError(f"imagefolder: {folder} is not a folder; it should hold one folder of images per class")
-    names = sorted(each.name for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
-    if not names:
-        raise DataError(f"imagefolder: {folder} holds no class folders")
-    by_class = {name: _images(folder / name) for name in names}
-    for name, files in by_class.items():
-        if not files:
-            readable = " ".join(EXTENSIONS)
-            raise DataError(f"imagefolder: the class folder {folder / name} holds no image (of {readable})")
-    return by_class
-
-
-def _images(folder: Path) -> list[str]:
-    """Images in a folder and its subfolders, sorted; hidden ones are left out (some systems and editors put stubs)."""
-    images = []
-    for parent, folders, files in os.walk(folder):
-        folders[:] = [each for each in folders if not each.startswith(".")]
-        images += [os.path.join(parent, file) for file in files if file.lower().endswith(EXTENSIONS) and file[0] != "."]
-    return sorted(images)
+            hint = did_you_mean(absent[0], set(other.by_class) - set(one.by_class))
+            meant = f" ({hint})" if "did you mean" in hint else ""
+            raise DataError(f"imagefolder: the splits differ in their classes: {other.folder} lacks {names}{meant}")
+    return {"train": train, "test": test}

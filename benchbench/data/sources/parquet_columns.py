@@ -6,26 +6,36 @@ Class names are in the schema's metadata, under the key `huggingface`.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import JsonValue
 
+from benchbench.data.sources.parquet_labels import LabelChoice, choose_label, holds_labels, is_text, why_not
 from benchbench.errors import DataError, one_line
+
+# Of columns that name files.
+_PATH_NAMES = ("image", "img", "path", "image_path", "file", "file_name", "filename", "filepath", "file_path")
+_PATHS = "holds paths of files and no images; write the files' bytes into the column, or take `imagefolder`"
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of the two columns; `names` is None where the files do not name their classes."""
+    """Names of the two columns.
+
+    Attributes:
+        names: of the classes; None where the files do not name them.
+        by_type: whether nothing but its type says that a column holds labels.
+    """
 
     image: str
     label: str
     names: tuple[str, ...] | None
+    by_type: bool = False
 
 
 def count_rows(file: Path) -> int:
@@ -54,25 +64,6 @@ def find_columns(files: Sequence[str], image: str | None, label: str | None) -> 
     return first
 
 
-def read_labels(files: Sequence[str], label: str) -> np.ndarray:
-    """Labels of all rows [N], int64.
-
-    Raises:
-        DataError: a file cannot be read, or a label is missing.
-    """
-    parts = []
-    for file in files:
-        try:
-            column = pq.ParquetFile(file).read(columns=[label]).column(0)
-        except (OSError, pa.ArrowException) as error:
-            raise DataError(f"huggingface: cannot read the labels of {file} ({one_line(error)})") from error
-        if column.null_count:
-            row = column.is_null().to_numpy().argmax()
-            raise DataError(f"huggingface: {file}, row {row}: the column '{label}' is empty")
-        parts.append(column.to_numpy().astype(np.int64))
-    return np.concatenate(parts)
-
-
 def _footer(file: Path | str) -> Any:
     try:
         return pq.ParquetFile(file)
@@ -83,9 +74,9 @@ def _footer(file: Path | str) -> Any:
 def _columns_of(file: str, image: str | None, label: str | None) -> Columns:
     schema = _footer(file).schema_arrow
     choice = _ColumnChoice(file, schema, _features(schema, file))
-    image = choice.pick("image", image, _holds_images, "Image")
-    label = choice.pick("label", label, pa.types.is_integer, "ClassLabel")
-    return Columns(image, label, choice.class_names(label))
+    chosen_image = choice.image(image)
+    chosen_label = choice.label(label)
+    return Columns(chosen_image, chosen_label.column, choice.class_names(chosen_label.column), chosen_label.by_type)
 
 
 @dataclass(frozen=True)
@@ -100,20 +91,60 @@ class _ColumnChoice:
     schema: pa.Schema
     features: Mapping[str, JsonValue]
 
-    def pick(self, role: str, name: str | None, readable: Callable[[pa.DataType], bool], typed: str) -> str:
+    def image(self, name: str | None) -> str:
         """The column that the user named, else the only one that the metadata types so, else the only readable one."""
-        if name is not None and name in self.schema.names and readable(self.schema.field(name).type):
-            return name
-        fitting = [field.name for field in self.schema if readable(field.type)]
-        candidates = [column for column in fitting if self._type(column) == typed] or fitting
-        if name is None and len(candidates) == 1:
-            return candidates[0]
-        every = ", ".join(f"{field.name} ({self._type(field.name) or field.type})" for field in self.schema)
+        readable = self._image_columns()
         if name is not None:
-            problem = f"column '{name}' cannot be the {role} column"
+            if name in readable:
+                return name
+            raise self._error(f"column '{name}' cannot be the image column{self._other_images()}")
+        candidates = [column for column in readable if self._type(column) == "Image"] or readable
+        if len(candidates) == 1:
+            return candidates[0]
+        hint = "; say which with 'image'" if candidates else self._other_images()
+        raise self._error(f"{len(candidates) or 'no'} columns could be the image column{hint}")
+
+    def label(self, name: str | None) -> LabelChoice:
+        """The column that the user named, else the one that `choose_label` finds."""
+        if name is None:
+            types = {field.name: self._type(field.name) for field in self.schema}
+            choice = choose_label(self.schema, types, self._image_columns())
+        elif name not in self.schema.names:
+            choice = LabelChoice(problem=f"column '{name}' cannot be the label column, for it is not there")
+        elif not holds_labels(self.schema.field(name).type):
+            choice = LabelChoice(
+                problem=f"column '{name}' cannot be the label column: {why_not(self.schema.field(name))}"
+            )
         else:
-            problem = f"{len(candidates) or 'no'} columns could be the {role} column; say which with '{role}'"
-        raise DataError(f"huggingface: {problem}; columns of {self.file}: {every}")
+            choice = LabelChoice(name)
+        if choice.problem:
+            raise self._error(choice.problem)
+        return choice
+
+    def _image_columns(self) -> list[str]:
+        """Columns of encoded images; sound and the like come in the same types, and the metadata says so."""
+        kinds = (None, "Image", "Value")
+        return [each.name for each in self.schema if _holds_images(each.type) and self._type(each.name) in kinds]
+
+    def _other_images(self) -> str:
+        """What to do about images that are there in another form."""
+        for column in self.schema:
+            kind = column.type
+            if pa.types.is_struct(kind):
+                inside = [part.name for part in kind if _holds_images(part.type)]
+                if inside:
+                    return f": '{column.name}' is a struct with images in it ('{inside[0]}'); make them a column"
+                if kind.names == ["path"]:
+                    return f": '{column.name}' {_PATHS}"
+            if is_text(kind) and column.name.lower() in _PATH_NAMES:
+                return f": '{column.name}' {_PATHS}"
+            if pa.types.is_list(kind) and _holds_images(kind.value_type):
+                return f": '{column.name}' holds lists of images; write one image a row"
+        return ""
+
+    def _error(self, problem: str) -> DataError:
+        every = ", ".join(f"{field.name} ({self._type(field.name) or field.type})" for field in self.schema)
+        return DataError(f"huggingface: {problem}; columns of {self.file}: {every}")
 
     def class_names(self, label: str) -> tuple[str, ...] | None:
         """Class names by number; None where the files do not hold them."""
@@ -121,10 +152,11 @@ class _ColumnChoice:
         names = feature.get("names") if isinstance(feature, dict) and self._type(label) == "ClassLabel" else None
         return tuple(map(str, names)) if isinstance(names, list) and names else None
 
-    def _type(self, column: str) -> JsonValue:
+    def _type(self, column: str) -> str | None:
         """The type that the metadata gives a column."""
         feature = self.features.get(column)
-        return feature.get("_type") if isinstance(feature, dict) else None
+        kind = feature.get("_type") if isinstance(feature, dict) else None
+        return str(kind) if kind is not None else None
 
 
 def _features(schema: pa.Schema, file: str) -> Mapping[str, JsonValue]:
@@ -146,4 +178,4 @@ def _holds_images(kind: pa.DataType) -> bool:
 
 
 def _is_binary(kind: pa.DataType) -> bool:
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or kind == pa.binary_view()

@@ -19,11 +19,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from benchbench.data.sources.common import decode
+from benchbench.data.sources.own_images import Reading, decode_own
 from benchbench.errors import DataError, one_line
 
 ARRAY_BYTES = 2**30
 BATCH_ROWS = 256
+BUFFER_BYTES = 2**20
 SLICE_ROWS = 32
 SCHEMA = pa.schema([("bytes", pa.large_binary())])
 
@@ -45,18 +46,19 @@ class ParquetRows:
         index = bisect_right(self.starts, row) - 1
         return f"{self.files[index]}, row {row - self.starts[index]}"
 
-    def batches(self, column: str) -> Iterator[pa.Array]:
-        """The encoded images, a few hundred at a time.
+    def batches(self, column: str, size: int = BATCH_ROWS) -> Iterator[pa.Array]:
+        """The encoded images, `size` at a time.
 
         Raises:
             DataError: a file is damaged.
         """
         for file in self.files:
             try:
-                parquet = pq.ParquetFile(file)
+                # Buffered: whole row groups would lie in memory for the first image.
+                parquet = pq.ParquetFile(file, buffer_size=BUFFER_BYTES, pre_buffer=False)
                 struct = pa.types.is_struct(parquet.schema_arrow.field(column).type)
                 leaf = f"{column}.bytes" if struct else column
-                for batch in parquet.iter_batches(batch_size=BATCH_ROWS, columns=[leaf]):
+                for batch in parquet.iter_batches(batch_size=size, columns=[leaf]):
                     yield batch.column(0).flatten()[0] if struct else batch.column(0)
             except (OSError, pa.ArrowException) as error:
                 raise DataError(f"huggingface: cannot read the images of {file} ({one_line(error)})") from error
@@ -68,12 +70,22 @@ class EncodedImages:
 
     rows: ParquetRows
     copy: str
+    reading: Reading
 
     def __call__(self, index: int) -> Image.Image:
-        return _decode(_mapped(self.copy)[index].as_py(), self.rows.location(index))
+        return _decode(_mapped(self.copy)[index].as_py(), self.rows.location(index), self.reading)
 
 
-def decode_all(rows: ParquetRows, column: str) -> np.ndarray | None:
+def first_images(rows: ParquetRows, column: str, count: int) -> list[bytes | None]:
+    """The first encoded images, read without the rest of their row group.
+
+    Raises:
+        DataError: a file is damaged.
+    """
+    return next(rows.batches(column, count), pa.array([], pa.binary())).to_pylist()
+
+
+def decode_all(rows: ParquetRows, column: str, reading: Reading) -> np.ndarray | None:
     """All images [N, H, W, 3], uint8; None where they differ in size or would take more than `ARRAY_BYTES`.
 
     Raises:
@@ -81,10 +93,10 @@ def decode_all(rows: ParquetRows, column: str) -> np.ndarray | None:
     """
     batches = rows.batches(column)
     first = next(batches, None)
-    array = _empty_array(rows, first) if first is not None else None
+    array = _empty_array(rows, first, reading) if first is not None else None
     if first is None or array is None:
         return None
-    decoder, start = _Decoder(rows, array), 0
+    decoder, start = _Decoder(rows, array, reading), 0
     # Pillow lets other threads run while it decodes.
     with ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1)) as pool:
         for batch in chain([first], batches):
@@ -96,9 +108,9 @@ def decode_all(rows: ParquetRows, column: str) -> np.ndarray | None:
     return array
 
 
-def _empty_array(rows: ParquetRows, batch: pa.Array) -> np.ndarray | None:
+def _empty_array(rows: ParquetRows, batch: pa.Array, reading: Reading) -> np.ndarray | None:
     """Room for all images, of the first one's size; None where that would take more than `ARRAY_BYTES`."""
-    count, image = rows.starts[-1], _decode(batch[0].as_py(), rows.location(0))
+    count, image = rows.starts[-1], _decode(batch[0].as_py(), rows.location(0), reading)
     if count * image.height * image.width * 3 > ARRAY_BYTES:
         return None
     return np.empty((count, image.height, image.width, 3), dtype=np.uint8)
@@ -108,11 +120,12 @@ def _empty_array(rows: ParquetRows, batch: pa.Array) -> np.ndarray | None:
 class _Decoder:
     rows: ParquetRows
     array: np.ndarray
+    reading: Reading
 
     def fill(self, start: int, encoded: pa.Array) -> bool:
         """Decodes a slice into the array from row `start` on; False at the first image of another size."""
         for row, value in enumerate(encoded.to_pylist(), start=start):
-            image = _decode(value, self.rows.location(row))
+            image = _decode(value, self.rows.location(row), self.reading)
             if (image.height, image.width) != self.array.shape[1:3]:
                 return False
             self.array[row] = np.asarray(image)
@@ -158,7 +171,7 @@ def _mapped(copy: str) -> pa.ChunkedArray:
     return pa.ipc.open_file(pa.memory_map(copy)).read_all().column(0)
 
 
-def _decode(value: bytes | None, location: str) -> Image.Image:
+def _decode(value: bytes | None, location: str, reading: Reading) -> Image.Image:
     if value is None:
         raise DataError(f"cannot read the image {location} (the column holds no bytes there)")
-    return decode(io.BytesIO(value), location)
+    return decode_own(io.BytesIO(value), location, reading)

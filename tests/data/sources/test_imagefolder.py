@@ -43,7 +43,8 @@ def test_order_and_extensions(folder):
     ]
     assert train.labels.tolist() == [0, 0, 1, 1]
     assert load(params, folder, "test").labels.tolist() == [0, 1]
-    assert params.info(folder) == DataInfo(2, 4, 2)
+    left_out = "train/: 2 files are left out: 1 .txt (dog/notes.txt), 1 hidden (dog/.hidden.png)"
+    assert params.info(folder) == DataInfo(2, 4, 2, left_out)
 
 
 def test_pixels_and_pickle(folder):
@@ -72,8 +73,8 @@ def test_splits_with_different_classes(folder, save_image):
 
 def test_an_empty_class_folder(folder):
     (folder / "train" / "bird").mkdir()
-    (folder / "train" / "bird" / "film.gif").write_bytes(b"")
-    with pytest.raises(DataError, match=r"bird holds no image \(of \.jpg"):
+    (folder / "train" / "bird" / "film.mp4").write_bytes(b"")
+    with pytest.raises(DataError, match=r"bird holds no image \(of \.jpg .*\); 1 file is left out: 1 \.mp4"):
         load(ImageFolderParams(path=folder), folder, "train")
 
 
