@@ -116,7 +116,7 @@ def plan(
         >>> plan.cells.row.unique()[0]
         'scratch'
     """
-    from benchbench.plugins import load_plugins
+    from benchbench.plugins import load_suite_plugins
 
     require_platform()
     results = _store(store)
@@ -125,7 +125,7 @@ def plan(
         given = seeds if isinstance(seeds, int | str) else list(seeds)
         file = file.replace(_overrides({"seeds": given}, "argument"))
     files = _paths(plugins)
-    host = load_plugins([*file.plugin_files(), *files])
+    host = load_suite_plugins(file, files)
     expanded = _expand(file, host, Path(data), executor, (device, jobs))
     return Experiment(expanded, host, results, Path(data), executor, device, jobs, files)
 

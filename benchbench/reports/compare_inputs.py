@@ -11,7 +11,7 @@ import pandas as pd
 from benchbench.errors import BenchBenchError, one_line
 from benchbench.hardware.devices import find_devices
 from benchbench.planning.expand import make_plan
-from benchbench.plugins import load_plugins
+from benchbench.plugins import load_suite_plugins
 from benchbench.reports.results import COLUMNS, results_frame
 from benchbench.specs.stages import StageSpec
 from benchbench.store import Store
@@ -51,7 +51,7 @@ def load_side(text: str, data_root: Path, plugins: tuple[Path, ...]) -> Side:
     results = Store(Path(store or "runs"))
     results.check_format()
     file = load_suite(suite_path(path))
-    registry = load_plugins([*file.plugin_files(), *plugins]).registry
+    registry = load_suite_plugins(file, plugins).registry
     plan = make_plan(file, registry, find_devices(), data_root)
     return Side(text, results_frame(plan, results), {key: stage.spec for key, stage in plan.stages.items()})
 
