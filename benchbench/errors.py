@@ -8,9 +8,18 @@ import traceback
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+# Characters of a value that an error quotes, of a word that no path has, and names that a typo is compared with.
+MOST_QUOTED, LONGEST_WORD, MOST_COMPARED = 80, 300, 2000
+
+
+_QUOTED_VALUE = re.compile(rf"(?<![^\s(])(['\"])((?:(?!\1).){{{MOST_QUOTED + 1},}})\1(?=[\s;:,.)]|$)", flags=re.DOTALL)
+
 
 class BenchBenchError(Exception):
-    """Base of all errors that the command line prints as one line with exit code 2."""
+    """Base of all errors that the command line prints as one line with exit code 2; long values in quotes are cut."""
+
+    def __init__(self, *arguments: object):
+        super().__init__(*(short_quotes(each) if isinstance(each, str) else each for each in arguments))
 
 
 class SuiteError(BenchBenchError):
@@ -111,13 +120,30 @@ def one_line(error: BaseException | str) -> str:
     return re.sub(r"[\x00-\x1f\x7f-\x9f]+", " ", text).strip()
 
 
+def quoted(value: object) -> str:
+    """A value as an error shows it: printable, in one line, and of a long one the beginning and the end."""
+    text = one_line(value if isinstance(value, str) else repr(value))
+    return text if len(text) <= MOST_QUOTED else f"{text[: MOST_QUOTED - 30]}...{text[-27:]}"
+
+
+def short_quotes(text: str) -> str:
+    """A line in which a value that stands in quotes is cut as `quoted` cuts it; an apostrophe is no quote."""
+    return _QUOTED_VALUE.sub(lambda value: f"{value[1]}{quoted(value[2])}{value[1]}", text)
+
+
+def short_words(text: str) -> str:
+    """A line whose overlong words, which a library may have quoted, are cut as `quoted` cuts them."""
+    return re.sub(rf"\S{{{LONGEST_WORD},}}", lambda word: quoted(word[0]), text)
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A suggestion for a mistyped name, or the known names when none is close."""
     known = sorted(set(known))
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    # Nobody mistypes so long a name, and comparing it would take long.
+    close = difflib.get_close_matches(name, known[:MOST_COMPARED], n=1, cutoff=0.6) if len(name) <= MOST_QUOTED else []
     if close:
-        return f"did you mean '{close[0]}'?"
+        return f"did you mean '{quoted(close[0])}'?"
     if not known:
         return "there is none"
-    names = ", ".join(known[:12])
+    names = ", ".join(quoted(each) for each in known[:12])
     return f"known: {names}{', ...' if len(known) > 12 else ''}"

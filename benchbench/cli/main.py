@@ -18,7 +18,7 @@ from benchbench.cli.options import ReportOptions, SuiteOptions, reads_suite, rea
 from benchbench.cli.plugins import check, list_, new, plugins
 from benchbench.cli.printing import json_of, print_report, print_written
 from benchbench.cli.results import compare, export, merge
-from benchbench.errors import BenchBenchError, one_line
+from benchbench.errors import BenchBenchError, one_line, short_quotes, short_words
 from benchbench.experiment import PAGE, Experiment, Run
 from benchbench.hardware.platform import require_platform
 from benchbench.running.interrupts import RememberedInterrupts
@@ -37,11 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         click.echo(f"error: {_click_message(error)}", err=True)
         code = BAD_INPUT
     except BenchBenchError as error:
-        click.echo(f"error: {one_line(error)}{page_of(error)}", err=True)
+        click.echo(f"error: {short_words(one_line(error))}{page_of(error)}", err=True)
         code = BAD_INPUT
     except OSError as error:  # a full disk or a closed pipe, say
         with contextlib.suppress(OSError):
-            click.echo(f"error: {one_line(error)}", err=True)
+            click.echo(f"error: {short_words(one_line(error))}", err=True)
         code = BAD_INPUT
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted; run the same command again to go on from the last checkpoints", err=True)
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _click_message(error: click.ClickException) -> str:
-    message = one_line(error.format_message())
+    message = short_words(short_quotes(one_line(error.format_message())))
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "benchbench"
     return message if "--help" in message else f"{message} (see `{command} --help`)"

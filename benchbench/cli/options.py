@@ -79,7 +79,10 @@ _REPORT = "Where tables and figures go; of several suites, to a folder each in i
 _TEMPLATE = "Which tables and figures, in what order; see `benchbench list templates`."
 _TABLES = "Which tables are printed: `all`, or names with commas between them.  [default: accuracy and hours, in brief]"
 _JOBS = "Workers side by side: on the CPU, or on each GPU.  [default: one per core, at most 8; one per GPU]"
-_SET = "Override a part of the suite, e.g. recipes.default.epochs=5; may be repeated."
+_SET = (
+    "Override a part of the suite, e.g. recipes.default.epochs=5; may be repeated. A backslash stands before a . or = "
+    r"of a label: arms.T\=4\.5.recipe.epochs=5."
+)
 _REPORT_OPTIONS = (
     click.option("--report", "folder", type=folder_type, help=_REPORT),
     click.option(

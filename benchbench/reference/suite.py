@@ -37,10 +37,17 @@ INTRO = """\
 One YAML (1.2) file describes a comparison. Every key is here; others are refused, with their line and a suggestion.
 [`suites/quickstart.yaml`](../../suites/quickstart.yaml) is a whole one. `--set KEY=VALUE` overrides any part:
 `--set seeds=[0,1,2] --set recipes.default.epochs=5`. Labels, which name the parts of a suite in its tables, begin with
-a letter or digit and continue with those, spaces and `_ + - / ( )`.
+a letter or digit of any script and continue with those, spaces and `_ + - / ( ) . = % : &`. In a key of `--set`, a
+backslash stands before a `.` or `=` of a label: `--set 'arms.T\\=4\\.5.recipe.epochs=3'` is about the arm `T=4.5`.
 
 A component is written `name`, or `{name: {parameter: value}}`; a loss, `{name: weight}` or
-`{name: {weight: 1, parameter: value}}`. `.inf`, `.nan` and numbers in quotes are refused."""
+`{name: {weight: 1, parameter: value}}`. Where several stand together, a list may hold names and mappings of one key:
+`loss: [ce, {kd: {temperature: 4}}]`, `augment: [flip, {random_crop: {padding: 4}}]`,
+`adapt: [linear_probe, {finetune: {epochs: 5}}]`.
+
+`.inf`, `.nan`, numbers in quotes, numbers that begin with 0, tags, dates, a key twice and a second document are
+refused. `no` and `on` are text, `1e3` is a number, and a key is a text as it stands: `012`, `true`. A suite has at most
+200,000 characters, 20,000 values with aliases written out, 30 levels of nesting and 20,000 cells."""
 RECIPE = """\
 From far to near: `recipes: default`, `recipes: METHOD`, then the `recipe:` of the data set, of the student or teacher,
 and of the arm (for teachers, of the state in `adapt:`)."""

@@ -10,7 +10,8 @@ from pathlib import Path
 from pydantic import ValidationError
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
-from benchbench.errors import SuiteError, one_line
+from benchbench.errors import SuiteError, one_line, quoted
+from benchbench.suite.dotted import join_key, split_key
 from benchbench.suite.fields import PATTERNS_IN_WORDS
 
 Loc = Sequence[str | int]
@@ -21,7 +22,7 @@ _PLAIN_WORDS = {
     "dict_type": "write a mapping, `{key: value}`",
     "list_type": "write a list, `[item, item]`",
 }
-
+MOST_MESSAGE = 300  # characters of a message of pydantic, which may quote a value
 
 # In place of a file's name, where a suite is a text.
 TEXT = "YAML text"
@@ -32,7 +33,7 @@ class Override:
     """A part of a suite that has another value than in its document.
 
     Attributes:
-        key: the dotted key of the part.
+        key: the dotted key of the part; a backslash stands before a dot of a label.
         value: as YAML or JSON have it.
         given_by: the option or argument that it comes from, for errors.
         text: `key=value` as it was written; None where it was not.
@@ -42,6 +43,16 @@ class Override:
     value: object
     given_by: str = "--set"
     text: str | None = None
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The keys that lead to the part."""
+        return split_key(self.key)
+
+    @property
+    def place(self) -> str:
+        """For errors: the option or argument, and the key."""
+        return f"{self.given_by} {quoted(self.key)}"
 
     @property
     def argument(self) -> str:
@@ -71,17 +82,17 @@ class SuiteDocument:
     def error(self, problem: str, loc: Loc, hint: str = "") -> SuiteError:
         """An error at a part of the suite: with its line, or with the keys that lead to it."""
         parts = self._parts(loc)
-        name = ".".join(str(part) for part in parts)
+        path, name = tuple(str(part) for part in parts), dotted(parts)
         line, is_written = self._line(parts)
         for each in self.overrides:
             # The part itself, a part of it, or a mapping that is there only because something in it was set.
-            if name == each.key or name.startswith(f"{each.key}.") or (not is_written and _is_part(each.key, name)):
-                return SuiteError(f"{each.given_by} {each.key}: {problem}", hint=hint)
-        changed = [each for each in self.overrides if parts and _is_part(each.key, name)]
+            if path[: len(each.parts)] == each.parts or (not is_written and _is_part(each.parts, path)):
+                return SuiteError(f"{each.place}: {problem}", hint=hint)
+        changed = [each for each in self.overrides if parts and _is_part(each.parts, path)]
         if not self.has_lines and name and not problem.startswith(name):
             problem = f"{name}: {problem}"
         if changed:
-            problem = f"{problem} (with {changed[0].given_by} {', '.join(each.key for each in changed)})"
+            problem = f"{problem} (with {changed[0].given_by} {', '.join(quoted(each.key) for each in changed)})"
         return SuiteError(problem, self.path or (TEXT if self.has_lines else None), line, hint)
 
     def explain(self, error: ValidationError, prefix: Loc = ()) -> SuiteError:
@@ -97,11 +108,11 @@ class SuiteDocument:
             loc = loc[:-1]
         else:
             words = _PLAIN_WORDS.get(problem["type"]) or PATTERNS_IN_WORDS.get(str(context.get("pattern")))
-            message = words or message[0].lower() + message[1:]
+            message = words or message[0].lower() + one_line(message)[1:MOST_MESSAGE]
             value = problem.get("input")
             if isinstance(value, str | int | float | bool | None):
-                message += f" (given: {one_line(repr(value))})"
-        name = ".".join(str(part) for part in self._parts(loc))
+                message += f" (given: {quoted(repr(value))})"
+        name = dotted(self._parts(loc))
         return self.error(f"{name}: {message}" if name else message, loc)
 
     def _parts(self, loc: Loc) -> list[str | int]:
@@ -119,6 +130,13 @@ class SuiteDocument:
                 # A mapping of components is validated as a list: item i is the i-th key.
                 part = list(node)[part]
                 node = node[part]
+            elif isinstance(node, CommentedSeq) and (index := _index_of(node, part)) is not None:
+                # A list of names and one-key mappings is validated as one mapping.
+                parts.append(index)
+                node = node[index]
+                if not isinstance(node, CommentedMap):
+                    continue
+                node = node[part]
             else:
                 continue
             parts.append(part)
@@ -126,9 +144,9 @@ class SuiteDocument:
 
     def _line(self, parts: Loc) -> tuple[int | None, bool]:
         """The line of a place, and True where the file has the place itself; else the nearest line above it."""
-        line, is_written = None, True
         if not self.has_lines:
-            return line, is_written
+            return None, True
+        line, is_written = 1, True
         node = self.root
         for part in parts:
             position = getattr(node, "lc", None)
@@ -143,12 +161,25 @@ class SuiteDocument:
         return line, is_written
 
 
-def _is_part(key: str, name: str) -> bool:
-    """True where a dotted key names a part of another."""
-    return key.startswith(f"{name}.")
+def _is_part(path: tuple[str, ...], whole: tuple[str, ...]) -> bool:
+    """True where a place lies inside another."""
+    return len(path) > len(whole) and path[: len(whole)] == whole
+
+
+def _index_of(items: CommentedSeq, name: str | int) -> int | None:
+    """The item of a list that is a name, or the mapping of that one key."""
+    matches = (
+        index for index, item in enumerate(items) if item == name or (isinstance(item, dict) and [*item] == [name])
+    )
+    return next(matches, None)
+
+
+def dotted(parts: Loc) -> str:
+    """A place for errors, as `--set` takes it; of overlong keys the beginning and the end."""
+    return join_key([quoted(part) if isinstance(part, str) else part for part in parts])
 
 
 def key_of(mapping: CommentedMap, part: str) -> str | int:
-    """A mapping's key as the file has it: `1` there is a number, and in a dotted key a text like every other."""
+    """A mapping's key as a document has it: `1` of a dict may be a number, and in a dotted key is a text."""
     key: str | int = next((key for key in mapping if str(key) == part), part)
     return key

@@ -3,26 +3,42 @@
 from __future__ import annotations
 
 import typing
+import unicodedata
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
-from benchbench.errors import did_you_mean
+from benchbench.errors import did_you_mean, quoted
 from benchbench.specs.parts import Json, State
 
-# Labels reach tables, file names and terminals: no dots (the separator of --set), nothing to escape, no formula.
-LABEL = r"^[A-Za-z0-9][A-Za-z0-9 _+/()-]*$"
+# Labels reach tables, terminals and spreadsheets: one line, no formula, and nothing that Markdown or a shell takes for
+# its own.
+MARKS_OF_LABELS = " _+-/().=%:&·–"
 MODEL = r"^[\w.-]+(/[\w.-]+)?$"
 PACKAGE = r"^[A-Za-z0-9][\w.-]*$"
 NAME = r"^[A-Za-z0-9][\w-]*$"
 PATTERNS_IN_WORDS = {
-    LABEL: "a label begins with a letter or digit and goes on with those, spaces and _ + - / ( )",
     MODEL: "write SOURCE/NAME, as in timm/resnet18",
     PACKAGE: "write the name of one package",
     NAME: "a suite's name is made of letters, digits, - and _",
 }
-Label = Annotated[str, StringConstraints(pattern=LABEL, max_length=60)]
+
+
+def _belongs_to_label(character: str) -> bool:
+    if character.isascii():
+        return character.isalnum() or character in MARKS_OF_LABELS
+    return character in MARKS_OF_LABELS or unicodedata.category(character)[0] in "LMNS"
+
+
+def _label(text: str) -> str:
+    if not (all(_belongs_to_label(each) for each in text) and text[:1].isalnum() and text == text.strip()):
+        words = "a label begins with a letter or digit and goes on with those, spaces and {marks}"
+        raise PydanticCustomError("label", words, {"marks": " ".join(MARKS_OF_LABELS.strip())})
+    return text
+
+
+Label = Annotated[str, StringConstraints(max_length=60), AfterValidator(_label)]
 
 TeacherState = State
 Positive = Annotated[float, Field(gt=0)]
@@ -41,12 +57,12 @@ class Strict(BaseModel):
         if isinstance(data, dict):
             for key in data:
                 if key not in cls.model_fields:
-                    hint = did_you_mean(str(key), cls.model_fields)
-                    raise PydanticCustomError("unknown_key", "unknown key '{key}'; {hint}", {"key": key, "hint": hint})
+                    context = {"key": key, "name": quoted(str(key)), "hint": did_you_mean(str(key), cls.model_fields)}
+                    raise PydanticCustomError("unknown_key", "unknown key '{name}'; {hint}", context)
                 kinds = {cls.model_fields[key].annotation, *typing.get_args(cls.model_fields[key].annotation)}
                 if kinds & {int, float} and isinstance(data[key], bool | str):
                     # Pydantic would take "5" and true for numbers.
-                    context = {"key": key, "value": repr(data[key])}
+                    context = {"key": key, "value": quoted(repr(data[key]))}
                     raise PydanticCustomError("unknown_key", "write a number (given: {value})", context)
         return data
 
@@ -56,6 +72,25 @@ class Ref(Strict):
 
     name: str
     params: Json = {}
+
+
+def merged(items: list[Any], absent: Any, form: str) -> dict[str, Any]:
+    """One mapping of a list of names and one-key mappings, `[flip, {random_crop: {padding: 4}}]`.
+
+    Args:
+        items: the list.
+        absent: value of a name alone.
+        form: the forms that there are, for errors.
+    """
+    mapping: dict[str, Any] = {}
+    for item in items:
+        if not isinstance(item, str) and not (isinstance(item, dict) and len(item) == 1):
+            raise PydanticCustomError("items", "{form} (given: {item})", {"form": form, "item": quoted(repr(item))})
+        name, value = (item, absent) if isinstance(item, str) else next(iter(item.items()))
+        if name in mapping:
+            raise PydanticCustomError("items", "'{name}' is listed twice; keep one of them", {"name": quoted(name)})
+        mapping[name] = value
+    return mapping
 
 
 def one_ref(value: Any) -> Any:

@@ -5,23 +5,19 @@ from __future__ import annotations
 import copy
 import math
 import numbers
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import JsonValue, ValidationError
-from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.constructor import DuplicateKeyError
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from benchbench.errors import SuiteError, one_line
-from benchbench.suite.document import TEXT, Loc, Override, SuiteDocument, key_of
+from benchbench.errors import SuiteError, one_line, quoted
+from benchbench.suite.document import TEXT, Loc, Override, SuiteDocument, dotted, key_of
+from benchbench.suite.dotted import join_key, split_key, split_setting
 from benchbench.suite.schema import Suite
-
-MOST_NODES = 100_000
+from benchbench.suite.yaml_text import MOST_LEVELS, MOST_VALUES, parse, parse_value, read_text
 
 
 @dataclass(frozen=True)
@@ -72,8 +68,11 @@ class SuiteFile:
 
     def resolve(self, path: Path) -> Path:
         """A path as a suite means it: relative to the suite file, else to the current directory."""
-        beside = self.folder / path.expanduser()
-        return (beside if beside.exists() or not path.exists() else path).absolute()
+        try:
+            beside = self.folder / path.expanduser()
+            return (beside if beside.exists() or not path.exists() else path).absolute()
+        except (OSError, ValueError, RuntimeError):  # a name that no file can have; `~` of an unknown user
+            return (self.folder / path).absolute()
 
     def plugin_files(self) -> list[Path]:
         """The files of `plugins:`.
@@ -83,8 +82,9 @@ class SuiteFile:
         """
         paths = [self.resolve(Path(name)) for name in self.suite.plugins]
         for index, path in enumerate(paths):
-            if not path.is_file():
-                raise self.error(f"plugin file {self.suite.plugins[index]} does not exist", ["plugins", index])
+            if not is_file(path):
+                problem = f"plugin file {quoted(self.suite.plugins[index])} does not exist"
+                raise self.error(problem, ["plugins", index])
         return paths
 
 
@@ -98,13 +98,7 @@ def load_suite(path: Path, overrides: Sequence[str | Override] = ()) -> SuiteFil
     Raises:
         SuiteError: anything in it is wrong; one line with file, line and what to do.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise SuiteError(f"suite file {path} does not exist", hint="give the path of a YAML file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SuiteError(f"cannot read suite file {path} ({one_line(error)})") from None
-    return _suite(path, _parse(text, path), overrides)
+    return _suite(path, parse(read_text(path), path), overrides)
 
 
 def parse_suite(text: str, overrides: Sequence[str | Override] = ()) -> SuiteFile:
@@ -113,7 +107,7 @@ def parse_suite(text: str, overrides: Sequence[str | Override] = ()) -> SuiteFil
     Raises:
         SuiteError: anything in it is wrong; one line with its line and what to do.
     """
-    return _suite(None, _parse(text, TEXT), overrides)
+    return _suite(None, parse(text, TEXT), overrides)
 
 
 def build_suite(content: Mapping[str, object], overrides: Sequence[str | Override] = ()) -> SuiteFile:
@@ -136,7 +130,7 @@ def _suite(
     for each in added:
         _apply(each, root, path)
     document = SuiteDocument(path, root, [*earlier, *added])
-    _check_size(root, path)
+    _check_size(document)
     try:
         return SuiteFile(document, Suite.model_validate(_plain(root, document)))
     except ValidationError as error:
@@ -156,36 +150,27 @@ def _commented(value: Any) -> Any:
     return value
 
 
-def _check_size(root: CommentedMap, path: Path | None) -> None:
-    """Refuses a document that would grow beyond measure once its aliases are written out."""
-    left = MOST_NODES
-    nodes: list[object] = [root]
-    while nodes:
-        node = nodes.pop()
-        children = list(node.values()) if isinstance(node, dict) else list(node) if isinstance(node, list) else []
-        left -= len(children)
-        if left < 0:
-            raise SuiteError(f"more than {MOST_NODES:,} values, aliases written out", path, hint="split the suite")
-        nodes += children
+def _check_size(document: SuiteDocument) -> None:
+    """Refuses a document that would grow beyond measure once its aliases are written out.
 
-
-def _parse(text: str, path: Path | str) -> CommentedMap:
-    try:
-        document = YAML().load(text)
-    except DuplicateKeyError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else None
-        # Its own words quote both values in full, which can be the whole file.
-        key = re.match('found duplicate key "(.*?)" with value', str(error.problem))
-        problem = f"duplicate key '{one_line(key.group(1))}'" if key else one_line(str(error.problem))
-        raise SuiteError(problem, path, line, "keep one of them") from None
-    except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else None
-        raise SuiteError(f"not valid YAML: {one_line(str(error.problem or error.context))}", path, line) from None
-    except (YAMLError, ValueError, RecursionError) as error:
-        raise SuiteError(f"not valid YAML: {one_line(error)[:200]}", path) from None
-    if not isinstance(document, CommentedMap):
-        raise SuiteError("a suite is a mapping (name, seeds, data, students, arms, ...)", path, 1)
-    return document
+    Raises:
+        SuiteError: at the part of the top level that does.
+    """
+    left = MOST_VALUES
+    for key, part in document.root.items():
+        nodes: list[tuple[object, int]] = [(part, 2)]
+        while nodes:
+            node, level = nodes.pop()
+            children = list(node.values()) if isinstance(node, dict) else list(node) if isinstance(node, list) else []
+            left -= len(children)
+            if left < 0:
+                problem = f"more than {MOST_VALUES:,} values, aliases written out"
+                raise document.error(problem, [str(key)], "split the suite")
+            if children and level > MOST_LEVELS:
+                raise document.error(
+                    f"more than {MOST_LEVELS} levels of nesting, or one that contains itself", [str(key)]
+                )
+            nodes += [(child, level + 1) for child in children]
 
 
 def parse_override(text: str) -> Override:
@@ -194,28 +179,31 @@ def parse_override(text: str) -> Override:
     Raises:
         SuiteError: it is not of that form, or the value is not valid YAML.
     """
-    key, separator, value = text.partition("=")
-    parts = key.strip().split(".")
-    if not separator or not all(parts):
-        raise SuiteError(f"--set {text}: write KEY=VALUE", hint="for example --set recipes.default.epochs=5")
+    key, value = split_setting(text)
+    if value is None or not all(split_key(key)):
+        raise SuiteError(f"--set {quoted(text)}: write KEY=VALUE", hint="for example --set recipes.default.epochs=5")
     try:
-        return Override(".".join(parts), YAML(typ="safe", pure=True).load(value), text=text)
-    except (YAMLError, ValueError, RecursionError):
-        raise SuiteError(f"--set {text[:200]}: the value is not valid YAML") from None
+        return Override(key, parse_value(value), text=text)
+    except SuiteError as error:
+        reason = "the value is not valid YAML" if error.problem.startswith("not valid YAML") else error.problem
+        raise SuiteError(f"--set {quoted(text)}: {reason}", hint=error.hint) from None
 
 
 def _apply(override: Override, root: CommentedMap, path: Path | None) -> None:
     """Replaces one part of a document."""
-    parts = override.key.split(".")
+    parts = override.parts
     node = root
     for depth, name in enumerate(parts[:-1], start=1):
         part = key_of(node, name)
+        if part not in node and (label := _label_with_dots(node, parts[depth - 1 :])):
+            hint = f"write the dots of a label with a backslash: {join_key([*parts[: depth - 1], label])}"
+            raise SuiteError(f"{override.place}: there is no '{quoted(name)}'", hint=hint)
         if node.get(part) is None:
             node[part] = CommentedMap()
         elif not isinstance(node[part], dict):
-            whole = ".".join(parts[:depth])
+            whole = dotted(parts[:depth])
             raise SuiteError(
-                f"{override.given_by} {override.key}: '{whole}' is not a mapping in {path or 'the suite'}",
+                f"{override.place}: '{whole}' is not a mapping in {path or 'the suite'}",
                 hint=f"set the whole: {whole}={{key: value}}",
             )
         # An alias is the same object as its anchor, and must not change with it.
@@ -224,19 +212,32 @@ def _apply(override: Override, root: CommentedMap, path: Path | None) -> None:
     node[key_of(node, parts[-1])] = _commented(override.value)
 
 
+def _label_with_dots(mapping: CommentedMap, parts: Sequence[str]) -> str | None:
+    """The key of a mapping that the parts of a dotted key may mean, had its dots not parted it."""
+    rest = ".".join(parts)
+    return next((key for key in map(str, mapping) if "." in key and f"{rest}.".startswith(f"{key}.")), None)
+
+
+def is_file(path: Path) -> bool:
+    """True for a file; false too for a name that no file can have."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def _plain(node: object, document: SuiteDocument, loc: Loc = ()) -> JsonValue:
     """Built-in types only, without ruamel's subclasses, for pydantic.
 
     Raises:
         SuiteError: a value that JSON, and so a key, cannot hold: a tag, a date, bytes, a set, .inf or .nan.
     """
-    name = ".".join(str(part) for part in loc)
+    name = dotted(loc)
     if isinstance(node, float) and not math.isfinite(node):
         raise document.error(f"{name}: a number must be finite (given: {node})", loc)
     if getattr(getattr(node, "tag", None), "value", None) is None:
         if isinstance(node, dict):
-            items = ((str(key), value) for key, value in node.items())
-            return {key: _plain(value, document, [*loc, key]) for key, value in items}
+            return {name: _plain(node[key], document, [*loc, name]) for key, name in _keys(node, document, loc)}
         if isinstance(node, list):
             return [_plain(value, document, [*loc, index]) for index, value in enumerate(node)]
         for kind in (bool, int, float, str):
@@ -249,3 +250,19 @@ def _plain(node: object, document: SuiteDocument, loc: Loc = ()) -> JsonValue:
         raise document.error(problem, loc)
     problem = f"{name}: no tags, dates, sets or bytes here"
     raise document.error(problem, loc, "take the tag out, or put the value in quotes")
+
+
+def _keys(node: Mapping[object, object], document: SuiteDocument, loc: Loc) -> list[tuple[object, str]]:
+    """The keys of a mapping, each as it is and as a text.
+
+    Raises:
+        SuiteError: one is no text or number, or two are the same text.
+    """
+    names: dict[str, object] = {}
+    for key in node:
+        if isinstance(key, Sequence | Mapping) and not isinstance(key, str):
+            raise document.error(f"a key is a text, and not {quoted(repr(key))}", loc)
+        if str(key) in names:
+            raise document.error(f"duplicate key '{quoted(str(key))}'", [*loc, str(key)], "keep one of them")
+        names[str(key)] = key
+    return [(key, name) for name, key in names.items()]

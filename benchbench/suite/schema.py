@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, StrictInt, StringConstraints, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from benchbench.errors import quoted
 from benchbench.specs.parts import Json
 from benchbench.specs.stages import Method
 from benchbench.suite.fields import (
@@ -21,6 +22,7 @@ from benchbench.suite.fields import (
     Ref,
     Strict,
     TeacherState,
+    merged,
     one_ref,
 )
 from benchbench.suite.synthetic import QualityEntry, SyntheticEntry, SyntheticUse, one_use
@@ -42,11 +44,12 @@ class WeightedRef(Ref):
 
 
 def _losses(value: Any) -> Any:
-    """`{ce: 1, kd: {weight: 1, temperature: 4}}`."""
+    """`{ce: 1, kd: {weight: 1, temperature: 4}}` or `[ce, {kd: {temperature: 4}}]`."""
+    form = "write losses as `{name: weight}` or `{name: {weight: 1, parameter: value}}`"
+    if isinstance(value, list):
+        value = merged(value, 1.0, form)
     if not isinstance(value, dict) or not value:
-        raise PydanticCustomError(
-            "losses", "write losses as `{name: weight}` or `{name: {weight: 1, parameter: value}}`"
-        )
+        raise PydanticCustomError("losses", form)
     losses = []
     for name, entry in value.items():
         if isinstance(entry, dict):
@@ -106,6 +109,20 @@ class Recipe(Strict):
         description="torch.compile; auto: where a long run is measured to gain; false also leaves out the CUDA graphs "
         "of steps on a GPU",
     )
+
+    @field_validator("milestones")
+    @classmethod
+    def _milestones_rise(cls, milestones: list[int]) -> list[int]:
+        if milestones != sorted(set(milestones)):
+            raise PydanticCustomError("milestones", "milestones rise, and each stands once")
+        return milestones
+
+    @model_validator(mode="after")
+    def _milestones_are_read(self) -> Self:
+        if self.milestones and "schedule" in self.model_fields_set and self.schedule != "step":
+            words = "milestones are read by `schedule: step` alone, and it is {schedule} here"
+            raise PydanticCustomError("milestones", words, {"schedule": self.schedule})
+        return self
 
     def updated(self, *others: Recipe) -> Recipe:
         """This recipe with every field that the others set; later ones win."""
@@ -187,6 +204,8 @@ class ModelEntry(Strict):
 
 def _listed(value: Any) -> Any:
     value = [value] if isinstance(value, str) else value
+    if isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
+        raise PydanticCustomError("listed", "write names alone, without values")
     if value == {} or (isinstance(value, list) and (not value or any(value.count(item) > 1 for item in value))):
         raise PydanticCustomError("listed", "name at least one, each once; leave the key out for all")
     return value
@@ -197,7 +216,7 @@ def _weighted_teachers(value: Any) -> Any:
     if isinstance(value, dict):
         for teacher, weight in value.items():
             if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight > 0:
-                context = {"teacher": str(teacher), "weight": repr(weight)}
+                context = {"teacher": quoted(str(teacher)), "weight": quoted(repr(weight))}
                 problem = "the weight of teacher '{teacher}' is a number above 0 (given: {weight})"
                 raise PydanticCustomError("weight", problem, context)
     return _listed(value)
@@ -206,9 +225,8 @@ def _weighted_teachers(value: Any) -> Any:
 def _states(value: Any) -> Any:
     if isinstance(value, str):
         value = [value]
-    if isinstance(value, list) and any(isinstance(state, dict | list) for state in value):
-        raise PydanticCustomError("states", "write states as a list of names, or as a mapping to changes of the recipe")
-    return {state: {} for state in value} if isinstance(value, list) else value
+    form = "write states as a list of names, as a mapping to changes of the recipe, or as a list of both"
+    return merged(value, {}, form) if isinstance(value, list) else value
 
 
 class TeacherEntry(ModelEntry):
@@ -219,7 +237,9 @@ class TeacherEntry(ModelEntry):
     )
     seed: StrictInt | None = Field(None, description="the seed of its adaptation; default: the suite's teacher_seed")
     adapt: Annotated[dict[TeacherState, Recipe], BeforeValidator(_states)] = Field(
-        min_length=1, description="states that arms may take it in: a list, or a mapping to changes of the recipe"
+        min_length=1,
+        description="states that arms may take it in: a list, a mapping to changes of the recipe, or both, as in "
+        "`[linear_probe, {finetune: {epochs: 5}}]`",
     )
 
 
@@ -247,7 +267,9 @@ class Arm(Strict):
 
     method: Method = Field(description="how the student is trained")
     loss: Annotated[list[WeightedRef], BeforeValidator(_losses)] = Field(
-        [WeightedRef(name="ce")], description="losses to add up, as in `{ce: 1, kd: {weight: 0.5, temperature: 4}}`"
+        [WeightedRef(name="ce")],
+        description="losses to add up, as in `{ce: 1, kd: {weight: 0.5, temperature: 4}}` or "
+        "`[ce, {kd: {temperature: 4}}]`",
     )
     teachers: Annotated[list[str] | dict[str, Positive] | None, BeforeValidator(_weighted_teachers)] = Field(
         None, description="a list: one row each; a mapping {teacher: weight}: all of them together"

@@ -6,7 +6,7 @@ import re
 import textwrap
 from pathlib import Path
 
-from benchbench.errors import BenchBenchError, one_line
+from benchbench.errors import BenchBenchError, one_line, quoted
 from benchbench.suite.fields import NAME, PATTERNS_IN_WORDS
 from benchbench.suite.schema import Suite
 from benchbench.suite.shipped import QUICKSTART, shipped_suite
@@ -44,7 +44,7 @@ def new_suite(name: str, base: str = QUICKSTART, folder: Path | None = None) -> 
         BenchBenchError: the name cannot be used, there is no such base, or the file exists or cannot be written.
     """
     if not re.fullmatch(NAME.strip("^$"), name) or len(name) > 60:
-        raise BenchBenchError(f"'{one_line(name)}' is no name for a suite: {PATTERNS_IN_WORDS[NAME]}, at most 60")
+        raise BenchBenchError(f"'{quoted(name)}' is no name for a suite: {PATTERNS_IN_WORDS[NAME]}, at most 60")
     path = (folder or Path()) / f"{name}.yaml"
     text = suite_text(name, base)
     try:

@@ -92,6 +92,21 @@ class TestOverrides:
         assert "one source" in error.problem
         assert "--set students.small.weights.pypi" in error.problem
 
+    def test_a_backslash_before_the_dots_and_equals_signs_of_a_label(self, path):
+        text, _ = changed("  scratch: {method", "  T=4.5 é: {method")
+        path.write_text(text)
+        arms = load_suite(path, [r"arms.T\=4\.5 é.recipe.epochs=7"]).suite.arms
+        assert list(arms) == ["T=4.5 é", "distil"]
+        assert arms["T=4.5 é"].recipe.epochs == 7
+        error = error_of(path, text, r"arms.T\=4\.5 é.recipe.epochs=0")
+        assert str(error).startswith(r"--set arms.T\=4\.5 é.recipe.epochs: arms.T\=4\.5 é.recipe.epochs: ")
+
+    def test_dots_of_a_label_that_no_backslash_stands_before(self, path):
+        text, _ = changed("  scratch: {method", "  v1.5: {method")
+        error = error_of(path, text, "arms.v1.5.recipe.epochs=3")
+        assert error.hint == r"write the dots of a label with a backslash: arms.v1\.5"
+        assert list(load_suite(path, ["arms.v1.method=finetune"]).suite.arms) == ["v1.5", "distil", "v1"]
+
     def test_an_error_elsewhere_still_has_its_line(self, path):
         text, line = changed("method: distill", "method: distil")
         assert error_of(path, text, "recipes.default.epochs=3").line == line

@@ -93,14 +93,26 @@ def test_unknown_key_that_resembles_nothing_lists_the_known_ones(path):
         ("loss: {ce: 1,", "loss: {ce: .inf,", "arms.distil.loss.ce", "finite"),
         ("temperature: 3", "temperature: .inf", "arms.distil.loss.kd.temperature", "finite"),
         ("{weight: 2,", "{weight: -2,", "arms.distil.loss.kd.weight", "greater than 0"),
-        ("{ce: 1, kd: {weight: 2, temperature: 3}}", "[ce, kd]", "arms.distil.loss", "{name: weight}"),
+        ("{ce: 1, kd: {weight: 2, temperature: 3}}", "[ce, [kd]]", "arms.distil.loss", "{name: weight}"),
+        ("{ce: 1, kd: {weight: 2, temperature: 3}}", "[ce, kd: 1, ce: 2]", "arms.distil.loss", "'ce' is listed twice"),
+        ("{ce: 1, kd: {weight: 2, temperature: 3}}", "[ce, {kd: 0}]", "arms.distil.loss.1", "greater than 0"),
         ("{ce: 1, kd: {weight: 2, temperature: 3}}", "{}", "arms.distil.loss", "{name: weight}"),
         ("{file: weights.bin}", "best", "students.small.weights", "write a mapping"),
         ("{file: weights.bin}", "{file: a, pypi: b}", "students.small.weights", "one source"),
         ("{file: weights.bin}", "{file: null}", "students.small.weights", "one source"),
         ("{file: weights.bin}", "{}", "students.small.weights", "one source"),
         ("{file: weights.bin}", "{pypi: a b; c}", "students.small.weights.pypi", "write the name of one package"),
-        ("adapt:\n      scratch: {epochs: 2}", "adapt: [{scratch: {}}]", "teachers.big.adapt", "as a list of names"),
+        ("adapt:\n      scratch: {epochs: 2}", "adapt: [{a: {}, b: {}}]", "teachers.big.adapt", "as a list of names"),
+        ("adapt:\n      scratch: {epochs: 2}", "adapt: [scratch, scratch]", "teachers.big.adapt", "is listed twice"),
+        (
+            "adapt:\n      scratch: {epochs: 2}",
+            "adapt: [finetune, {scratch: {epochs: 0}}]",
+            "teachers.big.adapt.1.scratch.epochs",
+            "greater than or equal to 1",
+        ),
+        ("method: distill", "method: distill\n    adapt: [{scratch: {}}]", "arms.distil", "write names alone"),
+        ("lr: 1e-3}", "milestones: [3, 2]}", "recipes.default.milestones", "milestones rise"),
+        ("lr: 1e-3}", "milestones: [3], schedule: cosine}", "recipes.default", "`schedule: step` alone"),
         ("scratch: {epochs: 2}", "scratched: {epochs: 2}", "teachers.big.adapt.scratched", "'linear_probe'"),
         ("test_resnet", "test_resnet/1/2", "teachers.big.model", "write SOURCE/NAME"),
     ],
@@ -119,7 +131,7 @@ def test_missing_part_of_the_top_level(path, missing):
     start = next(index for index, line in enumerate(lines) if line.startswith(f"{missing}:"))
     end = next((i for i in range(start + 1, len(lines)) if not lines[i].startswith(" ")), len(lines))
     error = error_of(path, "".join(lines[:start] + lines[end:]))
-    assert str(error) == f"{path}: '{missing}' is missing"
+    assert str(error) == f"{path}:1: '{missing}' is missing"
 
 
 @pytest.mark.parametrize(
@@ -137,7 +149,24 @@ def test_missing_part_of_an_entry(path, old, new, loc, missing):
     assert text.splitlines()[error.line - 1].strip().startswith(loc.rpartition(".")[2])
 
 
-@pytest.mark.parametrize("label", ["'a.b'", "'=cmd()'", "'@home'", '"two\\nlines"', "' x'", "a|b", "a" * 61])
+@pytest.mark.parametrize(
+    "label",
+    [
+        "'=cmd()'",
+        "'@home'",
+        '"a\\nb"',
+        "' x'",
+        "'x '",
+        "a|b",
+        "a<b",
+        "a$b",
+        "'*'",
+        "a" * 61,
+        '"a\\u202eb"',
+        '""',
+        "'%a'",
+    ],
+)
 def test_bad_label(path, label):
     text, line = changed("  scratch: {method", f"  {label}: {{method")
     error = error_of(path, text)
@@ -145,7 +174,23 @@ def test_bad_label(path, label):
     assert error.problem.startswith("arms.")
 
 
-@pytest.mark.parametrize("label", ["lite 0", "A/U (KD)", "pre-train + fine-tune", "1"])
+@pytest.mark.parametrize(
+    "label",
+    [
+        "lite 0",
+        "A/U (KD)",
+        "pre-train + fine-tune",
+        "1",
+        "012",
+        "1e3",
+        "true",
+        "2020-01-01",
+        "T=4.5",
+        "50 %",
+        "é→日本",
+        "no",
+    ],
+)
 def test_good_label(path, label):
     path.write_text(changed("  scratch: {method", f"  {label}: {{method")[0])
     assert label in load_suite(path).suite.arms
