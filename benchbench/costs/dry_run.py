@@ -28,7 +28,7 @@ class DryRunRequest(Spec):
     Attributes:
         student, teachers: without weights.
         loss: of the cell's method.
-        classes: of the data set.
+        classes: of the data set; 0 without labels.
         image_size: height and width of the images in pixels.
         epochs: length of the training.
     """
@@ -54,13 +54,13 @@ class LossDryRun:
 
         from benchbench.losses.multi_teacher import LossSetup, add_student_heads, build_losses
 
-        student = self._network("student", request.student, request.classes)
+        student = self._network("student", request.student, request.classes or None)
         teachers = [
             self._network("teacher", teacher.model, request.classes if teacher.has_head else None)
             for teacher in request.teachers
         ]
         setup = LossSetup(
-            labels=torch.arange(2 * request.classes) % request.classes,
+            labels=torch.arange(2 * max(request.classes, 1)) % max(request.classes, 1),
             image_size=request.image_size,
             epochs=request.epochs,
             device=torch.device("meta"),

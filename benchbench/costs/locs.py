@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from benchbench.planning.model import Cell, Plan
+from benchbench.planning.model import Cell, Plan, corpus_label
 from benchbench.suite.document import Loc
 
 # Kinds of stages whose FLOPs are counted: they train or run networks that the suite names.
-COUNTED_KINDS = ("cell", "teacher", "outputs")
+COUNTED_KINDS = ("cell", "pretraining", "teacher", "outputs")
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class StageLocs:
         data: label of its data set.
         networks: by part of its spec: "model", "teacher0", "teacher1", ..., or "network".
         judge: the teacher that selects generated images.
-        loss: of a cell.
+        loss: of a cell or a pre-training.
     """
 
     data: str
@@ -49,18 +49,27 @@ def _add(plan: Plan, key: str, own: StageLocs, locs: dict[str, StageLocs]) -> No
     locs[key] = own
     for role, needed in plan.stages[key].needs.items():
         kind = plan.stages[needed].kind
-        if kind in COUNTED_KINDS:
+        if kind == "pretraining":
+            _add(plan, needed, _pretraining_locs(plan, needed, _network_loc(role, own)), locs)
+        elif kind in ("teacher", "outputs"):  # a cell that another starts from has its own
             part = "network" if kind == "outputs" else "model"
             judge = None if role == "judge" else own.judge
             _add(plan, needed, StageLocs(own.data, {part: _network_loc(role, own)}, judge), locs)
 
 
+def _pretraining_locs(plan: Plan, key: str, network: Loc) -> StageLocs:
+    label = plan.corpora[key]
+    teacher = plan.suite.pretraining[label].teacher
+    networks = {"model": network} | ({"teacher0": ("teachers", teacher, "model")} if teacher else {})
+    return StageLocs(corpus_label(label), networks, loss=("pretraining", label))
+
+
 def _network_loc(role: str, own: StageLocs) -> Loc:
-    """The network of a needed stage: the judge, a probe's own network, or the teacher of that number."""
+    """The network of a needed stage: the judge, the stage's own network, or the teacher of that number."""
     if role == "judge":
         assert own.judge is not None
         return own.judge
-    if role == "features":
+    if role in ("features", "start"):
         return own.networks["model"]
     # The outputs of a teacher need the stage that adapted it, as "teacher0".
     return own.networks.get(f"teacher{role[-1]}") or own.networks["network"]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from benchbench.costs.dry_run import DryRunRequest, DryRunTeacher
 from benchbench.costs.flops import ask
 from benchbench.costs.locs import StageLocs, locs_of
-from benchbench.costs.requests import Answers, LossRequest, NetworkCost, NetworkRequest
+from benchbench.costs.requests import Answers, LossRequest, NetworkCost, NetworkRequest, WeightsRequest
 from benchbench.planning.model import Plan, Stage
 from benchbench.planning.source_hash import source_hash
 from benchbench.specs.parts import NetworkSpec
@@ -26,8 +26,8 @@ def check_networks(plan: Plan, store: Store | None = None) -> None:
         store: of results. Its finished stages have worked; they are not checked.
 
     Raises:
-        SuiteError: a model that its source does not have, or that cannot be built; a loss that cannot work on its
-            networks.
+        SuiteError: a model that its source does not have, or that cannot be built; weights that are not there, cannot
+            be read or do not fit; a loss that cannot work on its networks.
     """
     stages = {key for key, stage in plan.stages.items() if not _is_done(stage, store)}
     locs = locs_of(plan)
@@ -35,10 +35,14 @@ def check_networks(plan: Plan, store: Store | None = None) -> None:
     dry_runs = {
         key: _loss_request(plan, stage.spec, locs[key].data)
         for key, stage in plan.stages.items()
-        if key in stages and isinstance(stage.spec, TrainingSpec) and stage.kind == "cell" and stage.spec.teachers
+        if key in stages and isinstance(stage.spec, TrainingSpec) and stage.spec.teachers
     }
-    answers = ask(requests.values(), dry_runs.values(), plan.registry.plugin_files)
+    weights = {name: request for name, request in _weights_requests(plan, locs).items() if name[0] in stages}
+    answers = ask(requests.values(), dry_runs.values(), plan.registry.plugin_files, weights.values())
     _require_networks(plan, requests, locs, answers)
+    for (key, part), weights_request in weights.items():
+        if reason := answers.weights.get(weights_request.key):
+            raise plan.file.error(reason, [*locs[key].networks[part][:-1], "weights"])
     for key, request in dry_runs.items():
         loc = locs[key].loss
         if loc is not None and (reason := answers.refusals.get(request.key)):
@@ -83,6 +87,28 @@ def _network_requests(plan: Plan) -> dict[tuple[str, str], NetworkRequest]:
         if isinstance(stage.spec, TrainingSpec | OutputsSpec)
         for part, network in _networks(stage.spec)
     }
+
+
+def _weights_requests(plan: Plan, locs: dict[str, StageLocs]) -> dict[tuple[str, str], WeightsRequest]:
+    code = source_hash("benchbench.costs.weights_check")
+    requests = {}
+    for key, stage in plan.stages.items():
+        if not isinstance(stage.spec, TrainingSpec | OutputsSpec):
+            continue
+        published = isinstance(stage.spec, TrainingSpec) and stage.spec.method == "published"
+        info = plan.info[locs[key].data] if published else None
+        for part, network in _networks(stage.spec):
+            if network.model.weights is not None:
+                requests[key, part] = WeightsRequest(
+                    model=network.model,
+                    role=network.role,
+                    component=stage.spec.components[f"{network.role}/{network.model.source}"],
+                    classes=info.classes if info else 0,
+                    names=info.names if info else (),
+                    published=published,
+                    code=code,
+                )
+    return requests
 
 
 def _networks(spec: TrainingSpec | OutputsSpec) -> Iterator[tuple[str, NetworkSpec]]:

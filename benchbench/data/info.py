@@ -13,15 +13,21 @@ class DataInfo:
     """Sizes of a data set, from its official description or from a cheap look at its files.
 
     Attributes:
-        classes: number of classes.
+        classes: number of classes; 0 where the images have no labels.
         train, test: number of images of each split, before any subset is taken.
         note: something that the user must still do (get files that are absent, say); empty where there is nothing.
+        names: of the classes, by number; empty where they are not known.
     """
 
     classes: int
     train: int
     test: int
     note: str = ""
+    names: tuple[str, ...] = ()
+
+    @property
+    def labelled(self) -> bool:
+        return self.classes > 0
 
 
 class DatasetParams(Params):

@@ -26,7 +26,7 @@ from benchbench.stages import RUNNERS
 
 LIBRARIES = ("torch", "torchvision", "timm")
 # Without those that generate images, whose libraries take as long to import as all of these.
-COMMON_KINDS = ("cell", "teacher", "outputs", "tuning", "calibration")
+COMMON_KINDS = ("cell", "pretraining", "teacher", "outputs", "tuning", "calibration")
 START, EXIT_CODE = "start", "exit code"  # a message is one of them and the worker's number
 MESSAGE_BYTES = 64
 # A worker that has closed its output is about to end; one that does not is killed.

@@ -65,6 +65,8 @@ def _about(student: Student) -> str:
 
 def _accuracy(student: Student) -> str:
     metrics = student.record.metrics
+    if metrics.test_accuracy is None:
+        return "Not tested: its images have no labels.\n"
     lines = [
         f"Test accuracy {100 * metrics.test_accuracy:.2f} % (n = {metrics.test_count:,} test images, one seed); "
         f"tested: {_tested_weights(student)}; the test split was read once.",
@@ -115,18 +117,20 @@ def _cost(student: Student, store: Store) -> str:
     record = student.record
     lines = [f"{_hours(record.cost)} of its own (set-up, training, one test) on {record.environment.device}"]
     for role, key in student.spec.needs.items():
-        needed = store.stage(_kind(role), key).done()
+        needed = next(filter(None, (store.stage(kind, key).done() for kind in _kinds(role))), None)
         if needed is not None:
             lines.append(f"{_hours(needed.cost)} for a stage that it depends on: {needed.label}")
     lines.append("public pre-training, its own or its teacher's, is not in these figures")
     return "".join(f"- {escape_markdown(line)}\n" for line in lines)
 
 
-def _kind(role: str) -> str:
-    """The kind of stage that a training needs in a role."""
+def _kinds(role: str) -> tuple[str, ...]:
+    """The kinds of stages that a training may need in a role."""
+    if role == "start":
+        return ("pretraining", "cell")
     if role.startswith("teacher"):
-        return "teacher"
-    return "synthesis" if role == "synthetic" else "outputs"
+        return ("teacher", "pretraining")
+    return ("synthesis",) if role == "synthetic" else ("outputs",)
 
 
 def _use(student: Student, forms: Sequence[Form], differences: Mapping[str, float]) -> str:

@@ -21,8 +21,9 @@ class PlanDraft:
         suite: the suite.
         resolver: looks up the components that it names.
         devices: the ones that it would run on.
-        info: sizes of each data set, by its label.
+        info: sizes of each data set, and of each corpus by its `corpus_label`.
         stages: by key, each after those it needs.
+        corpora: label of the pre-training of each stage of that kind, by key.
     """
 
     suite: Suite
@@ -30,6 +31,7 @@ class PlanDraft:
     devices: Devices
     info: dict[str, DataInfo]
     stages: dict[str, Stage] = field(default_factory=dict)
+    corpora: dict[str, str] = field(default_factory=dict)
 
     @property
     def threads(self) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from benchbench.components import Registry
@@ -13,7 +13,8 @@ from benchbench.hardware.devices import Devices
 from benchbench.planning.draft import PlanDraft
 from benchbench.planning.grid import Grid, GridPoint, TeacherSet
 from benchbench.planning.keys import identity, key_of_identity
-from benchbench.planning.model import PRETRAINED_METHODS, Cell, Plan, Stage
+from benchbench.planning.model import PRETRAINED_METHODS, Cell, Plan, Stage, corpus_label
+from benchbench.planning.network_stages import NetworkStages, TeacherParts
 from benchbench.planning.pretraining import published_recipe
 from benchbench.planning.published import check_published
 from benchbench.planning.resolve import Resolver
@@ -22,10 +23,11 @@ from benchbench.planning.source_hash import source_hash
 from benchbench.planning.spec_builder import SpecBuilder
 from benchbench.planning.synthetic_stages import SyntheticStages
 from benchbench.planning.training_stages import TrainingStages, TrainingTask
-from benchbench.specs.parts import LossSpec, RecipeSpec, Role, TeacherSpec
+from benchbench.specs.parts import LossSpec, RecipeSpec, Role
 from benchbench.specs.stages import CalibrationSpec, TrainingSpec
+from benchbench.suite.document import Loc
 from benchbench.suite.file import SuiteFile
-from benchbench.suite.schema import Arm, PreTraining
+from benchbench.suite.schema import Arm, DataEntry, PreTraining
 
 
 def make_plan(file: SuiteFile, registry: Registry, devices: Devices, data_root: Path) -> Plan:
@@ -41,56 +43,51 @@ def make_plan(file: SuiteFile, registry: Registry, devices: Devices, data_root: 
         SuiteError: a name, a parameter or a combination that cannot work, before any compute is spent.
     """
     resolver = Resolver(file, registry, data_root)
-    info = {label: _data_info(label, resolver) for label in file.suite.data}
+    info = {label: _data_info(label, entry, ("data", label), resolver) for label, entry in file.suite.data.items()}
+    for label, info_of in info.items():
+        if not info_of.labelled:
+            hint = "name it in a `pretraining:` of `method: distill`"
+            raise file.error(f"data set '{label}' has no labels", ("data", label, "source"), hint)
+    for label, pretraining in file.suite.pretraining.items():
+        loc = ("pretraining", label, "data")
+        info[corpus_label(label)] = _data_info(label, pretraining.data, loc, resolver)
     draft = PlanDraft(file.suite, resolver, devices, info)
-    builder = CellBuilder(draft)
-    cells = [cell for point in Grid(file, resolver).points() for cell in builder.cells(point)]
+    grid = Grid(file, resolver)
+    builder = CellBuilder(draft, grid)
+    cells = [cell for point in grid.points() for cell in builder.cells(point)]
     check_published(file, cells)
-    return Plan(file, registry, devices, draft.stages, cells, info)
+    return Plan(file, registry, devices, draft.stages, cells, info, draft.corpora)
 
 
-def _data_info(label: str, resolver: Resolver) -> DataInfo:
-    file, loc = resolver.file, ("data", label, "source")
-    entry = file.suite.data[label]
-    component = resolver.component("dataset", entry.source.name, loc)
-    params = resolver.params(component, entry.source.params, [*loc, entry.source.name])
+def _data_info(label: str, entry: DataEntry, loc: Loc, resolver: Resolver) -> DataInfo:
+    file, source = resolver.file, [*loc, "source"]
+    component = resolver.component("dataset", entry.source.name, source)
+    params = resolver.params(component, entry.source.params, [*source, entry.source.name])
     assert isinstance(params, DatasetParams)
     try:
         info = params.info(resolver.data_root)
     except DataError as error:
-        raise file.error(str(error), loc) from None
+        raise file.error(str(error), source) from None
     if entry.classes is not None and entry.classes != info.classes:
         problem = f"data set '{label}' has {info.classes} classes, not {entry.classes}"
-        raise file.error(problem, ("data", label, "classes"))
+        raise file.error(problem, [*loc, "classes"])
     if entry.per_class is not None and entry.per_class * info.classes > info.train:
         most = info.train // info.classes
         problem = f"per_class: {entry.per_class} asks for more than there are; '{label}' has about {most} a class"
-        raise file.error(problem, ("data", label, "per_class"))
+        raise file.error(problem, [*loc, "per_class"])
     return info
-
-
-@dataclass(frozen=True)
-class TeacherParts:
-    """The part of a cell that its teachers decide.
-
-    Attributes:
-        specs: one for each teacher.
-        needs, soft_needs: keys of stages, by role.
-    """
-
-    specs: tuple[TeacherSpec, ...]
-    needs: dict[str, str]
-    soft_needs: dict[str, str]
 
 
 class CellBuilder:
     """Adds the stages of cells to a plan."""
 
-    def __init__(self, draft: PlanDraft):
-        self.draft, self.suite = draft, draft.suite
+    def __init__(self, draft: PlanDraft, grid: Grid):
+        self.draft, self.suite, self.grid = draft, draft.suite, grid
         self.shared = SharedStages(draft)
         self.training = TrainingStages(draft, self.shared)
-        self.synthetic = SyntheticStages(draft, self.shared, self.training.teacher)
+        self.networks = NetworkStages(self.training)
+        self.synthetic = SyntheticStages(draft, self.shared, self.networks.teacher)
+        self._stages: dict[tuple[GridPoint, int], tuple[str, RecipeSpec]] = {}
 
     def cells(self, point: GridPoint) -> Iterator[Cell]:
         """The cells of a point, one for each seed of the suite: all but the seed is resolved once."""
@@ -99,6 +96,9 @@ class CellBuilder:
         stage = self.draft.stages[first.stage]
         content = identity(stage.spec)
         for seed in self.suite.seeds[1:]:
+            if self._start(point, seed) != stage.needs.get("start"):
+                yield replace(first, seed=seed, stage=self._stage(point, seed)[0])
+                continue
             seeds = {"seed": seed, "data_seed": self.training.data_seed(seed)}
             key = key_of_identity({**content, **seeds})
             if key not in self.draft.stages:
@@ -113,33 +113,66 @@ class CellBuilder:
             yield replace(first, seed=seed, stage=key)
 
     def _first_cell(self, point: GridPoint) -> Cell:
-        arm, entry, teacher_set = self.suite.arms[point.arm], self.suite.students[point.student], point.teacher_set
-        stage, recipe = self._stage(point, arm)
-        pretraining = published_recipe(entry) if arm.method in PRETRAINED_METHODS else None
+        arm, teacher_set, seed = self.suite.arms[point.arm], point.teacher_set, self.suite.seeds[0]
+        stage, recipe = self._stage(point, seed)
+        public = self._public_start(point)
+        pretraining = published_recipe(self.suite.students[point.student]) if public else None
         return Cell(
             arm=point.arm,
             method=arm.method,
             data=point.data,
             student=point.student,
-            seed=self.suite.seeds[0],
+            seed=seed,
             teachers=teacher_set.teachers if teacher_set else (),
             state=teacher_set.state if teacher_set else None,
             row=point.row,
             stage=stage,
             calibration=self._calibration("student", point.student, pretraining, recipe),
+            public_start=public,
             pretraining=pretraining,
             teacher_pretraining=self._teacher_pretraining(teacher_set, recipe),
         )
 
-    def _stage(self, point: GridPoint, arm: Arm) -> tuple[str, RecipeSpec]:
-        """The stage that trains the student of a point with the suite's first seed, and its recipe."""
-        entry, resolver, seed = self.suite.students[point.student], self.draft.resolver, self.suite.seeds[0]
-        task = TrainingTask("student", point.student, arm.method, point.data)
+    def _stage(self, point: GridPoint, seed: int) -> tuple[str, RecipeSpec]:
+        """The stage that trains the student of a point with a seed, and its recipe; resolved once."""
+        if (point, seed) not in self._stages:
+            self._stages[point, seed] = self._training(point, seed)
+        return self._stages[point, seed]
+
+    def _start(self, point: GridPoint, seed: int) -> str | None:
+        """The stage whose weights the student of a point starts from; None for public or random ones."""
+        arm, loc = self.suite.arms[point.arm], ("arms", point.arm, "start")
+        earlier = self.grid.start(point)
+        if earlier is not None:
+            return self._stage(earlier, seed)[0]
+        if arm.start is not None:
+            network = TrainingTask("student", point.student, arm.method, point.data)
+            return self.networks.pretraining(arm.start, network, seed, loc)
+        if arm.method not in PRETRAINED_METHODS:
+            return None
+        start = self.networks.own_start("student", point.student, seed)
+        if start is not None and arm.method == "published":
+            problem = f"student '{point.student}' is pre-trained by this suite, and so nobody has published it"
+            raise self.draft.resolver.file.error(problem, ("arms", point.arm, "method"), "take another method")
+        return start
+
+    def _public_start(self, point: GridPoint) -> bool:
+        """Whether the chain of arms that a point ends begins with public weights."""
+        earlier = self.grid.start(point)
+        if earlier is not None:
+            return self._public_start(earlier)
+        arm, weights = self.suite.arms[point.arm], self.suite.students[point.student].weights
+        own = arm.method in PRETRAINED_METHODS and arm.start is None
+        return own and weights is not None and weights.pretraining is None
+
+    def _training(self, point: GridPoint, seed: int) -> tuple[str, RecipeSpec]:
+        arm, entry, resolver = self.suite.arms[point.arm], self.suite.students[point.student], self.draft.resolver
+        task, start = TrainingTask("student", point.student, arm.method, point.data), self._start(point, seed)
         nearer = ((*task.loc, "recipe"), entry.recipe), (("arms", point.arm, "recipe"), arm.recipe)
         merged = self.training.merged_recipe(task, *nearer)
         builder = SpecBuilder(resolver)
         data = builder.data(self.suite.data[point.data], self.suite.selection, ("data", point.data))
-        model = builder.model("student", entry, arm.method in PRETRAINED_METHODS, task.loc)
+        model = builder.model("student", entry, arm.method in PRETRAINED_METHODS and start is None, task.loc)
         losses = self._losses(point.arm, arm, builder)
         recipe = builder.recipe(merged.recipe, arm.method, merged.loc)
         resolver.check_labels(point.arm, arm, merged.recipe, merged.loc)
@@ -163,12 +196,11 @@ class CellBuilder:
         )
         teachers = self._teachers(point, spec)
         builder.use("teacher", *(teacher.model.source for teacher in teachers.specs))
-        needs = {**synthetic.needs, **teachers.needs}
+        needs = {**({"start": start} if start else {}), **synthetic.needs, **teachers.needs}
         spec = spec.model_copy(
             update={"teachers": teachers.specs, "needs": needs, "components": builder.components},
         )
-        stage = self.training.add(task, spec, f"{point.label} | seed {seed}", teachers.soft_needs)
-        return stage, recipe
+        return self.training.add(task, spec, f"{point.label} | seed {seed}", teachers.soft_needs), recipe
 
     def _losses(self, label: str, arm: Arm, builder: SpecBuilder) -> tuple[LossSpec, ...]:
         of_generated = arm.synthetic.losses if arm.synthetic else None
@@ -182,28 +214,14 @@ class CellBuilder:
         )
 
     def _teachers(self, point: GridPoint, spec: TrainingSpec) -> TeacherParts:
-        """The teachers of a cell: their outputs from a stage of their own where views are kept, else run beside it."""
-        parts = TeacherParts((), {}, {})
         if point.teacher_set is None:
-            return parts
-        registry = self.draft.resolver.registry
-        # Maps between stages are too large to be kept.
-        needs_maps = any("features" in registry.get("loss", loss.name).needs for loss in spec.loss)
+            return TeacherParts((), {}, {})
+        networks = [
+            (self.networks.teacher(label, point.teacher_set.state, point.data), weight)
+            for label, weight in zip(point.teacher_set.teachers, point.teacher_set.weights, strict=True)
+        ]
         inputs = NetworkInputs(point.data, spec.data, spec.recipe.inputs(), spec.needs)
-        specs: list[TeacherSpec] = []
-        for index, (label, weight) in enumerate(
-            zip(point.teacher_set.teachers, point.teacher_set.weights, strict=True)
-        ):
-            network = self.training.teacher(label, point.teacher_set.state, point.data)
-            specs.append(TeacherSpec(model=network.spec.model, state=network.spec.state, weight=weight))
-            if network.stage is not None:
-                parts.needs[f"teacher{index}"] = network.stage
-            if spec.recipe.views and not needs_maps:
-                parts.needs[f"outputs{index}"] = self.shared.outputs(network, inputs)
-            else:
-                steps = self.training.steps(spec, point.data)
-                parts.soft_needs.update(self.shared.tuning(f"teacher{index}", network, spec.recipe, steps))
-        return replace(parts, specs=tuple(specs))
+        return self.networks.teachers(networks, spec, inputs)
 
     def _teacher_pretraining(
         self, teacher_set: TeacherSet | None, recipe: RecipeSpec
@@ -211,7 +229,11 @@ class CellBuilder:
         """Of each teacher, the published recipe of its weights and its calibration, where the suite prices them."""
         if teacher_set is None or teacher_set.state == "scratch" or not self.suite.price_teachers:
             return ()
-        recipes = [(label, published_recipe(self.suite.teachers[label])) for label in teacher_set.teachers]
+        recipes = [
+            (label, published_recipe(entry))
+            for label in teacher_set.teachers
+            if (entry := self.suite.teachers[label]).weights is None or entry.weights.pretraining is None
+        ]
         return tuple((each, self._calibration("teacher", label, each, recipe)) for label, each in recipes)
 
     def _calibration(self, role: Role, label: str, pretraining: PreTraining | None, recipe: RecipeSpec) -> str | None:

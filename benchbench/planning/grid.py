@@ -64,6 +64,7 @@ class Grid:
         """
         for arm in self.suite.arms:
             for teacher_set, row, students in self._rows(arm):
+                self._check_start(arm, students)
                 for data in self.suite.data:
                     for student in students:
                         yield GridPoint(arm, row, teacher_set, data, student)
@@ -83,6 +84,39 @@ class Grid:
         for teacher_set, students in pairs:
             row = label if teacher_set is None or paired else f"{label}, {teacher_set.label}"
             yield teacher_set, row, students
+
+    def start(self, point: GridPoint) -> GridPoint | None:
+        """The point of the arm whose student a point goes on from; None where it begins otherwise."""
+        label = self.suite.arms[point.arm].start
+        if label not in self.suite.arms:
+            return None
+        ((teacher_set, row, _),) = self._rows(label)
+        return GridPoint(label, row, teacher_set, point.data, point.student)
+
+    def _check_start(self, label: str, students: Iterable[str]) -> None:
+        """Refuses an arm that cannot start from what it names."""
+        arm, loc, error = self.suite.arms[label], ("arms", label, "start"), self.file.error
+        if arm.start is None:
+            return
+        if arm.method in ("scratch", "published"):
+            raise error(f"arm '{label}' has method {arm.method}, which starts from nothing else", loc, "take it out")
+        if arm.start not in self.suite.arms:
+            if arm.start not in self.suite.pretraining:
+                known = [*self.suite.arms, *self.suite.pretraining]
+                raise error(f"'{arm.start}' is no arm and no pre-training; {did_you_mean(arm.start, known)}", loc)
+            return
+        chain = [label]
+        while (earlier := self.suite.arms[chain[-1]].start) in self.suite.arms:
+            chain.append(earlier)
+            if earlier in chain[:-1]:
+                raise error(f"arm '{label}' would start from itself: {' -> '.join(chain)}", loc)
+        rows = list(self._rows(arm.start))
+        if len(rows) > 1:
+            hint = f"give '{arm.start}' one teacher in one state, or split it into arms"
+            raise error(f"arm '{arm.start}' has {len(rows)} rows, and '{label}' can start from one", loc, hint)
+        absent = [student for student in students if student not in rows[0][2]]
+        if absent:
+            raise error(f"arm '{arm.start}' does not train student '{absent[0]}' of arm '{label}'", loc)
 
     def _students(self, label: str, teacher_set: TeacherSet | None) -> list[str]:
         """The suite's students, without those that a teacher of the set does not teach."""

@@ -15,13 +15,28 @@ from benchbench.suite.file import SuiteFile
 from benchbench.suite.schema import PreTraining, Suite
 
 # "tuning": the choice of how a network is run; "diffusion": the training of a generator of images; "synthesis": the
-# generation of images; "teacher": the adaptation of one; "outputs": a frozen network's outputs on every view of the
-# images; "cell": the training of a student; "quality": measures of generated images; "calibration": the throughput of
-# a pre-training. In this order where slots are free.
-KINDS = ("tuning", "diffusion", "synthesis", "teacher", "outputs", "cell", "quality", "calibration")
+# generation of images; "pretraining": a training on another corpus, that others start from; "teacher": the adaptation
+# of one; "outputs": a frozen network's outputs on every view of the images; "cell": the training of a student;
+# "quality": measures of generated images; "calibration": the throughput of a pre-training. In this order where slots
+# are free.
+KINDS = ("tuning", "diffusion", "synthesis", "pretraining", "teacher", "outputs", "cell", "quality", "calibration")
 
 # These start from the student's weights; the others start from random ones.
 PRETRAINED_METHODS = ("linear_probe", "finetune", "published")
+
+
+# Corpora of pre-training stand among a plan's data sets; no label of a suite has a colon.
+CORPUS = "pretraining:"
+
+
+def corpus_label(label: str) -> str:
+    """The label of a pre-training's corpus among the data sets of a plan."""
+    return CORPUS + label
+
+
+def corpus_of(data: str) -> str | None:
+    """The label of the pre-training whose corpus a data set is; None for a data set of the grid."""
+    return data.removeprefix(CORPUS) if data.startswith(CORPUS) else None
 
 
 @dataclass(frozen=True)
@@ -60,7 +75,8 @@ class Cell:
         row: the row of the tables that this cell belongs to.
         stage: key of the stage that trains it.
         calibration: key of the stage that measures the student's pre-training throughput; None where nothing is priced.
-        pretraining: the published recipe of the weights that the student starts from; None for random or unknown ones.
+        public_start: whether its student begins with public weights, directly or by way of other arms.
+        pretraining: the published recipe of those; None where it is not known.
         teacher_pretraining: of each teacher that starts from public weights the same two, recipe and calibration; where
             the suite prices teachers.
     """
@@ -75,6 +91,7 @@ class Cell:
     row: str
     stage: str
     calibration: str | None
+    public_start: bool
     pretraining: PreTraining | None
     teacher_pretraining: tuple[tuple[PreTraining | None, str | None], ...] = ()
 
@@ -94,7 +111,8 @@ class Plan:
         devices: the ones that it would run on.
         stages: every stage by key; a stage comes after those it needs.
         cells: the grid, in the suite's order.
-        info: sizes of each data set, by its label.
+        info: sizes of each data set, and of each corpus by its `corpus_label`.
+        corpora: label of the pre-training of each stage of that kind, by key.
     """
 
     file: SuiteFile
@@ -103,6 +121,7 @@ class Plan:
     stages: dict[str, Stage]
     cells: list[Cell]
     info: dict[str, DataInfo]
+    corpora: dict[str, str] = field(default_factory=dict)
 
     @property
     def suite(self) -> Suite:

@@ -8,7 +8,7 @@ from benchbench.errors import did_you_mean
 from benchbench.planning.model import Cell
 from benchbench.suite.document import Loc
 from benchbench.suite.file import SuiteFile
-from benchbench.suite.schema import Published
+from benchbench.suite.reporting import Published
 
 
 def check_published(file: SuiteFile, cells: Sequence[Cell]) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TypedDict
 
 from benchbench.planning.draft import PlanDraft
+from benchbench.planning.model import corpus_of
 from benchbench.planning.source_hash import source_hash
 from benchbench.planning.spec_builder import SpecBuilder
 from benchbench.specs.parts import ComponentVersion, DataSpec, InputSpec, NetworkSpec, contents_only
@@ -92,10 +93,11 @@ def cohort_key(spec: TrainingSpec) -> str | None:
     """The cohort of a cell: equal for cells that see the same batches, at the same time, and the same teachers."""
     if spec.method in ("linear_probe", "published"):  # they have no batches to share
         return None
+    needs = set(spec.needs) - {"start"}  # each has its own
     shared = spec.model_dump(
         mode="json",
         by_alias=True,
-        include={"data": True, "needs": True, "teachers": {"__all__": {"model", "state"}}, "recipe": True},
+        include={"data": True, "needs": needs, "teachers": {"__all__": {"model", "state"}}, "recipe": True},
         exclude={"recipe": OPTIMIZER_FIELDS},
     )
     text = json.dumps(contents_only(shared), sort_keys=True)
@@ -125,7 +127,9 @@ class SharedStages:
             **self.frozen_parts(network, inputs), splits=splits, code=source_hash("benchbench.stages.outputs")
         )
         views = "1 view" if inputs.recipe.views == 1 else f"{inputs.recipe.views} views"
-        label = f"{network.label} outputs on {views} of {inputs.label}"
+        corpus = corpus_of(inputs.label)
+        images = inputs.label if corpus is None else f"the corpus of {corpus}"
+        label = f"{network.label} outputs on {views} of {images}"
         return self.draft.add(spec, label, self.tuning("teacher0", network, inputs.recipe))
 
     def set_outputs(self, network: Network, inputs: NetworkInputs, set_label: str, images: int) -> str:

@@ -73,7 +73,8 @@ def answer(results: pd.DataFrame, plan: Plan) -> str:
     The best distilled arm (by mean test accuracy) is compared with the first arm that fine-tunes pre-trained weights,
     by the test and the interval of the table `verdicts`; in a suite without one of the two, with the arm that comes
     nearest (see `CONTESTS`). Each data set x student has a sentence; more than `SENTENCES` are counted in one. Hours
-    are those of the table `gpu_hours`: measured, with the stages that the run needs; pre-training is estimated.
+    are those of the table `gpu_hours`: measured, with the stages that the run needs; pre-training is measured where
+    the suite runs it, and estimated where weights are public.
     """
     if not (results.status == "done").any():
         return _unfinished(results) or "Nothing has been run yet, so there is no answer."
@@ -169,8 +170,9 @@ def _side(contest: Contest, runs: Runs) -> str:
         remarks += [", ".join([*name, *best])] if name or best else []
     if runs.method == "distill":
         remarks += _teachers_pretraining(runs, hours)
-    elif runs.method != "scratch":
-        remarks.append(_with_pretraining(hours, runs.mean("pretraining_hours"), "its"))
+    if runs.method not in ("scratch", "distill") or runs.basis():
+        basis = runs.basis() or "estimated"
+        remarks.append(_with_pretraining(hours, runs.mean("pretraining_hours"), f"its {basis}"))
     cost = f"{hours_text(hours)} {_unit([runs])} a run"
     return f"{100 * runs.mean('accuracy'):.1f} % for {cost}" + (f" ({'; '.join(remarks)})" if remarks else "")
 
@@ -179,13 +181,14 @@ def _teachers_pretraining(runs: Runs, hours: float) -> list[str]:
     pretraining = runs.mean("teacher_pretraining_hours")
     if math.isnan(pretraining):
         return ["its teacher's pre-training is not counted"]
-    return [_with_pretraining(hours, pretraining, "its teacher's")] if pretraining else []
+    basis = runs.basis("teacher_pretraining_basis")
+    return [_with_pretraining(hours, pretraining, f"its teacher's {basis}")] if pretraining else []
 
 
 def _with_pretraining(hours: float, pretraining: float, whose: str) -> str:
     if math.isnan(pretraining):
-        return f"the cost of {whose} pre-training is not known"
-    return f"{hours_text(hours + pretraining)} with {whose} estimated pre-training"
+        return "the cost of its pre-training is not known"
+    return f"{hours_text(hours + pretraining)} with {whose} pre-training"
 
 
 def _better_than_both(contest: Contest) -> str:
@@ -244,7 +247,8 @@ def _cost_ratios(contests: Sequence[Contest]) -> str:
     totals = [_total(contest.runs) / _total(contest.reference) for contest in contests]
     known = [ratio for ratio in totals if not math.isnan(ratio)]
     if known and known != plain:
-        texts.append(f"{_ratios(known)} with estimated pre-training of the student's weights")
+        basis = contests[0].reference.basis() or contests[0].runs.basis()
+        texts.append(" ".join([_ratios(known), "with", *filter(None, [basis]), "pre-training of the student's weights"]))
     return f"a run of it costs {', and '.join(texts)}"
 
 

@@ -12,6 +12,9 @@ import pandas as pd
 
 from benchbench.statistics.examples import unpack
 
+# Sources of hours of pre-training: the suite runs it, or its published recipe is priced.
+BASES = ("measured", "estimated")
+
 
 class Columns:
     """Columns of the results as arrays, each converted once."""
@@ -84,6 +87,10 @@ class Runs:
     def std(self, name: str) -> float:
         """Standard deviation over seeds, ddof = 1; NaN below two."""
         return float(self[name].std(ddof=1)) if self.n > 1 else math.nan
+
+    def basis(self, column: str = "pretraining_basis") -> str:
+        """Source of hours of pre-training: "measured" or "estimated"; empty where there are none."""
+        return next((text for text in self.columns.texts(column, self.finished) if text in BASES), "")
 
     @cached_property
     def correct(self) -> np.ndarray | None:

@@ -25,7 +25,7 @@ HEAD = r"""
 %   Spread    its standard deviation over seeds, in points
 %   Seeds     n, the seeds that are done
 %   Hours     device-hours of one run: its own and its share of the stages that it needs
-%   Total     the same with the estimated pre-training of the student's weights
+%   Total     the same with the pre-training of the student's weights
 %   Saved     percent less than pre-train + fine-tune, pre-training counted; negative where it is more
 """.strip()
 _DIGITS = ("Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")

@@ -11,7 +11,8 @@ from benchbench.costs.estimate import CostEstimate
 from benchbench.costs.history import GENERATING
 from benchbench.costs.prediction import predict, predicted_cells
 from benchbench.errors import StoreError, one_line
-from benchbench.planning.model import PRETRAINED_METHODS, Plan, Stage
+from benchbench.planning.model import Plan, Stage, corpus_of
+from benchbench.planning.test_part import finished_record, is_trained
 from benchbench.reports.table import Entry, Table
 from benchbench.store import Store
 
@@ -96,14 +97,14 @@ class PlanOverview:
     def notes(self) -> list[str]:
         """What a reader should know of the numbers."""
         plan, states = self.plan, self.states
-        notes = [f"{label}: {info.note}" for label, info in plan.info.items() if info.note]
+        notes = [f"{corpus_of(label) or label}: {info.note}" for label, info in plan.info.items() if info.note]
         if any(stage.kind == "tuning" and states[key].name != "done" for key, stage in plan.stages.items()):
             notes.append("hours (?) are not known before steps have been measured; `--calibrate` does that, in minutes")
         if any(self.hours.get(key, 0.0) is None for key, stage in plan.stages.items() if stage.kind in GENERATING):
             notes.append("hours (?) of generating images are not known before some have been generated here")
         if len(plan.suite.seeds) < 3:
             notes.append("fewer than three seeds: the spread is hardly known")
-        cells = [cell for cell in plan.cells if cell.method in PRETRAINED_METHODS and not cell.pretraining]
+        cells = [cell for cell in plan.cells if cell.public_start and not cell.pretraining]
         return notes + [
             f"the pre-training of {student} has no known recipe; add `pretraining:` to price it"
             for student in sorted({cell.student for cell in cells})
@@ -135,8 +136,10 @@ def amount(flops: float) -> str:
 def _state(stage: Stage, store: Store) -> State:
     folder = store.stage(stage.kind, stage.key)
     try:
-        if folder.done() is not None:
+        if finished_record(stage, store) is not None:
             return State("done")
+        if is_trained(stage, store):
+            return State("test again")
     except StoreError as error:
         return State("failed", str(error))
     state = folder.read_state()

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from typing import TypeVar
 
 import pandas as pd
 
-from benchbench.costs.pricing import Hours, PretrainingPrices
+from benchbench.costs.pricing import Hours, Measurements, PretrainingPrices
 from benchbench.errors import StoreError
-from benchbench.planning.model import PRETRAINED_METHODS, Cell, Plan, Stage
-from benchbench.specs.records import Cost, Record, StageRecord, TrainingMetrics, TrainingRecord
+from benchbench.planning.model import Cell, Plan, Stage
+from benchbench.planning.test_part import saw_other_test
+from benchbench.reports.cost_parts import cost_parts
+from benchbench.specs.records import Cost, Record, StageRecord, TrainingRecord
 from benchbench.store import StageFolder, Store
 from benchbench.suite.schema import PreTraining
 
@@ -37,10 +40,12 @@ COLUMNS = {
     "cohort": "number of cells that trained side by side, this one included",
     "stage_hours": "device-hours of the stages that the cell needs (adapting and running the teacher, tuning), in full",
     "shared_stage_hours": "the same, each divided by the cells of this suite that need it",
-    "pretraining_hours": "estimated device-hours of the student's public pre-training; empty where unknown",
-    "pretraining_low_hours": "the same at the upper quartile of the measured throughput",
+    "pretraining_hours": "device-hours of the pre-training that the student starts from; empty where unknown",
+    "pretraining_basis": "measured where the suite runs that pre-training, estimated where its weights are public",
+    "pretraining_low_hours": "of an estimate, the hours at the upper quartile of the measured throughput",
     "pretraining_high_hours": "the same at its lower quartile",
-    "teacher_pretraining_hours": "estimate for the teachers' public weights; empty where unknown or not asked for",
+    "teacher_pretraining_hours": "the same of the teachers; for public weights where the suite prices them",
+    "teacher_pretraining_basis": "measured or estimated, as for the student's",
     "teacher_accuracy": "test accuracy of the adapted teacher; the mean of several",
     "energy_joules": "energy of the cell itself; empty where it was not measured",
     "shared_stage_joules": "energy of the stages that it needs, each divided by the cells of this suite that need it",
@@ -53,6 +58,11 @@ COLUMNS = {
     "weights_sha256": "sha256 of the weights file",
     "test_correct": "test images that are right, as bits (numpy.packbits, hex); left out of results.csv and --json",
 }
+# Columns of whole numbers, which have none where a cell is missing.
+WHOLE = (
+    *("seed", "chosen_epoch", "test_images", "train_images", "validation_images"),
+    *("cohort", "peak_bytes", "flops", "parameters"),
+)
 Row = dict[str, str | float | None]
 _Record = TypeVar("_Record", bound=Record)
 
@@ -74,8 +84,11 @@ def results_frame(plan: Plan, store: Store) -> pd.DataFrame:
 
 
 def readable(results: pd.DataFrame) -> pd.DataFrame:
-    """The columns of results.csv and --json: all but the bits, which are longer than the rest and stay in the store."""
-    return results.drop(columns="test_correct")
+    """The columns of results.csv and --json: all but the bits, which are longer than the rest and stay in the store.
+
+    Whole numbers are whole, also where cells are missing.
+    """
+    return results.drop(columns="test_correct").astype(dict.fromkeys(WHOLE, "Int64"))
 
 
 def read_record(folder: StageFolder, kind: type[_Record]) -> _Record | None:
@@ -96,14 +109,17 @@ class _Reader:
     Attributes:
         dependencies: keys of the stages that each cell's stage needs, directly or not.
         users: number of cells that need each stage.
+        parts: the stages that each cell's stage needs, by the part of its cost that they are.
     """
 
     def __init__(self, plan: Plan, store: Store):
         self.plan, self.store = plan, store
         self.dependencies = {cell.stage: plan.dependencies(cell.stage) for cell in plan.cells}
         self.users = Counter(key for cell in plan.cells for key in self.dependencies[cell.stage])
+        self.parts = {cell.stage: cost_parts(plan, cell.stage) for cell in plan.cells}
         self._records: dict[str, StageRecord | None] = {}
         self._prices = PretrainingPrices(plan, store)
+        self._measurements = Measurements(store)
 
     def folder(self, key: str) -> StageFolder:
         return self.store.stage(self.plan.stages[key].kind, key)
@@ -112,6 +128,11 @@ class _Reader:
         if key not in self._records:
             self._records[key] = self.folder(key).done()
         return self._records[key]
+
+    def measured_elsewhere(self, key: str, device: str) -> StageRecord | None:
+        """The record of the same tuning on a device, by a worker of other threads than this plan's."""
+        records = self._measurements.of(self.plan.stages[key].spec)
+        return next((record for record in records if record.environment.device == device), None)
 
     def pretraining(self, recipe: PreTraining | None, calibration: str | None, record: TrainingRecord) -> Hours | None:
         """Estimated device-hours of a pre-training on the device that a cell ran on."""
@@ -136,11 +157,11 @@ def grid_position(cell: Cell) -> Row:
 def _outcome(cell: Cell, reader: _Reader) -> Row:
     stage, folder = reader.plan.stages[cell.stage], reader.folder(cell.stage)
     record = read_record(folder, TrainingRecord)
-    if record is None:
+    if record is None or saw_other_test(stage, folder):
         return _failure(stage, reader)
     return {
         "status": "done",
-        **_measurements(record, folder),
+        **_measurements(record),
         **_pretraining(cell, record, reader),
         **_shared_costs(stage, reader),
         "teacher_accuracy": _teacher_accuracy(stage, reader),
@@ -156,7 +177,7 @@ def _failure(stage: Stage, reader: _Reader) -> Row:
     return {}
 
 
-def _measurements(record: TrainingRecord, folder: StageFolder) -> Row:
+def _measurements(record: TrainingRecord) -> Row:
     metrics, cost = record.metrics, record.cost
     return {
         "accuracy": metrics.test_accuracy,
@@ -176,34 +197,25 @@ def _measurements(record: TrainingRecord, folder: StageFolder) -> Row:
         "device": record.environment.device,
         "reference_seconds": record.environment.reference_seconds,
         "weights_sha256": record.weights_sha256,
-        "test_correct": _bits(metrics, folder),
+        "test_correct": metrics.test_correct or None,
     }
 
 
-def _bits(metrics: TrainingMetrics, folder: StageFolder) -> str | None:
-    packed, num_bytes = metrics.test_correct, -(-metrics.test_count // 8)
-    if not packed:
-        return None
-    try:
-        complete = len(bytes.fromhex(packed)) == num_bytes
-    except ValueError:
-        complete = False
-    if not complete:
-        content = f"test_correct is not {num_bytes} bytes in hex for {metrics.test_count} images"
-        raise StoreError(f"{folder.path} holds a damaged record ({content}); delete it and run again")
-    return packed
-
-
 def _shared_costs(stage: Stage, reader: _Reader) -> Row:
-    """Costs of the stages that a cell needs: in full, and divided by the cells that need them."""
+    """Costs of the stages that a cell needs, without pre-training: in full, and divided by the cells that need them."""
     total_hours = shared_hours = 0.0
     shared_joules: float | None = 0.0
-    for key in reader.dependencies[stage.key]:
-        cost, users = _dependency_cost(stage, key, reader), reader.users[key]
+    parts = reader.parts[stage.key]
+    for key in reader.dependencies[stage.key]:  # in this order: sums of floats depend on it
+        in_chain = key in parts.chain
+        if not in_chain and key not in parts.shared:
+            continue
+        cost, users = _dependency_cost(stage, key, reader), 1 if in_chain else reader.users[key]
         if cost is None:
             continue
-        total_hours += cost.device_hours
-        shared_hours += cost.device_hours / users
+        hours = cost.alone_device_hours if in_chain else cost.device_hours
+        total_hours += hours
+        shared_hours += hours / users
         if shared_joules is not None:
             shared_joules = None if cost.energy_joules is None else shared_joules + cost.energy_joules / users
     return {
@@ -214,29 +226,61 @@ def _shared_costs(stage: Stage, reader: _Reader) -> Row:
 
 
 def _dependency_cost(stage: Stage, key: str, reader: _Reader) -> Cost | None:
+    """The cost of a stage that a cell needs; None for the tuning of another device that is not in this store."""
     record = reader.record(key)
-    if record is not None:
-        return record.cost
-    if reader.plan.stages[key].kind == "tuning":  # of another device: the cell ran elsewhere
-        return None
-    raise StoreError(f"{reader.folder(stage.key).path} needs stage {key[:16]}, which is gone; run the suite again")
+    if record is None and reader.plan.stages[key].kind == "tuning":
+        cell = reader.record(stage.key)
+        record = reader.measured_elsewhere(key, cell.environment.device) if cell else None
+        return None if record is None else record.cost
+    if record is None:
+        raise StoreError(f"{reader.folder(stage.key).path} needs stage {key[:16]}, which is gone; run the suite again")
+    return record.cost
 
 
 def _teacher_accuracy(stage: Stage, reader: _Reader) -> float | None:
     keys = [key for role, key in stage.needs.items() if role.startswith("teacher")]
     records = [reader.record(key) for key in keys]
-    accuracies = [record.metrics.test_accuracy for record in records if isinstance(record, TrainingRecord)]
+    adapted = [record for record in records if isinstance(record, TrainingRecord) and record.kind == "teacher"]
+    accuracies = [record.metrics.test_accuracy for record in adapted if record.metrics.test_accuracy is not None]
     return sum(accuracies) / len(accuracies) if accuracies else None
 
 
 def _pretraining(cell: Cell, record: TrainingRecord, reader: _Reader) -> Row:
-    """Estimated pre-training of the student, with its range, and of the teachers."""
-    names = ("pretraining_hours", "pretraining_low_hours", "pretraining_high_hours")
+    """Pre-training of the student, with the range of an estimate, and of the teachers."""
+    stage, parts = reader.plan.stages[cell.stage], reader.parts[cell.stage]
     student: Hours | None = Hours(0.0, 0.0, 0.0)
-    if cell.method in PRETRAINED_METHODS:
-        student = reader.pretraining(cell.pretraining, cell.calibration, record)
-    teachers = [reader.pretraining(recipe, key, record) for recipe, key in cell.teacher_pretraining]
-    price_teachers = reader.plan.suite.price_teachers and None not in teachers
-    priced = not cell.teachers or cell.state == "scratch" or price_teachers
-    total = sum(hours.median for hours in teachers if hours) if priced else None
-    return {**dict(zip(names, student or (None, None, None), strict=True)), "teacher_pretraining_hours": total}
+    basis = None
+    if parts.pretraining:
+        student, basis = Hours(*[_measured_hours(stage, parts.pretraining, reader)] * 3), "measured"
+    elif cell.public_start:
+        student, basis = reader.pretraining(cell.pretraining, cell.calibration, record), "estimated"
+    low_high = (None, None) if student is None else (student.low, student.high)
+    return {
+        "pretraining_hours": student.median if student else None,
+        "pretraining_basis": basis if student else None,
+        "pretraining_low_hours": low_high[0],
+        "pretraining_high_hours": low_high[1],
+        **_teacher_pretraining(cell, record, reader),
+    }
+
+
+def _teacher_pretraining(cell: Cell, record: TrainingRecord, reader: _Reader) -> Row:
+    """Measured and estimated hours of the teachers' pre-training; None where some are not known."""
+    suite, stage = reader.plan.suite, reader.plan.stages[cell.stage]
+    measured = _measured_hours(stage, reader.parts[cell.stage].teacher_pretraining, reader)
+    weights = [suite.teachers[teacher].weights for teacher in cell.teachers]
+    public = any(each is None or each.pretraining is None for each in weights) and cell.state != "scratch"
+    if not public:
+        basis = "measured" if measured else None
+        return {"teacher_pretraining_hours": measured, "teacher_pretraining_basis": basis}
+    estimated = [reader.pretraining(recipe, key, record) for recipe, key in cell.teacher_pretraining]
+    known = [hours.median for hours in estimated if hours is not None]
+    if not suite.price_teachers or len(known) < len(estimated):
+        return {"teacher_pretraining_hours": None, "teacher_pretraining_basis": None}
+    return {"teacher_pretraining_hours": measured + sum(known), "teacher_pretraining_basis": "estimated"}
+
+
+def _measured_hours(stage: Stage, keys: Collection[str], reader: _Reader) -> float:
+    """Device-hours of stages that a cell needs, in full."""
+    costs = [_dependency_cost(stage, key, reader) for key in reader.plan.stages if key in keys]
+    return sum(cost.device_hours for cost in costs if cost is not None)

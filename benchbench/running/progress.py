@@ -147,9 +147,9 @@ def _result(record: StageRecord) -> str:
     """The outcome of a stage in a few words, with its seconds where they are of interest."""
     match record:
         case TrainingRecord(metrics=metrics):
-            result = f"{100 * metrics.test_accuracy:.1f} %"
+            result = "trained" if metrics.test_accuracy is None else f"{100 * metrics.test_accuracy:.1f} %"
         case OutputsRecord(metrics=metrics):
-            result = f"{metrics.images:,} images" + (f", {metrics.views} views" if metrics.views else "")
+            result = f"{metrics.images:,} images" + (f", {_views(metrics.views)}" if metrics.views else "")
         case SynthesisRecord(metrics=metrics):
             refused = sum(metrics.rejected.values())
             more = f", {refused} attempts refused" if refused else ""
@@ -167,6 +167,10 @@ def _result(record: StageRecord) -> str:
         case TuningRecord(metrics=metrics):
             return _choice(metrics)
     return f"{result} in {_seconds(record)}"
+
+
+def _views(count: int) -> str:
+    return "1 view" if count == 1 else f"{count} views"
 
 
 def _seconds(record: StageRecord) -> str:

@@ -9,12 +9,14 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from benchbench.specs.parts import Json
 
 Unit = Literal["GPU-hours", "CPU-hours"]
+# Of images, steps, parameters, bytes: no JSON reader need take a larger number.
+Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class RecordPart(BaseModel):
-    """Base of every part of a record: frozen; fields of a later version are left aside."""
+    """Base of every part of a record: frozen, no NaN or infinity; fields of a later version are left aside."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False, defer_build=True)
 
 
 class Cost(RecordPart):
@@ -39,10 +41,10 @@ class Cost(RecordPart):
     unit: Unit
     device_hours: float
     alone_device_hours: float
-    cohort: int = 1
-    images: int | None = None
+    cohort: Count = 1
+    images: Count | None = None
     energy_joules: float | None = None
-    peak_bytes: int | None = None
+    peak_bytes: Count | None = None
 
 
 class Environment(RecordPart):
@@ -58,7 +60,7 @@ class Environment(RecordPart):
     cuda: str | None = None
     commit: str | None = None
     versions: dict[str, str | None] = {}
-    threads: int | None = None
+    threads: Count | None = None
     reference_seconds: float | None = None
 
 
@@ -67,27 +69,29 @@ class DataRecord(RecordPart):
 
     Attributes:
         synthetic: selection of generated images, where there are any.
+        note: of the source, on a user's own files: those that are left out, say.
     """
 
     names: tuple[str, ...]
-    train: int
-    validation: int = 0
-    test: int | None = None
+    train: Count
+    validation: Count = 0
+    test: Count | None = None
     sha256: str | None = None
     synthetic: Json | None = None
+    note: str = ""
 
 
 class ModelRecord(RecordPart):
     """Size of a network; `flops` are of one forward pass of one image."""
 
-    parameters: int
-    flops: int | None = None
+    parameters: Count
+    flops: Count | None = None
 
 
 class FrozenModelRecord(ModelRecord):
     """A frozen network: also the width of its embedding, and the sha256 of its parameters and buffers."""
 
-    dim: int
+    dim: Count
     sha256: str
 
 
@@ -108,7 +112,7 @@ class ExecutionRecord(RecordPart):
     fold_bn: bool = False
     depthwise: tuple[str, ...] = ()
     compile: str | None = None
-    threads: int | None = None
+    threads: Count | None = None
     deviation: float | None = None
     changed: float | None = None
     refused: dict[str, float] = {}
@@ -134,17 +138,20 @@ class Record(RecordPart):
 
 
 class TrainingMetrics(RecordPart):
-    """Result of a training; `test_correct` has a bit for each test image (numpy.packbits, as hex)."""
+    """Result of a training; `test_correct` has a bit for each test image (numpy.packbits, as hex).
 
-    test_accuracy: float
-    test_count: int
+    The accuracy is None, and the number of test images 0, where a network was pre-trained on images without labels.
+    """
+
+    test_accuracy: float | None
+    test_count: Count
     test_correct: str | None = None
-    chosen_epoch: int
+    chosen_epoch: Count
     validation_accuracy: float | None = None
 
 
 class TrainingRecord(Record):
-    kind: Literal["cell", "teacher"]
+    kind: Literal["cell", "teacher", "pretraining"]
     metrics: TrainingMetrics
     data: DataRecord
     model: ModelRecord
@@ -153,17 +160,17 @@ class TrainingRecord(Record):
 
 
 class OutputsMetrics(RecordPart):
-    images: int
-    views: int | None = None
+    images: Count
+    views: Count | None = None
 
 
 class CachedFiles(RecordPart):
     """Cached outputs on disk: views and their seed, the sha256 of each file by name, bytes in all."""
 
-    views: int | None = None
+    views: Count | None = None
     view_seed: int
     sha256: dict[str, str]
-    bytes: int
+    bytes: Count
 
 
 class OutputsRecord(Record):
@@ -190,8 +197,8 @@ class TuningRecord(Record):
 class CalibrationMetrics(RecordPart):
     images_per_second: float
     images_per_second_quartiles: tuple[float, float] | None = None
-    steps: int
-    batch_size: int
+    steps: Count
+    batch_size: Count
 
 
 class CalibrationRecord(Record):
@@ -201,8 +208,8 @@ class CalibrationRecord(Record):
 
 class DiffusionMetrics(RecordPart):
     loss: float
-    steps: int
-    images: int
+    steps: Count
+    images: Count
 
 
 class DiffusionRecord(Record):
@@ -215,10 +222,10 @@ class DiffusionRecord(Record):
 class SynthesisMetrics(RecordPart):
     """Images of a set: made, refused by reason, drawn again, given up."""
 
-    images: int
-    rejected: dict[str, int] = {}
-    retried: int = 0
-    given_up: int = 0
+    images: Count
+    rejected: dict[str, Count] = {}
+    retried: Count = 0
+    given_up: Count = 0
     images_per_second: float | None = None
 
 
@@ -235,14 +242,14 @@ class NearestMetrics(RecordPart):
     """Distances to the nearest real image: quartiles, number of copies, and pairs (generated, real) of some."""
 
     quartiles: tuple[float, float, float]
-    copies: int
-    named: tuple[tuple[int, int], ...] = ()
+    copies: Count
+    named: tuple[tuple[Count, Count], ...] = ()
 
 
 class QualityMetrics(RecordPart):
-    images: int
-    real: int
-    dimensions: int
+    images: Count
+    real: Count
+    dimensions: Count
     fid: float | None
     kid: float | None
     kid_std: float | None = None

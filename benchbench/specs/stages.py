@@ -43,7 +43,9 @@ class BaseSpec(Spec):
 
 
 class TrainingSpec(BaseSpec):
-    """The training of a cell's student, or the adaptation of a teacher.
+    """The training of a cell's student, the adaptation of a teacher, or the pre-training of either.
+
+    Where it needs another training as "start", its network begins with the weights of that.
 
     Attributes:
         method: how it is trained.
@@ -55,7 +57,7 @@ class TrainingSpec(BaseSpec):
         selection: the epoch whose weights are tested.
     """
 
-    kind: Literal["cell", "teacher"]
+    kind: Literal["cell", "teacher", "pretraining"]
     method: Method
     seed: int
     data_seed: int

@@ -1,6 +1,7 @@
 """Kinds of stages: each a module with `run(context) -> StageResult`, imported by the worker that runs one."""
 
 RUNNERS = {
+    "pretraining": "benchbench.stages.train",
     "teacher": "benchbench.stages.train",
     "cell": "benchbench.stages.train",
     "outputs": "benchbench.stages.outputs",

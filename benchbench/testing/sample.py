@@ -80,6 +80,7 @@ def _frame(rows: list[Row]) -> pd.DataFrame:
 def sample_record() -> TrainingRecord:
     """The record of a trained cell."""
     seconds = {"setup": 1.0, "student": 90.0, "evaluation": 2.0}
+    hours = sum(seconds.values()) / 3600
     return TrainingRecord(
         kind="cell",
         metrics=TrainingMetrics(test_accuracy=0.625, test_count=1000, chosen_epoch=1, validation_accuracy=0.6),
@@ -88,8 +89,8 @@ def sample_record() -> TrainingRecord:
             alone_seconds=seconds,
             devices=1,
             unit="CPU-hours",
-            device_hours=0.0258,
-            alone_device_hours=0.0258,
+            device_hours=hours,
+            alone_device_hours=hours,
             images=2000,
             peak_bytes=500_000_000,
         ),
@@ -138,6 +139,7 @@ def _done(plan: Plan, cell: Cell, index: int) -> Row:
         "pretraining_hours": 6000.0 if starts_pretrained else 0.0,
         "pretraining_low_hours": 5500.0 if starts_pretrained else 0.0,
         "pretraining_high_hours": 6500.0 if starts_pretrained else 0.0,
+        "pretraining_basis": "estimated" if starts_pretrained else None,
         "teacher_pretraining_hours": 0.0,
         "teacher_accuracy": 0.9 if cell.teacher else None,
         "energy_joules": 3.6e5,

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 NOTES = [
     "filled: one run with its share of what was computed once, public weights taken as given; hollow, joined to it: "
-    "with the estimated pre-training of the student's weights too",
+    "with the pre-training of the student's weights too",
     "bars: standard deviation over seeds, of the accuracy and of the run's own hours; none for one seed",
     "lines: Pareto fronts of the means, which no arm beats in both",
 ]

@@ -23,12 +23,13 @@ def gpu_hours(results: pd.DataFrame, plan: Plan) -> Table:
     unit = units[0] if len(units) == 1 else "device-hours" if units else plan.devices.unit
     several = len(results[["data", "student"]].drop_duplicates()) > 1
     together = bool((done.cohort > 1).any())
+    measured = bool((done.pretraining_basis == "measured").any())
     rows, names = [], list(dict.fromkeys(results["row"].tolist()))
     for group in groups_of(results).values():
         reference = _reference(group)
         for row in names:
             label = [Entry(group.data), Entry(group.student), Entry(row)] if several else [Entry(row)]
-            rows.append(label + _entries(group[row], reference, together))
+            rows.append(label + _entries(group[row], reference, together, measured))
     columns = ["data", "student", "arm"] if several else ["arm"]
     labels = len(columns)
     columns += [
@@ -36,7 +37,7 @@ def gpu_hours(results: pd.DataFrame, plan: Plan) -> Table:
         *(["here"] if together else []),
         "with stages",
         "× fine-tune",
-        "pre-training (est.)",
+        "pre-training" if measured else "pre-training (est.)",
         "total",
         "× pre-train + fine-tune",
     ]
@@ -57,7 +58,7 @@ def trained_hours(runs: Runs) -> float:
     return runs.mean("own_hours") + runs.mean("shared_stage_hours")
 
 
-def _entries(runs: Runs, reference: tuple[float, float], together: bool) -> list[Entry]:
+def _entries(runs: Runs, reference: tuple[float, float], together: bool, measured: bool) -> list[Entry]:
     if not runs.n:
         return [Entry(runs.absent), *[Entry("–")] * (6 if together else 5)]
     missing = f", {runs.missing} missing" if runs.missing else ""
@@ -67,7 +68,8 @@ def _entries(runs: Runs, reference: tuple[float, float], together: bool) -> list
     texts = [f"{number(own)}{spread} (n={runs.n}{missing})"]
     texts += [number(runs.mean("here_hours"))] if together else []
     texts += [number(hours), _ratio(hours / reference[0])]
-    texts += [number(pretraining), number(hours + pretraining), _ratio((hours + pretraining) / reference[1])]
+    basis = f" ({runs.basis()})" if measured and runs.basis() else ""
+    texts += [number(pretraining) + basis, number(hours + pretraining), _ratio((hours + pretraining) / reference[1])]
     return [Entry(text) for text in texts]
 
 
@@ -109,8 +111,12 @@ def _notes(done: pd.DataFrame, plan: Plan) -> list[str]:
             "own: as if the run had trained alone; here: as measured, where up to "
             f"{int(done.cohort.max())} runs trained side by side on the same batches behind one teacher"
         )
+    if (done.pretraining_basis == "measured").any():
+        notes.append("pre-training, measured: run by this suite, with all that it needs, in full for each run")
     priced = {cell.student: cell.pretraining for cell in plan.cells if cell.pretraining}
     notes += [f"pre-training of {student}: {pretraining_text(recipe)}" for student, recipe in priced.items()]
+    if any(plan.suite.arms[cell.arm].start in plan.suite.arms for cell in plan.cells):
+        notes.append("an arm that goes on from another arm has the hours of that one among its stages, in full")
     if done.pretraining_hours.isna().any():
         notes.append(
             "n/a: no recipe of the weights is known (give the student a `pretraining:`), or its calibration is missing"

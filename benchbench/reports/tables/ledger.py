@@ -36,6 +36,7 @@ SECTIONS = {
 STAGES = {
     "diffusion": "generators",
     "synthesis": "generated images",
+    "pretraining": "pre-trainings",
     "teacher": "teachers",
     "outputs": "cached outputs",
     "cell": "cells",

@@ -6,7 +6,7 @@ import pandas as pd
 
 from benchbench.planning.model import Plan
 from benchbench.reports.table import Entry, Table
-from benchbench.suite.schema import Published
+from benchbench.suite.reporting import Published
 
 
 def published(results: pd.DataFrame, plan: Plan) -> Table | None:

@@ -13,7 +13,7 @@ from benchbench.reports.groups import Runs, groups_of
 from benchbench.reports.summary import finished, hours_text, labels_of
 from benchbench.reports.table import Entry, Table
 from benchbench.reports.tables.gpu_hours import trained_hours
-from benchbench.suite.schema import Factors
+from benchbench.suite.reporting import Factors
 
 JOULES = 3.6e6  # a kilowatt-hour
 # Columns of the results, and the table's unit in units of theirs.

@@ -35,7 +35,9 @@ def savings(results: pd.DataFrame, plan: Plan) -> Table | None:
                 rows.append([Entry(text) for text in (*(pair if labels else ()), *texts)])
     columns = [*labels, "arm", "device-hours", "against fine-tune", "against pre-train + fine-tune", "n"]
     title = f"Training time saved by distillation in {plan.suite.name}"
-    return Table("savings", title, columns, rows, _notes(references[0], level_of(plan)), len(labels) + 1)
+    bases = sorted({*results.pretraining_basis[results["row"] == references[0]].dropna()})
+    notes = _notes(references[0], " or ".join(bases) or "estimated", level_of(plan))
+    return Table("savings", title, columns, rows, notes, len(labels) + 1)
 
 
 def _texts(runs: Runs, reference: Runs, level: float) -> list[str]:
@@ -89,10 +91,10 @@ def decimals(value: float) -> int:
     return max(1, -math.floor(math.log10(100 * value))) if 0 < value < 1 else 1
 
 
-def _notes(reference: str, level: float) -> list[str]:
+def _notes(reference: str, basis: str, level: float) -> list[str]:
     return [
         "device-hours: own and the share of what was computed once, such as the teacher's adaptation; against: the arm "
-        f"'{reference}', with public weights taken as given, and with the estimated pre-training of its student",
+        f"'{reference}', with public weights taken as given, and with the {basis} pre-training of its student",
         f"in brackets: {100 * level:g} % interval by first-order error propagation over seeds (t, Welch's degrees of "
-        "freedom); shares and the estimate are taken as exact; n: runs of the arm / of its reference; n/a: not known",
+        "freedom); shares and pre-training are taken as exact; n: runs of the arm / of its reference; n/a: not known",
     ]

@@ -1,0 +1,92 @@
+"""Runs whose students start from a pre-training of the suite's own, or from the students of other arms."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+
+from benchbench.store import Store
+from tests.running.commands import in_this_process, run
+
+pytestmark = pytest.mark.whole_run
+
+STILL = {"optimizer": "sgd", "lr": 1e-12, "momentum": 0.0, "weight_decay": 0.0}
+SUITE: dict[str, Any] = {
+    "name": "tiny",
+    "seeds": [0],
+    "data": {"few": {"source": "cifar10_subset", "per_class": 2}},
+    "pretraining": {"corpus": {"data": {"source": "cifar10_subset", "per_class": 4}}},
+    "students": {"small": {"model": "timm/test_efficientnet", "weights": {"pretraining": "corpus"}}},
+    "teachers": {"big": {"model": "timm/test_resnet", "weights": {"pretraining": "corpus"}, "adapt": ["pretrained"]}},
+    "recipes": {"default": {"epochs": 1, "batch_size": 20, "image_size": 16, "precision": "exact"}},
+    "arms": {
+        "tune": {"method": "finetune", "recipe": STILL},
+        "probe": {"method": "linear_probe"},
+        "align": {"method": "distill", "loss": {"ce": 1, "align_uniform": 1}},
+        "align then tune": {"method": "finetune", "start": "align", "recipe": STILL},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory) -> Path:
+    """The suite, run to its end."""
+    folder = tmp_path_factory.mktemp("chain")
+    (folder / "suite.yaml").write_text(json.dumps(SUITE))  # JSON is YAML
+    run("suite.yaml", cwd=folder)
+    return folder
+
+
+def parameters(folder: Path, label: str) -> dict[str, torch.Tensor]:
+    """Weights of the stage of a label, without what a forward pass alone changes."""
+    for kind in ("cell", "pretraining"):
+        for stage in Store(folder / "runs").finished(kind):
+            if stage.done().label.startswith(label):
+                tensors = safetensors.torch.load_file(stage.weights)
+                return {name: each for name, each in tensors.items() if "running" not in name and "num_b" not in name}
+    raise AssertionError(label)
+
+
+def test_a_student_starts_from_the_trunk_of_its_pretraining_with_a_head_of_its_own(chain):
+    before, after = parameters(chain, "pre-training of small"), parameters(chain, "tune")
+    trunk = [name for name in before if not name.startswith("head.")]
+    assert trunk
+    for name in trunk:
+        torch.testing.assert_close(after[name], before[name])
+    assert not torch.allclose(after["head.weight"], before["head.weight"])
+
+
+def test_an_arm_goes_on_from_the_whole_student_of_another(chain):
+    before, after = parameters(chain, "align,"), parameters(chain, "align then tune")
+    assert before.keys() == after.keys()
+    for name, tensor in before.items():
+        torch.testing.assert_close(after[name], tensor)
+    assert not torch.allclose(before["head.weight"], parameters(chain, "tune")["head.weight"])
+
+
+def test_costs_follow_the_chain(chain):
+    with (chain / "reports" / "tiny" / "results.csv").open() as file:
+        rows = {row["arm"]: row for row in csv.DictReader(file)}
+    records = [stage.done() for kind in ("pretraining", "cell") for stage in Store(chain / "runs").finished(kind)]
+    hours = {record.label: record.cost.device_hours for record in records}
+    assert float(rows["tune"]["pretraining_hours"]) == pytest.approx(hours["pre-training of small | corpus"])
+    assert float(rows["align"]["teacher_pretraining_hours"]) == pytest.approx(hours["pre-training of big | corpus"])
+    assert {rows[arm]["pretraining_basis"] for arm in ("tune", "probe")} == {"measured"}
+    assert rows["align"]["pretraining_basis"] == rows["align then tune"]["pretraining_basis"] == ""
+    (own,) = [value for label, value in hours.items() if label.startswith("align,")]
+    assert float(rows["align then tune"]["stage_hours"]) == pytest.approx(own)
+    assert float(rows["tune"]["stage_hours"]) == 0
+    assert rows["align"]["teacher_accuracy"] == ""  # it was not adapted to the task
+
+
+def test_the_table_says_that_the_hours_were_measured(chain):
+    assert in_this_process("report", "suite.yaml", "--format", "md", cwd=chain).code == 0
+    table = (chain / "reports" / "tiny" / "gpu_hours.md").read_text()
+    assert "pre-training (est.)" not in table
+    assert "(measured)" in table
