@@ -145,5 +145,5 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
         return f"did you mean '{quoted(close[0])}'?"
     if not known:
         return "there is none"
-    names = ", ".join(quoted(each) for each in known[:12])
-    return f"known: {names}{', ...' if len(known) > 12 else ''}"
+    names = ", ".join(quoted(each) for each in known[:16])
+    return f"known: {names}{', ...' if len(known) > 16 else ''}"

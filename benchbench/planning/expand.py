@@ -13,6 +13,7 @@ from benchbench.hardware.devices import Devices
 from benchbench.planning.draft import PlanDraft
 from benchbench.planning.grid import Grid, GridPoint, TeacherSet
 from benchbench.planning.keys import identity, key_of_identity
+from benchbench.planning.limits import limited_points
 from benchbench.planning.model import PRETRAINED_METHODS, Cell, Plan, Stage, corpus_label
 from benchbench.planning.network_stages import NetworkStages, TeacherParts
 from benchbench.planning.pretraining import published_recipe
@@ -54,7 +55,8 @@ def make_plan(file: SuiteFile, registry: Registry, devices: Devices, data_root: 
     draft = PlanDraft(file.suite, resolver, devices, info)
     grid = Grid(file, resolver)
     builder = CellBuilder(draft, grid)
-    cells = [cell for point in grid.points() for cell in builder.cells(point)]
+    points = limited_points(file, grid.points())
+    cells = [cell for point in points for cell in builder.cells(point)]
     check_published(file, cells)
     return Plan(file, registry, devices, draft.stages, cells, info, draft.corpora)
 

@@ -47,7 +47,7 @@ A component is written `name`, or `{name: {parameter: value}}`; a loss, `{name: 
 
 `.inf`, `.nan`, numbers in quotes, numbers that begin with 0, tags, dates, a key twice and a second document are
 refused. `no` and `on` are text, `1e3` is a number, and a key is a text as it stands: `012`, `true`. A suite has at most
-200,000 characters, 20,000 values with aliases written out, 30 levels of nesting and 20,000 cells."""
+200,000 characters, 20,000 values with aliases written out, 30 levels of nesting and 10,000 cells."""
 RECIPE = """\
 From far to near: `recipes: default`, `recipes: METHOD`, then the `recipe:` of the data set, of the student or teacher,
 and of the arm (for teachers, of the state in `adapt:`)."""

@@ -12,6 +12,7 @@ from benchbench.costs.history import GENERATING
 from benchbench.costs.prediction import predict, predicted_cells
 from benchbench.errors import StoreError, one_line
 from benchbench.planning.model import Plan, Stage, corpus_of
+from benchbench.planning.notes import plan_notes
 from benchbench.planning.test_part import finished_record, is_trained
 from benchbench.reports.table import Entry, Table
 from benchbench.store import Store
@@ -98,6 +99,7 @@ class PlanOverview:
         """What a reader should know of the numbers."""
         plan, states = self.plan, self.states
         notes = [f"{corpus_of(label) or label}: {info.note}" for label, info in plan.info.items() if info.note]
+        notes += plan_notes(plan)
         if any(stage.kind == "tuning" and states[key].name != "done" for key, stage in plan.stages.items()):
             notes.append("hours (?) are not known before steps have been measured; `--calibrate` does that, in minutes")
         if any(self.hours.get(key, 0.0) is None for key, stage in plan.stages.items() if stage.kind in GENERATING):
