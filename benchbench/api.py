@@ -194,6 +194,7 @@ def run(
     executor: str | None = None,
     progress: bool | None = None,
     checkpoint_seconds: float = 30.0,
+    stage_timeout: float | None = None,
     cohort: int = 8,
     template: str = DEFAULT_TEMPLATE,
     listeners: Sequence[object] = (),
@@ -208,6 +209,8 @@ def run(
         executor: in place of the plan's; `inline` runs stages in this very process.
         progress: whether to show the progress; default: in a notebook, and on a terminal.
         checkpoint_seconds: work of a stage that a kill may cost.
+        stage_timeout: seconds after which a stage fails and its worker is ended, while the others go on; None for no
+            limit.
         cohort: most cells that train side by side behind one teacher; 1: each alone.
         template: name of the template component that chooses tables and figures.
         listeners: objects with lifecycle hooks, for this run alone.
@@ -219,7 +222,7 @@ def run(
     Raises:
         SuiteError: a network that cannot be built, or a loss that cannot work on its networks.
         StoreError: the store is in use, of another format, or cannot be written.
-        BenchBenchError: there is no such executor or template.
+        BenchBenchError: there is no such executor or template, a number is no time, or the executor cannot end a stage.
 
     Example:
         >>> run = bb.run(plan, store="runs", executor="inline")
@@ -230,8 +233,8 @@ def run(
 
     experiment = _moved(plan, store, executor)
     require_template(experiment, template)
+    options = RunOptions(experiment.data_root, checkpoint_seconds, cohort, stage_timeout)
     weights = {key: each.flops for key, each in estimate(experiment).items()}
-    options = RunOptions(experiment.data_root, checkpoint_seconds, cohort)
     with shown_progress(progress, weights) as views:
         outcome = experiment.execute(options, [*listeners, *views])
     return replace(report(experiment, template=template), outcome=outcome)

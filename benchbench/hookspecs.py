@@ -312,6 +312,19 @@ class Lifecycle:
         """
 
     @hookspec
+    def benchbench_stage_silent(self, stage: Stage, seconds: float) -> None:
+        """A running stage has taken no step for so many seconds: first after two minutes, then whenever the time has
+        doubled. Executor `inline` runs stages in this very process, and cannot tell.
+
+        Example:
+            from benchbench import hookimpl
+
+            @hookimpl
+            def benchbench_stage_silent(stage, seconds):
+                print(f"{stage.label}: no step for {seconds / 60:.0f} minutes")
+        """
+
+    @hookspec
     def benchbench_stage_finished(self, stage: Stage, record: StageRecord, folder: Path) -> None:
         """The stage's record is on disk: `record.json` in `folder`, beside `curve.jsonl` (one line per epoch),
         `log.txt` and the weights. Its class goes by `stage.kind`, see `benchbench.specs.records`.

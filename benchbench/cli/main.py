@@ -13,6 +13,7 @@ import click
 from benchbench import __version__, api
 from benchbench.cli.docs import docs, page_of
 from benchbench.cli.doctor import doctor
+from benchbench.cli.durations import DURATION
 from benchbench.cli.grouped import GroupedCommands
 from benchbench.cli.options import ReportOptions, SuiteOptions, reads_suite, reads_suites, writes_report
 from benchbench.cli.plugins import check, list_, new, plugins
@@ -21,7 +22,7 @@ from benchbench.cli.results import compare, export, merge
 from benchbench.errors import BenchBenchError, one_line, short_quotes, short_words
 from benchbench.experiment import PAGE, Experiment, Run
 from benchbench.hardware.platform import require_platform
-from benchbench.running.interrupts import RememberedInterrupts
+from benchbench.running.interrupts import RememberedInterrupts, Terminated
 
 DONE, SOME_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -43,9 +44,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with contextlib.suppress(OSError):
             click.echo(f"error: {short_words(one_line(error))}", err=True)
         code = BAD_INPUT
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted; run the same command again to go on from the last checkpoints", err=True)
-        code = INTERRUPTED
+    except (KeyboardInterrupt, click.Abort) as error:
+        signaled = error if isinstance(error, Terminated) else error.__cause__  # click raises Abort from it
+        ending, code = "interrupted", INTERRUPTED
+        if isinstance(signaled, Terminated):
+            ending, code = f"ended by {signaled}", 128 + signaled.number
+        with contextlib.suppress(OSError):  # a terminal that is gone
+            click.echo(f"{ending}; run the same command again to go on from the last checkpoints", err=True)
     sys.exit(code if isinstance(code, int) else DONE)
 
 
@@ -109,10 +114,15 @@ def plan(options: SuiteOptions, show_all: bool, calibrate: bool) -> None:
 )
 @click.option(
     "--checkpoint-seconds",
-    type=click.FloatRange(0),
+    type=DURATION,
     default=30.0,
     show_default=True,
-    help="How much of a stage's work a kill may cost.",
+    help="How much of a stage's work a kill may cost: seconds, or 2min.",
+)
+@click.option(
+    "--stage-timeout",
+    type=DURATION,
+    help="Ends a stage that takes longer, and goes on with the others: seconds, 15min or 2h.  [default: no limit]",
 )
 @click.option(
     "--cohort",
@@ -122,18 +132,27 @@ def plan(options: SuiteOptions, show_all: bool, calibrate: bool) -> None:
     help="Most cells that train side by side behind one teacher; 1: each alone.",
 )
 @RememberedInterrupts()
-def run(options: SuiteOptions, output: ReportOptions, executor: str, checkpoint_seconds: float, cohort: int) -> None:
+def run(
+    options: SuiteOptions,
+    output: ReportOptions,
+    executor: str,
+    checkpoint_seconds: float,
+    stage_timeout: float | None,
+    cohort: int,
+) -> None:
     """Run all of SUITE that is not done yet, then print its answer and write its tables.
 
     Stages that are done are never run again; an interrupted run goes on from its last checkpoints. At the end stand a
     sentence on what is better and what it costs, accuracies, and hours; `--tables all` prints every table. Exit code
-    0: all done; 1: some cells failed; 2: bad input.
+    0: all done; 1: some cells failed; 2: bad input; 130: Ctrl-C; 143: SIGTERM, and 128 + N for another signal N. Ctrl-C
+    and these signals leave checkpoints.
 
     \b
     Examples:
       benchbench run quickstart
       benchbench run cifar --device cuda:0 --store /big/runs --report paper/results --format html
       benchbench run my_suite.yaml --plugin my_loss.py
+      nohup benchbench run cifar --stage-timeout 2h &
     """
     experiment = options.plan(executor)
     api.require_template(experiment, output.template, output.tables)
@@ -141,6 +160,7 @@ def run(options: SuiteOptions, output: ReportOptions, executor: str, checkpoint_
         experiment,
         progress=True,
         checkpoint_seconds=checkpoint_seconds,
+        stage_timeout=stage_timeout,
         cohort=cohort,
         template=output.template,
     )

@@ -165,6 +165,24 @@ class Executor:
         """Passes every event since the last call to `handle`, in order; waits up to `timeout` seconds for the first."""
         raise NotImplementedError
 
+    def end(self, slot: str, reason: str) -> None:
+        """Ends the worker of a slot at once, whatever it does; each of its open stages "died", for this reason.
+
+        An executor that cannot do so does not define it, and refuses a limit to the time of a stage.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def can_end(cls) -> bool:
+        """Whether it can end the worker of a slot."""
+        return cls.end is not Executor.end
+
+    def save_and_end(self, seconds: float) -> None:
+        """Asks all workers to save a checkpoint and end, and waits for that, so many seconds at most.
+
+        An executor without this loses the work since the last checkpoints.
+        """
+
     def close(self) -> None:
         """Ends all workers, at once."""
         raise NotImplementedError

@@ -22,13 +22,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
+from benchbench.hardware.lifetime import end_with_parent
 from benchbench.stages import RUNNERS
 
 LIBRARIES = ("torch", "torchvision", "timm")
 # Without those that generate images, whose libraries take as long to import as all of these.
 COMMON_KINDS = ("cell", "pretraining", "teacher", "outputs", "tuning", "calibration")
-START, EXIT_CODE = "start", "exit code"  # a message is one of them and the worker's number
+# A message is one of them and the worker's number.
+START, EXIT_CODE, TERMINATE, KILL = "start", "exit code", "terminate", "kill"
 MESSAGE_BYTES = 64
+GROUP_SIGNALS = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 # A worker that has closed its output is about to end; one that does not is killed.
 END_SECONDS = 10.0
 
@@ -48,7 +51,7 @@ class ForkServer:
         self._num_workers = 0
         with theirs, log.open("w") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "benchbench.executors.fork_server", str(theirs.fileno())],
+                [sys.executable, "-m", "benchbench.executors.fork_server", str(theirs.fileno()), str(os.getpid())],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -75,6 +78,11 @@ class ForkServer:
             ours.pop_all()
         self._num_workers += 1
         return ForkedWorker(self, number, os.fdopen(to_worker, "w"), os.fdopen(from_worker))
+
+    def send(self, message: str, number: int) -> None:
+        """Sends a worker a signal by the server, which knows its process: TERMINATE or KILL."""
+        with contextlib.suppress(OSError):  # the server is gone, and its workers with it
+            self._control.send(f"{message} {number}".encode())
 
     def exit_code(self, number: int) -> int | None:
         """The exit code of a worker that ends, minus the signal of a killed one; None where the server is gone."""
@@ -105,14 +113,27 @@ class ForkedWorker:
     def exit_code(self) -> int | None:
         return self._server.exit_code(self._number)
 
+    def terminate(self) -> None:
+        self._server.send(TERMINATE, self._number)
+
+    def kill(self) -> None:
+        self._server.send(KILL, self._number)
+
 
 def main() -> None:
-    """Serves the socket whose descriptor is the first argument; in a forked process, becomes a worker."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the runner decides
+    """Serves the socket whose descriptor is the first argument; in a forked process, becomes a worker.
+
+    The second argument is the executor's process.
+    """
+    for number in GROUP_SIGNALS:  # they reach the whole group; the runner decides
+        signal.signal(number, signal.SIG_IGN)
+    end_with_parent(int(sys.argv[2]))
     _import_libraries()
+    server = os.getpid()
     with socket.socket(fileno=int(sys.argv[1])) as control:
         streams = _serve(control)
     if streams:
+        end_with_parent(server)
         _work(streams)
 
 
@@ -139,6 +160,9 @@ def _serve(control: socket.socket) -> list[int]:
                 os.close(descriptor)
         elif request == EXIT_CODE:
             control.send(str(_exit_code(workers.pop(number))).encode())
+        elif request in (TERMINATE, KILL):
+            if number in workers:
+                os.kill(workers[number], signal.SIGTERM if request == TERMINATE else signal.SIGKILL)
         else:
             break
     for pid in workers.values():

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ from benchbench.executors.base import (
     worker_settings,
 )
 from benchbench.executors.fork_server import ForkServer
+from benchbench.executors.worker import ENDINGS, STOPPED
 from benchbench.hardware.devices import Devices
 
 
@@ -36,6 +38,14 @@ class WorkerProcess(Protocol):
 
     def exit_code(self) -> int | None:
         """Waits for its end; the code, minus the signal of one that was killed, None where it is unknown."""
+        ...
+
+    def terminate(self) -> None:
+        """Asks it to save and end (SIGTERM)."""
+        ...
+
+    def kill(self) -> None:
+        """Ends it at once (SIGKILL)."""
         ...
 
 
@@ -51,7 +61,7 @@ class SpawnedWorker:
     def __init__(self, log: Path, lock: int, environment: dict[str, str]):
         with log.open("w") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "benchbench.executors.worker"],
+                [sys.executable, "-m", "benchbench.executors.worker", str(os.getpid())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=output,
@@ -66,14 +76,27 @@ class SpawnedWorker:
     def exit_code(self) -> int | None:
         return self.process.wait()
 
+    def terminate(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.process.kill()
+
 
 @dataclass
 class _Worker:
-    """A worker of a slot, with the keys of the stages that it has not ended."""
+    """A worker of a slot, with the keys of the stages that it has not ended.
+
+    Attributes:
+        end_reason: why it is ended from outside; empty where it is not.
+        listener: reads its events.
+    """
 
     process: WorkerProcess
     open_keys: set[str] = field(default_factory=set)
     ended: bool = False
+    end_reason: str = ""
+    listener: threading.Thread | None = None
 
 
 class LocalExecutor(Executor):
@@ -102,7 +125,8 @@ class LocalExecutor(Executor):
     def _start(self, slot: str, keys: set[str]) -> _Worker:
         worker = _Worker(self._process(slot), keys)
         _send(worker, WORKER_SETTINGS.dump_json(worker_settings(self.settings, self.devices, slot)))
-        threading.Thread(target=self._listen, args=(slot, worker), daemon=True).start()
+        worker.listener = threading.Thread(target=self._listen, args=(slot, worker), daemon=True)
+        worker.listener.start()
         return worker
 
     def _process(self, slot: str) -> WorkerProcess:
@@ -134,6 +158,7 @@ class LocalExecutor(Executor):
         reason = _ending(worker.process.exit_code(), self._log(slot))
         with self._change:
             worker.ended = True
+            reason = worker.end_reason or reason
             keys = sorted(worker.open_keys)
         for key in keys:
             self._events.put(Event("died", key, slot, reason))
@@ -146,6 +171,22 @@ class LocalExecutor(Executor):
                 events.append(self._events.get_nowait())
         for event in events:
             handle(event)
+
+    def end(self, slot: str, reason: str) -> None:
+        worker = self._workers[slot]
+        with self._change:
+            worker.end_reason = reason
+        worker.process.kill()
+
+    def save_and_end(self, seconds: float) -> None:
+        with self._change:
+            busy = [worker for worker in self._workers.values() if worker.open_keys and not worker.ended]
+        for worker in busy:
+            worker.process.terminate()
+        deadline = time.monotonic() + seconds
+        for worker in busy:
+            if worker.listener is not None:
+                worker.listener.join(max(0.0, deadline - time.monotonic()))
 
     def close(self) -> None:
         for worker in self._workers.values():
@@ -170,6 +211,8 @@ def _send(worker: _Worker, message: bytes) -> None:
 def _ending(code: int | None, log: Path) -> str:
     if code is None:
         return f"its worker process ended (see {log})"
+    if -code in ENDINGS or code == STOPPED:
+        return "its worker process was asked to end by a signal"
     if code >= 0:
         return f"its worker process ended with exit code {code} (see {log})"
     names = {int(each): each.name for each in signal.Signals}

@@ -2,7 +2,8 @@
 
 It reads JSON lines: first its settings, then one list of stages per line, which it runs side by side; it writes events
 as JSON lines. Results go to the store. When its input ends, because the runner is done or dead, it ends at once; and
-when its GPU fails every call from here on.
+when its GPU fails every call from here on. SIGTERM, and the signals by which schedulers announce the end of a job
+(SIGUSR1, SIGUSR2), have it save a checkpoint first.
 """
 
 from __future__ import annotations
@@ -19,15 +20,19 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
 
 from benchbench.errors import BenchBenchError, breaks_device, clear_frames, is_out_of_memory, one_line
 from benchbench.executors.base import ASSIGNMENTS, EVENT, WORKER_SETTINGS, Assignment, Event, EventName, WorkerSettings
+from benchbench.executors.stage_progress import StageReporter, forget_progress
 from benchbench.hardware.energy import EnergyCounter, StageMeter, open_counter
+from benchbench.hardware.lifetime import end_with_parent
 from benchbench.hardware.memory import PeakMemory, free_memory
 from benchbench.plugins import load_plugins
 from benchbench.stages import RUNNERS
 from benchbench.store import StageFolder, StageState, Store
+from benchbench.training.stop import STOP, StageStopped
 
 if TYPE_CHECKING:
     from benchbench.specs.records import Environment, Progress
@@ -35,12 +40,21 @@ if TYPE_CHECKING:
 
     Result = StageResult | Exception
 
-BROKEN_DEVICE = 3  # exit code
+BROKEN_DEVICE, STOPPED = 3, 128 + signal.SIGTERM  # exit codes
+ENDINGS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM)
+SAVE_SECONDS = 20  # for a checkpoint: schedulers kill after 30
+TRACEBACK = 200_000  # characters of one in a log
 
 
-def main() -> None:
-    """Serves the runner at the other end of standard input and output until it closes the input."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the runner decides
+def main(parent: int | None = None) -> None:
+    """Serves the runner at the other end of standard input and output until it closes the input.
+
+    Args:
+        parent: process that it must not outlive; None where it may, such as on another machine.
+    """
+    if parent is not None:
+        end_with_parent(parent)
+    _heed_signals()
     events = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # output of a library must not end up among the events
     # Away from sys.stdin: a loader process, forked while the thread below waits inside its lock, would wait there too.
@@ -51,7 +65,10 @@ def main() -> None:
     settings = WORKER_SETTINGS.validate_json(lines.get())
     worker = Worker(settings, lambda event: print(EVENT.dump_json(event).decode(), file=events), redirect_files)
     while worker.usable:
-        worker.run(ASSIGNMENTS.validate_json(lines.get()))
+        try:
+            worker.run(ASSIGNMENTS.validate_json(lines.get()))
+        except StageStopped:
+            os._exit(STOPPED)
     os._exit(BROKEN_DEVICE)  # at once: libraries would call the GPU once more
 
 
@@ -59,6 +76,24 @@ def _read_input(stdin: TextIO, lines: queue.Queue[str]) -> None:
     for line in stdin:
         lines.put(line)
     os._exit(0)
+
+
+def _heed_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGHUP):  # they reach the whole group; the runner decides
+        signal.signal(number, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, _end_soon)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+
+def _end_soon(number: int, frame: FrameType | None) -> None:
+    """Ends the process: at once, or once the stage has saved, where it looks for that."""
+    if STOP.made:  # a scheduler and the runner may both ask
+        return
+    if not STOP.awaited:
+        os._exit(STOPPED)
+    STOP.reason = StageStopped()
+    signal.alarm(SAVE_SECONDS)
 
 
 class Worker:
@@ -89,7 +124,11 @@ class Worker:
         self.ready = self.recording = time.monotonic()
 
     def run(self, stages: Sequence[Assignment]) -> None:
-        """Runs stages, side by side where there are several; a failure of one becomes an event."""
+        """Runs stages, side by side where there are several; a failure of one becomes an event.
+
+        Raises:
+            BaseException: the reason of a request to end, see `benchbench.training.stop`.
+        """
         begun = [stage for stage in stages if self._begin(stage)]
         if not begun:
             return
@@ -101,12 +140,14 @@ class Worker:
                 self._free_memory()
             else:
                 self._emit("broken", stage, reason="another stage broke its device")
+        STOP.leave()
 
     def _begin(self, stage: Assignment) -> bool:
         folder = self._folder(stage)
         attempts = folder.read_state().attempts + 1
         try:
             folder.path.mkdir(parents=True, exist_ok=True)
+            forget_progress(folder)
             folder.write_spec(stage.spec)
             folder.write_state(StageState(status="running", attempts=attempts, pid=os.getpid(), started=time.time()))
         except Exception as error:
@@ -121,7 +162,8 @@ class Worker:
         for stage in stages[1:]:
             with self._folder(stage).log.open("a", encoding="utf-8") as log:
                 log.write(f"side by side with {len(stages) - 1} more: see {leader.log}\n")
-        with leader.log.open("a", encoding="utf-8", buffering=1) as log, self.redirect(log):
+        STOP.awaited = False
+        with _open_log(leader) as log, self.redirect(log):
             settings, attempts = self.settings, leader.read_state().attempts
             print(f"attempt {attempts} on {settings.device}, {settings.threads} threads")
             try:
@@ -129,9 +171,12 @@ class Worker:
             except Exception as error:
                 results = [error] * len(stages)
         self.recording = time.monotonic()
+        STOP.awaited = False
         errors = [result for result in results if isinstance(result, Exception)]
         for each in errors:
             clear_frames(each)
+        if errors:  # the end of a loader's process, say, that the same signal has reached
+            STOP.leave()
         self.usable = not any(map(breaks_device, errors))
         crowded = []
         for stage, result in zip(stages, results, strict=True):
@@ -192,13 +237,13 @@ class Worker:
     def _context(self, stage: Assignment, meter: StageMeter) -> StageContext:
         from benchbench.stages.context import StageContext
 
-        def report(progress: Progress) -> None:
+        def pass_on(progress: Progress) -> None:
             self._emit("progress", stage, progress=progress)
 
-        settings = self.settings
+        settings, folder = self.settings, self._folder(stage)
         return StageContext(
             spec=stage.spec,
-            folder=self._folder(stage),
+            folder=folder,
             needs={role: self.store.stage(kind, key) for role, (kind, key) in stage.needs.items()},
             registry=self.registry,
             device=settings.device,
@@ -207,7 +252,7 @@ class Worker:
             unit=settings.unit,
             data_root=settings.data_root,
             checkpoint_seconds=settings.checkpoint_seconds,
-            report=report,
+            report=StageReporter(folder, pass_on),
             meter=meter,
         )
 
@@ -224,17 +269,18 @@ class Worker:
         folder.write_record(result.record, result.curve)
         for leftover in (folder.checkpoint, folder.state):
             leftover.unlink(missing_ok=True)
+        forget_progress(folder)
         now = time.monotonic()
         self._emit("finished", stage, recorded_seconds=now - self.recording, worked_seconds=now - self.ready)
         self.recording = now
 
     def _fail(self, stage: Assignment, error: Exception) -> None:
-        folder, reason = self._folder(stage), one_line(error)[:1000]
+        folder, reason = self._folder(stage), _reason(error)
         if not isinstance(error, BenchBenchError):
             reason += f" (traceback in {folder.log})"
         with contextlib.suppress(OSError):  # on a full disk, say, the event still reports it
-            with folder.log.open("a", encoding="utf-8") as log:
-                traceback.print_exception(error, file=log)
+            with _open_log(folder) as log:
+                log.write(_shortened("".join(traceback.format_exception(error))))
             folder.write_state(folder.read_state().model_copy(update={"status": "failed", "reason": reason}))
         self._emit("broken" if breaks_device(error) else "failed", stage, reason=reason)
 
@@ -243,6 +289,28 @@ class Worker:
 
     def _emit(self, name: EventName, stage: Assignment, **details: Any) -> None:
         self.emit(Event(name, stage.key, self.settings.slot, **details))
+
+
+def _open_log(folder: StageFolder) -> TextIO:
+    """A stage's log, to add to; it takes any text, lone surrogates too."""
+    return folder.log.open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
+
+
+def _reason(error: Exception) -> str:
+    """An error in one line that every file and stream takes, whatever its message is."""
+    try:
+        text = one_line(error)
+    except Exception:  # of its own __str__
+        text = f"{type(error).__name__}, whose message cannot be read"
+    return text[:1000].encode(errors="backslashreplace").decode()
+
+
+def _shortened(text: str) -> str:
+    """A traceback without its middle where that is very long: a message of megabytes, say."""
+    if len(text) <= TRACEBACK:
+        return text
+    half = TRACEBACK // 2
+    return f"{text[:half]}\n... {len(text) - TRACEBACK:,} characters left out ...\n{text[-half:]}"
 
 
 @contextlib.contextmanager
@@ -262,4 +330,4 @@ def redirect_files(log: TextIO) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    main()
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else None)

@@ -15,6 +15,7 @@ from benchbench.planning.model import Plan, Stage, corpus_of
 from benchbench.planning.notes import plan_notes
 from benchbench.planning.test_part import finished_record, is_trained
 from benchbench.reports.table import Entry, Table
+from benchbench.specs.stages import TrainingSpec
 from benchbench.store import Store
 
 Estimates = Mapping[str, CostEstimate]
@@ -104,6 +105,8 @@ class PlanOverview:
             notes.append("hours (?) are not known before steps have been measured; `--calibrate` does that, in minutes")
         if any(self.hours.get(key, 0.0) is None for key, stage in plan.stages.items() if stage.kind in GENERATING):
             notes.append("hours (?) of generating images are not known before some have been generated here")
+        if half := _without_gpu(plan):
+            notes.append(f"precision fp16 needs a GPU: {half} stages cannot train on this CPU; use bf16 or fp32")
         if len(plan.suite.seeds) < 3:
             notes.append("fewer than three seeds: the spread is hardly known")
         cells = [cell for cell in plan.cells if cell.public_start and not cell.pretraining]
@@ -158,3 +161,9 @@ def _hours(predicted: list[float | None]) -> str:
 
 def _cut(text: str, length: int = LONGEST) -> str:
     return text if len(text) <= length else f"{text[: length - 3]}..."
+
+
+def _without_gpu(plan: Plan) -> int:
+    """Number of stages that cannot train here, in half precision without a GPU."""
+    specs = [stage.spec for stage in plan.stages.values()] if plan.devices.kind == "cpu" else []
+    return sum(isinstance(spec, TrainingSpec) and spec.recipe.precision == "fp16" for spec in specs)

@@ -27,6 +27,9 @@ class LifecycleHooks:
     def progress(self, stage: Stage, progress: Progress) -> None:
         self._call("benchbench_progress", stage=stage, progress=progress)
 
+    def stage_silent(self, stage: Stage, seconds: float) -> None:
+        self._call("benchbench_stage_silent", stage=stage, seconds=seconds)
+
     def stage_finished(self, stage: Stage, record: StageRecord, folder: Path) -> None:
         self._call("benchbench_stage_finished", stage=stage, record=record, folder=folder)
 

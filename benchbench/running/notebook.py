@@ -12,7 +12,7 @@ from typing import Any
 
 from benchbench.components import hookimpl
 from benchbench.planning.model import Stage
-from benchbench.running.progress import RunProgress, TerminalProgress, epoch, fraction
+from benchbench.running.progress import RunProgress, TerminalProgress, fraction
 from benchbench.specs.records import Progress
 
 SECONDS = 0.5  # between two drawings
@@ -48,6 +48,10 @@ class NotebookProgress(RunProgress):
         super().benchbench_progress(stage, progress)
         self._draw()
 
+    @hookimpl
+    def benchbench_stage_silent(self, stage: Stage, seconds: float) -> None:
+        self._draw()
+
     def line(self, text: str) -> None:
         if not self.title:
             self.title = text
@@ -77,13 +81,13 @@ class NotebookProgress(RunProgress):
 
     def text(self) -> str:
         """The progress as text."""
-        running = [f"run     {stage.label} {epoch(progress)}".rstrip() for stage, progress in self.running.values()]
+        running = [f"run     {stage.label} {self.state(stage.key)}".rstrip() for stage, _ in self.running.values()]
         return "\n".join([self.title, *self.lines, *self.failures, *running, f"all     {self._state()}"])
 
     def html(self) -> str:
         """The progress as HTML; all text is escaped."""
         rows = [
-            f"<tr><td>{escape(stage.label)}</td><td>{_bar(fraction(progress))}</td><td>{epoch(progress)}</td></tr>"
+            f"<tr><td>{escape(stage.label)}</td><td>{_bar(fraction(progress))}</td><td>{self.state(stage.key)}</td></tr>"
             for stage, progress in self.running.values()
         ]
         parts = [f"<div>{escape(self.title)}</div>", f"<div>{_bar(self.share())} {self._state()}</div>"]

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchbench.components import hookimpl
+from benchbench.executors.stage_progress import LINE_SECONDS, Pace, duration, in_words
 from benchbench.planning.model import Plan, Stage
 from benchbench.specs.records import (
     CalibrationRecord,
@@ -28,6 +29,26 @@ from benchbench.specs.records import (
     TuningRecord,
 )
 
+SILENT = 60.0  # seconds without a step from which on they are shown
+
+
+class StageTimes:
+    """Times of a running stage: its pace, its last step, and its last line."""
+
+    def __init__(self) -> None:
+        self.pace = Pace()
+        self.last_step = self.last_line = time.monotonic()
+        self.seconds_left: float | None = None
+
+    def step(self, progress: Progress) -> None:
+        """The stage has moved on."""
+        self.seconds_left, self.last_step = self.pace.seconds_left(progress), time.monotonic()
+
+    def silence(self) -> str:
+        """How long it has taken no step, in words; empty where that is not long."""
+        silent = time.monotonic() - self.last_step
+        return f"no step for {duration(silent)}" if silent >= SILENT else ""
+
 
 class RunProgress:
     """Shares of a run's stages that are done. The base of what shows them.
@@ -40,6 +61,7 @@ class RunProgress:
         self.default = min((weight for weight in weights.values() if weight > 0), default=1.0)
         self.weights = weights
         self.running: dict[str, tuple[Stage, Progress | None]] = {}
+        self.times: dict[str, StageTimes] = {}
         self.started = time.monotonic()
         self.total = 0.0
         self.ended = 0.0
@@ -60,11 +82,12 @@ class RunProgress:
 
     @hookimpl
     def benchbench_stage_started(self, stage: Stage) -> None:
-        self.running[stage.key] = (stage, None)
+        self.running[stage.key], self.times[stage.key] = (stage, None), StageTimes()
 
     @hookimpl
     def benchbench_progress(self, stage: Stage, progress: Progress) -> None:
         self.running[stage.key] = (stage, progress)
+        self.times.setdefault(stage.key, StageTimes()).step(progress)
 
     @hookimpl
     def benchbench_stage_finished(self, stage: Stage, record: StageRecord) -> None:
@@ -75,6 +98,11 @@ class RunProgress:
     def benchbench_stage_failed(self, stage: Stage, reason: str) -> None:
         self._end(stage.key)
         self.line(f"FAILED  {stage.label}: {reason}")
+
+    def state(self, key: str) -> str:
+        """Epoch of a running stage in words, and how long it has taken no step where that is long."""
+        silence = self.times[key].silence() if key in self.times else ""
+        return ", ".join(filter(None, (epoch(self.running[key][1]), silence)))
 
     def share(self) -> float:
         """Share of this run's work that has ended, 0..1."""
@@ -90,6 +118,7 @@ class RunProgress:
 
     def _end(self, key: str) -> None:
         self.running.pop(key, None)
+        self.times.pop(key, None)
         self.ended += self._weight(key)
 
     def _weight(self, key: str) -> float:
@@ -97,7 +126,7 @@ class RunProgress:
 
 
 class TerminalProgress(RunProgress):
-    """A live table on a terminal, one line per stage elsewhere; on standard error."""
+    """On standard error: a live table on a terminal, elsewhere a line per stage and for each minute that it runs."""
 
     def __init__(self, weights: Mapping[str, float]):
         super().__init__(weights)
@@ -112,6 +141,19 @@ class TerminalProgress(RunProgress):
         if self.console.is_terminal and self.total:
             self.live = Live(get_renderable=self._draw, console=self.console, refresh_per_second=4, transient=True)
             self.live.start()
+
+    @hookimpl
+    def benchbench_progress(self, stage: Stage, progress: Progress) -> None:
+        super().benchbench_progress(stage, progress)
+        times = self.times[stage.key]
+        if self.live is None and time.monotonic() - times.last_line >= LINE_SECONDS:
+            times.last_line = time.monotonic()
+            self.line(f"runs    {stage.label}: {in_words(progress, times.seconds_left)}  [{self.position()}]")
+
+    @hookimpl
+    def benchbench_stage_silent(self, stage: Stage, seconds: float) -> None:
+        if self.live is None:
+            self.line(f"silent  {stage.label}: no step for {duration(seconds)}")
 
     def close(self) -> None:
         if self.live is not None:
@@ -129,7 +171,7 @@ class TerminalProgress(RunProgress):
         table = Table.grid(padding=(0, 1))
         for stage, progress in list(self.running.values()):
             bar = ProgressBar(total=1.0, completed=fraction(progress), width=24)
-            table.add_row(Text("run"), Text(stage.label), bar, Text(epoch(progress)))
+            table.add_row(Text("run"), Text(stage.label), bar, Text(self.state(stage.key)))
         return Group(table, Text(f"all     {self.position()}"))
 
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+import math
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchbench.components import Component
 from benchbench.costs.ledger import RunLedger
 from benchbench.costs.prediction import Predictor
-from benchbench.errors import StoreError, one_line
+from benchbench.errors import BenchBenchError, StoreError, one_line
 from benchbench.executors.base import Assignment, Event, Executor, RunSettings
+from benchbench.executors.stage_progress import duration
 from benchbench.hardware.environment import git_commit
 from benchbench.planning.model import Plan, Stage
 from benchbench.plugins import PluginHost
+from benchbench.running.heartbeats import Heartbeats
 from benchbench.running.interrupts import RememberedInterrupts
 from benchbench.running.lifecycle import LifecycleHooks
 from benchbench.running.schedule import Outcome, Schedule
@@ -22,6 +26,7 @@ from benchbench.store import Store
 # Most cells that train side by side in one worker.
 COHORT = 8
 POLL_SECONDS = 0.5
+SAVE_SECONDS = 20.0  # for the checkpoints of a run that is asked to end: schedulers kill after 30
 
 
 @dataclass(frozen=True)
@@ -32,11 +37,23 @@ class RunOptions:
         data_root: folder of downloads.
         checkpoint_seconds: work of a stage that a kill may cost.
         max_cohort: most cells that train side by side.
+        stage_timeout: seconds after which the worker of a stage is ended; None for no limit.
+
+    Raises:
+        BenchBenchError: a time is none.
     """
 
     data_root: Path
     checkpoint_seconds: float = 30.0
     max_cohort: int = COHORT
+    stage_timeout: float | None = None
+
+    def __post_init__(self) -> None:
+        limit = self.stage_timeout
+        if not 0 <= self.checkpoint_seconds < math.inf:
+            raise BenchBenchError(f"checkpoint_seconds: {self.checkpoint_seconds} is no time in seconds; 30 is usual")
+        if limit is not None and not 0 < limit < math.inf:
+            raise BenchBenchError(f"stage_timeout: {limit} is no time in seconds above 0; None is no limit")
 
 
 def run_plan(plan: Plan, host: PluginHost, store: Store, executor: Component, options: RunOptions) -> Outcome:
@@ -51,7 +68,14 @@ def run_plan(plan: Plan, host: PluginHost, store: Store, executor: Component, op
 
     Raises:
         StoreError: the store is in use, of another format, or cannot be written.
+        BenchBenchError: the executor cannot end a stage, and there is a limit to their time.
     """
+    kind = executor.load()
+    if options.stage_timeout is not None and not kind.can_end():
+        raise BenchBenchError(
+            f"executor '{executor.name}' cannot end a stage that hangs; leave --stage-timeout out, or use --executor "
+            "local"
+        )
     store.open()
     hooks = LifecycleHooks(host)
     settings = RunSettings(
@@ -70,9 +94,15 @@ def run_plan(plan: Plan, host: PluginHost, store: Store, executor: Component, op
             with (
                 RememberedInterrupts() as interrupts,
                 contextlib.closing(RunLedger(store, plan)) as ledger,
-                contextlib.closing(executor.load()(plan.devices, settings, lock)) as workers,
+                contextlib.closing(kind(plan.devices, settings, lock)) as workers,
             ):
-                _Run(schedule, store, hooks, ledger, workers).to_end(interrupts)
+                run = _Run(schedule, store, hooks, ledger, workers)
+                run.stage_timeout = options.stage_timeout or math.inf
+                try:
+                    run.to_end(interrupts)
+                except KeyboardInterrupt:
+                    workers.save_and_end(SAVE_SECONDS)
+                    raise
     hooks.run_finished(plan, schedule.outcome.failed)
     return schedule.outcome
 
@@ -84,10 +114,12 @@ class _Unit:
     Attributes:
         open_keys: of those that have not ended.
         side_by_side: true where there were several.
+        begun: time at which it was, and then at which the worker was ready for them.
     """
 
     open_keys: set[str]
     side_by_side: bool
+    begun: float = field(default_factory=time.monotonic)
 
 
 class _Run:
@@ -100,6 +132,8 @@ class _Run:
         self.free_slots = list(self.plan.devices.slots)
         self.units: dict[str, _Unit] = {}
         self.predictor = Predictor(self.plan, store)
+        self.heartbeats = Heartbeats()
+        self.stage_timeout = math.inf
 
     def to_end(self, interrupts: RememberedInterrupts) -> None:
         def handle(event: Event) -> None:
@@ -114,7 +148,27 @@ class _Run:
             self._submit()
             if self.schedule.running:
                 self.executor.wait(POLL_SECONDS, handle)
+            self._watch()
             self.ledger.alive()
+
+    def _watch(self) -> None:
+        """Reports stages that are silent, and ends workers whose stages are over the limit of time."""
+        for key, seconds in self.heartbeats.notices():
+            self.hooks.stage_silent(self.schedule.running[key], seconds)
+        for slot, unit in self.units.items():
+            if unit.open_keys and time.monotonic() - unit.begun > self.stage_timeout:
+                unit.begun = math.inf
+                self.executor.end(slot, self._overdue(min(unit.open_keys)))
+
+    def _overdue(self, key: str) -> str:
+        limit = f"not done after {duration(self.stage_timeout)} (--stage-timeout)"
+        try:
+            silence = self.heartbeats.silence(key)
+        except KeyError:
+            return f"{limit}: its worker process had not begun with it"
+        if not self.heartbeats.has_moved(key):
+            return f"{limit}, without a single step"
+        return f"{limit}, with its last step {duration(silence)} before"
 
     def _fail_blocked(self) -> None:
         for stage, needed in self.schedule.blocked():
@@ -140,11 +194,14 @@ class _Run:
             return
         match event.name:
             case "started":
+                self.heartbeats.start(stage.key)
                 self.hooks.stage_started(stage, event.slot)
             case "ready":
+                self.units[event.slot].begun = time.monotonic()
                 self.ledger.ready(event.slot)
             case "progress":
                 self.ledger.alive()  # an executor may stay in `wait` for a whole stage
+                self.heartbeats.step(stage.key)
                 if event.progress is not None:
                     self.hooks.progress(stage, event.progress)
             case "finished":
@@ -197,6 +254,7 @@ class _Run:
 
     def _leave_slot(self, stage: Stage, slot: str) -> bool:
         """Takes an ended stage off its slot, which is free after its last one; true where it was one of several."""
+        self.heartbeats.end(stage.key)
         unit = self.units[slot]
         unit.open_keys.discard(stage.key)
         if not unit.open_keys:

@@ -141,6 +141,11 @@ class TrainingMetrics(RecordPart):
     """Result of a training; `test_correct` has a bit for each test image (numpy.packbits, as hex).
 
     The accuracy is None, and the number of test images 0, where a network was pre-trained on images without labels.
+
+    Attributes:
+        top_class_share: share of the test images for which the network's top class is the one that is that most often.
+        largest_class_share: share of the test images that are of the largest class.
+        embedding_spread, constant_dimensions: of the test images' embeddings; see `benchbench.training.finite.Spread`.
     """
 
     test_accuracy: float | None
@@ -148,6 +153,10 @@ class TrainingMetrics(RecordPart):
     test_correct: str | None = None
     chosen_epoch: Count
     validation_accuracy: float | None = None
+    top_class_share: float | None = None
+    largest_class_share: float | None = None
+    embedding_spread: float | None = None
+    constant_dimensions: float | None = None
 
 
 class TrainingRecord(Record):
@@ -286,13 +295,17 @@ STAGE_RECORD: TypeAdapter[StageRecord] = TypeAdapter(StageRecord, config=ConfigD
 
 
 class Progress(RecordPart):
-    """Progress of a running stage: `done` of `total` steps; `epoch` and `loss` where there are any."""
+    """Progress of a running stage: `done` of `total` steps; the others where there are any.
+
+    `loss` is a mean over the steps of an epoch, `validation_accuracy` (0..1) that of the last epoch.
+    """
 
     done: float
     total: float
     epoch: int | None = None
     epochs: int | None = None
     loss: float | None = None
+    validation_accuracy: float | None = None
 
 
 # One epoch of a training curve: "epoch", the terms of the loss, accuracies.

@@ -12,6 +12,7 @@ from benchbench.specs.stages import BaseSpec
 from benchbench.stages.context import StageContext
 from benchbench.training.checkpoints import Checkpoints
 from benchbench.training.clock import Account, Clock
+from benchbench.training.stop import STOP
 
 
 class StageTimer:
@@ -85,8 +86,9 @@ class ResumableTimer(StageTimer, Generic[State]):
         return state
 
     def save(self, state: State) -> None:
-        """Writes a checkpoint, with the seconds up to now."""
+        """Writes a checkpoint, with the seconds up to now, and ends the stage where that is asked for."""
         with self.section("checkpoint"):
             self.clock.settle()
             state["seconds"] = self.account.here
             self.checkpoints.save(state)
+        STOP.leave()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import safetensors.torch
@@ -36,11 +37,13 @@ from benchbench.training.cached_outputs import CachedOutputs
 from benchbench.training.checkpoints import Checkpoints
 from benchbench.training.clock import Clock
 from benchbench.training.cohort import Cohort, SharedInputs
-from benchbench.training.loop import evaluate, train
+from benchbench.training.finite import require_finite_outputs
+from benchbench.training.loop import predict, train
 from benchbench.training.member import Member, MemberState
 from benchbench.training.teachers import LiveTeacher, TeacherForward
 
 TrainingContext = StageContext[TrainingSpec]
+NONE = np.zeros(0, np.int64)  # classes of no images
 
 
 def run(context: TrainingContext) -> StageResult:
@@ -75,17 +78,18 @@ def _train_together(cells: Sequence[Cell], clock: Clock) -> None:
             cell.build(shared)
     cohort = Cohort([cell.member for cell in cells if cell.result is None], shared.inputs, clock)
     train(cohort)
-    hits: dict[Member, np.ndarray] = {}
+    classes: dict[Member, np.ndarray] = {}
+    labels = NONE
     if cohort.active() and shared.tested:
         with clock.section("loading", *cohort.accounts(cohort.active())):
             test = shared.data.test()
-        hits = evaluate(cohort, cohort.active(), test)
+        classes, labels = predict(cohort, cohort.active(), test), test.labels.cpu().numpy()
     for cell in [cell for cell in cells if cell.result is None]:
         if cell.member in cohort.failures:
             cell.result = cohort.failures[cell.member]
             continue
         with cell.isolated():
-            cell.finish(shared, hits.get(cell.member, np.zeros(0, bool)), len(cells))
+            cell.finish(shared, TestAnswers(classes.get(cell.member, NONE), labels), len(cells))
 
 
 class Shared:
@@ -143,6 +147,13 @@ class Shared:
             if isinstance(teacher, LiveTeacher) and not isinstance(record, str):
                 records[f"teacher{index}"] = record.model_copy(update={"cuda_graph": teacher.captured})
         return records
+
+
+class TestAnswers(NamedTuple):
+    """The top class of each test image, and its label: [N] each."""
+
+    classes: np.ndarray
+    labels: np.ndarray
 
 
 class Cell:
@@ -247,15 +258,19 @@ class Cell:
         print(f"the network {verb} in {config.precision}: loss of the first steps {low:.3f}, in float32 {full:.3f}")
         return execution
 
-    def finish(self, shared: Shared, hits: np.ndarray, cohort: int) -> None:
+    def finish(self, shared: Shared, answers: TestAnswers, cohort: int) -> None:
         """Writes the weights and makes the record.
 
         Args:
             shared: by the cohort.
-            hits: True for each test image whose top class is right [N].
+            answers: on the test images.
             cohort: cells that ran side by side.
+
+        Raises:
+            StageError: the network's logits are not finite.
         """
         spec, folder, member = self.context.spec, self.context.folder, self.member
+        require_finite_outputs(answers.classes, "test")
         with self.timer.section("checkpoint"):
             tensors = {name: tensor.contiguous().cpu() for name, tensor in self.network.state_dict().items()}
             write_atomic(folder.weights, safetensors.torch.save(tensors))
@@ -264,7 +279,7 @@ class Cell:
         parameters = sum(p.numel() for p in self.network.parameters())
         record = TrainingRecord(
             kind=spec.kind,
-            metrics=_metrics(member, hits),
+            metrics=_metrics(member, answers),
             data=shared.data.record,
             model=ModelRecord(parameters=parameters, flops=self.flops),
             teachers=shared.fingerprints,
@@ -286,12 +301,21 @@ def _resumed_execution(state: MemberState) -> ExecutionConfig:
     return ExecutionConfig.of(ExecutionRecord.model_validate(state["execution"]))
 
 
-def _metrics(member: Member, hits: np.ndarray) -> TrainingMetrics:
-    best = member.best_epoch
+def _metrics(member: Member, answers: TestAnswers) -> TrainingMetrics:
+    best, hits, spread = member.best_epoch, answers.classes == answers.labels, member.spread.measure()
     return TrainingMetrics(
         test_accuracy=float(hits.mean()) if len(hits) else None,
         test_count=len(hits),
         test_correct=np.packbits(hits).tobytes().hex() if len(hits) else None,
         chosen_epoch=best.epoch if best else member.recipe.epochs,
         validation_accuracy=best.accuracy if best else None,
+        top_class_share=_largest_share(answers.classes) if len(hits) else None,
+        largest_class_share=_largest_share(answers.labels) if len(hits) else None,
+        embedding_spread=spread.relative if spread else None,
+        constant_dimensions=spread.constant if spread else None,
     )
+
+
+def _largest_share(classes: np.ndarray) -> float:
+    """The share of the class that is there most often."""
+    return float(np.bincount(classes).max()) / len(classes)

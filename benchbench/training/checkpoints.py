@@ -13,6 +13,7 @@ import torch
 from benchbench.errors import one_line
 from benchbench.hardware.energy import StageMeter
 from benchbench.store import StageFolder, write_atomic
+from benchbench.training.stop import STOP
 
 State = TypeVar("State", bound=Mapping[str, object])
 
@@ -31,7 +32,9 @@ class Checkpoints(Generic[State]):
         self.last = time.monotonic()
 
     def due(self) -> bool:
-        return time.monotonic() - self.last >= self.interval
+        """True where the last one is old enough, or the process has been asked to end."""
+        STOP.awaited = True
+        return STOP.made or time.monotonic() - self.last >= self.interval
 
     def save(self, state: State) -> None:
         buffer = io.BytesIO()

@@ -18,7 +18,9 @@ from benchbench.data.loader import Loader
 from benchbench.data.prefetch import prefetch
 from benchbench.models.outputs import Outputs
 from benchbench.training.cohort import Cohort
+from benchbench.training.finite import EmbeddingSpread, require_finite_outputs
 from benchbench.training.member import Member
+from benchbench.training.stop import STOP
 
 
 def train(cohort: Cohort) -> None:
@@ -70,38 +72,62 @@ def _shared_step(
 def _end_epoch(cohort: Cohort, epoch: int) -> None:
     """Evaluates the members that have taken the epoch's last step, and notes the epoch in their curves."""
     members, validation = cohort.at(epoch, cohort.inputs.steps), cohort.inputs.validation
-    hits: dict[Member, np.ndarray] = {}
+    classes: dict[Member, np.ndarray] = {}
     if members and validation is not None and epoch >= 0:
-        hits = evaluate(cohort, members, validation)
+        classes = predict(cohort, members, validation)
     for member in members:
         if member not in cohort.failures:
             with cohort.isolated(member):
-                member.end_epoch(float(hits[member].mean()) if member in hits else None)
+                _end_epoch_of(member, classes.get(member), validation)
     cohort.clock.settle()
     _save(cohort, members)
 
 
+def _end_epoch_of(member: Member, classes: np.ndarray | None, validation: Loader | None) -> None:
+    """Notes the epoch in the curve, with the accuracy of the top classes of the validation images [N]."""
+    if classes is None or validation is None:
+        member.end_epoch(None)
+        return
+    member.end_epoch(float((classes == validation.labels.cpu().numpy()).mean()))
+    require_finite_outputs(classes, "validation")
+
+
 def _save(cohort: Cohort, members: Sequence[Member]) -> None:
-    """Writes the checkpoints that are due."""
+    """Writes the checkpoints that are due, and ends the stage where that is asked for."""
+    ends = STOP.made  # a request from here on would leave the first ones without a new checkpoint
     for member in members:
         if member not in cohort.failures and member.checkpoints.due():
             with cohort.isolated(member), cohort.clock.section("checkpoint", member.account):
                 cohort.clock.settle()
                 member.save()
+    if ends:
+        STOP.leave()
 
 
 def evaluate(cohort: Cohort, members: Sequence[Member], loader: Loader) -> dict[Member, np.ndarray]:
     """True for each image of a loader, in order, whose top class is right [N], by member; without those that fail."""
+    labels = loader.labels.cpu().numpy()
+    return {member: classes == labels for member, classes in predict(cohort, members, loader).items()}
+
+
+def predict(cohort: Cohort, members: Sequence[Member], loader: Loader) -> dict[Member, np.ndarray]:
+    """The top class of each image of a loader, in order [N], by member, NO_CLASS where the logits are not finite.
+
+    Without the members that fail. The embeddings are in each one's `spread`.
+    """
     parts: dict[Member, list[Tensor]] = {member: [] for member in members}
     for member in members:
         member.model.eval()
+        member.spread = EmbeddingSpread()
     with cohort.clock.section("evaluation", *cohort.accounts(members)):
         for batch in loader.test_batches(cohort.inputs.batch_size):
             for member in members:
                 if member in cohort.failures:
                     continue
                 with cohort.isolated(member), cohort.clock.section("evaluation", member.account):
-                    parts[member].append(member.correct(batch))
+                    parts[member].append(member.top_classes(batch))
         return {
-            member: torch.cat(hits).cpu().numpy() for member, hits in parts.items() if member not in cohort.failures
+            member: torch.cat(classes).cpu().numpy()
+            for member, classes in parts.items()
+            if member not in cohort.failures
         }

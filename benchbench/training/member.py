@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypedDict
 
@@ -23,12 +24,23 @@ from benchbench.specs.parts import Json, RecipeSpec
 from benchbench.specs.records import CurveRow, Progress
 from benchbench.training.checkpoints import Checkpoints
 from benchbench.training.clock import Account
+from benchbench.training.finite import (
+    EmbeddingSpread,
+    broken_tensors,
+    require_finite_losses,
+    require_finite_network,
+    top_classes,
+)
 from benchbench.training.isolation import checked_copies
 from benchbench.training.optimizers import make_optimizer, rate_factor, rates_on, set_rates
 from benchbench.training.step_graph import StepGraph
 
 # Seconds between reports of progress within an epoch.
 REPORT_SECONDS = 0.3
+# The same for the loss, whose reading waits for the device.
+LOSS_SECONDS = 60.0
+# Among the sums of an epoch: the steps up to the first one whose loss is not finite.
+FINITE_STEPS = "finite steps"
 TensorDict = dict[str, Tensor]
 
 
@@ -45,7 +57,7 @@ class MemberState(TypedDict):
 
     Attributes:
         epoch, step: of the next step.
-        sums: of the epoch's losses so far, by term.
+        sums: of the epoch's losses so far, by term, and `FINITE_STEPS`.
         optimizer, scaler: as PyTorch gives them.
         best_epoch: the fields of `BestEpoch`.
         seconds, alone_seconds: as `here` and `alone` of `Account`.
@@ -64,6 +76,24 @@ class MemberState(TypedDict):
     alone_seconds: dict[str, float]
     threads: int
     execution: Json
+
+
+@contextlib.contextmanager
+def _large_enough(batch: Batch) -> Iterator[None]:
+    """Says it where a layer of batch normalisation has one value per channel.
+
+    Raises:
+        StageError: it has.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise StageError(
+            f"batch normalisation cannot train on a batch of {len(batch.images)} image, of which it is given one value "
+            "per channel; raise `batch_size`, or use more images"
+        ) from error
 
 
 @dataclass(eq=False)
@@ -87,6 +117,7 @@ class Member:
         curve: one row per epoch; those of a two-stage method's first stage have numbers up to 0.
         best_epoch: the best one so far.
         position: the next step: (epoch, step).
+        spread: of the embeddings of the last images that it was evaluated on.
     """
 
     model: Backbone
@@ -105,6 +136,7 @@ class Member:
     curve: list[CurveRow] = field(default_factory=list)
     best_epoch: BestEpoch | None = None
     position: tuple[int, int] = (0, 0)
+    spread: EmbeddingSpread = field(default_factory=EmbeddingSpread)
 
     def __post_init__(self) -> None:
         if self.execution.precision == "fp16" and self.device.type != "cuda":
@@ -112,6 +144,9 @@ class Member:
         self.network = ConfiguredModel(self.model, self.execution, self.device)
         self._sums: TensorDict = {}
         self._last_report = 0.0
+        self._loss: float | None = None
+        self._validation_accuracy: float | None = None
+        self._loss_read = time.monotonic()
         self._compiles = self.execution.compile is not None
         self._checked_stages: set[bool] = set()
 
@@ -119,6 +154,7 @@ class Member:
         """Makes the optimiser, and goes on from a checkpoint's state where there is one."""
         self._new_optimizer()
         self.model.train()
+        self._masks = frozenset(broken_tensors(self.model))
         self.position = (-self.preparation, 0)
         if self.state is None:
             return
@@ -163,14 +199,15 @@ class Member:
         """One step of the optimiser, at `position`; batch and outputs are shared with other members.
 
         Raises:
-            StageError: a loss writes into what is shared. The first step of either stage finds out, on copies.
+            StageError: a loss writes into what is shared, or batch normalisation has nothing to take a variance of. The
+                first step of either stage finds out, on copies.
         """
         self._compiles = False
         preparing = self.position[0] < 0
         if preparing in self._checked_stages:
             self._step(batch, teacher_outputs)
             return
-        with checked_copies(batch, teacher_outputs) as (batch, teacher_outputs):
+        with checked_copies(batch, teacher_outputs) as (batch, teacher_outputs), _large_enough(batch):
             self._step(batch, teacher_outputs)
         self._checked_stages.add(preparing)
 
@@ -183,11 +220,22 @@ class Member:
         set_rates(self.optimizer, rate_factor(self.recipe, batch.epoch) if epoch >= 0 else self.losses.preparation_rate)
         for name, value in (self.graph or self._optimize)(batch, teacher_outputs).items():
             # A new tensor, since a checkpoint may still hold the old one.
-            self._sums[name] = self._sums[name] + value if name in self._sums else value.double() + 0.0
+            self._add(name, value)
+        self._add(FINITE_STEPS, self._sums["loss"].isfinite())  # a sum that is not stays so
         self.position = epoch, step + 1
         if time.monotonic() - self._last_report > REPORT_SECONDS:
             self._last_report = time.monotonic()
+            if self._last_report - self._loss_read > LOSS_SECONDS:
+                self._note_loss(float(self._sums["loss"]) / (step + 1))
             self._report(epoch, step + 1)
+
+    def _add(self, name: str, value: Tensor) -> None:
+        """Adds a step's value to a sum of the epoch."""
+        self._sums[name] = self._sums[name] + value if name in self._sums else value.double() + 0.0
+
+    def _note_loss(self, loss: float) -> None:
+        """Keeps a mean loss for reports."""
+        self._loss, self._loss_read = loss if math.isfinite(loss) else None, time.monotonic()
 
     def _optimize(self, batch: Batch, teacher_outputs: Sequence[Outputs]) -> TensorDict:
         """Forward pass, loss, backward pass and update; the loss, its terms and the training accuracy."""
@@ -212,20 +260,24 @@ class Member:
         return values
 
     @torch.no_grad()
-    def correct(self, batch: Batch) -> Tensor:
-        """True for each image of a batch whose top class is right: [B], bool; the model is in eval mode."""
-        logits = self.network(batch.images, eager=True).logits
-        assert logits is not None
-        return logits.argmax(1) == batch.labels
+    def top_classes(self, batch: Batch) -> Tensor:
+        """The top class of each image of a batch [B], as `finite.top_classes`; the model is in eval mode."""
+        outputs = self.network(batch.images, eager=True)
+        assert outputs.logits is not None
+        self.spread.add(outputs.embedding)
+        return top_classes(outputs.logits)
 
     def end_epoch(self, accuracy: float | None) -> None:
         """Adds an epoch to the curve; `accuracy` is that on the validation images, where there are any.
 
         Raises:
-            StageError: a loss is no longer finite.
+            StageError: a loss, a weight or a buffer of the network is no longer finite.
         """
         epoch = self.position[0]
         row: CurveRow = {"epoch": epoch + 1, **self._means(epoch)}
+        require_finite_network(self.model, self._masks, self._epoch_name(epoch))
+        self._note_loss(row["loss"])
+        self._validation_accuracy = accuracy
         if accuracy is not None:
             row["validation_accuracy"] = accuracy
             if self.best and (self.best_epoch is None or accuracy > self.best_epoch.accuracy):
@@ -240,16 +292,15 @@ class Member:
     def _means(self, epoch: int) -> dict[str, float]:
         """The means of an epoch's losses, all of them finite."""
         # One copy from the device for all of them.
-        totals = torch.stack(list(self._sums.values())).tolist()
-        means = {name: total / self.steps for name, total in zip(self._sums, totals, strict=True)}
-        broken = [name for name, value in means.items() if not math.isfinite(value)]
-        if broken:
-            names = ", ".join(name for name in broken if name != "loss") or "loss"
-            stage = f"epoch {epoch + 1}" if epoch >= 0 else "the first stage of a two-stage method"
-            raise StageError(
-                f"loss is {means['loss']} in {stage} (terms: {names}); lower the rate or the term's weight"
-            )
+        totals = dict(zip(self._sums, torch.stack(list(self._sums.values())).tolist(), strict=True))
+        finite = totals.pop(FINITE_STEPS, self.steps)  # absent from older checkpoints
+        means = {name: total / self.steps for name, total in totals.items()}
+        first = int(finite) + 1 if finite < self.steps else None
+        require_finite_losses(means, first, self.steps, self._epoch_name(epoch))
         return means
+
+    def _epoch_name(self, epoch: int) -> str:
+        return f"epoch {epoch + 1}" if epoch >= 0 else "the first stage of a two-stage method"
 
     def finish(self) -> None:
         """Puts the chosen epoch's weights in."""
@@ -259,7 +310,15 @@ class Member:
     def _report(self, epoch: int, step: int) -> None:
         done = (epoch + self.preparation) * self.steps + step
         total = (self.recipe.epochs + self.preparation) * self.steps
-        self.report(Progress(done=done, total=total, epoch=max(epoch + 1, 0), epochs=self.recipe.epochs))
+        progress = Progress(
+            done=done,
+            total=total,
+            epoch=max(epoch + 1, 0),
+            epochs=self.recipe.epochs,
+            loss=self._loss,
+            validation_accuracy=self._validation_accuracy,
+        )
+        self.report(progress)
 
     def save(self) -> None:
         """Writes a checkpoint; the clock has been settled before."""

@@ -28,7 +28,7 @@ from tests.running.commands import (
 pytestmark = pytest.mark.whole_run
 
 ONE_SEED = "--set", "seeds=[0]"
-OFTEN = "--checkpoint-seconds", 0
+OFTEN = "--checkpoint-seconds", 1e-6
 
 
 @pytest.fixture
@@ -109,3 +109,19 @@ def test_a_damaged_checkpoint_costs_only_time(expected, suite, tmp_path):
         checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     run(suite, *ONE_SEED, cwd=tmp_path)
     assert results(store) == expected
+
+
+@pytest.mark.parametrize("start_it", [start_inline, start_with_two_jobs], ids=["inline", "forked"])
+def test_sigterm_saves_a_checkpoint_and_says_how_to_go_on(suite, tmp_path, start_it):
+    """No checkpoint is due by itself."""
+    store = tmp_path / "runs"
+    often = "--set", "recipes.default.epochs=400"
+    process = start_it(suite, *ONE_SEED, *often, "--checkpoint-seconds", "1h", cwd=tmp_path)
+    wait_for(lambda: any(store.glob("cell/*/progress.json")), process)
+    assert not has_checkpoint(store, "cell")()
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 143
+    assert "ended by SIGTERM; run the same command again to go on from the last checkpoints" in err
+    assert "Traceback" not in err
+    assert has_checkpoint(store, "cell")()

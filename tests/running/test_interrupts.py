@@ -12,10 +12,11 @@ import pytest
 from benchbench.components import Component
 from benchbench.executors.base import Event, Executor
 from benchbench.plugins import load_plugins
-from benchbench.running.interrupts import RememberedInterrupts
+from benchbench.running.interrupts import RememberedInterrupts, Terminated
 from benchbench.running.runner import RunOptions, run_plan
 from benchbench.store import Store
 from benchbench.testing.sample import sample_record
+from benchbench.training.stop import STOP
 
 
 @pytest.fixture(autouse=True)
@@ -120,6 +121,55 @@ def test_a_thread_may_use_it():
     thread.start()
     thread.join()
     assert ended
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"])
+def test_signals_that_end_a_job_are_raised_with_their_number(name):
+    number = getattr(signal, name)
+    before = signal.signal(number, signal.SIG_DFL)  # `nohup` has it ignore SIGHUP
+
+    @RememberedInterrupts()
+    def command() -> None:
+        with RememberedInterrupts():
+            signal.raise_signal(number)
+            pytest.fail("it was lost")
+
+    with pytest.raises(Terminated, match=f"^{name}$") as caught:
+        command()
+    assert caught.value.number == number
+    assert signal.signal(number, before) == signal.SIG_DFL
+
+
+def test_a_stage_of_this_process_saves_before_it_ends():
+    """The request waits until the stage, which looks for it, has saved; a second signal does not wait."""
+    reached = []
+
+    @RememberedInterrupts()
+    def run(times: int) -> None:
+        STOP.awaited = True
+        for _ in range(times):
+            signal.raise_signal(signal.SIGTERM)
+            reached.append(STOP.made)
+        STOP.leave()
+
+    with pytest.raises(Terminated):
+        run(1)
+    assert reached == [True]
+    assert not STOP.made
+    with pytest.raises(Terminated):
+        run(2)
+    assert reached == [True, True]
+
+
+def test_a_program_with_its_own_handler_keeps_it():
+    calls = []
+    signal.signal(signal.SIGUSR1, lambda number, frame: calls.append(number))
+    try:
+        with RememberedInterrupts():
+            signal.raise_signal(signal.SIGUSR1)
+    finally:
+        signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+    assert calls == [signal.SIGUSR1]
 
 
 class Losing(Executor):

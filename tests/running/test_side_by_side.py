@@ -68,7 +68,7 @@ def test_cells_of_a_cohort_run_side_by_side_and_end_as_alone(side_by_side, suite
 
 def test_a_cohort_that_is_killed_ends_with_the_same_numbers(side_by_side, suite, tmp_path):
     store = tmp_path / "runs"
-    process = start_inline(suite, "--checkpoint-seconds", 0, cwd=tmp_path)
+    process = start_inline(suite, "--checkpoint-seconds", 1e-6, cwd=tmp_path)
     wait_for(lambda: len(list(store.glob("cell/*/checkpoint.pt"))) >= 3, process)
     kill(process)
     assert len(results(store)) < 7

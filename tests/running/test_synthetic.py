@@ -113,7 +113,7 @@ def test_killed_anywhere_it_ends_with_the_same_numbers(generated, tmp_path):
 
     suite = suite_in(tmp_path)
     for kind in ("diffusion", "synthesis"):
-        process = start_inline(suite, "--checkpoint-seconds", 0, cwd=tmp_path)
+        process = start_inline(suite, "--checkpoint-seconds", 1e-6, cwd=tmp_path)
         wait_for(partial(begun, kind), process)
         kill(process)
     run(suite, cwd=tmp_path)

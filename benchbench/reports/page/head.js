@@ -76,7 +76,17 @@ function drawRunning() {
               ? h("span", { class: "since" }, elapsed(stage))
               : stateText(stage.status);
           const last = stage.log.trimEnd().split("\n").at(-1);
-          return h("li", {}, stageButton(key), " ", since, last ? h("code", { class: "last" }, last) : "");
+          const silent = content.live && stage.status === "running" ? silence(stage) : "";
+          return h(
+            "li",
+            {},
+            stageButton(key),
+            " ",
+            since,
+            stage.progress ? [" ", h("span", { class: "progress" }, stage.progress)] : "",
+            silent ? [" ", h("span", { class: "silent tone bad" }, silent)] : "",
+            last ? h("code", { class: "last" }, last) : "",
+          );
         }),
       ),
     ),

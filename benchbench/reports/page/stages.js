@@ -33,6 +33,16 @@ const elapsed = (stage) => {
   return `${hours}:${String(minutes).padStart(2, "0")}:${String(seconds % 60).padStart(2, "0")}`;
 };
 
+const SILENT = 120; // seconds without a step from which on the page says so
+
+/** How long a running stage has taken no step, in words; empty where that is not long. */
+function silence(stage) {
+  const since = stage.last_step ?? stage.started;
+  const minutes = Math.floor((Date.now() / 1000 - since) / 60);
+  if (!since || 60 * minutes < SILENT) return "";
+  return `no step for ${minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`}`;
+}
+
 /** The dialog of stages; `content()` gives the page's data of the moment. */
 function stageDialog(content) {
   const heading = h("h2", { id: "stage-name" });

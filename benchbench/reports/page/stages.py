@@ -10,6 +10,7 @@ from pydantic import BaseModel, JsonValue
 from pydantic_core import from_json, to_json
 
 from benchbench.errors import StoreError, one_line
+from benchbench.executors.stage_progress import read_progress
 from benchbench.planning.model import Stage
 from benchbench.specs.parts import Json
 from benchbench.specs.records import Cost, StageRecord
@@ -104,7 +105,14 @@ class StageReader:
         """The status of a stage without a record, and what its state file says beside."""
         state = folder.read_state()
         status = "interrupted" if state.status == "running" and not self.active else state.status or "missing"
-        details = {"reason": state.reason, "started": state.started, "attempts": state.attempts or None}
+        report = read_progress(folder) if status == "running" else None
+        details = {
+            "reason": state.reason,
+            "started": state.started,
+            "attempts": state.attempts or None,
+            "progress": report.text if report else None,
+            "last_step": report.at if report else None,
+        }
         return {"status": status, **{name: value for name, value in details.items() if value is not None}}
 
     def _log(self, folder: StageFolder) -> str:

@@ -15,19 +15,22 @@ from benchbench.reports.tables.diagnosis_rules import (
     SIGNS,
     DetectedSign,
     below,
+    in_answers,
     in_curve,
     not_finite,
     weaker_teacher,
 )
+from benchbench.specs.records import TrainingRecord
 from benchbench.store import Store
 
 
 def diagnosis(results: pd.DataFrame, plan: Plan, store: Store) -> Table | None:
     """Runs that show a sign of failure, with the evidence in numbers; None where there is no sign.
 
-    The signs: a student far below the baseline, a teacher weaker than its student, unstable training, slow convergence,
-    projector collapse, overfitting. The notes under the table have the rule of each sign and things to try; every
-    threshold is an attribute of `benchbench.reports.tables.diagnosis_rules.Thresholds`.
+    The signs: a student far below the baseline, a teacher weaker than its student, unstable training, one class for all
+    images, a dead embedding, slow convergence, projector collapse, overfitting. The notes under the table have the rule
+    of each sign and things to try; every threshold is an attribute of
+    `benchbench.reports.tables.diagnosis_rules.Thresholds`.
     """
     rows = []
     for (data, student), cells in _groups(results).items():
@@ -90,8 +93,11 @@ def _of_run(cell: ResultCell, store: Store) -> list[DetectedSign]:
     if cell.status == "failed":
         sign = not_finite(str(cell.reason))
         return [sign] if sign is not None else []
-    curve = store.stage("cell", cell.key).read_curve()
-    return in_curve(curve, int(cell.train_images), int(cell.validation_images), float(cell.accuracy))
+    folder = store.stage("cell", cell.key)
+    record = folder.done()
+    answers = in_answers(record.metrics) if isinstance(record, TrainingRecord) else []
+    images = int(cell.train_images), int(cell.validation_images)
+    return answers + in_curve(folder.read_curve(), *images, float(cell.accuracy))
 
 
 def _of_means(cells: Sequence[ResultCell], group: CellsByRow) -> Iterator[tuple[DetectedSign, str]]:

@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchbench.specs.records import CurveRow
+from benchbench.specs.records import CurveRow, TrainingMetrics
 
 Curve = Sequence[CurveRow]
 
@@ -30,6 +30,10 @@ class Thresholds:
             between unit vectors, of the 2 of independent ones; all in one point give 0.
         fitted: training accuracy from which on the training set counts as memorised.
         gap: distance of test accuracy to training accuracy then.
+        one_class: share of the test images that are given the same class from which on there is no other one to the
+            network; where a class has more than that share of the images, half of the rest too.
+        same_embedding: relative spread of embeddings below which all are the same.
+        same_dimensions: share of an embedding's dimensions that are constant above which it says nothing.
     """
 
     noise: float = 2.0
@@ -42,6 +46,9 @@ class Thresholds:
     collapsed: float = -0.5
     fitted: float = 0.95
     gap: float = 0.15
+    one_class: float = 0.95
+    same_embedding: float = 0.05
+    same_dimensions: float = 0.95
 
 
 LIMITS = Thresholds()
@@ -80,6 +87,19 @@ SIGNS = {
         f"an epoch's loss rises by over {100 * LIMITS.spike:g} % of its gain and {LIMITS.spike_times:g} usual "
         "changes, ends as many changes above its beginning, or is no number",
         "a lower learning rate, warm-up, smaller weights of the loss's terms, fp32",
+    ),
+    "constant": Sign(
+        "one class for all images",
+        f"the network gives one class for {100 * LIMITS.one_class:g} % of the test images or more, and the test images "
+        "are not of one class",
+        "a lower learning rate, warm-up, smaller weights of the distillation terms; look at the curve's first epochs",
+    ),
+    "embedding": Sign(
+        "dead embedding",
+        f"the embeddings of the test images differ by less than {100 * LIMITS.same_embedding:g} % of their size, or "
+        f"over {100 * LIMITS.same_dimensions:g} % of their dimensions are constant: a linear probe has nothing to read",
+        "a larger image_size (a published network may give nothing on images much smaller than those it was trained "
+        "on), its own mean and std, finetune in place of a linear probe",
     ),
     "slow": Sign(
         "slow convergence",
@@ -180,9 +200,35 @@ def _overfitting(epochs: Curve, train_images: int, test_accuracy: float) -> Dete
     return DetectedSign("overfitting", gap, f"{numbers}, with {train_images:,} training images")
 
 
+def in_answers(metrics: TrainingMetrics) -> list[DetectedSign]:
+    """Signs in what a network gives for the test images; none in records that do not say."""
+    return [sign for sign in (_one_class(metrics), _dead_embedding(metrics)) if sign is not None]
+
+
+def _one_class(metrics: TrainingMetrics) -> DetectedSign | None:
+    share, largest = metrics.top_class_share, metrics.largest_class_share
+    if share is None or largest is None or largest == 1.0:
+        return None
+    if share < max(LIMITS.one_class, (1 + largest) / 2):
+        return None
+    numbers = f"one class for {100 * share:.4g} % of {metrics.test_count:,} test images"
+    return DetectedSign("constant", share, f"{numbers}, of which the largest class has {100 * largest:.4g} %")
+
+
+def _dead_embedding(metrics: TrainingMetrics) -> DetectedSign | None:
+    spread, constant = metrics.embedding_spread, metrics.constant_dimensions
+    if spread is None or constant is None:
+        return None
+    if spread < LIMITS.same_embedding:
+        return DetectedSign("embedding", 1 - spread, f"embeddings differ by {100 * spread:.2g} % of their size")
+    if constant > LIMITS.same_dimensions:
+        return DetectedSign("embedding", constant, f"{100 * constant:.4g} % of the embedding's dimensions are constant")
+    return None
+
+
 def not_finite(reason: str) -> DetectedSign | None:
-    """The sign of a run that failed since its loss was not finite."""
-    if re.match(r"loss is -?(nan|inf) ", reason) is None:
+    """The sign of a run that failed since its loss, its weights or its outputs were not finite."""
+    if re.match(r"loss is -?(nan|inf) |(weights|logits) are not finite ", reason) is None:
         return None
     return DetectedSign("unstable", math.inf, reason)
 

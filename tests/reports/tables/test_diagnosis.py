@@ -226,3 +226,56 @@ def test_the_thresholds_are_in_the_rules():
 
 def test_no_curve_no_finding():
     assert in_curve([], 0, 0, 0.0) == []
+
+
+class TestAnswers:
+    """What a network gives for the test images."""
+
+    @pytest.mark.parametrize(
+        ("share", "largest", "is_sign"),
+        [
+            (1.0, 0.1, True),
+            (0.96, 0.1, True),
+            (0.94, 0.1, False),
+            (0.98, 0.97, False),  # nearly all images are of one class
+            (1.0, 0.97, True),
+            (1.0, 1.0, False),
+            (None, None, False),  # an older record
+        ],
+    )
+    def test_one_class_for_all_images(self, healthy, share, largest, is_sign):
+        key = healthy.cells("scratch")[0].stage
+        healthy.change(key, "metrics", top_class_share=share, largest_class_share=largest)
+        rows = rows_with(rows_of(healthy), "constant")
+        evidence = f"one class for {100 * (share or 0):.4g} % of 1,000 test images, of which the largest class has "
+        assert [row[4] for row in rows] == (["1 of 3"] if is_sign else [])
+        assert all(row[5].startswith(evidence) for row in rows)
+
+    @pytest.mark.parametrize(
+        ("spread", "constant", "evidence"),
+        [
+            (0.004, 0.1, "embeddings differ by 0.4 % of their size"),
+            (0.5, 0.99, "99 % of the embedding's dimensions are constant"),
+            (0.3, 0.5, None),
+            (None, None, None),
+        ],
+    )
+    def test_a_dead_embedding(self, healthy, spread, constant, evidence):
+        key = healthy.cells("scratch")[0].stage
+        healthy.change(key, "metrics", embedding_spread=spread, constant_dimensions=constant)
+        rows = rows_with(rows_of(healthy), "embedding")
+        assert [row[5] for row in rows] == ([evidence] if evidence else [])
+
+    @pytest.mark.parametrize(
+        "reason",
+        [
+            "weights are not finite after epoch 3 (head.weight), though its losses are; lower the rate",
+            "logits are not finite on 7 of 9 test images (the first is number 0); lower the rate",
+        ],
+    )
+    def test_a_network_that_is_no_longer_finite(self, healthy, reason):
+        key = healthy.cells("distil")[1].stage
+        healthy.folder(key).record.unlink()
+        healthy.fail(key, reason)
+        (row,) = rows_with(rows_of(healthy), "unstable")
+        assert row[5] == reason

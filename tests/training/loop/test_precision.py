@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
+from torch import nn
 
 from benchbench.errors import StageError
+from tests.training.cohort.conftest import breaking
+from tests.training.loop.conftest import STEPS
+from tests.training.small import BATCH, CLASSES
 
 
 def test_a_loss_that_is_not_finite_is_named(make):
@@ -18,6 +24,58 @@ def test_a_loss_that_is_not_finite_is_named(make):
 def test_a_run_that_diverges_ends(make):
     run = make(epochs=30, lr=1e30, optimizer="sgd")
     with pytest.raises(StageError, match=r"loss is (nan|inf) in epoch \d+ \(terms: ce\); lower the rate"):
+        run.run()
+
+
+class Ruining(torch.autograd.Function):
+    """A term of zero with a gradient that is not finite."""
+
+    @staticmethod
+    def forward(_context, values):
+        return values.sum() * 0
+
+    @staticmethod
+    def backward(context, gradient):
+        return gradient * torch.full((BATCH, CLASSES), float("inf"))
+
+
+def test_weights_that_only_the_last_step_ruins_end_the_run(make):
+    """Every loss is finite: no step sees what the last one has left."""
+    run = make(epochs=1)
+    real, calls = run.losses.forward, []
+
+    def forward(student, teachers, batch):
+        total, terms = real(student, teachers, batch)
+        calls.append(batch)
+        return (total + Ruining.apply(student.logits) if len(calls) == STEPS else total), terms
+
+    run.losses.forward = forward
+    with pytest.raises(StageError, match=r"^weights are not finite after epoch 1 \(\S+, .* more\), though its losses"):
+        run.run()
+    assert run.curve == []
+
+
+def test_a_loss_names_its_first_broken_step(make):
+    run = make()
+    breaking(run, STEPS + 3, float("nan"))
+    with pytest.raises(StageError, match=rf"^loss is nan in epoch 2 .*\(first at step 3 of {STEPS}\)$"):
+        run.run()
+
+
+def test_a_network_that_gives_no_numbers_in_eval_mode_fails(make):
+    """Its losses are finite, and so are its weights."""
+    run = make()
+    run.model.register_forward_hook(
+        lambda part, _given, out: out if part.training else replace(out, logits=out.logits * float("inf"))
+    )
+    with pytest.raises(StageError, match=r"^logits are not finite on 18 of 18 validation images"):
+        run.run()
+
+
+def test_a_batch_of_one_image_that_batch_normalisation_cannot_take_is_refused(make):
+    run = make(batch_size=1)
+    run.model.trunk.append(nn.BatchNorm1d(run.model.dim))
+    with pytest.raises(StageError, match=r"^batch normalisation cannot train on a batch of 1 image, .*`batch_size`"):
         run.run()
 
 

@@ -20,7 +20,10 @@ def test_progress_ends_at_the_total(make):
     run.run()
     done = [progress.done for progress in reports]
     assert done == sorted(done)
-    assert reports[-1] == Progress(done=15, total=15, epoch=3, epochs=3)
+    last = run.curve[-1]
+    accuracy = last["validation_accuracy"]
+    expected = Progress(done=15, total=15, epoch=3, epochs=3, loss=last["loss"], validation_accuracy=accuracy)
+    assert reports[-1] == expected
     assert {progress.epoch for progress in reports} == {1, 2, 3}
 
 

@@ -1,0 +1,101 @@
+"""The progress of a running stage: in words, as lines of its log, and in a file of its folder."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable
+
+from benchbench.specs.records import Progress, RecordPart
+from benchbench.store import StageFolder
+
+LINE_SECONDS = 60.0  # between two lines of a log
+FILE_SECONDS = 10.0  # between two states of the file
+FILE = "progress.json"
+
+
+class ReportedProgress(RecordPart):
+    """The last report of a running stage: `text` in words, `at` in seconds since the epoch."""
+
+    text: str
+    at: float
+
+
+class Pace:
+    """The pace of a stage, since its first report."""
+
+    def __init__(self) -> None:
+        self._first: tuple[float, float] | None = None
+
+    def seconds_left(self, progress: Progress) -> float | None:
+        """Expected seconds to the end; None before a second report."""
+        now = time.monotonic()
+        if self._first is None:
+            self._first = now, progress.done
+        start, done = self._first
+        if progress.done <= done:
+            return None
+        return (now - start) / (progress.done - done) * (progress.total - progress.done)
+
+
+def in_words(progress: Progress, seconds_left: float | None = None) -> str:
+    """A report in one line: epoch, share, loss, validation accuracy, expected rest."""
+    parts = [f"epoch {progress.epoch}/{progress.epochs}"] if progress.epoch is not None else []
+    parts += [f"{progress.done / progress.total:.0%}"] if progress.total else []
+    parts += [f"loss {progress.loss:.4g}"] if progress.loss is not None else []
+    if progress.validation_accuracy is not None:
+        parts.append(f"validation accuracy {100 * progress.validation_accuracy:.1f} %")
+    if seconds_left is not None:
+        parts.append(f"about {duration(seconds_left)} left")
+    return ", ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words: 40 s, 4 min, 2 h 5 min."""
+    if seconds < 60:
+        return f"{seconds:.3g} s" if seconds < 10 else f"{math.floor(seconds)} s"
+    hours, minutes = divmod(math.floor(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours and minutes else f"{hours} h" if hours else f"{minutes} min"
+
+
+class StageReporter:
+    """Takes the reports of a running stage: passes each on, and keeps the latest in the stage's folder."""
+
+    def __init__(self, folder: StageFolder, pass_on: Callable[[Progress], None]):
+        self._folder, self._pass_on = folder, pass_on
+        self._pace = Pace()
+        self._next_file = 0.0
+        self._next_line = time.monotonic() + LINE_SECONDS
+
+    def __call__(self, progress: Progress) -> None:
+        self._pass_on(progress)
+        left, now = self._pace.seconds_left(progress), time.monotonic()
+        if now >= self._next_file:
+            self._next_file = now + FILE_SECONDS
+            _write(self._folder, ReportedProgress(text=in_words(progress, left), at=time.time()))
+        if now >= self._next_line:
+            self._next_line = now + LINE_SECONDS
+            with contextlib.suppress(OSError), self._folder.log.open("a", encoding="utf-8") as log:
+                log.write(f"{time.strftime('%H:%M:%S')} {in_words(progress, left)}\n")
+
+
+def read_progress(folder: StageFolder) -> ReportedProgress | None:
+    """The last report of a stage that runs; None where there is none that can be read."""
+    try:
+        return ReportedProgress.model_validate_json((folder.path / FILE).read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def forget_progress(folder: StageFolder) -> None:
+    """Removes the last report of a stage."""
+    (folder.path / FILE).unlink(missing_ok=True)
+
+
+def _write(folder: StageFolder, report: ReportedProgress) -> None:
+    """Replaces the file, without waiting for the disk: after a crash of the machine nobody needs it."""
+    temporary = folder.path / f".{FILE}.tmp"
+    with contextlib.suppress(OSError):
+        temporary.write_text(report.model_dump_json(), encoding="utf-8")
+        temporary.replace(folder.path / FILE)
