@@ -175,6 +175,24 @@ def check(experiment: Experiment) -> None:
     check_networks(experiment.plan, experiment.store)
 
 
+def check_images(experiment: Experiment, only_cheap: bool = False) -> list[str]:
+    """Refuses images of the user's own that cannot be read, of all that is not done yet; each is decoded once.
+
+    Args:
+        experiment: the planned suite.
+        only_cheap: leaves out splits that take longer than a moment.
+
+    Returns:
+        The splits that were left out.
+
+    Raises:
+        SuiteError: an image cannot be read.
+    """
+    from benchbench.costs.image_check import check_images as check_plan
+
+    return check_plan(experiment.plan, experiment.store, experiment.data_root, only_cheap)
+
+
 def estimate(experiment: Experiment) -> dict[str, CostEstimate]:
     """Images and FLOPs of every stage that trains or runs a network, by key.
 
@@ -220,7 +238,8 @@ def run(
         stage; `write(folder)` and `page(folder)`. A stage that fails ends no other.
 
     Raises:
-        SuiteError: a network that cannot be built, or a loss that cannot work on its networks.
+        SuiteError: a network that cannot be built, a loss that cannot work on its networks, or an image that cannot be
+            read.
         StoreError: the store is in use, of another format, or cannot be written.
         BenchBenchError: there is no such executor or template, a number is no time, or the executor cannot end a stage.
 
@@ -235,6 +254,7 @@ def run(
     require_template(experiment, template)
     options = RunOptions(experiment.data_root, checkpoint_seconds, cohort, stage_timeout)
     weights = {key: each.flops for key, each in estimate(experiment).items()}
+    check_images(experiment)
     with shown_progress(progress, weights) as views:
         outcome = experiment.execute(options, [*listeners, *views])
     return replace(report(experiment, template=template), outcome=outcome)

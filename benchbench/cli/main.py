@@ -81,7 +81,10 @@ def cli() -> None:
 @reads_suite
 @click.option("--all", "show_all", is_flag=True, help="List every stage with its key.")
 @click.option("--calibrate", is_flag=True, help="First measure how fast the networks are here, to predict hours.")
-def plan(options: SuiteOptions, show_all: bool, calibrate: bool) -> None:
+@click.option(
+    "--check-images", is_flag=True, help="Read every image of your own now, as `run` does; few are always read."
+)
+def plan(options: SuiteOptions, show_all: bool, calibrate: bool, check_images: bool) -> None:
     """Show what SUITE would run, what is already done, and what each arm will cost.
 
     Device-hours are predicted from finished stages of the same work in the store, whatever their seeds, epochs or
@@ -98,12 +101,17 @@ def plan(options: SuiteOptions, show_all: bool, calibrate: bool) -> None:
 
     experiment = options.plan()
     estimates = api.estimate(experiment)
+    unchecked = api.check_images(experiment, only_cheap=not check_images)
     if calibrate:
         experiment.calibrate(progress=True)
     if options.as_json:
         click.echo(json.dumps(plan_json(experiment.plan, experiment.store, estimates), indent=1))
     else:
         click.echo(plan_text(experiment.plan, experiment.store, estimates, show_all))
+        if unchecked:
+            click.echo(
+                f"note: not read yet: {', '.join(unchecked)}; `run` reads every image once, `--check-images` now"
+            )
 
 
 @cli.command()

@@ -29,7 +29,9 @@ from benchbench.executors.stage_progress import StageReporter, forget_progress
 from benchbench.hardware.energy import EnergyCounter, StageMeter, open_counter
 from benchbench.hardware.lifetime import end_with_parent
 from benchbench.hardware.memory import PeakMemory, free_memory
+from benchbench.planning.test_part import earlier_record
 from benchbench.plugins import load_plugins
+from benchbench.specs.stages import TrainingSpec
 from benchbench.stages import RUNNERS
 from benchbench.store import StageFolder, StageState, Store
 from benchbench.training.stop import STOP, StageStopped
@@ -148,6 +150,8 @@ class Worker:
         try:
             folder.path.mkdir(parents=True, exist_ok=True)
             forget_progress(folder)
+            if folder.record.exists():  # of other test images, which the spec in the folder says
+                folder.record.replace(earlier_record(folder))
             folder.write_spec(stage.spec)
             folder.write_state(StageState(status="running", attempts=attempts, pid=os.getpid(), started=time.time()))
         except Exception as error:
@@ -206,6 +210,8 @@ class Worker:
         software = environment(settings.device, settings.device_name, settings.commit)
         self.ready = time.monotonic()
         self._emit("ready", stages[0])
+        if len(contexts) == 1 and _is_trained(contexts[0]):
+            runner = importlib.import_module("benchbench.stages.retest")
         results: list[Result] = runner.run_group(contexts) if len(contexts) > 1 else [runner.run(contexts[0])]
         return self._completed(list(zip(stages, contexts, results, strict=True)), software, peak.bytes())
 
@@ -221,7 +227,8 @@ class Worker:
             if isinstance(result, Exception):
                 completed.append(result)
                 continue
-            costs = {"energy_joules": context.meter.joules(), "peak_bytes": peak_bytes}
+            most_bytes = max(filter(None, (peak_bytes, result.record.cost.peak_bytes)), default=None)
+            costs = {"energy_joules": context.meter.joules(), "peak_bytes": most_bytes}
             changes = {"key": stage.key, "label": stage.label, "environment": software}
             changes["cost"] = result.record.cost.model_copy(update=costs)
             completed.append(replace(result, record=result.record.model_copy(update=changes)))
@@ -267,7 +274,7 @@ class Worker:
     def _finish(self, stage: Assignment, result: StageResult) -> None:
         folder = self._folder(stage)
         folder.write_record(result.record, result.curve)
-        for leftover in (folder.checkpoint, folder.state):
+        for leftover in (folder.checkpoint, folder.state, earlier_record(folder)):
             leftover.unlink(missing_ok=True)
         forget_progress(folder)
         now = time.monotonic()
@@ -311,6 +318,15 @@ def _shortened(text: str) -> str:
         return text
     half = TRACEBACK // 2
     return f"{text[:half]}\n... {len(text) - TRACEBACK:,} characters left out ...\n{text[-half:]}"
+
+
+def _is_trained(context: StageContext) -> bool:
+    """True for a stage whose training is finished, and whose test images have changed since."""
+    if not earlier_record(context.folder).exists() or not isinstance(context.spec, TrainingSpec):
+        return False
+    from benchbench.stages.retest import can_retest
+
+    return can_retest(context)
 
 
 @contextlib.contextmanager

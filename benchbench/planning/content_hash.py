@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from benchbench.store import file_sha256, write_json
@@ -24,20 +24,33 @@ def content_hash(path: Path) -> str:
         return file_sha256(path)
     if not path.is_dir():
         return ABSENT
+    return files_hash(dict(_files(path)), str(path.resolve()))
+
+
+def files_hash(files: Mapping[str, Path], place: str) -> str:
+    """sha256 of some files' names and bytes.
+
+    Args:
+        files: by the name that counts, in a fixed order.
+        place: names the files in the cache; see `content_hash`.
+
+    Raises:
+        OSError: one cannot be read.
+    """
     listing = hashlib.sha256()
-    for name, file in _files(path):
+    for name, file in files.items():
         stat = file.stat()
         listing.update(_encoded(name, stat.st_size, stat.st_mtime_ns, stat.st_ino))
-    cache, folder = user_cache("content.json"), str(path.resolve())
-    entry = _read(cache).get(folder)
+    cache = user_cache("content.json")
+    entry = _read(cache).get(place)
     if isinstance(entry, dict) and entry.get("listing") == listing.hexdigest():
         return str(entry["content"])
     content = hashlib.sha256()
-    for name, file in _files(path):
+    for name, file in files.items():
         content.update(_encoded(name, file_sha256(file)))
     with contextlib.suppress(OSError):  # only a cache
         cache.parent.mkdir(parents=True, exist_ok=True)
-        write_json(cache, {**_read(cache), folder: {"listing": listing.hexdigest(), "content": content.hexdigest()}})
+        write_json(cache, {**_read(cache), place: {"listing": listing.hexdigest(), "content": content.hexdigest()}})
     return content.hexdigest()
 
 

@@ -6,16 +6,20 @@ import importlib.metadata
 import typing
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 from pydantic import JsonValue, ValidationError
 
 from benchbench.components import Component, Params, Registry
+from benchbench.data.sources.own_images import OwnImagesParams
 from benchbench.errors import UnknownNameError, did_you_mean, one_line, quoted
-from benchbench.planning.content_hash import content_hash
+from benchbench.planning.content_hash import content_hash, files_hash
 from benchbench.specs.parts import FileSpec, Json, WeightsSpec
 from benchbench.suite.document import Loc
 from benchbench.suite.file import SuiteFile, is_file
 from benchbench.suite.schema import Arm, ModelEntry, Recipe
+
+SPLITS: tuple[Literal["train"], Literal["test"]] = ("train", "test")
 
 
 class Resolver:
@@ -30,6 +34,7 @@ class Resolver:
     def __init__(self, file: SuiteFile, registry: Registry, data_root: Path = Path("data")):
         self.file, self.registry, self.data_root = file, registry, data_root
         self._hashes: dict[Path, str] = {}
+        self._split_specs: dict[str, FileSpec] = {}
 
     def component(self, kind: str, name: str, loc: Loc) -> Component:
         """A component by name.
@@ -69,8 +74,22 @@ class Resolver:
         for name in type(params).model_fields:
             value = getattr(params, name)
             if isinstance(value, Path):
-                values[name] = self.file_spec(value).as_json()
+                split = self._split_spec(params, value) if isinstance(params, OwnImagesParams) else None
+                values[name] = (split or self.file_spec(value)).as_json()
         return values
+
+    def _split_spec(self, params: OwnImagesParams, path: Path) -> FileSpec | None:
+        """A path with the hashes of the files of each split, read once; None where they are not known."""
+        name = f"{type(params).__name__} {params!r}"
+        if name not in self._split_specs:
+            hashes = []
+            for split in SPLITS:
+                files = params.split_files(split, self.data_root)
+                if files is None:
+                    return None
+                hashes.append(files_hash(dict(sorted(files.items())), f"{split} of {name}"))
+            self._split_specs[name] = FileSpec(path=str(path), content=hashes[0], test=hashes[1])
+        return self._split_specs[name]
 
     def file_spec(self, path: Path) -> FileSpec:
         """A path with the hash of its content, which is read once."""

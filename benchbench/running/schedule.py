@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from benchbench.errors import StoreError, one_line
 from benchbench.planning.model import KINDS, Plan, Stage
+from benchbench.planning.test_part import finished_record, is_trained
 from benchbench.store import Store
 
 
@@ -47,12 +48,14 @@ class Schedule:
         self._alone: set[str] = set()
         for key, stage in plan.stages.items():
             try:
-                record = store.stage(stage.kind, key).done()
+                record = finished_record(stage, store)
             except StoreError as error:
                 self.outcome.failed[key] = one_line(error)
                 continue
             if record is None:
                 self.waiting[key] = stage
+                if is_trained(stage, store):  # what is left of it is another work than that of its cohort
+                    self._alone.add(key)
             else:
                 self._done.add(key)
                 self.outcome.reused.append(key)

@@ -15,7 +15,7 @@ Role = Literal["student", "teacher"]
 State = Literal["pretrained", "linear_probe", "finetune", "scratch", "published"]
 Choice = bool | Literal["auto"]
 # No parameter of a component can have these names.
-PATH, CONTENT = "$path", "$content"
+PATH, CONTENT, TEST = "$path", "$content", "$test"
 
 
 class Spec(BaseModel):
@@ -29,10 +29,21 @@ class Spec(BaseModel):
 
 
 class FileSpec(Spec):
-    """A file or folder, and the sha256 of its content (of a folder: of its names and contents)."""
+    """A file or folder.
+
+    Attributes:
+        path: on this machine.
+        content: sha256 of its content (of a folder: of its names and contents); of a data set whose splits are known
+            file by file, of its training split.
+        test: sha256 of its test split, where that is known. It is part of no key: other test images train nothing anew.
+    """
 
     path: str = Field(alias=PATH)
     content: str = Field(alias=CONTENT)
+    test: str | None = Field(None, alias=TEST)
+
+    def as_json(self) -> Json:
+        return file_json(Path(self.path), self.content, self.test)
 
 
 class ComponentSpec(Spec):
@@ -237,14 +248,26 @@ def contents_only(value: Any) -> Any:
     return _replaced(value, CONTENT)
 
 
-def file_json(path: Path, content: str) -> Json:
+def tests_only(value: Any) -> list[str]:
+    """The hashes of test splits that `FileSpec`s in JSON have, in order."""
+    if isinstance(value, dict):
+        own = [value[TEST]] if _is_file(value) and value.get(TEST) else []
+        return own + [each for item in value.values() for each in tests_only(item)]
+    return [each for item in value for each in tests_only(item)] if isinstance(value, list | tuple) else []
+
+
+def file_json(path: Path, content: str, test: str | None = None) -> Json:
     """A `FileSpec` as it stands among a component's parameters."""
-    return {PATH: str(path), CONTENT: content}
+    return {PATH: str(path), CONTENT: content} | ({TEST: test} if test is not None else {})
+
+
+def _is_file(value: dict[str, Any]) -> bool:
+    return {PATH, CONTENT} <= value.keys() <= {PATH, CONTENT, TEST}
 
 
 def _replaced(value: Any, part: str) -> Any:
     if isinstance(value, dict):
-        if value.keys() == {PATH, CONTENT}:
+        if _is_file(value):
             return value[part]
         return {key: _replaced(item, part) for key, item in value.items()}
     if isinstance(value, list | tuple):

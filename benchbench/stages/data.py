@@ -18,12 +18,13 @@ from benchbench.data.decoded import decoded_once
 from benchbench.data.images import ImageDataset, ImageSubset
 from benchbench.data.loader import Loader, make_loader
 from benchbench.data.order import Blend
+from benchbench.data.sources.own_images import OwnImagesParams
 from benchbench.data.splits import hold_out, subset
 from benchbench.data.synthetic import joined, take
 from benchbench.data.transforms import Transform, bind_augmenters, bind_mixers
 from benchbench.errors import DataError
 from benchbench.planning.keys import key_of_identity
-from benchbench.specs.parts import DataSpec, RecipeSpec, SyntheticUseSpec, contents_only
+from benchbench.specs.parts import DataSpec, RecipeSpec, SyntheticUseSpec, contents_only, tests_only
 from benchbench.specs.records import DataRecord, SynthesisRecord
 from benchbench.specs.stages import DiffusionSpec, OutputsSpec, QualitySpec, SynthesisSpec, TrainingSpec
 from benchbench.stages.context import StageContext
@@ -54,7 +55,11 @@ class SplitData:
         if isinstance(spec, TrainingSpec) and spec.selection == "best" and not len(held_out):
             raise DataError("no class has an image to spare for validation; take more images, or `selection: last`")
         self.record = DataRecord(
-            names=images.classes, train=len(train), validation=len(held_out), sha256=_checksum(images, part)
+            names=images.classes,
+            train=len(train),
+            validation=len(held_out),
+            sha256=_checksum(images, part),
+            note=_note(context),
         )
         real, use = ImageSubset(images, part[train]), spec.data.synthetic
         self.train = self._loader(real) if use is None else self._blended(real, use)
@@ -145,13 +150,24 @@ def load_split(
     """A split of a stage's data set, whole."""
     source = context.spec.data.source
     component = context.registry.get("dataset", source.name)
-    params = json.dumps(source.arguments, sort_keys=True)
-    return _loaded(component.load(), component.params, params, context.data_root, split)
+    # With the hashes of files: one process may see them before and after a change.
+    params, contents = (json.dumps(each, sort_keys=True) for each in (source.arguments, source.params))
+    return _loaded(component.load(), (component.params, params, contents), context.data_root, split)
 
 
 @functools.lru_cache(maxsize=2)  # both splits of one data set: a worker's stages mostly share it
-def _loaded(load: Callable[..., ImageDataset], kind: type[Params], params: str, root: Path, split: str) -> ImageDataset:
+def _loaded(
+    load: Callable[..., ImageDataset], arguments: tuple[type[Params], str, str], root: Path, split: str
+) -> ImageDataset:
+    kind, params, _ = arguments
     return load(kind.model_validate_json(params), root, split)
+
+
+def _note(context: ImageContext) -> str:
+    """What the source says of a user's own files: those that are left out, say."""
+    source = context.spec.data.source
+    params = context.registry.get("dataset", source.name).params.model_validate_json(json.dumps(source.arguments))
+    return params.info(context.data_root).note if isinstance(params, OwnImagesParams) else ""
 
 
 def _transform(context: ImageContext) -> Transform:
@@ -185,6 +201,7 @@ def _content_key(spec: TrainingSpec | OutputsSpec | QualitySpec, split: str) -> 
         "code": code.as_json() if code else None,
         "pillow": PIL.__version__,
         "split": split,
+        "test": tests_only(data.source.params) if split == "test" else [],
     }
     return key_of_identity(contents_only(parts))[:KEY_DIGITS]
 

@@ -1,0 +1,56 @@
+"""Stages that have tested on other images than a suite has now: their training holds, and their test is made again.
+
+Keys cover the training split alone of a data set whose splits are known file by file. The spec in a stage's folder says
+which test split it saw.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from benchbench.planning.model import Stage
+from benchbench.specs.parts import tests_only
+from benchbench.specs.records import StageRecord
+from benchbench.specs.stages import OutputsSpec, QualitySpec, TrainingSpec
+from benchbench.store import StageFolder, Store
+
+
+def finished_record(stage: Stage, store: Store) -> StageRecord | None:
+    """The record of a stage that is done, test included, else None.
+
+    Raises:
+        StoreError: it is damaged.
+    """
+    folder = store.stage(stage.kind, stage.key)
+    record = folder.done()
+    return None if record is not None and saw_other_test(stage, folder) else record
+
+
+def is_trained(stage: Stage, store: Store) -> bool:
+    """True where nothing but the test of a stage is to be made again."""
+    folder = store.stage(stage.kind, stage.key)
+    return earlier_record(folder).exists() or (folder.record.exists() and saw_other_test(stage, folder))
+
+
+def earlier_record(folder: StageFolder) -> Path:
+    """The record of a finished stage whose test images have changed, until it is tested again."""
+    return folder.record.with_name("record.earlier.json")
+
+
+def saw_other_test(stage: Stage, folder: StageFolder) -> bool:
+    """True where a stage's folder was filled with another test split than the stage has now."""
+    spec = stage.spec
+    if not isinstance(spec, TrainingSpec | OutputsSpec | QualitySpec):
+        return False
+    if isinstance(spec, OutputsSpec) and "test" not in spec.splits:
+        return False
+    tests = tests_only(spec.data.source.params)
+    if not tests:
+        return False
+    try:
+        earlier = json.loads(folder.spec.read_bytes())
+    except (OSError, ValueError):
+        return False
+    before = tests_only(earlier.get("data") if isinstance(earlier, dict) else None)
+    return bool(before) and before != tests
