@@ -113,11 +113,29 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def one_line(error: BaseException | str) -> str:
-    """An error as one printable line: no line breaks, no control characters."""
+    """An error as one printable line."""
     text = error if isinstance(error, str) else str(error) or type(error).__name__
     if isinstance(error, BaseException) and not isinstance(error, BenchBenchError):
         text = f"{type(error).__name__}: {text}" if str(error) else text
-    return re.sub(r"[\x00-\x1f\x7f-\x9f]+", " ", text).strip()
+    return printable(text).strip()
+
+
+# Characters that a terminal or an editor obeys instead of showing them: control characters, those that change the
+# direction of others or have no width, and halves of a pair (of bytes that are no UTF-8, say), which cannot be written.
+_OBEYED = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+    "\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
+)
+
+
+def visible(text: str) -> str:
+    r"""A text with escapes (`\x1b`, `\u202e`) for characters that are obeyed and not shown; line breaks and tabs stay."""
+    return _OBEYED.sub(lambda match: match[0].encode("unicode_escape", "surrogatepass").decode(), text)
+
+
+def printable(text: str) -> str:
+    """The same in one line: line breaks and tabs become spaces."""
+    return visible(re.sub(r"[\t\n\x0b\x0c\r\x85\u2028\u2029]+", " ", text))
 
 
 def quoted(value: object) -> str:

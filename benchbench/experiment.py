@@ -30,7 +30,7 @@ FORMATS = ("md", "tex", "csv", "txt", *FIGURE_FORMATS, PAGE)  # of tables, of fi
 DEFAULT_FORMATS = ("md", "tex", "csv", *FIGURE_FORMATS)
 THEMES = ("light", "dark")  # of figures
 DEFAULT_TEMPLATE = "full"
-DEFAULT_STORE = "runs"
+DEFAULT_STORE, DEFAULT_DATA, DEFAULT_DEVICE = "runs", "data", "auto"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -125,7 +125,7 @@ class Experiment:
             return part.execute(RunOptions(self.data_root, max_cohort=1), views)
 
     def report_command(self, template: str = DEFAULT_TEMPLATE) -> str:
-        """The command that makes the report of this suite, overrides and plugins included."""
+        """The command that makes this report again: with overrides, plugins, folders, device and jobs."""
         from benchbench.suite.shipped import suite_argument
 
         file = self.plan.file
@@ -134,6 +134,9 @@ class Experiment:
         options = [word for each in file.source.overrides for word in ("--set", each.argument)]
         options += [word for path in self.plugins for word in ("--plugin", str(path))]
         options += ["--store", str(self.store.root)] if self.store.root != Path(DEFAULT_STORE) else []
+        options += ["--data", str(self.data_root)] if self.data_root != Path(DEFAULT_DATA) else []
+        options += ["--device", self.device] if self.device != DEFAULT_DEVICE else []
+        options += ["--jobs", str(self.jobs)] if self.jobs is not None else []
         options += ["--template", template] if template != DEFAULT_TEMPLATE else []
         return shlex.join(["benchbench", "report", suite_argument(file.path), *options])
 
@@ -239,7 +242,7 @@ class Run:
         return {stages[row.key].label: one_line(str(row.reason)) for row in rows.itertuples()}
 
     def write(self, folder: str | Path | None = None, formats: Sequence[str] = DEFAULT_FORMATS) -> list[Path]:
-        """Writes tables and figures, and results.csv.
+        """Writes tables and figures, and results.csv; files of an earlier report in the folder are removed.
 
         Args:
             folder: made where it does not exist; default: `reports/NAME-OF-SUITE`.
@@ -254,19 +257,24 @@ class Run:
         Example:
             >>> paths = run.write("paper/results", ["tex", "pdf"])
         """
+        from benchbench.reports.folder import write_folder
         from benchbench.reports.write import further_files, write_report
 
         kinds = [formats] if isinstance(formats, str) else list(formats)
         if unknown := set(kinds) - set(FORMATS):
             raise BenchBenchError(f"unknown format '{min(unknown)}'; there are {', '.join(FORMATS)}")
-        target = self._folder(folder)
-        paths = [self.page(target)] if PAGE in kinds else []
+        target, page = self._folder(folder), self._page_file() if PAGE in kinds else {}
         kinds = [kind for kind in kinds if kind != PAGE]
         if not kinds or not (self.results.status == "done").any():
-            return paths
+            return write_folder(target, page, self.report.plan.registry) if page else []
         # Without need of them, matplotlib is not imported, which takes a second.
         figures = self.report.figures if set(FIGURE_FORMATS) & set(kinds) else []
-        return paths + write_report(self.report, target, kinds, further_files(self.report, figures, kinds))
+        return write_report(self.report, target, kinds, page | further_files(self.report, figures, kinds))
+
+    def _page_file(self) -> dict[str, bytes]:
+        from benchbench.reports.page import NAME, page_data, render
+
+        return {NAME: render(page_data(self.report)).encode()}
 
     def page(self, folder: str | Path | None = None) -> Path:
         """Writes one HTML file with all tables, charts, reasons and logs, `report.html`; needs no network.

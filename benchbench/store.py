@@ -17,11 +17,14 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import glob
 import hashlib
 import json
 import os
+import secrets
 import time
 from collections.abc import Iterator, Sequence
+from io import BufferedWriter
 from pathlib import Path
 from typing import Any, Literal, TextIO, TypeVar
 
@@ -29,22 +32,54 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from benchbench.errors import StoreError, did_you_mean, one_line
+from benchbench.specs.consistency import find_contradiction
 from benchbench.specs.records import STAGE_RECORD, CurveRow, OutputsRecord, RecordPart, StageRecord
 from benchbench.specs.stages import STAGE_SPEC, StageSpec
 
 # 1: records and specs without a kind. 2: typed records and specs, one class for each kind of stage.
 FORMAT = 2
 KEY_LENGTH = 16  # of a stage's key, as its folder is called
+LARGEST = 64 * 2**20  # bytes of a file of JSON
+LONGEST_REASON = 300  # characters
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Writes a file so that a reader, or the next run after a kill, sees the old content or the new, never a part."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
+    """Writes a file so that a reader, or the run after a kill, sees the old content or the new, never a part.
+
+    Each writer has a temporary file of its own, so that several do not disturb one another. Those of writers that were
+    killed are removed by the next one.
+    """
+    remove_leftovers(path.parent, path.name)
+    with _temporary(path) as stream:
+        try:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+            Path(stream.name).replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(stream.name)
+            raise
+
+
+def _temporary(path: Path) -> BufferedWriter:
+    """A new file beside another, locked while its writer lives."""
+    while True:
+        stream = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp").open("xb")
+        with contextlib.suppress(OSError):  # a file system without locks, where nothing is removed either
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        if os.fstat(stream.fileno()).st_nlink:
+            return stream
+        stream.close()  # taken for a leftover before it was locked
+
+
+def remove_leftovers(folder: Path, name: str = "") -> None:
+    """Removes temporary files of writers that were killed: those of one file, or of a folder and all below it."""
+    pattern = f".{glob.escape(name)}*.tmp"
+    for path in folder.glob(pattern) if name else folder.rglob(pattern):
+        with contextlib.suppress(OSError), path.open("rb") as stream:  # BlockingIOError: its writer lives
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -59,9 +94,17 @@ def read_json(path: Path) -> Any:
         StoreError: the file is not valid JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+        return json.loads(read_bytes(path))
+    except (ValueError, OSError, RecursionError) as error:
         raise _unreadable(path, error) from None
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a file of JSON; a ValueError, and nothing read, where it is larger than any of ours."""
+    with path.open("rb") as stream:
+        if (size := os.fstat(stream.fileno()).st_size) > LARGEST:
+            raise ValueError(f"it has {size:,} bytes, and at most {LARGEST:,} are read")
+        return stream.read(LARGEST)
 
 
 T = TypeVar("T")
@@ -72,22 +115,33 @@ def _read_typed(path: Path, adapter: TypeAdapter[T]) -> T:
 
     Raises:
         FileNotFoundError: there is none.
-        StoreError: it is not JSON, or not of that class.
+        StoreError: it is not JSON, has a name twice, or is not of that class.
     """
     try:
-        return adapter.validate_json(path.read_bytes())
+        content = read_bytes(path)
+        value = adapter.validate_json(content)
+        json.loads(content, object_pairs_hook=_require_unique)  # not nested deeper than the line above allows
+        return value
     except FileNotFoundError:
         raise
     except (ValueError, OSError) as error:
         raise _unreadable(path, error) from None
 
 
-def _unreadable(path: Path, error: Exception) -> StoreError:
+def _require_unique(pairs: list[tuple[str, Any]]) -> None:
+    names = [name for name, _ in pairs]
+    if len(names) != len(set(names)):
+        repeated = next(name for index, name in enumerate(names) if name in names[:index])
+        raise ValueError(f"'{repeated}' is there twice")
+
+
+def _unreadable(path: Path, error: Exception, problem: str = "cannot be read") -> StoreError:
     reason = one_line(error)
     if isinstance(error, ValidationError):
-        first = error.errors(include_url=False)[0]
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         reason = ": ".join(filter(None, (".".join(str(part) for part in first["loc"]), one_line(first["msg"]))))
-    return StoreError(f"{path} cannot be read ({reason}); delete {path.parent} to run it again")
+    reason = one_line(reason if len(reason) <= LONGEST_REASON else f"{reason[:LONGEST_REASON]}...")
+    return StoreError(f"{path} {problem} ({reason}); delete {path.parent} to run it again")
 
 
 class StageState(RecordPart):
@@ -128,7 +182,7 @@ class StageFolder:
         """The record of a finished stage, else None.
 
         Raises:
-            StoreError: it is damaged.
+            StoreError: it is damaged, or contradicts itself.
         """
         try:
             record = _read_typed(self.record, STAGE_RECORD)
@@ -136,6 +190,8 @@ class StageFolder:
             return None
         if absent := record.absent():
             raise _unreadable(self.record, StoreError(f"{record.kind}.{absent[0]}: Field required"))
+        if contradiction := find_contradiction(record):
+            raise _unreadable(self.record, StoreError(contradiction), "contradicts itself")
         return record
 
     def read_spec(self) -> StageSpec:
@@ -152,7 +208,7 @@ class StageFolder:
     def read_curve(self) -> list[CurveRow]:
         """Rows of a finished training, one per epoch; none where there is no readable curve."""
         try:
-            rows = from_json(b"[%s]" % self.curve.read_bytes().strip().replace(b"\n", b","))
+            rows = from_json(b"[%s]" % read_bytes(self.curve).strip().replace(b"\n", b","))
         except (OSError, ValueError):
             return []
         return [row for row in rows if isinstance(row, dict)]
@@ -160,7 +216,7 @@ class StageFolder:
     def read_state(self) -> StageState:
         """The state; a damaged one counts as none, since the record and the checkpoint decide."""
         try:
-            return StageState.model_validate_json(self.state.read_bytes())
+            return StageState.model_validate_json(read_bytes(self.state))
         except (OSError, ValueError):
             return StageState()
 
@@ -228,8 +284,8 @@ class Store:
                 raise StoreError(f"store {self.root} is a file; give a folder with --store")
             return
         try:
-            content = json.loads(marker.read_text(encoding="utf-8"))
-        except (ValueError, OSError) as error:
+            content = json.loads(read_bytes(marker))
+        except (ValueError, OSError, RecursionError) as error:
             raise StoreError(f"{marker} cannot be read ({one_line(error)}); use another --store DIR") from None
         version = content.get("format") if isinstance(content, dict) else None
         if version != FORMAT:

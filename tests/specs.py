@@ -147,16 +147,13 @@ def quality_spec(**changes: Any) -> QualitySpec:
 
 
 def cost_record(**changes: Any) -> Cost:
-    """An hour on one core."""
-    defaults: dict[str, Any] = {
-        "seconds": {"student": 3600.0},
-        "alone_seconds": {"student": 3600.0},
-        "devices": 1,
-        "unit": "CPU-hours",
-        "device_hours": 1.0,
-        "alone_device_hours": 1.0,
-    }
-    return Cost(**{**defaults, **changes})
+    """An hour on one core; seconds and hours that are not given follow from those that are."""
+    devices, hours = changes.get("devices", 1), changes.get("device_hours", 1.0)
+    for prefix in ("", "alone_"):
+        given = changes.get(f"{prefix}device_hours", hours)
+        seconds = changes.setdefault(f"{prefix}seconds", {"student": 3600 * given / devices})
+        changes.setdefault(f"{prefix}device_hours", sum(seconds.values()) * devices / 3600)
+    return Cost(**{"devices": 1, "unit": "CPU-hours", **changes})
 
 
 def training_record(**changes: Any) -> TrainingRecord:

@@ -82,14 +82,18 @@ class TestExperiment:
         assert cells.hours.dtype == float
 
     def test_the_command_of_its_report(self, tiny_suite, tmp_path):
-        assert bb.plan("quickstart", device="cpu").report_command() == "benchbench report quickstart"
+        assert bb.plan("quickstart").report_command() == "benchbench report quickstart"
+        options = {"device": "cpu", "jobs": 1, "data": "my data"}
+        command = "benchbench report quickstart --data 'my data' --device cpu --jobs 1"
+        assert bb.plan("quickstart", **options).report_command() == command
         path = tiny_suite(tmp_path / "a b")
         Path("mine.py").write_text("from benchbench import hookimpl\n")
         overrides = {"recipes.default.epochs": 3, "arms.scratch.recipe": {"lr": 0.1}}
         plan = bb.plan(path, seeds=[7], overrides=overrides, plugins="mine.py", store="results", device="cpu")
         assert plan.report_command("paper") == (
             f"benchbench report '{path}' --set recipes.default.epochs=3 --set 'arms.scratch.recipe={{\"lr\": 0.1}}' "
-            "--set 'seeds=[7]' --plugin mine.py --store results --template paper"
+            "--set 'seeds=[7]' --plugin mine.py --store results "
+            "--device cpu --template paper"
         )
         again = bb.plan(path, overrides=[each.argument for each in plan.plan.file.source.overrides], device="cpu")
         assert again.plan.key == plan.plan.key

@@ -7,7 +7,7 @@ from pydantic.fields import FieldInfo
 from tabulate import tabulate
 
 from benchbench.components import KINDS, Offer
-from benchbench.errors import one_line
+from benchbench.errors import one_line, printable, visible
 from benchbench.planning.model import Cell, Plan, Stage
 from benchbench.plugins import PluginHost
 from benchbench.reports.plan_overview import Estimates, PlanOverview, amount, overview
@@ -53,7 +53,8 @@ def plan_text(plan: Plan, store: Store, estimates: Estimates, show_all: bool) ->
     stages = [stage for stage in plan.stages.values() if show_all or stage.kind != "cell"]
     if stages:
         lines += [_grid(_stages(stages, shown, estimates)), ""]
-    return "\n".join([*lines, *shown.failures, *(f"note: {note}" for note in shown.notes)]).rstrip()
+    lines += [*shown.failures, *(f"note: {note}" for note in shown.notes)]
+    return visible("\n".join(lines)).rstrip()
 
 
 def _stages(stages: list[Stage], shown: PlanOverview, estimates: Estimates) -> Table:
@@ -68,7 +69,7 @@ def _stages(stages: list[Stage], shown: PlanOverview, estimates: Estimates) -> T
 
 def _grid(table: Table) -> str:
     """A table without its title and notes."""
-    rows = [[entry.text for entry in row] for row in table.rows]
+    rows = [[printable(entry.text) for entry in row] for row in table.rows]
     return tabulate(rows, table.columns, colalign=table.aligned(), disable_numparse=True)
 
 
@@ -97,7 +98,7 @@ def components_text(host: PluginHost, kind: str | None) -> str:
             lines += _component_lines(offer)
         lines.append("")
     lines += [f"did not load: {name}: {reason}" for name, reason in host.failed.items()]
-    return "\n".join(lines).rstrip()
+    return visible("\n".join(lines)).rstrip()
 
 
 def _component_lines(offer: Offer) -> list[str]:
@@ -139,7 +140,7 @@ def plugins_text(host: PluginHost) -> str:
         offers = "" if origin == "benchbench" else ", ".join(_offers(host, origin))
         lines.append(f"{name}  [{origin}]{'  offers ' if offers else ''}{offers}")
     lines += [f"{name}  DID NOT LOAD: {reason}" for name, reason in host.failed.items()]
-    return "\n".join(lines)
+    return visible("\n".join(lines))
 
 
 def _offers(host: PluginHost, origin: str) -> list[str]:

@@ -19,6 +19,7 @@ from benchbench.cli.options import ReportOptions, SuiteOptions, reads_suite, rea
 from benchbench.cli.plugins import check, list_, new, plugins
 from benchbench.cli.printing import json_of, print_report, print_written
 from benchbench.cli.results import compare, export, merge
+from benchbench.cli.streams import drop_unwritten, prepare_streams
 from benchbench.errors import BenchBenchError, one_line, short_quotes, short_words
 from benchbench.experiment import PAGE, Experiment, Run
 from benchbench.hardware.platform import require_platform
@@ -29,8 +30,10 @@ DONE, SOME_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: every error of ours is one line on stderr and exit code 2."""
+    prepare_streams()
     try:
         code = cli.main(args=arguments, prog_name="benchbench", standalone_mode=False)
+        sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         code = DONE
@@ -43,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OSError as error:  # a full disk or a closed pipe, say
         with contextlib.suppress(OSError):
             click.echo(f"error: {short_words(one_line(error))}", err=True)
+        drop_unwritten()
         code = BAD_INPUT
     except (KeyboardInterrupt, click.Abort) as error:
         signaled = error if isinstance(error, Terminated) else error.__cause__  # click raises Abort from it
@@ -217,10 +221,10 @@ def _show(finished: Run, options: SuiteOptions, output: ReportOptions, folder: P
     finished = finished.with_theme(output.theme)
     if not options.as_json:
         print_report(finished.report, output.tables)
-    if PAGE in output.formats:
-        click.echo(f"written: {finished.page(folder)}", err=True)
-    paths = finished.write(folder, [each for each in output.formats if each != PAGE])
-    print_written(finished.report, folder, paths)
+    paths = finished.write(folder, output.formats)
+    for page in (path for path in paths if path.suffix == f".{PAGE}"):
+        click.echo(f"written: {page}", err=True)
+    print_written(finished.report, folder, [path for path in paths if path.suffix != f".{PAGE}"])
 
 
 def _require_distinct_names(experiments: Sequence[tuple[Experiment, SuiteOptions]]) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from benchbench.errors import one_line
+from benchbench.errors import one_line, printable
 
 if TYPE_CHECKING:
     from benchbench.reports.report import Report
@@ -47,7 +47,7 @@ def print_report(finished: Report, tables: Sequence[str] = ()) -> None:
         click.echo(BRIEF_NOTE)
         if steps := reference_steps(finished.results):
             click.echo(f"speed of the machine: one reference step takes {steps}")
-        click.echo(f"all {len(finished.tables)} tables, with their notes: {finished.command} --tables all")
+        click.echo(f"all {len(finished.tables)} tables, with their notes: {printable(finished.command)} --tables all")
     for name in tables:
         if name != ALL and all(table.name != name for table in chosen):
             click.echo(f"table '{name}' has nothing to show here")
@@ -81,8 +81,6 @@ def json_of(reports: Mapping[str, Report]) -> str:
 
 def _print_text(text: str) -> None:
     """A text in lines as wide as the terminal; in one line elsewhere."""
-    from benchbench.reports.escape import printable
-
     text = printable(text)
     click.echo(textwrap.fill(text, shutil.get_terminal_size().columns) if sys.stdout.isatty() else text)
 
@@ -105,7 +103,9 @@ def _print_unfinished(finished: Report) -> None:
 
     results = finished.results
     for reason, cells in results[results.status == "failed"].groupby("reason", sort=False, dropna=False):
-        labels = [f"{cell.row} | {cell.data} | {cell.student} | seed {cell.seed}" for cell in cells.itertuples()]
+        labels = [
+            printable(f"{cell.row} | {cell.data} | {cell.student} | seed {cell.seed}") for cell in cells.itertuples()
+        ]
         more = f" (and {len(labels) - 1} more cells)" if len(labels) > 1 else ""
         click.echo(f"failed: {labels[0]}{more}: {one_line(str(reason))}")
     if missing := int((results.status == "missing").sum()):

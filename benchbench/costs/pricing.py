@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import cached_property
 from typing import NamedTuple
 
+from benchbench.errors import StoreError
 from benchbench.planning.model import Plan
-from benchbench.specs.parts import Json
-from benchbench.specs.records import CalibrationRecord
-from benchbench.specs.stages import CalibrationSpec, StageSpec
+from benchbench.specs.records import CalibrationRecord, StageRecord
+from benchbench.specs.stages import CalibrationSpec, StageSpec, TuningSpec
 from benchbench.store import StageFolder, Store
 from benchbench.suite.schema import PreTraining
 
 
 class Hours(NamedTuple):
-    """Device-hours at the median of the measured throughput, and at its upper and lower quartile."""
+    """Device-hours at the measured throughput, at that of the fastest step, and at that of the median step."""
 
-    median: float
+    estimate: float
     low: float
     high: float
 
@@ -29,7 +34,7 @@ class PretrainingPrices:
     """
 
     def __init__(self, plan: Plan, store: Store):
-        self._plan, self._store = plan, store
+        self._plan, self._store, self._measurements = plan, store, Measurements(store)
         self._hours: dict[tuple[float, str, str, float], Hours | None] = {}
 
     def hours(
@@ -55,28 +60,49 @@ class PretrainingPrices:
         if record is None:
             return None
         rate = record.metrics.images_per_second
-        slow, fast = record.metrics.images_per_second_quartiles or (rate, rate)
+        slow, fast = record.metrics.images_per_second_range or (rate, rate)
         return Hours(*(samples / each * record.cost.devices / 3600 for each in (rate, fast, slow)))
 
     def _record(self, calibration: str, device: str, num_devices: float) -> CalibrationRecord | None:
-        """The record of a calibration on that device: the plan's own, or that of the same work elsewhere."""
-        work = _without_device(self._plan.stages[calibration].spec)
-        own = self._store.stage("calibration", calibration)
-        for folder in (own, *self._store.finished("calibration")):
-            record = folder.done()
-            if not isinstance(record, CalibrationRecord) or not folder.spec.exists():
-                continue
-            if (record.environment.device, record.cost.devices) != (device, num_devices):
-                continue
-            if _work_of(folder) == work:
-                return record
-        return None
+        """The record of a calibration on that device: best on as many, then the plan's own, then of the same work."""
+        stage = self._plan.stages[calibration]
+        records = (self._store.stage(stage.kind, calibration).done(), *self._measurements.of(stage.spec))
+        suitable = [
+            record
+            for record in records
+            if isinstance(record, CalibrationRecord) and record.environment.device == device
+        ]
+        # Device-hours hold for the devices that they were measured on, whatever a run takes.
+        suitable.sort(key=lambda record: record.cost.devices != num_devices)
+        return suitable[0] if suitable else None
 
 
-def _work_of(folder: StageFolder) -> Json | None:
-    spec = folder.read_spec()
-    return _without_device(spec) if isinstance(spec, CalibrationSpec) else None
+class Measurements:
+    """Finished tunings and calibrations of a store, by the work that they measured: on any device, by any worker."""
+
+    def __init__(self, store: Store):
+        self._store = store
+
+    def of(self, spec: StageSpec) -> Iterator[StageRecord]:
+        """Records of the same work as a spec's, in the order of their keys; those that cannot be read are left out."""
+        for folder in self._folders.get(_work(spec), ()):
+            with contextlib.suppress(StoreError):
+                record = folder.done()
+                if record is not None:
+                    yield record
+
+    @cached_property
+    def _folders(self) -> dict[str, list[StageFolder]]:
+        folders = defaultdict(list)
+        for kind in ("tuning", "calibration"):
+            for folder in self._store.finished(kind):
+                with contextlib.suppress(StoreError):
+                    spec = folder.read_spec()
+                    if isinstance(spec, TuningSpec | CalibrationSpec):
+                        folders[_work(spec)].append(folder)
+        return folders
 
 
-def _without_device(spec: StageSpec) -> Json:
-    return spec.model_dump(mode="json", by_alias=True, exclude={"device", "threads"})
+def _work(spec: StageSpec) -> str:
+    """What a stage measures, without the device that it does it on."""
+    return json.dumps(spec.model_dump(mode="json", by_alias=True, exclude={"device", "threads"}), sort_keys=True)

@@ -33,7 +33,7 @@ from benchbench.planning.test_part import earlier_record
 from benchbench.plugins import load_plugins
 from benchbench.specs.stages import TrainingSpec
 from benchbench.stages import RUNNERS
-from benchbench.store import StageFolder, StageState, Store
+from benchbench.store import StageFolder, StageState, Store, remove_leftovers
 from benchbench.training.stop import STOP, StageStopped
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def main(parent: int | None = None) -> None:
     _heed_signals()
     events = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # output of a library must not end up among the events
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] (as standard error: never a failure)
     # Away from sys.stdin: a loader process, forked while the thread below waits inside its lock, would wait there too.
     stdin = os.fdopen(os.dup(0))
     sys.stdin = open(os.devnull)  # noqa: SIM115 (for the life of the process)
@@ -149,9 +150,9 @@ class Worker:
         attempts = folder.read_state().attempts + 1
         try:
             folder.path.mkdir(parents=True, exist_ok=True)
-            forget_progress(folder)
             if folder.record.exists():  # of other test images, which the spec in the folder says
                 folder.record.replace(earlier_record(folder))
+            forget_progress(folder)
             folder.write_spec(stage.spec)
             folder.write_state(StageState(status="running", attempts=attempts, pid=os.getpid(), started=time.time()))
         except Exception as error:
@@ -164,7 +165,7 @@ class Worker:
         """Runs stages in one go; gives back those that ran out of memory beside others, where a retry is allowed."""
         leader = self._folder(stages[0])
         for stage in stages[1:]:
-            with self._folder(stage).log.open("a", encoding="utf-8") as log:
+            with self._folder(stage).log.open("a", encoding="utf-8", errors="backslashreplace") as log:
                 log.write(f"side by side with {len(stages) - 1} more: see {leader.log}\n")
         STOP.awaited = False
         with _open_log(leader) as log, self.redirect(log):
@@ -298,6 +299,15 @@ class Worker:
         self.emit(Event(name, stage.key, self.settings.slot, **details))
 
 
+def _is_trained(context: StageContext) -> bool:
+    """True for a stage whose training is finished, and whose test images have changed since."""
+    if not earlier_record(context.folder).exists() or not isinstance(context.spec, TrainingSpec):
+        return False
+    from benchbench.stages.retest import can_retest
+
+    return can_retest(context)
+
+
 def _open_log(folder: StageFolder) -> TextIO:
     """A stage's log, to add to; it takes any text, lone surrogates too."""
     return folder.log.open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
@@ -318,15 +328,6 @@ def _shortened(text: str) -> str:
         return text
     half = TRACEBACK // 2
     return f"{text[:half]}\n... {len(text) - TRACEBACK:,} characters left out ...\n{text[-half:]}"
-
-
-def _is_trained(context: StageContext) -> bool:
-    """True for a stage whose training is finished, and whose test images have changed since."""
-    if not earlier_record(context.folder).exists() or not isinstance(context.spec, TrainingSpec):
-        return False
-    from benchbench.stages.retest import can_retest
-
-    return can_retest(context)
 
 
 @contextlib.contextmanager

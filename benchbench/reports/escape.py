@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from benchbench.errors import printable, visible
+
+__all__ = ["escape_latex", "escape_markdown", "printable", "visible"]
+
 _LATEX = {
     "\\": r"\textbackslash{}",
     **{c: f"\\{c}" for c in "&%$#_{}"},
@@ -52,11 +56,6 @@ _ACCENTS = {
     **dict(zip("\u0300\u0301\u0302\u0303\u0304\u0306\u0307\u0308", "`'^~=u.\"", strict=True)),
     **dict(zip("\u030a\u030b\u030c\u0327\u0323\u0331", "rHvcdb", strict=True)),
 }
-
-
-def printable(text: str) -> str:
-    """Control characters and line breaks become spaces."""
-    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", text)
 
 
 def escape_latex(text: str) -> str:

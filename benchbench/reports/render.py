@@ -65,8 +65,8 @@ def html(table: TableContent) -> str:
 def to_csv(table: TableContent) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(table.columns)
-    writer.writerows([entry.text for entry in row] for row in table.rows)
+    writer.writerow(map(printable, table.columns))
+    writer.writerows([printable(entry.text) for entry in row] for row in table.rows)
     return out.getvalue()
 
 

@@ -42,8 +42,8 @@ COLUMNS = {
     "shared_stage_hours": "the same, each divided by the cells of this suite that need it",
     "pretraining_hours": "device-hours of the pre-training that the student starts from; empty where unknown",
     "pretraining_basis": "measured where the suite runs that pre-training, estimated where its weights are public",
-    "pretraining_low_hours": "of an estimate, the hours at the upper quartile of the measured throughput",
-    "pretraining_high_hours": "the same at its lower quartile",
+    "pretraining_low_hours": "of an estimate, the hours at the throughput of the fastest step that was measured",
+    "pretraining_high_hours": "the same at that of the median step",
     "teacher_pretraining_hours": "the same of the teachers; for public weights where the suite prices them",
     "teacher_pretraining_basis": "measured or estimated, as for the student's",
     "teacher_accuracy": "test accuracy of the adapted teacher; the mean of several",
@@ -256,7 +256,7 @@ def _pretraining(cell: Cell, record: TrainingRecord, reader: _Reader) -> Row:
         student, basis = reader.pretraining(cell.pretraining, cell.calibration, record), "estimated"
     low_high = (None, None) if student is None else (student.low, student.high)
     return {
-        "pretraining_hours": student.median if student else None,
+        "pretraining_hours": student.estimate if student else None,
         "pretraining_basis": basis if student else None,
         "pretraining_low_hours": low_high[0],
         "pretraining_high_hours": low_high[1],
@@ -274,7 +274,7 @@ def _teacher_pretraining(cell: Cell, record: TrainingRecord, reader: _Reader) ->
         basis = "measured" if measured else None
         return {"teacher_pretraining_hours": measured, "teacher_pretraining_basis": basis}
     estimated = [reader.pretraining(recipe, key, record) for recipe, key in cell.teacher_pretraining]
-    known = [hours.median for hours in estimated if hours is not None]
+    known = [hours.estimate for hours in estimated if hours is not None]
     if not suite.price_teachers or len(known) < len(estimated):
         return {"teacher_pretraining_hours": None, "teacher_pretraining_basis": None}
     return {"teacher_pretraining_hours": measured + sum(known), "teacher_pretraining_basis": "estimated"}

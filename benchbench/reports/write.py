@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchbench.errors import StoreError, one_line
+import pandas as pd
+
 from benchbench.reports import front_page, latex
+from benchbench.reports.escape import visible
 from benchbench.reports.figure import Figure
 from benchbench.reports.figures.save import FORMATS, figure_bytes, gallery
+from benchbench.reports.folder import COMMAND, write_folder
 from benchbench.reports.macros import macros
 from benchbench.reports.render import RENDERERS
 from benchbench.reports.report import Report
 from benchbench.reports.results import readable
-from benchbench.store import write_atomic
 
 
 def further_files(report: Report, figures: Sequence[Figure], formats: Sequence[str]) -> dict[str, bytes]:
@@ -37,6 +39,8 @@ def write_report(
 ) -> list[Path]:
     """Writes `NAME.FORMAT` for every table, results.csv, the command, further files, and with "md" the front page.
 
+    Files of an earlier report in the folder are removed.
+
     Returns:
         The paths of the files.
 
@@ -45,15 +49,20 @@ def write_report(
     """
     kinds = [kind for kind in formats if kind in RENDERERS]
     texts = {f"{table.name}.{kind}": RENDERERS[kind](table) for table in report.tables for kind in kinds}
-    texts["results.csv"] = readable(report.results).to_csv(index=False, lineterminator="\n")
-    texts["COMMAND"] = f"{report.command}\n"
-    files = {name: text.encode() for name, text in texts.items()} | dict(further or {})
+    texts["results.csv"] = visible_texts(readable(report.results)).to_csv(index=False, lineterminator="\n")
+    texts[COMMAND] = f"{report.command}\n"
+    # Paths on a command line need not be UTF-8.
+    files = {name: text.encode(errors="surrogateescape") for name, text in texts.items()} | dict(further or {})
     if "md" in formats:
-        files = {front_page.NAME: front_page.front_page(report, files).encode()} | files
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
-            write_atomic(folder / name, content)
-    except OSError as error:
-        raise StoreError(f"cannot write the report to {folder} ({one_line(error)}); use another --report DIR") from None
-    return [folder / name for name in files]
+        files = {front_page.NAME: front_page.front_page(report, files).encode(errors="surrogateescape")} | files
+    return write_folder(folder, files, report.plan.registry)
+
+
+def visible_texts(results: pd.DataFrame) -> pd.DataFrame:
+    """Results whose texts have no characters that a terminal or an editor would obey; line breaks stay."""
+    texts = results.select_dtypes(["object", "string"])
+    return results.assign(**{name: texts[name].map(_visible) for name in texts})
+
+
+def _visible(value: object) -> object:
+    return visible(value) if isinstance(value, str) else value

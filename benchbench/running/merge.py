@@ -1,4 +1,8 @@
-"""Merging of stores from several machines: finished stages alone, verified, none ever replaced by another result."""
+"""Merging of stores from several machines: finished and whole stages alone, none ever replaced by another result.
+
+Every copied file has the hash of its source. Files whose hash is in a record (weights, cached outputs, images of shards)
+are compared with that too.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchbench.costs.ledger_lines import FOLDER
-from benchbench.errors import StoreError, one_line
+from benchbench.errors import DataError, StoreError, one_line
 from benchbench.planning.keys import key_of
-from benchbench.specs.records import StageRecord
-from benchbench.store import KEY_LENGTH, StageFolder, Store, write_atomic
+from benchbench.specs.records import DiffusionRecord, OutputsRecord, StageRecord, SynthesisRecord
+from benchbench.store import KEY_LENGTH, StageFolder, Store, file_sha256, write_atomic
 
 # Files of a finished stage's folder that are about its run and not its result.
 LEFT_BEHIND = ("state.json", "checkpoint.pt", "checkpoint.damaged")
+WEIGHTS = Path("weights.safetensors")
+GENERATOR_WEIGHTS = Path("pipeline", "unet", "diffusion_pytorch_model.safetensors")
 UNFINISHED = ".merging"  # folder, beside the kinds of stages, that a stage is copied into before it gets its name
 
 
@@ -25,8 +31,8 @@ class Merged:
 
     Attributes:
         store: the source.
-        copied: stages that are new in the target.
-        same: stages that it had, with the same record.
+        copied: stages that are new in the target, or of which it had a part alone.
+        same: stages that it had, with the same record and all files.
         conflicts: stages that it had with another record, which it keeps; with the parts of the record that differ.
         damaged: stages that differ from their record; with the reason.
         unfinished: stages without a record.
@@ -103,23 +109,23 @@ def _copy_stage(folder: StageFolder, target: Store, kind: str, merged: Merged) -
     name, path = f"{kind}/{folder.path.name}", target.root / kind / folder.path.name
     present = StageFolder(path).done()
     if present is not None:
-        differing = _differences(present, record)
-        if differing:
+        if differing := _differences(present, record):
             merged.conflicts[name] = differing
-        else:
+            return
+        if _is_whole(path, folder.path, record):
             merged.same.append(name)
-        return
+            return
     copy = target.root / UNFINISHED
     shutil.rmtree(copy, ignore_errors=True)  # left by a merge that was killed
     copy.mkdir()
     try:
-        _copy_files(folder.path, copy)
-        if record.weights_sha256 is not None:
-            StageFolder(copy).verified_weights()  # the copy's, since it will be used
-    except StoreError:
+        for file in _files(folder.path, record):
+            _copy_file(folder.path / file, copy / file)
+        _verify(folder.path, copy, record)  # the copy, since it will be used
+    except (StoreError, OSError):
         shutil.rmtree(copy)
-        raise StoreError(f"the weights in {folder.path} are missing or are not those of its record") from None
-    if path.exists():  # begun in the target and never finished
+        raise
+    if path.exists():  # begun in the target and never finished, or copied in part
         shutil.rmtree(path)
     path.parent.mkdir(exist_ok=True)
     copy.rename(path)
@@ -147,12 +153,69 @@ def _verified_record(folder: StageFolder, kind: str) -> StageRecord:
     return record
 
 
-def _copy_files(source: Path, copy: Path) -> None:
-    """Copies regular files alone, each flushed to the disk before the folder gets its name."""
-    for file in sorted(source.iterdir()):
-        if file.name.startswith(".") or file.name in LEFT_BEHIND or file.is_symlink() or not file.is_file():
-            continue
-        with file.open("rb") as original, (copy / file.name).open("wb") as duplicate:
-            shutil.copyfileobj(original, duplicate)
-            duplicate.flush()
-            os.fsync(duplicate.fileno())
+def _hashes(record: StageRecord) -> dict[Path, str]:
+    """Files of a stage's folder that its record names, with their hashes."""
+    hashes = {}
+    if record.weights_sha256 is not None:
+        file = GENERATOR_WEIGHTS if isinstance(record, DiffusionRecord) else WEIGHTS
+        hashes[file] = record.weights_sha256
+    if isinstance(record, OutputsRecord):
+        hashes |= {Path("outputs", f"{name}.npy"): each for name, each in record.outputs.sha256.items()}
+    return hashes
+
+
+def _files(folder: Path, record: StageRecord) -> list[Path]:
+    """The files of a stage to copy, in its folder and below.
+
+    A link is followed where the record says what lies behind it; others may lead anywhere, and are left out.
+    """
+    named = _hashes(record)
+    files = {
+        path.relative_to(folder)
+        for path in folder.rglob("*")
+        if path.is_file() and not path.is_symlink() and path.name not in LEFT_BEHIND
+    }
+    visible = {file for file in files if not any(part.startswith(".") for part in file.parts)}
+    return sorted(visible | {file for file in named if (folder / file).is_file()})
+
+
+def _is_whole(folder: Path, source: Path, record: StageRecord) -> bool:
+    """Whether a stage has all the files of another with the same record, of the same sizes."""
+    sizes = {file: (source / file).stat().st_size for file in _files(source, record) if file != Path("log.txt")}
+    return all((folder / file).is_file() and (folder / file).stat().st_size == size for file, size in sizes.items())
+
+
+def _copy_file(source: Path, copy: Path) -> None:
+    """Copies a file, flushed to the disk before its folder gets its name, and compares the two.
+
+    Raises:
+        StoreError: another content was written than read.
+    """
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    with source.open("rb") as original, copy.open("wb") as duplicate:
+        shutil.copyfileobj(original, duplicate)
+        duplicate.flush()
+        os.fsync(duplicate.fileno())
+    if file_sha256(copy) != file_sha256(source):
+        raise StoreError(f"the copy of {source} has another content; look at the disk")
+
+
+def _verify(source: Path, copy: Path, record: StageRecord) -> None:
+    """Compares a copied stage with its record.
+
+    Raises:
+        StoreError: a file is missing or has another hash; with its place in the source.
+    """
+    for file, expected in _hashes(record).items():
+        if not (copy / file).is_file() or file_sha256(copy / file) != expected:
+            what = "the weights in" if file in (WEIGHTS, GENERATOR_WEIGHTS) else f"{file} of"
+            raise StoreError(f"{what} {source} are missing or are not those of its record")
+    if isinstance(record, SynthesisRecord):
+        from benchbench.synthesis.shards import fingerprint, read_shards  # pyarrow, for those that have such stages
+
+        try:
+            images = fingerprint(read_shards(StageFolder(copy)))
+        except DataError:
+            images = ""
+        if images != record.data.sha256:
+            raise StoreError(f"the shards in {source} are missing or are not those of its record")

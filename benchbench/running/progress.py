@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchbench.components import hookimpl
+from benchbench.errors import printable
 from benchbench.executors.stage_progress import LINE_SECONDS, Pace, duration, in_words
 from benchbench.planning.model import Plan, Stage
 from benchbench.specs.records import (
@@ -161,6 +162,7 @@ class TerminalProgress(RunProgress):
             self.live = None
 
     def line(self, text: str) -> None:
+        text = printable(text)
         # Text, not markup: labels and reasons are shown as they are.
         if self.console.is_terminal:
             self.console.print(Text(text), soft_wrap=True)
@@ -171,7 +173,7 @@ class TerminalProgress(RunProgress):
         table = Table.grid(padding=(0, 1))
         for stage, progress in list(self.running.values()):
             bar = ProgressBar(total=1.0, completed=fraction(progress), width=24)
-            table.add_row(Text("run"), Text(stage.label), bar, Text(self.state(stage.key)))
+            table.add_row(Text("run"), Text(printable(stage.label)), bar, Text(self.state(stage.key)))
         return Group(table, Text(f"all     {self.position()}"))
 
 

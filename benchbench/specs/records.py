@@ -204,8 +204,19 @@ class TuningRecord(Record):
 
 
 class CalibrationMetrics(RecordPart):
+    """Throughput of training steps.
+
+    Attributes:
+        images_per_second: at the lower quartile of the steps' seconds.
+        images_per_second_range: at their median, and at the fastest step.
+        clock: of those seconds.
+        wall_images_per_second: at the median of the wall clock, neighbours on the machine included.
+    """
+
     images_per_second: float
-    images_per_second_quartiles: tuple[float, float] | None = None
+    images_per_second_range: tuple[float, float] | None = None
+    clock: Literal["wall", "processor"] = "wall"
+    wall_images_per_second: float | None = None
     steps: Count
     batch_size: Count
 

@@ -90,15 +90,13 @@ def large(tmp_path_factory) -> Path:
 
 def record(stage: Stage, accuracy: float, random: np.random.Generator) -> StageRecord:
     seconds = {"data": 30.0, "teacher": 60.0, "student": 200.0, "evaluation": 10.0}
-    hours = sum(seconds.values()) / 3600
+    alone = {**seconds, "student": 200.0 + random.normal(0, 6)}
     common: dict[str, Any] = {
         "key": stage.key,
         "label": stage.label,
         "cost": cost_record(
             seconds=seconds,
-            alone_seconds=seconds,
-            device_hours=hours,
-            alone_device_hours=hours * (1 + random.normal(0, 0.02)),
+            alone_seconds=alone,
             images=50_000,
             peak_bytes=500_000_000,
         ),

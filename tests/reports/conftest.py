@@ -35,10 +35,11 @@ DEVICE = "Big GPU"
 
 def cost_of(hours: float, **changes: Any) -> Cost:
     """Hours of training on one GPU."""
-    seconds = {"train": hours * 3600}
-    defaults: dict[str, Any] = {"seconds": seconds, "alone_seconds": seconds, "unit": "GPU-hours"}
-    measured = {"device_hours": hours, "alone_device_hours": hours, "images": 40, "peak_bytes": 500_000_000}
-    return cost_record(**{**defaults, **measured, **changes})
+    for prefix in ("", "alone_"):
+        if f"{prefix}seconds" not in changes:
+            each = changes.setdefault(f"{prefix}device_hours", hours)
+            changes[f"{prefix}seconds"] = {"train": each * 3600 / changes.get("devices", 1)}
+    return cost_record(**{"unit": "GPU-hours", "images": 40, "peak_bytes": 500_000_000, **changes})
 
 
 @dataclass
@@ -76,8 +77,9 @@ class Lab:
     def finish(self, key: str, accuracy: float = 0.5, hours: float = 1.0, correct: Any = (), **changes: Any) -> None:
         """Writes the record of a stage that trains, runs or tunes a network; changes are of its cost.
 
-        The bits are there where `correct` has a boolean for each of the 1,000 test images.
+        The bits are there where `correct` has a boolean for each of the 1,000 test images; then the accuracy is theirs.
         """
+        accuracy = float(np.mean(correct)) if len(correct) else accuracy
         for needed in self.plan.dependencies(key):  # the hours of cached outputs are too few to count
             if self.plan.stages[needed].kind == "outputs" and self.folder(needed).done() is None:
                 self.finish(needed, hours=0.0)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from benchbench.reports.escape import escape_latex, printable
+from benchbench.reports.escape import escape_latex, printable, visible
+from benchbench.reports.render import RENDERERS, html
+from benchbench.reports.table import Entry, Table
 
 
 @pytest.mark.parametrize(
@@ -20,7 +22,8 @@ from benchbench.reports.escape import escape_latex, printable
         ("--set seeds", "-{}-set seeds"),  # no dash
         ("Müller, Łukasz, ﬁ", r"M\"{u}ller, \L{}ukasz, {[}U+FB01{]}"),
         ("α 中", r"$\alpha$ {[}U+4E2D{]}"),
-        ("a\nb\x1b[31m", "a b {[}31m"),
+        ("a\nb\x1b[31m", r"a b\textbackslash{}x1b{[}31m"),
+        ("a\u202eb", r"a\textbackslash{}u202eb"),
     ],
 )
 def test_specials(text, escaped):
@@ -33,4 +36,22 @@ def test_only_ascii_is_left():
 
 
 def test_printable_is_one_line():
-    assert printable("a\r\n\x00\x9b\u2028b") == "a b"
+    assert printable("a\r\n\tb\u2028c") == "a b c"
+
+
+OBEYED = (
+    "\x00\x07\x1b\x7f\x9b\u061c\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff\ud800"
+)
+
+
+@pytest.mark.parametrize("character", OBEYED)
+def test_what_a_terminal_obeys_is_shown_by_its_code(character):
+    text = f"a{character}b"
+    table = Table("t", text, [text, "n"], [[Entry(text), Entry("1")]], [text])
+    for shown in (printable(text), *(render(table) for render in RENDERERS.values()), html(table)):
+        assert character not in shown
+        assert f"{ord(character):x}b" in shown
+
+
+def test_line_breaks_of_longer_texts_stay():
+    assert visible("a\n\tb\x1b") == "a\n\tb\\x1b"

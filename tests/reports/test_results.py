@@ -166,5 +166,5 @@ class TestBits:
         lab.finish(key)
         lab.change(key, "metrics", test_correct=bits)
         assert row(lab, "scratch").status == "failed"
-        reason = "holds a damaged record (test_correct is not 125 bytes in hex for 1000 images); delete it and run"
+        reason = "contradicts itself (metrics.test_correct is not 125 bytes in hex for 1000 images); delete"
         assert reason in row(lab, "scratch").reason

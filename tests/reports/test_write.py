@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import os
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import matplotlib.figure
 import pandas as pd
@@ -114,6 +117,75 @@ def test_a_second_report_replaces_the_first(lab, tmp_path):
     text = (tmp_path / "out" / "accuracy.md").read_text(encoding="utf-8")
     assert "75.0" in text
     assert "25.0" not in text
+
+
+class TestOneReport:
+    """A folder holds one report, and what its owner puts there."""
+
+    @pytest.fixture
+    def write(self, finished, tmp_path):
+        def write(*formats: str, further: dict[str, bytes] | None = None) -> set[str]:
+            write_report(make_report(finished.plan, finished.store, COMMAND), tmp_path / "out", formats, further)
+            return {path.name for path in (tmp_path / "out").iterdir()}
+
+        return write
+
+    def test_files_of_an_earlier_one_go(self, write, tmp_path):
+        first = write("md", "csv", further={"mine.csv": b"of a plugin", "pareto.png": b"a figure"})
+        assert {"mine.csv", "pareto.png", "README.md", "accuracy.md"} <= first
+        assert write("csv") == {name for name in first if name.endswith(".csv") and name != "mine.csv"} | {"COMMAND"}
+
+    def test_files_of_its_owner_stay(self, write, tmp_path):
+        write("md", "tex")
+        (tmp_path / "out" / "notes.md").write_text("suite key 0123456789abcdef; made by: benchbench report")
+        (tmp_path / "out" / "accuracy-1.md").write_bytes((tmp_path / "out" / "accuracy.md").read_bytes())
+        (tmp_path / "out" / "pareto.png").write_bytes(b"a drawing")
+        (tmp_path / "out" / "tables.tex").write_text("changed by hand")
+        (tmp_path / "out" / "figures").mkdir()
+        assert {"notes.md", "accuracy-1.md", "pareto.png", "tables.tex", "figures"} <= write("csv")
+        assert (tmp_path / "out" / "tables.tex").read_text() == "changed by hand"
+
+    def test_without_a_list_of_the_files_names_tell(self, write, tmp_path, monkeypatch):
+        write("md", "txt", further={"report.html": b"page"})
+        (tmp_path / "out" / "notes.md").write_text("mine")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another user"))
+        names = write("csv")
+        assert {name for name in names if not name.endswith(".csv")} == {"COMMAND", "notes.md"}
+
+    @pytest.mark.parametrize("content", ["[", "[1]", "[" * 100_000, '{"../precious": "x", "": "y", "..": "z"}'])
+    def test_a_damaged_list_removes_nothing_of_others(self, write, tmp_path, content):
+        write("md")
+        (tmp_path / "precious").write_text("mine")
+        (file,) = Path(os.environ["XDG_CACHE_HOME"], "benchbench", "reports").glob("*.json")
+        file.write_text(content)
+        write("csv")
+        assert (tmp_path / "precious").read_text() == "mine"
+
+    @pytest.fixture(autouse=True)
+    def _cache(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def test_whole_numbers_stay_whole_where_a_cell_is_missing(lab, tmp_path):
+    lab.finish_arm("scratch", [0.5])
+    write_report(make_report(lab.plan, lab.store, COMMAND), tmp_path / "out", ("csv",))
+    done, missing, *_ = csv.DictReader((tmp_path / "out" / "results.csv").open())
+    assert {name: done[name] for name in ("seed", "chosen_epoch", "test_images", "train_images", "cohort")} == {
+        "seed": "0",
+        "chosen_epoch": "1",
+        "test_images": "1000",
+        "train_images": "40",
+        "cohort": "1",
+    }
+    assert (done["flops"], done["parameters"], done["peak_bytes"]) == ("4000000000", "123", "500000000")
+    assert (missing["seed"], missing["flops"]) == ("1", "")
+
+
+def test_names_that_a_terminal_obeys_are_shown_in_the_results(lab, tmp_path):
+    lab.fail(lab.cells("scratch")[0].stage, "an \x1b[31m error \u202e\nof two lines")
+    write_report(make_report(lab.plan, lab.store, COMMAND), tmp_path / "out", ("csv",))
+    text = (tmp_path / "out" / "results.csv").read_text()
+    assert "an \\x1b[31m error \\u202e\nof two lines" in text
 
 
 def test_a_plugin_s_table_comes_with_the_others(make_lab, tmp_path):

@@ -10,16 +10,31 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchbench.errors import StoreError
 from benchbench.planning.keys import key_of
 from benchbench.running.merge import Merged, merge_stores
 from benchbench.specs.parts import FileSpec, WeightsSpec
-from benchbench.specs.records import StageRecord
+from benchbench.specs.records import CachedFiles, DataRecord, StageRecord
 from benchbench.specs.stages import StageSpec
 from benchbench.store import StageFolder, Store, file_sha256, write_json
-from tests.specs import SMALL, calibration_record, calibration_spec, cost_record, training_record, training_spec
+from benchbench.synthesis.shards import GeneratedImage, Shards, encode, fingerprint, read_shards
+from tests.specs import (
+    SMALL,
+    calibration_record,
+    calibration_spec,
+    cost_record,
+    diffusion_record,
+    diffusion_spec,
+    outputs_record,
+    outputs_spec,
+    synthesis_record,
+    synthesis_spec,
+    training_record,
+    training_spec,
+)
 
 
 def stage(root: Path, seed: int, kind: str = "cell", weights: bytes = b"weights", hours: float = 1.0) -> Path:
@@ -40,10 +55,10 @@ def calibration(root: Path) -> Path:
 def finished(root: Path, spec: StageSpec, record: StageRecord, weights: bytes | None) -> StageFolder:
     key = key_of(spec)
     folder = Store(root).stage(spec.kind, key)
-    folder.path.mkdir(parents=True)
+    folder.path.mkdir(parents=True, exist_ok=True)
     if weights is not None:
         folder.weights.write_bytes(weights)
-    digest = file_sha256(folder.weights) if weights is not None else None
+    digest = file_sha256(folder.weights) if weights is not None else record.weights_sha256
     folder.write_spec(spec)
     folder.write_record(record.model_copy(update={"key": key, "weights_sha256": digest}), [{"epoch": 1}])
     return folder
@@ -124,6 +139,125 @@ class TestCopies:
         assert files(begun) == files(path)
 
 
+def outputs(root: Path, seed: int = 0) -> Path:
+    """A finished stage of cached outputs; gives its folder."""
+    spec = outputs_spec(view_seed=seed)
+    path = Store(root).stage("outputs", key_of(spec)).path
+    (path / "outputs").mkdir(parents=True)
+    hashes = {}
+    for name in ("train.labels", "train.embedding"):
+        file = path / "outputs" / f"{name}.npy"
+        file.write_bytes(f"{name} {seed}".encode())
+        hashes[name] = file_sha256(file)
+    record = outputs_record(outputs=CachedFiles(view_seed=seed, sha256=hashes, bytes=1))
+    return finished(root, spec, record, None).path
+
+
+def synthesis(root: Path) -> Path:
+    """A finished set of two generated images; gives its folder."""
+    spec = synthesis_spec()
+    path = Store(root).stage("synthesis", key_of(spec)).path
+    path.mkdir(parents=True)
+    shards = Shards(path)
+    png = encode(np.zeros((2, 2, 3), np.uint8))
+    shards.add([GeneratedImage(label, 0, 1, 0, None, png) for label in (0, 1)])
+    shards.finish()
+    data = DataRecord(names=("a", "b"), train=2, sha256=fingerprint(read_shards(StageFolder(path))))
+    return finished(root, spec, synthesis_record(2, data=data), None).path
+
+
+def diffusion(root: Path) -> Path:
+    """A finished training of a generator; gives its folder."""
+    spec = diffusion_spec()
+    path = Store(root).stage("diffusion", key_of(spec)).path
+    (path / "pipeline" / "unet").mkdir(parents=True)
+    (path / "pipeline" / "model_index.json").write_text("{}")
+    weights = path / "pipeline" / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(b"weights")
+    return finished(root, spec, diffusion_record(weights_sha256=file_sha256(weights)), None).path
+
+
+def whole(folder: Path) -> dict[Path, bytes]:
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+class TestFilesBelowAStage:
+    """What a stage keeps in folders of its own comes along, each file as it was."""
+
+    MAKERS = (outputs, synthesis, diffusion)
+
+    @pytest.mark.parametrize("make", MAKERS)
+    def test_come_along(self, stores, make):
+        a, into = stores("a", "into")
+        path = make(a)
+        (done,) = merged(a, into=into)
+        assert (len(done.copied), done.damaged) == (1, {})
+        copy = into / path.parent.name / path.name
+        assert whole(copy) == whole(path)
+        assert any(len(file.parts) > 1 for file in whole(copy))
+
+    def test_the_merged_store_can_be_run(self, stores):
+        a, into = stores("a", "into")
+        path = outputs(a)
+        merged(a, into=into)
+        record, files = StageFolder(into / "outputs" / path.name).verified_outputs()
+        assert sorted(files) == ["train.embedding", "train.labels"] == sorted(record.outputs.sha256)
+
+    @pytest.mark.parametrize("make", MAKERS)
+    @pytest.mark.parametrize("lose", ["one file", "all"])
+    def test_that_are_missing_or_damaged_are_named(self, stores, make, lose):
+        a, into = stores("a", "into")
+        path = make(a)
+        files = sorted(file for file in path.rglob("*") if file.is_file() and file.parent != path)
+        if lose == "all":
+            for file in files:
+                file.unlink()
+            for folder in sorted((each for each in path.rglob("*") if each.is_dir()), reverse=True):
+                folder.rmdir()
+        else:
+            files[-1].write_bytes(files[-1].read_bytes()[:-1] + b"?")
+        (done,) = merged(a, into=into)
+        assert (done.copied, len(done.damaged)) == ([], 1)
+        (reason,) = done.damaged.values()
+        assert "missing" in reason
+        assert str(path) in reason
+        assert not list(into.glob("*/*/record.json"))
+
+    def test_a_stage_that_came_without_them_is_made_whole(self, stores):
+        a, into = stores("a", "into")
+        path = outputs(a)
+        merged(a, into=into)
+        copy = into / "outputs" / path.name
+        (copy / "outputs" / "train.labels.npy").unlink()
+        (done,) = merged(a, into=into)
+        assert done.copied == [f"outputs/{path.name}"]
+        assert whole(copy) == whole(path)
+        (done,) = merged(a, into=into)
+        assert (done.copied, done.same) == ([], [f"outputs/{path.name}"])
+
+    def test_that_lie_behind_a_link_come_as_files(self, stores, tmp_path):
+        a, into = stores("a", "into")
+        path = outputs(a)
+        (path / "outputs").rename(tmp_path / "elsewhere")
+        (path / "outputs").symlink_to(tmp_path / "elsewhere")
+        merged(a, into=into)
+        copy = into / "outputs" / path.name / "outputs"
+        assert not copy.is_symlink()
+        assert len(whole(copy)) == 2
+
+    def test_a_copy_that_is_not_what_was_read_is_not_taken(self, stores, monkeypatch):
+        a, into = stores("a", "into")
+        path = diffusion(a)
+
+        def flips(original, duplicate):
+            duplicate.write(original.read()[:-1] + b"?")
+
+        monkeypatch.setattr("shutil.copyfileobj", flips)
+        (done,) = merged(a, into=into)
+        assert re.search("the copy of .* has another content", done.damaged[f"diffusion/{path.name}"])
+        assert not list(into.glob("*/*/record.json"))
+
+
 class TestConflicts:
     def test_the_first_is_kept_and_the_difference_named(self, stores):
         a, b, into = stores("a", "b", "into")
@@ -183,6 +317,12 @@ def no_key(path):
     write_json(path / "record.json", {name: value for name, value in record.items() if name != "key"})
 
 
+def other_accuracy(path):
+    record = json.loads((path / "record.json").read_text())
+    record["metrics"]["test_correct"] = "f000"
+    write_json(path / "record.json", record)
+
+
 class TestDamage:
     @pytest.mark.parametrize(
         ("damage", "reason"),
@@ -197,6 +337,7 @@ class TestDamage:
             (no_spec, "spec.json cannot be read"),
             (odd_spec, "spec.json cannot be read"),
             (no_key, "record.json cannot be read"),
+            (other_accuracy, "record.json contradicts itself"),
         ],
     )
     def test_is_named_and_not_taken(self, stores, damage, reason):

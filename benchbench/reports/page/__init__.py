@@ -4,6 +4,7 @@ Whatever comes from a run (labels, reasons, logs, recipes) goes in as JSON and r
 the page's security policy allows its own script and style by their hashes, and nothing else.
 """
 
-from benchbench.reports.page.render import write_page
+from benchbench.reports.page.data import page_data
+from benchbench.reports.page.render import NAME, render, write_page
 
-__all__ = ["write_page"]
+__all__ = ["NAME", "page_data", "render", "write_page"]

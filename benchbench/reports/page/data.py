@@ -11,6 +11,7 @@ import pandas as pd
 from pydantic import JsonValue
 
 from benchbench import __version__
+from benchbench.errors import visible
 from benchbench.reports.page.stages import Bounds, StageReader
 from benchbench.reports.page.summary import summary, tone_of
 from benchbench.reports.report import Report
@@ -46,7 +47,7 @@ def page_data(report: Report, live: bool = False) -> Json:
     stages = {stage.key[:16]: reader.read(stage) for stage in plan.stages.values()}
     statuses = {key: stage["status"] for key, stage in stages.items()}
     first = [table for table in tables if table.name == "verdicts"]
-    return {
+    data: Json = {
         "suite": plan.suite.name,
         "key": plan.key[:16],
         "version": __version__,
@@ -62,6 +63,16 @@ def page_data(report: Report, live: bool = False) -> Json:
         "pool": reader.pool.values,
         "left_out": _left_out(reader),
     }
+    return {name: _shown(value) for name, value in data.items()}
+
+
+def _shown(value: JsonValue) -> JsonValue:
+    """JSON whose texts have escapes for what a browser would obey and not show."""
+    if isinstance(value, str):
+        return visible(value)
+    if isinstance(value, dict):
+        return {visible(name): _shown(part) for name, part in value.items()}
+    return [_shown(part) for part in value] if isinstance(value, list) else value
 
 
 def _table(table: Table) -> Json:

@@ -10,11 +10,10 @@ import re
 from importlib.resources import files
 from pathlib import Path
 
-from benchbench.errors import StoreError, one_line
+from benchbench.reports.folder import write_folder
 from benchbench.reports.page.data import page_data
 from benchbench.reports.report import Report
 from benchbench.specs.parts import Json
-from benchbench.store import write_atomic
 
 NAME = "report.html"
 # In this order: each uses what those before it define.
@@ -22,18 +21,12 @@ SCRIPTS = ("dom.js", "tables.js", "charts.js", "stages.js", "head.js", "panel.js
 
 
 def write_page(report: Report, folder: Path) -> Path:
-    """Writes the page of a report into a folder; gives its path.
+    """Writes the page of a report into a folder, beside what is there; gives its path.
 
     Raises:
         StoreError: the folder cannot be written.
     """
-    page = render(page_data(report))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomic(folder / NAME, page.encode())
-    except OSError as error:
-        raise StoreError(f"cannot write the report to {folder} ({one_line(error)}); use another --report DIR") from None
-    return folder / NAME
+    return write_folder(folder, {NAME: render(page_data(report)).encode()}, report.plan.registry, beside=True)[0]
 
 
 def render(data: Json) -> str:

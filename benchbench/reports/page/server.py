@@ -76,6 +76,7 @@ class PageServer(ThreadingHTTPServer):
     """
 
     daemon_threads = True
+    request_queue_size = 1024  # connections that wait to be accepted; more than the system allows are refused
     # Another's server on this port is an error to report, not one to share it with.
     allow_reuse_port = False
 

@@ -219,7 +219,7 @@ class TestCells:
         tuning = outputs.soft_needs["tuning.teacher0"]
         execution = ExecutionRecord(channels_last=True)
         metrics = TuningMetrics(execution=execution, step_seconds={"plain": 0.5, "chosen": 0.25})
-        cost = cost_record(seconds={"tuning": 2.5}, alone_seconds={"tuning": 2.5}, device_hours=0.5)
+        cost = cost_record(seconds={"tuning": 2.5}, alone_seconds={"tuning": 2.5})
         lab.write(tuning, tuning_record(metrics=metrics, cost=cost))
         page = open_page(page_of(lab))
         dialog = self.open(page, "probe")
