@@ -27,6 +27,7 @@ IGNORED = frozenset(
         "benchbench",
         "benchbench.components",
         "benchbench.errors",
+        "benchbench.hardware.disk",
         "benchbench.hardware.energy",
         "benchbench.hookspecs",
         "benchbench.planning.keys",

@@ -14,6 +14,7 @@ from benchbench.data.loader import Loader
 from benchbench.data.transforms import VIEW_CHUNK
 from benchbench.errors import StageError
 from benchbench.execution.network import ConfiguredModel
+from benchbench.hardware.disk import new_array, whole_array
 from benchbench.models.outputs import Outputs
 from benchbench.specs.records import CachedFiles, OutputsMetrics, OutputsRecord, Progress
 from benchbench.specs.stages import OutputsSpec, Split
@@ -52,10 +53,9 @@ def _run(context: StageContext[OutputsSpec]) -> StageResult:
     with timer.section("setup"):
         network, execution = run_frozen(context, 0, model, data.train)
         network_pass = _Pass(context, timer, network, next(data.train.test_batches(1)))
-    first, done = (state["split"], state["done"]) if state else (spec.splits[0], 0)
-    for split in spec.splits[spec.splits.index(first) :]:
+    for split, done in _progress(spec.splits, state).items():
         if (loader := loaders[split]) is not None:
-            network_pass.run(split, loader, done if split == first else 0)
+            network_pass.run(split, loader, done)
     with timer.section("checkpoint"):
         files = _cached_files(context)
     record = OutputsRecord(
@@ -67,6 +67,14 @@ def _run(context: StageContext[OutputsSpec]) -> StageResult:
         cost=timer.cost(),
     )
     return StageResult(record)
+
+
+def _progress(splits: Sequence[Split], state: OutputsState | None) -> dict[Split, int | None]:
+    """Images of each split that a checkpoint says are done; None for all of them."""
+    if state is None:
+        return dict.fromkeys(splits, 0)
+    at = splits.index(state["split"])
+    return {split: None if n < at else state["done"] if n == at else 0 for n, split in enumerate(splits)}
 
 
 def _loaders(data: SplitData, splits: Sequence[Split]) -> dict[Split, Loader | None]:
@@ -108,14 +116,18 @@ class _Pass:
         self.example = network(example.images, eager=True)
         context.folder.outputs.mkdir(exist_ok=True)
 
-    def run(self, split: Split, loader: Loader, done: int) -> None:
-        """Runs the network over a split, whose first images are done."""
+    def run(self, split: Split, loader: Loader, done: int | None) -> None:
+        """Runs the network over a split, whose first images (None: all) are done, unless its files are damaged."""
         timer, recipe, count = self.timer, self.context.spec.recipe, len(loader.labels)
+        done = count if done is None else done
         with timer.section("setup"):
             files = _Files(self.context.folder.outputs, split)
             # Half precision where the recipe leaves the precision to us, or asks for less.
             dtype = np.dtype(np.float32 if recipe.precision in ("fp32", "exact") else np.float16)
-            files.open(self.example, dtype, (recipe.views, count) if split == "train" else (count,))
+            whole = files.open(self.example, dtype, (recipe.views, count) if split == "train" else (count,))
+            if done and not whole:
+                print(f"the outputs of split {split} are missing or damaged: they are computed again")
+                done = 0
             files.write_labels(loader.labels)
         batches = _batches(loader, split, recipe.batch_size, done)
         while done < count:
@@ -150,22 +162,26 @@ class _Files:
 
     def __init__(self, folder: Path, split: Split):
         self.folder, self.split = folder, split
-        self.arrays: dict[str, np.ndarray] = {}
+        self.arrays: dict[str, np.memmap] = {}
 
-    def open(self, example: Outputs, dtype: np.dtype, shape: tuple[int | None, ...]) -> None:
-        """Opens an array of shape [*shape, width] for each kind of output that an example has."""
+    def open(self, example: Outputs, dtype: np.dtype, shape: tuple[int | None, ...]) -> bool:
+        """Opens an array of shape [*shape, width] for each kind of output that an example has.
+
+        Returns:
+            Whether all of them were there, and whole.
+
+        Raises:
+            StageError: the disk has no room for them.
+        """
+        whole = True
         for name, value in (("logits", example.logits), ("embedding", example.embedding)):
             if value is not None:
                 sizes = tuple(size for size in (*shape, value.shape[1]) if size is not None)
-                self.arrays[name] = self._open(name, dtype, sizes)
-
-    def _open(self, name: str, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
-        path = self.folder / f"{self.split}.{name}.npy"
-        if path.exists():
-            array = np.lib.format.open_memmap(path, mode="r+")
-            if array.dtype == dtype and array.shape == shape:
-                return array
-        return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+                path = self.folder / f"{self.split}.{name}.npy"
+                array = whole_array(path, dtype, sizes)
+                whole &= array is not None
+                self.arrays[name] = new_array(path, dtype, sizes) if array is None else array
+        return whole
 
     def write_labels(self, labels: Tensor) -> None:
         np.save(self.folder / f"{self.split}.labels.npy", labels.cpu().numpy(), allow_pickle=False)
@@ -193,4 +209,4 @@ class _Files:
 
     def flush(self) -> None:
         for array in self.arrays.values():
-            array.flush()  # type: ignore[attr-defined]
+            array.flush()

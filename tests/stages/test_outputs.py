@@ -242,6 +242,37 @@ def test_killed_and_started_again_it_leaves_the_same_files(arms, planned, shop, 
         assert saves == all_saves[index + 1 :]
 
 
+def empty(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+@pytest.mark.parametrize("damage", [empty, cut, Path.unlink])
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_damaged_file_of_an_unfinished_stage_is_made_again(damage, split, planned, shop, tmp_path, monkeypatch):
+    """Whether it is of the split that was being run, or of one that was done."""
+    plan = planned(PROBE, "seeds=[0]")
+    (stage,) = shop.up_to(plan, "outputs")
+    expected = shop.run(plan, stage).record.outputs
+    real = Checkpoints.save
+
+    def save(self, state):
+        real(self, state)
+        if state["split"] == "test":
+            raise KilledError
+
+    other = Workshop(tmp_path / "killed")
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "save", save)
+        with pytest.raises(KilledError):
+            other.run(plan, stage, seconds=0)
+    damage(other.folder(stage).outputs / f"{split}.embedding.npy")
+    assert other.run(plan, stage).record.outputs == expected
+
+
 @pytest.mark.parametrize("damage", ["a bit", "gone", "cut", "no record"])
 def test_damage_is_refused(damage, planned, shop):
     plan = planned(PLAIN)
