@@ -121,9 +121,11 @@ class _CheckedData:
         import PIL
 
         source, folder = self.spec.source, self.spec.folder
-        tests = tests_only(source.params)
+        tests, params = tests_only(source.params), source.params
+        if split == "test" and tests:  # whatever the training images are
+            params = {name: value for name, value in params.items() if not tests_only(value)}
         parts = {
-            "source": {"name": source.name} if split == "test" and tests else contents_only(source.as_json()),
+            "source": [source.name, contents_only(params)],
             "folder": folder.content if folder else None,
             "test": tests if split == "test" else [],
             "split": split,

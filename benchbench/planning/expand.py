@@ -10,6 +10,7 @@ from benchbench.components import Registry
 from benchbench.data.info import DataInfo, DatasetParams
 from benchbench.errors import DataError
 from benchbench.hardware.devices import Devices
+from benchbench.planning.data_checks import checked_part
 from benchbench.planning.draft import PlanDraft
 from benchbench.planning.grid import Grid, GridPoint, TeacherSet
 from benchbench.planning.keys import identity, key_of_identity
@@ -77,7 +78,7 @@ def _data_info(label: str, entry: DataEntry, loc: Loc, resolver: Resolver) -> Da
         most = info.train // info.classes
         problem = f"per_class: {entry.per_class} asks for more than there are; '{label}' has about {most} a class"
         raise file.error(problem, [*loc, "per_class"])
-    return info
+    return checked_part(label, entry, info, loc, file)
 
 
 class CellBuilder:

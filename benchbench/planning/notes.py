@@ -55,6 +55,8 @@ def _recipe_notes(recipe: RecipeSpec, images: int | None, milestones_are_read: b
         yield f"milestones are read by `schedule: step` alone, and it is {recipe.schedule}"
     if images is not None and recipe.batch_size > images:
         yield f"batch_size {recipe.batch_size} is more than the {images} training images, which make one batch"
+    if recipe.eval_resize is not None and recipe.eval_resize < recipe.image_size:
+        yield f"eval_resize {recipe.eval_resize} is under image_size {recipe.image_size}, which it is raised to"
     for name in ("lr", "head_lr"):
         rate = getattr(recipe, name)
         if rate is not None and not LEAST_RATE <= rate <= MOST_RATE[recipe.optimizer]:

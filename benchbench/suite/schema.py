@@ -9,7 +9,6 @@ from pydantic import BeforeValidator, Field, StrictInt, StringConstraints, field
 from pydantic_core import PydanticCustomError
 
 from benchbench.errors import quoted
-from benchbench.specs.parts import Json
 from benchbench.specs.stages import Method
 from benchbench.suite.fields import (
     MODEL,
@@ -23,6 +22,7 @@ from benchbench.suite.fields import (
     merged,
     one_ref,
 )
+from benchbench.suite.normalisation import Mean, ModelParams, Std
 from benchbench.suite.reporting import Factors, Published, Statistics
 from benchbench.suite.synthetic import QualityEntry, SyntheticEntry, SyntheticUse, one_use
 from benchbench.suite.weights import WeightsEntry, weights_entry
@@ -163,11 +163,11 @@ class ModelEntry(Strict):
     weights: Annotated[WeightsEntry | None, BeforeValidator(weights_entry)] = Field(
         None, description="origin of pre-trained weights; a word alone is a tag of the library's, `pretrained` its default"
     )
-    params: Json = Field({}, description="parameters of the source, or of the library's constructor")
-    mean: tuple[float, float, float] | None = Field(
+    params: ModelParams = Field({}, description="parameters of the source, or of the library's constructor")
+    mean: Mean = Field(
         None, description="mean of the normalisation of images in 0..1; default: the model's own"
     )
-    std: tuple[Positive, Positive, Positive] | None = Field(
+    std: Std = Field(
         None, description="its standard deviation; default: the model's own"
     )
     input_size: int | None = Field(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal
 
 from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
 
 from benchbench.data.info import DatasetParams
 from benchbench.errors import DataError, one_line
@@ -63,12 +64,16 @@ class OwnImagesParams(DatasetParams):
     exif: Literal["ignore", "apply"] = Field(default="ignore")
     pixel_range: Range | None = None
 
-    @field_validator("pixel_range")
+    @field_validator("pixel_range", mode="before")
     @classmethod
-    def _rises(cls, given: Range | None) -> Range | None:
-        if given is not None and not given[0] < given[1]:
-            raise ValueError("write [black, white], the first below the second")
-        return given
+    def _rises(cls, given: object) -> object:
+        """Two numbers, in words where they are not."""
+        if isinstance(given, list | tuple) and len(given) == 2 and all(isinstance(each, int | float) for each in given):
+            if given[0] < given[1]:
+                return given
+        elif given is None:
+            return None
+        raise PydanticCustomError("range", "write [BLACK, WHITE], two numbers, the first below the second")
 
     @property
     def reading(self) -> Reading:
