@@ -2,29 +2,38 @@
 
 Decoding a JPEG takes most of the time of a streamed image, and a GPU waits for it. The pixels are those of the decoder,
 at their full size, so nothing changes but the time.
+
+The folders of all splits lie in one. There is a bound to what they take together: for a new one, those go that were not
+used for the longest time. A split that a process uses is locked, and stays.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
+import time
+import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from io import BufferedReader
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from benchbench.data.images import ImageDataset
 
-# Bytes of one split's pixels, and their share of the free disk space, that are kept at most.
-MOST_BYTES, MOST_OF_FREE = 32 * 2**30, 0.25
+# Bytes of one split's pixels, and their share of the free disk space, that are kept at most; and bytes of all splits.
+MOST_BYTES, MOST_OF_FREE, ALL_BYTES = 32 * 2**30, 0.25, 64 * 2**30
 # Images whose sizes stand for all.
 SAMPLE = 32
 FILES_PER_FOLDER = 1000
-# Beside the images of a split that has been found to fit.
+# Beside the images of a split that has been found to fit: its bytes. The file was changed when the split was last used.
 FITS = "fits"
+LEFTOVER_SECONDS = 3600  # age at which a file that is not finished is no writer's any more
 
 
 def decoded_once(images: ImageDataset, folder: Path) -> ImageDataset:
@@ -36,27 +45,100 @@ def decoded_once(images: ImageDataset, folder: Path) -> ImageDataset:
         images: the split.
         folder: of its own, named by its content.
     """
-    if images.array is not None or not _fits(images, folder):
+    if images.array is not None:
         return images
-    return replace(images, image=DecodedImages(images.image, folder))
+    needed = 0 if (folder / FITS).exists() else _estimate(images)
+    lock = _reserve(folder, needed)
+    return images if lock is None else replace(images, image=DecodedImages(images.image, folder, lock))
 
 
-def _fits(images: ImageDataset, folder: Path) -> bool:
-    if (folder / FITS).exists():
-        return True
+def _estimate(images: ImageDataset) -> int:
+    """Bytes of all pixels, from the sizes of some images."""
     indices = np.linspace(0, len(images) - 1, min(SAMPLE, len(images))).astype(int)
     sizes = [images.image(int(index)).size for index in indices]
-    estimate = len(images) * float(np.mean([3 * width * height for width, height in sizes]))
+    return round(len(images) * float(np.mean([3 * width * height for width, height in sizes])))
+
+
+def _reserve(folder: Path, needed: int) -> BufferedReader | None:
+    """Takes room for a split that is about to be used; gives the lock that keeps it, None where there is no room."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(folder).free
-        fits = estimate <= min(MOST_BYTES, MOST_OF_FREE * free)
-        if fits:
-            (folder / FITS).touch()
-            print(f"pixels of decoded images are kept in {folder}: about {estimate / 2**30:.1f} GiB")
-        return fits
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with (folder.parent / ".lock").open("w") as turn:  # one process at a time looks for room
+            _lock(turn.fileno(), fcntl.LOCK_EX)
+            if not (folder / FITS).exists() and not _make_room(folder, needed):
+                return None
+            os.utime(folder / FITS)
+            _remove_leftovers(folder)
+            lock = (folder / FITS).open("rb")
+            _lock(lock.fileno(), fcntl.LOCK_SH)
+            return lock
     except OSError:  # a folder that cannot be written to
+        return None
+
+
+class _Split(NamedTuple):
+    used: float
+    folder: Path
+    size: int
+
+
+def _make_room(folder: Path, needed: int) -> bool:
+    """Makes the folder of a split where there is room for it, or will be without those that nobody uses."""
+    others = sorted(_Split(marker.stat().st_mtime, marker.parent, _size(marker)) for marker in _markers(folder.parent))
+    total, free = sum(split.size for split in others), shutil.disk_usage(folder.parent).free
+    if needed > MOST_BYTES or needed > MOST_OF_FREE * (free + total):
         return False
+    for split in others:  # the one that was not used for the longest time first
+        if total + needed <= ALL_BYTES and needed <= MOST_OF_FREE * free:
+            break
+        if _evict(split.folder):
+            total, free = total - split.size, shutil.disk_usage(folder.parent).free
+    if total + needed > ALL_BYTES or needed > MOST_OF_FREE * free:
+        return False
+    folder.mkdir(exist_ok=True)
+    (folder / FITS).write_text(f"{needed}\n")
+    print(f"pixels of decoded images are kept in {folder}: about {needed / 2**30:.1f} GiB")
+    return True
+
+
+def _markers(root: Path) -> list[Path]:
+    for gone in root.glob(".gone-*"):  # an eviction that was killed
+        shutil.rmtree(gone, ignore_errors=True)
+    return [marker for marker in root.glob(f"*/{FITS}") if not marker.parent.is_symlink()]
+
+
+def _size(marker: Path) -> int:
+    """Bytes that a split takes, or will take."""
+    with contextlib.suppress(ValueError):
+        return int(marker.read_text())
+    return sum(path.stat().st_size for path in marker.parent.rglob("*.npy"))  # by a version that did not note them
+
+
+def _evict(folder: Path) -> bool:
+    """Removes a split's pixels, unless a process uses them."""
+    try:
+        with (folder / FITS).open("rb") as marker:
+            fcntl.flock(marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            gone = folder.with_name(f".gone-{uuid.uuid4().hex}")
+            folder.rename(gone)
+            shutil.rmtree(gone, ignore_errors=True)
+    except OSError:  # in use, or on a file system without locks
+        return False
+    print(f"pixels of decoded images in {folder} were not used for the longest time, and made room for others")
+    return True
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Removes what writers that were killed have not finished."""
+    for path in folder.glob("*/.*.npy.*"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > LEFTOVER_SECONDS:
+                path.unlink()
+
+
+def _lock(descriptor: int, kind: int) -> None:
+    with contextlib.suppress(OSError):  # a file system without locks, where nothing is evicted
+        fcntl.flock(descriptor, kind)
 
 
 @dataclass(frozen=True)
@@ -66,10 +148,15 @@ class DecodedImages:
     Attributes:
         image: decodes image i.
         folder: of files of pixels; one that is damaged is written again.
+        lock: keeps the folder while this object lives, and the processes that were forked meanwhile.
     """
 
     image: Callable[[int], Image.Image]
     folder: Path
+    lock: BufferedReader | None = field(default=None, compare=False, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "lock": None}
 
     def __call__(self, index: int) -> Image.Image:
         return Image.fromarray(self.pixels(index))
@@ -86,7 +173,7 @@ class DecodedImages:
             if array.dtype == np.uint8 and array.ndim == 3:
                 return array
         array = np.array(self.image(index).convert("RGB"))
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
         with contextlib.suppress(OSError):  # a full disk, say
             path.parent.mkdir(exist_ok=True)
             with temporary.open("wb") as file:

@@ -27,7 +27,6 @@ IGNORED = frozenset(
         "benchbench",
         "benchbench.components",
         "benchbench.errors",
-        "benchbench.hardware.disk",
         "benchbench.hardware.energy",
         "benchbench.hookspecs",
         "benchbench.planning.keys",

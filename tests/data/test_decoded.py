@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import fcntl
+import gc
+import itertools
+import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -95,6 +101,86 @@ def test_what_does_not_fit_is_left_as_it_is(encoded, tmp_path, monkeypatch):
     array = np.zeros((5, 4, 4, 3), np.uint8)
     in_memory = ImageDataset(encoded.labels, encoded.classes, ArrayImages(array), array)
     assert decoded_once(in_memory, tmp_path / "decoded") is in_memory
+
+
+class TestBound:
+    """All splits together take a bounded number of bytes; the one that was not used for the longest time goes."""
+
+    @pytest.fixture
+    def use(self, encoded, tmp_path, monkeypatch):
+        """Uses the splits of some names, each of 5 images, where there is room for two."""
+        size = decoded._estimate(encoded)
+        monkeypatch.setattr(decoded, "ALL_BYTES", 2 * size + 1000)
+        clock = itertools.count(1_000_000_000)
+
+        def use(name: str) -> ImageDataset:
+            images = decoded_once(encoded, tmp_path / "pixels" / name)
+            if images is not encoded:
+                os.utime(tmp_path / "pixels" / name / decoded.FITS, (0, next(clock)))
+                pixels_of(images, 1)
+            return images
+
+        return use
+
+    @pytest.fixture
+    def names(self, tmp_path):
+        return lambda: sorted(path.name for path in (tmp_path / "pixels").iterdir() if path.name != ".lock")
+
+    def test_the_least_recently_used_goes(self, use, names):
+        for name in ("a", "b", "a", "c"):
+            use(name)
+        assert names() == ["a", "c"]
+        use("b")
+        assert names() == ["b", "c"]
+
+    def test_one_that_is_used_stays(self, use, names, encoded):
+        first = use("a")
+        use("b")
+        third = use("c")
+        assert names() == ["a", "c"]
+        assert use("d") is encoded  # no room: both are used
+        assert names() == ["a", "c"]
+        assert all(np.array_equal(pixels_of(images, 2), pixels_of(encoded, 2)) for images in (first, third))
+        del first
+        gc.collect()
+        assert use("d") is not encoded
+        assert names() == ["c", "d"]
+
+    def test_one_that_another_process_uses_stays(self, use, names, tmp_path):
+        use("a"), use("b")
+        with (tmp_path / "pixels" / "a" / decoded.FITS).open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            use("c")
+            assert names() == ["a", "c"]
+
+    def test_it_goes_on_without_a_folder_that_was_deleted(self, use, encoded, tmp_path):
+        images = use("a")
+        shutil.rmtree(tmp_path / "pixels" / "a")
+        assert np.array_equal(pixels_of(images, 2), pixels_of(encoded, 2))
+
+    def test_sizes_that_were_not_noted_are_counted(self, use, names, tmp_path):
+        for name in ("a", "b"):
+            for index in range(5):
+                pixels_of(use(name), index)
+            (tmp_path / "pixels" / name / decoded.FITS).write_text("")
+            os.utime(tmp_path / "pixels" / name / decoded.FITS, (0, ord(name)))
+        use("c")
+        assert names() == ["b", "c"]
+
+    def test_what_killed_processes_left_goes(self, use, names, tmp_path):
+        use("a")
+        (tmp_path / "pixels" / ".gone-x").mkdir()
+        old, new = (tmp_path / "pixels" / "a" / "0000" / f".0000002.npy.{name}" for name in ("old", "new"))
+        old.touch(), new.touch()
+        os.utime(old, (0, 0))
+        use("b"), use("a")
+        assert names() == ["a", "b"]
+        assert (old.exists(), new.exists()) == (False, True)
+
+    def test_its_lock_does_not_go_to_another_process_with_it(self, use):
+        images = use("a").image
+        assert images.lock is not None
+        assert copy.copy(images).lock is None
 
 
 def test_without_room_on_the_disk_images_are_decoded_each_time(encoded, tmp_path):
