@@ -87,12 +87,12 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     # By name: torch takes seconds to import.
     named = any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__)
-    return named or (isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(str(error)) is not None)
+    return named or (isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(message_of(error)) is not None)
 
 
 def breaks_device(error: BaseException) -> bool:
     """True where the process can no longer use its GPU: another one can."""
-    return any(isinstance(each, RuntimeError) and _BROKEN_DEVICE.search(str(each)) for each in _chain(error))
+    return any(isinstance(each, RuntimeError) and _BROKEN_DEVICE.search(message_of(each)) for each in _chain(error))
 
 
 def clear_frames(error: BaseException) -> None:
@@ -112,11 +112,20 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
             yield each
 
 
+def message_of(error: BaseException) -> str:
+    """An error's message, even of one whose `__str__` fails."""
+    try:
+        return str(error)
+    except Exception as failure:
+        return f"its message cannot be read ({type(failure).__name__})"
+
+
 def one_line(error: BaseException | str) -> str:
     """An error as one printable line."""
-    text = error if isinstance(error, str) else str(error) or type(error).__name__
+    message = error if isinstance(error, str) else message_of(error)
+    text = message or type(error).__name__
     if isinstance(error, BaseException) and not isinstance(error, BenchBenchError):
-        text = f"{type(error).__name__}: {text}" if str(error) else text
+        text = f"{type(error).__name__}: {message}" if message else text
     return printable(text).strip()
 
 

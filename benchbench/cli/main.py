@@ -164,7 +164,7 @@ def run(
       benchbench run quickstart
       benchbench run cifar --device cuda:0 --store /big/runs --report paper/results --format html
       benchbench run my_suite.yaml --plugin my_loss.py
-      nohup benchbench run cifar --stage-timeout 2h &
+      benchbench run cifar --stage-timeout 2h
     """
     experiment = options.plan(executor)
     api.require_template(experiment, output.template, output.tables)

@@ -33,7 +33,7 @@ from benchbench.planning.test_part import earlier_record
 from benchbench.plugins import load_plugins
 from benchbench.specs.stages import TrainingSpec
 from benchbench.stages import RUNNERS
-from benchbench.store import StageFolder, StageState, Store, remove_leftovers
+from benchbench.store import StageFolder, StageState, Store
 from benchbench.training.stop import STOP, StageStopped
 
 if TYPE_CHECKING:
@@ -314,12 +314,8 @@ def _open_log(folder: StageFolder) -> TextIO:
 
 
 def _reason(error: Exception) -> str:
-    """An error in one line that every file and stream takes, whatever its message is."""
-    try:
-        text = one_line(error)
-    except Exception:  # of its own __str__
-        text = f"{type(error).__name__}, whose message cannot be read"
-    return text[:1000].encode(errors="backslashreplace").decode()
+    """An error in one line that every file and stream takes."""
+    return one_line(error)[:1000].encode(errors="backslashreplace").decode()
 
 
 def _shortened(text: str) -> str:

@@ -147,6 +147,12 @@ class TestPlan:
         assert rows["teacher"][-4:] == ["do", "40", "5.6", "T"]
         assert "note: fewer than three seeds: the spread is hardly known" in rest
 
+    def test_half_precision_without_a_gpu_is_noted(self, cli, suite, fake_costs):
+        done = cli("plan", suite, "--device", "cpu", "--set", "recipes.default.precision=fp16")
+        note = "note: precision fp16 needs a GPU: 5 stages cannot train on this CPU; use bf16 or fp32"
+        assert note in done.out.splitlines()
+        assert "fp16" not in cli("plan", suite, "--device", "cpu").out
+
     def test_all_lists_every_stage(self, cli, suite, plan_of, fake_costs):
         done = cli("plan", suite, "--all")
         stages = plan_of(suite).stages.values()

@@ -18,7 +18,7 @@ from tests.executors.conftest import devices
 from tests.specs import training_spec
 
 
-class OddError(ValueError):
+class OddError(RuntimeError):
     def __str__(self) -> str:
         raise KeyError("no text")
 
@@ -47,7 +47,7 @@ def ended(tmp_path):
     [
         (ValueError("bad \udc80 text"), r"ValueError: bad \udc80 text (traceback in "),
         (ValueError("two\nlines"), "ValueError: two lines (traceback in "),
-        (OddError(), "OddError, whose message cannot be read (traceback in "),
+        (OddError(), "OddError: its message cannot be read (KeyError) (traceback in "),
     ],
     ids=["surrogate", "lines", "no text"],
 )

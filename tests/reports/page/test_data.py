@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import time
 
 import pytest
 
+from benchbench.executors.stage_progress import StageReporter
 from benchbench.reports.page.stages import CURVE_POINTS, ITEMS, LOG_BYTES, TEXT, Bounds, short
-from benchbench.specs.records import ExecutionRecord
+from benchbench.specs.records import ExecutionRecord, Progress
 from benchbench.store import StageState, write_json
 
 
@@ -56,6 +58,20 @@ class TestCells:
         assert {"status": "running", "attempts": 3, "started": 5.0}.items() <= data["stages"][key[:16]].items()
         data = data_of(run_lab)
         assert (data["active"], data["cells"][2]["status"]) == (False, "interrupted")
+
+    def test_the_progress_of_a_running_one(self, run_lab, data_of):
+        """With the time of its last step, from which the page tells how long it has been silent."""
+        key = run_lab.cells("scratch")[2].stage
+        folder = run_lab.folder(key)
+        folder.path.mkdir()
+        folder.write_state(StageState(status="running", attempts=1, started=5.0))
+        before = time.time()
+        StageReporter(folder, lambda progress: None)(Progress(done=3, total=4, epoch=1, epochs=2, loss=0.5))
+        with run_lab.store.locked():
+            stage = data_of(run_lab)["stages"][key[:16]]
+        assert stage["progress"] == "epoch 1/2, 75%, loss 0.5"
+        assert before <= stage["last_step"] <= time.time()
+        assert "progress" not in data_of(run_lab)["stages"][key[:16]]  # it has been interrupted
 
 
 class TestStages:
