@@ -14,14 +14,18 @@ from pathlib import Path
 
 from benchbench.components import Registry
 from benchbench.costs.dry_run import LossDryRun
-from benchbench.costs.requests import Answers, LossRequest, NetworkCost, NetworkRequest, Question
+from benchbench.costs.requests import Answers, LossRequest, NetworkCost, NetworkRequest, Question, WeightsRequest
+from benchbench.costs.weights_check import weights_refusal
 from benchbench.errors import BenchBenchError, one_line
 from benchbench.planning.content_hash import user_cache
 from benchbench.store import write_json
 
 
 def ask(
-    networks: Iterable[NetworkRequest], dry_runs: Iterable[LossRequest] = (), plugins: Sequence[Path] = ()
+    networks: Iterable[NetworkRequest],
+    dry_runs: Iterable[LossRequest] = (),
+    plugins: Sequence[Path] = (),
+    weights: Iterable[WeightsRequest] = (),
 ) -> Answers:
     """Answers to requests by key, out of the cache or of a new process.
 
@@ -32,6 +36,7 @@ def ask(
         networks: whose cost is asked for.
         dry_runs: of losses on networks.
         plugins: plugin files to load.
+        weights: that are to be checked.
 
     Raises:
         BenchBenchError: the process fails as a whole.
@@ -42,11 +47,12 @@ def ask(
         plugins=tuple(str(plugin) for plugin in plugins),
         networks={key: request for request in networks if (key := request.key) not in cache.costs},
         dry_runs={key: request for request in dry_runs if (key := request.key) not in cache.refusals},
+        weights={key: request for request in weights if (key := request.key) not in cache.weights},
     )
-    if not question.networks and not question.dry_runs:
+    if not question.networks and not question.dry_runs and not question.weights:
         return cache
     answers = _in_process(question)
-    cache = cache.joined(answers.model_copy(update={"errors": {}}))  # a network that fails now may work another time
+    cache = cache.joined(answers.lasting())
     with contextlib.suppress(OSError):  # only a cache
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, cache.model_dump(mode="json"))
@@ -116,6 +122,9 @@ def answer(question: Question) -> Answers:
     for key, loss_request in question.dry_runs.items():
         with contextlib.suppress(Exception):  # may fail only without memory; the run itself will show it
             answers.refusals[key] = dry_run.refusal(loss_request.dry_run)
+    for key, weights_request in question.weights.items():
+        with contextlib.suppress(Exception):  # a plugin's source that must see numbers
+            answers.weights[key] = weights_refusal(weights_request, registry)
     return answers
 
 

@@ -51,12 +51,31 @@ class LossRequest(BuildRequest):
     components: dict[str, ComponentVersion]
 
 
+class WeightsRequest(BuildRequest):
+    """A check of a network's weights.
+
+    Attributes:
+        model, role: the network, with weights.
+        component: version and source of the model's source.
+        classes, names: of the data set; no names where a plan does not know them.
+        published: whether the classifier of the weights is to be tested on it.
+    """
+
+    model: ModelSpec
+    role: Role
+    component: ComponentVersion
+    classes: int
+    names: tuple[str, ...] = ()
+    published: bool = False
+
+
 class Question(Spec):
     """Requests by key, and the plugin files whose components they name."""
 
     plugins: tuple[str, ...] = ()
     networks: dict[str, NetworkRequest] = Field({})
     dry_runs: dict[str, LossRequest] = Field({})
+    weights: dict[str, WeightsRequest] = Field({})
 
 
 class NetworkCost(RecordPart):
@@ -80,11 +99,18 @@ class Answers(RecordPart):
         costs: of networks.
         errors: of networks that cannot be built or run.
         refusals: of dry runs: the reason, or None where the losses work.
+        weights: of checks of weights: the reason, or None where they fit.
     """
 
     costs: dict[str, NetworkCost] = Field({})
     errors: dict[str, str] = Field({})
     refusals: dict[str, str | None] = Field({})
+    weights: dict[str, str | None] = Field({})
+
+    def lasting(self) -> Answers:
+        """Those that hold another time: a network that fails now may work then, and a file may be repaired."""
+        weights = {key: reason for key, reason in self.weights.items() if reason is None}
+        return self.model_copy(update={"errors": {}, "weights": weights})
 
     def joined(self, other: Answers) -> Answers:
         """These answers and others."""
@@ -92,4 +118,5 @@ class Answers(RecordPart):
             costs=self.costs | other.costs,
             errors=self.errors | other.errors,
             refusals=self.refusals | other.refusals,
+            weights=self.weights | other.weights,
         )

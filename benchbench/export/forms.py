@@ -208,7 +208,7 @@ def load_exported(folder: str | Path) -> tuple[Backbone, tuple[str, ...]]:
     weights = WeightsSpec(file=FileSpec(path=str(path), content=file_sha256(path)))
     spec = ModelSpec(**config["model"], weights=weights, mean=config["mean"], std=config["std"])
     classes = tuple(config["label_names"])
-    model = build_backbone(spec, "student", load_plugins().registry, len(classes), published=True)
+    model = build_backbone(spec, "student", load_plugins().registry, len(classes), published=classes)
     return model.eval(), classes
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from benchbench.components import Registry
 from benchbench.errors import WeightsError
+from benchbench.models.class_names import ClassNameError, head_rows
 from benchbench.models.outputs import Outputs
 from benchbench.models.weights import Weights
 from benchbench.specs.parts import ModelSpec, Role
@@ -29,6 +30,7 @@ class Trunk:
         with_token: maps normalised images to (class token's embedding, distillation token's, maps between stages); None
             where the network has no distillation token. Without it the network's embedding is the mean of the two.
         head: the classifier that the weights came with; None for random weights, or where it is not one linear layer.
+        class_names: of that classifier, where the library knows them.
     """
 
     module: nn.Module
@@ -39,6 +41,7 @@ class Trunk:
     with_features: Callable[[Tensor], tuple[Tensor, list[Tensor]]] | None = None
     with_token: Callable[[Tensor], tuple[Tensor, Tensor, list[Tensor]]] | None = None
     head: nn.Linear | None = None
+    class_names: tuple[str, ...] | None = None
 
 
 class Backbone(nn.Module):
@@ -119,7 +122,7 @@ class Backbone(nn.Module):
 
 
 def build_backbone(
-    model: ModelSpec, role: Role, registry: Registry, classes: int | None, published: bool = False
+    model: ModelSpec, role: Role, registry: Registry, classes: int | None, published: Sequence[str] | None = None
 ) -> Backbone:
     """A model with its weights; random ones where its spec has none.
 
@@ -128,7 +131,7 @@ def build_backbone(
         role: the kind of component that its source is looked up as.
         registry: the components at hand.
         classes: width of the task head; None for none.
-        published: the task head is the classifier that the weights came with.
+        published: names of the data set's classes, where the task head is the classifier that the weights came with.
 
     Raises:
         WeightsError: the weights cannot be had or do not fit, or their classifier is of another task.
@@ -140,10 +143,34 @@ def build_backbone(
         if getattr(model, name) is not None:
             setattr(trunk, name, getattr(model, name))
     backbone = Backbone(trunk, classes)
-    if published:
-        if trunk.head is None or trunk.head.out_features != classes:
-            theirs = f"one of {trunk.head.out_features}" if trunk.head is not None else "none that is one linear layer"
-            problem = f"the weights of {model.label} have no classifier of {classes} classes, but {theirs}"
-            raise WeightsError(f"{problem}; adapt it by linear_probe or finetune")
-        backbone.head = trunk.head
+    if published is not None:
+        backbone.head = published_head(trunk, model, published)
     return backbone
+
+
+def published_head(trunk: Trunk, model: ModelSpec, names: Sequence[str]) -> nn.Linear:
+    """The classifier that weights came with, for the classes of a data set, in the data set's order.
+
+    Args:
+        trunk: the network with its weights.
+        model: its spec.
+        names: of the data set's classes, each of which must be one of the classifier's.
+
+    Raises:
+        WeightsError: the weights have no such classifier.
+    """
+    head, advice = trunk.head, "use linear_probe or finetune"
+    if head is None or head.in_features != trunk.dim:
+        problem = f"the weights of {model.label} come without a classifier of one linear layer"
+        raise WeightsError(f"{problem}, and `published` tests that; {advice}")
+    known = model.weights.classes if model.weights is not None else None
+    try:
+        rows = head_rows(names, head.out_features, known or trunk.class_names)
+    except ClassNameError as error:
+        problem = f"the weights of {model.label} come with a classifier of {head.out_features} classes, {error}"
+        raise WeightsError(f"{problem}; {advice}") from None
+    if rows == list(range(head.out_features)):
+        return head
+    part = torch.nn.utils.skip_init(nn.Linear, head.in_features, len(rows), device=head.weight.device)
+    part.load_state_dict({name: tensor[rows] for name, tensor in head.state_dict().items()})
+    return part

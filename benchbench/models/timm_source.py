@@ -30,7 +30,8 @@ def build(name: str, weights: Weights | None, /, **params: Any) -> Trunk:
     """
     full_name = _full_name(name, weights)
     pretrained = weights is not None and weights.pretrained is not None
-    module = _create(full_name, pretrained, params)
+    shapes_only = weights is not None and weights.shapes_only
+    module = _create(full_name, pretrained and not shapes_only, params)
     config = module.pretrained_cfg
     classifier = module.get_classifier() if pretrained else None
     if weights is not None and not pretrained:
@@ -45,6 +46,7 @@ def build(name: str, weights: Weights | None, /, **params: Any) -> Trunk:
         input_size=size if config.get("fixed_input_size") and isinstance(size, int) else None,
         with_features=_Features(module) if hasattr(module, "forward_intermediates") else None,
         head=classifier if isinstance(classifier, nn.Linear) else None,
+        class_names=tuple(config.get("label_names") or ()) or None,
         with_token=_Token(module) if isinstance(module, VisionTransformerDistilled) else None,
     )
 
@@ -60,6 +62,8 @@ def _full_name(name: str, weights: Weights | None) -> str:
     if pretrained not in (None, "default"):
         tag = pretrained
     tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{architecture}.*")]
+    if pretrained is not None and not tags:
+        raise UnknownNameError(f"timm has no weights of {architecture}; write `weights: {{file: PATH}}`")
     if pretrained is not None and tag and tag not in tags:
         raise UnknownNameError(f"timm/{architecture} has no weights '{tag}'; {did_you_mean(tag, tags)}")
     return f"{architecture}.{tag}" if tag else architecture

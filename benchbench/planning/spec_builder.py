@@ -66,13 +66,14 @@ class SpecBuilder:
         """A student or teacher; `with_weights` is false where it starts from random ones."""
         source, _, name = entry.model.partition("/")
         component = self.component(role, Ref(name=source, params=entry.params), [*loc, "model"])
+        own = self.resolver.weights_file(entry, loc) if with_weights else None
         return ModelSpec(
             source=source,
             name=name,
             params=component.params,
             weights=self.resolver.weights(entry, loc) if with_weights else None,
-            mean=entry.mean,
-            std=entry.std,
+            mean=entry.mean or (own and own.mean),
+            std=entry.std or (own and own.std),
             input_size=entry.input_size,
         )
 

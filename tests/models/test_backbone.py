@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from benchbench.errors import BenchBenchError, UnknownNameError, WeightsError
-from benchbench.models.backbone import Backbone, Trunk, build_backbone
+from benchbench.models.backbone import Backbone, Trunk, build_backbone, published_head
 from benchbench.plugins import load_plugins
 from benchbench.specs.parts import FileSpec, ModelSpec, WeightsSpec
 
@@ -228,11 +228,48 @@ def test_build_loads_the_weights_of_the_spec(registry, tmp_path):
     trained = timm.create_model("test_resnet", num_classes=4)
     torch.save(trained.state_dict(), tmp_path / "w.pth")
     weights = WeightsSpec(file=FileSpec(path=str(tmp_path / "w.pth"), content="of no use here"))
-    model = build_backbone(spec(weights=weights), "student", registry, 4, published=True)
+    model = build_backbone(spec(weights=weights), "student", registry, 4, published="abcd")
     assert torch.equal(model.trunk.conv1[0].weight, trained.conv1[0].weight)
     assert torch.equal(model.head.weight, trained.fc.weight)
-    with pytest.raises(WeightsError, match="timm/test_resnet have no classifier of 5 classes, but one of 4"):
-        build_backbone(spec(weights=weights), "student", registry, 5, published=True)
+
+
+def headed(width: int, **changes) -> Trunk:
+    return Trunk(Pooled(), 3, MEAN, STD, head=nn.Linear(3, width), **changes)
+
+
+WEIGHTS = {"weights": WeightsSpec(pretrained="default")}
+
+
+def test_the_published_classifier_has_the_data_set_s_classes_in_its_order():
+    trunk = headed(1000)
+    names = ("n02102040", "French_horn", "tench")
+    head = published_head(trunk, spec(**WEIGHTS), names)
+    assert torch.equal(head.weight, trunk.head.weight[[217, 566, 0]])
+    assert torch.equal(head.bias, trunk.head.bias[[217, 566, 0]])
+    own = headed(3, class_names=("c", "a", "b"))
+    assert torch.equal(published_head(own, spec(**WEIGHTS), ("a", "b", "c")).bias, own.head.bias[[1, 2, 0]])
+    trained = spec(weights=WeightsSpec(pretrained="default", classes=("b", "c", "a")))
+    assert torch.equal(published_head(own, trained, ("a", "b", "c")).bias, own.head.bias[[2, 0, 1]])
+    assert published_head(headed(3), spec(**WEIGHTS), ("x", "y", "z")).out_features == 3
+
+
+@pytest.mark.parametrize(
+    ("trunk", "names", "problem"),
+    [
+        (headed(4), "abcde", "come with a classifier of 4 classes, and the data set has 5"),
+        (headed(1000), ("tench", "cat"), "come with a classifier of 1000 classes, and the data set's 'cat' is none of"),
+        (headed(2, class_names=("a", "b")), "bc", "of 2 classes, and the data set's 'c' is none of them (known: a, b)"),
+        (headed(1000), ("tench", "n01440764"), "and the data set's 'tench' and 'n01440764' are the same one of them"),
+        (Trunk(Pooled(), 3, MEAN, STD), "ab", "come without a classifier of one linear layer, and `published` tests"),
+        (Trunk(Pooled(), 3, MEAN, STD, head=nn.Linear(5, 2)), "ab", "come without a classifier of one linear layer"),
+    ],
+)
+def test_weights_without_such_a_classifier_are_refused(trunk, names, problem):
+    with pytest.raises(WeightsError) as caught:
+        published_head(trunk, spec(**WEIGHTS), names)
+    assert str(caught.value).startswith("the weights of timm/test_resnet come with")
+    assert problem in str(caught.value)
+    assert str(caught.value).endswith("; use linear_probe or finetune")
 
 
 def test_an_unknown_source_is_suggested_for(registry):

@@ -132,9 +132,11 @@ class TestWeights:
         with pytest.raises(SuiteError, match="'small' needs pre-trained weights; add `weights: pretrained`"):
             resolver.weights(self.entry(), ["students", "small"])
 
-    @pytest.mark.parametrize("file", ["nowhere.bin", "."])
-    def test_missing_file(self, resolver, file):
-        with pytest.raises(SuiteError, match=f"weights file {file} does not exist"):
+    @pytest.mark.parametrize(
+        ("file", "problem"), [("nowhere.bin", "weights file nowhere.bin does not exist"), (".", "without weights")]
+    )
+    def test_missing_file(self, resolver, file, problem):
+        with pytest.raises(SuiteError, match=problem):
             resolver.weights(self.entry(file=file), ["students", "small"])
 
 

@@ -7,7 +7,7 @@ sizes, and no image.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -58,6 +58,12 @@ class ArrayImages:
         from PIL import Image
 
         return Image.fromarray(self.array[index])
+
+
+def class_order(names: Iterable[str]) -> list[str]:
+    """Names of classes in the order of their numbers: sorted, and by value where all are numbers: 2 before 10."""
+    names = sorted(names)
+    return sorted(names, key=int) if all(name.isascii() and name.isdecimal() for name in names) else names
 
 
 def check_labels(name: str, labels: Sequence[int] | np.ndarray, classes: Sequence[str], split: str) -> np.ndarray:

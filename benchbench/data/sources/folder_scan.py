@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchbench.data.sources.common import class_order
 from benchbench.data.sources.own_images import EXTENSIONS, printable
 from benchbench.errors import DataError, one_line
 
@@ -50,7 +51,7 @@ class SplitScan:
 
     Attributes:
         folder: of the split.
-        by_class: paths of images by class, classes and paths sorted.
+        by_class: paths of images by class, classes as `class_order` has them, paths sorted.
         left_out: all else, by names relative to the split's folder.
     """
 
@@ -96,12 +97,28 @@ def scan_split(folder: Path) -> SplitScan:
             raise DataError(
                 f"imagefolder: the name of the class folder {folder}/{printable(name)} is no UTF-8; rename it"
             )
-    scan = SplitScan(folder, {name: _images(folder, name, left_out) for name in classes}, left_out)
+    scan = SplitScan(folder, {name: _images(folder, name, left_out) for name in class_order(classes)}, left_out)
     for name, files in scan.by_class.items():
         if not files:
             readable, others = " ".join(EXTENSIONS), _left_out_in(folder / name)
             raise DataError(f"imagefolder: the class folder {folder / name} holds no image (of {readable}){others}")
     return scan
+
+
+def scan_images(folder: Path) -> SplitScan:
+    """Reads the names of all images below a folder, as of one class without a name.
+
+    Raises:
+        DataError: it is no folder, or holds no image.
+    """
+    if not folder.is_dir():
+        raise DataError(f"unlabelled: {folder} is not a folder")
+    left_out = LeftOut()
+    images = _images(folder.parent, folder.name, left_out)
+    if not images:
+        beside = f"; {left_out}" if left_out.kinds else ""
+        raise DataError(f"unlabelled: {folder} holds no image (of {' '.join(EXTENSIONS)}){beside}")
+    return SplitScan(folder, {"": images}, left_out)
 
 
 def _left_out_in(folder: Path) -> str:

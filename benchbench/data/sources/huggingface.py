@@ -103,7 +103,8 @@ def sizes(params: HuggingFaceParams, root: Path) -> DataInfo:
         )
     samples = [lambda value=value: BytesIO(value or b"") for value in encoded]
     notes += survey(samples, train.starts[-1], params.reading)
-    return DataInfo(len(classes.names), train.starts[-1], test.starts[-1], "; ".join(filter(None, notes)))
+    note = "; ".join(filter(None, notes))
+    return DataInfo(len(classes.names), train.starts[-1], test.starts[-1], note, tuple(map(str, classes.names)))
 
 
 def load(params: HuggingFaceParams, root: Path, split: str) -> ImageDataset:

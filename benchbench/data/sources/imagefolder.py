@@ -53,11 +53,12 @@ def sizes(params: ImageFolderParams) -> DataInfo:
     files = [str(path) for path in scans["train"].files().values()]
     step = max(1, -(-len(files) // SAMPLE))
     notes += survey([lambda path=path: path for path in files[::step]], len(files), params.reading)
-    return DataInfo(len(scans["train"].by_class), counts["train"], counts["test"], "; ".join(notes))
+    names = tuple(scans["train"].by_class)
+    return DataInfo(len(names), counts["train"], counts["test"], "; ".join(notes), names)
 
 
 def load(params: ImageFolderParams, root: Path, split: str) -> ImageDataset:
-    """One split. Classes are numbered by sorted folder name, images sorted by path within their class.
+    """One split. Classes are numbered by sorted folder name (numbers by their value), images of each sorted by path.
 
     Every kind of image that Pillow reads from a fixed list counts. Links to folders are followed, unless they lead back
     to a folder that they lie in. Hidden files and folders are left out, and so are those that systems make themselves.

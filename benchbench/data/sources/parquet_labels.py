@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from benchbench.data.sources.common import check_labels
+from benchbench.data.sources.common import check_labels, class_order
 from benchbench.errors import DataError, one_line
 
 # Names that say what a column is, the plainest first; of two on one line a user has to choose.
@@ -127,8 +127,9 @@ class LabelValues:
         return f"{self.files[index]}, row {row - self.starts[index]}"
 
     def distinct(self) -> list[int] | list[str]:
-        """Each value once, sorted."""
-        return sorted(self.values.unique().to_pylist())
+        """Each value once, sorted; text that is numbers by their value."""
+        values = self.values.unique().to_pylist()
+        return class_order(values) if all(isinstance(value, str) for value in values) else sorted(values)
 
 
 def read_label_values(files: Sequence[str], column: str) -> LabelValues:
