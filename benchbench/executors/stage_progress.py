@@ -52,11 +52,13 @@ def in_words(progress: Progress, seconds_left: float | None = None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds in words: 40 s, 4 min, 2 h 5 min."""
-    if seconds < 60:
-        return f"{seconds:.3g} s" if seconds < 10 else f"{math.floor(seconds)} s"
-    hours, minutes = divmod(math.floor(seconds / 60), 60)
-    return f"{hours} h {minutes} min" if hours and minutes else f"{hours} h" if hours else f"{minutes} min"
+    """Seconds in words, of a long time without the seconds: 40 s, 1 min 40 s, 24 min, 2 h 5 min."""
+    if seconds < 10:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(math.floor(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = [(hours, "h"), (minutes, "min"), (0 if hours or minutes >= 10 else rest, "s")]
+    return " ".join(f"{number} {unit}" for number, unit in parts if number)
 
 
 class StageReporter:

@@ -16,7 +16,7 @@ INTRO = """\
 Every command with its options, as `benchbench COMMAND --help` prints them.
 
 Exit codes: 0 all done, 1 some cells or checks failed, 2 bad input (one line: what, where, what to do), 130
-interrupted."""
+interrupted, 143 ended by SIGTERM, 128 + N by another signal N."""
 
 
 def commands_page() -> str:

@@ -30,7 +30,16 @@ def clock(monkeypatch) -> SimpleNamespace:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.5, "0.5 s"), (59.9, "59 s"), (60, "1 min"), (240, "4 min"), (3600, "1 h"), (7500, "2 h 5 min")],
+    [
+        (0.5, "0.5 s"),
+        (59.9, "59 s"),
+        (60, "1 min"),
+        (100, "1 min 40 s"),
+        (240, "4 min"),
+        (659, "10 min"),
+        (3600, "1 h"),
+        (7509, "2 h 5 min"),
+    ],
 )
 def test_durations(seconds, text):
     assert duration(seconds) == text
@@ -38,7 +47,7 @@ def test_durations(seconds, text):
 
 def test_words():
     progress = Progress(done=5, total=20, epoch=2, epochs=8, loss=1.23456, validation_accuracy=0.4567)
-    expected = "epoch 2/8, 25%, loss 1.235, validation accuracy 45.7 %, about 4 min left"
+    expected = "epoch 2/8, 25%, loss 1.235, validation accuracy 45.7 %, about 4 min 10 s left"
     assert in_words(progress, 250) == expected
     assert in_words(Progress(done=0, total=0)) == ""
 
