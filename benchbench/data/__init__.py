@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from benchbench.components import Component, Params, hookimpl
-from benchbench.data.sources import bundled, cub200, huggingface, imagefolder, mit67, torchvision_sets
+from benchbench.data.sources import (
+    bundled,
+    cub200,
+    huggingface,
+    imagefolder,
+    mit67,
+    torchvision_sets,
+    unlabelled,
+)
 
 # Name, module and function under `benchbench.data.sources`, parameters, summary.
 DATASETS: tuple[tuple[str, str, type[Params], str], ...] = (
@@ -27,6 +35,12 @@ DATASETS: tuple[tuple[str, str, type[Params], str], ...] = (
         "imagefolder:load",
         imagefolder.ImageFolderParams,
         "your own images: a folder per class, under train/ and test/",
+    ),
+    (
+        "unlabelled",
+        "unlabelled:load",
+        unlabelled.UnlabelledParams,
+        "your own images without labels, in any folders: a corpus to distil on",
     ),
     (
         "huggingface",

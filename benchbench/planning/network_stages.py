@@ -54,10 +54,7 @@ class NetworkStages:
         network = self._teachers.get((label, state, data))
         if network is not None:
             return network
-        if state == "pretrained":
-            stage = self.own_start("teacher", label)
-        else:
-            stage = self._adaptation(label, state, data)
+        stage = self.own_start("teacher", label) if state == "pretrained" else self._adaptation(label, state, data)
         builder = SpecBuilder(self.draft.resolver)
         model = builder.model("teacher", self.suite.teachers[label], stage is None, ("teachers", label))
         network = Network(label, NetworkSpec(model=model, role="teacher", state=state), stage)
@@ -141,18 +138,23 @@ class NetworkStages:
         own = ((*task.loc, "recipe"), self.training.entry(task.role, task.label).recipe)
         merged = self.training.merged_recipe(task, own, ((*loc, "recipe"), entry.recipe))
         builder = SpecBuilder(self.draft.resolver)
+        data, labelled = (
+            builder.data(entry.data, self.suite.selection, (*loc, "data")),
+            self.draft.info[corpus].labelled,
+        )
         spec = TrainingSpec(
             kind="pretraining",
             method=method,
             seed=seed,
             data_seed=self.training.data_seed(seed),
             view_seed=self.suite.view_seed,
-            data=builder.data(entry.data, self.suite.selection, (*loc, "data")),
+            # Without labels nothing can be validated.
+            data=data if labelled else data.model_copy(update={"validation": 0.0}),
             model=builder.model(task.role, self.training.entry(task.role, task.label), False, task.loc),
             role=task.role,
             loss=self._losses(label, entry, builder),
             recipe=builder.recipe(merged.recipe, method, merged.loc),
-            selection=self.suite.selection.rule,
+            selection=self.suite.selection.rule if labelled else "last",
             components=builder.components,
             code=self.training.code,
         )

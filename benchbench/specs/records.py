@@ -130,6 +130,7 @@ class Record(RecordPart):
     label: str = ""
     cost: Cost
     environment: Environment = Environment(device="")
+    remarks: tuple[str, ...] = ()
     weights_sha256: str | None = None
 
     def absent(self) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from benchbench.errors import SuiteError
 from benchbench.planning.model import Plan, Stage
@@ -128,6 +129,30 @@ def test_distillation_on_a_corpus_takes_the_teacher_as_it_is(planned):
     assert [teacher.state for teacher in pretraining.spec.teachers] == ["pretrained"]
     outputs = plan.stages[pretraining.needs["outputs0"]]
     assert outputs.label == "big outputs on 1 view of the corpus of corpus"
+
+
+@pytest.fixture
+def unlabelled(tmp_path) -> dict[str, Any]:
+    """Images in a folder and in one below it."""
+    for name in ("a.png", "more/b.png", "more/c.png"):
+        (tmp_path / "corpus" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), len(name)).save(tmp_path / "corpus" / name)
+    return {"source": {"unlabelled": {"path": "corpus"}}}
+
+
+def test_a_corpus_needs_no_labels_where_it_is_distilled_on(planned, unlabelled):
+    teachers = {"big": {"model": "timm/test_resnet", "weights": "pretrained", "adapt": ["finetune"]}}
+    corpus = {"data": unlabelled, "method": "distill", "teacher": "big"}
+    changes = {"teachers": teachers, "arms": {"tune": {"method": "finetune"}}, "selection": {"validation": 0.2}}
+    plan = planned(pretraining={"corpus": corpus}, **changes)
+    (pretraining,) = stages(plan, "pretraining")
+    assert pretraining.spec.data.validation == 0
+    assert plan.info["pretraining:corpus"].train == 3
+    for entry, loss in ((corpus, "ce"), (corpus, "crd"), ({"data": unlabelled}, "ce")):
+        with pytest.raises(SuiteError, match=f"loss '{loss}' needs labels, and the corpus has none"):
+            planned(pretraining={"corpus": {**entry, "loss": {loss: 1}}}, **changes)
+    with pytest.raises(SuiteError, match="data set 'few' has no labels"):
+        planned(data={"few": unlabelled}, **changes)
 
 
 PRETRAINING = {"data": CORPUS}

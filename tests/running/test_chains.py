@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
+from PIL import Image
 
 from benchbench.store import Store
 from tests.running.commands import in_this_process, run
@@ -21,7 +22,10 @@ SUITE: dict[str, Any] = {
     "name": "tiny",
     "seeds": [0],
     "data": {"few": {"source": "cifar10_subset", "per_class": 2}},
-    "pretraining": {"corpus": {"data": {"source": "cifar10_subset", "per_class": 4}}},
+    "pretraining": {
+        "corpus": {"data": {"source": "cifar10_subset", "per_class": 4}},
+        "blind": {"data": {"source": {"unlabelled": {"path": "images"}}}, "method": "distill", "teacher": "big"},
+    },
     "students": {"small": {"model": "timm/test_efficientnet", "weights": {"pretraining": "corpus"}}},
     "teachers": {"big": {"model": "timm/test_resnet", "weights": {"pretraining": "corpus"}, "adapt": ["pretrained"]}},
     "recipes": {"default": {"epochs": 1, "batch_size": 20, "image_size": 16, "precision": "exact"}},
@@ -29,6 +33,7 @@ SUITE: dict[str, Any] = {
         "tune": {"method": "finetune", "recipe": STILL},
         "probe": {"method": "linear_probe"},
         "align": {"method": "distill", "loss": {"ce": 1, "align_uniform": 1}},
+        "blind then tune": {"method": "finetune", "start": "blind", "recipe": STILL},
         "align then tune": {"method": "finetune", "start": "align", "recipe": STILL},
     },
 }
@@ -38,6 +43,9 @@ SUITE: dict[str, Any] = {
 def chain(tmp_path_factory) -> Path:
     """The suite, run to its end."""
     folder = tmp_path_factory.mktemp("chain")
+    (folder / "images").mkdir()
+    for index in range(20):
+        Image.effect_noise((16, 16), 5 * index + 1).save(folder / "images" / f"{index:02}.png")
     (folder / "suite.yaml").write_text(json.dumps(SUITE))  # JSON is YAML
     run("suite.yaml", cwd=folder)
     return folder
@@ -62,6 +70,19 @@ def test_a_student_starts_from_the_trunk_of_its_pretraining_with_a_head_of_its_o
     assert not torch.allclose(after["head.weight"], before["head.weight"])
 
 
+def test_a_corpus_without_labels_leaves_a_trunk_and_no_head(chain):
+    before, after = parameters(chain, "pre-training of small | blind"), parameters(chain, "blind then tune")
+    assert before.keys() == {name for name in after if not name.startswith("head.")}
+    for name, tensor in before.items():
+        torch.testing.assert_close(after[name], tensor)
+    (record,) = [
+        record
+        for stage in Store(chain / "runs").finished("pretraining")
+        if (record := stage.done()).label.endswith("blind")
+    ]
+    assert (record.metrics.test_accuracy, record.metrics.test_count, record.data.names) == (None, 0, ())
+
+
 def test_an_arm_goes_on_from_the_whole_student_of_another(chain):
     before, after = parameters(chain, "align,"), parameters(chain, "align then tune")
     assert before.keys() == after.keys()
@@ -77,7 +98,7 @@ def test_costs_follow_the_chain(chain):
     hours = {record.label: record.cost.device_hours for record in records}
     assert float(rows["tune"]["pretraining_hours"]) == pytest.approx(hours["pre-training of small | corpus"])
     assert float(rows["align"]["teacher_pretraining_hours"]) == pytest.approx(hours["pre-training of big | corpus"])
-    assert {rows[arm]["pretraining_basis"] for arm in ("tune", "probe")} == {"measured"}
+    assert {rows[arm]["pretraining_basis"] for arm in ("tune", "probe", "blind then tune")} == {"measured"}
     assert rows["align"]["pretraining_basis"] == rows["align then tune"]["pretraining_basis"] == ""
     (own,) = [value for label, value in hours.items() if label.startswith("align,")]
     assert float(rows["align then tune"]["stage_hours"]) == pytest.approx(own)

@@ -38,7 +38,7 @@ def test_throughput_is_positive(stage, monkeypatch, changes):
     record = finish(calibrate, context).record
     assert context.folder.done() == record
     metrics, cost = record.metrics, record.cost
-    low, high = metrics.images_per_second_quartiles
+    low, high = metrics.images_per_second_range
     assert 0 < low <= metrics.images_per_second <= high
     assert metrics.steps >= 3
     assert cost.seconds["calibration"] >= 0.1
@@ -46,8 +46,12 @@ def test_throughput_is_positive(stage, monkeypatch, changes):
     assert (cost.devices, cost.unit, record.weights_sha256) == (2, "CPU-hours", None)
 
 
-def test_throughput_is_images_over_the_median_step(stage, monkeypatch):
-    """By a clock on which the steps take 9 (the first, which does not count), 1, 4, 2, 1, 2, ... seconds."""
+@pytest.mark.parametrize(("threads", "factor"), [(2, 1), (1, 2)])
+def test_throughput_is_images_over_the_lower_quartile_of_the_steps(stage, monkeypatch, threads, factor):
+    """By a clock on which the steps take 9 (the first, which does not count), 1, 4, 2, 1, 2, ... seconds.
+
+    Half of each is processor time, which is what counts on one thread.
+    """
     ticks = itertools.chain([9.0, 1.0, 4.0], itertools.cycle([2.0, 1.0]))
     now, calls, reports = [0.0], itertools.count(), []
 
@@ -56,12 +60,17 @@ def test_throughput_is_images_over_the_median_step(stage, monkeypatch):
             now[0] += next(ticks)
         return now[0]
 
-    monkeypatch.setattr(calibrate, "time", types.SimpleNamespace(perf_counter=clock))
+    monkeypatch.setattr(calibrate, "time", types.SimpleNamespace(perf_counter=clock, process_time=lambda: now[0] / 2))
     monkeypatch.setattr(calibrate, "MEASURED_SECONDS", 10.0)
-    record = calibrate.run(replace(stage(), report=reports.append)).record
-    # 1 + 4 + 2 + 1 + 2 = 10 seconds in five steps: the median is 2, the quartiles are 1 and 3.
+    record = calibrate.run(replace(stage(), report=reports.append, threads=threads)).record
+    # 1 + 4 + 2 + 1 + 2 = 10 seconds in five steps: the median is 2, the lower quartile is 1.
     assert record.metrics == CalibrationMetrics(
-        images_per_second=8.0, images_per_second_quartiles=(16 / 3, 16.0), steps=5, batch_size=16
+        images_per_second=16.0 * factor,
+        images_per_second_range=(8.0 * factor, 16.0 * factor),
+        clock="processor" if threads == 1 else "wall",
+        wall_images_per_second=8.0,
+        steps=5,
+        batch_size=16,
     )
     assert [progress.done for progress in reports] == [1, 5, 7, 8, 10]
     assert all(progress.total == 10 for progress in reports)

@@ -69,7 +69,7 @@ def _notes(done: pd.DataFrame, plan: Plan) -> list[str]:
     notes = [
         "means over n seeds; stages: adapting and running the teacher, tuning; shared: divided by the runs of this "
         "suite that need them; in full: as for this one run alone, with the teacher's pre-training",
-        "in brackets: the estimate at the upper and lower quartile of the measured throughput",
+        "in brackets: the estimate at the throughput of the fastest and of the median step that was measured",
     ]
     if not plan.suite.price_teachers:
         return [*notes, "teachers' pre-training is taken as given; `price_teachers: true` estimates it too"]

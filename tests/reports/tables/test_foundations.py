@@ -28,7 +28,7 @@ def test_the_estimate_s_range_is_that_of_the_throughput(finished):
     for key, stage in finished.plan.stages.items():
         if stage.kind == "calibration":
             rate = finished.record(key).metrics.images_per_second
-            finished.change(key, "metrics", images_per_second_quartiles=(rate / 2, rate * 4))
+            finished.change(key, "metrics", images_per_second_range=(rate / 2, rate * 4))
     assert rows(foundations(finished.frame(), finished.plan))["tune"][3] == "2.00 [0.500, 4.00]"
 
 
