@@ -32,7 +32,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from benchbench.errors import StoreError, did_you_mean, one_line
-from benchbench.specs.consistency import find_contradiction
+from benchbench.specs.consistency import find_contradiction, is_curve_row
 from benchbench.specs.records import STAGE_RECORD, CurveRow, OutputsRecord, RecordPart, StageRecord
 from benchbench.specs.stages import STAGE_SPEC, StageSpec
 
@@ -211,7 +211,7 @@ class StageFolder:
             rows = from_json(b"[%s]" % read_bytes(self.curve).strip().replace(b"\n", b","))
         except (OSError, ValueError):
             return []
-        return [row for row in rows if isinstance(row, dict)]
+        return [row for row in rows if is_curve_row(row)]
 
     def read_state(self) -> StageState:
         """The state; a damaged one counts as none, since the record and the checkpoint decide."""

@@ -6,12 +6,24 @@ import hashlib
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from benchbench.errors import StoreError
-from benchbench.store import StageFolder, StageState, Store, file_sha256, read_json, write_atomic, write_json
+from benchbench.specs.records import TrainingMetrics
+from benchbench.store import (
+    StageFolder,
+    StageState,
+    Store,
+    _temporary,
+    file_sha256,
+    read_json,
+    remove_leftovers,
+    write_atomic,
+    write_json,
+)
 from tests.specs import cost_record, outputs_record, training_record, training_spec
 
 KEY = "0123456789abcdef" * 4
@@ -65,6 +77,41 @@ class TestWriteAtomic:
         with pytest.raises(OSError, match="No space"):
             write_atomic(path, b"new")
         assert path.read_bytes() == b"old"
+
+    def test_writers_at_the_same_time_do_not_disturb_one_another(self, tmp_path):
+        path, failures = tmp_path / "a.json", []
+
+        def write(number: int) -> None:
+            try:
+                for _ in range(20):
+                    write_atomic(path, bytes([number]) * 5000)
+                    assert len(set(path.read_bytes())) == 1  # of one writer
+            except Exception as error:
+                failures.append(error)
+
+        threads = [threading.Thread(target=write, args=(number,)) for number in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert failures == []
+        assert list(tmp_path.iterdir()) == [path]
+
+    def test_the_file_of_a_writer_that_lives_stays(self, tmp_path):
+        with _temporary(tmp_path / "a.json") as stream:
+            write_atomic(tmp_path / "a.json", b"1")
+            assert Path(stream.name).exists()
+            remove_leftovers(tmp_path)
+            assert Path(stream.name).exists()
+        remove_leftovers(tmp_path)
+        assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+    def test_leftovers_in_folders_below_go_and_nothing_else(self, tmp_path):
+        (tmp_path / "shards").mkdir()
+        for name in ("shards/.0.parquet.ab.tmp", ".checkpoint.pt.cd.tmp", ".old.tmp", "mine.tmp", ".mine"):
+            (tmp_path / name).touch()
+        remove_leftovers(tmp_path)
+        assert sorted(path.name for path in tmp_path.rglob("*")) == [".mine", "mine.tmp", "shards"]
 
     @pytest.mark.parametrize("value", [{"loss": float("nan")}, {"a": object()}])
     def test_a_value_that_is_no_json_is_not_written(self, tmp_path, value):
@@ -169,6 +216,90 @@ class TestStages:
             folder.done()
         assert str(caught.value).startswith(f"{folder.record} cannot be read ({reason}")
         assert str(caught.value).endswith(f"); delete {folder.path} to run it again")
+
+    @pytest.mark.parametrize(
+        ("change", "reason"),
+        [
+            ({"metrics.test_accuracy": 0.6}, "metrics.test_accuracy is 0.6, and test_correct has 5 of 10 images right"),
+            ({"metrics.test_accuracy": 1.5}, "metrics.test_accuracy is 1.5, not in 0..1"),
+            ({"metrics.validation_accuracy": -1}, "metrics.validation_accuracy is -1, not in 0..1"),
+            ({"metrics.test_correct": "f8"}, "metrics.test_correct is not 2 bytes in hex for 10 images"),
+            ({"metrics.test_correct": "xy00"}, "metrics.test_correct is not 2 bytes in hex for 10 images"),
+            ({"metrics.test_correct": "f020"}, "metrics.test_correct has more bits than the 10 test images"),
+            ({"metrics.test_count": 9}, "metrics.test_accuracy is 0.5, and test_correct has 5 of 9 images right"),
+            ({"metrics.test_count": -1}, "cell.metrics.test_count: Input should be greater than or equal to 0"),
+            ({"metrics.test_count": 10**30}, "cell.metrics.test_count: Input should be less than"),
+            ({"cost.device_hours": 2.0}, "cost.device_hours is 2, and cost.seconds on 1 devices are 1"),
+            ({"cost.devices": 2}, "cost.device_hours is 1, and cost.seconds on 2 devices are 2"),
+            ({"cost.alone_device_hours": 9}, "cost.alone_device_hours is 9, and cost.alone_seconds on 1 devices are 1"),
+            ({"cost.seconds": {"student": 3601.0, "data": -1.0}}, "cost.seconds has a negative time"),
+            ({"cost.device_hours": float("nan")}, "cell.cost.device_hours: Input should be a finite number"),
+            ({"cost.seconds": {"student": float("inf")}}, "cell.cost.seconds.student: Input should be a finite number"),
+            ({"data.synthetic": {"share": float("nan")}}, "data has a number that is not finite, or too large"),
+            ({"data.synthetic": {"n": [{"m": 10**300}]}}, "data has a number that is not finite, or too large"),
+        ],
+    )
+    def test_a_record_that_contradicts_itself(self, folder, change, reason):
+        metrics = TrainingMetrics(test_accuracy=0.5, test_count=10, test_correct="f800", chosen_epoch=1)
+        folder.write_record(training_record(metrics=metrics))
+        assert folder.done() is not None
+        content = json.loads(folder.record.read_text())
+        ((place, value),) = change.items()
+        part, name = place.split(".")
+        content[part][name] = value
+        folder.record.write_text(json.dumps(content))
+        with pytest.raises(StoreError) as caught:
+            folder.done()
+        assert f" ({reason}" in str(caught.value)
+        assert str(caught.value).endswith(f"); delete {folder.path} to run it again")
+
+    def test_times_that_are_not_charged_are_in_no_hours(self, folder):
+        seconds = {"student": 3600.0, "loading": 50.0}
+        cost = cost_record(seconds=seconds, alone_seconds=seconds, device_hours=1.0, alone_device_hours=1.0)
+        folder.write_record(training_record(cost=cost))
+        assert folder.done() is not None
+
+    @pytest.mark.parametrize(
+        ("content", "reason"),
+        [
+            (b"[" * 100_000, "recursion limit"),
+            (b'{"a":' * 100_000, "recursion limit"),
+            (b'{"kind": "cell", "metrics": {"test_count": ' + b"1" * 5000 + b"}}", "number out of range"),
+            (
+                b'{"kind": "tuning", "' + b"x" * 10**6 + b'": 1, "cost": {"seconds": {"' + b"y" * 10**6 + b'": "z"}}}',
+                "",
+            ),
+        ],
+    )
+    def test_absurd_json_is_one_short_line(self, folder, content, reason):
+        for file, read in ((folder.record, folder.done), (folder.spec, folder.read_spec)):
+            file.write_bytes(content)
+            with pytest.raises(StoreError) as caught:
+                read()
+            assert reason in str(caught.value)
+            assert len(str(caught.value)) < 1000
+            assert "\n" not in str(caught.value)
+        folder.state.write_bytes(content)
+        folder.curve.write_bytes(content)
+        assert (folder.read_state(), folder.read_curve()) == (StageState(), [])
+        (folder.path.parent / "store.json").write_bytes(content)
+        with pytest.raises(StoreError):
+            Store(folder.path.parent).check_format()
+
+    def test_a_file_that_is_too_large_is_not_read(self, folder):
+        with folder.record.open("wb") as stream:
+            stream.truncate(2**40)  # a hole
+        with pytest.raises(StoreError, match=r"it has 1,099,511,627,776 bytes, and at most 67,108,864 are read"):
+            folder.done()
+
+    def test_a_name_that_is_there_twice(self, folder):
+        folder.write_record(training_record())
+        text = folder.record.read_text()
+        folder.record.write_text(text.replace('"test_count": 10', '"test_count": 10, "test_count": 10'))
+        with pytest.raises(
+            StoreError, match=r"record\.json cannot be read \(ValueError: 'test_count' is there twice\)"
+        ):
+            folder.done()
 
     @pytest.mark.parametrize("field", ["key", "label", "environment"])
     def test_a_record_without_what_its_worker_adds_is_damaged(self, folder, field):

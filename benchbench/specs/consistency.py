@@ -73,3 +73,10 @@ def _is_plain(value: JsonValue) -> bool:
     if isinstance(value, list):
         return all(map(_is_plain, value))
     return not isinstance(value, int | float) or (math.isfinite(value) and abs(value) < LARGEST)
+
+
+def is_curve_row(row: JsonValue) -> bool:
+    """Whether a JSON value is a row of a training curve: numbers by name, of which a loss may be NaN."""
+    if not isinstance(row, dict):
+        return False
+    return all(type(value) is float or (type(value) is int and abs(value) < LARGEST) for value in row.values())

@@ -11,6 +11,7 @@ from benchbench.reports.results import COLUMNS
 from benchbench.specs.records import Environment
 from benchbench.statistics.examples import unpack
 from benchbench.store import StageFolder, write_json
+from tests.reports.conftest import cost_of
 from tests.specs import calibration_record
 
 
@@ -73,6 +74,46 @@ def test_the_throughput_is_that_of_the_device_the_cell_ran_on(finished, make_lab
     elsewhere.write_spec(elsewhere.read_spec().model_copy(update={"device": "Big GPU", "threads": 3}))
     elsewhere.write_record(elsewhere.done().model_copy(update={"environment": Environment(device="Big GPU")}))
     assert row(finished, "tune").pretraining_hours == 1.0
+
+
+def test_the_throughput_need_not_be_that_of_as_many_devices(finished):
+    """A run may book one core of a worker that measured on two: device-hours are those of the measurement."""
+    finished.calibrate(images_per_second=100.0, devices=2)
+    assert row(finished, "tune").pretraining_hours == 2.0
+
+
+def test_the_throughput_of_as_many_devices_comes_first(finished):
+    finished.calibrate(images_per_second=100.0, devices=2)
+    calibration = finished.folder(finished.cells("tune")[0].calibration)
+    other = StageFolder(calibration.path.with_name("of-one-core"))
+    other.path.mkdir()
+    other.write_spec(calibration.read_spec().model_copy(update={"threads": 7}))
+    record = calibration_record(50.0, cost=cost_of(0.01), environment=Environment(device="Big GPU"))
+    other.write_record(record.model_copy(update={"key": "ab", "label": "c"}))
+    assert row(finished, "tune").pretraining_hours == 2.0
+    finished.calibrate(images_per_second=400.0, devices=4)
+    assert row(finished, "tune").pretraining_hours == 2.0
+    calibration.record.write_text("damaged")
+    assert row(finished, "tune").status == "failed"
+
+
+def test_tuning_by_workers_of_other_threads_counts(make_lab):
+    """A report with other `--jobs` than the run's plans tunings for other numbers of threads."""
+    lab = make_lab("recipes.default.precision=fp32")
+    cell = lab.cells("scratch")[0]
+    lab.finish(cell.stage, hours=1.0)
+    (tuning,) = lab.plan.stages[cell.stage].soft_needs.values()
+    assert row(lab, "scratch").stage_hours == 0.0  # it is nowhere
+    lab.finish(tuning, hours=0.5)
+    assert row(lab, "scratch").stage_hours == 0.5
+    lab.folder(tuning).write_spec(lab.plan.stages[tuning].spec.model_copy(update={"threads": 64}))
+    lab.folder(tuning).path.rename(lab.folder(tuning).path.with_name("of-64-threads"))
+    assert row(lab, "scratch").stage_hours == 0.5
+    assert row(lab, "scratch").shared_stage_hours == pytest.approx(0.5 / lab_users(lab, tuning))
+
+
+def lab_users(lab, key: str) -> int:
+    return sum(key in lab.plan.dependencies(cell.stage) for cell in lab.plan.cells)
 
 
 def test_pretraining_is_unknown_without_a_throughput(lab):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 from collections.abc import Callable, Iterator
 from http.client import HTTPConnection, HTTPResponse
 from threading import Thread
@@ -55,6 +57,19 @@ def test_the_page_and_its_data(ask, run_lab):
     assert len(content["cells"]) == 12
     assert page.headers["Content-Security-Policy"] == "frame-ancestors 'none'"
     assert page.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_many_connections_at_once_are_answered(live_page):
+    """They come before the first of them is looked at."""
+    with PageServer(live_page, port=0) as server, contextlib.ExitStack() as stack:
+        address = ("127.0.0.1", server.server_address[1])
+        clients = [stack.enter_context(socket.create_connection(address, timeout=10)) for _ in range(200)]
+        for client in clients:
+            client.sendall(b"GET /nothing HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        answers = [client.recv(12) for client in clients]
+        server.shutdown()
+    assert answers == [b"HTTP/1.0 404"] * 200
 
 
 def test_it_listens_on_this_machine_alone(server):
