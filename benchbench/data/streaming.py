@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -15,6 +17,7 @@ from benchbench.data.images import ImageSubset
 from benchbench.data.order import Blend, TrainingOrder
 from benchbench.data.transforms import VIEW_CHUNK, Transform, to_float, to_uint8
 from benchbench.errors import DataError
+from benchbench.hardware.lifetime import end_with_parent
 from benchbench.seeds import derive
 
 
@@ -44,6 +47,7 @@ class StreamingLoader(TrainingOrder):
             collate_fn=_collate,
             pin_memory=device.type == "cuda",
             persistent_workers=workers > 0,
+            worker_init_fn=partial(_begin_loading, os.getpid()),
         )
 
     def train_batches(self, seed: int, epoch: int, batch_size: int, start: int) -> Iterator[Batch]:
@@ -103,6 +107,11 @@ class Key(NamedTuple):
     image: int
     seeds: tuple[int, ...] | None = None
     rounded: bool = False
+
+
+def _begin_loading(parent: int, _worker: int) -> None:
+    """Ties a loader process to the one that it loads for, which may be killed while it decodes an image."""
+    end_with_parent(parent)
 
 
 class _Series:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
+import signal
+import sys
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 from benchbench.data import streaming
+from benchbench.data.images import ImageDataset, ImageSubset
+from benchbench.data.transforms import Transform
 from tests.data.test_loader import assert_same, epoch, loader
 
 
@@ -47,3 +55,20 @@ def test_seeds_of_images_are_made_when_a_process_needs_them(monkeypatch):
     batches = loader("streamed").train_batches(1, 0, 5, 0)
     next(batches)
     assert len(made) == 5
+
+
+def death_signal(_index: int) -> Image.Image:
+    """An image whose red is the signal that this process is sent when its parent ends (PR_GET_PDEATHSIG)."""
+    number = ctypes.c_int()
+    ctypes.CDLL(None).prctl(2, ctypes.byref(number))
+    return Image.new("RGB", (8, 8), (number.value, 0, 0))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's part is Linux's")
+def test_a_loader_process_is_killed_with_the_one_that_it_loads_for():
+    """It may never come back from an augmenter, and would hold the store's lock."""
+    images = ImageDataset(np.zeros(4, np.int64), ("a", "b"), death_signal)
+    subset, transform = ImageSubset(images, np.arange(4)), Transform(8, None, ())
+    streamed = streaming.StreamingLoader(subset, transform, torch.device("cpu"), 1)
+    (batch,) = streamed.test_batches(4)
+    assert (batch.images[:, 0] * 255).round().unique().tolist() == [signal.SIGKILL]

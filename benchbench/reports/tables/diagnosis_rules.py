@@ -47,8 +47,8 @@ class Thresholds:
     fitted: float = 0.95
     gap: float = 0.15
     one_class: float = 0.95
-    same_embedding: float = 0.05
-    same_dimensions: float = 0.95
+    same_embedding: float = 0.1
+    same_dimensions: float = 0.9
 
 
 LIMITS = Thresholds()
