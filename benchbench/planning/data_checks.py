@@ -21,7 +21,7 @@ def checked_part(label: str, entry: DataEntry, info: DataInfo, loc: Loc, file: S
         file: the suite.
 
     Raises:
-        SuiteError: it has a single class, or its subset or its validation split leaves nothing to train on.
+        SuiteError: it has a single class, or no image to spare for a validation split that it needs.
     """
     if info.classes == 1:
         raise file.error(f"data set '{label}' has one class, and there is nothing to tell apart", [*loc, "source"])
@@ -30,9 +30,6 @@ def checked_part(label: str, entry: DataEntry, info: DataInfo, loc: Loc, file: S
         subset = entry.per_class * classes
     elif entry.fraction is not None:
         subset = round(info.train * entry.fraction)
-        if not subset:
-            problem = f"fraction: {entry.fraction:g} of the {info.train} training images of '{label}' is not one image"
-            raise file.error(problem, [*loc, "fraction"])
         if subset < classes:
             notes.append(
                 f"fraction {entry.fraction:g} is less than one image of each class; one is taken: {classes} images"
@@ -54,8 +51,9 @@ def _checked_validation(label: str, classes: int, subset: int, file: SuiteFile) 
             raise file.error(problem, loc, "take more images, or `selection: last`")
         return ""
     if subset - round(subset * share) < classes:
-        problem = f"validation: {share:g} leaves less than one of the {subset} training images of '{label}' for a class"
-        raise file.error(problem, loc, "hold out less, for example validation: 0.1")
+        return (
+            f"validation {share:g} leaves less than one image of each class; one trains: {classes} of {subset} images"
+        )
     if round(subset * share) < classes:
         return f"validation {share:g} is less than one image of each class; one is held out: {classes} images"
     return ""

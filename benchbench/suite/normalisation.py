@@ -12,7 +12,7 @@ from benchbench.suite.fields import Positive
 
 CHANNELS = 3
 # Parameters by which libraries choose the channels of a network's input.
-CHANNEL_PARAMETERS = ("in_chans", "in_channels", "input_channels", "num_channels")
+CHANNEL_PARAMETERS = ("in_chans", "in_channels", "input_channels")
 # Above any value of pixels in 0..1.
 MOST = 10.0
 
