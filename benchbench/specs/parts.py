@@ -272,7 +272,8 @@ def tests_only(value: Any) -> list[str]:
 
 def file_json(path: Path, content: str, test: str | None = None) -> Json:
     """A `FileSpec` as it stands among a component's parameters."""
-    return {PATH: str(path), CONTENT: content} | ({TEST: test} if test is not None else {})
+    content_only: Json = {PATH: str(path), CONTENT: content}
+    return content_only if test is None else {**content_only, TEST: test}
 
 
 def _is_file(value: dict[str, Any]) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -101,7 +102,7 @@ def sizes(params: HuggingFaceParams, root: Path) -> DataInfo:
             f"huggingface: the column '{columns.image}' of {train.files[0]} holds no bytes of images; write the files' "
             "bytes into it, or take `imagefolder`"
         )
-    samples = [lambda value=value: BytesIO(value or b"") for value in encoded]
+    samples = [partial(BytesIO, value or b"") for value in encoded]
     notes += survey(samples, train.starts[-1], params.reading)
     note = "; ".join(filter(None, notes))
     return DataInfo(len(classes.names), train.starts[-1], test.starts[-1], note, tuple(map(str, classes.names)))

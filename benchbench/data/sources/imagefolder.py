@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -52,7 +53,7 @@ def sizes(params: ImageFolderParams) -> DataInfo:
     counts = {split: sum(map(len, scan.by_class.values())) for split, scan in scans.items()}
     files = [str(path) for path in scans["train"].files().values()]
     step = max(1, -(-len(files) // SAMPLE))
-    notes += survey([lambda path=path: path for path in files[::step]], len(files), params.reading)
+    notes += survey([partial(str, path) for path in files[::step]], len(files), params.reading)
     names = tuple(scans["train"].by_class)
     return DataInfo(len(names), counts["train"], counts["test"], "; ".join(notes), names)
 

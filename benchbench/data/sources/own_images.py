@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal
@@ -203,7 +203,7 @@ class OwnFileImages:
         return decode_own(self.files[index], self.files[index], self.reading)
 
 
-def survey(samples: list[Callable[[], str | IO[bytes]]], count: int, reading: Reading) -> list[str]:
+def survey(samples: Sequence[Callable[[], str | IO[bytes]]], count: int, reading: Reading) -> list[str]:
     """What a reader should know of the files of a split, from the headers of some.
 
     Args:
