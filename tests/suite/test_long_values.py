@@ -14,7 +14,7 @@ def test_a_long_value(value):
     assert "..." in text
 
 
-@pytest.mark.parametrize(("value", "text"), [("x" * 80, "x" * 80), ("a\nb\x1b", "a b"), (3, "3"), ("", "")])
+@pytest.mark.parametrize(("value", "text"), [("x" * 80, "x" * 80), ("a\nb\x1b", r"a b\x1b"), (3, "3"), ("", "")])
 def test_a_short_value(value, text):
     assert quoted(value) == text
 

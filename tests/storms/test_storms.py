@@ -1,0 +1,60 @@
+"""Short storms, the same in every session; `python -m tests.storms` has long ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.storms import damage, hostile, mutants
+from tests.storms.command import Ended, fault_of
+
+# Ways to fail in this process, and to change what other cells read.
+LOSSES = ("raises", "nan", "nothing", "exits", "images_in_place", "labels_in_place")
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory) -> tuple[Path, hostile.Outcome]:
+    """The folder of a run without hostile losses, and what it came to."""
+    folder = tmp_path_factory.mktemp("storms") / "alone"
+    return folder, hostile.run(folder, [])
+
+
+def test_mutants_of_suites(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert [(name, fault) for name, fault in mutants.storm(0, 25, tmp_path) if fault] == []
+
+
+@pytest.mark.whole_run
+def test_damaged_stores(alone, tmp_path, monkeypatch):
+    """A store of real records: made ones would lack what a run writes."""
+    monkeypatch.chdir(tmp_path)
+    folder, _ = alone
+    storm = damage.storm(0, 12, folder / "suite.yaml", folder / "runs", tmp_path)
+    assert [(name, fault) for name, fault in storm if fault] == []
+
+
+@pytest.mark.whole_run
+def test_hostile_losses(alone, tmp_path, monkeypatch):
+    """Beside real trainings: nothing else shows that the weights of the others are the same."""
+    monkeypatch.chdir(tmp_path)
+    _, expected = alone
+    outcome = hostile.run(tmp_path / "beside", LOSSES)
+    assert expected.weights.keys() == hostile.PLAIN.keys()
+    assert [(name, fault) for name, fault in hostile.faults(outcome, expected, LOSSES) if fault] == []
+
+
+def test_a_fault_is_seen():
+    """The judge of the storms can say no."""
+    place = r"suite\.yaml:\d+: "
+    assert fault_of(Ended(2, "", "error: suite.yaml:3: wrong\n"), place) == ""
+    assert fault_of(Ended(0, "a table\n", "")) == ""
+    for ended in (
+        Ended(2, "", "error: wrong\n"),
+        Ended(2, "", "error: suite.yaml:3: a\nb\n"),
+        Ended(2, "", f"error: suite.yaml:3: {'x' * 81}\n"),
+        Ended(1, "", ""),
+        Ended(0, "", "Traceback (most recent call last)"),
+        Ended(-1, "", "", "KeyError: 3"),
+    ):
+        assert fault_of(ended, place)
