@@ -64,12 +64,14 @@ def _run(context: TrainingContext) -> StageResult:
         "test_count": len(correct),
         "test_correct": np.packbits(correct).tobytes().hex(),
     }
+    # On the devices of the training: this worker may hold another number of them.
+    share = before.devices / cost.devices
     sums = {
         "seconds": _sum(before.seconds, cost.seconds),
         "alone_seconds": _sum(before.alone_seconds, cost.alone_seconds),
         "carried_seconds": sum(before.seconds.values()),
-        "device_hours": before.device_hours + cost.device_hours,
-        "alone_device_hours": before.alone_device_hours + cost.alone_device_hours,
+        "device_hours": before.device_hours + share * cost.device_hours,
+        "alone_device_hours": before.alone_device_hours + share * cost.alone_device_hours,
     }
     changes = {"metrics": record.metrics.model_copy(update=tested), "data": data.record}
     curve: list[CurveRow] = [json.loads(line) for line in folder.curve.read_text(encoding="utf-8").splitlines()]

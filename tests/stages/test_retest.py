@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import safetensors.torch
+import torch
 from PIL import Image
 
 from benchbench.errors import StoreError
 from benchbench.planning.test_part import earlier_record
 from benchbench.plugins import load_plugins
+from benchbench.specs.consistency import find_contradiction
 from benchbench.specs.parts import ComponentSpec, file_json
 from benchbench.specs.records import TrainingRecord
 from benchbench.stages import retest, train
@@ -55,8 +59,11 @@ def test_a_changed_test_split_is_tested_without_training(context, folder):
         dark.write_bytes(second)
         light.write_bytes(first)
     assert retest.can_retest(context)
+    torch.set_num_threads(2)  # another worker; the fixture of all tests puts it back
+    context = replace(context, threads=2)
     after = finish(retest, context)
     record, earlier = after.record, before.record
+    assert find_contradiction(record) is None
     swapped = ~predictions(earlier)[[2, 3, 0, 1]]
     assert np.array_equal(predictions(record), swapped)
     assert record.metrics.test_accuracy == swapped.mean()
