@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import os
 import queue
 import signal
@@ -59,7 +60,8 @@ def main(parent: int | None = None) -> None:
     _heed_signals()
     events = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # output of a library must not end up among the events
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] (as standard error: never a failure)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as standard error: a text that is printed is no failure
     # Away from sys.stdin: a loader process, forked while the thread below waits inside its lock, would wait there too.
     stdin = os.fdopen(os.dup(0))
     sys.stdin = open(os.devnull)  # noqa: SIM115 (for the life of the process)
