@@ -116,6 +116,8 @@ def add_student_heads(
         names = " and ".join(f"'{loss.name}'" for loss, _ in replacing)
         raise StageError(f"losses {names} both replace the student's classifier; take one of them")
     ((loss, target),) = replacing
+    if model.classes is None:
+        raise StageError(f"loss '{loss.name}' replaces the student's classifier, and images without labels need none")
     if len(teacher_dims) != 1:
         raise StageError(f"loss '{loss.name}' replaces the student's classifier by its teacher's; give one teacher")
     model.head = target.make_head(model.dim, teacher_dims[0], model.classes, **loss.arguments)
@@ -161,13 +163,11 @@ def build_losses(
     """
     features = any("features" in registry.get("loss", loss.name).needs for loss in losses)
     networks: list[Backbone | None] = [*teachers] or [None]
-    assert student.head is not None
-    assert student.classes is not None
     contexts = [
         LossContext(
-            classes=student.classes,
+            classes=student.classes or 0,
             student_dim=student.dim,
-            student_head=student.head,
+            student_head=student.head or nn.Identity(),  # none on images without labels
             teacher_dim=teacher.dim if teacher else None,
             teacher_head=teacher.head if teacher and isinstance(teacher.head, nn.Linear) else None,
             student_features=_shapes(student, setup) if features else [],

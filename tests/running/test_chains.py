@@ -62,7 +62,7 @@ def parameters(folder: Path, label: str) -> dict[str, torch.Tensor]:
 
 
 def test_a_student_starts_from_the_trunk_of_its_pretraining_with_a_head_of_its_own(chain):
-    before, after = parameters(chain, "pre-training of small"), parameters(chain, "tune")
+    before, after = parameters(chain, "pre-training of small | corpus"), parameters(chain, "tune |")
     trunk = [name for name in before if not name.startswith("head.")]
     assert trunk
     for name in trunk:
@@ -88,7 +88,7 @@ def test_an_arm_goes_on_from_the_whole_student_of_another(chain):
     assert before.keys() == after.keys()
     for name, tensor in before.items():
         torch.testing.assert_close(after[name], tensor)
-    assert not torch.allclose(before["head.weight"], parameters(chain, "tune")["head.weight"])
+    assert not torch.allclose(before["head.weight"], parameters(chain, "tune |")["head.weight"])
 
 
 def test_costs_follow_the_chain(chain):
