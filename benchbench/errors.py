@@ -58,6 +58,20 @@ class StageError(BenchBenchError):
     """A stage that failed while it ran; the others go on."""
 
 
+class GlobalStateError(StageError):
+    """A cell that has changed the state of its process, torch's default dtype say, beside others: it is to run alone.
+
+    Args:
+        changes: in words.
+        own: false where it may be the doing of another cell.
+    """
+
+    def __init__(self, changes: Iterable[str], own: bool = True):
+        self.changes, self.own = list(changes), own
+        where = "" if own else " by a cell beside it"
+        super().__init__(f"the state of the process was changed{where}: {', '.join(self.changes)}")
+
+
 class ExportError(BenchBenchError):
     """A student that cannot be exported in the requested form."""
 

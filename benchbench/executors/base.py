@@ -97,7 +97,7 @@ def worker_settings(run: RunSettings, devices: Devices, slot: str) -> WorkerSett
     )
 
 
-EventName = Literal["started", "ready", "progress", "finished", "failed", "broken", "died"]
+EventName = Literal["started", "ready", "progress", "finished", "failed", "broken", "misplaced", "died"]
 
 
 @dataclass(frozen=True)
@@ -106,14 +106,15 @@ class Event:
 
     Attributes:
         name: "started", "ready" (its libraries are loaded), "progress", "finished", "failed", "broken" (it
-            has failed, and left its worker a device that no stage can use: the worker ends), or "died": with its
-            worker.
+            has failed, and left its worker a device that no stage can use: the worker ends), "misplaced" (it
+            changes the state of its process, and is to run alone), or "died": with its worker.
         key: of the stage; of the first one where "ready" is for several side by side.
         slot: of its worker.
         reason: of a stage that failed, broke its device or died.
         progress: of a "progress".
         recorded_seconds: time that writing the record of a finished stage took.
         worked_seconds: time from the worker's being ready to the end of a finished stage.
+        leaves: true where its worker takes no more stages.
     """
 
     name: EventName
@@ -123,6 +124,7 @@ class Event:
     progress: Progress | None = None
     recorded_seconds: float | None = None
     worked_seconds: float | None = None
+    leaves: bool = False
 
 
 WORKER_SETTINGS = TypeAdapter(WorkerSettings)

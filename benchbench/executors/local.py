@@ -150,10 +150,10 @@ class LocalExecutor(Executor):
     def _listen(self, slot: str, worker: _Worker) -> None:
         for line in worker.process.stdout:
             event = EVENT.validate_json(line)
-            if event.name in ("finished", "failed", "broken"):
+            if event.name in ("finished", "failed", "broken", "misplaced"):
                 with self._change:
                     worker.open_keys.discard(event.key)
-                    worker.ended |= event.name == "broken"  # it takes no more stages
+                    worker.ended |= event.name == "broken" or event.leaves  # it takes no more stages
             self._events.put(event)
         reason = _ending(worker.process.exit_code(), self._log(slot))
         with self._change:

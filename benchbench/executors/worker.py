@@ -24,7 +24,7 @@ from dataclasses import replace
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
 
-from benchbench.errors import BenchBenchError, breaks_device, clear_frames, is_out_of_memory, one_line
+from benchbench.errors import BenchBenchError, GlobalStateError, breaks_device, clear_frames, is_out_of_memory, one_line
 from benchbench.executors.base import ASSIGNMENTS, EVENT, WORKER_SETTINGS, Assignment, Event, EventName, WorkerSettings
 from benchbench.executors.stage_progress import StageReporter, forget_progress
 from benchbench.hardware.energy import EnergyCounter, StageMeter, open_counter
@@ -38,6 +38,7 @@ from benchbench.store import StageFolder, StageState, Store
 from benchbench.training.stop import STOP, StageStopped
 
 if TYPE_CHECKING:
+    from benchbench.executors.process_state import ProcessState
     from benchbench.specs.records import Environment, Progress
     from benchbench.stages.context import StageContext, StageResult
 
@@ -69,7 +70,7 @@ def main(parent: int | None = None) -> None:
     threading.Thread(target=_read_input, args=(stdin, lines), daemon=True).start()
     settings = WORKER_SETTINGS.validate_json(lines.get())
     worker = Worker(settings, lambda event: print(EVENT.dump_json(event).decode(), file=events), redirect_files)
-    while worker.usable:
+    while worker.usable and not worker.leaves:
         try:
             worker.run(ASSIGNMENTS.validate_json(lines.get()))
         except StageStopped:
@@ -111,6 +112,7 @@ class Worker:
 
     Attributes:
         usable: false where the device fails every call from here on.
+        leaves: true where a stage has changed the state of the process, which takes no more.
         ready: time at which it was ready for the stages at hand.
         recording: time at which it began to write the record at hand.
     """
@@ -125,7 +127,8 @@ class Worker:
         self.store = Store(settings.store)
         self.registry = load_plugins(settings.plugins).registry
         self.counter: EnergyCounter | None = None
-        self.usable = True
+        self.usable, self.leaves = True, False
+        self.process: ProcessState | None = None
         self.ready = self.recording = time.monotonic()
 
     def run(self, stages: Sequence[Assignment]) -> None:
@@ -200,14 +203,19 @@ class Worker:
 
     def _run(self, stages: Sequence[Assignment]) -> list[Result]:
         # Imported here and not above: a stage that cannot import its library fails as a stage, with a log.
+        from benchbench.executors.process_state import ProcessState
         from benchbench.hardware.environment import environment
 
         settings = self.settings
         runner = importlib.import_module(RUNNERS[stages[0].kind])
-        for name in {name for stage in stages for name in stage.spec.components}:
-            # Imported before the stage's clock starts: the first stage of a worker would pay for all that follow.
-            self.registry.get(*name.split("/", 1)).load()
         importlib.import_module("torch._dynamo")  # for seconds; the first optimiser would import it
+        process = self.process = self.process or ProcessState(self.registry)
+        # Imported before the stage's clock starts: the first stage of a worker would pay for all that follow.
+        process.load({name for stage in stages for name in stage.spec.components})
+        if apart := process.apart(stages):
+            here = [stage for stage in stages if stage.key not in apart]
+            ended = dict(zip((stage.key for stage in here), self._run(here) if here else [], strict=True))
+            return [ended[stage.key] if stage.key in ended else apart[stage.key] for stage in stages]
         counter, peak = self._counter(), PeakMemory(settings.device)
         contexts = [self._context(stage, StageMeter(counter, 1 / len(stages))) for stage in stages]
         software = environment(settings.device, settings.device_name, settings.commit)
@@ -215,8 +223,11 @@ class Worker:
         self._emit("ready", stages[0])
         if len(contexts) == 1 and _is_trained(contexts[0]):
             runner = importlib.import_module("benchbench.stages.retest")
-        results: list[Result] = runner.run_group(contexts) if len(contexts) > 1 else [runner.run(contexts[0])]
-        return self._completed(list(zip(stages, contexts, results, strict=True)), software, peak.bytes())
+        with process.kept(stages):
+            results: list[Result] = runner.run_group(contexts) if len(contexts) > 1 else [runner.run(contexts[0])]
+            completed = self._completed(list(zip(stages, contexts, results, strict=True)), software, peak.bytes())
+        self.leaves = bool(process.remarks)
+        return completed
 
     def _completed(
         self, ends: list[tuple[Assignment, StageContext, Result]], software: Environment, peak_bytes: int | None
@@ -271,17 +282,34 @@ class Worker:
             if isinstance(result, Exception):
                 raise result
             self._finish(stage, result)
+        except GlobalStateError as error:
+            self._move(stage, error)
         except Exception as error:
             self._fail(stage, error)
 
+    def _move(self, stage: Assignment, error: GlobalStateError) -> None:
+        """Leaves a stage to be run alone from its beginning: a checkpoint may hold what others have changed."""
+        assert self.process is not None
+        who = f"{self.process.culprit([stage])}: " if error.own else ""
+        reason = f"{who}{_reason(error)}; it runs alone"
+        folder = self._folder(stage)
+        with contextlib.suppress(OSError):
+            with _open_log(folder) as log:
+                print(reason, file=log)
+            folder.checkpoint.unlink(missing_ok=True)
+            folder.write_state(folder.read_state().model_copy(update={"status": "failed", "reason": reason}))
+        self._emit("misplaced", stage, reason=reason)
+
     def _finish(self, stage: Assignment, result: StageResult) -> None:
         folder = self._folder(stage)
-        folder.write_record(result.record, result.curve)
+        remarks = tuple(self.process.remarks) if self.process else ()
+        folder.write_record(result.record.model_copy(update={"remarks": remarks}), result.curve)
         for leftover in (folder.checkpoint, folder.state, earlier_record(folder)):
             leftover.unlink(missing_ok=True)
         forget_progress(folder)
         now = time.monotonic()
-        self._emit("finished", stage, recorded_seconds=now - self.recording, worked_seconds=now - self.ready)
+        seconds = {"recorded_seconds": now - self.recording, "worked_seconds": now - self.ready}
+        self._emit("finished", stage, leaves=self.leaves, **seconds)
         self.recording = now
 
     def _fail(self, stage: Assignment, error: Exception) -> None:

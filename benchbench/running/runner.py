@@ -210,8 +210,8 @@ class _Run:
                 self._leave_slot(stage, event.slot)
                 self.ledger.failed(event.slot, stage)
                 self._fail(stage, event.reason)
-            case "broken":
-                self._broken(stage, event)
+            case "broken" | "misplaced":
+                self._start_alone(stage, event)
             case "died":
                 self._died(stage, event)
 
@@ -230,8 +230,8 @@ class _Run:
         self.schedule.finish(stage)
         self.hooks.stage_finished(stage, record, folder.path)
 
-    def _broken(self, stage: Stage, event: Event) -> None:
-        """Tries a stage again, once, alone and in another process: it may not be the one that broke the device."""
+    def _start_alone(self, stage: Stage, event: Event) -> None:
+        """Tries a stage again, once, alone: another may have broken the device, or it is one that has to be alone."""
         self._leave_slot(stage, event.slot)
         self.ledger.failed(event.slot, stage)
         if self.schedule.is_alone(stage):

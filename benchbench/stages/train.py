@@ -38,6 +38,7 @@ from benchbench.training.checkpoints import Checkpoints
 from benchbench.training.clock import Clock
 from benchbench.training.cohort import Cohort, SharedInputs
 from benchbench.training.finite import require_finite_outputs
+from benchbench.training.global_state import StateWatch
 from benchbench.training.loop import predict, train
 from benchbench.training.member import Member, MemberState
 from benchbench.training.teachers import LiveTeacher, TeacherForward
@@ -63,20 +64,21 @@ def run_group(contexts: Sequence[TrainingContext]) -> list[StageResult | Excepti
         cohort = [cell for cell in cells if cell.threads == threads]
         try:
             with float32_of(contexts[0]):  # one recipe's precision is that of the cohort
-                _train_together(cohort, clock)
+                _train_together(cohort, clock, len(contexts))
         except Exception as error:  # in what they share: images, teachers
             for cell in cohort:
                 cell.result = error
     return [RuntimeError("it ended without a result") if cell.result is None else cell.result for cell in cells]
 
 
-def _train_together(cells: Sequence[Cell], clock: Clock) -> None:
+def _train_together(cells: Sequence[Cell], clock: Clock, side_by_side: int) -> None:
     with clock.section("loading", *(cell.timer.account for cell in cells)):
         shared = Shared(cells[0].context, clock, cells)
+    state = StateWatch() if side_by_side > 1 else None
     for cell in cells:
-        with cell.isolated():
+        with cell.isolated(), state.turn(thorough=True) if state else contextlib.nullcontext():
             cell.build(shared)
-    cohort = Cohort([cell.member for cell in cells if cell.result is None], shared.inputs, clock)
+    cohort = Cohort([cell.member for cell in cells if cell.result is None], shared.inputs, clock, state=state)
     train(cohort)
     classes: dict[Member, np.ndarray] = {}
     labels = NONE

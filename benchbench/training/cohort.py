@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 import torch
 
 from benchbench.data.loader import Loader
-from benchbench.errors import clear_frames, is_out_of_memory
+from benchbench.errors import GlobalStateError, clear_frames, is_out_of_memory
 from benchbench.hardware.memory import free_memory
 from benchbench.training.clock import Account, Clock
+from benchbench.training.global_state import StateWatch
 from benchbench.training.member import Member
 from benchbench.training.teachers import TeacherForward
 
@@ -51,12 +52,14 @@ class Cohort:
         inputs: of all of them.
         clock: books the time on the members' accounts.
         failures: the error that ended each member that failed.
+        state: of the process, which no member may leave changed; None for a member alone, whom it harms not.
     """
 
     members: Sequence[Member]
     inputs: SharedInputs
     clock: Clock
     failures: dict[Member, Exception] = field(default_factory=dict)
+    state: StateWatch | None = None
 
     def active(self) -> list[Member]:
         """Members that have not failed."""
@@ -71,13 +74,31 @@ class Cohort:
         return [member.account for member in members]
 
     @contextlib.contextmanager
-    def isolated(self, *members: Member) -> Iterator[None]:
-        """An error in here ends these members, and no other; the memory of their step is free for the others."""
+    def isolated(self, *members: Member, thorough: bool = False) -> Iterator[None]:
+        """An error in here ends these members, and no other; the memory of their step is free for the others.
+
+        So does global state that one member leaves changed; `thorough` looks for replaced functions too.
+        """
         try:
-            yield
+            if self.state is None or len(members) != 1:
+                yield
+            else:
+                with self.state.turn(thorough):
+                    yield
         except Exception as error:
             clear_frames(error)
             if is_out_of_memory(error):
                 free_memory(self.inputs.device.type)
             for member in members:
                 self.failures.setdefault(member, error)
+
+    def accept_state(self) -> None:
+        """Takes the state of the process as images and teachers leave it, which all members share."""
+        if self.state is not None:
+            self.state.accept_changed()
+
+    def check_functions(self, members: Sequence[Member]) -> None:
+        """Ends these members where somebody has replaced a function of torch since the last look: none is innocent."""
+        if self.state is not None and (changes := self.state.changes(thorough=True)):
+            for member in members:
+                self.failures.setdefault(member, GlobalStateError((change.text for change in changes), own=False))

@@ -26,7 +26,7 @@ from benchbench.training.stop import STOP
 def train(cohort: Cohort) -> None:
     """Trains each member to its end, from its checkpoint or its start; those that fail are in `cohort.failures`."""
     for member in cohort.members:
-        with cohort.isolated(member):
+        with cohort.isolated(member, thorough=True):
             member.begin()
     while running := [member for member in cohort.active() if not member.done]:
         _train_epoch(cohort, *min(member.position for member in running))
@@ -47,7 +47,11 @@ def _train_epoch(cohort: Cohort, epoch: int, first_step: int) -> None:
                 break
             batch, teacher_outputs = _shared_step(cohort, members, batches, epoch + step / steps)
             for member in members:
-                with cohort.isolated(member), cohort.clock.section(member.section, member.account):
+                begins = step == 0 and epoch in (-member.preparation, 0)
+                with (
+                    cohort.isolated(member, thorough=begins),
+                    cohort.clock.section(member.section, member.account),
+                ):
                     member.step(batch, teacher_outputs)
             _save(cohort, members)
         _end_epoch(cohort, epoch)
@@ -57,20 +61,22 @@ def _shared_step(
     cohort: Cohort, members: Sequence[Member], batches: Iterator[Batch], epoch: float
 ) -> tuple[Batch, list[Outputs]]:
     """The next batch, and each teacher's outputs for it: once for all members."""
-    accounts = cohort.accounts(members)
+    accounts, outputs = cohort.accounts(members), []
     with cohort.clock.section("data", *accounts):
         batch = next(batches)
         batch.epoch = epoch
-    if not cohort.inputs.teachers:
-        return batch, []
-    # Maps are asked for where any member's losses read them.
-    maps = any(member.losses.needs_features for member in members)
-    with cohort.clock.section("teacher", *accounts), torch.no_grad():
-        return batch, [teacher(batch, maps) for teacher in cohort.inputs.teachers]
+    if cohort.inputs.teachers:
+        # Maps are asked for where any member's losses read them.
+        maps = any(member.losses.needs_features for member in members)
+        with cohort.clock.section("teacher", *accounts), torch.no_grad():
+            outputs = [teacher(batch, maps) for teacher in cohort.inputs.teachers]
+    cohort.accept_state()
+    return batch, outputs
 
 
 def _end_epoch(cohort: Cohort, epoch: int) -> None:
     """Evaluates the members that have taken the epoch's last step, and notes the epoch in their curves."""
+    cohort.check_functions(cohort.at(epoch))
     members, validation = cohort.at(epoch, cohort.inputs.steps), cohort.inputs.validation
     classes: dict[Member, np.ndarray] = {}
     if members and validation is not None and epoch >= 0:

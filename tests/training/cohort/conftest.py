@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from benchbench.specs.parts import ComponentSpec, LossSpec
 from benchbench.store import StageFolder
 from benchbench.training.clock import Clock
 from benchbench.training.cohort import Cohort
+from benchbench.training.global_state import StateWatch
 from benchbench.training.loop import train
 from tests.specs import loss_spec
 from tests.training.small import (
@@ -173,9 +175,9 @@ def cohort_of(members: Sequence[Run]) -> Cohort:
     return Cohort(members, members[0].inputs, Clock(CPU))
 
 
-def together(members: dict[str, Run]) -> dict[str, Exception]:
+def together(members: dict[str, Run], state: StateWatch | None = None) -> dict[str, Exception]:
     """Trains members side by side; the errors of those that failed."""
-    cohort = cohort_of(list(members.values()))
+    cohort = replace(cohort_of(list(members.values())), state=state)
     train(cohort)
     names = {member: name for name, member in members.items()}
     return {names[member]: error for member, error in cohort.failures.items()}

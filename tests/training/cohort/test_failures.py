@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,12 +16,14 @@ from benchbench.store import StageFolder
 from benchbench.training.checkpoints import Checkpoints
 from benchbench.training.clock import Clock
 from benchbench.training.cohort import Cohort
+from benchbench.training.global_state import StateWatch
 from benchbench.training.loop import evaluate, train
 from tests.training.cohort.conftest import MEMBERS, STEPS, BoomError, breaking, cohort_of, together
 from tests.training.small import (
     CPU,
     EPOCHS,
     EveryStep,
+    Run,
     assert_same_end,
 )
 
@@ -162,3 +166,54 @@ def test_a_cohort_of_none_trains_nothing(make):
     cohort = Cohort([], make().inputs, Clock(CPU))
     train(cohort)
     assert cohort.failures == {}
+
+
+def doing(member: Run, when: int, act: Callable[[], object]) -> None:
+    """At that call, its losses do something before they are computed."""
+    real, calls = member.losses.forward, 0
+
+    def forward(*args):
+        nonlocal calls
+        calls += 1
+        if calls == when:
+            act()
+        return real(*args)
+
+    member.losses.forward = forward
+
+
+@pytest.mark.parametrize("when", [1, STEPS + 2])
+def test_one_that_leaves_global_state_changed_leaves_the_others(when, make, alone):
+    expected = alone(OTHERS)
+    members = {"plain": make(**MEMBERS["plain"])} | {name: make(**MEMBERS[name]) for name in OTHERS}
+    doing(members["plain"], when, lambda: torch.use_deterministic_algorithms(True, warn_only=True))
+    failed = together(members, StateWatch())
+    assert list(failed) == ["plain"]
+    assert "deterministic algorithms from False" in str(failed["plain"])
+    assert not torch.are_deterministic_algorithms_enabled()
+    for name in OTHERS:
+        assert_same_end(members[name], expected[name])
+
+
+def test_a_function_that_is_replaced_in_the_first_step_harms_nobody(make, alone):
+    expected = alone(OTHERS)
+    members = {"plain": make(**MEMBERS["plain"])} | {name: make(**MEMBERS[name]) for name in OTHERS}
+    real = torch.nn.functional.cross_entropy
+    doing(
+        members["plain"], 1, lambda: setattr(torch.nn.functional, "cross_entropy", partial(real, label_smoothing=0.9))
+    )
+    failed = together(members, StateWatch())
+    assert list(failed) == ["plain"]
+    assert "torch.nn.functional.cross_entropy was replaced" in str(failed["plain"])
+    for name in OTHERS:
+        assert_same_end(members[name], expected[name])
+
+
+def test_a_function_that_is_replaced_later_ends_them_all(make):
+    """Nobody's epoch can be trusted: each is to begin again, alone."""
+    members = {name: make(**MEMBERS[name]) for name in ("plain", "dropout")}
+    doing(members["plain"], 2, lambda: setattr(torch.Tensor, "softmax", torch.Tensor.log_softmax))
+    failed = together(members, StateWatch())
+    assert {name: (error.changes, error.own) for name, error in failed.items()} == {
+        name: (["torch.Tensor.softmax was replaced"], False) for name in members
+    }
