@@ -20,6 +20,7 @@ TABLES = (
     ("ledger", "tables.ledger:ledger", "every device-hour of the runs, by line"),
     ("verdicts", "tables.verdicts:verdicts", "each distilled arm against pre-train + fine-tune"),
     ("savings", "tables.savings:savings", "time that distillation saves, with intervals"),
+    ("break_even", "tables.break_even:break_even_table", "tasks from which one pre-training costs less"),
     ("synthetic", "tables.synthetic:synthetic", "quality and cost of generated images"),
     ("synthetic_gains", "tables.synthetic:synthetic_gains", "arms with generated images against the same arms without"),
     ("fractions", "tables.fractions:fractions", "accuracy by size of the training set"),
@@ -35,6 +36,7 @@ FIGURES = (
     ("fractions", "figures.fractions:fractions", "accuracy against training images"),
     ("contact_sheet", "figures.synthetic:contact_sheet", "generated images of each class"),
     ("quality_and_gain", "figures.synthetic:quality_and_gain", "gain against the quality of generated images"),
+    ("break_even", "figures.break_even:break_even_figure", "device-hours in all against the number of tasks"),
     ("curves", "figures.curves:curves", "learning curves of each arm"),
     ("costs", "figures.costs:costs", "device-hours of each arm by section"),
 )

@@ -248,7 +248,8 @@ def _cost_ratios(contests: Sequence[Contest]) -> str:
     known = [ratio for ratio in totals if not math.isnan(ratio)]
     if known and known != plain:
         basis = contests[0].reference.basis() or contests[0].runs.basis()
-        texts.append(" ".join([_ratios(known), "with", *filter(None, [basis]), "pre-training of the student's weights"]))
+        words = " ".join(filter(None, ["with", basis, "pre-training of the student's weights"]))
+        texts.append(f"{_ratios(known)} {words}")
     return f"a run of it costs {', and '.join(texts)}"
 
 

@@ -44,6 +44,7 @@ COLUMNS = {
     "pretraining_basis": "measured where the suite runs that pre-training, estimated where its weights are public",
     "pretraining_low_hours": "of an estimate, the hours at the throughput of the fastest step that was measured",
     "pretraining_high_hours": "the same at that of the median step",
+    "pretraining_joules": "energy of a pre-training that the suite runs; empty where it was not measured",
     "teacher_pretraining_hours": "the same of the teachers; for public weights where the suite prices them",
     "teacher_pretraining_basis": "measured or estimated, as for the student's",
     "teacher_accuracy": "test accuracy of the adapted teacher; the mean of several",
@@ -258,6 +259,7 @@ def _pretraining(cell: Cell, record: TrainingRecord, reader: _Reader) -> Row:
     return {
         "pretraining_hours": student.estimate if student else None,
         "pretraining_basis": basis if student else None,
+        "pretraining_joules": _measured_joules(stage, parts.pretraining, reader) if basis != "estimated" else None,
         "pretraining_low_hours": low_high[0],
         "pretraining_high_hours": low_high[1],
         **_teacher_pretraining(cell, record, reader),
@@ -278,6 +280,14 @@ def _teacher_pretraining(cell: Cell, record: TrainingRecord, reader: _Reader) ->
     if not suite.price_teachers or len(known) < len(estimated):
         return {"teacher_pretraining_hours": None, "teacher_pretraining_basis": None}
     return {"teacher_pretraining_hours": measured + sum(known), "teacher_pretraining_basis": "estimated"}
+
+
+def _measured_joules(stage: Stage, keys: Collection[str], reader: _Reader) -> float | None:
+    """Energy of stages that a cell needs, in full; None where it was not measured for all."""
+    costs = [_dependency_cost(stage, key, reader) for key in reader.plan.stages if key in keys]
+    joules = [cost.energy_joules for cost in costs if cost is not None]
+    known = [each for each in joules if each is not None]
+    return sum(known) if len(known) == len(joules) else None
 
 
 def _measured_hours(stage: Stage, keys: Collection[str], reader: _Reader) -> float:
