@@ -136,9 +136,11 @@ def message_of(error: BaseException) -> str:
 
 def one_line(error: BaseException | str) -> str:
     """An error as one printable line."""
-    message = error if isinstance(error, str) else message_of(error)
+    if isinstance(error, str):
+        return printable(error).strip()
+    message = message_of(error)
     text = message or type(error).__name__
-    if isinstance(error, BaseException) and not isinstance(error, BenchBenchError):
+    if not isinstance(error, BenchBenchError):
         text = f"{type(error).__name__}: {message}" if message else text
     return printable(text).strip()
 
