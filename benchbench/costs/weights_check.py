@@ -66,7 +66,8 @@ def _check_head(request: WeightsRequest, trunk: Trunk) -> None:
     weights, names = request.model.weights, request.names
     if not names:
         known = (weights is not None and weights.classes) or trunk.class_names
-        if trunk.head is not None and (known or trunk.head.out_features in SUBSETS):
+        width = trunk.head.out_features if trunk.head is not None else 0
+        if request.classes <= width and (known or width in SUBSETS):
             return  # the run knows the names
         names = ("",) * request.classes
     published_head(trunk, request.model, names)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import json
 import re
 import zipfile
 from collections.abc import Callable
@@ -172,22 +171,8 @@ def _plain_types() -> list[Any]:
 
     NumPy's functions have the names of its versions 1 and 2.
     """
-    functions = [np.float64(0).__reduce__()[0], np.zeros(0).__reduce__()[0]]
+    functions: list[Any] = [np.float64(0).__reduce__()[0], np.zeros(0).__reduce__()[0]]
     modules = ("numpy.core.multiarray", "numpy._core.multiarray")
     named = [(function, f"{module}.{function.__name__}") for function in functions for module in modules]
     dtypes = {type(np.dtype(code)) for code in "?bhilqBHILQefdSU"}
     return [argparse.Namespace, np.ndarray, np.dtype, *dtypes, *named]
-
-
-def read_header(path: Path) -> dict[str, Any]:
-    """Names, kinds and places of the tensors of a .safetensors file, without torch.
-
-    Raises:
-        ValueError: it is none.
-        OSError: it cannot be read.
-    """
-    with path.open("rb") as stream:
-        header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
-    if not isinstance(header, dict):
-        raise ValueError("its header is no mapping")
-    return header

@@ -46,6 +46,8 @@ def head_rows(names: Sequence[str], width: int, known: Sequence[str] | None = No
         ClassNameError: a class that the network does not know, or that it knows twice.
     """
     same_count = len(names) == width
+    if len(names) > width:
+        raise ClassNameError(f"and the data set has {len(names)}")
     if known is None and width not in SUBSETS:
         if same_count:
             return list(range(width))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from benchbench.errors import StoreError, WeightsError, did_you_mean, one_line
 from benchbench.specs.records import TrainingRecord
@@ -96,7 +97,7 @@ def _buffer(path: Path, name: str) -> Triple | None:
         if entry is None or entry["dtype"] != "F32" or entry["data_offsets"][1] - entry["data_offsets"][0] != 12:
             return None
         stream.seek(8 + length + entry["data_offsets"][0])
-        first, second, third = (float(f"{value:.8g}") for value in struct.unpack("<3f", stream.read(12)))
+        first, second, third = (float(str(value)) for value in np.frombuffer(stream.read(12), "<f4"))
     return first, second, third
 
 
@@ -112,7 +113,7 @@ def _of_folder(path: Path) -> WeightsFile:
     config = config if isinstance(config, dict) else {}
     own = config.get("pretrained_cfg")
     own = {**config, **own} if isinstance(own, dict) else config
-    names = own.get("label_names")
+    names: Any = own.get("label_names")
     known = isinstance(names, list) and bool(names) and all(isinstance(name, str) for name in names)
     return WeightsFile(path, tuple(names) if known else None, _triple(own.get("mean")), _triple(own.get("std")))
 

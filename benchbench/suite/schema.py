@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, StrictInt, StringConstraints, field_validator, model_validator
@@ -130,6 +129,17 @@ class Recipe(Strict):
         return Recipe.model_construct(_fields_set=set(values), **{**_RECIPE_DEFAULTS, **values})
 
 
+Epochs = Annotated[StrictInt, Field(ge=1, le=1_000_000)]
+
+
+class ArmRecipe(Recipe):
+    """Changes of the recipe for an arm, which may be trained for several lengths."""
+
+    epochs: Epochs | list[Epochs] = Field(  # type: ignore[assignment]
+        10, description="passes over the training set; a list is a ladder: a row of the tables for each length"
+    )
+
+
 _RECIPE_DEFAULTS = {name: getattr(Recipe(), name) for name in Recipe.model_fields}
 
 
@@ -161,15 +171,11 @@ class ModelEntry(Strict):
 
     model: Annotated[str, StringConstraints(pattern=MODEL)] = Field(description="source and name of the network")
     weights: Annotated[WeightsEntry | None, BeforeValidator(weights_entry)] = Field(
-        None, description="origin of pre-trained weights; a word alone is a tag of the library's, `pretrained` its default"
+        None, description="origin of pre-trained weights; a word alone is a tag of the library's"
     )
     params: ModelParams = Field({}, description="parameters of the source, or of the library's constructor")
-    mean: Mean = Field(
-        None, description="mean of the normalisation of images in 0..1; default: the model's own"
-    )
-    std: Std = Field(
-        None, description="its standard deviation; default: the model's own"
-    )
+    mean: Mean = Field(None, description="mean of the normalisation of images in 0..1; default: the model's own")
+    std: Std = Field(None, description="its standard deviation; default: the model's own")
     input_size: int | None = Field(
         None, ge=8, description="resize images to this before the model; default: as they come"
     )
@@ -266,7 +272,7 @@ class Arm(Strict):
         description="the arm whose student it goes on from, or the label of a `pretraining:`; default: the student's "
         "own weights, random ones for scratch and distill",
     )
-    recipe: Recipe = Field(Recipe(), description="changes of the recipe for this arm")
+    recipe: ArmRecipe = Field(ArmRecipe(), description="changes of the recipe for this arm")
 
 
 class Recipes(Strict):
@@ -322,7 +328,8 @@ class PretrainingEntry(Strict):
     @model_validator(mode="after")
     def _a_teacher_where_it_distils(self) -> Self:
         if (self.method == "distill") != (self.teacher is not None):
-            raise PydanticCustomError("pretraining", "`method: distill` needs a `teacher`, and no other method takes one")
+            problem = "`method: distill` needs a `teacher`, and no other method takes one"
+            raise PydanticCustomError("pretraining", problem)
         return self
 
     @property

@@ -8,7 +8,7 @@ import pytest
 from timm.data import ImageNetInfo
 from torchvision.models import ResNet18_Weights
 
-from benchbench.models.class_names import SUBSETS, ClassNameError, head_rows
+from benchbench.models.class_names import SUBSETS, ClassNameError, _info, head_rows
 
 INFO = ImageNetInfo()
 WNIDS, DESCRIPTIONS = INFO.label_names(), INFO.label_descriptions()
@@ -51,14 +51,10 @@ def test_folders_by_description_are_no_longer_in_the_order_of_the_outputs():
     assert (rows[names.index("Cardigan")], rows[names.index("cardigan")]) == (264, 474)
 
 
-@pytest.mark.parametrize("width", SUBSETS)
-def test_larger_versions_of_imagenet(width):
-    wnids = ImageNetInfo(
-        {11221: "imagenet-21k-miil", 11821: "imagenet-12k", 21841: "imagenet-22k", 21842: "imagenet-22k-ms"}.get(
-            width, "imagenet-1k" if width == 1000 else "imagenet-21k-goog"
-        )
-    ).label_names()
-    assert head_rows([wnids[7], wnids[3]], width) == [7, 3]
+def test_larger_versions_of_imagenet():
+    wnids = ImageNetInfo("imagenet-21k-miil").label_names()
+    assert head_rows([wnids[7], "domestic cat", wnids[3]], 11221) == [7, wnids.index("n02121808"), 3]
+    assert {width: len(_info(file)) for width, file in SUBSETS.items()} == {width: width for width in SUBSETS}
 
 
 def test_numbers_and_the_names_of_another_set_are_in_the_data_set_s_own_order():
@@ -71,8 +67,10 @@ def test_names_that_the_network_s_own_list_has():
     known = ("c", "a", "b")
     assert head_rows(["a", "b", "c"], 3, known) == [1, 2, 0]
     assert head_rows(["b"], 3, known) == [2]
-    with pytest.raises(ClassNameError, match=r"'x', 'y', 'z', \.\.\. are none of them \(known: a, b, c\)"):
-        head_rows(["x", "y", "z", "w"], 3, known)
+    with pytest.raises(ClassNameError, match=r"'x', 'y', 'z' are none of them \(known: a, b, c\)"):
+        head_rows(["x", "y", "z"], 3, known)
+    with pytest.raises(ClassNameError, match="and the data set has 4"):
+        head_rows(["a", "b", "c", "d"], 3, known)
 
 
 @pytest.mark.parametrize(

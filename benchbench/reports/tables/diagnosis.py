@@ -14,6 +14,7 @@ from benchbench.reports.tables.diagnosis_rules import (
     LIMITS,
     SIGNS,
     DetectedSign,
+    at_chance,
     below,
     in_answers,
     in_curve,
@@ -28,8 +29,8 @@ def diagnosis(results: pd.DataFrame, plan: Plan, store: Store) -> Table | None:
     """Runs that show a sign of failure, with the evidence in numbers; None where there is no sign.
 
     The signs: a student far below the baseline, a teacher weaker than its student, unstable training, one class for all
-    images, a dead embedding, slow convergence, projector collapse, overfitting. The notes under the table have the rule
-    of each sign and things to try; every threshold is an attribute of
+    images, a dead embedding, slow convergence, projector collapse, overfitting, published weights at chance. The notes
+    under the table have the rule of each sign and things to try; every threshold is an attribute of
     `benchbench.reports.tables.diagnosis_rules.Thresholds`.
     """
     rows = []
@@ -96,6 +97,9 @@ def _of_run(cell: ResultCell, store: Store) -> list[DetectedSign]:
     folder = store.stage("cell", cell.key)
     record = folder.done()
     answers = in_answers(record.metrics) if isinstance(record, TrainingRecord) else []
+    if cell.method == "published" and isinstance(record, TrainingRecord):
+        sign = at_chance(float(cell.accuracy), len(record.data.names), float(cell.test_images))
+        answers = [*answers, *([sign] if sign is not None else [])]
     images = int(cell.train_images), int(cell.validation_images)
     return answers + in_curve(folder.read_curve(), *images, float(cell.accuracy))
 

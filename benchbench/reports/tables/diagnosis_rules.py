@@ -30,6 +30,7 @@ class Thresholds:
             between unit vectors, of the 2 of independent ones; all in one point give 0.
         fitted: training accuracy from which on the training set counts as memorised.
         gap: distance of test accuracy to training accuracy then.
+        above_chance: where chance and its noise reach this accuracy, there are too few test images to tell.
         one_class: share of the test images that are given the same class from which on there is no other one to the
             network; where a class has more than that share of the images, half of the rest too.
         same_embedding: relative spread of embeddings below which all are the same.
@@ -46,6 +47,7 @@ class Thresholds:
     collapsed: float = -0.5
     fitted: float = 0.95
     gap: float = 0.15
+    above_chance: float = 0.75
     one_class: float = 0.95
     same_embedding: float = 0.1
     same_dimensions: float = 0.9
@@ -116,6 +118,12 @@ SIGNS = {
         "overfitting",
         f"training accuracy of {100 * LIMITS.fitted:g} % or more, and test accuracy {100 * LIMITS.gap:g} points below",
         "augmentation, weight decay, fewer epochs, more images (`selection: {rule: best}` finds the epoch)",
+    ),
+    "published": Sign(
+        "published weights at chance",
+        f"a network tested with its published classifier is right no more often than one class in all, within "
+        f"{LIMITS.noise:g} standard errors",
+        "the names of the class folders (WordNet numbers or descriptions), other `mean` and `std`, other weights",
     ),
 }
 
@@ -224,6 +232,18 @@ def _dead_embedding(metrics: TrainingMetrics) -> DetectedSign | None:
     if constant > LIMITS.same_dimensions:
         return DetectedSign("embedding", constant, f"{100 * constant:.4g} % of the embedding's dimensions are constant")
     return None
+
+
+def at_chance(accuracy: float, classes: int, images: float) -> DetectedSign | None:
+    """A network as published that guesses: its outputs are other classes than the data set's, or its images others."""
+    if classes < 2 or not images:
+        return None
+    chance = 1 / classes
+    highest = chance + LIMITS.noise * _error(chance, images)
+    if not accuracy <= highest <= LIMITS.above_chance:
+        return None
+    numbers = f"test accuracy {100 * accuracy:.2f} % on {classes} classes and {images:,.0f} images"
+    return DetectedSign("published", highest - accuracy, f"{numbers}, chance {100 * chance:.2f} %")
 
 
 def not_finite(reason: str) -> DetectedSign | None:

@@ -9,7 +9,7 @@ import pytest
 
 from benchbench.reports.report import make_report
 from benchbench.reports.tables.diagnosis import diagnosis
-from benchbench.reports.tables.diagnosis_rules import LIMITS, SIGNS, in_curve
+from benchbench.reports.tables.diagnosis_rules import LIMITS, SIGNS, at_chance, in_curve
 
 SMOOTH = [2.0 * 0.9**epoch + 0.3 for epoch in range(20)]
 
@@ -279,3 +279,24 @@ class TestAnswers:
         healthy.fail(key, reason)
         (row,) = rows_with(rows_of(healthy), "unstable")
         assert row[5] == reason
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "classes", "images", "shown"),
+    [
+        (0.010, 1000, 10_000, False),
+        (0.001, 1000, 10_000, True),
+        (0.0, 1000, 50_000, True),
+        (0.0016, 1000, 10_000, True),  # one standard error is 0.0003
+        (0.0018, 1000, 10_000, False),
+        (0.5, 2, 1000, True),
+        (0.6, 2, 1000, False),
+        (0.5, 2, 10, False),  # too few to tell
+        (1.0, 1, 100, False),
+    ],
+)
+def test_published_weights_at_chance(accuracy, classes, images, shown):
+    sign = at_chance(accuracy, classes, images)
+    assert (sign is not None) == shown
+    if sign is not None:
+        assert f"on {classes} classes and {images:,} images, chance {100 / classes:.2f} %" in sign.evidence
