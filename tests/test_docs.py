@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import re
 import shlex
+import tomllib
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +18,8 @@ from ruamel.yaml import YAML
 
 import benchbench
 from benchbench.cli.main import main
-from benchbench.components import Offer
+from benchbench.components import KINDS, Offer
+from benchbench.planning.keys import describe
 from benchbench.plugins import load_plugins
 from benchbench.reference import FOLDER, pages
 from benchbench.statistics.noninferiority import MATCHES, SURPASSES
@@ -110,6 +113,7 @@ arms: {scratch: {method: scratch}}
             yaml.dump(content, path)
             load_suite(path)
 
+    @pytest.mark.whole_run
     @pytest.mark.parametrize(
         "name", [name for name in shipped_suites() if name != "losses"]
     )  # losses_small has its arms
@@ -193,6 +197,47 @@ def write_files(page: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 def losses_of(paths: list[Path]) -> list[Offer]:
     origins = {str(path) for path in paths}
     return [offer for offer in load_plugins(paths).registry.of_kind("loss") if offer.origin in origins]
+
+
+class TestPlugins:
+    """Plugins of a page as its reader has them: in a folder of their own, whatever the working folder."""
+
+    @pytest.mark.parametrize("page", [name for name in WRITTEN if "@hookimpl" in "".join(files(TEXTS[name]).values())])
+    def test_files_load_from_anywhere(self, page, tmp_path, monkeypatch):
+        """By `--plugin FILE`: each component has its target and its source, modules beside the file among them."""
+        for name, text in files(TEXTS[page]).items():
+            (tmp_path / name).write_text(text, encoding="utf-8")
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        for path in [path for path in tmp_path.glob("*.py") if "@hookimpl" in path.read_text(encoding="utf-8")]:
+            registry = load_plugins([path]).registry
+            for offer in [each for kind in KINDS for each in registry.of_kind(kind) if each.origin == str(path)]:
+                assert callable(offer.component.load())
+                assert describe(offer.component).source
+
+    @pytest.mark.whole_run  # a build takes seconds
+    @pytest.mark.parametrize("page", [name for name in WRITTEN if "pyproject.toml" in files(TEXTS[name])])
+    def test_packages_are_built_and_installed(self, page, tmp_path, python):
+        source, site = tmp_path / "source", tmp_path / "site"
+        source.mkdir()
+        for name, text in files(TEXTS[page]).items():
+            (source / name).write_text(text, encoding="utf-8")
+        options = ("--no-deps", "--no-build-isolation", "--no-index", "--quiet")
+        done = python("-m", "pip", "wheel", *options, "--wheel-dir", tmp_path / "wheels", source)
+        assert done.code == 0, done.err
+        (wheel,) = (tmp_path / "wheels").glob("*.whl")
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(site)
+        code = (
+            "import sys; from benchbench.components import KINDS; from benchbench.plugins import load_plugins\n"
+            "registry = load_plugins().registry\n"
+            "offers = [offer for kind in KINDS for offer in registry.of_kind(kind) if offer.origin == sys.argv[1]]\n"
+            "print(*(offer.component.load().__name__ for offer in offers), sorted(registry.failed_plugins))"
+        )
+        project = tomllib.loads(files(TEXTS[page])["pyproject.toml"])["project"]
+        installed = python("-c", code, f"{project['name']} {project['version']}", path=[site, ROOT], cwd=tmp_path)
+        assert installed.code == 0, installed.err
+        assert re.fullmatch(r"\w+( \w+)* \[\]", installed.out.strip())
 
 
 def test_every_public_name_has_its_place_in_the_reference():
