@@ -59,7 +59,7 @@ def test_one_size_becomes_an_array(folder, tmp_path, pixels):
     assert np.array_equal(train.array, np.stack([pixels(seed) for seed in range(5)]))
     assert np.array_equal(np.asarray(train.image(3)), pixels(3))
     assert load(params, tmp_path, "test").labels.tolist() == [1, 0]
-    assert params.info(tmp_path) == DataInfo(3, 5, 2)
+    assert params.info(tmp_path) == DataInfo(3, 5, 2, names=tuple(NAMES))
     assert not (tmp_path / "huggingface").exists()
 
 
@@ -129,7 +129,7 @@ def test_without_names_classes_are_numbers(tmp_path, png):
     two_files(tmp_path, png, metadata=None)
     params = HuggingFaceParams(path=tmp_path)
     assert load(params, tmp_path, "test").classes == ("0", "1")
-    assert params.info(tmp_path) == DataInfo(2, 2, 2)
+    assert params.info(tmp_path) == DataInfo(2, 2, 2, names=("0", "1"))
 
 
 def test_ambiguous_labels_list_the_columns(tmp_path, png):
@@ -233,7 +233,7 @@ def test_a_download_asks_for_the_splits_of_the_folder(folder, tmp_path, monkeypa
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
     params = HuggingFaceParams(repo="owner/name", revision="v1", folder="data")
-    assert params.info(tmp_path) == DataInfo(3, 5, 2)
+    assert params.info(tmp_path) == DataInfo(3, 5, 2, names=tuple(NAMES))
     assert [each["local_files_only"] for each in asked] == [True, False]
     assert (asked[1]["repo"], asked[1]["revision"], asked[1]["repo_type"]) == ("owner/name", "v1", "dataset")
     assert asked[1]["cache_dir"] == tmp_path / "huggingface"

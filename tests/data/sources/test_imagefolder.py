@@ -44,7 +44,7 @@ def test_order_and_extensions(folder):
     assert train.labels.tolist() == [0, 0, 1, 1]
     assert load(params, folder, "test").labels.tolist() == [0, 1]
     left_out = "train/: 2 files are left out: 1 .txt (dog/notes.txt), 1 hidden (dog/.hidden.png)"
-    assert params.info(folder) == DataInfo(2, 4, 2, left_out)
+    assert params.info(folder) == DataInfo(2, 4, 2, left_out, ("cat", "dog"))
 
 
 def test_pixels_and_pickle(folder):
