@@ -104,7 +104,7 @@ def test_metadata(site):
     assert metadata["License-Expression"] == "Apache-2.0"
     assert metadata["Version"] == benchbench.__version__
     assert "Apache License" in (info / "licenses" / "LICENSE").read_text(encoding="utf-8")
-    assert "benchbench = benchbench.cli.main:main" in (info / "entry_points.txt").read_text(encoding="utf-8")
+    assert "benchbench = benchbench.cli.start:main" in (info / "entry_points.txt").read_text(encoding="utf-8")
     extra = [need for need in metadata.get_all("Requires-Dist") if "extra == 'quickstart'" in need]
     suite = (site / "benchbench" / "_suites" / "quickstart.yaml").read_text(encoding="utf-8")
     assert extra
@@ -113,10 +113,11 @@ def test_metadata(site):
 
 @pytest.mark.whole_run
 def test_an_installed_wheel_runs_the_quickstart_from_anywhere(site, tmp_path):
-    """One arm, on a few images for one epoch: workers find the package too."""
+    """One arm, a small network, on a few images for one epoch: the fork server and its workers find the package too."""
     changes = ["seeds=[0]", "teachers={}", "arms={scratch: {method: scratch}}", "data.cifar10-subset.per_class=4"]
+    changes += ["students={small: {model: timm/test_efficientnet}}"]
     changes += ["recipes.default={epochs: 1, image_size: 32, precision: exact}"]
-    command = [sys.executable, "-m", "benchbench", "run", "quickstart", "--jobs", "2"]
+    command = [sys.executable, "-m", "benchbench", "run", "quickstart", "--jobs", "2", "--format", "md"]
     command += [word for change in changes for word in ("--set", change)]
     env = {**os.environ, "PYTHONPATH": str(site), "PYTHONSAFEPATH": "1"}
     imported = subprocess.run(

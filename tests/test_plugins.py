@@ -245,3 +245,45 @@ def test_listing_imports_no_torch(python, arguments):
     done = python("-c", code, *arguments)
     assert (done.code, done.err.strip()) == (0, "[]")
     assert done.out
+
+
+class TestContained:
+    """A plugin that does odd things as it is imported."""
+
+    @pytest.mark.parametrize("name", ["KeyboardInterrupt", "SystemExit", "GeneratorExit"])
+    def test_raised_by_itself_it_is_the_plugins_error(self, file, name):
+        with pytest.raises(PluginError, match=f"did not load: {name}"):
+            load_plugins([file(f"raise {name}")])
+
+    def test_an_interrupt_is_one_even_where_the_plugin_catches_it(self, file):
+        text = "import os, signal\ntry:\n    os.kill(os.getpid(), signal.SIGINT)\n    [0 for _ in range(10**6)]\n"
+        with pytest.raises(KeyboardInterrupt):
+            load_plugins([file(text + "except BaseException:\n    pass\n")])
+
+    def test_it_leaves_the_working_folder_and_standard_output(self, file, tmp_path, monkeypatch, capfd):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "sub").mkdir()
+        text = "import os; os.chdir('sub'); print('one'); os.write(1, b'two\\n')\n"
+        load_plugins([file(text + LOSS.format(name="mine", value=1)), Path("my_plugin.py")])
+        assert Path.cwd() == tmp_path
+        assert capfd.readouterr().out == ""
+
+    @pytest.mark.parametrize("name", ["my-plugin.py", "my plugin.py", "1.py", "a.b.py", "größe.py", "class.py"])
+    def test_any_name_of_a_file(self, file, name):
+        text = LOSS.format(name="mine", value=7)
+        assert load_plugins([file(text, name)]).registry.get("loss", "mine").load()(0, 0, 0) == 7
+
+    def test_a_name_that_is_nearly_right(self, file, tmp_path):
+        path = file("", "my_plugin.py")
+        with pytest.raises(PluginError, match=r"my_plugin does not exist; did you mean my_plugin\.py\?"):
+            load_plugins([path.with_suffix("")])
+        with pytest.raises(PluginError, match="is a folder; name a Python file in it"):
+            load_plugins([tmp_path])
+
+    def test_the_line_of_the_suite_that_names_it(self, file, tiny_suite, tmp_path, cli):
+        file("1 / 0")
+        done = cli("plan", tiny_suite(tmp_path, plugins=["my_plugin.py"]))
+        assert done.code == 2
+        assert "suite.yaml:" in done.err
+        assert "did not load: ZeroDivisionError" in done.err
+        assert done.err.count("\n") == 1
