@@ -154,7 +154,7 @@ _OBEYED = re.compile(
 
 
 def visible(text: str) -> str:
-    r"""A text with escapes (`\x1b`, `\u202e`) for characters that are obeyed and not shown; line breaks and tabs stay."""
+    r"""A text with escapes (`\x1b`, `\u202e`) for characters that are obeyed, not shown; line breaks and tabs stay."""
     return _OBEYED.sub(lambda match: match[0].encode("unicode_escape", "surrogatepass").decode(), text)
 
 

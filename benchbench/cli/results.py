@@ -69,9 +69,9 @@ def merge(stores: tuple[Path, ...], into: Path, as_json: bool) -> None:
     """Join stores, of several machines say, into one.
 
     Finished stages alone are copied, each with all of its files; its key, its record and the hash of every file are
-    verified. A stage that is there already is never replaced: one with another record (trained again elsewhere: other costs at least) is a conflict,
-    named together with what differs. A merge that was cut short goes on when it is called again. Exit code 0: all is
-    there; 1: conflicts, or damaged stages; 2: bad input.
+    verified. A stage that is there already is never replaced: one with another record (trained again elsewhere: other
+    costs at least) is a conflict, named together with what differs. A merge that was cut short goes on when it is
+    called again. Exit code 0: all is there; 1: conflicts, or damaged stages; 2: bad input.
 
     \b
     Examples:

@@ -51,7 +51,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes], registry: Registry, b
 
 
 def _list_file(folder: Path) -> Path:
-    """The list of a folder's files, with their hashes; it is in the user's cache, so that the folder has none of ours."""
+    """The list of a folder's files with their hashes, in the user's cache: the folder itself has no list."""
     place = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:32]
     return user_cache("reports") / f"{place}.json"
 

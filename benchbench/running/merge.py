@@ -1,7 +1,7 @@
 """Merging of stores from several machines: finished and whole stages alone, none ever replaced by another result.
 
-Every copied file has the hash of its source. Files whose hash is in a record (weights, cached outputs, images of shards)
-are compared with that too.
+Every copied file has the hash of its source. Weights, cached outputs and generated images are compared
+with the hashes in the record as well.
 """
 
 from __future__ import annotations
