@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -43,7 +44,7 @@ def sizes(params: UnlabelledParams) -> DataInfo:
     files = [str(path) for path in scan.files().values()]
     step = max(1, -(-len(files) // SAMPLE))
     notes = [words for words in (str(scan.left_out), scan.doubtful_names()) if words]
-    notes += survey([lambda path=path: path for path in files[::step]], len(files), params.reading)
+    notes += survey([partial(str, path) for path in files[::step]], len(files), params.reading)
     return DataInfo(0, len(files), 0, "; ".join(notes))
 
 
