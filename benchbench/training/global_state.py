@@ -129,10 +129,10 @@ class StateWatch:
         for owner, names in self._names.items():
             added = vars(owner).keys() - names if len(vars(owner)) != len(names) else ()
             for name in [name for name in added if hasattr(super(owner, owner), name)]:  # it hides an inherited one
-                changes.append(
-                    Change(f"{_path(owner)}.{name} was replaced", partial(setattr, owner, name, vars(owner)[name]))
-                )
-                delattr(owner, name)
+                after = vars(owner)[name]
+                if not _is_torchs_own(getattr(super(owner, owner), name), after):
+                    delattr(owner, name)
+                    changes.append(Change(f"{_path(owner)}.{name} was replaced", partial(setattr, owner, name, after)))
         return changes
 
     def _environment_back(self) -> list[Change]:

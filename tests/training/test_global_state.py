@@ -104,10 +104,13 @@ def test_a_turn_that_leaves_all_as_it_was():
 
 
 def test_what_torch_does_itself_is_no_change():
-    """An optimiser's class gets another `step` when it is first used."""
+    """An optimiser's class gets another `step` when it is first used; AdamW inherits the one that it hides."""
+    if "step" in vars(torch.optim.AdamW):
+        del torch.optim.AdamW.step
     watch, parameter = StateWatch(), torch.nn.Parameter(torch.ones(1))
     before = torch.optim.Rprop.step
     torch.optim.Rprop([parameter])
+    torch.optim.AdamW([parameter])
     assert torch.optim.Rprop.step is not before
     assert watch.changes(thorough=True) == []
 
