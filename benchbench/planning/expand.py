@@ -116,7 +116,7 @@ class CellBuilder:
             yield replace(first, seed=seed, stage=key)
 
     def _first_cell(self, point: GridPoint) -> Cell:
-        arm, teacher_set, seed = self.suite.arms[point.arm], point.teacher_set, self.suite.seeds[0]
+        arm, teacher_set, seed = self.grid.arm(point), point.teacher_set, self.suite.seeds[0]
         stage, recipe = self._stage(point, seed)
         public = self._public_start(point)
         pretraining = published_recipe(self.suite.students[point.student]) if public else None
@@ -129,6 +129,7 @@ class CellBuilder:
             teachers=teacher_set.teachers if teacher_set else (),
             state=teacher_set.state if teacher_set else None,
             row=point.row,
+            ladder=point.ladder,
             stage=stage,
             calibration=self._calibration("student", point.student, pretraining, recipe),
             public_start=public,
@@ -144,7 +145,7 @@ class CellBuilder:
 
     def _start(self, point: GridPoint, seed: int) -> str | None:
         """The stage whose weights the student of a point starts from; None for public or random ones."""
-        arm, loc = self.suite.arms[point.arm], ("arms", point.arm, "start")
+        arm, loc = self.grid.arm(point), ("arms", point.arm, "start")
         earlier = self.grid.start(point)
         if earlier is not None:
             return self._stage(earlier, seed)[0]
@@ -164,12 +165,12 @@ class CellBuilder:
         earlier = self.grid.start(point)
         if earlier is not None:
             return self._public_start(earlier)
-        arm, weights = self.suite.arms[point.arm], self.suite.students[point.student].weights
+        arm, weights = self.grid.arm(point), self.suite.students[point.student].weights
         own = arm.method in PRETRAINED_METHODS and arm.start is None
         return own and weights is not None and weights.pretraining is None
 
     def _training(self, point: GridPoint, seed: int) -> tuple[str, RecipeSpec]:
-        arm, entry, resolver = self.suite.arms[point.arm], self.suite.students[point.student], self.draft.resolver
+        arm, entry, resolver = self.grid.arm(point), self.suite.students[point.student], self.draft.resolver
         task, start = TrainingTask("student", point.student, arm.method, point.data), self._start(point, seed)
         nearer = ((*task.loc, "recipe"), entry.recipe), (("arms", point.arm, "recipe"), arm.recipe)
         merged = self.training.merged_recipe(task, *nearer)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from benchbench.components import Component
 from benchbench.errors import did_you_mean
 from benchbench.planning.resolve import Resolver
+from benchbench.planning.variants import Variant, variants
 from benchbench.specs.parts import State
 from benchbench.suite.document import Loc
 from benchbench.suite.file import SuiteFile
@@ -36,6 +37,7 @@ class GridPoint:
         arm, data, student: labels in the suite.
         row: the row of the tables that it belongs to.
         teacher_set: None without distillation.
+        variant: of the arm.
     """
 
     arm: str
@@ -43,11 +45,27 @@ class GridPoint:
     teacher_set: TeacherSet | None
     data: str
     student: str
+    variant: Variant
 
     @property
     def label(self) -> str:
         arm = f"{self.arm}, {self.teacher_set.label}" if self.teacher_set else self.arm
-        return f"{arm} | {self.data} | {self.student}"
+        return f"{arm}{self.variant.suffix} | {self.data} | {self.student}"
+
+    @property
+    def ladder(self) -> str | None:
+        """Its row without the length, where the arm has several."""
+        return None if self.variant.epochs is None else self.row.removesuffix(self.variant.suffix)
+
+
+@dataclass(frozen=True)
+class GridRow:
+    """A row of the tables: a teacher set of an arm (None without distillation), a variant of it, and its students."""
+
+    label: str
+    teacher_set: TeacherSet | None
+    variant: Variant
+    students: list[str]
 
 
 class Grid:
@@ -63,15 +81,19 @@ class Grid:
             SuiteError: an arm that cannot be as it is.
         """
         for arm in self.suite.arms:
-            for teacher_set, row, students in self._rows(arm):
-                self._check_start(arm, students)
+            for row in self._rows(arm):
+                self._check_start(arm, row.students)
                 for data in self.suite.data:
-                    for student in students:
-                        yield GridPoint(arm, row, teacher_set, data, student)
+                    for student in row.students:
+                        yield GridPoint(arm, row.label, row.teacher_set, data, student, row.variant)
 
-    def _rows(self, label: str) -> Iterator[tuple[TeacherSet | None, str, list[str]]]:
-        """Each teacher set of an arm with its row of the tables and its students."""
-        arm = self.suite.arms[label]
+    def arm(self, point: GridPoint) -> Arm:
+        """The arm of a point, with the changes of its variant."""
+        return point.variant.of(self.suite.arms[point.arm])
+
+    def _rows(self, label: str) -> Iterator[GridRow]:
+        """The rows of an arm: each teacher set, in each variant."""
+        arm, choices = self.suite.arms[label], variants(self.file, label)
         pairs = [(teacher_set, self._students(label, teacher_set)) for teacher_set in self._teacher_sets(label, arm)]
         if not arm.teachers:  # a teacher that the arm does not name need not have a student
             pairs = [(teacher_set, students) for teacher_set, students in pairs if students]
@@ -83,15 +105,16 @@ class Grid:
         paired = len(pairs) > 1 and max(count.values()) == 1
         for teacher_set, students in pairs:
             row = label if teacher_set is None or paired else f"{label}, {teacher_set.label}"
-            yield teacher_set, row, students
+            for variant in choices:
+                yield GridRow(row + variant.suffix, teacher_set, variant, students)
 
     def start(self, point: GridPoint) -> GridPoint | None:
         """The point of the arm whose student a point goes on from; None where it begins otherwise."""
         label = self.suite.arms[point.arm].start
         if label not in self.suite.arms:
             return None
-        ((teacher_set, row, _),) = self._rows(label)
-        return GridPoint(label, row, teacher_set, point.data, point.student)
+        (row,) = self._rows(label)
+        return GridPoint(label, row.label, row.teacher_set, point.data, point.student, row.variant)
 
     def _check_start(self, label: str, students: Iterable[str]) -> None:
         """Refuses an arm that cannot start from what it names."""
@@ -112,9 +135,9 @@ class Grid:
                 raise error(f"arm '{label}' would start from itself: {' -> '.join(chain)}", loc)
         rows = list(self._rows(arm.start))
         if len(rows) > 1:
-            hint = f"give '{arm.start}' one teacher in one state, or split it into arms"
+            hint = f"give '{arm.start}' one teacher in one state and one length, or split it into arms"
             raise error(f"arm '{arm.start}' has {len(rows)} rows, and '{label}' can start from one", loc, hint)
-        absent = [student for student in students if student not in rows[0][2]]
+        absent = [student for student in students if student not in rows[0].students]
         if absent:
             raise error(f"arm '{arm.start}' does not train student '{absent[0]}' of arm '{label}'", loc)
 

@@ -73,6 +73,7 @@ class Cell:
         arm, method, data, student, seed: its coordinates in the grid.
         teachers: labels of the teachers, all in `state`; none without distillation.
         row: the row of the tables that this cell belongs to.
+        ladder: the row without the length, where the arm has several.
         stage: key of the stage that trains it.
         calibration: key of the stage that measures the student's pre-training throughput; None where nothing is priced.
         public_start: whether its student begins with public weights, directly or by way of other arms.
@@ -89,6 +90,7 @@ class Cell:
     teachers: tuple[str, ...]
     state: State | None
     row: str
+    ladder: str | None
     stage: str
     calibration: str | None
     public_start: bool

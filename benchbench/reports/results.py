@@ -14,12 +14,15 @@ from benchbench.planning.model import Cell, Plan, Stage
 from benchbench.planning.test_part import saw_other_test
 from benchbench.reports.cost_parts import cost_parts
 from benchbench.specs.records import Cost, Record, StageRecord, TrainingRecord
+from benchbench.specs.stages import TrainingSpec
 from benchbench.store import StageFolder, Store
 from benchbench.suite.schema import PreTraining
 
 COLUMNS = {
     "arm": "arm of the suite",
     "row": "row in the tables: the arm, with teacher and state for distillation",
+    "ladder": "row without the length, where the arm's recipe has several",
+    "epochs": "epochs of the training",
     "method": "scratch, linear_probe, finetune, published or distill",
     "data": "data set",
     "student": "student",
@@ -76,7 +79,7 @@ def results_frame(plan: Plan, store: Store) -> pd.DataFrame:
     reader = _Reader(plan, store)
     rows = []
     for cell in plan.cells:
-        row = grid_position(cell) | {"status": "missing"}
+        row = grid_position(cell) | {"status": "missing", "epochs": epochs_of(plan, cell)}
         try:
             rows.append(row | _outcome(cell, reader))
         except StoreError as error:
@@ -140,11 +143,18 @@ class _Reader:
         return self._prices.hours(recipe, calibration, record.environment.device, record.cost.devices)
 
 
+def epochs_of(plan: Plan, cell: Cell) -> int | None:
+    """Epochs of a cell's training."""
+    spec = plan.stages[cell.stage].spec
+    return spec.recipe.epochs if isinstance(spec, TrainingSpec) else None
+
+
 def grid_position(cell: Cell) -> Row:
     """The columns that say where a cell stands in the grid, and the key of its stage."""
     return {
         "arm": cell.arm,
         "row": cell.row,
+        "ladder": cell.ladder,
         "method": cell.method,
         "data": cell.data,
         "student": cell.student,

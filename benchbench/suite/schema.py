@@ -129,13 +129,19 @@ class Recipe(Strict):
         return Recipe.model_construct(_fields_set=set(values), **{**_RECIPE_DEFAULTS, **values})
 
 
-Epochs = Annotated[StrictInt, Field(ge=1, le=1_000_000)]
+def _lengths(value: Any) -> Any:
+    """One number of epochs, or a ladder of them."""
+    for each in value if isinstance(value, list) else [value]:
+        if not isinstance(each, int) or isinstance(each, bool) or not 1 <= each <= 1_000_000:
+            text = "write a whole number from 1 to 1,000,000, or a list of them (given: {value})"
+            raise PydanticCustomError("epochs", text, {"value": quoted(repr(each))})
+    return value
 
 
 class ArmRecipe(Recipe):
     """Changes of the recipe for an arm, which may be trained for several lengths."""
 
-    epochs: Epochs | list[Epochs] = Field(  # type: ignore[assignment]
+    epochs: Annotated[int | list[int], BeforeValidator(_lengths)] = Field(  # type: ignore[assignment]
         10, description="passes over the training set; a list is a ladder: a row of the tables for each length"
     )
 
