@@ -37,7 +37,7 @@ _OTHERS: tuple[tuple[bytes, str], ...] = (
 _AGAIN = "copy or download it again"
 _SAVE = "save the tensors alone, by a program that you trust: torch.save(model.state_dict(), 'weights.pth')"
 # Names of classes that tensors themselves need: where one of them is unknown, the file ends within it.
-_CUT = re.compile(r"\w+|.*\.|(torch(\._utils|\.storage)?|collections)\.\w*")
+_CUT = re.compile(r"\w+|.*\.|torch(\._utils|\.storage)?\.\w*|collections\.O\w*")
 _HEAD = 1024
 NAMED = 80  # characters of a value that a message shows
 
@@ -80,16 +80,22 @@ def read_checkpoint(path: Path, shapes_only: bool = False) -> CheckpointFile:
     problem = _archive(path) if is_zip else _other(head)
     if problem is not None:
         raise WeightsError(f"{path} {problem}")
-    return CheckpointFile(_guarded(path, lambda: _torch_file(path, is_zip and shapes_only, shapes_only)), ordered=True)
+    return CheckpointFile(_guarded(path, lambda: _torch_file(path, is_zip, shapes_only)), ordered=True)
 
 
-def _torch_file(path: Path, mapped: bool, shapes_only: bool) -> Any:
+def _torch_file(path: Path, is_zip: bool, shapes_only: bool) -> Any:
     device = "meta" if shapes_only else "cpu"
-    with torch.serialization.safe_globals(_plain_types()):
-        if path.suffix != ".safetensors":
-            return torch.load(path, map_location=device, weights_only=True, mmap=mapped)
-        with path.open("rb") as stream:  # of a path torch would believe the name
-            return torch.load(stream, map_location=device, weights_only=True)
+    # Not on the device that a caller builds its network on: tensors of some kinds are put together here.
+    with torch.device(device), torch.serialization.safe_globals(_plain_types()):
+        if path.suffix == ".safetensors":  # of a path torch would believe the name
+            with path.open("rb") as stream:
+                return torch.load(stream, map_location=device, weights_only=True)
+        try:
+            return torch.load(path, map_location=device, weights_only=True, mmap=is_zip and shapes_only)
+        except NotImplementedError:  # sparse tensors have no shapes alone
+            if not shapes_only:
+                raise
+    return _torch_file(path, is_zip, shapes_only=False)
 
 
 def is_safetensors(head: bytes, size: int) -> bool:
@@ -111,7 +117,7 @@ def _other(head: bytes) -> str | None:
         return "is a tar archive; unpack it"
     if head.lstrip()[:1] in (b"{", b"["):
         return "is JSON and not the weights: an index or a configuration, perhaps; give one file of tensors"
-    if head.isascii() and b"\0" not in head and head.decode().isprintable():
+    if head.isascii() and all(byte >= ord(" ") or byte in b"\t\n\r" for byte in head):
         return f"is text and not the weights: '{one_line(head.decode())[:NAMED]}'"
     return None
 
@@ -161,7 +167,7 @@ def _guarded(path: Path, read: Callable[[], Any]) -> Any:
             raise WeightsError(
                 f"{path} holds an object of {kind} and not tensors alone, and loading that would run code; {_SAVE}"
             ) from None
-        reason = text.split(". ")[0][: 2 * NAMED]
+        reason = text.rpartition("WeightsUnpickler error: ")[2].split(". ")[0][: 2 * NAMED]
         raise WeightsError(f"{path} is damaged, cut off or no file of weights ({reason}); {_AGAIN}") from None
 
 

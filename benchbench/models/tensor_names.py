@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 # Wrappers that stand within names: of torch.compile, of FSDP and of checkpointed activations.
@@ -75,7 +76,9 @@ def containers(content: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple
     """Every mapping of names to tensors in a checkpoint, with the names that lead to it."""
     if not isinstance(content, Mapping) or len(path) > DEPTH:
         return
-    tensors = {without_wrappers(name): value for name, value in content.items() if _is_named_tensor(name, value)}
+    tensors = {
+        without_wrappers(name): _dense(value) for name, value in content.items() if _is_named_tensor(name, value)
+    }
     if tensors:
         yield path, tensors
     for name, value in content.items():
@@ -85,6 +88,10 @@ def containers(content: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple
 
 def _is_named_tensor(name: Any, value: Any) -> bool:
     return isinstance(name, str) and isinstance(value, Tensor)
+
+
+def _dense(tensor: Tensor) -> Tensor:
+    return tensor if tensor.layout == torch.strided else tensor.to_dense()
 
 
 def without_wrappers(name: str) -> str:

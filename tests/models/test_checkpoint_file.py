@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import gzip
 import io
 import pickle
@@ -93,6 +94,7 @@ def scripted(path: Path) -> None:
         (b"\x89HDF\r\n\x1a\n" + b"\0" * 99, "is an HDF5 file"),
         (b'{"weight_map": {}}', "is JSON"),
         (b"not weights", "is text and not the weights: 'not weights'"),
+        (b"two\nlines\n", "is text and not the weights: 'two lines'"),
         (b"\x80\x02garbage", "is damaged, cut off or no file of weights"),
         (b"\0" * 600, "is damaged, cut off or no file of weights"),
         (gzipped, "is a gzip archive"),
@@ -133,8 +135,16 @@ def test_code_in_a_file_is_refused_and_not_run(tmp_path, path, kind, shapes_only
     assert sprung.exists()
 
 
-def test_a_whole_pickled_network_is_refused(path):
-    torch.save(nn.Linear(2, 2), path)
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (nn.Linear(2, 2), "torch.nn.modules.linear.Linear"),
+        ({**STATE, "folder": Path("runs")}, "pathlib."),
+        ({**STATE, "counts": collections.defaultdict(int)}, "collections.defaultdict"),
+    ],
+)
+def test_other_classes_than_tensors_are_refused(path, content, kind):
+    torch.save(content, path)
     message = refusal(path)
-    assert message.startswith("holds an object of torch.nn.modules.linear.Linear and not tensors alone")
+    assert message.startswith(f"holds an object of {kind}")
     assert message.endswith("torch.save(model.state_dict(), 'weights.pth')")

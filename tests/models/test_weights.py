@@ -258,6 +258,7 @@ WHOLE = {
     },
     "a 1x1 convolution": lambda state: {**state, "fc.weight": state["fc.weight"][:, :, None, None]},
     "counted operations": lambda state: {**state, "total_ops": torch.zeros(1), "stem.total_params": torch.zeros(1)},
+    "sparse": lambda state: {**state, "fc.weight": state["fc.weight"].to_sparse()},
     "beside plain values": lambda state: {**state, "epoch": 3, "name": "a run"},
 }
 

@@ -3,10 +3,25 @@
 import numpy as np
 import pytest
 
-from benchbench.data.sources.common import FileImages, check_files, check_labels, decode, read_lines
+from benchbench.data.sources.common import FileImages, check_files, check_labels, class_order, decode, read_lines
 from benchbench.errors import DataError
 
 CLASSES = ("cat", "dog", "ship")
+
+
+@pytest.mark.parametrize(
+    ("names", "order"),
+    [
+        (["10", "9", "1", "0"], ["0", "1", "9", "10"]),
+        (["02", "10", "01"], ["01", "02", "10"]),
+        (["1", "01", "2"], ["01", "1", "2"]),
+        (["b10", "b9", "a"], ["a", "b10", "b9"]),
+        (["10", "9", "x"], ["10", "9", "x"]),
+        (["\u0662", "10"], ["10", "\u0662"]),
+    ],
+)
+def test_classes_named_by_numbers_are_in_their_order(names, order):
+    assert class_order(names) == order
 
 
 def test_labels_come_back_as_int64():
