@@ -17,7 +17,7 @@ def texts(table) -> dict[str, list[str]]:
 
 @pytest.fixture
 def priced(make_lab):
-    """Pre-training takes 2 hours, fine-tuning 1 to 2 a task; distillation and the adaptation of its teacher as given."""
+    """Pre-training takes 2 hours, fine-tuning 1 to 2 a task; distillation and its teacher as given."""
 
     def make(distil: list[float], teacher: float = 0.0, **changes):
         lab = make_lab(**changes)
