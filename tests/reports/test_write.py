@@ -59,7 +59,10 @@ def test_every_table_in_every_format(finished, tmp_path):
     paths = write_report(report, folder, ("md", "tex", "csv", "txt"))
     names = {
         f"{table}.{kind}"
-        for table in ("accuracy", "gpu_hours", "foundations", "resources", "verdicts", "savings", "diagnosis")
+        for table in (
+            *("accuracy", "gpu_hours", "foundations", "resources"),
+            *("verdicts", "savings", "break_even", "diagnosis"),
+        )
         for kind in ("md", "tex", "csv", "txt")
     }
     assert {path.name for path in paths} == {path.name for path in folder.iterdir()}
@@ -200,10 +203,10 @@ def test_a_plugin_s_table_comes_with_the_others(make_lab, tmp_path):
 def test_figures_and_what_latex_inputs(finished, tmp_path):
     report = make_report(finished.plan, finished.store, COMMAND)
     figures = report.figures
-    assert [figure.name for figure in figures] == ["pareto", "costs"]  # there are no curves and no fractions
+    assert [figure.name for figure in figures] == ["break_even", "pareto", "costs"]  # no curves, no fractions
     formats = ("md", "tex", "pdf", "png", "csv")
     further = further_files(report, figures, formats)
-    figures_of_all = {f"{name}.{kind}" for name in ("pareto", "costs") for kind in ("pdf", "png")}
+    figures_of_all = {f"{name}.{kind}" for name in ("pareto", "break_even", "costs") for kind in ("pdf", "png")}
     assert set(further) == {*figures_of_all, "tables.tex", "macros.tex", "figures.tex", "figures.md"}
     paths = write_report(report, tmp_path / "out", formats, further)
     assert {path.name for path in paths} == {path.name for path in (tmp_path / "out").iterdir()} >= set(further)
@@ -256,7 +259,7 @@ def test_what_a_paper_prints_is_there(finished):
 def test_a_broken_figure_costs_itself_alone(finished, capsys, monkeypatch):
     monkeypatch.setattr("benchbench.reports.figures.pareto.points", lambda frame: 1 / 0)
     figures = make_report(finished.plan, finished.store, COMMAND).figures
-    assert [figure.name for figure in figures] == ["costs"]
+    assert [figure.name for figure in figures] == ["break_even", "costs"]
     assert capsys.readouterr().err == "warning: no figure 'pareto': ZeroDivisionError: division by zero\n"
 
 
