@@ -46,7 +46,7 @@ class Setting:
 
     name: str
     get: Callable[[], Any]
-    put: Callable[[Any], None]
+    put: Callable[[Any], object]
     probe: Callable[[], Any] | None = None
 
 
@@ -60,7 +60,7 @@ class Change:
     """
 
     text: str
-    again: Callable[[], None]
+    again: Callable[[], object]
 
 
 class StateWatch:
@@ -278,7 +278,7 @@ def _put_function_modes(length: int) -> None:
         _MODES.append(torch._C._pop_torch_function_stack())
 
 
-def _quick(name: str, get: Callable[[], Any], put: Callable[[Any], None]) -> Setting:
+def _quick(name: str, get: Callable[[], Any], put: Callable[[Any], object]) -> Setting:
     return Setting(name, get, put, probe=get)
 
 
