@@ -62,12 +62,42 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.skip("it needs a CUDA device; tests/cuda_stub/test_on_stub.py runs it on a runtime without a GPU")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Files with whole runs come first for each worker of pytest, so that none is left with a long one at the end.
+
+    A worker begins with as many neighbours as each other one, and takes from the end of another's when it is done.
+    """
+    whole = {item.path for item in items if item.get_closest_marker("whole_run")}
+    folders: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        if item.path in whole:
+            folders.setdefault(item.path.parent, []).append(item)
+    num_workers = int(getattr(config, "workerinput", {}).get("workercount", 1))
+    shares: list[list[pytest.Item]] = [[] for _ in range(num_workers)]
+    for folder in sorted(folders.values(), key=len, reverse=True):  # one folder's tests share what they have made
+        min(shares, key=len).extend(folder)
+    rest = [item for item in items if item.path not in whole]
+    for index, share in enumerate(shares):
+        left = len(rest) + sum(map(len, shares[index:]))
+        count = max(0, left // (num_workers - index) - len(share))
+        share += rest[:count]
+        del rest[:count]
+    items[:] = [item for share in shares for item in share]
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _a_cache_of_its_own(tmp_path_factory) -> Iterator[None]:
-    """What is found out about networks and folders is remembered for this session, not for the user."""
+    """What is found out about networks and folders is remembered for this run of pytest, not for the user."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("XDG_CACHE_HOME", str(shared_folder(tmp_path_factory) / "cache"))
         yield
+
+
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of this run that all workers of pytest share."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
 
 
 def pytest_collection_finish() -> None:

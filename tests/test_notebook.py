@@ -9,11 +9,12 @@ import os
 import re
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import nbformat
 import pytest
-from nbclient import NotebookClient
-from nbformat import NotebookNode
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 ROOT = Path(__file__).parents[1]
 FILE = ROOT / "docs" / "notebooks" / "quickstart.ipynb"
@@ -21,6 +22,9 @@ FILE = ROOT / "docs" / "notebooks" / "quickstart.ipynb"
 
 def execute(folder: Path) -> NotebookNode:
     """The notebook with the outputs of a run in a folder."""
+    import nbformat  # not above: every worker of pytest would import it
+    from nbclient import NotebookClient
+
     notebook = nbformat.read(FILE, as_version=4)
     client = NotebookClient(
         notebook, timeout=600, kernel_name="python3", record_timing=False, resources={"metadata": {"path": str(folder)}}
@@ -71,6 +75,8 @@ class TestNotebook:
 
     def test_the_file_has_the_outputs_of_its_cells(self, executed):
         """Of the same kinds; their numbers of hours differ from run to run."""
+        import nbformat
+
         stored = nbformat.read(FILE, as_version=4)
         assert kinds(stored) == kinds(executed)
         assert not re.search(r"/tmp|/home|/root", FILE.read_text(encoding="utf-8"))
@@ -82,5 +88,7 @@ def kinds(notebook: NotebookNode) -> list[list[str]]:
 
 
 if __name__ == "__main__":
+    import nbformat
+
     with tempfile.TemporaryDirectory() as name:
         nbformat.write(execute(Path(name)), FILE)

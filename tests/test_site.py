@@ -7,11 +7,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("mkdocs", reason="needs the extra docs")
-
-from mkdocs.commands.build import build
-from mkdocs.config import load_config
-
 from tests.documents import ROOT
 
 PAGE = """\
@@ -29,6 +24,9 @@ Code of [the base class](../../benchbench/losses/base.py), [all plugins](../../p
 @pytest.fixture
 def site(tmp_path, caplog):
     """Builds a site of one page in a folder, `guides/page.md`, and gives the folder of the result."""
+    pytest.importorskip("mkdocs", reason="needs the extra docs")
+    from mkdocs.commands.build import build
+    from mkdocs.config import load_config
 
     def make(text: str) -> Path:
         (tmp_path / "docs" / "guides").mkdir(parents=True)

@@ -1,13 +1,16 @@
-"""Worker processes: forked for several slots of a CPU and spawned elsewhere, with the same numbers and endings."""
+"""Worker processes: forked for several slots of a CPU and spawned elsewhere, with the same numbers and endings.
+
+They come from the tests' server, where torch is imported, and so do the fork servers. As for users, one is spawned for
+the finished run of `tests/running`, and `tests/test_packaging.py` starts a fork server.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -17,8 +20,15 @@ from benchbench.executors.local import LocalExecutor
 from benchbench.hardware.devices import Devices
 from benchbench.store import Store
 from tests.executors.conftest import Runs, devices
+from tests.forked import ForkedProcess, forked_workers
 
 pytestmark = pytest.mark.whole_run
+
+
+@pytest.fixture
+def forked() -> Iterator[None]:
+    with forked_workers():
+        yield
 
 
 def results(run: Runs, arms: list[str], slots: Sequence[str]) -> list[tuple]:
@@ -71,7 +81,7 @@ def check_deaths(run: Runs, threads: int) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("num_slots", [1, 2], ids=["spawned", "forked"])
-def test_workers_end_as_inline_and_are_replaced_when_they_die(runs, tmp_path, num_slots, capfd):
+def test_workers_end_as_inline_and_are_replaced_when_they_die(forked, runs, tmp_path, num_slots, capfd):
     """With two threads, training starts a pool of them, which a fork would lose."""
     arms, threads = ["distil", "scratch"], 2
     with runs(InlineExecutor, devices(1, threads)) as run:
@@ -90,7 +100,7 @@ def test_workers_end_as_inline_and_are_replaced_when_they_die(runs, tmp_path, nu
 
 
 @pytest.mark.parametrize("num_slots", [1, 2], ids=["spawned", "forked"])
-def test_a_worker_whose_device_is_broken_is_replaced(runs, num_slots):
+def test_a_worker_whose_device_is_broken_is_replaced(forked, runs, num_slots):
     with runs(LocalExecutor, devices(num_slots)) as run:
         stage = run.stage("breaks_device")
         pids = []
@@ -106,7 +116,7 @@ def test_a_worker_whose_device_is_broken_is_replaced(runs, num_slots):
         assert folder.log.read_text().count("in breaks_device") == 2
 
 
-def test_a_fork_server_that_dies_is_replaced_by_spawned_workers(runs):
+def test_a_fork_server_that_dies_is_replaced_by_spawned_workers(forked, runs):
     with runs(LocalExecutor, devices(2)) as run:
         run.run("0", run.stage("broken"))
         server = run.executor._server._process
@@ -152,7 +162,7 @@ with store.locked() as lock:
 def test_workers_end_with_a_driver_that_is_killed(tiny_suite, tmp_path, num_slots):
     recipes = {"default": {"epochs": 10000, "batch_size": 20, "image_size": 32, "precision": "exact"}}
     tiny_suite(tmp_path, teachers=None, arms={"scratch": {"method": "scratch"}}, recipes=recipes)
-    driver = subprocess.Popen([sys.executable, "-c", DRIVER, str(tmp_path), str(num_slots)])
+    driver = ForkedProcess([sys.executable, "-c", DRIVER, tmp_path, num_slots])
     store = Store(tmp_path / "runs")
     try:
         pids = wait_for_workers(store, num_slots, driver)
@@ -166,7 +176,7 @@ def test_workers_end_with_a_driver_that_is_killed(tiny_suite, tmp_path, num_slot
         assert not Path(f"/proc/{pid}/exe").exists() or Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z"
 
 
-def wait_for_workers(store: Store, num_workers: int, driver: subprocess.Popen) -> set[int]:
+def wait_for_workers(store: Store, num_workers: int, driver: ForkedProcess) -> set[int]:
     """Processes of running stages."""
     deadline = time.monotonic() + 120
     while True:

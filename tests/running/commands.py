@@ -22,7 +22,7 @@ from benchbench.costs.ledger_summary import LedgerSummary, summarize_ledger
 from benchbench.specs.records import StageRecord
 from benchbench.store import Store
 from tests import networks
-from tests.running.forked import ForkedCommand
+from tests.forked import ForkedProcess, forked_workers
 
 SUITE = """
 name: tiny
@@ -61,7 +61,13 @@ class Completed:
 
 
 def run(
-    *arguments: object, cwd: Path, code: int = 0, figures: bool = False, workers: bool = False, pinned: bool = True
+    *arguments: object,
+    cwd: Path,
+    code: int = 0,
+    figures: bool = False,
+    workers: bool = False,
+    spawned: bool = False,
+    pinned: bool = True,
 ) -> Completed:
     """Runs a suite from this process.
 
@@ -70,12 +76,14 @@ def run(
         cwd: where the command runs.
         code: its expected exit code.
         figures: also draws figures, which takes seconds.
-        workers: with worker processes, which take seconds to start, rather than without any.
+        workers: with worker processes rather than without any.
+        spawned: those start as they do for users, which takes seconds, and are not forked by the tests' server.
         pinned: on one core; see `one_core`.
     """
     formats = () if figures else ("--format", "csv")
     executor = "local" if workers else "inline"
-    done = in_this_process("run", *arguments, *formats, "--executor", executor, cwd=cwd, pinned=pinned)
+    with contextlib.nullcontext() if spawned else forked_workers():
+        done = in_this_process("run", *arguments, *formats, "--executor", executor, cwd=cwd, pinned=pinned)
     assert done.code == code, done.out + done.err
     assert "Traceback" not in done.out + done.err
     return done
@@ -106,16 +114,21 @@ def start(*arguments: object, cwd: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=cwd, stdout=pipe, stderr=pipe, text=True, preexec_fn=prepare)
 
 
-def start_inline(suite: Path, *arguments: object, cwd: Path) -> ForkedCommand:
+def start_inline(suite: Path, *arguments: object, cwd: Path) -> ForkedProcess:
     """Begins a run without workers, on one core, in a process that has its imports."""
-    command = _with_one_job(("run", suite, "--executor", "inline", *arguments))
-    return ForkedCommand(command, cwd, {one_core()})
+    return start_forked("run", suite, "--executor", "inline", *arguments, cwd=cwd)
 
 
-def start_with_two_jobs(suite: Path, *arguments: object, cwd: Path) -> ForkedCommand:
+def start_forked(*arguments: object, cwd: Path, cores: set[int] | None = None) -> ForkedProcess:
+    """Begins a command in a process that has its imports, as its workers have; by default on one core."""
+    command, pipe = [sys.executable, "-m", "benchbench", *_with_one_job(arguments)], subprocess.PIPE
+    return ForkedProcess(command, cwd=cwd, cores=cores or {one_core()}, stdout=pipe, stderr=pipe)
+
+
+def start_with_two_jobs(suite: Path, *arguments: object, cwd: Path) -> ForkedProcess:
     """Begins a run with two forked workers of one thread each, in a process that has its imports."""
     two_cores = set(sorted(os.sched_getaffinity(0))[:2])
-    return ForkedCommand(["run", *map(str, (suite, *arguments)), "--jobs", "2"], cwd, two_cores)
+    return start_forked("run", suite, *arguments, "--jobs", 2, cwd=cwd, cores=two_cores)
 
 
 def _with_one_job(arguments: tuple[object, ...]) -> list[str]:
@@ -144,7 +157,7 @@ def on_one_core() -> Iterator[None]:
         os.sched_setaffinity(0, cores)
 
 
-Process = subprocess.Popen[str] | ForkedCommand
+Process = subprocess.Popen[str] | ForkedProcess
 
 
 def kill(process: Process) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,15 +11,14 @@ import timm
 import torch
 from filelock import FileLock
 
+from tests.conftest import shared_folder
 from tests.running.commands import run, write_suite
 
 
 @pytest.fixture(scope="session")
 def made_once(tmp_path_factory) -> Callable[[str, Callable[[Path], None]], Path]:
     """Folders that all workers of pytest share: `made_once("name", fill)` fills a folder where none has. Read only."""
-    root = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        root = root.parent
+    root = shared_folder(tmp_path_factory)
 
     def make(name: str, fill: Callable[[Path], None]) -> Path:
         folder, complete = root / f"shared-{name}", root / f"shared-{name}.complete"
@@ -58,7 +56,7 @@ def finished(made_once, weights) -> Path:
     """A folder where the suite ran to its end in a worker process, without interruption."""
 
     def fill(folder: Path) -> None:
-        run(write_suite(folder / "tiny.yaml", weights), cwd=folder, figures=True, workers=True)
+        run(write_suite(folder / "tiny.yaml", weights), cwd=folder, figures=True, workers=True, spawned=True)
 
     return made_once("finished", fill)
 

@@ -80,5 +80,5 @@ if {"benchbench.executors.worker", "benchbench.executors.fork_server"} & set(sys
 """)
     changes = ["--set", "seeds=[5]", "--set", "arms={scratch: {method: scratch}}", "--device", "cpu", "--jobs", jobs]
     arguments = [suite, "--store", store_copy, "--plugin", "deadly.py", *changes]
-    done = run(*arguments, cwd=tmp_path, code=1, workers=True, pinned=False)
+    done = run(*arguments, cwd=tmp_path, code=1, workers=True, spawned=True, pinned=False)
     assert "its worker process ended with exit code 7 (see " in done.out

@@ -20,6 +20,7 @@ from tests.running.commands import (
     results,
     run,
     start,
+    start_forked,
     start_inline,
     start_with_two_jobs,
     wait_for,
@@ -49,7 +50,7 @@ def kill_at(process: Process, condition: Callable[[], bool]) -> None:
 def test_killed_and_started_again_it_ends_with_the_same_numbers(expected, suite, tmp_path):
     """SIGKILL to the whole run, in stages of several kinds; workers must not outlive it."""
     store = tmp_path / "runs"
-    kill_at(start("run", suite, *ONE_SEED, *OFTEN, cwd=tmp_path), has_checkpoint(store, "teacher"))
+    kill_at(start_forked("run", suite, *ONE_SEED, *OFTEN, cwd=tmp_path), has_checkpoint(store, "teacher"))
     kill_at(start_inline(suite, *ONE_SEED, *OFTEN, cwd=tmp_path), has_checkpoint(store, "cell"))
     done = len(results(store))
     kill_at(

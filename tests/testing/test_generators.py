@@ -12,6 +12,7 @@ from benchbench.testing.check import Options
 from benchbench.testing.generators import CHECKS, GeneratorCase, cases
 
 BUILT_IN = [offer.component for offer in load_plugins().registry.of_kind("augmenter") if offer.component.generates]
+WITHOUT_A_MODEL = {"generated_folder", "same_class_mixup"}  # others import diffusers, for seconds
 
 
 class Noise:
@@ -47,7 +48,13 @@ def case(monkeypatch, target: type, params: type[Params] = GeneratorParams) -> G
     return GeneratorCase(component, params())
 
 
-@pytest.mark.parametrize("component", BUILT_IN, ids=lambda component: component.name)
+@pytest.mark.parametrize(
+    "component",
+    [
+        pytest.param(each, id=each.name, marks=() if each.name in WITHOUT_A_MODEL else pytest.mark.whole_run)
+        for each in BUILT_IN
+    ],
+)
 def test_those_that_come_with_benchbench_break_none(component):
     for check in cases(component, Options()).values():
         check()

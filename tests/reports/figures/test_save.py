@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 import pytest
 from PIL import Image
-from pypdf import PdfReader
 
 from benchbench.reports.figure import SINGLE, Figure
 from benchbench.reports.figures.save import DPI, figure_bytes, gallery
@@ -54,6 +53,8 @@ def test_png(save):
 
 
 def test_pdf(save):
+    from pypdf import PdfReader
+
     figure, content = save("pdf")
     reader = PdfReader(io.BytesIO(content))
     (page,) = reader.pages
@@ -66,6 +67,8 @@ def test_pdf(save):
 
 
 def test_fonts_are_embedded_as_truetype(save):
+    from pypdf import PdfReader
+
     reader = PdfReader(io.BytesIO(save("pdf")[1]))
     fonts = [font.get_object() for font in reader.pages[0]["/Resources"]["/Font"].values()]
     assert fonts

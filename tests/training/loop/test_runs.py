@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import itertools
 
 import pytest
 import torch
@@ -87,7 +86,7 @@ DISTILLING = ["align_uniform", CRD, "kd", "srrl"]
 
 @pytest.mark.parametrize(
     "losses",
-    [list(chosen) for count in range(1, 5) for chosen in itertools.combinations(DISTILLING, count)],
+    [*([each] for each in DISTILLING), DISTILLING],
     ids=lambda chosen: "+".join(each if isinstance(each, str) else each.name for each in chosen),
 )
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
