@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
 from tests.cuda_stub.build import NoStub, build
+from tests.forked import ForkedProcess, Server
 
 TESTS = Path(__file__).parents[1]
 # By name: the tests, a marker that their files name, and changes of the environment.
@@ -23,15 +26,24 @@ RUNS = {
 }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def stub(tmp_path_factory) -> dict[str, str]:
     """The environment of a process on the stub."""
     if torch.cuda.is_available():
         pytest.skip("this machine has a CUDA device: the tests run on that")
     try:
-        return build(tmp_path_factory.mktemp("cuda_stub"))
+        environment = build(tmp_path_factory.mktemp("cuda_stub"))
     except NoStub as reason:
         pytest.skip(str(reason))
+    return {name: value for name, value in environment.items() if not name.startswith("PYTEST_")}
+
+
+@pytest.fixture(scope="module")
+def server(stub) -> Iterator[str]:
+    """The address of a server of processes on the stub: torch is imported once for all runs and their workers."""
+    server = Server(f"stub-{uuid.uuid4().hex}", stub)
+    yield server.address
+    server.close()
 
 
 def files(marker: str) -> list[str]:
@@ -45,12 +57,12 @@ def files(marker: str) -> list[str]:
 
 @pytest.mark.whole_run
 @pytest.mark.parametrize("run", RUNS)
-def test_what_needs_a_cuda_device_passes_on_the_stub(stub, run):
+def test_what_needs_a_cuda_device_passes_on_the_stub(stub, server, run):
     expression, marker, changes = RUNS[run]
     options = ["-m", expression, "-p", "no:cacheprovider", "-p", "no:xdist", "--tb=short", *files(marker)]
     command = [sys.executable, "-m", "pytest", *options]
-    environment = {name: value for name, value in stub.items() if not name.startswith("PYTEST_")} | changes
-    done = subprocess.run(
-        command, cwd=TESTS.parent, env=environment, capture_output=True, text=True, timeout=600, check=False
-    )
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    pipe = subprocess.PIPE
+    done = ForkedProcess(command, cwd=TESTS.parent, env=stub | changes, stdout=pipe, stderr=pipe, address=server)
+    out, err = done.communicate(timeout=600)
+    assert done.returncode == 0, out[-6000:] + err[-2000:]
+    assert " passed" in out
