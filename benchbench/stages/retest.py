@@ -18,8 +18,10 @@ from benchbench.specs.stages import TrainingSpec
 from benchbench.stages.context import StageContext, StageResult
 from benchbench.stages.data import SplitData
 from benchbench.stages.float32 import float32_of
+from benchbench.stages.tested import tested_part
 from benchbench.stages.timer import StageTimer
 from benchbench.store import file_sha256
+from benchbench.training.finite import EmbeddingSpread, require_finite_outputs, top_classes
 
 TrainingContext = StageContext[TrainingSpec]
 # The others train a head alone, or nothing: all of it is made again, with the same numbers.
@@ -53,17 +55,17 @@ def _run(context: TrainingContext) -> StageResult:
         network = _network(context, record, len(data.classes))
         test = data.test()
     with timer.section("evaluation"), torch.no_grad():
-        hits = []
+        classes, labels, spread = [], [], EmbeddingSpread()
         for batch in test.test_batches(context.spec.recipe.batch_size):
-            logits = network(batch.images, eager=True).logits
-            assert logits is not None
-            hits.append((logits.argmax(1) == batch.labels).cpu().numpy())
-    correct, cost, before = np.concatenate(hits), timer.cost(), record.cost
-    tested = {
-        "test_accuracy": float(correct.mean()),
-        "test_count": len(correct),
-        "test_correct": np.packbits(correct).tobytes().hex(),
-    }
+            outputs = network(batch.images, eager=True)
+            assert outputs.logits is not None
+            spread.add(outputs.embedding)
+            classes.append(top_classes(outputs.logits).cpu().numpy())
+            labels.append(batch.labels.cpu().numpy())
+    cost, before = timer.cost(), record.cost
+    answers = np.concatenate(classes)
+    require_finite_outputs(answers, "test")
+    tested = tested_part(answers, np.concatenate(labels), spread.measure())
     # On the devices of the training: this worker may hold another number of them.
     share = before.devices / cost.devices
     sums = {

@@ -31,6 +31,7 @@ from benchbench.stages.networks import (
     sample_of,
     tuned,
 )
+from benchbench.stages.tested import tested_part
 from benchbench.stages.timer import StageTimer
 from benchbench.store import file_sha256, write_atomic
 from benchbench.training.cached_outputs import CachedOutputs
@@ -304,20 +305,9 @@ def _resumed_execution(state: MemberState) -> ExecutionConfig:
 
 
 def _metrics(member: Member, answers: TestAnswers) -> TrainingMetrics:
-    best, hits, spread = member.best_epoch, answers.classes == answers.labels, member.spread.measure()
+    best = member.best_epoch
     return TrainingMetrics(
-        test_accuracy=float(hits.mean()) if len(hits) else None,
-        test_count=len(hits),
-        test_correct=np.packbits(hits).tobytes().hex() if len(hits) else None,
         chosen_epoch=best.epoch if best else member.recipe.epochs,
         validation_accuracy=best.accuracy if best else None,
-        top_class_share=_largest_share(answers.classes) if len(hits) else None,
-        largest_class_share=_largest_share(answers.labels) if len(hits) else None,
-        embedding_spread=spread.relative if spread else None,
-        constant_dimensions=spread.constant if spread else None,
+        **tested_part(answers.classes, answers.labels, member.spread.measure()),
     )
-
-
-def _largest_share(classes: np.ndarray) -> float:
-    """The share of the class that is there most often."""
-    return float(np.bincount(classes).max()) / len(classes)
