@@ -43,6 +43,7 @@ def run(model: Backbone) -> ConfiguredModel:
     return ConfiguredModel(model, ExecutionConfig(compile="default"), CPU)
 
 
+@pytest.mark.whole_run
 def test_many_networks_are_compiled_each_once(graphs):
     """Also for other batch sizes than that of a network before it, and in train mode beside eval mode."""
     for number in range(1, NETWORKS + 1):
@@ -59,6 +60,7 @@ def test_many_networks_are_compiled_each_once(graphs):
         assert model.head.weight.grad is not None
 
 
+@pytest.mark.whole_run
 def test_code_inside_of_networks_that_breaks_a_graph_has_a_higher_limit(graphs):
     class Breaks(nn.Module):
         def __init__(self, width: int):

@@ -18,7 +18,7 @@ from benchbench.training.clock import Clock
 from benchbench.training.cohort import Cohort, SharedInputs
 from benchbench.training.loop import train
 from benchbench.training.member import Member
-from tests.cuda import CUDA, assert_on_device, no_waiting
+from tests.cuda import CUDA, STUB, assert_on_device, no_waiting
 from tests.data.test_on_cuda import BATCH, COUNT, loader
 from tests.specs import recipe_spec
 
@@ -98,7 +98,9 @@ def test_a_run_resumes_on_the_device(tmp_path):
 
 
 @pytest.mark.allocator
-def test_memory_comes_back_when_too_little_has_ended_a_run(tmp_path):
+def test_memory_comes_back_when_too_little_has_ended_a_run(tmp_path, monkeypatch):
+    if STUB:  # kernels that do nothing leave what was in memory before
+        monkeypatch.setattr("benchbench.training.member.require_finite_network", lambda *_: None)
     inputs = SharedInputs(loader(CUDA, size=128), None, [], BATCH, 0, CUDA)
 
     def run(share: float) -> dict[Member, Exception]:
