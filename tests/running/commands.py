@@ -200,12 +200,12 @@ def results(store: Path, seed: int | None = None) -> dict[str, dict[str, Any]]:
 def ledger_of(store: Path, slack: float = 0.1) -> LedgerSummary:
     """The ledger of all runs of the suite, after a check that its lines add up to the measured time.
 
-    Within 1 %, and `slack` seconds for each finished stage: runs of seconds that save at every step and are killed
-    spend more than that between two lines.
+    Within 5 %, of which a busy machine takes half, and `slack` seconds for each finished stage: runs of seconds that
+    save at every step and are killed spend more than that between two lines.
     """
     runs = [read_lines(path) for path in ledger_files(Store(store))]
     finished = [line for lines in runs for line in lines if isinstance(line, FinishedLine)]
     summary = summarize_ledger(Store(store), "tiny", {line.key for line in finished})
     num_devices = summary.total / sum(lines[-1].at for lines in runs)
-    assert abs(summary.residual) <= 0.01 * summary.total + slack * num_devices * len(finished)
+    assert abs(summary.residual) <= 0.05 * summary.total + slack * num_devices * len(finished)
     return summary
