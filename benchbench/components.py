@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,21 @@ KINDS = ("teacher", "student", "loss", "augmenter", "dataset", "executor", "repo
 
 
 class Params(BaseModel):
-    """Base of a component's parameters: typed, frozen, unknown names and .inf and .nan refused."""
+    """Base of a component's parameters: typed, frozen, unknown names and .inf and .nan refused.
+
+    A `Path` among them enters the keys of stages as the content found there.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    def fingerprint(self) -> object:
+        """What a component's results depend on beside its code and its parameters: it enters the keys of stages.
+
+        Returns:
+            None for nothing, a `Path`, or a value of JSON; or a list, tuple or dict of these. Of a path, the content of
+            the file or folder counts, and not its place.
+        """
+        return None
 
 
 @dataclass(frozen=True)
@@ -117,11 +129,13 @@ class Registry:
         offers: by kind and name of the component; two plugins may claim one name.
         failed_plugins: reasons of plugins that did not load, by their names.
         plugin_files: files that were loaded, in this order; one may offer no component and change a library instead.
+        take_turn: called before components are handed out: another plan of this process may use the names of modules.
     """
 
     offers: dict[str, dict[str, list[Offer]]] = field(default_factory=lambda: {kind: {} for kind in KINDS})
     failed_plugins: Mapping[str, str] = field(default_factory=dict)
     plugin_files: list[Path] = field(default_factory=list)
+    take_turn: Callable[[], object] | None = None
 
     def add(self, offer: Offer) -> None:
         self.offers[offer.kind].setdefault(offer.component.name, []).append(offer)
@@ -133,6 +147,8 @@ class Registry:
             UnknownNameError: no plugin offers it.
             PluginError: two plugins do.
         """
+        if self.take_turn:
+            self.take_turn()
         offers = self.offers[kind].get(name, [])
         if not offers:
             failed = "; ".join(
@@ -147,4 +163,6 @@ class Registry:
 
     def of_kind(self, kind: str) -> Iterable[Offer]:
         """Every offer of one kind, by name; a name with two claims comes twice."""
+        if self.take_turn:
+            self.take_turn()
         return [offer for name in sorted(self.offers[kind]) for offer in self.offers[kind][name]]

@@ -68,6 +68,9 @@ class PluginHost:
     failed: dict[str, str] = field(default_factory=dict)
     claims: Claims = field(default_factory=Claims)
 
+    def __post_init__(self) -> None:
+        self.registry.take_turn = self.claims.take
+
     def add(self, plugin: object, name: str, origin: str) -> None:
         """Registers a plugin object and takes in what it offers.
 
@@ -105,7 +108,8 @@ class PluginHost:
 
     @contextlib.contextmanager
     def with_listeners(self, listeners: Sequence[object]) -> Iterator[None]:
-        """Registers objects with lifecycle hooks for a while."""
+        """Registers objects with lifecycle hooks for a while; modules beside plugin files are those of this host."""
+        self.claims.take()
         for listener in listeners:
             self.manager.register(listener)
         try:

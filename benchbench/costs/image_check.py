@@ -27,7 +27,7 @@ from benchbench.planning.content_hash import user_cache
 from benchbench.planning.keys import describe
 from benchbench.planning.model import Plan, Stage, corpus_of
 from benchbench.planning.test_part import finished_record
-from benchbench.specs.parts import DataSpec, contents_only, tests_only
+from benchbench.specs.parts import DataSpec, contents_only, paths_only, tests_only
 from benchbench.store import Store, write_json
 
 # Files of a split that are decoded within a second or two.
@@ -107,7 +107,8 @@ class _CheckedData:
 
     def _is_own(self, params: object) -> bool:
         """True for a data set of files that somebody put there; published ones are checked by their sums."""
-        has_files = self.spec.folder is not None or contents_only(self.spec.source.params) != self.spec.source.arguments
+        given = self.spec.source.params
+        has_files = self.spec.folder is not None or contents_only(given) != paths_only(given)
         return isinstance(params, OwnImagesParams) or (isinstance(params, DatasetParams) and has_files)
 
     def _is_cheap(self, params: object, split: Literal["train", "test"]) -> bool:

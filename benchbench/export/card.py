@@ -10,8 +10,9 @@ from pydantic import JsonValue
 
 from benchbench import __version__
 from benchbench.reports.escape import escape_markdown
-from benchbench.specs.parts import CONTENT, ComponentSpec, Json, ModelSpec, RecipeSpec
+from benchbench.specs.parts import CONTENT, FINGERPRINT, ComponentSpec, Json, ModelSpec, RecipeSpec, contents_only
 from benchbench.specs.records import Cost
+from benchbench.specs.stages import OTHER_SEEDS, TRIAL
 from benchbench.store import Store
 
 if TYPE_CHECKING:
@@ -82,6 +83,9 @@ def _tested_weights(student: Student) -> str:
     if student.spec.method == "published":
         return "the published weights"
     metrics = student.record.metrics
+    if student.record.chosen is not None:
+        trials = sum(role.startswith(TRIAL) for role in student.spec.needs)
+        return f"the best of {trials} trials on a validation split of the training set (epoch {metrics.chosen_epoch})"
     if student.spec.selection == "best" and metrics.validation_accuracy is not None:
         return f"the epoch ({metrics.chosen_epoch}) that is best on a validation split of the training set"
     return f"the last epoch ({metrics.chosen_epoch})"
@@ -128,6 +132,8 @@ def _kinds(role: str) -> tuple[str, ...]:
     """The kinds of stages that a training may need in a role."""
     if role == "start":
         return ("pretraining", "cell")
+    if role.startswith((TRIAL, OTHER_SEEDS)):
+        return () if role.startswith(OTHER_SEEDS) else ("trial",)
     if role.startswith("teacher"):
         return ("teacher", "pretraining")
     return ("synthesis",) if role == "synthetic" else ("outputs",)
@@ -184,14 +190,15 @@ def _component(component: ComponentSpec) -> str:
 
 
 def _params(params: Json) -> str:
-    values = ", ".join(f"{name}: {_value(value)}" for name, value in params.items() if value is not None)
+    given = {name: value for name, value in params.items() if value is not None and name != FINGERPRINT}
+    values = ", ".join(f"{name}: {_value(value)}" for name, value in given.items())
     return f" ({values})" if values else ""
 
 
 def _value(value: JsonValue) -> str:
     if isinstance(value, dict) and CONTENT in value:  # a card names no folder of whoever trained it
         return f"content {str(value[CONTENT])[:16]}"
-    return value if isinstance(value, str) else json.dumps(value)
+    return value if isinstance(value, str) else json.dumps(contents_only(value))
 
 
 def _hours(cost: Cost) -> str:

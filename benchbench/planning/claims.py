@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import importlib
 import sys
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 from benchbench.errors import PluginError
 from benchbench.planning.neighbours import FINDER, Neighbours, is_installed, module_files
+from benchbench.planning.source_hash import forget_sources
 
 # Time of change and size of each claimed file when it was last claimed.
 _STAMPS: dict[Path, tuple[int, int]] = {}
 
 
 class Claims:
-    """The names that the plugin files of one run claim.
+    """The names that the plugin files of one plan claim.
+
+    Several plans of one process may claim a name for different modules, and take turns: see `take`.
 
     Attributes:
         folders: of each claimed module.
@@ -39,17 +43,29 @@ class Claims:
         importlib.invalidate_caches()  # files may be newer than what Python knows of their folder
         stamps = {file: (file.stat().st_mtime_ns, file.stat().st_size) for file in found.files}
         changed = any(_STAMPS.get(file, stamp) != stamp for file, stamp in stamps.items())
-        for name, folder in folders.items():
-            if name not in self.folders and (changed or FINDER.folders.get(name, folder) != folder):
+        for name in folders:
+            if changed and name not in self.folders:
                 forget_module(name)
         _STAMPS.update(stamps)
-        FINDER.folders |= folders
         self.folders |= folders
         self.owners = dict.fromkeys(folders, plugin) | self.owners
+        self.take()
+
+    def take(self) -> None:
+        """Makes the claimed names mean the modules of this plan, whatever plan of this process has claimed them since.
+
+        A module of another plan stays with those that have imported it; the next import gives this plan's.
+        """
+        if all(FINDER.folders.get(name) == folder for name, folder in self.folders.items()):
+            return
+        for name, folder in self.folders.items():
+            if not _is_from(name, folder):
+                forget_module(name)
+        FINDER.folders |= self.folders
+        forget_sources()
 
     def _check(self, name: str, folder: Path) -> None:
         (file, *_) = module_files(folder, name) or [folder / name]
-        other = _module_file(name) if name not in FINDER.folders else None
         if name in self.folders and self.folders[name] != folder:
             raise PluginError(f"it imports '{name}' from {file}, and {self.owners[name]} another '{name}'; rename one")
         if name in sys.stdlib_module_names:
@@ -57,7 +73,8 @@ class Claims:
         installed = is_installed(name)
         if installed is not None and installed.resolve() != file.resolve():
             raise PluginError(f"it imports '{name}', which is {file} and an installed package; rename that file")
-        if other is not None and other.resolve() != file.resolve():
+        other = _other_file(name, folder)
+        if other is not None:
             raise PluginError(f"it imports '{name}', which is {file}, and {other} is loaded as that; rename one")
 
 
@@ -74,6 +91,22 @@ def _is_elsewhere(name: str, folder: Path) -> bool:
     return name in sys.stdlib_module_names or is_installed(name) is not None
 
 
-def _module_file(name: str) -> Path | None:
+def _other_file(name: str, folder: Path) -> Path | None:
+    """The file of another module that is loaded by a name, and that Python would find by it again.
+
+    One that it would not find is what another plan, or a folder that is no longer searched, has left behind.
+    """
     file = getattr(sys.modules.get(name), "__file__", None)
-    return Path(file) if isinstance(file, str) else None
+    if name in FINDER.folders or not isinstance(file, str) or _is_from(name, folder):
+        return None
+    spec = PathFinder.find_spec(name)
+    found = spec is not None and spec.origin is not None and Path(spec.origin).resolve() == Path(file).resolve()
+    return Path(file) if found else None
+
+
+def _is_from(name: str, folder: Path) -> bool:
+    """True where a module is not loaded, or is from a folder."""
+    module = sys.modules.get(name)
+    own = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
+    places = {(folder / each).resolve() for each in (name, f"{name}.py", f"{name}/__init__.py")}
+    return module is None or any(Path(each).resolve() in places for each in own if isinstance(each, str))

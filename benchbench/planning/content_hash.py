@@ -54,6 +54,14 @@ def files_hash(files: Mapping[str, Path], place: str) -> str:
     return content.hexdigest()
 
 
+def paths_hash(paths: Mapping[str, Path], place: str) -> str:
+    """sha256 of the names and contents of files and folders; `ABSENT` where one is not there. See `files_hash`."""
+    files: dict[str, Path] = {}
+    for name, path in paths.items():
+        files |= {f"{name}/{inside}": file for inside, file in _files(path)} if path.is_dir() else {name: path}
+    return files_hash(files, place) if all(path.exists() for path in paths.values()) else ABSENT
+
+
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:
     """Every file by its relative name, in a fixed order."""
     for root, folders, names in os.walk(folder, followlinks=True):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import typing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -14,6 +13,7 @@ from benchbench.components import Component, Params, Registry
 from benchbench.data.sources.own_images import OwnImagesParams
 from benchbench.errors import UnknownNameError, WeightsError, did_you_mean, one_line, quoted
 from benchbench.planning.content_hash import content_hash, files_hash
+from benchbench.planning.fingerprints import fingerprint_json, resolve_paths, with_contents
 from benchbench.planning.weights_files import WeightsFile, absence, locate_weights
 from benchbench.specs.parts import FileSpec, Json, WeightsSpec
 from benchbench.suite.document import Loc
@@ -37,6 +37,7 @@ class Resolver:
         self._hashes: dict[Path, str] = {}
         self._weights_files: dict[Path, WeightsFile] = {}
         self._split_specs: dict[str, FileSpec] = {}
+        self._fingerprints: dict[str, JsonValue] = {}
 
     def component(self, kind: str, name: str, loc: Loc) -> Component:
         """A component by name.
@@ -63,8 +64,8 @@ class Resolver:
                 raise self.file.error(f"unknown parameter '{name}' of '{component.name}'; {hint}", [*loc, name])
         values: dict[str, object] = {**arguments}
         for name, value in values.items():
-            if isinstance(value, str) and name in fields and _is_path(fields[name].annotation):
-                values[name] = self.file.resolve(Path(value))
+            if name in fields:
+                values[name] = resolve_paths(value, fields[name].annotation, self.file.resolve)
         try:
             return component.params.model_validate(values)
         except ValidationError as error:
@@ -75,10 +76,24 @@ class Resolver:
         values: Json = params.model_dump(mode="json")
         for name in type(params).model_fields:
             value = getattr(params, name)
-            if isinstance(value, Path):
-                split = self._split_spec(params, value) if isinstance(params, OwnImagesParams) else None
-                values[name] = (split or self.file_spec(value)).as_json()
+            own = isinstance(value, Path) and isinstance(params, OwnImagesParams) and self._split_spec(params, value)
+            values[name] = own.as_json() if own else with_contents(value, values[name], self.file_spec)
         return values
+
+    def fingerprint(self, kind: str, component: Component, params: Params, loc: Loc) -> JsonValue:
+        """What a component says that its results depend on, with a `FileSpec` in place of each path; read once.
+
+        Raises:
+            SuiteError: it fails, gives what is no JSON, or names a file that cannot be read.
+        """
+        name = f"{kind} {component.target} {params!r}"
+        if name not in self._fingerprints:
+            try:
+                self._fingerprints[name] = fingerprint_json(params, f"fingerprint of {name}")
+            except Exception as error:  # it is a plugin's own code
+                problem = f"fingerprint() of {kind} '{component.name}' failed: {one_line(error)}"
+                raise self.file.error(problem, loc) from error
+        return self._fingerprints[name]
 
     def _split_spec(self, params: OwnImagesParams, path: Path) -> FileSpec | None:
         """A path with the hashes of the files of each split, read once; None where they are not known."""
@@ -187,7 +202,3 @@ class Resolver:
 
 def _quoted(names: list[str]) -> str:
     return " and ".join(f"'{name}'" for name in names)
-
-
-def _is_path(annotation: object) -> bool:
-    return annotation is Path or Path in typing.get_args(annotation)

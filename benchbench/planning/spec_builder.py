@@ -8,6 +8,7 @@ from benchbench.data.info import DatasetParams
 from benchbench.planning.keys import describe
 from benchbench.planning.resolve import Resolver
 from benchbench.specs.parts import (
+    FINGERPRINT,
     ComponentSpec,
     ComponentVersion,
     DataSpec,
@@ -55,7 +56,9 @@ class SpecBuilder:
         component = self.resolver.component(kind, ref.name, loc)
         params = self.resolver.params(component, ref.params, loc)
         self.components[f"{kind}/{ref.name}"] = describe(component)
-        return ComponentSpec(name=ref.name, params=self.resolver.as_json(params))
+        own = self.resolver.fingerprint(kind, component, params, loc)
+        values = self.resolver.as_json(params)
+        return ComponentSpec(name=ref.name, params=values if own is None else {**values, FINGERPRINT: own})
 
     def loss(self, ref: WeightedRef, loc: Loc, images: Literal["all", "real"] = "all") -> LossSpec:
         """A loss with its weight."""

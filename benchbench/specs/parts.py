@@ -16,6 +16,8 @@ State = Literal["pretrained", "linear_probe", "finetune", "scratch", "published"
 Choice = bool | Literal["auto"]
 # No parameter of a component can have these names.
 PATH, CONTENT, TEST = "$path", "$content", "$test"
+# Stands among the parameters of a component in a spec, and is none: see `benchbench.components.Params.fingerprint`.
+FINGERPRINT = "$fingerprint"
 
 
 class Spec(BaseModel):
@@ -47,7 +49,7 @@ class FileSpec(Spec):
 
 
 class ComponentSpec(Spec):
-    """A component with its parameters; a path among them is written as a `FileSpec`."""
+    """A component with its parameters and its fingerprint; a path among them is written as a `FileSpec`."""
 
     name: str
     params: Json = {}
@@ -55,7 +57,7 @@ class ComponentSpec(Spec):
     @property
     def arguments(self) -> dict[str, Any]:
         """The parameters as its target takes them: paths in place of `FileSpec`s."""
-        return {name: paths_only(value) for name, value in self.params.items()}
+        return arguments_of(self.params)
 
 
 class ComponentVersion(Spec):
@@ -114,7 +116,7 @@ class ModelSpec(Spec):
     @property
     def arguments(self) -> dict[str, Any]:
         """The source's parameters: paths in place of `FileSpec`s."""
-        return {name: paths_only(value) for name, value in self.params.items()}
+        return arguments_of(self.params)
 
     @property
     def label(self) -> str:
@@ -250,6 +252,11 @@ class RecipeSpec(InputSpec):
         """The part of the recipe that a frozen network needs, without mixing."""
         fields = InputSpec.model_fields.keys() - {"mix"}
         return InputSpec.model_construct(**{name: getattr(self, name) for name in fields})
+
+
+def arguments_of(params: Json) -> dict[str, Any]:
+    """The parameters as a component's target takes them: paths in place of `FileSpec`s, and no fingerprint."""
+    return {name: paths_only(value) for name, value in params.items() if name != FINGERPRINT}
 
 
 def paths_only(value: Any) -> Any:

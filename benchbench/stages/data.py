@@ -148,10 +148,11 @@ def load_split(
     context: StageContext[TrainingSpec | OutputsSpec | QualitySpec | DiffusionSpec | SynthesisSpec], split: str
 ) -> ImageDataset:
     """A split of a stage's data set, whole."""
-    source = context.spec.data.source
+    source, folder = context.spec.data.source, context.spec.data.folder
     component = context.registry.get("dataset", source.name)
     # With the hashes of files: one process may see them before and after a change.
-    params, contents = (json.dumps(each, sort_keys=True) for each in (source.arguments, source.params))
+    content = [source.params, folder.as_json() if folder else None]
+    params, contents = (json.dumps(each, sort_keys=True) for each in (source.arguments, content))
     return _loaded(component.load(), (component.params, params, contents), context.data_root, split)
 
 

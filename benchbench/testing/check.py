@@ -14,6 +14,7 @@ from ruamel.yaml.error import YAMLError
 
 from benchbench.components import Component, Params
 from benchbench.errors import BenchBenchError, one_line
+from benchbench.testing.file_reads import FileReads
 
 Status = Literal["ok", "failed", "refused"]
 # Raises AssertionError, whose message says what to change, or Refusal; may give a remark.
@@ -92,11 +93,13 @@ class Options:
         params: parameters by name; each component gets its own.
         model: the network that a model source builds; sources of a single network need none.
         data: folder that data sets are downloaded to.
+        reads: files that were opened while the plugins were imported.
     """
 
     params: Mapping[str, Any] = field(default_factory=dict)
     model: str = ""
     data: Path = Path("data")
+    reads: FileReads = field(default_factory=FileReads)
 
     def params_of(self, component: Component) -> Params:
         """A component's parameters, checked.

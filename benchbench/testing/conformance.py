@@ -50,7 +50,8 @@ def checks_of(
         BenchBenchError: a target that does not exist, does not load, or needs a parameter.
     """
     options = Options(params or {}, model, data)
-    parts = [find_target(str(target), plugins) for target in targets]
+    with options.reads.recording():
+        parts = [find_target(str(target), plugins) for target in targets]
     _require_known(options, [offer.component for part in parts for offer in part.offers])
     return [check for part in parts for check in _checks_of_target(part, options)]
 
@@ -97,7 +98,8 @@ def _checks_of_offer(offer: Offer, rivals: Sequence[Offer], options: Options) ->
         "params": partial(_check_params, component, options),
     }
     try:
-        component.load()
+        with options.reads.recording():
+            component.load()
     except PluginError:
         pass
     else:

@@ -15,7 +15,9 @@ from PIL import Image
 from benchbench.components import Component
 from benchbench.data.images import ImageDataset
 from benchbench.data.info import DataInfo, DatasetParams
+from benchbench.planning.fingerprints import fingerprint_json, has_values, named_paths
 from benchbench.testing.check import Call, Options, require
+from benchbench.testing.file_reads import FileReads, is_under
 
 SPLITS = ("train", "test")
 LOOKED_AT = 20  # images of a split
@@ -23,12 +25,18 @@ LOOKED_AT = 20  # images of a split
 
 @dataclass(frozen=True)
 class DatasetCase:
-    """A data set with parameters, and the folder of downloads."""
+    """A data set with parameters, and the folder of downloads.
+
+    Attributes:
+        loaded: splits, by name.
+        reads: files that it has opened, from the import of its module on.
+    """
 
     component: Component
     params: Any
     root: Path
     loaded: dict[str, ImageDataset] = field(default_factory=dict)
+    reads: FileReads = field(default_factory=FileReads)
 
     def split(self, name: str) -> ImageDataset:
         """One split, read once for all checks: a real set takes its time."""
@@ -38,7 +46,8 @@ class DatasetCase:
 
     def load(self, split: str) -> ImageDataset:
         """One split, as a stage loads it."""
-        images = self.component.load()(self.params, self.root, split)
+        with self.reads.recording():
+            images = self.component.load()(self.params, self.root, split)
         require(isinstance(images, ImageDataset), f"it gives a {type(images).__name__}: give an ImageDataset")
         return images
 
@@ -47,7 +56,8 @@ def check_info(case: DatasetCase) -> str | None:
     """Sizes, known before any image is read."""
     params = case.params
     require(isinstance(params, DatasetParams), "its params derive from Params: derive them from DatasetParams")
-    info = params.info(case.root)
+    with case.reads.recording():
+        info = params.info(case.root)
     require(isinstance(info, DataInfo), f"info() gives a {type(info).__name__}: give a DataInfo")
     sizes = {"classes": info.classes, "train": info.train, "test": info.test}
     wrong = [f"{name} {value!r}" for name, value in sizes.items() if type(value) is not int or value < 1]
@@ -134,6 +144,54 @@ def check_pickles(case: DatasetCase) -> None:
     require(np.array_equal(np.asarray(copy(0)), np.asarray(image(0))), "its `image` gives other pixels once pickled")
 
 
+def check_files(case: DatasetCase) -> None:
+    """Every file that it reads is in the keys: under a path of its parameters, its place, or in its fingerprint."""
+    kind, known = type(case.params).__name__, _known_files(case)
+    for split in SPLITS:
+        images = case.load(split)
+        with case.reads.recording():
+            for index in _some(images):
+                images.image(index)
+    unknown = [path for path in case.reads.data(case.root) if not is_under(path, known.paths)]
+    if known.states_values or case.component.target.startswith("benchbench."):  # ours check the sums of their files
+        unknown = [path for path in unknown if not is_under(path, [case.root])]
+    if unknown:
+        more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+        remedy = f"return its path from {kind}.fingerprint(), or make it a parameter of type Path"
+        if is_under(unknown[0], [case.root]):
+            remedy = f"name its folder in {kind}.place(root), or give the version of a download in {kind}.fingerprint()"
+        raise AssertionError(f"it reads {unknown[0]}{more}, and no key holds that: {remedy}")
+
+
+@dataclass(frozen=True)
+class _KnownFiles:
+    """What the keys hold beside the code.
+
+    Attributes:
+        paths: files and folders whose content counts.
+        states_values: True where the fingerprint, or the component's version, says something beside paths.
+    """
+
+    paths: list[Path]
+    states_values: bool
+
+
+def _known_files(case: DatasetCase) -> _KnownFiles:
+    params, name = case.params, f"{type(case.params).__name__}.fingerprint()"
+    reads = FileReads()
+    with reads.recording():
+        given = type(params).fingerprint(params)
+    again = type(params).fingerprint(params)
+    require(given == again, f"{name} gives {str(given)[:80]}, then {str(again)[:80]}: give the same each time")
+    fingerprint_json(params, f"check of {case.component.target}")  # refuses what is no JSON
+    own = named_paths(given)
+    absent = [path for path in own if not path.exists()]
+    require(not absent, f"{name} names {absent[:1] and absent[0]}, which does not exist")
+    folder = params.place(case.root) if isinstance(params, DatasetParams) else None
+    paths = [*named_paths(params), *own, *reads.read, *([folder] if folder else [])]
+    return _KnownFiles(paths, bool(case.component.version) or has_values(given))
+
+
 CHECKS: Mapping[str, Callable[[DatasetCase], str | None]] = {
     "info": check_info,
     "labels": check_labels,
@@ -142,12 +200,13 @@ CHECKS: Mapping[str, Callable[[DatasetCase], str | None]] = {
     "images": check_images,
     "determinism": check_determinism,
     "pickles": check_pickles,
+    "files": check_files,
 }
 
 
 def cases(component: Component, kind: str, options: Options) -> dict[str, Call]:
     """Every check of a data set, ready to run."""
-    case = DatasetCase(component, options.params_of(component), options.data)
+    case = DatasetCase(component, options.params_of(component), options.data, reads=FileReads(options.reads))
     return {name: partial(check, case) for name, check in CHECKS.items()}
 
 

@@ -116,6 +116,52 @@ def test_it_is_found_from_anywhere_and_in_the_key(case, tmp_path, monkeypatch):
     assert hashes[0] == hashes[1] != hashes[2]
 
 
+@pytest.mark.parametrize("case", IMPORTS)
+def test_plans_of_one_process_take_turns(case, tmp_path):
+    """Whichever plan was made last: each has its own modules, and its own keys."""
+    top, body, files = IMPORTS[case]
+    hosts = [load_plugins([write(tmp_path / str(value), top, body, files, value)]) for value in (1, 22)]
+    hashes = [describe(host.registry.get("loss", "mine")).source for host in hosts]
+    assert hashes[0] != hashes[1]
+    for index in (0, 1, 0):
+        found = hosts[index].registry.get("loss", "mine")
+        assert found.load()() == (1, 22)[index]
+        assert describe(found).source == hashes[index]
+
+
+def test_targets_of_plans_of_one_process(tmp_path):
+    files = {"bb_class.py": "def mine():\n    return {value}\n"}
+    hosts = [load_plugins([write(tmp_path / str(each), "", "pass", files, each, "'bb_class:mine'")]) for each in (1, 2)]
+    assert [host.registry.get("loss", "mine").load()() for host in hosts] == [1, 2]
+    assert [host.registry.get("loss", "mine").load()() for host in hosts] == [1, 2]
+
+
+def test_hooks_of_a_plan_have_its_modules(tmp_path):
+    hosts = []
+    for value in (1, 2):
+        path = write(tmp_path / str(value), "", "pass", {"bb_help.py": VALUE}, value)
+        hook = "def benchbench_run_finished(failed):\n    import bb_help\n    failed['value'] = bb_help.VALUE\n"
+        path.write_text(f"{path.read_text()}\n@hookimpl\n{hook}")
+        hosts.append(load_plugins([path]))
+    seen: list[dict] = [{}, {}]
+    for host, failed in zip(hosts, seen, strict=True):
+        with host.with_listeners([]):
+            host.manager.hook.benchbench_run_finished(plan=None, failed=failed)
+    assert seen == [{"value": 1}, {"value": 2}]
+
+
+def test_a_module_that_a_folder_no_longer_searched_has_left(tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    (tmp_path / "gone" / "bb_help.py").write_text("VALUE = 99\n")
+    with monkeypatch.context() as patch:
+        patch.syspath_prepend(str(tmp_path / "gone"))
+        assert __import__("bb_help").VALUE == 99
+        path = write(tmp_path / "a", "from bb_help import VALUE", "return VALUE", {"bb_help.py": VALUE})
+        with pytest.raises(PluginError, match=r"it imports 'bb_help', which is \S+, and \S+ is loaded as that; rename"):
+            load_plugins([path])
+    assert component(path).load()() == 1
+
+
 def test_an_edit_counts_in_the_same_process(tmp_path):
     files = {"bb_help.py": VALUE}
     first = component(write(tmp_path, "from bb_help import VALUE", "return VALUE", files, 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,8 @@ from PIL import Image
 from benchbench.components import Params
 from benchbench.data.images import ImageDataset
 from benchbench.data.info import DataInfo, DatasetParams
-from benchbench.data.sources.common import ArrayImages
-from benchbench.testing import check_component
+from benchbench.data.sources.common import ArrayImages, FileImages
+from benchbench.testing import check_component, checks_of
 from benchbench.testing.datasets import CHECKS, DatasetCase
 
 
@@ -114,7 +115,7 @@ def test_sizes_that_are_none(component, params, message):
 
 
 def test_every_check_has_a_data_set_that_breaks_it():
-    assert {check for check, _, _ in BROKEN} | {"info"} == set(CHECKS)
+    assert {check for check, _, _ in BROKEN} | {"info", "files"} == set(CHECKS)
 
 
 def test_a_good_data_set_breaks_none(component):
@@ -127,3 +128,114 @@ def test_the_one_that_comes_with_benchbench_breaks_none(tmp_path):
 
     subset = next(each for each in benchbench_datasets() if each.name == "cifar10_subset")
     assert [str(f) for f in check_component("dataset", subset, data=tmp_path) if f.status != "ok"] == []
+
+
+class TestFiles:
+    """A data set of listed images, of which the keys hold what its parameters and its fingerprint name."""
+
+    @pytest.fixture
+    def folder(self, tmp_path) -> Path:
+        (tmp_path / "images").mkdir()
+        for split, count in (("train", 6), ("test", 4)):
+            files = [tmp_path / "images" / f"{split}{number}.png" for number in range(count)]
+            for number, file in enumerate(files):
+                Image.new("RGB", (8, 8), (number, 0, 0)).save(file)
+            (tmp_path / f"{split}.txt").write_text("\n".join(map(str, files)))
+        return tmp_path
+
+    def case(self, component, folder: Path, *, given=None, place=None, root="data", **fields) -> DatasetCase:
+        class ListedParams(TinyParams):
+            lists: Path = folder
+
+            def fingerprint(self):
+                return given() if callable(given) else given
+
+            def place(self, root):
+                return place
+
+        params = ListedParams(**fields)
+        return DatasetCase(component(listed_in(folder), params=ListedParams), params, folder / root)
+
+    def message(self, case: DatasetCase) -> str:
+        with pytest.raises(AssertionError) as caught:
+            CHECKS["files"](case)
+        return str(caught.value)
+
+    def test_are_found(self, component, folder):
+        message = self.message(self.case(component, folder, lists=folder / "train.txt"))
+        assert message == (
+            f"it reads {folder}/images/train0.png and 10 more, and no key holds that: return its path from "
+            "ListedParams.fingerprint(), or make it a parameter of type Path"
+        )
+
+    def test_by_way_of_a_parameter(self, component, folder):
+        CHECKS["files"](self.case(component, folder))
+
+    @pytest.mark.parametrize("form", [lambda *paths: list(paths), lambda *paths: {"a": paths[0], "b": [*paths[1:], 3]}])
+    def test_by_way_of_the_fingerprint(self, component, folder, form):
+        paths = (folder / "images", folder / "train.txt", folder / "test.txt")
+        CHECKS["files"](self.case(component, folder, lists=folder / "none", given=form(*paths)))
+        message = self.message(self.case(component, folder, lists=folder / "none", given=form(*paths[:2])))
+        assert message.startswith(f"it reads {folder}/test.txt, and no key")
+
+    def test_that_the_fingerprint_reads_itself(self, component, folder):
+        def sums() -> list[str]:
+            return [file.read_bytes().hex() for file in sorted(folder.rglob("*.*"))]
+
+        CHECKS["files"](self.case(component, folder, lists=folder / "none", given=sums))
+
+    def test_in_the_folder_of_downloads(self, component, folder):
+        fields = {"lists": folder / "none", "root": "."}
+        message = self.message(self.case(component, folder, **fields))
+        remedy = "name its folder in ListedParams.place(root), or give the version of a download in "
+        assert message.endswith(f"{remedy}ListedParams.fingerprint()")
+        CHECKS["files"](self.case(component, folder, place=folder, **fields))
+        CHECKS["files"](self.case(component, folder, given="version 2", **fields))
+
+    def test_a_version_names_no_file_elsewhere(self, component, folder):
+        assert "train.txt" in self.message(self.case(component, folder, lists=folder / "none", given="version 2"))
+
+    @pytest.mark.parametrize(
+        ("given", "message"),
+        [
+            (lambda: object(), "give the same each time"),
+            (Path("/nowhere/list.txt"), r"names /nowhere/list\.txt, which does not exist"),
+        ],
+    )
+    def test_wrong_fingerprints(self, component, folder, given, message):
+        assert re.search(message, self.message(self.case(component, folder, given=given)))
+
+    def test_read_when_its_module_is_imported(self, folder):
+        (folder / "plugin.py").write_text(PLUGIN)
+        (result,) = [each for each in (c.run() for c in checks_of(folder / "plugin.py")) if each.check == "files"]
+        assert result.status == "failed"
+        assert f"it reads {folder}/train.txt, and no key" in result.message
+
+
+PLUGIN = """
+from pathlib import Path
+from benchbench import Component, hookimpl
+from benchbench.data.info import DataInfo, DatasetParams
+
+LISTED = Path(__file__).with_name("train.txt").read_text()
+
+class EarlyParams(DatasetParams):
+    def info(self, root):
+        return DataInfo(2, train=6, test=4)
+
+@hookimpl
+def benchbench_datasets():
+    yield Component("early", f"{__name__}:load", EarlyParams)
+
+def load(params, root, split):
+    from tests.testing.test_datasets import fine
+    return fine(params, root, split)
+"""
+
+
+def listed_in(folder: Path):
+    def load(params, root, split):
+        files = (folder / f"{split}.txt").read_text().split()
+        return replace(fine(params, root, split), image=FileImages(tuple(files)), array=None)
+
+    return load
