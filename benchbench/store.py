@@ -122,9 +122,9 @@ def _read_typed(path: Path, adapter: TypeAdapter[T]) -> T:
         value = adapter.validate_json(content)
         json.loads(content, object_pairs_hook=_require_unique)  # not nested deeper than the line above allows
         return value
-    except FileNotFoundError:
-        raise
     except (ValueError, OSError) as error:
+        if isinstance(error, FileNotFoundError | NotADirectoryError) and not path.parent.is_file():
+            raise FileNotFoundError(path) from None  # a folder above may be a file: no store can be there
         raise _unreadable(path, error) from None
 
 

@@ -176,7 +176,8 @@ def _index_of(items: CommentedSeq, name: str | int) -> int | None:
 
 def dotted(parts: Loc) -> str:
     """A place for errors, as `--set` takes it; of overlong keys the beginning and the end."""
-    return join_key([quoted(part) if isinstance(part, str) else part for part in parts])
+    # Quoted last: the backslash of an escape (`\x1b`) is no part of the key.
+    return ".".join(quoted(join_key([part])) for part in parts)
 
 
 def key_of(mapping: CommentedMap, part: str) -> str | int:

@@ -362,7 +362,7 @@ class TestBadInput:
             (b"\x00\x01\x02\xff\xfe", "cannot read suite file suite.yaml"),
             (b"name: tiny\n\tseeds: [0]\n", "suite.yaml:2: not valid YAML: found character"),
             (b"name: tiny\nname: tiny\n", "suite.yaml:2: duplicate key 'name'; keep one of them"),
-            (b'name: tiny\nseeds: [0]\ndata: {"a\\nb\\e[31m": {}}\n', "suite.yaml:3: data.a b [31m"),
+            (b'name: tiny\nseeds: [0]\ndata: {"a\\nb\\e[31m": {}}\n', r"suite.yaml:3: data.a b\x1b[31m: "),
             (b"name: !!python/object/apply:os.getcwd []\n", "suite.yaml:1: name: no tags"),
         ],
     )
