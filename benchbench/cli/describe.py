@@ -50,7 +50,7 @@ def plan_text(plan: Plan, store: Store, estimates: Estimates, show_all: bool) ->
     """A plan for a person: the grid, what is done, and what each arm costs."""
     shown = overview(plan, store)
     lines = [shown.title, shown.axes, "", _grid(shown.arms(estimates)), ""]
-    stages = [stage for stage in plan.stages.values() if show_all or stage.kind != "cell"]
+    stages = [stage for stage in plan.stages.values() if show_all or stage.kind not in ("cell", "trial")]
     if stages:
         lines += [_grid(_stages(stages, shown, estimates)), ""]
     lines += [*shown.failures, *(f"note: {note}" for note in shown.notes)]

@@ -47,7 +47,9 @@ def estimate(plan: Plan) -> dict[str, CostEstimate]:
 
 
 def training_images(plan: Plan, spec: TrainingSpec, data: str) -> int:
-    """Training images of a stage, over all epochs."""
+    """Training images of a stage, over all epochs; none of a cell that chooses from trials."""
+    if spec.searched:
+        return 0
     recipe, count = spec.recipe, plan.train_images(spec.data, data)
     batch = min(recipe.batch_size, count)
     # A two-stage method's first stage is a parameter of its loss by that name.
@@ -58,8 +60,9 @@ def training_images(plan: Plan, spec: TrainingSpec, data: str) -> int:
 
 
 def evaluation_images(plan: Plan, spec: TrainingSpec, data: str) -> int:
-    """Images of the test, and of the validation split in every epoch."""
-    return plan.info[data].test + plan.validation_images(spec.data, data) * spec.recipe.epochs
+    """Images of the test, and of the validation split in every epoch; of a search, each in a stage of its own."""
+    tested = 0 if spec.kind == "trial" else plan.info[data].test
+    return tested + (0 if spec.searched else plan.validation_images(spec.data, data) * spec.recipe.epochs)
 
 
 def forward_images(plan: Plan, spec: OutputsSpec, data: str) -> tuple[int, int]:

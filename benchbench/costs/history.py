@@ -134,7 +134,8 @@ def work_of(spec: StageSpec) -> Work | None:
     if not isinstance(spec, TrainingSpec | OutputsSpec):
         return None
     recipe = spec.recipe.as_json()
-    steps: Json = {"kind": spec.kind, "recipe": {name: recipe.get(name) for name in RECIPE_FIELDS}}
+    kind = "cell" if spec.kind == "trial" else spec.kind  # the same work
+    steps: Json = {"kind": kind, "recipe": {name: recipe.get(name) for name in RECIPE_FIELDS}}
     if isinstance(spec, OutputsSpec):
         steps["network"] = _network(spec.network.model)
     else:
@@ -211,7 +212,7 @@ def _units(record: StageRecord, spec: StageSpec) -> float:
             return spec.images or 0
         others = record.data.validation + (record.data.test or 0) if "test" in spec.splits else 0
         return record.metrics.images * (record.metrics.views or 1) + others
-    if isinstance(record, TrainingRecord) and isinstance(spec, TrainingSpec):
+    if isinstance(record, TrainingRecord) and isinstance(spec, TrainingSpec) and not spec.searched:
         validated = record.data.validation * spec.recipe.epochs
         return (record.cost.images or 0) + (record.metrics.test_count + validated) / FORWARDS_PER_STEP
     return 0

@@ -8,7 +8,7 @@ from benchbench.planning.model import Cell, Plan, corpus_label
 from benchbench.suite.document import Loc
 
 # Kinds of stages whose FLOPs are counted: they train or run networks that the suite names.
-COUNTED_KINDS = ("cell", "pretraining", "teacher", "outputs")
+COUNTED_KINDS = ("cell", "trial", "pretraining", "teacher", "outputs")
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,8 @@ def _add(plan: Plan, key: str, own: StageLocs, locs: dict[str, StageLocs]) -> No
         kind = plan.stages[needed].kind
         if kind == "pretraining":
             _add(plan, needed, _pretraining_locs(plan, needed, _network_loc(role, own)), locs)
+        elif kind == "trial":
+            _add(plan, needed, own, locs)
         elif kind in ("teacher", "outputs"):  # a cell that another starts from has its own
             part = "network" if kind == "outputs" else "model"
             judge = None if role == "judge" else own.judge

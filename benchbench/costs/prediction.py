@@ -159,7 +159,8 @@ def predicted_cells(plan: Plan, predicted: Mapping[str, float | None]) -> dict[s
         predicted: device-hours of its stages by key; one that is absent is left out of the shares.
     """
     dependencies = {
-        cell.stage: [key for key in plan.dependencies(cell.stage) if key in predicted] for cell in plan.cells
+        cell.stage: [key for key in plan.dependencies(cell.stage, own_seed=True) if key in predicted]
+        for cell in plan.cells
     }
     users = Counter(key for cell in plan.cells for key in dependencies[cell.stage])
     cells = {}
@@ -168,5 +169,9 @@ def predicted_cells(plan: Plan, predicted: Mapping[str, float | None]) -> dict[s
         stages = [(predicted[key], users[key]) for key in dependencies[cell.stage]]
         shares = [hours / count for hours, count in stages if hours is not None]
         whole = own + sum(shares) if own is not None and len(shares) == len(stages) else None
+        if cell.trials:  # which of them will be chosen is not known
+            trials = [predicted[trial.stage] for trial in cell.trials]
+            known = [hours for hours in trials if hours is not None]
+            own = own + sum(known) / len(known) if own is not None and len(known) == len(trials) else None
         cells[cell.stage] = CellHours(own, whole)
     return cells

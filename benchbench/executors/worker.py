@@ -33,7 +33,7 @@ from benchbench.hardware.memory import PeakMemory, free_memory
 from benchbench.planning.test_part import earlier_record
 from benchbench.plugins import load_plugins
 from benchbench.specs.stages import TrainingSpec
-from benchbench.stages import RUNNERS
+from benchbench.stages import runner_of
 from benchbench.store import StageFolder, StageState, Store
 from benchbench.training.stop import STOP, StageStopped
 
@@ -207,7 +207,7 @@ class Worker:
         from benchbench.hardware.environment import environment
 
         settings = self.settings
-        runner = importlib.import_module(RUNNERS[stages[0].kind])
+        runner = importlib.import_module(runner_of(stages[0].spec))
         importlib.import_module("torch._dynamo")  # for seconds; the first optimiser would import it
         process = self.process = self.process or ProcessState(self.registry)
         # Imported before the stage's clock starts: the first stage of a worker would pay for all that follow.

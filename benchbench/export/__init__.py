@@ -113,6 +113,8 @@ def _load_student(stage: StageFolder, plugins: tuple[Path, ...]) -> Student:
     spec, record = stage.read_spec(), stage.done()
     assert isinstance(spec, TrainingSpec)
     assert isinstance(record, TrainingRecord)
+    if record.chosen is not None:
+        spec = spec.model_copy(update={"recipe": record.chosen.recipe, "loss": record.chosen.loss})
     return Student(model, classes, spec, record)
 
 

@@ -15,7 +15,7 @@ from benchbench.planning.draft import PlanDraft
 from benchbench.planning.grid import Grid, GridPoint, TeacherSet
 from benchbench.planning.keys import identity, key_of_identity
 from benchbench.planning.limits import limited_points
-from benchbench.planning.model import PRETRAINED_METHODS, Cell, Plan, Stage, corpus_label
+from benchbench.planning.model import PRETRAINED_METHODS, Cell, CellTrial, Plan, Stage, corpus_label
 from benchbench.planning.network_stages import NetworkStages, TeacherParts
 from benchbench.planning.pretraining import published_recipe
 from benchbench.planning.published import check_published
@@ -26,7 +26,7 @@ from benchbench.planning.spec_builder import SpecBuilder
 from benchbench.planning.synthetic_stages import SyntheticStages
 from benchbench.planning.training_stages import TrainingStages, TrainingTask
 from benchbench.specs.parts import LossSpec, RecipeSpec, Role
-from benchbench.specs.stages import CalibrationSpec, TrainingSpec
+from benchbench.specs.stages import OTHER_SEEDS, TRIAL, CalibrationSpec, TrainingSpec
 from benchbench.suite.document import Loc
 from benchbench.suite.file import SuiteFile
 from benchbench.suite.schema import Arm, DataEntry, PreTraining
@@ -96,6 +96,11 @@ class CellBuilder:
         """The cells of a point, one for each seed of the suite: all but the seed is resolved once."""
         first = self._first_cell(point)
         yield first
+        if point.trials:
+            for seed in self.suite.seeds[1:]:
+                stage = self._stage(point, seed)[0]
+                yield replace(first, seed=seed, stage=stage, trials=self._cell_trials(point, seed))
+            return
         stage = self.draft.stages[first.stage]
         content = identity(stage.spec)
         for seed in self.suite.seeds[1:]:
@@ -135,13 +140,40 @@ class CellBuilder:
             public_start=public,
             pretraining=pretraining,
             teacher_pretraining=self._teacher_pretraining(teacher_set, recipe),
+            trials=self._cell_trials(point, seed),
         )
 
     def _stage(self, point: GridPoint, seed: int) -> tuple[str, RecipeSpec]:
         """The stage that trains the student of a point with a seed, and its recipe; resolved once."""
         if (point, seed) not in self._stages:
-            self._stages[point, seed] = self._training(point, seed)
+            self._stages[point, seed] = (self._searched if point.trials else self._training)(point, seed)
         return self._stages[point, seed]
+
+    def _trial(self, point: GridPoint, index: int, seed: int) -> tuple[str, RecipeSpec]:
+        return self._stage(replace(point, trials=(), trial=point.trials[index]), seed)
+
+    def _cell_trials(self, point: GridPoint, seed: int) -> tuple[CellTrial, ...]:
+        return tuple(
+            CellTrial(trial.label, self._trial(point, index, seed)[0]) for index, trial in enumerate(point.trials)
+        )
+
+    def _searched(self, point: GridPoint, seed: int) -> tuple[str, RecipeSpec]:
+        """The stage that tests the best trial of a point with a seed, and the recipe of the first one."""
+        numbers, needs = range(len(point.trials)), {}
+        for other in (seed, *(each for each in self.suite.seeds if each != seed)):
+            for index in numbers:
+                role = f"{TRIAL}{index}" if other == seed else f"{OTHER_SEEDS}{TRIAL}{index}.{other}"
+                needs[role] = self._trial(point, index, other)[0]
+        key, recipe = self._trial(point, 0, seed)
+        first = self.draft.stages[key]
+        spec = first.spec.model_copy(
+            update={
+                "kind": "cell",
+                "needs": {**first.needs, **needs},
+                "code": source_hash("benchbench.stages.searched"),
+            }
+        )
+        return self.draft.add(spec, f"{point.label} | seed {seed}", first.soft_needs), recipe
 
     def _start(self, point: GridPoint, seed: int) -> str | None:
         """The stage whose weights the student of a point starts from; None for public or random ones."""
@@ -172,7 +204,7 @@ class CellBuilder:
     def _training(self, point: GridPoint, seed: int) -> tuple[str, RecipeSpec]:
         arm, entry, resolver = self.grid.arm(point), self.suite.students[point.student], self.draft.resolver
         task, start = TrainingTask("student", point.student, arm.method, point.data), self._start(point, seed)
-        nearer = ((*task.loc, "recipe"), entry.recipe), (("arms", point.arm, "recipe"), arm.recipe)
+        nearer = ((*task.loc, "recipe"), entry.recipe), (_recipe_loc(point), arm.recipe)
         merged = self.training.merged_recipe(task, *nearer)
         builder = SpecBuilder(resolver)
         data = builder.data(self.suite.data[point.data], self.suite.selection, ("data", point.data))
@@ -183,7 +215,7 @@ class CellBuilder:
         self.synthetic.check(point.arm, arm, bool(recipe.mix))
         synthetic = self.synthetic.images(arm, NetworkInputs(point.data, data, recipe.inputs()))
         spec = TrainingSpec(
-            kind="cell",
+            kind="trial" if point.trial else "cell",
             method=arm.method,
             seed=seed,
             data_seed=self.training.data_seed(seed),
@@ -195,7 +227,7 @@ class CellBuilder:
             recipe=recipe,
             selection=self.suite.selection.rule,
             components=builder.components,
-            code=self.training.code,
+            code=source_hash("benchbench.stages.trial") if point.trial else self.training.code,
             needs=synthetic.needs,
         )
         teachers = self._teachers(point, spec)
@@ -259,3 +291,9 @@ class CellBuilder:
             code=source_hash("benchbench.stages.calibrate"),
         )
         return self.draft.add(spec, f"throughput of {label} at {pretraining.image_size} px")
+
+
+def _recipe_loc(point: GridPoint) -> Loc:
+    """The place of the recipe of a point's arm, or of its augmenters where they are searched."""
+    searched = point.trial is not None and "recipe.augment" in point.trial.values
+    return ("arms", point.arm, "search", "recipe.augment") if searched else ("arms", point.arm, "recipe")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from benchbench.components import Component
 from benchbench.errors import did_you_mean
 from benchbench.planning.resolve import Resolver
+from benchbench.planning.search import Trial, search_trials
 from benchbench.planning.variants import Variant, variants
 from benchbench.specs.parts import State
 from benchbench.suite.document import Loc
@@ -38,6 +39,8 @@ class GridPoint:
         row: the row of the tables that it belongs to.
         teacher_set: None without distillation.
         variant: of the arm.
+        trials: that it chooses from; none without a search.
+        trial: where the point is one of those of another.
     """
 
     arm: str
@@ -46,11 +49,14 @@ class GridPoint:
     data: str
     student: str
     variant: Variant
+    trials: tuple[Trial, ...] = ()
+    trial: Trial | None = None
 
     @property
     def label(self) -> str:
         arm = f"{self.arm}, {self.teacher_set.label}" if self.teacher_set else self.arm
-        return f"{arm}{self.variant.suffix} | {self.data} | {self.student}"
+        values = f" ({self.trial.label})" if self.trial else ""
+        return f"{arm}{self.variant.suffix}{values} | {self.data} | {self.student}"
 
     @property
     def ladder(self) -> str | None:
@@ -73,6 +79,7 @@ class Grid:
 
     def __init__(self, file: SuiteFile, resolver: Resolver):
         self.file, self.suite, self.resolver = file, file.suite, resolver
+        self._trials = {label: search_trials(file, label, resolver) for label in file.suite.arms}
 
     def points(self) -> Iterator[GridPoint]:
         """Every point, in the suite's order.
@@ -85,11 +92,15 @@ class Grid:
                 self._check_start(arm, row.students)
                 for data in self.suite.data:
                     for student in row.students:
-                        yield GridPoint(arm, row.label, row.teacher_set, data, student, row.variant)
+                        yield self._point(arm, row, data, student)
 
     def arm(self, point: GridPoint) -> Arm:
-        """The arm of a point, with the changes of its variant."""
-        return point.variant.of(self.suite.arms[point.arm])
+        """The arm of a point, with the changes of its variant and of its trial."""
+        arm = point.variant.of(self.suite.arms[point.arm])
+        return arm if point.trial is None else point.trial.of(arm)
+
+    def _point(self, arm: str, row: GridRow, data: str, student: str) -> GridPoint:
+        return GridPoint(arm, row.label, row.teacher_set, data, student, row.variant, self._trials[arm])
 
     def _rows(self, label: str) -> Iterator[GridRow]:
         """The rows of an arm: each teacher set, in each variant."""
@@ -114,7 +125,7 @@ class Grid:
         if label not in self.suite.arms:
             return None
         (row,) = self._rows(label)
-        return GridPoint(label, row.label, row.teacher_set, point.data, point.student, row.variant)
+        return self._point(label, row, point.data, point.student)
 
     def _check_start(self, label: str, students: Iterable[str]) -> None:
         """Refuses an arm that cannot start from what it names."""

@@ -15,12 +15,13 @@ def limited_points(file: SuiteFile, points: Iterable[GridPoint]) -> list[GridPoi
     """The points of a grid.
 
     Raises:
-        SuiteError: there are more cells than can be planned.
+        SuiteError: there are more cells, their trials included, than can be planned.
     """
-    seeds, checked = len(file.suite.seeds), []
+    seeds, checked, cells = len(file.suite.seeds), [], 0
     for point in points:
         checked.append(point)
-        if len(checked) * seeds > MOST_CELLS:
+        cells += seeds * (1 + len(point.trials))
+        if cells > MOST_CELLS:
             part = "seeds" if seeds > len(file.suite.arms) else "arms"
             raise file.error(f"more than {MOST_CELLS:,} cells in the grid", [part], "split the suite")
     return checked

@@ -10,16 +10,28 @@ from benchbench.components import Registry
 from benchbench.data.info import DataInfo
 from benchbench.hardware.devices import Devices
 from benchbench.specs.parts import DataSpec, State
-from benchbench.specs.stages import Method, StageSpec
+from benchbench.specs.stages import OTHER_SEEDS, Method, StageSpec
 from benchbench.suite.file import SuiteFile
 from benchbench.suite.schema import PreTraining, Suite
 
 # "tuning": the choice of how a network is run; "diffusion": the training of a generator of images; "synthesis": the
 # generation of images; "pretraining": a training on another corpus, that others start from; "teacher": the adaptation
-# of one; "outputs": a frozen network's outputs on every view of the images; "cell": the training of a student;
+# of one; "outputs": a frozen network's outputs on every view of the images; "trial": the training of a student with
+# values of a search, without a test; "cell": the training of a student, or the test of the best of its trials;
 # "quality": measures of generated images; "calibration": the throughput of a pre-training. In this order where slots
 # are free.
-KINDS = ("tuning", "diffusion", "synthesis", "pretraining", "teacher", "outputs", "cell", "quality", "calibration")
+KINDS = (
+    "tuning",
+    "diffusion",
+    "synthesis",
+    "pretraining",
+    "teacher",
+    "outputs",
+    "trial",
+    "cell",
+    "quality",
+    "calibration",
+)
 
 # These start from the student's weights; the others start from random ones.
 PRETRAINED_METHODS = ("linear_probe", "finetune", "published")
@@ -66,6 +78,14 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class CellTrial:
+    """A trial of a cell: the values that it takes, in words, and the key of its stage."""
+
+    values: str
+    stage: str
+
+
+@dataclass(frozen=True)
 class Cell:
     """One point of the grid: one row of results.
 
@@ -80,6 +100,7 @@ class Cell:
         pretraining: the published recipe of those; None where it is not known.
         teacher_pretraining: of each teacher that starts from public weights the same two, recipe and calibration; where
             the suite prices teachers.
+        trials: that it chooses from, with its own seed; none without a search.
     """
 
     arm: str
@@ -96,6 +117,7 @@ class Cell:
     public_start: bool
     pretraining: PreTraining | None
     teacher_pretraining: tuple[tuple[PreTraining | None, str | None], ...] = ()
+    trials: tuple[CellTrial, ...] = ()
 
     @property
     def teacher(self) -> str | None:
@@ -139,13 +161,20 @@ class Plan:
         stages = {key: stage for key, stage in self.stages.items() if stage.kind in kinds}
         return replace(self, stages=stages, cells=[])
 
-    def dependencies(self, key: str) -> list[str]:
-        """Keys of all stages that a stage depends on, directly or not, each once; soft needs included."""
+    def dependencies(self, key: str, own_seed: bool = False) -> list[str]:
+        """Keys of all stages that a stage depends on, directly or not, each once; soft needs included.
+
+        Args:
+            key: of the stage.
+            own_seed: leaves out trials of other seeds, whose cost is that of the cells of those.
+        """
         keys: dict[str, None] = {}
         open_keys = [key]
         while open_keys:
             stage = self.stages[open_keys.pop()]
-            for needed in (*stage.needs.values(), *stage.soft_needs.values()):
+            left_out = OTHER_SEEDS if own_seed else " "
+            needs = [each for role, each in stage.needs.items() if not role.startswith(left_out)]
+            for needed in (*needs, *stage.soft_needs.values()):
                 if needed not in keys:
                     keys[needed] = None
                     open_keys.append(needed)

@@ -21,9 +21,10 @@ def plan_notes(plan: Plan) -> list[str]:
     read = any(isinstance(each.spec, TrainingSpec) and _reads_milestones(each.spec) for each in plan.stages.values())
     found: dict[str, dict[str, None]] = {}
     for key, stage in plan.stages.items():
-        if isinstance(stage.spec, TrainingSpec) and stage.spec.method != "published":
-            images = plan.train_images(stage.spec.data, labels[key]) if key in labels else None
-            for note in _recipe_notes(stage.spec.recipe, images, read):
+        spec = stage.spec
+        if isinstance(spec, TrainingSpec) and spec.method != "published" and not spec.searched:
+            images = plan.train_images(spec.data, labels[key]) if key in labels else None
+            for note in _recipe_notes(spec.recipe, images, read):
                 found.setdefault(note, {})[stage.label.partition(" | seed ")[0]] = None
     return [*(f"{note}: {_named(names)}" for note, names in found.items()), *_repetitions(plan.cells)]
 

@@ -100,7 +100,7 @@ def cohort_key(spec: TrainingSpec) -> str | None:
         include={"data": True, "needs": needs, "teachers": {"__all__": {"model", "state"}}, "recipe": True},
         exclude={"recipe": OPTIMIZER_FIELDS},
     )
-    text = json.dumps(contents_only(shared), sort_keys=True)
+    text = json.dumps(contents_only(shared), sort_keys=True) + ("" if spec.kind == "cell" else spec.kind)
     return with_data_seed(hashlib.sha256(text.encode()).hexdigest(), spec.data_seed)
 
 

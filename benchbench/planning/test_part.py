@@ -43,7 +43,7 @@ def saw_other_test(stage: Stage, folder: StageFolder) -> bool:
     spec = stage.spec
     if not isinstance(spec, TrainingSpec | OutputsSpec | QualitySpec):
         return False
-    if isinstance(spec, OutputsSpec) and "test" not in spec.splits:
+    if (isinstance(spec, OutputsSpec) and "test" not in spec.splits) or spec.kind == "trial":
         return False
     tests = tests_only(spec.data.source.params)
     if not tests:

@@ -90,7 +90,7 @@ class TrainingStages:
         elif spec.recipe.epochs:
             tuning = self.shared.tuning("student", network, spec.recipe, self.steps(spec, task.data))
             soft_needs = {**soft_needs, **tuning}
-        return self.draft.add(spec, label, soft_needs, cohort_key(spec) if spec.kind == "cell" else None)
+        return self.draft.add(spec, label, soft_needs, cohort_key(spec) if spec.kind in ("cell", "trial") else None)
 
     def steps(self, spec: TrainingSpec, data: str) -> int:
         """Steps of a training."""

@@ -16,6 +16,7 @@ TABLES = (
         "device-hours of the stages that each arm needs: shared, in full, and pre-training",
     ),
     ("predicted", "tables.predicted:predicted", "device-hours as predicted and as measured"),
+    ("search", "tables.search:search", "trials of each search, and the values that were chosen, if any"),
     ("resources", "tables.resources:resources", "size, memory, energy and price of one run"),
     ("ledger", "tables.ledger:ledger", "every device-hour of the runs, by line"),
     ("verdicts", "tables.verdicts:verdicts", "each distilled arm against pre-train + fine-tune"),

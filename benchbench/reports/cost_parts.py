@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from benchbench.planning.model import Plan
+from benchbench.specs.stages import TRIAL
 
 
 @dataclass(frozen=True)
@@ -15,13 +16,16 @@ class CostParts:
     Attributes:
         pretraining: the pre-training that its student begins with, with all that this needs; where the suite runs it.
         teacher_pretraining: the same of its teachers; without what the student's has already.
-        chain: cells whose students it goes on from; each counts in full, since every student is trained anew.
+        chain: cells whose students it goes on from, with their trials; each counts in full, since every student is
+            trained anew.
+        trials: that it chooses from, with its own seed; each counts in full.
         shared: all others, such as the adaptation of a teacher.
     """
 
     pretraining: frozenset[str]
     teacher_pretraining: frozenset[str]
     chain: frozenset[str]
+    trials: frozenset[str]
     shared: frozenset[str]
 
 
@@ -32,23 +36,29 @@ def cost_parts(plan: Plan, stage: str) -> CostParts:
         plan: its plan.
         stage: key of the cell's stage.
     """
-    chain, pretraining = [], set[str]()
+    chain, pretraining, trials = [], set[str](), _trials(plan, stage)
     start = plan.stages[stage].needs.get("start")
     while start is not None:
         if plan.stages[start].kind == "pretraining":
             pretraining = _with_needs(plan, [start])
             break
-        chain.append(start)
+        chain += [start, *_trials(plan, start)]
         start = plan.stages[start].needs.get("start")
-    everything = set(plan.dependencies(stage))
+    everything = set(plan.dependencies(stage, own_seed=True)) - trials
     of_teachers = [key for key in everything - pretraining if plan.stages[key].kind == "pretraining"]
     teachers = _with_needs(plan, of_teachers) - pretraining
     return CostParts(
         frozenset(pretraining),
         frozenset(teachers),
         frozenset(chain),
+        frozenset(trials),
         frozenset(everything - pretraining - teachers - set(chain)),
     )
+
+
+def _trials(plan: Plan, stage: str) -> set[str]:
+    """The trials of a cell that has its seed."""
+    return {key for role, key in plan.stages[stage].needs.items() if role.startswith(TRIAL)}
 
 
 def _with_needs(plan: Plan, keys: Collection[str]) -> set[str]:

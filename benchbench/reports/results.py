@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import TypeVar
 
 import pandas as pd
@@ -38,11 +38,15 @@ COLUMNS = {
     "train_images": "distinct training images",
     "validation_images": "images held out for validation",
     "unit": "GPU-hours or CPU-hours",
-    "own_hours": "device-hours of the cell's own training, testing and set-up, as if it had trained alone",
+    "own_hours": "device-hours of the cell's own training, testing and set-up, as if it had trained alone; of a "
+    "search, those of the chosen trial",
     "here_hours": "device-hours in this run, where cells that train side by side share batches and teachers",
     "cohort": "number of cells that trained side by side, this one included",
-    "stage_hours": "device-hours of the stages that the cell needs (adapting and running the teacher, tuning), in full",
-    "shared_stage_hours": "the same, each divided by the cells of this suite that need it",
+    "stage_hours": "device-hours of the stages that the cell needs (adapting and running the teacher, tuning, trials "
+    "that were not chosen), in full",
+    "shared_stage_hours": "the same, each but trials divided by the cells of this suite that need it",
+    "search_hours": "of both the hours of the trials of this seed that were not chosen; 0 without a search",
+    "trials": "trials of the search that the cell was chosen from; empty without one",
     "pretraining_hours": "device-hours of the pre-training that the student starts from; empty where unknown",
     "pretraining_basis": "measured where the suite runs that pre-training, estimated where its weights are public",
     "pretraining_low_hours": "of an estimate, the hours at the throughput of the fastest step that was measured",
@@ -65,7 +69,7 @@ COLUMNS = {
 # Columns of whole numbers, which have none where a cell is missing.
 WHOLE = (
     *("seed", "chosen_epoch", "test_images", "train_images", "validation_images"),
-    *("cohort", "peak_bytes", "flops", "parameters"),
+    *("cohort", "peak_bytes", "flops", "parameters", "trials"),
 )
 Row = dict[str, str | float | None]
 _Record = TypeVar("_Record", bound=Record)
@@ -111,14 +115,14 @@ class _Reader:
     """Records that many cells need, each read once.
 
     Attributes:
-        dependencies: keys of the stages that each cell's stage needs, directly or not.
+        dependencies: keys of the stages that each cell's stage needs, directly or not, without trials of other seeds.
         users: number of cells that need each stage.
         parts: the stages that each cell's stage needs, by the part of its cost that they are.
     """
 
     def __init__(self, plan: Plan, store: Store):
         self.plan, self.store = plan, store
-        self.dependencies = {cell.stage: plan.dependencies(cell.stage) for cell in plan.cells}
+        self.dependencies = {cell.stage: plan.dependencies(cell.stage, own_seed=True) for cell in plan.cells}
         self.users = Counter(key for cell in plan.cells for key in self.dependencies[cell.stage])
         self.parts = {cell.stage: cost_parts(plan, cell.stage) for cell in plan.cells}
         self._records: dict[str, StageRecord | None] = {}
@@ -172,24 +176,36 @@ def _outcome(cell: Cell, reader: _Reader) -> Row:
         return _failure(stage, reader)
     return {
         "status": "done",
-        **_measurements(record),
+        **_measurements(record, _own_costs(record, reader)),
         **_pretraining(cell, record, reader),
-        **_shared_costs(stage, reader),
+        **_shared_costs(stage, reader, record.chosen and record.chosen.key),
+        "trials": len(cell.trials) or None,
         "teacher_accuracy": _teacher_accuracy(stage, reader),
     }
 
 
 def _failure(stage: Stage, reader: _Reader) -> Row:
     """The failure of a cell without a record, or of a stage that it needs; empty where there was none."""
-    for key in (stage.key, *reader.dependencies[stage.key]):
+    for key in (stage.key, *reader.plan.dependencies(stage.key)):
         state = reader.folder(key).read_state()
         if state.status == "failed":
             return {"status": "failed", "reason": state.reason}
     return {}
 
 
-def _measurements(record: TrainingRecord) -> Row:
-    metrics, cost = record.metrics, record.cost
+def _own_costs(record: TrainingRecord, reader: _Reader) -> list[Cost]:
+    """The cost of a cell: of its record, and of a search also that of the chosen trial, which has trained it."""
+    if record.chosen is None:
+        return [record.cost]
+    trial = reader.record(record.chosen.key)
+    if trial is None:
+        raise StoreError(f"trial {record.chosen.key[:16]}, which was chosen, is gone; run the suite again")
+    return [trial.cost, record.cost]
+
+
+def _measurements(record: TrainingRecord, costs: Sequence[Cost]) -> Row:
+    metrics, joules = record.metrics, [cost.energy_joules for cost in costs]
+    known = [each for each in joules if each is not None]
     return {
         "accuracy": metrics.test_accuracy,
         "validation_accuracy": metrics.validation_accuracy,
@@ -197,12 +213,12 @@ def _measurements(record: TrainingRecord) -> Row:
         "test_images": metrics.test_count,
         "train_images": record.data.train,
         "validation_images": record.data.validation,
-        "unit": cost.unit,
-        "own_hours": cost.alone_device_hours,
-        "here_hours": cost.device_hours,
-        "cohort": cost.cohort,
-        "energy_joules": cost.energy_joules,
-        "peak_bytes": cost.peak_bytes,
+        "unit": record.cost.unit,
+        "own_hours": sum(cost.alone_device_hours for cost in costs),
+        "here_hours": sum(cost.device_hours for cost in costs),
+        "cohort": max(cost.cohort for cost in costs),
+        "energy_joules": sum(known) if len(known) == len(joules) else None,
+        "peak_bytes": max((cost.peak_bytes for cost in costs if cost.peak_bytes is not None), default=None),
         "flops": record.model.flops,
         "parameters": record.model.parameters,
         "device": record.environment.device,
@@ -212,19 +228,23 @@ def _measurements(record: TrainingRecord) -> Row:
     }
 
 
-def _shared_costs(stage: Stage, reader: _Reader) -> Row:
-    """Costs of the stages that a cell needs, without pre-training: in full, and divided by the cells that need them."""
-    total_hours = shared_hours = 0.0
+def _shared_costs(stage: Stage, reader: _Reader, chosen: str | None) -> Row:
+    """Costs of the stages that a cell needs, without pre-training: in full, and divided by the cells that need them.
+
+    Without the trial that was `chosen`, whose cost is the cell's own.
+    """
+    total_hours = shared_hours = search_hours = 0.0
     shared_joules: float | None = 0.0
     parts = reader.parts[stage.key]
     for key in reader.dependencies[stage.key]:  # in this order: sums of floats depend on it
-        in_chain = key in parts.chain
-        if not in_chain and key not in parts.shared:
+        in_full = key in parts.chain or key in parts.trials
+        if key == chosen or not (in_full or key in parts.shared):
             continue
-        cost, users = _dependency_cost(stage, key, reader), 1 if in_chain else reader.users[key]
+        cost, users = _dependency_cost(stage, key, reader), 1 if in_full else reader.users[key]
         if cost is None:
             continue
-        hours = cost.alone_device_hours if in_chain else cost.device_hours
+        hours = cost.alone_device_hours if in_full else cost.device_hours
+        search_hours += hours if key in parts.trials else 0.0
         total_hours += hours
         shared_hours += hours / users
         if shared_joules is not None:
@@ -232,6 +252,7 @@ def _shared_costs(stage: Stage, reader: _Reader) -> Row:
     return {
         "stage_hours": total_hours,
         "shared_stage_hours": shared_hours,
+        "search_hours": search_hours,
         "shared_stage_joules": shared_joules,
     }
 

@@ -67,6 +67,18 @@ def scratch_row(plan: Plan) -> str | None:
     return None
 
 
+def trial_notes(plan: Plan) -> list[str]:
+    """The number of trials of each arm, where some were searched and not all alike: such arms had unequal chances."""
+    counts = {cell.row: len(cell.trials) for cell in plan.cells if cell.method != "published"}
+    if len(set(counts.values())) < 2:
+        return []
+    by_count: dict[int, list[str]] = {}
+    for row, count in counts.items():
+        by_count.setdefault(count, []).append(row)
+    texts = [f"{count or 'none'}: {', '.join(rows)}" for count, rows in sorted(by_count.items(), reverse=True)]
+    return [f"arms had unequal numbers of trials, and more trials find better values; {'; '.join(texts)}"]
+
+
 def labels_of(results: pd.DataFrame, *columns: str) -> list[str]:
     """These columns if rows of a table differ in them, else none."""
     return list(columns) if len(results[list(columns)].drop_duplicates()) > 1 else []

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from benchbench.specs.parts import Json
+from benchbench.specs.parts import Json, LossSpec, RecipeSpec
 
 Unit = Literal["GPU-hours", "CPU-hours"]
 # Of images, steps, parameters, bytes: no JSON reader need take a larger number.
@@ -160,13 +160,28 @@ class TrainingMetrics(RecordPart):
     constant_dimensions: float | None = None
 
 
+class ChosenTrial(RecordPart):
+    """The trial of a search that was tested: key of its stage, and its recipe and losses."""
+
+    key: str
+    recipe: RecipeSpec
+    loss: tuple[LossSpec, ...]
+
+
 class TrainingRecord(Record):
-    kind: Literal["cell", "teacher", "pretraining"]
+    """Record of a training; of a trial, no test. A trial without a validation accuracy has diverged.
+
+    Attributes:
+        chosen: of a cell that has chosen from trials. Its cost is that of the test alone.
+    """
+
+    kind: Literal["cell", "trial", "teacher", "pretraining"]
     metrics: TrainingMetrics
     data: DataRecord
     model: ModelRecord
     teachers: tuple[FrozenModelRecord, ...] = ()
     execution: Executions = {}
+    chosen: ChosenTrial | None = None
 
 
 class OutputsMetrics(RecordPart):

@@ -42,10 +42,15 @@ class BaseSpec(Spec):
     needs: dict[str, str] = Field({})
 
 
+# Roles of the trials that a cell chooses from: "trial0", "trial1", ... of its own seed, and those of the other seeds.
+TRIAL, OTHER_SEEDS = "trial", "other-seeds."
+
+
 class TrainingSpec(BaseSpec):
     """The training of a cell's student, the adaptation of a teacher, or the pre-training of either.
 
-    Where it needs another training as "start", its network begins with the weights of that.
+    Where it needs another training as "start", its network begins with the weights of that. A cell that needs trials
+    trains nothing: it tests the best of them. Its recipe and losses are those of the first trial.
 
     Attributes:
         method: how it is trained.
@@ -57,7 +62,7 @@ class TrainingSpec(BaseSpec):
         selection: the epoch whose weights are tested.
     """
 
-    kind: Literal["cell", "teacher", "pretraining"]
+    kind: Literal["cell", "trial", "teacher", "pretraining"]
     method: Method
     seed: int
     data_seed: int
@@ -69,6 +74,11 @@ class TrainingSpec(BaseSpec):
     loss: tuple[LossSpec, ...]
     recipe: RecipeSpec
     selection: Literal["last", "best"] = "last"
+
+    @property
+    def searched(self) -> bool:
+        """Whether it chooses from trials."""
+        return f"{TRIAL}0" in self.needs
 
 
 class OutputsSpec(BaseSpec):

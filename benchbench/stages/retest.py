@@ -8,6 +8,7 @@ import numpy as np
 import safetensors.torch
 import torch
 
+from benchbench.data.loader import Loader
 from benchbench.errors import StoreError
 from benchbench.execution.network import ConfiguredModel, ExecutionConfig
 from benchbench.losses.multi_teacher import add_student_heads
@@ -18,7 +19,7 @@ from benchbench.specs.stages import TrainingSpec
 from benchbench.stages.context import StageContext, StageResult
 from benchbench.stages.data import SplitData
 from benchbench.stages.float32 import float32_of
-from benchbench.stages.tested import tested_part
+from benchbench.stages.tested import TestedPart, tested_part
 from benchbench.stages.timer import StageTimer
 from benchbench.store import file_sha256
 from benchbench.training.finite import EmbeddingSpread, require_finite_outputs, top_classes
@@ -29,10 +30,12 @@ METHODS = ("scratch", "finetune", "distill")
 
 
 def can_retest(context: TrainingContext) -> bool:
-    """True where a stage's folder has a finished training, whose record was set aside, and its weights."""
-    return (
-        context.spec.method in METHODS and earlier_record(context.folder).exists() and context.folder.weights.exists()
-    )
+    """True where a stage's folder has a finished training, whose record was set aside, and its weights.
+
+    The cell of a search is a test from the beginning, and is made again as a whole.
+    """
+    trains = context.spec.method in METHODS and not context.spec.searched
+    return trains and earlier_record(context.folder).exists() and context.folder.weights.exists()
 
 
 def run(context: TrainingContext) -> StageResult:
@@ -52,20 +55,11 @@ def _run(context: TrainingContext) -> StageResult:
     print("only the test images have changed: the finished training is tested again")
     with timer.section("loading"):
         data = SplitData(context)
-        network = _network(context, record, len(data.classes))
+        network = trained_network(context, record, len(data.classes))
         test = data.test()
     with timer.section("evaluation"), torch.no_grad():
-        classes, labels, spread = [], [], EmbeddingSpread()
-        for batch in test.test_batches(context.spec.recipe.batch_size):
-            outputs = network(batch.images, eager=True)
-            assert outputs.logits is not None
-            spread.add(outputs.embedding)
-            classes.append(top_classes(outputs.logits).cpu().numpy())
-            labels.append(batch.labels.cpu().numpy())
+        tested = test_part(network, test, context.spec.recipe.batch_size)
     cost, before = timer.cost(), record.cost
-    answers = np.concatenate(classes)
-    require_finite_outputs(answers, "test")
-    tested = tested_part(answers, np.concatenate(labels), spread.measure())
     # On the devices of the training: this worker may hold another number of them.
     share = before.devices / cost.devices
     sums = {
@@ -80,6 +74,24 @@ def _run(context: TrainingContext) -> StageResult:
     return StageResult(record.model_copy(update=changes | {"cost": before.model_copy(update=sums)}), curve)
 
 
+def test_part(network: ConfiguredModel, test: Loader, batch_size: int) -> TestedPart:
+    """Tests a network.
+
+    Raises:
+        StageError: its logits are not finite.
+    """
+    classes, labels, spread = [], [], EmbeddingSpread()
+    for batch in test.test_batches(batch_size):
+        outputs = network(batch.images, eager=True)
+        assert outputs.logits is not None
+        spread.add(outputs.embedding)
+        classes.append(top_classes(outputs.logits).cpu().numpy())
+        labels.append(batch.labels.cpu().numpy())
+    answers = np.concatenate(classes)
+    require_finite_outputs(answers, "test")
+    return tested_part(answers, np.concatenate(labels), spread.measure())
+
+
 def _earlier(context: TrainingContext) -> TrainingRecord:
     path = earlier_record(context.folder)
     try:
@@ -91,7 +103,7 @@ def _earlier(context: TrainingContext) -> TrainingRecord:
     return record
 
 
-def _network(context: TrainingContext, record: TrainingRecord, classes: int) -> ConfiguredModel:
+def trained_network(context: TrainingContext, record: TrainingRecord, classes: int) -> ConfiguredModel:
     """The trained network, run as its training ran it."""
     spec, device = context.spec, torch.device(context.device)
     model: Backbone = build_backbone(spec.model.without_weights(), spec.role, context.registry, classes)

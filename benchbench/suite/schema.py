@@ -18,45 +18,20 @@ from benchbench.suite.fields import (
     Ref,
     Strict,
     TeacherState,
-    merged,
     one_ref,
 )
+from benchbench.suite.forms import as_losses, as_names, as_refs, as_states, as_weighted_teachers
 from benchbench.suite.normalisation import Mean, ModelParams, Std
 from benchbench.suite.reporting import Factors, Published, Statistics
+from benchbench.suite.search import SearchEntry, search_entry
 from benchbench.suite.synthetic import QualityEntry, SyntheticEntry, SyntheticUse, one_use
 from benchbench.suite.weights import WeightsEntry, weights_entry
-
-
-def _refs(value: Any) -> Any:
-    """`{flip: {}, random_crop: {padding: 4}}` or `[flip, {random_crop: {padding: 4}}]`, in this order."""
-    if isinstance(value, dict):
-        return [{"name": name, "params": params or {}} for name, params in value.items()]
-    if isinstance(value, list):
-        return [one_ref(item) for item in value]
-    raise PydanticCustomError("refs", "write components as a mapping `{name: {parameter: value}}` or a list of names")
 
 
 class WeightedRef(Ref):
     """A loss, with its weight in the sum."""
 
     weight: float = Field(1.0, gt=0, description="multiplies the sum of its terms")
-
-
-def _losses(value: Any) -> Any:
-    """`{ce: 1, kd: {weight: 1, temperature: 4}}` or `[ce, {kd: {temperature: 4}}]`."""
-    form = "write losses as `{name: weight}` or `{name: {weight: 1, parameter: value}}`"
-    if isinstance(value, list):
-        value = merged(value, 1.0, form)
-    if not isinstance(value, dict) or not value:
-        raise PydanticCustomError("losses", form)
-    losses = []
-    for name, entry in value.items():
-        if isinstance(entry, dict):
-            params = {key: item for key, item in entry.items() if key != "weight"}
-            losses.append({"name": name, "weight": entry.get("weight", 1.0), "params": params})
-        else:
-            losses.append({"name": name, "weight": 1.0 if entry is None else entry})
-    return losses
 
 
 class Recipe(Strict):
@@ -79,7 +54,7 @@ class Recipe(Strict):
     warmup_epochs: float = Field(0, ge=0, description="epochs over which the learning rate first rises from 0")
     image_size: int = Field(224, ge=8, le=8192, description="pixels a side of the network's input")
     eval_resize: int | None = Field(None, ge=8, description="shorter side before the centre crop; default: image_size")
-    augment: Annotated[list[Ref], BeforeValidator(_refs)] = Field(
+    augment: Annotated[list[Ref], BeforeValidator(as_refs)] = Field(
         [],
         description="augmenters in this order, as in `{flip: {}, random_crop: {padding: 4}}`; those that mix images "
         "come last, and of several each batch draws one",
@@ -192,41 +167,14 @@ class ModelEntry(Strict):
     recipe: Recipe = Field(Recipe(), description="changes of the recipe for this model")
 
 
-def _listed(value: Any) -> Any:
-    value = [value] if isinstance(value, str) else value
-    if isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
-        raise PydanticCustomError("listed", "write names alone, without values")
-    if value == {} or (isinstance(value, list) and (not value or any(value.count(item) > 1 for item in value))):
-        raise PydanticCustomError("listed", "name at least one, each once; leave the key out for all")
-    return value
-
-
-def _weighted_teachers(value: Any) -> Any:
-    """A list of teachers, or a mapping of them to weights."""
-    if isinstance(value, dict):
-        for teacher, weight in value.items():
-            if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight > 0:
-                context = {"teacher": quoted(str(teacher)), "weight": quoted(repr(weight))}
-                problem = "the weight of teacher '{teacher}' is a number above 0 (given: {weight})"
-                raise PydanticCustomError("weight", problem, context)
-    return _listed(value)
-
-
-def _states(value: Any) -> Any:
-    if isinstance(value, str):
-        value = [value]
-    form = "write states as a list of names, as a mapping to changes of the recipe, or as a list of both"
-    return merged(value, {}, form) if isinstance(value, list) else value
-
-
 class TeacherEntry(ModelEntry):
     """A teacher, and the states in which arms may take it, each with its changes of the recipe."""
 
-    students: Annotated[list[str] | None, BeforeValidator(_listed)] = Field(
+    students: Annotated[list[str] | None, BeforeValidator(as_names)] = Field(
         None, description="the students that distil from it; default: all"
     )
     seed: StrictInt | None = Field(None, description="the seed of its adaptation; default: the suite's teacher_seed")
-    adapt: Annotated[dict[TeacherState, Recipe], BeforeValidator(_states)] = Field(
+    adapt: Annotated[dict[TeacherState, Recipe], BeforeValidator(as_states)] = Field(
         min_length=1,
         description="states that arms may take it in: a list, a mapping to changes of the recipe, or both, as in "
         "`[linear_probe, {finetune: {epochs: 5}}]`",
@@ -256,18 +204,18 @@ class Arm(Strict):
     """One way to get a small model: one row of the tables (for distillation, one per teacher and state)."""
 
     method: Method = Field(description="how the student is trained")
-    loss: Annotated[list[WeightedRef], BeforeValidator(_losses)] = Field(
+    loss: Annotated[list[WeightedRef], BeforeValidator(as_losses)] = Field(
         [WeightedRef(name="ce")],
         description="losses to add up, as in `{ce: 1, kd: {weight: 0.5, temperature: 4}}` or "
         "`[ce, {kd: {temperature: 4}}]`",
     )
-    teachers: Annotated[list[str] | dict[str, Positive] | None, BeforeValidator(_weighted_teachers)] = Field(
+    teachers: Annotated[list[str] | dict[str, Positive] | None, BeforeValidator(as_weighted_teachers)] = Field(
         None, description="a list: one row each; a mapping {teacher: weight}: all of them together"
     )
-    adapt: Annotated[list[TeacherState] | None, BeforeValidator(_listed)] = Field(
+    adapt: Annotated[list[TeacherState] | None, BeforeValidator(as_names)] = Field(
         None, description="states to take teachers in; default: all that they have in common"
     )
-    students: Annotated[list[str] | None, BeforeValidator(_listed)] = Field(
+    students: Annotated[list[str] | None, BeforeValidator(as_names)] = Field(
         None, description="students to train; default: all but those with `by_name`"
     )
     synthetic: Annotated[SyntheticUse | None, BeforeValidator(one_use)] = Field(
@@ -279,6 +227,9 @@ class Arm(Strict):
         "own weights, random ones for scratch and distill",
     )
     recipe: ArmRecipe = Field(ArmRecipe(), description="changes of the recipe for this arm")
+    search: Annotated[SearchEntry | None, BeforeValidator(search_entry)] = Field(
+        None, description="values to choose from by validation accuracy, as in `{recipe.lr: [0.01, 0.1]}`"
+    )
 
 
 class Recipes(Strict):
@@ -322,7 +273,7 @@ class PretrainingEntry(Strict):
         "supervised", description="from the corpus's labels; or from a teacher's embedding, which needs none"
     )
     teacher: str | None = Field(None, description="the teacher of `distill`, taken with its own weights as they are")
-    loss: Annotated[list[WeightedRef] | None, BeforeValidator(_losses)] = Field(
+    loss: Annotated[list[WeightedRef] | None, BeforeValidator(as_losses)] = Field(
         None, description="losses to add up; default: `{ce: 1}`, of `distill` `{align_uniform: 1}`"
     )
     recipe: Recipe = Field(Recipe(), description="changes of the recipe for this pre-training")

@@ -24,6 +24,7 @@ from benchbench.reports.figures.style import (
 )
 from benchbench.reports.summary import finished
 from benchbench.reports.tables.ledger import SECTIONS
+from benchbench.specs.records import TrainingRecord
 from benchbench.store import Store
 
 if TYPE_CHECKING:
@@ -85,12 +86,16 @@ def hours_by_section(done: pd.DataFrame, store: Store) -> pd.DataFrame:
     for cell in done.itertuples():
         try:
             record = store.stage("cell", str(cell.key)).done()
+            chosen = record.chosen if isinstance(record, TrainingRecord) else None
+            trial = store.stage("trial", chosen.key).done() if chosen else None
         except StoreError:
             continue  # damaged since the results were read
         if record is None:
             continue
-        cost, shared = record.cost, float(cell.shared_stage_hours)
-        hours = {name: seconds * cost.devices / 3600 for name, seconds in cost.alone_seconds.items()}
+        shared, hours = float(cell.shared_stage_hours), dict[str, float]()
+        for cost in [record.cost, *([trial.cost] if trial else [])]:  # of a search, the chosen trial has trained it
+            for name, seconds in cost.alone_seconds.items():
+                hours[name] = hours.get(name, 0.0) + seconds * cost.devices / 3600
         places.append(tuple(getattr(cell, name) for name in PLACE))
         rows.append({**hours, SHARED: shared, CHARGED: float(cell.own_hours) + shared})
     if not rows:

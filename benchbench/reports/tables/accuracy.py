@@ -8,7 +8,7 @@ import pandas as pd
 
 from benchbench.planning.model import Plan
 from benchbench.reports.groups import Group, Runs, groups_of
-from benchbench.reports.summary import accuracy_text, level_of
+from benchbench.reports.summary import accuracy_text, level_of, trial_notes
 from benchbench.reports.table import Entry, Table
 from benchbench.statistics.estimate import mean
 
@@ -68,4 +68,4 @@ def _notes(results: pd.DataFrame, plan: Plan) -> list[str]:
                 f"{r.teacher} ({r.adapt}) on {r.data} {100 * r.teacher_accuracy:.1f}" for r in teachers.itertuples()
             ]
             notes.append(f"teachers: {'; '.join(texts)}")
-    return notes
+    return notes + trial_notes(plan)

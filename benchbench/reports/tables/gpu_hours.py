@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import pandas as pd
 
 from benchbench.planning.model import Plan
 from benchbench.reports.groups import Group, Runs, groups_of
+from benchbench.reports.summary import trial_notes
 from benchbench.reports.table import Entry, Table
 from benchbench.suite.schema import PreTraining
 
@@ -24,17 +26,20 @@ def gpu_hours(results: pd.DataFrame, plan: Plan) -> Table:
     several = len(results[["data", "student"]].drop_duplicates()) > 1
     together = bool((done.cohort > 1).any())
     measured = bool((done.pretraining_basis == "measured").any())
+    searched = bool(done.trials.notna().any())
+    optional = [name for name, shown in (("here_hours", together), ("search_hours", searched)) if shown]
     rows, names = [], list(dict.fromkeys(results["row"].tolist()))
     for group in groups_of(results).values():
         reference = _reference(group)
         for row in names:
             label = [Entry(group.data), Entry(group.student), Entry(row)] if several else [Entry(row)]
-            rows.append(label + _entries(group[row], reference, together, measured))
+            rows.append(label + _entries(group[row], reference, optional, measured))
     columns = ["data", "student", "arm"] if several else ["arm"]
     labels = len(columns)
     columns += [
         "own",
         *(["here"] if together else []),
+        *(["search"] if searched else []),
         "with stages",
         "× fine-tune",
         "pre-training" if measured else "pre-training (est.)",
@@ -58,15 +63,15 @@ def trained_hours(runs: Runs) -> float:
     return runs.mean("own_hours") + runs.mean("shared_stage_hours")
 
 
-def _entries(runs: Runs, reference: tuple[float, float], together: bool, measured: bool) -> list[Entry]:
+def _entries(runs: Runs, reference: tuple[float, float], optional: Sequence[str], measured: bool) -> list[Entry]:
     if not runs.n:
-        return [Entry(runs.absent), *[Entry("–")] * (6 if together else 5)]
+        return [Entry(runs.absent), *[Entry("–")] * (5 + len(optional))]
     missing = f", {runs.missing} missing" if runs.missing else ""
     own, pretraining = runs.mean("own_hours"), runs.mean("pretraining_hours")
     spread = f" ± {runs.std('own_hours'):.{_decimals(own)}f}" if runs.n > 1 else ""
     hours = trained_hours(runs)
     texts = [f"{number(own)}{spread} (n={runs.n}{missing})"]
-    texts += [number(runs.mean("here_hours"))] if together else []
+    texts += [number(runs.mean(name)) for name in optional]
     texts += [number(hours), _ratio(hours / reference[0])]
     basis = f" ({runs.basis()})" if measured and runs.basis() else ""
     texts += [number(pretraining) + basis, number(hours + pretraining), _ratio((hours + pretraining) / reference[1])]
@@ -111,6 +116,9 @@ def _notes(done: pd.DataFrame, plan: Plan) -> list[str]:
             "own: as if the run had trained alone; here: as measured, where up to "
             f"{int(done.cohort.max())} runs trained side by side on the same batches behind one teacher"
         )
+    if done.trials.notna().any():
+        notes.append("search: of the hours with stages, those of the trials that were not chosen, in full for each run")
+        notes += trial_notes(plan)
     if (done.pretraining_basis == "measured").any():
         notes.append("pre-training, measured: run by this suite, with all that it needs, in full for each run")
     priced = {cell.student: cell.pretraining for cell in plan.cells if cell.pretraining}

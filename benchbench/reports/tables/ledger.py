@@ -39,6 +39,7 @@ STAGES = {
     "pretraining": "pre-trainings",
     "teacher": "teachers",
     "outputs": "cached outputs",
+    "trial": "trials",
     "cell": "cells",
 }
 ENERGY = (

@@ -1,0 +1,101 @@
+"""The stage that trains one trial of a search, or several side by side: as a cell, and without any test image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from benchbench.errors import StageError
+from benchbench.specs.records import ModelRecord, TrainingMetrics, TrainingRecord
+from benchbench.stages.context import StageResult
+from benchbench.stages.float32 import float32_of
+from benchbench.stages.train import NONE, Cell, Shared, TestAnswers, TrainingContext
+from benchbench.training.clock import Clock
+from benchbench.training.cohort import Cohort
+from benchbench.training.global_state import StateWatch
+from benchbench.training.loop import train
+
+# In the errors of `benchbench.training.finite`, which a rate that is too high leads to.
+DIVERGED = "not finite", "loss is nan", "loss is inf", "loss is -inf"
+
+
+def run(context: TrainingContext) -> StageResult:
+    """Trains, and leaves weights and the accuracy on the validation images."""
+    (result,) = run_group([context])
+    if isinstance(result, Exception):
+        raise result
+    return result
+
+
+def run_group(contexts: Sequence[TrainingContext]) -> list[StageResult | Exception]:
+    """Trains trials of one cohort side by side; gives each one's result, or the error that ended it.
+
+    A trial that diverges has a result too, without weights and without an accuracy: what it cost is part of the search.
+    """
+    clock = Clock(torch.device(contexts[0].device))
+    cells = [Cell(context, clock) for context in contexts]
+    for threads in dict.fromkeys(cell.threads for cell in cells):
+        torch.set_num_threads(threads)
+        cohort = [cell for cell in cells if cell.threads == threads]
+        try:
+            with float32_of(contexts[0]):
+                _train_together(cohort, clock, len(contexts))
+        except Exception as error:  # in what they share: images, teachers
+            for cell in cohort:
+                cell.result = error
+    return [RuntimeError("it ended without a result") if cell.result is None else cell.result for cell in cells]
+
+
+def _train_together(cells: Sequence[Cell], clock: Clock, side_by_side: int) -> None:
+    with clock.section("loading", *(cell.timer.account for cell in cells)):
+        shared = Shared(cells[0].context, clock, cells)
+    if shared.inputs.validation is None:
+        raise StageError("no class has an image to spare for validation, and trials are chosen by it; take more images")
+    state = StateWatch() if side_by_side > 1 else None
+    for cell in cells:
+        with cell.isolated():
+            if state is None:
+                cell.build(shared)
+                continue
+            with state.turn(thorough=True):
+                cell.build(shared)
+    cohort = Cohort([cell.member for cell in cells if cell.result is None], shared.inputs, clock, state=state)
+    train(cohort)
+    for cell in [cell for cell in cells if cell.result is None]:
+        with cell.isolated():
+            failure = cohort.failures.get(cell.member)
+            if failure is None:
+                cell.finish(shared, TestAnswers(NONE, NONE), side_by_side)
+            else:
+                cell.result = _without_weights(cell, failure, shared, side_by_side)
+        if isinstance(cell.result, StageResult):
+            cell.result = _validated(cell.result)
+
+
+def _validated(result: StageResult) -> StageResult:
+    """The result with the validation accuracy of the epoch whose weights it has, whatever the rule for epochs."""
+    record = result.record
+    assert isinstance(record, TrainingRecord)
+    if record.weights_sha256 is None or record.metrics.validation_accuracy is not None:
+        return result
+    changes = {"validation_accuracy": result.curve[-1]["validation_accuracy"]}
+    metrics = record.metrics.model_copy(update=changes)
+    return StageResult(record.model_copy(update={"metrics": metrics}), result.curve)
+
+
+def _without_weights(cell: Cell, failure: Exception, shared: Shared, side_by_side: int) -> StageResult | Exception:
+    """The result of a trial that has diverged; every other failure is one."""
+    if not isinstance(failure, StageError) or not any(words in str(failure) for words in DIVERGED):
+        return failure
+    print(f"the trial has diverged, and is not chosen: {failure}")
+    parameters = sum(p.numel() for p in cell.network.parameters())
+    record = TrainingRecord(
+        kind="trial",
+        metrics=TrainingMetrics(test_accuracy=None, test_count=0, chosen_epoch=0),
+        data=shared.data.record,
+        model=ModelRecord(parameters=parameters, flops=cell.flops),
+        teachers=shared.fingerprints,
+        cost=cell.timer.cost(side_by_side),
+    )
+    return StageResult(record, cell.member.curve)
