@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchbench.components import Registry
 from benchbench.costs.dry_run import LossDryRun
@@ -19,6 +20,12 @@ from benchbench.costs.weights_check import weights_refusal
 from benchbench.errors import BenchBenchError, one_line
 from benchbench.planning.content_hash import user_cache
 from benchbench.store import write_json
+
+if TYPE_CHECKING:
+    from benchbench.models.backbone import Backbone
+
+# Of torch's error for a layer of batch normalisation that has nothing to take a variance of.
+ONE_VALUE = "more than 1 value per channel"
 
 
 def ask(
@@ -80,7 +87,8 @@ def network_cost(request: NetworkRequest, registry: Registry) -> NetworkCost:
     """Builds a network without memory, and counts.
 
     Raises:
-        BenchBenchError: its source does not have it, or it does not pool its last map.
+        BenchBenchError: its source does not have it, it does not pool its last map, or it is to train on batches of
+            one image and cannot.
     """
     import torch
     from torch.utils.flop_counter import FlopCounterMode
@@ -101,8 +109,28 @@ def network_cost(request: NetworkRequest, registry: Registry) -> NetworkCost:
     if embedding.shape != (1, backbone.dim):
         shape = list(embedding.shape[1:])
         raise BenchBenchError(f"its embedding has shape {shape} instead of [{backbone.dim}]; it must pool its last map")
+    if request.one_image:
+        _require_one_image(backbone, request)
     parameters = sum(parameter.numel() for parameter in backbone.parameters())
     return NetworkCost(parameters=parameters, flops=counter.get_total_flops(), dim=backbone.dim)
+
+
+def _require_one_image(backbone: Backbone, request: NetworkRequest) -> None:
+    """Refuses a network whose batch normalisation has one value per channel in a batch of one image: no variance."""
+    import torch
+
+    try:
+        with torch.device("meta"), torch.no_grad():
+            backbone.train()(torch.zeros(1, 3, request.image_size, request.image_size))
+    except ValueError as error:
+        if ONE_VALUE in str(error):
+            size = request.image_size
+            raise BenchBenchError(
+                f"{request.model.label} cannot train on batches of one image of {size} px: its batch normalisation is "
+                "given one value per channel; raise `batch_size`, or use more images"
+            ) from None
+    except Exception:  # it may train where there is memory; the run itself will show it
+        return
 
 
 def answer(question: Question) -> Answers:

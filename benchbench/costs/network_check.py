@@ -31,7 +31,7 @@ def check_networks(plan: Plan, store: Store | None = None) -> None:
     """
     stages = {key for key, stage in plan.stages.items() if not _is_done(stage, store)}
     locs = locs_of(plan)
-    requests = {name: request for name, request in _network_requests(plan).items() if name[0] in stages}
+    requests = {name: request for name, request in _network_requests(plan, locs).items() if name[0] in stages}
     dry_runs = {
         key: _loss_request(plan, stage.spec, locs[key].data)
         for key, stage in plan.stages.items()
@@ -59,9 +59,10 @@ def network_costs(plan: Plan) -> NetworkCosts:
     Raises:
         SuiteError: a model that its source does not have, or that cannot be built.
     """
-    requests = _network_requests(plan)
+    locs = locs_of(plan)
+    requests = _network_requests(plan, locs)
     answers = ask(requests.values(), plugins=plan.registry.plugin_files)
-    _require_networks(plan, requests, locs_of(plan), answers)
+    _require_networks(plan, requests, locs, answers)
     return {name: answers.costs[request.key] for name, request in requests.items()}
 
 
@@ -73,7 +74,7 @@ def _require_networks(
             raise plan.file.error(reason, locs[key].networks[part])
 
 
-def _network_requests(plan: Plan) -> dict[tuple[str, str], NetworkRequest]:
+def _network_requests(plan: Plan, locs: dict[str, StageLocs]) -> dict[tuple[str, str], NetworkRequest]:
     code = source_hash("benchbench.costs.flops")
     return {
         (key, part): NetworkRequest(
@@ -81,12 +82,20 @@ def _network_requests(plan: Plan) -> dict[tuple[str, str], NetworkRequest]:
             role=network.role,
             image_size=stage.spec.recipe.image_size,
             component=stage.spec.components[f"{network.role}/{network.model.source}"],
+            one_image=part == "model" and _trains_on_one_image(plan, stage.spec, locs[key].data),
             code=code,
         )
         for key, stage in plan.stages.items()
         if isinstance(stage.spec, TrainingSpec | OutputsSpec)
         for part, network in _networks(stage.spec)
     }
+
+
+def _trains_on_one_image(plan: Plan, spec: TrainingSpec | OutputsSpec, data: str) -> bool:
+    """True where a stage trains a whole network, and its batches have one image each."""
+    if not isinstance(spec, TrainingSpec) or spec.method in ("linear_probe", "published"):
+        return False
+    return min(spec.recipe.batch_size, plan.train_images(spec.data, data)) == 1
 
 
 def _weights_requests(plan: Plan, locs: dict[str, StageLocs]) -> dict[tuple[str, str], WeightsRequest]:

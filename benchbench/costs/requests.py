@@ -36,12 +36,14 @@ class NetworkRequest(BuildRequest):
         model, role: the network, without weights.
         image_size: pixels a side.
         component: version and source of the model's source.
+        one_image: whether it is trained on batches of one image.
     """
 
     model: ModelSpec
     role: Role
     image_size: int
     component: ComponentVersion
+    one_image: bool = False
 
 
 class LossRequest(BuildRequest):

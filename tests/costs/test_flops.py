@@ -74,6 +74,15 @@ def test_a_multiplication_counts_as_two_operations(registry):
     assert cost == NetworkCost(parameters=parameters, flops=operations, dim=96)
 
 
+def test_a_network_that_cannot_train_on_batches_of_one_image(registry):
+    """Batch normalisation behind a map of 1x1 has one value per channel; a larger map, or no such layer, is enough."""
+    resnet = request_for("timm", "test_resnet", 32)
+    with pytest.raises(BenchBenchError, match=r"^timm/test_resnet cannot train .* of 32 px: .*; raise `batch_size`"):
+        network_cost(resnet.model_copy(update={"one_image": True}), registry)
+    for request in (request_for("timm", "test_resnet", 64), request_for("timm", "test_vit", 160)):
+        assert network_cost(request.model_copy(update={"one_image": True}), registry) == network_cost(request, registry)
+
+
 def test_the_cost_follows_the_model_s_params_and_input_size(registry):
     plain = network_cost(request_for("timm", "test_resnet", 32), registry)
     assert network_cost(request_for("timm", "test_resnet", 64), registry).flops == 4 * plain.flops

@@ -119,6 +119,23 @@ def test_networks_and_losses_are_asked_for_once(suite, plan_of, answer):
     assert [(len(question.networks), len(question.dry_runs)) for question in questions] == [(2, 1)]
 
 
+@pytest.mark.parametrize(("batch_size", "networks"), [(1, {"test_resnet", "test_efficientnet"}), (2, set())])
+def test_what_trains_on_batches_of_one_image(batch_size, networks, suite, plan_of, answer):
+    """The adapted teacher and the student; not the teacher beside the student, which is frozen."""
+    questions = answer()
+    recipe = {"epochs": 1, "batch_size": batch_size, "image_size": 32}
+    check_networks(plan_of(suite(seeds=[0], recipes={"default": recipe})))
+    requests = [request for question in questions for request in question.networks.values()]
+    assert {request.model.name for request in requests if request.one_image} == networks
+    assert {request.model.name for request in requests if not request.one_image} >= {"test_resnet"}
+
+
+def test_a_linear_probe_trains_no_network(suite, plan_of, answer):
+    questions = answer()
+    check_networks(plan_of(suite(**PROBE, recipes={"default": {"epochs": 1, "batch_size": 1, "image_size": 32}})))
+    assert [request.one_image for question in questions for request in question.networks.values()] == [False]
+
+
 def test_networks_by_stage_and_part(suite, plan_of, answer):
     answer()
     plan = plan_of(suite(seeds=[0], **CACHED))
