@@ -205,6 +205,7 @@ class Worker:
         # Imported here and not above: a stage that cannot import its library fails as a stage, with a log.
         from benchbench.executors.process_state import ProcessState
         from benchbench.hardware.environment import environment
+        from benchbench.stages.similarity import with_similarity
 
         settings = self.settings
         runner = importlib.import_module(runner_of(stages[0].spec))
@@ -227,7 +228,8 @@ class Worker:
             results: list[Result] = runner.run_group(contexts) if len(contexts) > 1 else [runner.run(contexts[0])]
             completed = self._completed(list(zip(stages, contexts, results, strict=True)), software, peak.bytes())
         self.leaves = bool(process.remarks)
-        return completed
+        # Beside the work: its cost is complete. In a state that a component has changed nothing is measured.
+        return completed if self.leaves else with_similarity(contexts, completed)
 
     def _completed(
         self, ends: list[tuple[Assignment, StageContext, Result]], software: Environment, peak_bytes: int | None

@@ -60,6 +60,11 @@ COLUMNS = {
     "peak_bytes": "peak memory, with cells beside it: allocated on a GPU, else resident in the worker process",
     "flops": "floating-point operations of the student's forward pass of one image",
     "parameters": "parameters of the student",
+    "teacher_parameters": "parameters of the teacher; the sum of several",
+    "family": "family of a distilled student: the module that defines its architecture",
+    "teacher_family": "the same of the teacher; those of several are joined by +",
+    "similarity_start": "linear CKA of the student's and the teacher's embeddings before training; the mean of several",
+    "similarity_end": "the same with the weights that were tested",
     "device": "device of the run",
     "reference_seconds": "seconds of one reference step on that device, by which machines can be compared",
     "key": "key of the cell's stage",
@@ -181,6 +186,7 @@ def _outcome(cell: Cell, reader: _Reader) -> Row:
         **_shared_costs(stage, reader, record.chosen and record.chosen.key),
         "trials": len(cell.trials) or None,
         "teacher_accuracy": _teacher_accuracy(stage, reader),
+        **_pair(record),
     }
 
 
@@ -275,6 +281,23 @@ def _teacher_accuracy(stage: Stage, reader: _Reader) -> float | None:
     adapted = [record for record in records if isinstance(record, TrainingRecord) and record.kind == "teacher"]
     accuracies = [record.metrics.test_accuracy for record in adapted if record.metrics.test_accuracy is not None]
     return sum(accuracies) / len(accuracies) if accuracies else None
+
+
+def _pair(record: TrainingRecord) -> Row:
+    """Student and teachers side by side: parameters, families, and how alike their embeddings are."""
+    similarity = record.metrics.similarity
+    row: Row = {"teacher_parameters": sum(teacher.parameters for teacher in record.teachers) or None}
+    if similarity is None:
+        return row
+    families = {"family": similarity.family, "teacher_family": "+".join(similarity.teacher_families)}
+    likeness = {"similarity_start": _mean(similarity.start), "similarity_end": _mean(similarity.end)}
+    return row | families | likeness
+
+
+def _mean(values: Collection[float | None]) -> float | None:
+    """None where one of them is."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known and len(known) == len(values) else None
 
 
 def _pretraining(cell: Cell, record: TrainingRecord, reader: _Reader) -> Row:

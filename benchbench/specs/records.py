@@ -138,6 +138,22 @@ class Record(RecordPart):
         return [name for name in ("key", "label", "environment") if name not in self.model_fields_set]
 
 
+class SimilarityRecord(RecordPart):
+    """Likeness of a student to its teachers: linear CKA of their embeddings of test images.
+
+    Attributes:
+        images: the first ones of the test split.
+        start, end: by teacher, before the first step and with the weights that were tested; None where it is undefined.
+        family, teacher_families: modules that define the architectures; see `benchbench.stages.similarity`.
+    """
+
+    images: Count
+    start: tuple[float | None, ...]
+    end: tuple[float | None, ...]
+    family: str
+    teacher_families: tuple[str, ...]
+
+
 class TrainingMetrics(RecordPart):
     """Result of a training; `test_correct` has a bit for each test image (numpy.packbits, as hex).
 
@@ -147,6 +163,7 @@ class TrainingMetrics(RecordPart):
         top_class_share: share of the test images for which the network's top class is the one that is that most often.
         largest_class_share: share of the test images that are of the largest class.
         embedding_spread, constant_dimensions: of the test images' embeddings; see `benchbench.training.finite.Spread`.
+        similarity: of a distilled student; None where it was not measured.
     """
 
     test_accuracy: float | None
@@ -158,6 +175,7 @@ class TrainingMetrics(RecordPart):
     largest_class_share: float | None = None
     embedding_spread: float | None = None
     constant_dimensions: float | None = None
+    similarity: SimilarityRecord | None = None
 
 
 class ChosenTrial(RecordPart):

@@ -80,6 +80,7 @@ def test_the_sample_is_like_a_run_s_results():
     assert len(results) == len(plan.cells)
     assert set(results.status) == {"done", "failed", "missing"}
     done = results[results.status == "done"]
-    optional = {"teacher", "adapt", "teacher_accuracy", "reason"}
+    optional = {"teacher", "adapt", "teacher_accuracy", "reason", "teacher_parameters", "family", "teacher_family"}
+    optional |= {"similarity_start", "similarity_end"}
     assert done.accuracy.between(0, 1).all()
     assert {name for name in COLUMNS if done[name].isna().any()} <= optional
