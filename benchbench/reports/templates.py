@@ -10,7 +10,10 @@ from benchbench.errors import PluginError, UnknownNameError, did_you_mean, one_l
 DEFAULT = "full"
 # Tables and figures of `paper`, in its order.
 FIRST = ("accuracy", "verdicts", "gpu_hours", "savings", "break_even", "pareto")
-THEN = ("synthetic", "synthetic_gains", "contact_sheet", "fractions", "gains", "losses", "ranking", "published")
+THEN = (
+    *("crossings", "iso_compute", "verdict_map", "synthetic", "synthetic_gains", "contact_sheet"),
+    *("fractions", "gains", "losses", "ranking", "published"),
+)
 
 
 def full(offered: Sequence[str]) -> Sequence[str]:

@@ -12,6 +12,7 @@ from benchbench.statistics.simulation import (
     DISTRIBUTIONS,
     SIZES,
     bootstrap_coverage,
+    crossing_coverage,
     iqm_coverage,
     simulated_verdicts,
     t_coverage,
@@ -64,6 +65,13 @@ def bootstraps(draws: int) -> str:
     return table(title, ["data", *(f"n = {n}" for n in sizes)], rows)
 
 
+def crossings(draws: int) -> str:
+    """Share of bootstrap intervals of a crossing of two ladders that hold it."""
+    row = ["two ladders of three rungs", *(percent(crossing_coverage(n, draws)) for n in SIZES)]
+    title = f"How often a 95 % interval of a crossing holds it (%; {draws:,} draws)"
+    return table(title, ["data", *(f"n = {n}" for n in SIZES)], [row])
+
+
 def table(title: str, columns: list[str], rows: list[list[str]]) -> str:
     """A table in Markdown, with labels in the first column."""
     alignment = ["left"] + ["right"] * (len(columns) - 1)
@@ -79,5 +87,6 @@ if __name__ == "__main__":
         print("usage: python -m benchbench.statistics [DRAWS], a whole number above 0", file=sys.stderr)
         sys.exit(2)
     draws = int(sys.argv[1]) if len(sys.argv) > 1 else DRAWS
-    for text in (coverage(draws), verdicts(draws), bootstraps(max(draws // 10, 1))):
+    few = max(draws // 10, 1)
+    for text in (coverage(draws), verdicts(draws), bootstraps(few), crossings(few)):
         print(text)

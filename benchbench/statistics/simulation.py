@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from benchbench.statistics.aggregate import iqm_of_gains
+from benchbench.statistics.crossing import Ladder, compare_ladders
 from benchbench.statistics.estimate import mean, welch
 from benchbench.statistics.noninferiority import judge
 
@@ -75,6 +76,26 @@ def simulated_verdicts(
     arms = np.asarray(differences)[:, None] + spread * rng.standard_normal((draws, len(differences), n))
     reference = spread * rng.standard_normal((draws, 1, n))
     return judge(welch(arms, reference), margin=1.0, alpha=alpha)[0]
+
+
+def crossing_coverage(n: int, draws: int, level: float = 0.95, spread: float = 0.5) -> float:
+    """Share of intervals of `compare_ladders` that hold the true crossing, of two ladders with three rungs.
+
+    Normal scores of n seeds on each rung; costs spread by 2 %. The true lines cross once.
+    """
+    rng = _rng("crossing", n)
+    costs = np.array([1.0, 4.0, 16.0])
+    truth = [np.array([50.0, 60.0, 70.0]), np.array([56.0, 61.0, 66.0])]
+    place = 4 * 4**0.2  # from 1 point behind to 4 points ahead, over a factor of 4
+    hits = 0
+    for _ in range(draws):
+        ladders = []
+        for scores in truth:
+            runs = costs * np.exp(0.02 * rng.standard_normal((n, 3))), scores + spread * rng.standard_normal((n, 3))
+            ladders.append(Ladder(runs[0].mean(0), runs[1].mean(0), *runs))
+        crossings = compare_ladders(ladders[0], ladders[1], level).crossings
+        hits += any(each.low <= place <= each.high for each in crossings)
+    return hits / draws
 
 
 def _rng(*parts: str | int) -> np.random.Generator:

@@ -30,10 +30,10 @@ def test_the_reference_is_shared_by_the_arms():
 
 
 @pytest.mark.whole_run
-def test_the_command_prints_three_tables(python):
+def test_the_command_prints_four_tables(python):
     done = python("-m", "benchbench.statistics", 20)
     assert done.code == 0, done.err
-    assert done.out.count("|:---") == 3
+    assert done.out.count("|:---") == 4
     assert "| normal |   3 |" in done.out
     assert "20 draws" in done.out
 

@@ -144,6 +144,7 @@ class PanelLayout:
         height: of a panel, inches.
         margin: space at the left beside that of numbers, inches.
         wide: over both columns, whatever the number of panels.
+        across: panels side by side at the most.
     """
 
     x: str
@@ -151,6 +152,7 @@ class PanelLayout:
     height: float = 2.0
     margin: float = 0.0
     wide: bool = False
+    across: int = ACROSS
 
 
 def panels(
@@ -167,9 +169,9 @@ def panels(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     width = SINGLE if len(titles) == 1 and len(handles) <= 8 and not layout.wide else DOUBLE
-    down = math.ceil(len(titles) / ACROSS)
+    down = math.ceil(len(titles) / layout.across)
     across = math.ceil(len(titles) / down)  # four panels are two by two
-    columns, legend = _legend([str(handle.get_label()) for handle in handles], width)
+    columns, legend = legend_size([str(handle.get_label()) for handle in handles], width)
     figure = matplotlib.figure.Figure(figsize=(width, down * layout.height + legend), layout="constrained")
     FigureCanvasAgg(figure)
     axes = list(figure.subplots(down, across, squeeze=False).flat)
@@ -187,7 +189,7 @@ def panels(
     return figure, axes[: len(titles)]
 
 
-def _legend(labels: Sequence[str], width: float) -> tuple[int, float]:
+def legend_size(labels: Sequence[str], width: float) -> tuple[int, float]:
     """As many columns as fit a width, and the height that a legend of them takes; inches."""
     from matplotlib.textpath import TextPath
 

@@ -93,7 +93,7 @@ def test_the_same_bytes_in_another_process(finished, save, python, tmp_path):
         "from benchbench.reports.report import make_report\nfrom benchbench.store import Store\n"
         "file, store = load_suite(Path(sys.argv[1])), Store(Path(sys.argv[2]))\n"
         "plan = make_plan(file, load_plugins().registry, Devices('cpu', 'a processor', ('0',), 1), Path('data'))\n"
-        f"figure = make_report(plan, store, '{COMMAND}').figures[0]\n"
+        f"figure = make_report(plan, store, '{COMMAND}').figure_by_name['pareto']\n"
         "Path(sys.argv[3]).write_bytes(figure_bytes(figure, 'pdf'))\n"
     )
     file = tmp_path / "figure.pdf"
