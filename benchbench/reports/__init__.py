@@ -28,6 +28,7 @@ TABLES = (
     ("synthetic_gains", "tables.synthetic:synthetic_gains", "arms with generated images against the same arms without"),
     ("fractions", "tables.fractions:fractions", "accuracy by size of the training set"),
     ("gains", "tables.gains:gains", "teacher x student: gain over the student alone"),
+    ("mismatch", "tables.mismatch:mismatch", "teacher x student: gain beside size, family and likeness"),
     ("losses", "tables.losses:losses", "losses ranked that share teacher, state and student"),
     ("ranking", "tables.ranking:ranking", "arms over all data sets and students"),
     ("profiles", "tables.ranking:profiles", "share of runs above each gain, over all data sets"),
