@@ -98,8 +98,8 @@ class CellBuilder:
         yield first
         if point.trials:
             for seed in self.suite.seeds[1:]:
-                stage = self._stage(point, seed)[0]
-                yield replace(first, seed=seed, stage=stage, trials=self._cell_trials(point, seed))
+                key = self._stage(point, seed)[0]
+                yield replace(first, seed=seed, stage=key, trials=self._cell_trials(point, seed))
             return
         stage = self.draft.stages[first.stage]
         content = identity(stage.spec)

@@ -247,7 +247,7 @@ class _Builder:
         def check(value: JsonValue, place: Loc) -> object:
             return self.resolver.params(component, {**refs[name].params, parameter: value}, place)
 
-        numbers = _number_types(fields[parameter].annotation) if parameter in fields else {float}
+        numbers: set[object] = _number_types(fields[parameter].annotation) if parameter in fields else {float}
         return _Field(loc, choices, check, numbers)
 
     def _weight_check(self, name: str) -> Callable[[JsonValue, Loc], object]:

@@ -11,13 +11,28 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, JsonValue
 from pydantic.fields import FieldInfo
 
 Link = Callable[[str], str | None]  # the target of a name in `backticks`
 SECTION = re.compile(r"(Args|Attributes|Returns|Raises|Example):")
-WORDS = {int: "integer", float: "number", bool: "true or false", str: "text", Path: "path", Any: "anything"}
-PLURALS = {"integer": "integers", "number": "numbers", "text": "texts", "component": "components", "loss": "losses"}
+WORDS = {
+    int: "integer",
+    float: "number",
+    bool: "true or false",
+    str: "text",
+    Path: "path",
+    Any: "anything",
+    JsonValue: "value",
+}
+PLURALS = {
+    "integer": "integers",
+    "number": "numbers",
+    "text": "texts",
+    "component": "components",
+    "loss": "losses",
+    "value": "values",
+}
 
 
 def no_link(name: str) -> None:

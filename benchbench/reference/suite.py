@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from benchbench.cli.pages import slug
 from benchbench.reference.markdown import default_of, inline, limits_of, table, type_in_words
 from benchbench.suite import schema as suite
+from benchbench.suite import search as suite_search
 from benchbench.suite import synthetic as suite_synthetic
 from benchbench.suite.fields import PATTERNS_IN_WORDS
 
@@ -25,6 +26,8 @@ TITLES: dict[Any, str] = {
     suite.Recipes: "recipes",
     suite.Recipe: "recipe",
     suite.Arm: "arms: LABEL",
+    suite.SearchEntry: "arms: LABEL: search",
+    suite_search.Range: "range",
     suite_synthetic.SyntheticEntry: "synthetic: LABEL",
     suite_synthetic.SyntheticUse: "arms: LABEL: synthetic",
     suite_synthetic.Ramp: "share",
@@ -66,7 +69,7 @@ def suite_page() -> str:
         own = {key: field for key, field in model.model_fields.items() if base is None or _is_own(model, base, key)}
         rows = [
             [
-                f"`{key}`",
+                f"`{field.title or key}`",
                 type_in_words(field.annotation, _words()),
                 default_of(field),
                 limits_of(field.metadata, PATTERNS_IN_WORDS),

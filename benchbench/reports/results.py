@@ -183,7 +183,7 @@ def _outcome(cell: Cell, reader: _Reader) -> Row:
         "status": "done",
         **_measurements(record, _own_costs(record, reader)),
         **_pretraining(cell, record, reader),
-        **_shared_costs(stage, reader, record.chosen and record.chosen.key),
+        **_shared_costs(stage, reader, record.chosen.key if record.chosen else None),
         "trials": len(cell.trials) or None,
         "teacher_accuracy": _teacher_accuracy(stage, reader),
         **_pair(record),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeGuard
 
 from pydantic import Field, JsonValue, StrictInt
 from pydantic_core import PydanticCustomError
@@ -33,7 +33,8 @@ class SearchEntry(Strict):
     trials: StrictInt | None = Field(None, ge=2, description="combinations to draw, all different; default: all")
     seed: StrictInt = Field(0, description="draws them")
     fields: dict[str, list[JsonValue] | Range] = Field(
-        description="not a key of its own: the fields themselves stand here, each with its values"
+        title="recipe.FIELD, loss.NAME.PARAMETER",
+        description="a list of values, or a range; `loss.NAME.weight` is the weight of a loss in the sum",
     )
 
 
@@ -50,9 +51,7 @@ def search_entry(value: Any) -> Any:
 def _values(key: str, value: Any) -> Any:
     """The values of a field: a list of them, or a range."""
     if "." not in key:
-        words = (
-            "it has `trials`, `seed` and dotted keys: `recipe.FIELD`, `loss.NAME.weight`, `loss.NAME.PARAMETER`"
-        )
+        words = "it has `trials`, `seed` and dotted keys: `recipe.FIELD`, `loss.NAME.weight`, `loss.NAME.PARAMETER`"
         close = did_you_mean(key, OWN_KEYS)
         raise _refusal(key, words + (f"; {close}" if close.startswith("did") else ""))
     if isinstance(value, list):
@@ -63,16 +62,19 @@ def _values(key: str, value: Any) -> Any:
     for name in value:
         if name not in ENDS:
             raise _refusal(key, f"unknown key '{quoted(str(name))}' of a range; {did_you_mean(str(name), ENDS)}")
-    ends, log = [value.get(name) for name in ("low", "high")], value.get("log", False)
-    if any(isinstance(end, bool) or not isinstance(end, int | float) for end in ends) or not isinstance(log, bool):
+    low, high, log = value.get("low"), value.get("high"), value.get("log", False)
+    if not (_is_number(low) and _is_number(high) and isinstance(log, bool)):
         words = "a range has two numbers, `low` and `high`, and perhaps `log: true`"
         raise _refusal(key, f"{words} (given: {quoted(repr(value))})")
-    low, high = map(float, ends)
     if low >= high:
         raise _refusal(key, f"`low` is under `high` (given: {low:g} and {high:g})")
     if log and low <= 0:
         raise _refusal(key, f"`low` is above 0 where `log` is true (given: {low:g})")
     return Range(low=low, high=high, log=log)
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _check_list(key: str, values: list[Any]) -> None:
