@@ -149,6 +149,8 @@ def _is_torchs_own(before: Any, after: Any) -> bool:
     file = getattr(getattr(after, "__code__", None), "co_filename", "")
     if not file.startswith(_TORCH):
         return False
+    if file.startswith(f"{_TORCH}_dynamo{os.sep}"):  # once a network is compiled, it tags those that are made after it
+        return True
     same = file.startswith(f"{_TORCH}_") and getattr(after, "__name__", "") == getattr(before, "__name__", None)
     return same or getattr(after, "__wrapped__", None) is before
 

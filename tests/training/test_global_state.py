@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch._dynamo.mutation_guard import install_generation_tagging_init
 from torch.nn import functional as F
 
 from benchbench.errors import GlobalStateError
@@ -112,6 +113,8 @@ def test_what_torch_does_itself_is_no_change():
     torch.optim.Rprop([parameter])
     torch.optim.AdamW([parameter])
     assert torch.optim.Rprop.step is not before
+    install_generation_tagging_init()  # as the first call of `torch.compile` does
+    assert torch.nn.Module.__init__.__module__ == "torch._dynamo.mutation_guard"
     assert watch.changes(thorough=True) == []
 
 
