@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import re
 import shlex
@@ -14,6 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from ruamel.yaml import YAML
 
 import benchbench
@@ -120,9 +122,16 @@ arms: {scratch: {method: scratch}}
     def test_those_that_ship_can_be_planned(self, name, tmp_path, cli, monkeypatch):
         """Models and losses are checked by the real libraries, imported once, without a GPU and without a download."""
         monkeypatch.setattr("benchbench.costs.flops.subprocess", SimpleNamespace(run=in_this_process))
-        done = cli("plan", name, "--store", tmp_path / "runs", "--device", "cpu")
+        options = self.corpus(tmp_path / "corpus") if name == "pretraining_small" else ()
+        done = cli("plan", name, "--store", tmp_path / "runs", "--device", "cpu", *options)
         assert (done.code, done.err) == (0, "")
         assert " cells in " in done.out
+
+    def corpus(self, folder: Path) -> tuple[str, str]:
+        """Eight small files in the place of a corpus of the hub, whose sizes are known after its download alone."""
+        write_parquet(folder / "train.parquet", range(8))
+        write_parquet(folder / "valid.parquet", range(4))
+        return "--set", f"pretraining.corpus.data.source={{huggingface: {{path: {folder}, test_split: valid}}}}"
 
     def test_all_that_ship_are_listed(self):
         text = TEXTS["get-started/first-suite.md"]
@@ -138,6 +147,17 @@ arms: {scratch: {method: scratch}}
             path.write_text(block.code, encoding="utf-8")
             done = cli("plan", path, "--store", tmp_path / "runs", "--device", "cpu")
             assert (done.code, done.err) == (0, "")
+
+
+def write_parquet(path: Path, shades: range) -> None:
+    """Grey images of 64 px, of two classes in turn, in the layout of the hub."""
+    path.parent.mkdir(exist_ok=True)
+    images = []
+    for shade in shades:
+        file = io.BytesIO()
+        Image.new("RGB", (64, 64), (20 * shade,) * 3).save(file, "PNG")
+        images.append({"bytes": file.getvalue(), "path": None})
+    pd.DataFrame({"image": images, "label": [shade % 2 for shade in shades]}).to_parquet(path)
 
 
 def merged(base, change):
