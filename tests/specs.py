@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from benchbench.specs.consistency import UNCHARGED
 from benchbench.specs.parts import ComponentSpec, DataSpec, InputSpec, LossSpec, ModelSpec, NetworkSpec, RecipeSpec
 from benchbench.specs.records import (
     CachedFiles,
@@ -152,7 +153,8 @@ def cost_record(**changes: Any) -> Cost:
     for prefix in ("", "alone_"):
         given = changes.get(f"{prefix}device_hours", hours)
         seconds = changes.setdefault(f"{prefix}seconds", {"student": 3600 * given / devices})
-        changes.setdefault(f"{prefix}device_hours", sum(seconds.values()) * devices / 3600)
+        charged = sum(each for section, each in seconds.items() if section != UNCHARGED)
+        changes.setdefault(f"{prefix}device_hours", charged * devices / 3600)
     return Cost(**{"devices": 1, "unit": "CPU-hours", **changes})
 
 
