@@ -53,7 +53,9 @@ def load_frozen(context: StageContext[BaseSpec], network: NetworkSpec, index: in
     """A frozen network, with the weights of the stage that trained it, on the device; `index` among the teachers."""
     adapted = network.state != "pretrained"
     model = build_backbone(network.model, network.role, context.registry, classes if adapted else None)
-    folder = context.needs.get(f"teacher{index}")
+    folder = context.needs.get(role := f"teacher{index}")
+    if folder is None and adapted and network.model.weights is None:
+        raise KeyError(role)
     if folder is not None:
         load_weights(model, folder, head=adapted)
     return model.freeze().to(torch.device(context.device))
