@@ -77,7 +77,7 @@ def _signs() -> dict[str, Sign]:
         MATCHES: Sign("=", green),
         INCONCLUSIVE: Sign("?", muted()),
         FALLS_SHORT: Sign("▼", red),
-        TOO_SMALL: Sign("n", paper()),
+        TOO_SMALL: Sign("○", paper()),
         UNFINISHED: Sign("–", paper()),
     }
 

@@ -43,7 +43,7 @@ def test_mark_number_and_colour_of_every_verdict(every_verdict, drawn):
         "? -0.1",
         "▼ -10.0",
         "◆ no fine-tune\nthat cheap",
-        "n +1.0",
+        "○ +1.0",
         "–",
     ]
     colors = [to_hex(patch.get_facecolor()).upper() for patch in given.patches]
@@ -56,7 +56,7 @@ def test_mark_number_and_colour_of_every_verdict(every_verdict, drawn):
         "= matches",
         "? inconclusive",
         "▼ falls short",
-        "n n too small to test",
+        "○ n too small to test",
         "– not finished",
     ]
     assert [tick.get_text() for tick in given.get_xticklabels()] == list(STUDENTS)
