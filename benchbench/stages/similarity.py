@@ -36,6 +36,8 @@ Result = TypeVar("Result", bound=StageResult | Exception)
 
 # The first test images, as many as there are up to here; and those of a forward pass.
 IMAGES, BATCH = 512, 64
+# The last digits of sums depend on the threads that NumPy's library finds.
+DIGITS = 9
 
 
 def with_similarity(
@@ -51,7 +53,7 @@ def with_similarity(
         if isinstance(result, Exception) or not _is_distilled(context) or STOP.made:
             continue
         try:
-            with _own_random_numbers(context):
+            with _own_random_numbers(context), _threads_of(context, result):
                 teachers = teachers or _Teachers(context)  # those that run side by side have the same ones
                 measured[index] = _completed(result, teachers, context)
         except Exception as error:
@@ -76,6 +78,18 @@ def _own_random_numbers(context: StageContext) -> Iterator[None]:
     device = torch.device(context.device)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         yield
+
+
+@contextmanager
+def _threads_of(context: StageContext, result: StageResult) -> Iterator[None]:
+    """The CPU threads of the training, which sums depend on."""
+    before = torch.get_num_threads()
+    if torch.device(context.device).type == "cpu":
+        torch.set_num_threads(int(result.record.cost.devices))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class _Teachers:
@@ -109,13 +123,18 @@ def _completed(result: StageResult, teachers: _Teachers, context: TrainingContex
     end = embeddings(_trained(student, context), teachers.loader)
     similarity = SimilarityRecord(
         images=len(start),
-        start=tuple(linear_cka(start, teacher) for teacher in teachers.embeddings),
-        end=tuple(linear_cka(end, teacher) for teacher in teachers.embeddings),
+        start=tuple(_cka(start, teacher) for teacher in teachers.embeddings),
+        end=tuple(_cka(end, teacher) for teacher in teachers.embeddings),
         family=family_of(student.trunk),
         teacher_families=teachers.families,
     )
     metrics = record.metrics.model_copy(update={"similarity": similarity})
     return replace(result, record=record.model_copy(update={"metrics": metrics}))
+
+
+def _cka(student: Tensor, teacher: Tensor) -> float | None:
+    value = linear_cka(student, teacher)
+    return None if value is None else round(value, DIGITS)
 
 
 def starting_student(context: TrainingContext, classes: int) -> Backbone:

@@ -28,6 +28,7 @@ def train(cohort: Cohort) -> None:
     for member in cohort.members:
         with cohort.isolated(member, thorough=True):
             member.begin()
+    STOP.awaited = True  # from the first step on
     while running := [member for member in cohort.active() if not member.done]:
         _train_epoch(cohort, *min(member.position for member in running))
     for member in cohort.active():
