@@ -94,6 +94,10 @@ class Diary:
         self.pages.append(("progress", stage.key, progress))
 
     @hookimpl
+    def benchbench_stage_silent(self, stage, seconds):
+        self.pages.append(("silent", stage.key, seconds))
+
+    @hookimpl
     def benchbench_stage_finished(self, stage, record, folder):
         assert StageFolder(folder).done() == record
         self.pages.append(("finished", stage.key, record.metrics.test_accuracy))

@@ -112,6 +112,7 @@ class Event:
         slot: of its worker.
         reason: of a stage that failed, broke its device or died.
         progress: of a "progress".
+        compared_seconds: time that the likeness of student and teachers took, of a finished stage; no part of its cost.
         recorded_seconds: time that writing the record of a finished stage took.
         worked_seconds: time from the worker's being ready to the end of a finished stage.
         leaves: true where its worker takes no more stages.
@@ -122,6 +123,7 @@ class Event:
     slot: str
     reason: str = ""
     progress: Progress | None = None
+    compared_seconds: float = 0.0
     recorded_seconds: float | None = None
     worked_seconds: float | None = None
     leaves: bool = False

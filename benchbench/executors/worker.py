@@ -130,6 +130,7 @@ class Worker:
         self.usable, self.leaves = True, False
         self.process: ProcessState | None = None
         self.ready = self.recording = time.monotonic()
+        self.compared = 0.0
 
     def run(self, stages: Sequence[Assignment]) -> None:
         """Runs stages, side by side where there are several; a failure of one becomes an event.
@@ -229,7 +230,10 @@ class Worker:
             completed = self._completed(list(zip(stages, contexts, results, strict=True)), software, peak.bytes())
         self.leaves = bool(process.remarks)
         # Beside the work: its cost is complete. In a state that a component has changed nothing is measured.
-        return completed if self.leaves else with_similarity(contexts, completed)
+        begun = time.monotonic()
+        compared = completed if self.leaves else with_similarity(contexts, completed)
+        self.compared = (time.monotonic() - begun) / len(stages)
+        return compared
 
     def _completed(
         self, ends: list[tuple[Assignment, StageContext, Result]], software: Environment, peak_bytes: int | None
@@ -310,7 +314,11 @@ class Worker:
             leftover.unlink(missing_ok=True)
         forget_progress(folder)
         now = time.monotonic()
-        seconds = {"recorded_seconds": now - self.recording, "worked_seconds": now - self.ready}
+        seconds = {
+            "compared_seconds": self.compared,
+            "recorded_seconds": now - self.recording,
+            "worked_seconds": now - self.ready,
+        }
         self._emit("finished", stage, leaves=self.leaves, **seconds)
         self.recording = now
 

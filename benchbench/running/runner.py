@@ -226,7 +226,10 @@ class _Run:
             self.ledger.failed(event.slot, stage)
             self._fail(stage, reason)
             return
-        self.ledger.finished(event.slot, stage, record.cost, event.recorded_seconds, event.worked_seconds)
+        cost = record.cost
+        if event.compared_seconds:
+            cost = cost.model_copy(update={"seconds": {**cost.seconds, "similarity": event.compared_seconds}})
+        self.ledger.finished(event.slot, stage, cost, event.recorded_seconds, event.worked_seconds)
         self.schedule.finish(stage)
         self.hooks.stage_finished(stage, record, folder.path)
 

@@ -34,6 +34,7 @@ def events() -> Mapping[str, Mapping[str, object]]:
         "benchbench_plan_made": {"plan": plan, "done": [first.key]},
         "benchbench_stage_started": {"stage": last, "worker": "0"},
         "benchbench_progress": {"stage": last, "progress": progress},
+        "benchbench_stage_silent": {"stage": last, "seconds": 120.0},
         "benchbench_stage_finished": {
             "stage": first,
             "record": sample_record(),

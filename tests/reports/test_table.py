@@ -150,7 +150,7 @@ class TestCsv:
         assert list(csv.reader(io.StringIO(drawn))) == [
             ["one, two", "three"],
             [NASTY, 'say "x", y'],
-            ["a", "b\nc"],
+            ["a", "b c"],
         ]
 
 

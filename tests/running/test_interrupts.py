@@ -56,19 +56,20 @@ def test_a_lost_one_is_raised_by_the_next_check():
         checked()
 
 
-@pytest.mark.parametrize("ending", [lambda: None, sys.exit], ids=["return", "exit"])
-def test_a_lost_one_is_raised_at_the_end(ending):
+@pytest.mark.parametrize("exits", [False, True], ids=["return", "exit"])
+def test_a_lost_one_is_raised_at_the_end(exits):
     @RememberedInterrupts()
     def command(lost: bool) -> None:
         if lost:
             lose_an_interrupt()
         with RememberedInterrupts():
             pass
-        ending()
+        if exits:
+            sys.exit()
 
     with pytest.raises(KeyboardInterrupt):
         command(True)
-    with pytest.raises(SystemExit) if ending is sys.exit else RememberedInterrupts():
+    with pytest.raises(SystemExit) if exits else RememberedInterrupts():
         command(False)  # each call starts anew
 
 

@@ -131,6 +131,7 @@ def test_every_hook_can_be_called(host):
     hooks.plan_made(None, [])
     hooks.stage_started(STAGE, "0")
     hooks.progress(STAGE, PROGRESS)
+    hooks.stage_silent(STAGE, 120.0)
     hooks.stage_finished(STAGE, training_record(), Path("here"))
     hooks.stage_failed(STAGE, "")
     hooks.run_finished(None, {})

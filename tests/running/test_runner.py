@@ -164,7 +164,7 @@ def test_kinds_come_in_their_order(planned, run):
     everything = {"tuned": {"method": "finetune"}, "probe": {"method": "linear_probe"}, **arms(1)}
     run(planned(everything, "recipes.default.precision=auto", "seeds=[0]"))
     order = [unit[0].kind for unit in Pretender.units]
-    assert set(order) == set(KINDS) - {"diffusion", "synthesis", "quality"}
+    assert set(order) == set(KINDS) - {"diffusion", "synthesis", "pretraining", "trial", "quality"}
     assert order == sorted(order, key=KINDS.index)
 
 
@@ -278,9 +278,9 @@ def test_predictions_of_stages_are_in_the_ledger(planned, run, tmp_path):
     predicted = predictions(Store(tmp_path / "runs"))
     assert set(predicted) == set(new)
     assert known not in predicted
-    # `sample_record` has 0.0258 hours, a second of set-up included, for 2,000 images of training and 1,000 of testing.
+    # `sample_record` has 93 seconds, one of set-up included, for 2,000 images of training and 1,000 of testing.
     stage = plan.stages[new[0]]
     tested = estimate.evaluation_images(plan, stage.spec, "cifar")
     images = estimate.training_images(plan, stage.spec, "cifar") + tested / 3
-    expected = 1 / 3600 + (0.0258 - 1 / 3600) / (2000 + 1000 / 3) * images
+    expected = (1 + 92 / (2000 + 1000 / 3) * images) / 3600
     assert list(predicted.values()) == [pytest.approx(expected)] * 2

@@ -31,6 +31,7 @@ SECTIONS = {
     "measures": "measures of quality",
     "evaluation": "evaluation",
     "checkpoint": "checkpoints and weights",
+    "similarity": "likeness of students and teachers",
     "record": "writing records",
 }
 STAGES = {

@@ -50,6 +50,7 @@ class TestFirstSight:
             "Stages that one run of tiny needs, in GPU-hours",
             "Resources of one run of tiny beside time",
             "Training time saved by distillation in tiny",
+            "Tasks from which one pre-training costs less than distillation, in tiny",
             "Signs of failure in tiny",
         ]
         assert page.column("Test accuracy", "arm") == ["scratch", "probe", "tune", "distil, big (scratch)"]

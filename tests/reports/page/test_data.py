@@ -177,7 +177,7 @@ class TestBounds:
         run_lab.folder(second).log.write_bytes(b"\xff\xfe\x00 \x1b[31mred")
         stages = data_of(run_lab)["stages"]
         assert stages[first[:16]]["log"] == "x" * LOG_BYTES
-        assert stages[second[:16]]["log"] == "\ufffd\ufffd\x00 \x1b[31mred"
+        assert stages[second[:16]]["log"] == "\ufffd\ufffd\\x00 \\x1b[31mred"
 
     def test_of_a_long_curve_every_kth_epoch_with_both_ends(self, run_lab, data_of):
         cell = run_lab.cells("tune")[0]
@@ -213,6 +213,7 @@ class TestTables:
             "foundations",
             "resources",
             "savings",
+            "break_even",
             "diagnosis",
         ]
         table = data["tables"][0]
