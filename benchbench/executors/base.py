@@ -6,7 +6,7 @@ The same records travel between the runner, an executor and its workers, as obje
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -47,6 +47,7 @@ class RunSettings:
         data_root: folder of downloads.
         checkpoint_seconds: work that a kill may cost.
         commit: of the suite's repository; None outside of one.
+        compares: whether the likeness of students and teachers is measured, which a table of pairs shows.
     """
 
     store: Path
@@ -54,6 +55,7 @@ class RunSettings:
     data_root: Path
     checkpoint_seconds: float
     commit: str | None
+    compares: bool = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True)

@@ -231,7 +231,8 @@ class Worker:
         self.leaves = bool(process.remarks)
         # Beside the work: its cost is complete. In a state that a component has changed nothing is measured.
         begun = time.monotonic()
-        compared = completed if self.leaves else with_similarity(contexts, completed)
+        measured = settings.compares and not self.leaves
+        compared = with_similarity(contexts, completed) if measured else completed
         self.compared = (time.monotonic() - begun) / len(stages)
         return compared
 

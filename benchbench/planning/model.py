@@ -156,6 +156,12 @@ class Plan:
         """One hash for the whole grid, wherever it runs: equal keys mean equal experiments."""
         return hashlib.sha256("".join(cell.stage for cell in self.cells).encode()).hexdigest()
 
+    @property
+    def has_pairs(self) -> bool:
+        """True where several teachers are distilled into several students."""
+        distilled = [cell for cell in self.cells if cell.teachers]
+        return len({cell.teachers for cell in distilled}) > 1 and len({cell.student for cell in distilled}) > 1
+
     def part(self, kinds: Collection[str]) -> Plan:
         """The stages of some kinds alone, without cells."""
         stages = {key: stage for key, stage in self.stages.items() if stage.kind in kinds}

@@ -84,6 +84,7 @@ def run_plan(plan: Plan, host: PluginHost, store: Store, executor: Component, op
         data_root=options.data_root.absolute(),
         checkpoint_seconds=options.checkpoint_seconds,
         commit=git_commit(plan.file.folder.absolute()),
+        compares=plan.has_pairs,
     )
     with store.locked() as lock:
         schedule = Schedule(plan, store, options.max_cohort)

@@ -37,6 +37,13 @@ def benchbench_losses():
 KD = {"ce": 1, "kd": 1}
 
 
+@pytest.mark.parametrize(("students", "teachers", "pairs"), [(2, 2, True), (1, 2, False), (2, 1, False)])
+def test_pairs_are_of_several_teachers_and_students(tiny_suite, plan_of, tmp_path, students, teachers, pairs):
+    counts = {"students": students, "teachers": teachers}
+    changes = {name: dict(list(SUITE[name].items())[:count]) for name, count in counts.items()}
+    assert plan_of(tiny_suite(tmp_path, **{**SUITE, **changes})).has_pairs == pairs
+
+
 def distil(teachers: Any = None, loss: dict | None = None, **more: Any) -> dict[str, Any]:
     arm = {"method": "distill", "loss": loss or KD, **more}
     return arm if teachers is None else arm | {"teachers": teachers}

@@ -50,7 +50,7 @@ def test_a_run_leaves_tables_and_stages(finished):
     assert all(0 <= float(row["accuracy"]) <= 1 and float(row["own_hours"]) > 0 for row in rows)
     taught = [row for row in rows if row["arm"] == "taught"]
     assert {row["teacher_accuracy"] for row in taught} == {taught[0]["teacher_accuracy"]} != {""}
-    assert all(0 < float(row[name]) <= 1 for row in taught for name in ("similarity_start", "similarity_end"))
+    assert {row["similarity_end"] for row in taught} == {""}  # it is of suites with pairs
     assert float(taught[0]["shared_stage_hours"]) == pytest.approx(float(taught[0]["stage_hours"]) / 2)
     accuracy = (report / "accuracy.md").read_text()
     assert "taught, big (linear\\_probe)" in accuracy
