@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -45,6 +45,7 @@ from benchbench.training.member import Member, MemberState
 from benchbench.training.teachers import LiveTeacher, TeacherForward
 
 TrainingContext = StageContext[TrainingSpec]
+TrainTogether = Callable[[Sequence["Cell"], Clock, int], None]
 NONE = np.zeros(0, np.int64)  # classes of no images
 
 
@@ -58,6 +59,16 @@ def run(context: TrainingContext) -> StageResult:
 
 def run_group(contexts: Sequence[TrainingContext]) -> list[StageResult | Exception]:
     """Trains cells of one cohort side by side; gives each one's result, or the error that ended it."""
+    return results_of(contexts, _train_together)
+
+
+def results_of(contexts: Sequence[TrainingContext], train_together: TrainTogether) -> list[StageResult | Exception]:
+    """Results of cells side by side, or the errors that ended them.
+
+    Args:
+        contexts: of one cohort.
+        train_together: leaves a result in every cell; the cells have one number of threads.
+    """
     clock = Clock(torch.device(contexts[0].device))
     cells = [Cell(context, clock) for context in contexts]
     for threads in dict.fromkeys(cell.threads for cell in cells):
@@ -65,7 +76,7 @@ def run_group(contexts: Sequence[TrainingContext]) -> list[StageResult | Excepti
         cohort = [cell for cell in cells if cell.threads == threads]
         try:
             with float32_of(contexts[0]):  # one recipe's precision is that of the cohort
-                _train_together(cohort, clock, len(contexts))
+                train_together(cohort, clock, len(contexts))
         except Exception as error:  # in what they share: images, teachers
             for cell in cohort:
                 cell.result = error
@@ -73,14 +84,8 @@ def run_group(contexts: Sequence[TrainingContext]) -> list[StageResult | Excepti
 
 
 def _train_together(cells: Sequence[Cell], clock: Clock, side_by_side: int) -> None:
-    with clock.section("loading", *(cell.timer.account for cell in cells)):
-        shared = Shared(cells[0].context, clock, cells)
-    state = StateWatch() if side_by_side > 1 else None
-    for cell in cells:
-        with cell.isolated(), state.turn(thorough=True) if state else contextlib.nullcontext():
-            cell.build(shared)
-    cohort = Cohort([cell.member for cell in cells if cell.result is None], shared.inputs, clock, state=state)
-    train(cohort)
+    shared = shared_by(cells, clock)
+    cohort = trained(cells, shared, clock, side_by_side)
     classes: dict[Member, np.ndarray] = {}
     labels = NONE
     if cohort.active() and shared.tested:
@@ -93,6 +98,23 @@ def _train_together(cells: Sequence[Cell], clock: Clock, side_by_side: int) -> N
             continue
         with cell.isolated():
             cell.finish(shared, TestAnswers(classes.get(cell.member, NONE), labels), len(cells))
+
+
+def shared_by(cells: Sequence[Cell], clock: Clock) -> Shared:
+    """What cells of one cohort share."""
+    with clock.section("loading", *(cell.timer.account for cell in cells)):
+        return Shared(cells[0].context, clock, cells)
+
+
+def trained(cells: Sequence[Cell], shared: Shared, clock: Clock, side_by_side: int) -> Cohort:
+    """Builds and trains cells; an error of one is its result, or among the cohort's failures."""
+    state = StateWatch() if side_by_side > 1 else None
+    for cell in cells:
+        with cell.isolated(), state.turn(thorough=True) if state else contextlib.nullcontext():
+            cell.build(shared)
+    cohort = Cohort([cell.member for cell in cells if cell.result is None], shared.inputs, clock, state=state)
+    train(cohort)
+    return cohort
 
 
 class Shared:

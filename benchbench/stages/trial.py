@@ -4,17 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-
 from benchbench.errors import StageError
 from benchbench.specs.records import ModelRecord, TrainingMetrics, TrainingRecord
 from benchbench.stages.context import StageResult
-from benchbench.stages.float32 import float32_of
-from benchbench.stages.train import NONE, Cell, Shared, TestAnswers, TrainingContext
+from benchbench.stages.train import NONE, Cell, Shared, TestAnswers, TrainingContext, results_of, shared_by, trained
 from benchbench.training.clock import Clock
-from benchbench.training.cohort import Cohort
-from benchbench.training.global_state import StateWatch
-from benchbench.training.loop import train
 
 # In the errors of `benchbench.training.finite`, which a rate that is too high leads to.
 DIVERGED = "not finite", "loss is nan", "loss is inf", "loss is -inf"
@@ -33,35 +27,14 @@ def run_group(contexts: Sequence[TrainingContext]) -> list[StageResult | Excepti
 
     A trial that diverges has a result too, without weights and without an accuracy: what it cost is part of the search.
     """
-    clock = Clock(torch.device(contexts[0].device))
-    cells = [Cell(context, clock) for context in contexts]
-    for threads in dict.fromkeys(cell.threads for cell in cells):
-        torch.set_num_threads(threads)
-        cohort = [cell for cell in cells if cell.threads == threads]
-        try:
-            with float32_of(contexts[0]):
-                _train_together(cohort, clock, len(contexts))
-        except Exception as error:  # in what they share: images, teachers
-            for cell in cohort:
-                cell.result = error
-    return [RuntimeError("it ended without a result") if cell.result is None else cell.result for cell in cells]
+    return results_of(contexts, _train_together)
 
 
 def _train_together(cells: Sequence[Cell], clock: Clock, side_by_side: int) -> None:
-    with clock.section("loading", *(cell.timer.account for cell in cells)):
-        shared = Shared(cells[0].context, clock, cells)
+    shared = shared_by(cells, clock)
     if shared.inputs.validation is None:
         raise StageError("no class has an image to spare for validation, and trials are chosen by it; take more images")
-    state = StateWatch() if side_by_side > 1 else None
-    for cell in cells:
-        with cell.isolated():
-            if state is None:
-                cell.build(shared)
-                continue
-            with state.turn(thorough=True):
-                cell.build(shared)
-    cohort = Cohort([cell.member for cell in cells if cell.result is None], shared.inputs, clock, state=state)
-    train(cohort)
+    cohort = trained(cells, shared, clock, side_by_side)
     for cell in [cell for cell in cells if cell.result is None]:
         with cell.isolated():
             failure = cohort.failures.get(cell.member)
