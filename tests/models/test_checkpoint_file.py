@@ -17,6 +17,7 @@ from torch import nn
 
 from benchbench.errors import WeightsError
 from benchbench.models.checkpoint_file import read_checkpoint
+from tests.traps import Trap
 
 STATE = {"weight": torch.arange(6.0).view(2, 3), "steps": torch.tensor(3)}
 
@@ -111,14 +112,6 @@ def test_something_else_is_named(tmp_path, name, content, problem):
         message = refusal(path, shapes_only)
         if not message.startswith("is damaged"):  # by the suffix, what has no other mark is taken for safetensors
             assert message.startswith(problem)
-
-
-class Trap:
-    def __init__(self, path: Path):
-        self.path = path
-
-    def __reduce__(self):
-        return Path.touch, (self.path,)
 
 
 @pytest.mark.parametrize("kind", ["pickle", "zip", "older"])

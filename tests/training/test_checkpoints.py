@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import pickle
 import random
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +13,7 @@ from benchbench.hardware.energy import StageMeter
 from benchbench.store import StageFolder
 from benchbench.training import checkpoints as checkpoint
 from benchbench.training.checkpoints import Checkpoints
+from tests.traps import Trap
 
 STATE = {
     "epoch": 3,
@@ -120,14 +120,6 @@ def test_a_checkpoint_with_one_wrong_bit_never_gives_another_state(folder, capsy
 @pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04", b"\x80\x02garbage"])
 def test_a_file_of_something_else_is_set_aside(folder, capsys, content):
     assert_set_aside(folder, content, capsys)
-
-
-class Trap:
-    def __init__(self, path: Path):
-        self.path = path
-
-    def __reduce__(self):
-        return Path.touch, (self.path,)
 
 
 @pytest.mark.parametrize("kind", ["pickle", "zip", "older"])
