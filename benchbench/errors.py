@@ -58,6 +58,10 @@ class StageError(BenchBenchError):
     """A stage that failed while it ran; the others go on."""
 
 
+class DivergedError(StageError):
+    """A training whose loss, weights or outputs are no longer finite."""
+
+
 class GlobalStateError(StageError):
     """A cell that has changed the state of its process, torch's default dtype say, beside others: it is to run alone.
 

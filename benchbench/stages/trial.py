@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchbench.errors import StageError
+from benchbench.errors import DivergedError, StageError
 from benchbench.specs.records import ModelRecord, TrainingMetrics, TrainingRecord
 from benchbench.stages.context import StageResult
 from benchbench.stages.train import NONE, Cell, Shared, TestAnswers, TrainingContext, results_of, shared_by, trained
 from benchbench.training.clock import Clock
-
-# In the errors of `benchbench.training.finite`, which a rate that is too high leads to.
-DIVERGED = "not finite", "loss is nan", "loss is inf", "loss is -inf"
 
 
 def run(context: TrainingContext) -> StageResult:
@@ -59,7 +56,7 @@ def _validated(result: StageResult) -> StageResult:
 
 def _without_weights(cell: Cell, failure: Exception, shared: Shared, side_by_side: int) -> StageResult | Exception:
     """The result of a trial that has diverged; every other failure is one."""
-    if not isinstance(failure, StageError) or not any(words in str(failure) for words in DIVERGED):
+    if not isinstance(failure, DivergedError):
         return failure
     print(f"the trial has diverged, and is not chosen: {failure}")
     parameters = sum(p.numel() for p in cell.network.parameters())

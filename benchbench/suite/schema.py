@@ -166,6 +166,13 @@ class ModelEntry(Strict):
     )
     recipe: Recipe = Field(Recipe(), description="changes of the recipe for this model")
 
+    @model_validator(mode="after")
+    def _one_cost(self) -> Self:
+        if self.pretraining is not None and self.weights is not None and self.weights.pretraining is not None:
+            problem = "`pretraining` states the cost of public weights, and that of these is measured; take it out"
+            raise PydanticCustomError("pretraining", problem)
+        return self
+
 
 class TeacherEntry(ModelEntry):
     """A teacher, and the states in which arms may take it, each with its changes of the recipe."""

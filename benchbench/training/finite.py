@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchbench.errors import StageError
+from benchbench.errors import DivergedError
 
 # In place of a class, where logits are not finite.
 NO_CLASS = -1
@@ -34,11 +34,11 @@ def require_finite_outputs(classes: np.ndarray, images: str) -> None:
         images: "validation" or "test".
 
     Raises:
-        StageError: with the number of such images and the first of them.
+        DivergedError: with the number of such images and the first of them.
     """
     broken = np.flatnonzero(classes == NO_CLASS)
     if len(broken):
-        raise StageError(
+        raise DivergedError(
             f"logits are not finite on {len(broken)} of {len(classes)} {images} images (the first is number "
             f"{broken[0]}); lower the rate, or take `precision: fp32`"
         )
@@ -63,11 +63,11 @@ def require_finite_network(model: nn.Module, masks: Collection[str], epoch: str)
         epoch: the one that has ended, in words.
 
     Raises:
-        StageError: with the first few names.
+        DivergedError: with the first few names.
     """
     if names := [name for name in broken_tensors(model) if name not in masks]:
         more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-        raise StageError(
+        raise DivergedError(
             f"weights are not finite after {epoch} ({', '.join(names[:LISTED])}{more}), though its losses are; {REMEDY}"
         )
 
@@ -82,13 +82,13 @@ def require_finite_losses(means: Mapping[str, float], first: int | None, steps: 
         epoch: in words.
 
     Raises:
-        StageError: with the terms and the step.
+        DivergedError: with the terms and the step.
     """
     broken = [name for name, value in means.items() if not math.isfinite(value)]
     if broken:
         names = ", ".join(name for name in broken if name != "loss") or "loss"
         since = f" (first at step {first} of {steps})" if first is not None and steps > 1 else ""
-        raise StageError(f"loss is {means['loss']} in {epoch} (terms: {names}); {REMEDY}{since}")
+        raise DivergedError(f"loss is {means['loss']} in {epoch} (terms: {names}); {REMEDY}{since}")
 
 
 class Spread(NamedTuple):

@@ -167,6 +167,10 @@ TUNE = {"method": "finetune"}
             {"students": {"small": {**SUITE["students"]["small"], "weights": {"pretraining": "corpse"}}}},
             "did you mean 'corpus'",
         ),
+        (
+            {"students": {"small": {**SUITE["students"]["small"], "pretraining": {"hours": 5, "source": "a paper"}}}},
+            "`pretraining` states the cost of public weights",
+        ),
         ({"pretraining": None}, "unknown pre-training 'corpus'; the suite has none"),
         ({"pretraining": {"corpus": {**DISTILL, "teacher": "bug"}}}, "did you mean 'big'"),
         ({"pretraining": {"corpus": {**PRETRAINING, "method": "distill"}}}, "needs a `teacher`"),

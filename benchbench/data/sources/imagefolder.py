@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -10,10 +9,8 @@ from benchbench.data.images import ImageDataset
 from benchbench.data.info import DataInfo
 from benchbench.data.sources.common import check_labels
 from benchbench.data.sources.folder_scan import SplitScan, scan_split
-from benchbench.data.sources.own_images import OwnFileImages, OwnImagesParams, Range, survey
+from benchbench.data.sources.own_images import OwnFileImages, OwnImagesParams, Range, survey_files
 from benchbench.errors import DataError, did_you_mean
-
-SAMPLE = 200  # images whose headers `plan` looks at
 
 
 class ImageFolderParams(OwnImagesParams):
@@ -52,8 +49,7 @@ def sizes(params: ImageFolderParams) -> DataInfo:
     notes = [f"{scan.folder.name}/: {words}" for scan in scans.values() for words in _doubts(scan)]
     counts = {split: sum(map(len, scan.by_class.values())) for split, scan in scans.items()}
     files = [str(path) for path in scans["train"].files().values()]
-    step = max(1, -(-len(files) // SAMPLE))
-    notes += survey([partial(str, path) for path in files[::step]], len(files), params.reading)
+    notes += survey_files(files, params.reading)
     names = tuple(scans["train"].by_class)
     return DataInfo(len(names), counts["train"], counts["test"], "; ".join(notes), names)
 

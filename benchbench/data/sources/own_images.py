@@ -5,11 +5,11 @@ The published data sets hold 8-bit files alone, which `common.decode` reads.
 
 from __future__ import annotations
 
-import functools
 import io
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal
 
@@ -31,6 +31,7 @@ EXTENSIONS = (
     ".jpx", ".jpf", ".jpc", ".apng", ".pgm", ".pbm", ".pnm", ".pfm", ".dib", ".tga", ".pcx", ".qoi", ".sgi", ".mpo",
 )
 # fmt: on
+SAMPLE = 200  # images whose headers `plan` looks at
 ORIENTATION = 0x0112  # of EXIF
 DEEP_GREY = ("F", "I")  # Pillow's modes of 32-bit values; those of 16 bits begin with "I;16"
 # Of 32-bit values that come without a range: the smallest of these that holds all of an image.
@@ -126,7 +127,7 @@ def open_own(source: str | Path | IO[bytes]) -> Image.Image:
     return Image.open(source, formats=_formats())
 
 
-@functools.cache
+@cache
 def _formats() -> tuple[str, ...]:
     """Those that this Pillow can read."""
     from PIL import Image
@@ -201,6 +202,12 @@ class OwnFileImages:
 
     def __call__(self, index: int) -> Image.Image:
         return decode_own(self.files[index], self.files[index], self.reading)
+
+
+def survey_files(files: list[str], reading: Reading) -> list[str]:
+    """The same of a list of files, from a sample spread over it."""
+    step = max(1, -(-len(files) // SAMPLE))
+    return survey([partial(str, path) for path in files[::step]], len(files), reading)
 
 
 def survey(samples: Sequence[Callable[[], str | IO[bytes]]], count: int, reading: Reading) -> list[str]:

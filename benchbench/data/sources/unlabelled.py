@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from benchbench.data.images import ImageDataset
 from benchbench.data.info import DataInfo
 from benchbench.data.sources.folder_scan import SplitScan, scan_images
-from benchbench.data.sources.own_images import OwnFileImages, OwnImagesParams, Range, survey
-
-SAMPLE = 200  # images whose headers `plan` looks at
+from benchbench.data.sources.own_images import OwnFileImages, OwnImagesParams, Range, survey_files
 
 
 class UnlabelledParams(OwnImagesParams):
@@ -42,9 +39,8 @@ def sizes(params: UnlabelledParams) -> DataInfo:
     """
     scan = scan_images(params.path)
     files = [str(path) for path in scan.files().values()]
-    step = max(1, -(-len(files) // SAMPLE))
     notes = [words for words in (str(scan.left_out), scan.doubtful_names()) if words]
-    notes += survey([partial(str, path) for path in files[::step]], len(files), params.reading)
+    notes += survey_files(files, params.reading)
     return DataInfo(0, len(files), 0, "; ".join(notes))
 
 
