@@ -85,6 +85,6 @@ def test_the_figure_has_a_line_for_each_way_and_a_mark_at_the_break_even(priced)
     lab = priced([3.0, 3.1, 3.2])
     figure = break_even_figure(lab.frame(), lab.plan, lab.store).figure
     (axis,) = figure.axes
-    marks = [line for line in axis.lines if line.get_marker() == "o"]
+    marks = [line for line in axis.lines if line.get_marker() != "None"]
     assert [mark.get_xdata()[0] for mark in marks] == [pytest.approx(2 / 1.6)]
     assert len([line for line in axis.lines if len(line.get_xdata()) > 2]) == 2
