@@ -46,7 +46,8 @@ from tests.networks import in_this_process
 
 DOCS = ROOT / "docs"
 PAGES = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
-WRITTEN = [name for name in PAGES if name.removeprefix(f"{FOLDER}/") not in pages()]
+GENERATED = {f"{FOLDER}/{name}" for name in pages()}
+WRITTEN = [name for name in PAGES if name not in GENERATED]
 TEXTS = {name: (DOCS / name).read_text(encoding="utf-8") for name in PAGES}
 
 

@@ -61,6 +61,7 @@ and of the arm (for teachers, of the state in `adapt:`)."""
 def suite_page() -> str:
     """The page as Markdown."""
     parts = ["# Suite files", INTRO]
+    words = _words()
     for model in models():
         parts += [f"## {_title(model)}", inline(" ".join((model.__doc__ or "").split()))]
         if model is suite.Recipe:
@@ -72,7 +73,7 @@ def suite_page() -> str:
         rows = [
             [
                 f"`{field.title or key}`",
-                type_in_words(field.annotation, _words()),
+                type_in_words(field.annotation, words),
                 default_of(field),
                 limits_of(field.metadata, PATTERNS_IN_WORDS),
                 inline(field.description or ""),
