@@ -7,13 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchbench.store import (
-    _temporary,
-    read_json,
-    remove_leftovers,
-    write_atomic,
-    write_json,
-)
+from benchbench.store import read_json, remove_leftovers, write_atomic, write_json
+from benchbench.store.files import _temporary
 
 
 class TestWriteAtomic:

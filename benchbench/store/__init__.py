@@ -1,0 +1,39 @@
+"""Stage folders on disk: atomic writes, verified reads, one writer.
+
+runs/store.json                     the store's format
+runs/cell/1a2b3c.../spec.json       the stage's spec, that its key is taken over; see `benchbench.specs.stages`
+                    state.json      running or failed, attempts, reason
+                    curve.jsonl     one line per epoch
+                    log.txt         output of the worker
+                    checkpoint.pt   while it runs
+                    weights.safetensors   of a stage that trains
+                    outputs/*.npy         of a stage that runs a frozen network over a data set
+                    record.json     written last: the stage is done; see `benchbench.specs.records`
+runs/ledger/RUN.jsonl               time of each run by purpose; see `benchbench.costs.ledger`
+runs/worker-SLOT.log, fork-server.log   output of processes outside of any stage
+"""
+
+from benchbench.store.files import (
+    file_sha256,
+    read_bytes,
+    read_json,
+    remove_leftovers,
+    write_atomic,
+    write_json,
+)
+from benchbench.store.stage_folder import StageFolder, StageState
+from benchbench.store.store import FORMAT, KEY_LENGTH, Store
+
+__all__ = [
+    "FORMAT",
+    "KEY_LENGTH",
+    "StageFolder",
+    "StageState",
+    "Store",
+    "file_sha256",
+    "read_bytes",
+    "read_json",
+    "remove_leftovers",
+    "write_atomic",
+    "write_json",
+]
