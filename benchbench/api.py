@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from benchbench.costs.estimate import CostEstimate
     from benchbench.models.backbone import Backbone
-    from benchbench.planning.model import Plan
-    from benchbench.plugins import PluginHost
     from benchbench.reports.compare import RunComparison
     from benchbench.reports.compare_inputs import Side
     from benchbench.store import Store
@@ -88,7 +86,8 @@ def plan(
     plugins: Sequence[PathLike] = (),
     device: str = "auto",
     jobs: int | None = None,
-    executor: str = "local",
+    executor: str | Mapping[str, Any] | None = None,
+    executor_settings: Sequence[str] = (),
 ) -> Experiment:
     """Expands a suite into cells and the stages that they need; nothing runs, and nothing is written.
 
@@ -101,7 +100,9 @@ def plan(
         plugins: plugin files, beside those that the suite names.
         device: cpu, cuda, cuda:N, or auto: CUDA if there is any.
         jobs: workers side by side; default: one per core, at most 8; one per GPU.
-        executor: name of the executor component, which says what devices there are.
+        executor: name of the executor component, which says what devices there are; or with parameters, as in
+            `{"slurm": {"partition": "gpu"}}`. Default: the suite's own, else `local`.
+        executor_settings: parameters of the executor, "partition=gpu", as `--executor-set` takes them.
 
     Returns:
         The planned suite. It shows itself as a table: one row per arm with what is done, and predicted device-hours.
@@ -116,6 +117,8 @@ def plan(
         >>> plan.cells.row.unique()[0]
         'scratch'
     """
+    from benchbench.executors.base import DeviceRequest
+    from benchbench.executors.choice import plan_for_executor, with_executor
     from benchbench.plugins import load_suite_plugins
 
     require_platform()
@@ -126,8 +129,9 @@ def plan(
         file = file.replace(_overrides({"seeds": given}, "argument"))
     files = _paths(plugins)
     host = load_suite_plugins(file, files)
-    expanded = _expand(file, host, Path(data), executor, (device, jobs))
-    return Experiment(expanded, host, results, Path(data), executor, device, jobs, files)
+    file = with_executor(file, executor, executor_settings)
+    expanded, choice = plan_for_executor(file, host, Path(data), DeviceRequest(device, jobs, store=results.root))
+    return Experiment(expanded, host, results, Path(data), choice, device, jobs, files)
 
 
 def _paths(paths: Sequence[PathLike]) -> tuple[Path, ...]:
@@ -142,25 +146,16 @@ def _store(folder: PathLike) -> Store:
     return store
 
 
-def _expand(file: SuiteFile, host: PluginHost, data_root: Path, executor: str, wanted: tuple[str, int | None]) -> Plan:
-    """The plan of a suite on the devices that an executor finds; `wanted` are the kind of device and the jobs."""
-    from benchbench.planning.expand import make_plan
-
-    devices = host.registry.get("executor", executor).load().find_devices(*wanted)
-    return make_plan(file, host.registry, devices, data_root)
-
-
-def _moved(experiment: object, store: PathLike | None, executor: str | None = None) -> Experiment:
+def _moved(experiment: object, store: PathLike | None, executor: str | Mapping[str, Any] | None = None) -> Experiment:
     """An experiment with another store or executor, where they are given."""
     if not isinstance(experiment, Experiment):
         raise BenchBenchError(f"this takes what benchbench.plan(suite) gives, and not {type(experiment).__name__}")
     if store is not None:
         experiment = replace(experiment, store=_store(store))
-    if executor not in (None, experiment.executor):
-        name, old = str(executor), experiment.plan
-        wanted = (experiment.device, experiment.jobs)
-        expanded = _expand(old.file, experiment.host, experiment.data_root, name, wanted)
-        experiment = replace(experiment, plan=expanded, executor=name)
+    if executor not in (None, experiment.executor.name):
+        from benchbench.executors.choice import with_executor
+
+        experiment = experiment.replanned(with_executor(experiment.plan.file, executor))
     return experiment
 
 
@@ -209,7 +204,7 @@ def run(
     plan: Experiment,
     *,
     store: PathLike | None = None,
-    executor: str | None = None,
+    executor: str | Mapping[str, Any] | None = None,
     progress: bool | None = None,
     checkpoint_seconds: float = 30.0,
     stage_timeout: float | None = None,
@@ -224,7 +219,7 @@ def run(
     Args:
         plan: the planned suite, of `benchbench.plan`.
         store: folder of results, in place of the plan's.
-        executor: in place of the plan's; `inline` runs stages in this very process.
+        executor: in place of the plan's, as `plan` takes it; `inline` runs stages in this very process.
         progress: whether to show the progress; default: in a notebook, and on a terminal.
         checkpoint_seconds: work of a stage that a kill may cost.
         stage_timeout: seconds after which a stage fails and its worker is ended, while the others go on; None for no

@@ -41,6 +41,9 @@ class Params(BaseModel):
         return None
 
 
+NO_PARAMS = Params()
+
+
 @dataclass(frozen=True)
 class Component:
     """One named thing that a plugin offers.

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import matplotlib.figure
     import pandas as pd
 
+    from benchbench.executors.choice import ExecutorChoice
     from benchbench.planning.model import Plan
     from benchbench.plugins import PluginHost
     from benchbench.reports.lazy import LazyMapping
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from benchbench.running.runner import RunOptions
     from benchbench.running.schedule import Outcome
     from benchbench.store import Store
+    from benchbench.suite.document import Override
+    from benchbench.suite.file import SuiteFile
 
 PAGE = "html"
 FIGURE_FORMATS = ("pdf", "png")
@@ -44,7 +47,7 @@ class Experiment:
         host: its plugins.
         store: folder of results.
         data_root: folder of downloads.
-        executor: name of the executor component that runs its stages.
+        executor: the executor that runs its stages, with its parameters.
         device, jobs, plugins: as they were asked for.
     """
 
@@ -52,7 +55,7 @@ class Experiment:
     host: PluginHost
     store: Store
     data_root: Path
-    executor: str = "local"
+    executor: ExecutorChoice
     device: str = "auto"
     jobs: int | None = None
     plugins: tuple[Path, ...] = ()
@@ -102,9 +105,18 @@ class Experiment:
         from benchbench.running.interrupts import RememberedInterrupts
         from benchbench.running.runner import run_plan
 
-        component = self.plan.registry.get("executor", self.executor)
+        options = replace(options, executor_params=self.executor.params)
         with RememberedInterrupts(), self.host.with_listeners(listeners):
-            return run_plan(self.plan, self.host, self.store, component, options)
+            return run_plan(self.plan, self.host, self.store, self.executor.component, options)
+
+    def replanned(self, file: SuiteFile) -> Experiment:
+        """The experiment of another suite file, or of its own on the devices that are known by now."""
+        from benchbench.executors.base import DeviceRequest
+        from benchbench.executors.choice import plan_for_executor
+
+        asked = DeviceRequest(self.device, self.jobs, store=self.store.root)
+        plan, choice = plan_for_executor(file, self.host, self.data_root, asked)
+        return replace(self, plan=plan, executor=choice)
 
     def calibrate(self, *, progress: bool | None = None) -> Outcome:
         """Measures how fast the suite's networks run here, which predictions of hours need; takes minutes.
@@ -131,7 +143,8 @@ class Experiment:
         file = self.plan.file
         if file.path is None:
             return "benchbench.report(plan), of a suite that is no file"
-        options = [word for each in file.source.overrides for word in ("--set", each.argument)]
+        changes = [each for each in file.source.overrides if self._is_told(each)]
+        options = [word for each in changes for word in ("--set", each.argument)]
         options += [word for path in self.plugins for word in ("--plugin", str(path))]
         options += ["--store", str(self.store.root)] if self.store.root != Path(DEFAULT_STORE) else []
         options += ["--data", str(self.data_root)] if self.data_root != Path(DEFAULT_DATA) else []
@@ -139,6 +152,10 @@ class Experiment:
         options += ["--jobs", str(self.jobs)] if self.jobs is not None else []
         options += ["--template", template] if template != DEFAULT_TEMPLATE else []
         return shlex.join(["benchbench", "report", suite_argument(file.path), *options])
+
+    def _is_told(self, change: Override) -> bool:
+        """Whether a report depends on a change of the suite: not on which executor had this machine's devices."""
+        return change.parts[0] != "executor" or self.executor.name not in ("local", "inline")
 
     def __repr__(self) -> str:
         return self.overview().brief()

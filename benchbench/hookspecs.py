@@ -187,16 +187,21 @@ class Registration:
         Example:
             import os
 
-            from benchbench import Component, hookimpl
+            from pydantic import Field
+
+            from benchbench import Component, Params, hookimpl
             from benchbench.executors.local import LocalExecutor
+
+            class NiceParams(Params):
+                niceness: int = Field(10, ge=0, le=19, description="of the workers")
 
             @hookimpl
             def benchbench_executors():
-                yield Component("nice", f"{__name__}:NiceExecutor", summary="as local, after all else on the CPU")
+                yield Component("nice", f"{__name__}:NiceExecutor", NiceParams, "as local, after all else on the CPU")
 
             class NiceExecutor(LocalExecutor):
                 def __init__(self, devices, settings, lock):
-                    os.nice(10)  # its workers inherit it
+                    os.nice(settings.params.niceness)  # its workers inherit it
                     super().__init__(devices, settings, lock)
         """
 

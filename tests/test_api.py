@@ -19,7 +19,7 @@ import torch
 
 import benchbench as bb
 from benchbench import api, hookimpl
-from benchbench.errors import StoreError, SuiteError, UnknownNameError
+from benchbench.errors import StoreError, SuiteError
 from benchbench.experiment import Experiment, Run
 from benchbench.suite.file import SuiteFile
 from tests import networks
@@ -127,7 +127,7 @@ class TestPlan:
             ({"overrides": ["sedes=[0]"]}, SuiteError, "did you mean 'seeds'"),
             ({"seeds": 3}, SuiteError, "argument seeds: seeds: write a list"),
             ({"seeds": ["a"]}, SuiteError, "argument seeds: seeds.0: "),
-            ({"executor": "inlin"}, UnknownNameError, "unknown executor 'inlin'; did you mean 'inline'"),
+            ({"executor": "inlin"}, SuiteError, "unknown executor 'inlin'; did you mean 'inline'"),
             ({"executor": "inline", "jobs": 2}, bb.BenchBenchError, "'inline' runs one stage at a time"),
             ({"device": "tpu"}, bb.BenchBenchError, "tpu"),
             ({"plugins": "nowhere.py"}, bb.BenchBenchError, "nowhere.py does not exist"),

@@ -15,7 +15,14 @@ from benchbench.cli.docs import docs, page_of
 from benchbench.cli.doctor import doctor
 from benchbench.cli.durations import DURATION
 from benchbench.cli.grouped import GroupedCommands
-from benchbench.cli.options import ReportOptions, SuiteOptions, reads_suite, reads_suites, writes_report
+from benchbench.cli.options import (
+    ReportOptions,
+    SuiteOptions,
+    chooses_executor,
+    reads_suite,
+    reads_suites,
+    writes_report,
+)
 from benchbench.cli.plugins import check, list_, new, plugins
 from benchbench.cli.printing import json_of, print_report, print_written
 from benchbench.cli.results import compare, export, merge
@@ -83,12 +90,20 @@ def cli() -> None:
 
 @cli.command()
 @reads_suite
+@chooses_executor
 @click.option("--all", "show_all", is_flag=True, help="List every stage with its key.")
 @click.option("--calibrate", is_flag=True, help="First measure how fast the networks are here, to predict hours.")
 @click.option(
     "--check-images", is_flag=True, help="Read every image of your own now, as `run` does; few are always read."
 )
-def plan(options: SuiteOptions, show_all: bool, calibrate: bool, check_images: bool) -> None:
+def plan(
+    options: SuiteOptions,
+    executor: str | None,
+    executor_settings: tuple[str, ...],
+    show_all: bool,
+    calibrate: bool,
+    check_images: bool,
+) -> None:
     """Show what SUITE would run, what is already done, and what each arm will cost.
 
     Device-hours are predicted from finished stages of the same work in the store, whatever their seeds, epochs or
@@ -100,10 +115,11 @@ def plan(options: SuiteOptions, show_all: bool, calibrate: bool, check_images: b
       benchbench plan cifar
       benchbench plan cifar --calibrate
       benchbench plan cifar --all --set seeds=[0,1,2,3,4]
+      benchbench plan cifar --executor slurm --executor-set partition=gpu
     """
     from benchbench.cli.describe import plan_json, plan_text
 
-    experiment = options.plan()
+    experiment = options.plan(executor, executor_settings)
     estimates = api.estimate(experiment)
     unchecked = api.check_images(experiment, only_cheap=not check_images)
     if calibrate:
@@ -121,9 +137,7 @@ def plan(options: SuiteOptions, show_all: bool, calibrate: bool, check_images: b
 @cli.command()
 @reads_suite
 @writes_report
-@click.option(
-    "--executor", default="local", show_default=True, help="Where stages run; see `benchbench list executors`."
-)
+@chooses_executor
 @click.option(
     "--checkpoint-seconds",
     type=DURATION,
@@ -147,7 +161,8 @@ def plan(options: SuiteOptions, show_all: bool, calibrate: bool, check_images: b
 def run(
     options: SuiteOptions,
     output: ReportOptions,
-    executor: str,
+    executor: str | None,
+    executor_settings: tuple[str, ...],
     checkpoint_seconds: float,
     stage_timeout: float | None,
     cohort: int,
@@ -165,8 +180,9 @@ def run(
       benchbench run cifar --device cuda:0 --store /big/runs --report paper/results --format html
       benchbench run my_suite.yaml --plugin my_loss.py
       benchbench run cifar --stage-timeout 2h
+      benchbench run cifar --executor slurm --executor-set partition=gpu --executor-set time=4:00:00
     """
-    experiment = options.plan(executor)
+    experiment = options.plan(executor, executor_settings)
     api.require_template(experiment, output.template, output.tables)
     finished = api.run(
         experiment,

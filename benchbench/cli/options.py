@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ class SuiteOptions:
     jobs: int | None
     as_json: bool
 
-    def plan(self, executor: str = "local") -> Experiment:
+    def plan(self, executor: str | None = None, settings: Sequence[str] = ()) -> Experiment:
         return api.plan(
             self.suite,
             store=self.store,
@@ -57,6 +57,7 @@ class SuiteOptions:
             device=self.device,
             jobs=self.jobs,
             executor=executor,
+            executor_settings=settings,
         )
 
 
@@ -98,6 +99,20 @@ _REPORT_OPTIONS = (
     click.option("--tables", metavar="NAMES", callback=_names, help=_TABLES),
     click.option("--theme", type=click.Choice(THEMES), default=THEMES[0], show_default=True, help="Of figures."),
 )
+_EXECUTOR_OPTIONS = (
+    click.option(
+        "--executor",
+        metavar="NAME",
+        help="Where stages run; see `benchbench list executors`.  [default: the suite's own, else local]",
+    ),
+    click.option(
+        "--executor-set",
+        "executor_settings",
+        metavar="KEY=VALUE",
+        multiple=True,
+        help="A parameter of the executor, e.g. partition=gpu; may be repeated.",
+    ),
+)
 _SUITE_OPTIONS = (
     store_option,
     data_option,
@@ -109,6 +124,11 @@ _SUITE_OPTIONS = (
     click.option("--jobs", type=click.IntRange(1), help=_JOBS),
     json_option,
 )
+
+
+def chooses_executor(command: Command) -> Command:
+    """Gives a command the options of an executor: `executor` and `executor_settings`."""
+    return _with_options(_EXECUTOR_OPTIONS, command)
 
 
 def reads_suite(command: Command) -> Command:

@@ -12,6 +12,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter
 
+from benchbench.components import NO_PARAMS, Params
 from benchbench.hardware.devices import Devices
 from benchbench.hardware.devices import find_devices as find_local_devices
 from benchbench.specs.records import Progress, Unit
@@ -48,6 +49,7 @@ class RunSettings:
         checkpoint_seconds: work that a kill may cost.
         commit: of the suite's repository; None outside of one.
         compares: whether the likeness of students and teachers is measured, which a table of pairs shows.
+        params: of the executor, checked against its component's class of them; they are not sent to workers.
     """
 
     store: Path
@@ -56,6 +58,7 @@ class RunSettings:
     checkpoint_seconds: float
     commit: str | None
     compares: bool = field(default=False, kw_only=True)
+    params: Params = field(default=NO_PARAMS, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,23 @@ ASSIGNMENTS = TypeAdapter(list[Assignment])
 EVENT = TypeAdapter(Event)
 
 
+@dataclass(frozen=True)
+class DeviceRequest:
+    """Devices that a run asks its executor for.
+
+    Attributes:
+        device: "auto" (CUDA where there is any), "cpu", "cuda", or "cuda:N".
+        jobs: stages side by side, on the CPU or on each GPU; None for the executor's default.
+        params: of the executor, checked.
+        store: folder of the store, where an executor may remember what devices it had.
+    """
+
+    device: str = "auto"
+    jobs: int | None = None
+    params: Params = NO_PARAMS
+    store: Path = Path("runs")
+
+
 class Executor:
     """Runs stages in the slots of some devices.
 
@@ -148,17 +168,13 @@ class Executor:
     """
 
     @classmethod
-    def find_devices(cls, device: str = "auto", jobs: int | None = None) -> Devices:
+    def find_devices(cls, request: DeviceRequest) -> Devices:
         """The devices that a run by this executor has, known before the plan is made.
-
-        Args:
-            device: "auto" (CUDA where there is any), "cpu", "cuda", or "cuda:N".
-            jobs: stages side by side, on the CPU or on each GPU; None for the executor's default.
 
         Raises:
             BenchBenchError: it cannot have such devices.
         """
-        return find_local_devices(device, jobs)
+        return find_local_devices(request.device, request.jobs)
 
     def __init__(self, devices: Devices, settings: RunSettings, lock: int):
         self.devices, self.settings, self.lock = devices, settings, lock

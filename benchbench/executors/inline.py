@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, TextIO
 
 from benchbench.errors import BenchBenchError
-from benchbench.executors.base import Assignment, Event, Executor, RunSettings, worker_settings
+from benchbench.executors.base import Assignment, DeviceRequest, Event, Executor, RunSettings, worker_settings
 from benchbench.executors.worker import Worker
 from benchbench.hardware.devices import Devices
 from benchbench.hardware.devices import find_devices as find_local_devices
@@ -27,13 +27,13 @@ class InlineExecutor(Executor):
     """
 
     @classmethod
-    def find_devices(cls, device: str = "auto", jobs: int | None = None) -> Devices:
-        if jobs not in (None, 1):
+    def find_devices(cls, request: DeviceRequest) -> Devices:
+        if request.jobs not in (None, 1):
             raise BenchBenchError(
                 "executor 'inline' runs one stage at a time; leave --jobs out, or use --executor local"
             )
-        devices = super().find_devices(device, 1)
-        return devices if len(devices.slots) == 1 else super().find_devices(f"cuda:{devices.slots[0]}", 1)
+        devices = find_local_devices(request.device, 1)
+        return devices if len(devices.slots) == 1 else find_local_devices(f"cuda:{devices.slots[0]}", 1)
 
     def __init__(self, devices: Devices, settings: RunSettings, lock: int):
         super().__init__(devices, settings, lock)

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchbench.components import Component
+from benchbench.components import NO_PARAMS, Component, Params
 from benchbench.costs.ledger import RunLedger
 from benchbench.costs.prediction import Predictor
 from benchbench.errors import BenchBenchError, StoreError, one_line
@@ -38,6 +38,7 @@ class RunOptions:
         checkpoint_seconds: work of a stage that a kill may cost.
         max_cohort: most cells that train side by side.
         stage_timeout: seconds after which the worker of a stage is ended; None for no limit.
+        executor_params: of the executor, checked.
 
     Raises:
         BenchBenchError: a time is none.
@@ -47,6 +48,7 @@ class RunOptions:
     checkpoint_seconds: float = 30.0
     max_cohort: int = COHORT
     stage_timeout: float | None = None
+    executor_params: Params = NO_PARAMS
 
     def __post_init__(self) -> None:
         limit = self.stage_timeout
@@ -85,6 +87,7 @@ def run_plan(plan: Plan, host: PluginHost, store: Store, executor: Component, op
         checkpoint_seconds=options.checkpoint_seconds,
         commit=git_commit(plan.file.folder.absolute()),
         compares=plan.has_pairs,
+        params=options.executor_params,
     )
     with store.locked() as lock:
         schedule = Schedule(plan, store, options.max_cohort)

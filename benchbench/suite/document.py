@@ -37,12 +37,14 @@ class Override:
         value: as YAML or JSON have it.
         given_by: the option or argument that it comes from, for errors.
         text: `key=value` as it was written; None where it was not.
+        shown: how errors name it; None for the option and the key.
     """
 
     key: str
     value: object
     given_by: str = "--set"
     text: str | None = None
+    shown: str | None = None
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -52,7 +54,7 @@ class Override:
     @property
     def place(self) -> str:
         """For errors: the option or argument, and the key."""
-        return f"{self.given_by} {quoted(self.key)}"
+        return self.shown or f"{self.given_by} {quoted(self.key)}"
 
     @property
     def argument(self) -> str:
@@ -84,7 +86,7 @@ class SuiteDocument:
         parts = self._parts(loc)
         path, name = tuple(str(part) for part in parts), dotted(parts)
         line, is_written = self._line(parts)
-        for each in self.overrides:
+        for each in reversed(self.overrides):  # of two for one part the later counts
             # The part itself, a part of it, or a mapping that is there only because something in it was set.
             if path[: len(each.parts)] == each.parts or (not is_written and _is_part(each.parts, path)):
                 return SuiteError(f"{each.place}: {problem}", hint=hint)

@@ -317,6 +317,11 @@ class Suite(Strict):
         "train side by side; default: each cell's own seed",
     )
     plugins: list[str] = Field([], description="plugin files to load; relative to the suite file")
+    executor: Annotated[Ref | None, BeforeValidator(one_ref)] = Field(
+        None,
+        description="where stages run, with its parameters, as in `{slurm: {partition: gpu, time: 4:00:00}}`; part of "
+        "no key; default: `local`",
+    )
     selection: Annotated[Selection, BeforeValidator(_selection)] = Field(
         Selection(), description="epoch whose weights are tested; the rule alone may stand here"
     )

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from benchbench.components import Component
-from benchbench.executors.base import Executor, RunSettings
+from benchbench.executors.base import DeviceRequest, Executor, RunSettings
 from benchbench.testing.check import Call, Options, require
 
 SETTINGS = RunSettings(Path("runs"), (), Path("data"), 30.0, None)
@@ -31,11 +31,11 @@ def check_constructor(component: Component) -> None:
 
 
 def check_devices(component: Component) -> None:
-    """`find_devices` takes the arguments of the command line."""
+    """`find_devices` takes what a run asks for."""
     try:
-        inspect.signature(component.load().find_devices).bind("cpu", None)
+        inspect.signature(component.load().find_devices).bind(DeviceRequest())
     except TypeError as error:
-        raise AssertionError(f"its find_devices() does not take (device, jobs): {error}") from error
+        raise AssertionError(f"its find_devices() does not take (request): {error}") from error
 
 
 def check_methods(component: Component) -> None:

@@ -12,6 +12,7 @@ from benchbench.executors.base import (
     EVENT,
     WORKER_SETTINGS,
     Assignment,
+    DeviceRequest,
     Event,
     Executor,
     RunSettings,
@@ -71,6 +72,6 @@ def test_settings_of_a_worker(devices, slot, expected):
 
 
 def test_devices_are_those_of_this_machine_unless_an_executor_has_others():
-    assert Executor.find_devices("cpu", 1).slots == ("0",)
+    assert Executor.find_devices(DeviceRequest("cpu", 1)).slots == ("0",)
     with pytest.raises(BenchBenchError, match="unknown device 'tpu'"):
-        Executor.find_devices("tpu", None)
+        Executor.find_devices(DeviceRequest("tpu"))

@@ -11,6 +11,7 @@ import torch
 from benchbench import hookimpl
 from benchbench.components import Component
 from benchbench.errors import BenchBenchError
+from benchbench.executors.base import DeviceRequest
 from benchbench.executors.inline import InlineExecutor
 from benchbench.plugins import load_plugins
 from benchbench.running.runner import RunOptions, run_plan
@@ -165,18 +166,18 @@ def test_interrupted_it_keeps_checkpoints_and_goes_on(tiny_suite, plan_of, tmp_p
 
 @pytest.mark.parametrize("jobs", [None, 1])
 def test_it_has_one_slot_with_all_cores(jobs):
-    slots = InlineExecutor.find_devices("cpu", jobs)
+    slots = InlineExecutor.find_devices(DeviceRequest("cpu", jobs))
     assert slots.slots == ("0",)
     assert slots.exclusive
 
 
 def test_several_jobs_are_refused():
     with pytest.raises(BenchBenchError, match="runs one stage at a time; leave --jobs out, or use --executor local"):
-        InlineExecutor.find_devices("cpu", 2)
+        InlineExecutor.find_devices(DeviceRequest("cpu", 2))
 
 
 def test_it_takes_the_first_of_several_gpus(monkeypatch):
     monkeypatch.setattr("benchbench.hardware.devices._gpus", lambda: {"2": "Big GPU", "5": "Big GPU"})
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(6)))
-    slots = InlineExecutor.find_devices("cuda", None)
+    slots = InlineExecutor.find_devices(DeviceRequest("cuda"))
     assert (slots.slots, slots.threads, slots.sharing) == (("2",), 6, 1)

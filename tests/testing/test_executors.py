@@ -39,7 +39,7 @@ BROKEN = [
     ("class", Executor, "is no class derived from"),
     ("constructor", OwnConstructor, r"its constructor does not take \(devices, settings, lock\)"),
     ("methods", WithoutClose, r"it does not define close\(\)"),
-    ("devices", OwnDevices, r"its find_devices\(\) does not take \(device, jobs\)"),
+    ("devices", OwnDevices, r"its find_devices\(\) does not take \(request\)"),
     ("methods", NoHandler, r"wait\(\) does not take \(self, timeout"),
 ]
 
