@@ -46,6 +46,10 @@ class StoreError(BenchBenchError):
     """A store that is in use, was written by another version, or holds a damaged stage."""
 
 
+class ClaimLostError(BenchBenchError):
+    """A stage that another process has taken over, since this one stood still for too long; nothing is written."""
+
+
 class DataError(BenchBenchError):
     """A data set that is absent, unreadable, or other than the suite describes."""
 

@@ -3,61 +3,94 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import glob
 import hashlib
 import json
 import os
+import re
 import secrets
-from io import BufferedWriter
+import time
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from benchbench.errors import StoreError, one_line
+from benchbench.store.fencing import fence_of
+from benchbench.store.processes import birth, this_process
 
 LARGEST = 64 * 2**20  # bytes of a file of JSON
 LONGEST_REASON = 300  # characters
+OLD = 86400.0  # seconds after which nobody still writes a temporary file
+_WRITER = re.compile(r"-(?P<pid>\d+)-\d+-(?P<machine>[0-9a-f]{8})[0-9a-f]{8}\.tmp$")
 
 
-def write_atomic(path: Path, data: bytes) -> None:
+def write_atomic(path: Path, data: bytes, durable: bool = True) -> None:
     """Writes a file so that a reader, or the run after a kill, sees the old content or the new, never a part.
 
     Each writer has a temporary file of its own, so that several do not disturb one another. Those of writers that were
     killed are removed by the next one.
+
+    Args:
+        path: of the file.
+        data: its content.
+        durable: whether it outlives a crash of the machine, which is waited for.
+
+    Raises:
+        ClaimLostError: it belongs to a stage that another process has taken over; nothing is written then.
     """
+    claim = fence_of(path)
     remove_leftovers(path.parent, path.name)
-    with _temporary(path) as stream:
-        try:
+    temporary = temporary_path(path, claim.number if claim else 0)
+    try:
+        with temporary.open("xb") as stream:
             stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-            Path(stream.name).replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(stream.name)
-            raise
+            if durable:
+                stream.flush()
+                os.fsync(stream.fileno())
+        if claim is not None:
+            claim.require()
+        _rename(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
 
 
-def _temporary(path: Path) -> BufferedWriter:
-    """A new file beside another, locked while its writer lives."""
-    while True:
-        stream = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp").open("xb")
-        with contextlib.suppress(OSError):  # a file system without locks, where nothing is removed either
-            fcntl.flock(stream, fcntl.LOCK_EX)
-        if os.fstat(stream.fileno()).st_nlink:
-            return stream
-        stream.close()  # taken for a leftover before it was locked
+def _rename(temporary: Path, path: Path) -> None:
+    """Puts a file in its place, whatever was there."""
+    number = temporary.stat().st_ino
+    try:
+        temporary.replace(path)
+    except FileNotFoundError:
+        # NFS sends a request again whose answer was lost, and the second one finds nothing to rename.
+        with contextlib.suppress(OSError):
+            if path.stat().st_ino == number:
+                return
+        raise
+
+
+def temporary_path(path: Path, number: int = 0) -> Path:
+    """A new file beside another, named by its writer: host, process and number of the claim."""
+    here = this_process()
+    return path.with_name(f".{path.name}.{here.host}-{here.pid}-{number}-{here.machine}{secrets.token_hex(4)}.tmp")
 
 
 def remove_leftovers(folder: Path, name: str = "") -> None:
     """Removes temporary files of writers that were killed: those of one file, or of a folder and all below it."""
     pattern = f".{glob.escape(name)}*.tmp"
     for path in folder.glob(pattern) if name else folder.rglob(pattern):
-        with contextlib.suppress(OSError), path.open("rb") as stream:  # BlockingIOError: its writer lives
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            path.unlink()
+        with contextlib.suppress(OSError):
+            if _is_leftover(path):
+                path.unlink()
+
+
+def _is_leftover(path: Path) -> bool:
+    """Whether a temporary file's writer has ended; of one on another machine, whether it was written long ago."""
+    writer = _WRITER.search(path.name)
+    if writer is not None and writer["machine"] == this_process().machine:
+        return not birth(int(writer["pid"]))
+    return time.time() - path.stat().st_mtime > OLD
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 
 import pytest
 
 from benchbench.store import read_json, remove_leftovers, write_atomic, write_json
-from benchbench.store.files import _temporary
+from benchbench.store.files import OLD, temporary_path
+from benchbench.store.processes import this_process
 
 
 class TestWriteAtomic:
@@ -65,19 +67,49 @@ class TestWriteAtomic:
         assert failures == []
         assert list(tmp_path.iterdir()) == [path]
 
-    def test_the_file_of_a_writer_that_lives_stays(self, tmp_path):
-        with _temporary(tmp_path / "a.json") as stream:
-            write_atomic(tmp_path / "a.json", b"1")
-            assert Path(stream.name).exists()
-            remove_leftovers(tmp_path)
-            assert Path(stream.name).exists()
+    def test_the_file_of_a_writer_that_lives_stays(self, tmp_path, python):
+        path = tmp_path / "a.json"
+        own = temporary_path(path)
+        own.touch()
+        code = "import sys, pathlib\nfrom benchbench.store.files import temporary_path\n"
+        code += "temporary_path(pathlib.Path(sys.argv[1])).touch()"
+        assert python("-c", code, path).code == 0
+        assert len(list(tmp_path.iterdir())) == 2
+        write_atomic(path, b"1")
+        assert sorted(tmp_path.iterdir()) == sorted([own, path])
+
+    def test_a_file_of_another_machine_goes_when_it_is_old(self, tmp_path):
+        path, here = tmp_path / "a.json", this_process()
+        new, old = (temporary_path(path).with_name(f".a.json.far-{here.pid}-1-{'0' * 16}{name}.tmp") for name in "ab")
+        for each in (new, old):
+            each.touch()
+        os.utime(old, (0, old.stat().st_mtime - OLD - 10))
         remove_leftovers(tmp_path)
-        assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+        assert list(tmp_path.iterdir()) == [new]
+
+    def test_a_rename_that_answers_that_there_is_no_file_may_have_happened(self, tmp_path, monkeypatch):
+        """NFS repeats a request whose answer was lost."""
+        rename, path = Path.replace, tmp_path / "a.json"
+
+        def renamed_twice(old, new):
+            rename(old, new)
+            rename(old, new)
+
+        monkeypatch.setattr(Path, "replace", renamed_twice)
+        write_atomic(path, b"1")
+        assert [each.read_bytes() for each in tmp_path.iterdir()] == [b"1"]
+        monkeypatch.setattr(
+            Path, "replace", lambda old, new: rename(old, new.with_name("elsewhere")) and rename(old, new)
+        )
+        with pytest.raises(FileNotFoundError):
+            write_atomic(path, b"2")
+        assert path.read_bytes() == b"1"
 
     def test_leftovers_in_folders_below_go_and_nothing_else(self, tmp_path):
         (tmp_path / "shards").mkdir()
         for name in ("shards/.0.parquet.ab.tmp", ".checkpoint.pt.cd.tmp", ".old.tmp", "mine.tmp", ".mine"):
             (tmp_path / name).touch()
+            os.utime(tmp_path / name, (0, 0))
         remove_leftovers(tmp_path)
         assert sorted(path.name for path in tmp_path.rglob("*")) == [".mine", "mine.tmp", "shards"]
 
