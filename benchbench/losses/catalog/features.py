@@ -90,6 +90,13 @@ class CWDParams(Params):
     temperature: FiniteFloat = Field(4.0, gt=0, description="T, divides the activations of both sides")
 
 
+class OFAParams(Params):
+    """Parameters of `ofa`."""
+
+    gamma: FiniteFloat = Field(1.5, ge=1, description="power that raises the target's share; 1: soft cross-entropy")
+    temperature: FiniteFloat = Field(1.0, gt=0, description="T, divides the logits of both sides")
+
+
 FEATURES: tuple[Component, ...] = (
     loss(
         "fitnets",
@@ -125,5 +132,15 @@ FEATURES: tuple[Component, ...] = (
     ),
     loss("mgd", "MGD", MGDParams, "generation from a masked map (Yang et al. 2022)", "teacher", "features"),
     loss("ickd", "ICKD", Params, "correlations between channels (Liu et al. 2021)", "teacher", "features"),
+    loss(
+        "ofa",
+        "OFA",
+        OFAParams,
+        "predictions of every depth, for any architectures (Hao et al. 2023)",
+        "teacher",
+        "teacher.logits",
+        "features",
+        "hard_labels",
+    ),
     loss("cwd", "CWD", CWDParams, "where each channel is active (Shu et al. 2021)", "teacher", "features"),
 )
