@@ -1,0 +1,158 @@
+"""The contract of executors without slots in reach of this process: they keep pilots alive in a cluster.
+
+A pilot is a job of the cluster's engine that runs `benchbench work` on the store of the run: it takes stages by
+claims until nothing is left or its time is up. The runner has no slots then. It watches the store, and asks the
+executor for as many pilots as there is work for. Results and failures travel through the store alone, so that the end
+of a pilot, a node or the runner loses nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from benchbench.components import NO_PARAMS, Params
+from benchbench.errors import BenchBenchError
+from benchbench.executors.base import DeviceRequest
+from benchbench.hardware.devices import Devices
+from benchbench.store import write_json
+
+FOLDER = "pilots"  # of logs and of what is remembered, in the store
+# Environment of a pilot: its name, which claims carry, and when it was asked for, in seconds since the epoch.
+NAME_VARIABLE, SUBMITTED_VARIABLE = "BENCHBENCH_PILOT", "BENCHBENCH_SUBMITTED"
+
+
+class EngineError(BenchBenchError):
+    """An engine that refuses what it is asked for, or does not answer."""
+
+
+@dataclass(frozen=True)
+class Pilot:
+    """A pilot as its engine has it.
+
+    Attributes:
+        name: the engine's for it, which is that of the job in claims.
+        state: "queued", "running" or "ended".
+        reason: why it waits; or why it has ended, empty where `benchbench work` ended by itself.
+        hopeless: true where the engine says that it will never start.
+    """
+
+    name: str
+    state: Literal["queued", "running", "ended"]
+    reason: str = ""
+    hopeless: bool = False
+
+
+@dataclass(frozen=True)
+class WorkOrder:
+    """What every pilot of a run does.
+
+    Attributes:
+        store: folder of the store, absolute.
+        arguments: of `benchbench work`; the executor adds `--max-hours` where its engine ends pilots after a while.
+        params: of the executor, checked.
+    """
+
+    store: Path
+    arguments: tuple[str, ...]
+    params: Params = NO_PARAMS
+
+    @property
+    def folder(self) -> Path:
+        """Where pilots write their logs."""
+        return self.store / FOLDER
+
+    @property
+    def name(self) -> str:
+        """A name for all pilots of this store and work, by which a later run knows them again."""
+        return f"benchbench-{_short_hash(str(self.store))}-{_short_hash(repr(self.arguments))}"
+
+
+class PilotExecutor:
+    """Keeps pilots alive. Every method may be called again after an `EngineError`."""
+
+    def __init__(self, order: WorkOrder):
+        self.order = order
+
+    @classmethod
+    def find_devices(cls, request: DeviceRequest) -> Devices:
+        """The devices that a run has, known before the plan is made and before a pilot has started.
+
+        What pilots of the same request had is remembered in the store, see `remembered_devices`.
+
+        Raises:
+            BenchBenchError: it cannot have such devices.
+        """
+        raise NotImplementedError
+
+    @property
+    def most(self) -> int:
+        """Most pilots at once."""
+        raise NotImplementedError
+
+    def start(self, count: int) -> None:
+        """Asks the engine for pilots; does not wait for them.
+
+        Raises:
+            EngineError: it refuses; the run ends.
+        """
+        raise NotImplementedError
+
+    def pilots(self) -> list[Pilot]:
+        """All pilots that were started, and those of an earlier run of the same name that had not ended at the start.
+
+        Raises:
+            EngineError: the engine does not answer; it is asked again.
+        """
+        raise NotImplementedError
+
+    def cancel(self, seconds: float) -> None:
+        """Ends all pilots: those that run save checkpoints first, so many seconds at most."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Lets go of the engine at the end of a run; pilots end by themselves where nothing is left to do."""
+
+
+@dataclass(frozen=True)
+class RememberedDevices:
+    """Devices that a pilot had.
+
+    Attributes:
+        name: the model's.
+        threads: CPU threads of a worker.
+    """
+
+    name: str
+    threads: int
+
+
+_REMEMBERED = TypeAdapter(RememberedDevices)
+
+
+def remembered_devices(store: Path, demand: Sequence[object]) -> RememberedDevices | None:
+    """The devices that the last pilot with the same demand had; None before there was one."""
+    try:
+        return _REMEMBERED.validate_json(_file(store, demand).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def remember_devices(store: Path, demand: Sequence[object], devices: RememberedDevices) -> None:
+    """Notes the devices of a pilot for the next plan."""
+    path = _file(store, demand)
+    path.parent.mkdir(exist_ok=True)
+    write_json(path, _REMEMBERED.dump_python(devices))
+
+
+def _file(store: Path, demand: Sequence[object]) -> Path:
+    return store / FOLDER / f"devices-{_short_hash(repr(tuple(demand)))}.json"
+
+
+def _short_hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
