@@ -20,6 +20,8 @@ from benchbench.components import hookspec
 if TYPE_CHECKING:
     from benchbench.components import Component
     from benchbench.planning.model import Plan, Stage
+    from benchbench.specs.elsewhere import StageElsewhere
+    from benchbench.specs.pilots import Pilot
     from benchbench.specs.records import Progress, StageRecord
 
 
@@ -200,9 +202,9 @@ class Registration:
                 yield Component("nice", f"{__name__}:NiceExecutor", NiceParams, "as local, after all else on the CPU")
 
             class NiceExecutor(LocalExecutor):
-                def __init__(self, devices, settings, lock):
+                def __init__(self, devices, settings):
                     os.nice(settings.params.niceness)  # its workers inherit it
-                    super().__init__(devices, settings, lock)
+                    super().__init__(devices, settings)
         """
 
     @hookspec
@@ -354,6 +356,32 @@ class Lifecycle:
             @hookimpl
             def benchbench_stage_failed(stage, reason):
                 print(f"{stage.label} failed: {reason}")
+        """
+
+    @hookspec
+    def benchbench_stage_elsewhere(self, stage: Stage, elsewhere: StageElsewhere) -> None:
+        """News of a stage that another process on the store runs, which calls the other hooks for it: its progress,
+        or how it has ended. See `benchbench.specs.elsewhere.StageElsewhere`.
+
+        Example:
+            from benchbench import hookimpl
+
+            @hookimpl
+            def benchbench_stage_elsewhere(stage, elsewhere):
+                print(f"{stage.label}: {elsewhere.status} on {elsewhere.holder}")
+        """
+
+    @hookspec
+    def benchbench_pilot_changed(self, pilot: Pilot) -> None:
+        """A job that an executor such as `slurm` keeps for the run waits in its queue, runs, or has ended, with the
+        engine's reason. See `benchbench.specs.pilots.Pilot`.
+
+        Example:
+            from benchbench import hookimpl
+
+            @hookimpl
+            def benchbench_pilot_changed(pilot):
+                print(f"job {pilot.name}: {pilot.state} {pilot.reason}")
         """
 
     @hookspec

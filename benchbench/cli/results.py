@@ -97,6 +97,7 @@ def _print_merged(merged: Merged, into: Path) -> None:
         "in conflict": merged.conflicts,
         "damaged": merged.damaged,
         "not finished": merged.unfinished,
+        "being run in the target": merged.held,
     }
     text = ", ".join(f"{len(stages)} {name}" for name, stages in counts.items() if stages)
     click.echo(f"{merged.store}: {text or 'no stages'}")

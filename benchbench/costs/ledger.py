@@ -24,23 +24,37 @@ from benchbench.costs.ledger_lines import (
     RunLine,
     SubmittedLine,
 )
+from benchbench.hardware.devices import SUBMITTED_VARIABLE
 from benchbench.hardware.energy import counter_of
 from benchbench.planning.model import Plan, Stage
 from benchbench.specs.records import Cost
 from benchbench.store import Store
+from benchbench.store.processes import this_process
 
 # A run that is killed may have lived this much longer than its file shows.
 ALIVE_SECONDS = 0.5
 
 
-class RunLedger:
-    """Writes the file of one run."""
+def new_run() -> str:
+    """The name of a run: the time, and what makes it the only one."""
+    return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:8]}"
 
-    def __init__(self, store: Store, plan: Plan):
+
+def queue_seconds() -> float:
+    """Time from the submission of this process's job, where an executor has told it, until now."""
+    try:
+        return round(max(0.0, time.time() - float(os.environ[SUBMITTED_VARIABLE])), 3)
+    except (KeyError, ValueError):
+        return 0.0
+
+
+class RunLedger:
+    """Writes the file of one run, by its name."""
+
+    def __init__(self, store: Store, plan: Plan, run: str | None = None):
         folder = store.root / FOLDER
         folder.mkdir(exist_ok=True)
-        name = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:8]}.jsonl"
-        self._file = (folder / name).open("xb", buffering=0)
+        self._file = (folder / f"{run or new_run()}.jsonl").open("xb", buffering=0)
         self._begin = time.monotonic()
         self._last_line_at = 0.0
         self._alive_offset: int | None = None
@@ -55,6 +69,8 @@ class RunLedger:
                 unit=devices.unit,
                 num_devices=devices.num_devices,
                 slots=devices.slots,
+                job=this_process().job,
+                queue_seconds=queue_seconds(),
             )
         )
 

@@ -17,6 +17,7 @@ from benchbench.hardware.devices import Devices
 from benchbench.hardware.devices import find_devices as find_local_devices
 from benchbench.specs.records import Progress, Unit
 from benchbench.specs.stages import StageSpec
+from benchbench.store import LOGS, Claim
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,14 @@ class Assignment:
     Attributes:
         key, label, spec: of the stage.
         needs: (kind, key) of each stage whose results it reads, by role; soft needs included.
+        claim: of the run on the stage, without which nothing of it is written; None where no other run can be there.
     """
 
     key: str
     label: str
     spec: StageSpec
     needs: dict[str, tuple[str, str]]
+    claim: Claim | None = None
 
     @property
     def kind(self) -> str:
@@ -49,6 +52,7 @@ class RunSettings:
         checkpoint_seconds: work that a kill may cost.
         commit: of the suite's repository; None outside of one.
         compares: whether the likeness of students and teachers is measured, which a table of pairs shows.
+        run: name of the run, which no other has.
         params: of the executor, checked against its component's class of them; they are not sent to workers.
     """
 
@@ -58,7 +62,14 @@ class RunSettings:
     checkpoint_seconds: float
     commit: str | None
     compares: bool = field(default=False, kw_only=True)
+    run: str = field(default="run", kw_only=True)
     params: Params = field(default=NO_PARAMS, kw_only=True)
+
+    def log(self, name: str) -> Path:
+        """A file of this run for the output of a process outside of any stage."""
+        folder = self.store / LOGS
+        folder.mkdir(exist_ok=True)
+        return folder / f"{self.run}.{name}.log"
 
 
 @dataclass(frozen=True)
@@ -102,7 +113,7 @@ def worker_settings(run: RunSettings, devices: Devices, slot: str) -> WorkerSett
     )
 
 
-EventName = Literal["started", "ready", "progress", "finished", "failed", "broken", "misplaced", "died"]
+EventName = Literal["started", "ready", "progress", "finished", "failed", "lost", "broken", "misplaced", "died"]
 
 
 @dataclass(frozen=True)
@@ -110,7 +121,8 @@ class Event:
     """Something that happened to a stage.
 
     Attributes:
-        name: "started", "ready" (its libraries are loaded), "progress", "finished", "failed", "broken" (it
+        name: "started", "ready" (its libraries are loaded), "progress", "finished", "failed", "lost" (another run has
+            taken it over, while this one stood still), "broken" (it
             has failed, and left its worker a device that no stage can use: the worker ends), "misplaced" (it
             changes the state of its process, and is to run alone), or "died": with its worker.
         key: of the stage; of the first one where "ready" is for several side by side.
@@ -146,6 +158,7 @@ class DeviceRequest:
     Attributes:
         device: "auto" (CUDA where there is any), "cpu", "cuda", or "cuda:N".
         jobs: stages side by side, on the CPU or on each GPU; None for the executor's default.
+        run: name of the run, which no other has.
         params: of the executor, checked.
         store: folder of the store, where an executor may remember what devices it had.
     """
@@ -164,7 +177,6 @@ class Executor:
     Args:
         devices: the slots.
         settings: of the run.
-        lock: file descriptor of the store's lock, inherited by every process that writes to the store.
     """
 
     @classmethod
@@ -176,8 +188,8 @@ class Executor:
         """
         return find_local_devices(request.device, request.jobs)
 
-    def __init__(self, devices: Devices, settings: RunSettings, lock: int):
-        self.devices, self.settings, self.lock = devices, settings, lock
+    def __init__(self, devices: Devices, settings: RunSettings):
+        self.devices, self.settings = devices, settings
 
     def submit(self, slot: str, stages: list[Assignment]) -> None:
         """Starts stages in a free slot: one, or several that a worker runs side by side."""
@@ -193,6 +205,11 @@ class Executor:
         An executor that cannot do so does not define it, and refuses a limit to the time of a stage.
         """
         raise NotImplementedError
+
+    @classmethod
+    def is_remote(cls) -> bool:
+        """Whether its workers may be on other machines, whose files are seen here a while later."""
+        return False
 
     @classmethod
     def can_end(cls) -> bool:

@@ -41,11 +41,10 @@ class ForkServer:
 
     Args:
         log: file for the server's own output.
-        lock: descriptor that the server and its workers inherit.
         environment: of the server and its workers.
     """
 
-    def __init__(self, log: Path, lock: int, environment: Mapping[str, str]):
+    def __init__(self, log: Path, environment: Mapping[str, str]):
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._request = threading.Lock()
         self._num_workers = 0
@@ -56,7 +55,7 @@ class ForkServer:
                 stdout=output,
                 stderr=output,
                 env=environment,
-                pass_fds=[lock, theirs.fileno()],
+                pass_fds=[theirs.fileno()],
             )
 
     def start(self, log: Path) -> ForkedWorker:

@@ -35,8 +35,8 @@ class InlineExecutor(Executor):
         devices = find_local_devices(request.device, 1)
         return devices if len(devices.slots) == 1 else find_local_devices(f"cuda:{devices.slots[0]}", 1)
 
-    def __init__(self, devices: Devices, settings: RunSettings, lock: int):
-        super().__init__(devices, settings, lock)
+    def __init__(self, devices: Devices, settings: RunSettings):
+        super().__init__(devices, settings)
         self._submitted: deque[tuple[str, list[Assignment]]] = deque()
         self._worker: Worker | None = None
         self._handle: Callable[[Event], None] = lambda event: None

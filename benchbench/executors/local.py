@@ -54,11 +54,10 @@ class SpawnedWorker:
 
     Args:
         log: file for its standard error.
-        lock: descriptor that it inherits.
         environment: of the process.
     """
 
-    def __init__(self, log: Path, lock: int, environment: dict[str, str]):
+    def __init__(self, log: Path, environment: dict[str, str]):
         with log.open("w") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "benchbench.executors.worker", str(os.getpid())],
@@ -67,7 +66,6 @@ class SpawnedWorker:
                 stderr=output,
                 text=True,
                 env=environment,
-                pass_fds=[lock],
             )
         assert self.process.stdin is not None
         assert self.process.stdout is not None
@@ -102,8 +100,8 @@ class _Worker:
 class LocalExecutor(Executor):
     """One persistent worker process per slot, started when it is first needed; several on a CPU by a fork server."""
 
-    def __init__(self, devices: Devices, settings: RunSettings, lock: int):
-        super().__init__(devices, settings, lock)
+    def __init__(self, devices: Devices, settings: RunSettings):
+        super().__init__(devices, settings)
         self._workers: dict[str, _Worker] = {}
         self._events: queue.Queue[Event] = queue.Queue()
         self._change = threading.Lock()
@@ -134,23 +132,23 @@ class LocalExecutor(Executor):
         if self._forks:
             try:
                 if self._server is None:
-                    self._server = ForkServer(self.settings.store / "fork-server.log", self.lock, environment)
+                    self._server = ForkServer(self.settings.log("fork-server"), environment)
                 return self._server.start(self._log(slot))
             except OSError:  # it has ended, killed for want of memory, say
                 self._forks = False
         if self.devices.kind == "cuda":  # nvidia-smi counts GPUs by bus; without this, CUDA counts the fastest first
             environment |= {"CUDA_VISIBLE_DEVICES": slot.partition(".")[0], "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
-        self._spawned.append(SpawnedWorker(self._log(slot), self.lock, environment))
+        self._spawned.append(SpawnedWorker(self._log(slot), environment))
         return self._spawned[-1]
 
     def _log(self, slot: str) -> Path:
         """Output of a worker outside of any stage, such as the reason why it cannot start."""
-        return self.settings.store / f"worker-{slot}.log"
+        return self.settings.log(f"worker-{slot}")
 
     def _listen(self, slot: str, worker: _Worker) -> None:
         for line in worker.process.stdout:
             event = EVENT.validate_json(line)
-            if event.name in ("finished", "failed", "broken", "misplaced"):
+            if event.name in ("finished", "failed", "lost", "broken", "misplaced"):
                 with self._change:
                     worker.open_keys.discard(event.key)
                     worker.ended |= event.name == "broken" or event.leaves  # it takes no more stages

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from benchbench.specs.records import Progress, RecordPart
-from benchbench.store import StageFolder
+from benchbench.store import StageFolder, write_atomic
 
 LINE_SECONDS = 60.0  # between two lines of a log
 FILE_SECONDS = 10.0  # between two states of the file
@@ -16,10 +16,11 @@ FILE = "progress.json"
 
 
 class ReportedProgress(RecordPart):
-    """The last report of a running stage: `text` in words, `at` in seconds since the epoch."""
+    """The last report of a running stage: `text` in words, `at` in seconds since the epoch, and its numbers."""
 
     text: str
     at: float
+    progress: Progress | None = None
 
 
 class Pace:
@@ -75,7 +76,7 @@ class StageReporter:
         left, now = self._pace.seconds_left(progress), time.monotonic()
         if now >= self._next_file:
             self._next_file = now + FILE_SECONDS
-            _write(self._folder, ReportedProgress(text=in_words(progress, left), at=time.time()))
+            _write(self._folder, ReportedProgress(text=in_words(progress, left), at=time.time(), progress=progress))
         if now >= self._next_line:
             self._next_line = now + LINE_SECONDS
             with contextlib.suppress(OSError), self._folder.log.open("a", encoding="utf-8") as log:
@@ -97,7 +98,5 @@ def forget_progress(folder: StageFolder) -> None:
 
 def _write(folder: StageFolder, report: ReportedProgress) -> None:
     """Replaces the file, without waiting for the disk: after a crash of the machine nobody needs it."""
-    temporary = folder.path / f".{FILE}.tmp"
     with contextlib.suppress(OSError):
-        temporary.write_text(report.model_dump_json(), encoding="utf-8")
-        temporary.replace(folder.path / FILE)
+        write_atomic(folder.path / FILE, report.model_dump_json().encode(), durable=False)

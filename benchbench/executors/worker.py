@@ -24,7 +24,15 @@ from dataclasses import replace
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
 
-from benchbench.errors import BenchBenchError, GlobalStateError, breaks_device, clear_frames, is_out_of_memory, one_line
+from benchbench.errors import (
+    BenchBenchError,
+    ClaimLostError,
+    GlobalStateError,
+    breaks_device,
+    clear_frames,
+    is_out_of_memory,
+    one_line,
+)
 from benchbench.executors.base import ASSIGNMENTS, EVENT, WORKER_SETTINGS, Assignment, Event, EventName, WorkerSettings
 from benchbench.executors.stage_progress import StageReporter, forget_progress
 from benchbench.hardware.energy import EnergyCounter, StageMeter, open_counter
@@ -35,6 +43,8 @@ from benchbench.plugins import load_plugins
 from benchbench.specs.stages import TrainingSpec
 from benchbench.stages import runner_of
 from benchbench.store import StageFolder, StageState, Store
+from benchbench.store.fencing import put_fence, remove_fence
+from benchbench.store.processes import this_process
 from benchbench.training.stop import STOP, StageStopped
 
 if TYPE_CHECKING:
@@ -156,13 +166,19 @@ class Worker:
         attempts = folder.read_state().attempts + 1
         try:
             folder.path.mkdir(parents=True, exist_ok=True)
+            if stage.claim is not None:
+                put_fence(folder.path, stage.claim)
+                if stage.claim.contested:
+                    folder.detach()
             if folder.record.exists():  # of other test images, which the spec in the folder says
                 folder.record.replace(earlier_record(folder))
             forget_progress(folder)
             folder.write_spec(stage.spec)
-            folder.write_state(StageState(status="running", attempts=attempts, pid=os.getpid(), started=time.time()))
+            here = this_process()
+            started = StageState(status="running", attempts=attempts, pid=here.pid, host=here.host, started=time.time())
+            folder.write_state(started)
         except Exception as error:
-            self._fail(stage, error)
+            self._end(stage, error)
             return False
         self._emit("started", stage)
         return True
@@ -286,13 +302,27 @@ class Worker:
 
     def _end(self, stage: Assignment, result: Result) -> None:
         try:
+            if stage.claim is not None:
+                stage.claim.require()
             if isinstance(result, Exception):
                 raise result
             self._finish(stage, result)
+        except ClaimLostError as error:
+            self._lose(stage, error)
         except GlobalStateError as error:
             self._move(stage, error)
         except Exception as error:
             self._fail(stage, error)
+        finally:
+            remove_fence(self._folder(stage).path)
+
+    def _lose(self, stage: Assignment, error: ClaimLostError) -> None:
+        """Leaves a stage to the process that has taken it over; its files, the log among them, are that one's."""
+        folder, here, number = self._folder(stage), this_process(), stage.claim.number if stage.claim else 0
+        with contextlib.suppress(OSError):
+            own_log = folder.log.with_name(f"log.{here.host}-{here.pid}-{number}.txt")
+            own_log.write_text(f"attempt on {here} ended: {error}\n", encoding="utf-8")
+        self._emit("lost", stage, reason=str(error))
 
     def _move(self, stage: Assignment, error: GlobalStateError) -> None:
         """Leaves a stage to be run alone from its beginning: a checkpoint may hold what others have changed."""
@@ -300,7 +330,7 @@ class Worker:
         who = f"{self.process.culprit([stage])}: " if error.own else ""
         reason = f"{who}{_reason(error)}; it runs alone"
         folder = self._folder(stage)
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ClaimLostError):
             with _open_log(folder) as log:
                 print(reason, file=log)
             folder.checkpoint.unlink(missing_ok=True)
@@ -327,7 +357,7 @@ class Worker:
         folder, reason = self._folder(stage), _reason(error)
         if not isinstance(error, BenchBenchError):
             reason += f" (traceback in {folder.log})"
-        with contextlib.suppress(OSError):  # on a full disk, say, the event still reports it
+        with contextlib.suppress(OSError, ClaimLostError):  # on a full disk, say, the event still reports it
             with _open_log(folder) as log:
                 log.write(_shortened("".join(traceback.format_exception(error))))
             folder.write_state(folder.read_state().model_copy(update={"status": "failed", "reason": reason}))

@@ -8,6 +8,8 @@ from pathlib import Path
 from benchbench.errors import one_line
 from benchbench.planning.model import Plan, Stage
 from benchbench.plugins import PluginHost
+from benchbench.specs.elsewhere import StageElsewhere
+from benchbench.specs.pilots import Pilot
 from benchbench.specs.records import Progress, StageRecord
 
 
@@ -29,6 +31,12 @@ class LifecycleHooks:
 
     def stage_silent(self, stage: Stage, seconds: float) -> None:
         self._call("benchbench_stage_silent", stage=stage, seconds=seconds)
+
+    def stage_elsewhere(self, stage: Stage, elsewhere: StageElsewhere) -> None:
+        self._call("benchbench_stage_elsewhere", stage=stage, elsewhere=elsewhere)
+
+    def pilot_changed(self, pilot: Pilot) -> None:
+        self._call("benchbench_pilot_changed", pilot=pilot)
 
     def stage_finished(self, stage: Stage, record: StageRecord, folder: Path) -> None:
         self._call("benchbench_stage_finished", stage=stage, record=record, folder=folder)

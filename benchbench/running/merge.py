@@ -6,22 +6,27 @@ with the hashes in the record as well.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchbench.costs.ledger import new_run
 from benchbench.costs.ledger_lines import FOLDER
 from benchbench.errors import DataError, StoreError, one_line
 from benchbench.planning.keys import key_of
+from benchbench.running.claim_keeper import ClaimKeeper
 from benchbench.specs.records import DiffusionRecord, OutputsRecord, StageRecord, SynthesisRecord
-from benchbench.store import KEY_LENGTH, StageFolder, Store, file_sha256, write_atomic
+from benchbench.store import KEY_LENGTH, Claim, StageFolder, Store, file_sha256, write_atomic
+from benchbench.store.claims import FOLDER as FOLDER_OF_CLAIMS
 
 # Files of a finished stage's folder that are about its run and not its result.
 LEFT_BEHIND = ("state.json", "checkpoint.pt", "checkpoint.damaged")
 WEIGHTS = Path("weights.safetensors")
 GENERATOR_WEIGHTS = Path("pipeline", "unet", "diffusion_pytorch_model.safetensors")
+MERGE = "merge", "store"  # kind and key of the claim that a merge has on the target
 UNFINISHED = ".merging"  # folder, beside the kinds of stages, that a stage is copied into before it gets its name
 
 
@@ -30,20 +35,22 @@ class Merged:
     """Stages of one source, by outcome; each named "KIND/KEY".
 
     Attributes:
-        store: the source.
+        store: the source: a folder, or a URL.
         copied: stages that are new in the target, or of which it had a part alone.
         same: stages that it had, with the same record and all files.
         conflicts: stages that it had with another record, which it keeps; with the parts of the record that differ.
         damaged: stages that differ from their record; with the reason.
         unfinished: stages without a record.
+        held: stages that a run is at work on in the target, and who does that; they are left to it.
     """
 
-    store: Path
+    store: Path | str
     copied: list[str] = field(default_factory=list)
     same: list[str] = field(default_factory=list)
     conflicts: dict[str, list[str]] = field(default_factory=dict)
     damaged: dict[str, str] = field(default_factory=dict)
     unfinished: list[str] = field(default_factory=list)
+    held: dict[str, str] = field(default_factory=dict)
 
 
 def merge_stores(sources: Sequence[Path], into: Path) -> Iterator[Merged]:
@@ -54,8 +61,8 @@ def merge_stores(sources: Sequence[Path], into: Path) -> Iterator[Merged]:
         into: the target; made where there is none.
 
     Raises:
-        StoreError: a source is no store or of another format, the target is one of the sources, is in use or cannot be
-            written; nothing is copied then.
+        StoreError: a source is no store or of another format, the target is one of the sources, is merged into by
+            another process, or cannot be written; nothing is copied then.
     """
     stores = [Store(path) for path in sources]
     for store in stores:
@@ -66,25 +73,33 @@ def merge_stores(sources: Sequence[Path], into: Path) -> Iterator[Merged]:
             raise StoreError(f"{store.root} is merged into itself; give another with --into")
     target = Store(into)
     target.open()
-    with target.locked():
+    with contextlib.closing(ClaimKeeper(target, new_run(), slots=0)) as keeper:
+        held = keeper.take(*MERGE)
+        if not isinstance(held, Claim):
+            raise StoreError(f"{held} is merging into store {into}; wait for it")
         for store in stores:
-            yield _merge(store, target)
+            yield _merge(store, target, keeper)
 
 
-def _merge(source: Store, target: Store) -> Merged:
+def _merge(source: Store, target: Store, keeper: ClaimKeeper) -> Merged:
     merged = Merged(source.root)
     for path in sorted(source.root.glob("*/*/")):
         folder, kind = StageFolder(path), path.parent.name
         name = f"{kind}/{path.name}"
-        if kind == UNFINISHED:
+        if kind in (UNFINISHED, FOLDER_OF_CLAIMS):
             continue
         if not folder.record.exists():
             merged.unfinished.append(name)
             continue
         try:
+            claim = keeper.take(kind, path.name)
+            if not isinstance(claim, Claim):
+                merged.held[name] = str(claim)
+                continue
             _copy_stage(folder, target, kind, merged)
         except StoreError as error:
             merged.damaged[name] = one_line(error)
+        keeper.give_back(path.name, finished=True)
     _copy_ledgers(source, target)
     return merged
 
@@ -105,11 +120,11 @@ def _copy_stage(folder: StageFolder, target: Store, kind: str, merged: Merged) -
     Raises:
         StoreError: it is damaged, in the source or in the target.
     """
-    record = _verified_record(folder, kind)
+    record = verified_record(folder, kind)
     name, path = f"{kind}/{folder.path.name}", target.root / kind / folder.path.name
     present = StageFolder(path).done()
     if present is not None:
-        if differing := _differences(present, record):
+        if differing := differences(present, record):
             merged.conflicts[name] = differing
             return
         if _is_whole(path, folder.path, record):
@@ -119,9 +134,9 @@ def _copy_stage(folder: StageFolder, target: Store, kind: str, merged: Merged) -
     shutil.rmtree(copy, ignore_errors=True)  # left by a merge that was killed
     copy.mkdir()
     try:
-        for file in _files(folder.path, record):
+        for file in stage_files(folder.path, record):
             _copy_file(folder.path / file, copy / file)
-        _verify(folder.path, copy, record)  # the copy, since it will be used
+        verify_files(folder.path, copy, record)  # the copy, since it will be used
     except (StoreError, OSError):
         shutil.rmtree(copy)
         raise
@@ -132,13 +147,13 @@ def _copy_stage(folder: StageFolder, target: Store, kind: str, merged: Merged) -
     merged.copied.append(name)
 
 
-def _differences(one: StageRecord, other: StageRecord) -> list[str]:
+def differences(one: StageRecord, other: StageRecord) -> list[str]:
     """Names of the parts that differ between two records."""
     names = sorted(type(one).model_fields.keys() | type(other).model_fields.keys())
     return [name for name in names if getattr(one, name, None) != getattr(other, name, None)]
 
 
-def _verified_record(folder: StageFolder, kind: str) -> StageRecord:
+def verified_record(folder: StageFolder, kind: str) -> StageRecord:
     """The record of a finished stage whose folder, spec and record have one key: that of the spec.
 
     Raises:
@@ -164,7 +179,7 @@ def _hashes(record: StageRecord) -> dict[Path, str]:
     return hashes
 
 
-def _files(folder: Path, record: StageRecord) -> list[Path]:
+def stage_files(folder: Path, record: StageRecord) -> list[Path]:
     """The files of a stage to copy, in its folder and below.
 
     A link is followed where the record says what lies behind it; others may lead anywhere, and are left out.
@@ -181,7 +196,7 @@ def _files(folder: Path, record: StageRecord) -> list[Path]:
 
 def _is_whole(folder: Path, source: Path, record: StageRecord) -> bool:
     """Whether a stage has all the files of another with the same record, of the same sizes."""
-    sizes = {file: (source / file).stat().st_size for file in _files(source, record) if file != Path("log.txt")}
+    sizes = {file: (source / file).stat().st_size for file in stage_files(source, record) if file != Path("log.txt")}
     return all((folder / file).is_file() and (folder / file).stat().st_size == size for file, size in sizes.items())
 
 
@@ -200,7 +215,7 @@ def _copy_file(source: Path, copy: Path) -> None:
         raise StoreError(f"the copy of {source} has another content; look at the disk")
 
 
-def _verify(source: Path, copy: Path, record: StageRecord) -> None:
+def verify_files(source: Path, copy: Path, record: StageRecord) -> None:
     """Compares a copied stage with its record.
 
     Raises:

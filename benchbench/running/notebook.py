@@ -13,6 +13,7 @@ from typing import Any
 from benchbench.components import hookimpl
 from benchbench.planning.model import Stage
 from benchbench.running.progress import RunProgress, TerminalProgress, fraction
+from benchbench.specs.elsewhere import StageElsewhere
 from benchbench.specs.records import Progress
 
 SECONDS = 0.5  # between two drawings
@@ -46,6 +47,11 @@ class NotebookProgress(RunProgress):
     @hookimpl
     def benchbench_progress(self, stage: Stage, progress: Progress) -> None:
         super().benchbench_progress(stage, progress)
+        self._draw()
+
+    @hookimpl
+    def benchbench_stage_elsewhere(self, stage: Stage, elsewhere: StageElsewhere) -> None:
+        super().benchbench_stage_elsewhere(stage, elsewhere)
         self._draw()
 
     @hookimpl

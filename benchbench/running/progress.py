@@ -16,6 +16,8 @@ from benchbench.components import hookimpl
 from benchbench.errors import printable
 from benchbench.executors.stage_progress import LINE_SECONDS, Pace, duration, in_words
 from benchbench.planning.model import Plan, Stage
+from benchbench.specs.elsewhere import StageElsewhere
+from benchbench.specs.pilots import Pilot
 from benchbench.specs.records import (
     CalibrationRecord,
     DiffusionRecord,
@@ -62,6 +64,7 @@ class RunProgress:
         self.default = min((weight for weight in weights.values() if weight > 0), default=1.0)
         self.weights = weights
         self.running: dict[str, tuple[Stage, Progress | None]] = {}
+        self.places: dict[str, str] = {}  # of those that run elsewhere, as " on HOST PID"
         self.times: dict[str, StageTimes] = {}
         self.started = time.monotonic()
         self.total = 0.0
@@ -84,11 +87,40 @@ class RunProgress:
     @hookimpl
     def benchbench_stage_started(self, stage: Stage) -> None:
         self.running[stage.key], self.times[stage.key] = (stage, None), StageTimes()
+        self.places.pop(stage.key, None)
 
     @hookimpl
     def benchbench_progress(self, stage: Stage, progress: Progress) -> None:
+        self.moved(stage, progress)
+
+    def moved(self, stage: Stage, progress: Progress) -> None:
+        """Shows the progress of a stage, which another process may run."""
         self.running[stage.key] = (stage, progress)
         self.times.setdefault(stage.key, StageTimes()).step(progress)
+
+    @hookimpl
+    def benchbench_stage_elsewhere(self, stage: Stage, elsewhere: StageElsewhere) -> None:
+        self.places[stage.key] = place = f" on {elsewhere.holder}"
+        match elsewhere.status:
+            case "running" if elsewhere.progress is not None:
+                self.moved(stage, elsewhere.progress)
+            case "running":
+                self.running[stage.key], self.times[stage.key] = (stage, None), StageTimes()
+                self.line(f"runs    {stage.label}{place}")
+            case "finished" if elsewhere.record is not None:
+                self._end(stage.key)
+                self.line(f"done    {stage.label}: {_result(elsewhere.record)}{place}  [{self.position()}]")
+            case "failed":
+                self._end(stage.key)
+                self.line(f"FAILED  {stage.label}{place}: {elsewhere.reason}")
+            case "released":
+                self._leave(stage.key)
+                self.line(f"left    {stage.label}: no longer{place}")
+
+    @hookimpl
+    def benchbench_pilot_changed(self, pilot: Pilot) -> None:
+        unusual = pilot.state == "ended" and pilot.reason
+        self.line(f"job     {pilot}" + ("; its stages go on from their checkpoints" if unusual else ""))
 
     @hookimpl
     def benchbench_stage_finished(self, stage: Stage, record: StageRecord) -> None:
@@ -103,7 +135,7 @@ class RunProgress:
     def state(self, key: str) -> str:
         """Epoch of a running stage in words, and how long it has taken no step where that is long."""
         silence = self.times[key].silence() if key in self.times else ""
-        return ", ".join(filter(None, (epoch(self.running[key][1]), silence)))
+        return ", ".join(filter(None, (epoch(self.running[key][1]), silence))) + self.places.get(key, "")
 
     def share(self) -> float:
         """Share of this run's work that has ended, 0..1."""
@@ -117,9 +149,12 @@ class RunProgress:
         left = f", about {_clock(seconds / share - seconds)} left" if 0.02 < share < 1 else ""
         return f"{share:.0%}, {_clock(seconds)}{left}"
 
+    def _leave(self, key: str) -> None:
+        for times in (self.running, self.times, self.places):
+            times.pop(key, None)
+
     def _end(self, key: str) -> None:
-        self.running.pop(key, None)
-        self.times.pop(key, None)
+        self._leave(key)
         self.ended += self._weight(key)
 
     def _weight(self, key: str) -> float:
@@ -143,13 +178,13 @@ class TerminalProgress(RunProgress):
             self.live = Live(get_renderable=self._draw, console=self.console, refresh_per_second=4, transient=True)
             self.live.start()
 
-    @hookimpl
-    def benchbench_progress(self, stage: Stage, progress: Progress) -> None:
-        super().benchbench_progress(stage, progress)
+    def moved(self, stage: Stage, progress: Progress) -> None:
+        super().moved(stage, progress)
         times = self.times[stage.key]
         if self.live is None and time.monotonic() - times.last_line >= LINE_SECONDS:
             times.last_line = time.monotonic()
-            self.line(f"runs    {stage.label}: {in_words(progress, times.seconds_left)}  [{self.position()}]")
+            words = in_words(progress, times.seconds_left) + self.places.get(stage.key, "")
+            self.line(f"runs    {stage.label}: {words}  [{self.position()}]")
 
     @hookimpl
     def benchbench_stage_silent(self, stage: Stage, seconds: float) -> None:

@@ -18,12 +18,16 @@ class Outcome:
     Attributes:
         ran: keys of the stages that this run finished.
         reused: keys of those that were done before.
+        elsewhere: keys of those that other processes on the store finished meanwhile.
         failed: reasons by key, for those that failed or need one that did.
+        stopped: true where its time was up before all had ended.
     """
 
     ran: list[str] = field(default_factory=list)
     reused: list[str] = field(default_factory=list)
+    elsewhere: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    stopped: bool = False
 
 
 class Schedule:
@@ -36,6 +40,7 @@ class Schedule:
 
     Attributes:
         waiting, running: stages by key.
+        elsewhere: stages that other processes run, by key.
         outcome: of those that have ended.
     """
 
@@ -43,6 +48,7 @@ class Schedule:
         self.plan, self.max_cohort = plan, max_cohort
         self.waiting: dict[str, Stage] = {}
         self.running: dict[str, Stage] = {}
+        self.elsewhere: dict[str, Stage] = {}
         self.outcome = Outcome()
         self._done: set[str] = set()
         self._alone: set[str] = set()
@@ -70,9 +76,28 @@ class Schedule:
         self.outcome.ran.append(stage.key)
 
     def fail(self, stage: Stage, reason: str) -> None:
-        self.running.pop(stage.key, None)
-        self.waiting.pop(stage.key, None)
+        self._take_out(stage)
         self.outcome.failed[stage.key] = reason
+
+    def leave_to_others(self, stage: Stage) -> None:
+        """Another process has the stage."""
+        self._take_out(stage)
+        self.elsewhere[stage.key] = stage
+
+    def finish_elsewhere(self, stage: Stage) -> None:
+        """Another process has finished the stage."""
+        self._take_out(stage)
+        self._done.add(stage.key)
+        self.outcome.elsewhere.append(stage.key)
+
+    def wait_again(self, stage: Stage) -> None:
+        """Another process had the stage, and has not ended it."""
+        self._take_out(stage)
+        self.waiting[stage.key] = stage
+
+    def _take_out(self, stage: Stage) -> None:
+        for stages in (self.waiting, self.running, self.elsewhere):
+            stages.pop(stage.key, None)
 
     def retry_alone(self, stage: Stage) -> None:
         """Puts a running stage back; it is not started beside others again."""
@@ -94,11 +119,11 @@ class Schedule:
         """All that can be started now: single stages, and cells of one cohort side by side.
 
         Args:
-            num_slots: free slots; cohorts are split until there is a unit for each.
+            num_slots: free slots, here and elsewhere; cohorts are split until there is a unit for each.
         """
         units: list[list[Stage]] = []
         last_units: dict[str, list[Stage]] = {}
-        for stage in self._ready():
+        for stage in self.ready():
             cohort = None if stage.key in self._alone else stage.cohort
             unit = last_units.get(cohort) if cohort else None
             if unit is None or len(unit) >= self.max_cohort:
@@ -113,7 +138,7 @@ class Schedule:
             del largest[half:]
         return units
 
-    def _ready(self) -> list[Stage]:
+    def ready(self) -> list[Stage]:
         """Stages whose needs are done and whose soft needs have ended: a failed one only makes a stage slower."""
         ended = self._done | self.outcome.failed.keys()
         ready = [

@@ -10,9 +10,11 @@ runs/cell/1a2b3c.../spec.json       the stage's spec, that its key is taken over
                     outputs/*.npy         of a stage that runs a frozen network over a data set
                     record.json     written last: the stage is done; see `benchbench.specs.records`
 runs/ledger/RUN.jsonl               time of each run by purpose; see `benchbench.costs.ledger`
-runs/worker-SLOT.log, fork-server.log   output of processes outside of any stage
+runs/claims/KIND-KEY/N   which process is at work on a stage; see `benchbench.store.claims`
+runs/logs/RUN.worker-SLOT.log   output of processes outside of any stage
 """
 
+from benchbench.store.claims import Claim, Claims, Held
 from benchbench.store.files import (
     file_sha256,
     read_bytes,
@@ -22,11 +24,15 @@ from benchbench.store.files import (
     write_json,
 )
 from benchbench.store.stage_folder import StageFolder, StageState
-from benchbench.store.store import FORMAT, KEY_LENGTH, Store
+from benchbench.store.store import FORMAT, KEY_LENGTH, LOGS, Store
 
 __all__ = [
     "FORMAT",
     "KEY_LENGTH",
+    "LOGS",
+    "Claim",
+    "Claims",
+    "Held",
     "StageFolder",
     "StageState",
     "Store",

@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+import tempfile
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -197,24 +200,7 @@ class Claims:
             folder: as `folder` gives it.
             now: by the server's clock, where it was asked a moment ago.
         """
-        top = _highest(folder)
-        if top is None:
-            return None
-        holder = _read_holder(folder, top.number, top.released)
-        if top.released:
-            return Held(top.number, holder, "released")
-        if holder is not None and holder.process.is_dead():
-            return Held(top.number, holder, "dead")
-        silent = self._silence(folder / str(top.number), now) > self.lease
-        return Held(top.number, holder, "silent" if silent else "live")
-
-    def _silence(self, file: Path, now: float | None) -> float:
-        """Seconds since a claim was last renewed."""
-        try:
-            with file.open("rb") as stream:  # opened, since another machine's times may be remembered
-                return (self.now() if now is None else now) - os.fstat(stream.fileno()).st_mtime
-        except FileNotFoundError:  # released or taken over meanwhile
-            return 0.0
+        return _look(folder, self.lease, self.now if now is None else lambda: now)
 
     def names(self) -> set[str]:
         """KIND-KEY of all stages that are claimed, or were given up without a result."""
@@ -244,6 +230,13 @@ class Claims:
                     claim.folder.joinpath(_file_name(entry)).unlink(missing_ok=True)
             claim.folder.rmdir()
 
+    def expel(self, folder: Path, number: int) -> None:
+        """Takes a claim from a holder that is known to have ended: the stage is free at once, and a zombie's lost."""
+        temporary = folder / f".{secrets.token_hex(8)}.tmp"
+        with contextlib.suppress(FileNotFoundError, FileExistsError):  # it was released, or taken over, meanwhile
+            temporary.write_bytes(self._content)
+            temporary.rename(folder / _file_name(_Entry(number + 1, True)))
+
     def _create(self, folder: Path, number: int) -> bool:
         """Makes a claim's file, complete at once; false where there is one already."""
         path, temporary = folder / str(number), self.root / f".{secrets.token_hex(8)}.tmp"
@@ -271,6 +264,44 @@ class Claims:
             return True
         except (FileExistsError, FileNotFoundError):
             return False
+
+
+def live_claims(root: Path) -> dict[str, Held]:
+    """Stages of a store that a process is at work on, by KIND-KEY, for one that only reads; runs are among them."""
+    folder = root / FOLDER
+    try:
+        names = [name for name in os.listdir(folder) if not name.startswith(".")]
+    except OSError:
+        return {}
+    now = functools.cache(lambda: _time_in(folder))
+    claims = ((name, _look(folder / name, lease_seconds(), now)) for name in names)
+    return {name: held for name, held in claims if held is not None and held.state == "live"}
+
+
+def _time_in(folder: Path) -> float:
+    """The time by the clock of a folder's server; by the own one where nothing can be written there."""
+    try:
+        with tempfile.NamedTemporaryFile(prefix=".look-", dir=folder) as file:
+            return os.fstat(file.fileno()).st_mtime
+    except OSError:
+        return time.time()
+
+
+def _look(folder: Path, lease: float, now: Callable[[], float]) -> Held | None:
+    top = _highest(folder)
+    if top is None:
+        return None
+    holder = _read_holder(folder, top.number, top.released)
+    if top.released:
+        return Held(top.number, holder, "released")
+    if holder is not None and holder.process.is_dead():
+        return Held(top.number, holder, "dead")
+    try:
+        with (folder / str(top.number)).open("rb") as stream:  # opened: another machine's times may be remembered
+            silence = now() - os.fstat(stream.fileno()).st_mtime
+    except FileNotFoundError:  # released or taken over meanwhile
+        silence = 0.0
+    return Held(top.number, holder, "silent" if silence > lease else "live")
 
 
 def _link(temporary: Path, path: Path) -> None:

@@ -12,7 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 # Where schedulers tell a job its number.
-JOB_VARIABLES = ("SLURM_JOB_ID", "RAY_JOB_ID", "AWS_BATCH_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")
+JOB_VARIABLES = (
+    "BENCHBENCH_PILOT",
+    "SLURM_JOB_ID",
+    "RAY_JOB_ID",
+    "AWS_BATCH_JOB_ID",
+    "PBS_JOBID",
+    "LSB_JOBID",
+    "JOB_ID",
+)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -13,7 +15,15 @@ from benchbench.errors import StoreError
 from benchbench.specs.consistency import find_contradiction, is_curve_row
 from benchbench.specs.records import STAGE_RECORD, CurveRow, OutputsRecord, RecordPart, StageRecord
 from benchbench.specs.stages import STAGE_SPEC, StageSpec
-from benchbench.store.files import file_sha256, read_bytes, read_typed, unreadable, write_atomic, write_json
+from benchbench.store.files import (
+    file_sha256,
+    read_bytes,
+    read_typed,
+    temporary_path,
+    unreadable,
+    write_atomic,
+    write_json,
+)
 
 
 class StageState(RecordPart):
@@ -23,6 +33,7 @@ class StageState(RecordPart):
         status: None before the first attempt.
         attempts: starts since it was last finished.
         pid: process of the worker.
+        host: its machine.
         started: start of the last attempt, in seconds since the epoch.
         reason: of a failure.
     """
@@ -30,6 +41,7 @@ class StageState(RecordPart):
     status: Literal["running", "failed"] | None = None
     attempts: int = 0
     pid: int | None = None
+    host: str | None = None
     started: float | None = None
     reason: str | None = None
 
@@ -109,6 +121,14 @@ class StageFolder:
         text = json.dumps(record.model_dump(), indent=1, allow_nan=False)
         write_atomic(self.curve, "".join(json.dumps(row) + "\n" for row in curve).encode())
         write_atomic(self.record, text.encode())
+
+    def detach(self) -> None:
+        """Puts copies in the place of files that another process may have open to write, and goes on to write to."""
+        for path in (self.log, *sorted(self.outputs.glob("*.npy"))):
+            with contextlib.suppress(FileNotFoundError):
+                copy = temporary_path(path)
+                shutil.copyfile(path, copy)
+                copy.replace(path)
 
     def verified_weights(self) -> Path:
         """The weights of a finished stage.

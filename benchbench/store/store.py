@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TextIO
 
 from benchbench.errors import StoreError, did_you_mean, one_line
+from benchbench.store.claims import Held, live_claims
 from benchbench.store.files import read_bytes, write_json
 from benchbench.store.stage_folder import StageFolder
 
 # 1: records and specs without a kind. 2: typed records and specs, one class for each kind of stage.
 FORMAT = 2
+LOGS = "logs"  # folder of the output of processes outside of any stage
 KEY_LENGTH = 16  # of a stage's key, as its folder is called
 
 
@@ -94,51 +92,13 @@ class Store:
         hint = did_you_mean(text, {folder.path.name[: max(len(text), 8)] for folder in finished})
         return StoreError(f"no finished training in store {self.root} has a key that begins with '{text}'; {hint}")
 
-    @contextlib.contextmanager
-    def locked(self, wait: float = 10.0) -> Iterator[int]:
-        """Locks the store for one run; gives the lock's file descriptor, which workers inherit.
-
-        The lock lives until the last process with the descriptor has ended, so a new run cannot start beside workers
-        that outlive a killed one.
-
-        Args:
-            wait: seconds to wait for another run's end.
-
-        Raises:
-            StoreError: another run has it.
-        """
-        try:
-            lock = (self.root / ".lock").open("w")
-        except OSError as error:
-            raise StoreError(f"cannot write store {self.root} ({one_line(error)}); use another --store DIR") from None
-        with lock:
-            deadline = time.monotonic() + wait
-            while not _try_lock(lock):
-                if time.monotonic() > deadline:
-                    raise StoreError(
-                        f"another benchbench run is using store {self.root}; wait for it, or use another --store"
-                    )
-                time.sleep(0.1)
-            yield lock.fileno()
+    def live_claims(self) -> dict[str, Held]:
+        """Who is at work on the stages of this store, by KIND-KEY; the claims of runs on themselves are among them."""
+        return live_claims(self.root)
 
     def in_use(self) -> bool:
-        """True while a run, or a worker that outlives one, has the store locked. Does not disturb it."""
-        try:
-            with (self.root / ".lock").open() as lock:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except OSError:  # there has been no run
-            return False
-        return False
-
-
-def _try_lock(lock: TextIO) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        """True while a run is at work on the store, on any machine. Does not disturb it."""
+        return bool(self.live_claims())
 
 
 def _name(folder: StageFolder) -> str:

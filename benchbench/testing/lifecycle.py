@@ -11,6 +11,8 @@ from pathlib import Path
 from benchbench import hookspecs
 from benchbench.planning.model import Plan
 from benchbench.plugins import PluginHost
+from benchbench.specs.elsewhere import StageElsewhere
+from benchbench.specs.pilots import Pilot
 from benchbench.specs.records import Progress
 from benchbench.store import KEY_LENGTH
 from benchbench.testing.check import Check
@@ -41,6 +43,11 @@ def events() -> Mapping[str, Mapping[str, object]]:
             "folder": Path("runs", first.kind, first.key[:KEY_LENGTH]),  # without files
         },
         "benchbench_stage_failed": {"stage": last, "reason": reason},
+        "benchbench_stage_elsewhere": {
+            "stage": last,
+            "elsewhere": StageElsewhere("running", "node1 4711", progress),
+        },
+        "benchbench_pilot_changed": {"pilot": Pilot("4711", "running", "on n1")},
         "benchbench_run_finished": {"plan": plan, "failed": {last.key: reason}},
     }
 

@@ -128,10 +128,9 @@ def test_a_forked_worker(benchmark, suite, report, plan_of, tmp_path):
         return ready
 
     def starts(devices: Devices, count: int) -> list[float]:
-        with store.locked() as lock:
-            executor = LocalExecutor(devices, RunSettings(store.root, (), tmp_path, 30.0, None), lock)
-            with contextlib.closing(executor):
-                return [seconds(executor, slot) for slot in devices.slots[:count]]
+        executor = LocalExecutor(devices, RunSettings(store.root, (), tmp_path, 30.0, None))
+        with contextlib.closing(executor):
+            return [seconds(executor, slot) for slot in devices.slots[:count]]
 
     forked: list[float] = []
     benchmark.pedantic(lambda: forked.extend(starts(slots, workers)[1:]), rounds=1)

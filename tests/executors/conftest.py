@@ -96,11 +96,10 @@ def runs(tiny_suite, plan_of, plugin, tmp_path) -> Callable[..., Iterator[Runs]]
         plan = plan_of(tiny_suite(tmp_path, arms=ARMS), plugins=[plugin], devices=slots)
         store = Store(tmp_path / "runs")
         store.open()
-        with store.locked(wait=1) as lock:
-            workers = executor(slots, RunSettings(store.root, (plugin,), tmp_path / "data", 0.0, None), lock)
-            try:
-                yield Runs(plan, store, workers)
-            finally:
-                workers.close()
+        workers = executor(slots, RunSettings(store.root, (plugin,), tmp_path / "data", 0.0, None))
+        try:
+            yield Runs(plan, store, workers)
+        finally:
+            workers.close()
 
     return make

@@ -11,7 +11,6 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import pytest
 
@@ -21,6 +20,7 @@ from benchbench.hardware.devices import Devices
 from benchbench.store import Store
 from tests.executors.conftest import Runs, devices
 from tests.forked import ForkedProcess, forked_workers
+from tests.hardware.test_lifetime import wait_for_end
 
 pytestmark = pytest.mark.whole_run
 
@@ -53,7 +53,7 @@ def check_logs(run: Runs, threads: int) -> None:
     assert log.startswith(f"attempt 1 on cpu, {threads} threads\n")
     assert "printed by a loss" in log
     assert "written by a loss" in log
-    assert (run.store.root / "worker-0.log").read_text() == "loaded by a worker\n"
+    assert (run.store.root / "logs" / "run.worker-0.log").read_text() == "loaded by a worker\n"
 
 
 def read_pid(run: Runs, arm: str, seed: int = 0) -> int:
@@ -119,19 +119,18 @@ def test_a_worker_whose_device_is_broken_is_replaced(forked, runs, num_slots):
 def test_a_fork_server_that_dies_is_replaced_by_spawned_workers(forked, runs):
     with runs(LocalExecutor, devices(2)) as run:
         run.run("0", run.stage("broken"))
-        server = run.executor._server._process
+        pid, server = read_pid(run, "broken"), run.executor._server._process
         server.kill()
         server.wait()
         assert run.run("1", run.stage("scratch"))[-1].name == "finished"
         assert run.run("0", run.stage("scratch", seed=1))[-1].name == "finished"
-    with run.store.locked(wait=10):  # workers whose server is gone end too
-        pass
+    wait_for_end(pid)  # a worker whose server is gone ends too
 
 
 def test_a_gpu_is_never_used_by_a_forked_worker(tmp_path):
     for slots in (("0",), ("0", "0.1"), ("0", "1")):
-        assert not LocalExecutor(Devices("cuda", "a board", slots, 1), None, 0)._forks
-    assert LocalExecutor(devices(2), None, 0)._forks
+        assert not LocalExecutor(Devices("cuda", "a board", slots, 1), None)._forks
+    assert LocalExecutor(devices(2), None)._forks
 
 
 DRIVER = """
@@ -150,11 +149,10 @@ devices = Devices("cpu", "a processor", tuple(map(str, range(num_slots))), 1)
 plan = make_plan(load_suite(folder / "suite.yaml"), load_plugins().registry, devices, folder)
 store = Store(folder / "runs")
 store.open()
-with store.locked() as lock:
-    executor = LocalExecutor(devices, RunSettings(store.root, (), folder, 30.0, None), lock)
-    for slot, stage in zip(devices.slots, plan.stages.values()):
-        executor.submit(slot, [Assignment(stage.key, stage.label, stage.spec, {})])
-    time.sleep(600)
+executor = LocalExecutor(devices, RunSettings(store.root, (), folder, 30.0, None))
+for slot, stage in zip(devices.slots, plan.stages.values()):
+    executor.submit(slot, [Assignment(stage.key, stage.label, stage.spec, {})])
+time.sleep(600)
 """
 
 
@@ -166,14 +164,11 @@ def test_workers_end_with_a_driver_that_is_killed(tiny_suite, tmp_path, num_slot
     store = Store(tmp_path / "runs")
     try:
         pids = wait_for_workers(store, num_slots, driver)
-        assert store.in_use()
     finally:
         driver.send_signal(signal.SIGKILL)
         driver.wait()
-    with store.locked(wait=10):  # every process that could write to it has ended
-        pass
     for pid in pids:
-        assert not Path(f"/proc/{pid}/exe").exists() or Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z"
+        wait_for_end(pid)
 
 
 def wait_for_workers(store: Store, num_workers: int, driver: ForkedProcess) -> set[int]:

@@ -41,11 +41,10 @@ from tests.executors.conftest import devices
 
 folder, num_slots = Path(sys.argv[1]), int(sys.argv[2])
 settings = RunSettings(folder, (folder / "hangs.py",), folder, 30.0, None)
-with (folder / ".lock").open("w") as lock:
-    executor = LocalExecutor(devices(num_slots), settings, lock.fileno())
-    for slot in executor.devices.slots:
-        executor.submit(slot, [])
-    time.sleep(600)
+executor = LocalExecutor(devices(num_slots), settings)
+for slot in executor.devices.slots:
+    executor.submit(slot, [])
+time.sleep(600)
 """
 
 
@@ -67,13 +66,12 @@ def executor(folder, request) -> Iterator[LocalExecutor]:
     """One with as many slots as are asked for."""
     store = Store(folder / "runs")
     store.open()
-    with store.locked() as lock:
-        settings = RunSettings(store.root, (folder / "hangs.py",), folder, 30.0, None)
-        workers = LocalExecutor(devices(request.param), settings, lock)
-        try:
-            yield workers
-        finally:
-            workers.close()
+    settings = RunSettings(store.root, (folder / "hangs.py",), folder, 30.0, None)
+    workers = LocalExecutor(devices(request.param), settings)
+    try:
+        yield workers
+    finally:
+        workers.close()
 
 
 def hanging(folder: Path, count: int) -> list[int]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from benchbench.specs.records import (
     TrainingMetrics,
     TrainingRecord,
 )
-from benchbench.store import StageFolder, StageState, Store
+from benchbench.store import KEY_LENGTH, Claim, Claims, StageFolder, StageState, Store
 from tests.specs import calibration_record, cost_record, outputs_record, training_record, tuning_record
 
 PRETRAINING = {"images": 36_000, "epochs": 10, "image_size": 32, "source": "a paper"}
@@ -55,6 +56,15 @@ class Lab:
     def cells(self, arm: str, **where: Any) -> list[Cell]:
         """Cells of an arm, in the order of their seeds, where their attributes have these values."""
         return [c for c in self.plan.cells if c.arm == arm and all(getattr(c, k) == v for k, v in where.items())]
+
+    @contextmanager
+    def claimed(self, key: str) -> Iterator[None]:
+        """A run, of this process, is at work on a stage."""
+        with closing(Claims(self.store.root, "a run")) as claims:
+            claim = claims.take(self.plan.stages[key].kind, key[:KEY_LENGTH])
+            assert isinstance(claim, Claim)
+            yield
+            claims.release(claim, finished=False)
 
     def write(self, key: str, record: StageRecord) -> None:
         """Writes a record, and leaves the other files of its stage as they are."""

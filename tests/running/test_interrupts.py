@@ -176,8 +176,8 @@ def test_a_program_with_its_own_handler_keeps_it():
 class Losing(Executor):
     """Writes records; Ctrl-C is lost in its first stage."""
 
-    def __init__(self, devices, settings, lock):
-        super().__init__(devices, settings, lock)
+    def __init__(self, devices, settings):
+        super().__init__(devices, settings)
         self.store, self.stages = Store(settings.store), []
 
     def submit(self, slot, stages):

@@ -11,6 +11,8 @@ from benchbench.hookspecs import Lifecycle
 from benchbench.planning.model import Stage
 from benchbench.plugins import PluginHost, load_plugins
 from benchbench.running.lifecycle import LifecycleHooks
+from benchbench.specs.elsewhere import StageElsewhere
+from benchbench.specs.pilots import Pilot
 from benchbench.specs.records import Progress
 from tests.specs import training_record, training_spec
 
@@ -132,6 +134,8 @@ def test_every_hook_can_be_called(host):
     hooks.stage_started(STAGE, "0")
     hooks.progress(STAGE, PROGRESS)
     hooks.stage_silent(STAGE, 120.0)
+    hooks.stage_elsewhere(STAGE, StageElsewhere("running", "node1 4711"))
+    hooks.pilot_changed(Pilot("4711", "queued"))
     hooks.stage_finished(STAGE, training_record(), Path("here"))
     hooks.stage_failed(STAGE, "")
     hooks.run_finished(None, {})

@@ -31,8 +31,8 @@ class Pretender(Executor):
     most: ClassVar[int] = 0
     fate: ClassVar[Callable[[Assignment, int], str]] = staticmethod(lambda stage, company: "finished")
 
-    def __init__(self, devices, settings, lock):
-        super().__init__(devices, settings, lock)
+    def __init__(self, devices, settings):
+        super().__init__(devices, settings)
         self.store = Store(settings.store)
         self.running: list[tuple[str, list[Assignment]]] = []
 

@@ -24,8 +24,8 @@ HANGING = Component("hanging", f"{__name__}:Hanging")
 class Hanging(Executor):
     """Stages of seed 0 hang, after a step or side by side with any; the others finish at once."""
 
-    def __init__(self, devices, settings, lock):
-        super().__init__(devices, settings, lock)
+    def __init__(self, devices, settings):
+        super().__init__(devices, settings)
         self.store, self.events, self.open = Store(settings.store), [], {}
 
     def submit(self, slot, stages):

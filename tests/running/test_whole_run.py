@@ -21,13 +21,10 @@ from benchbench.store import Store
 from tests.running.commands import (
     SUITE,
     in_this_process,
-    kill,
     ledger_of,
     results,
     run,
     stage_records,
-    start_inline,
-    wait_for,
     write_suite,
 )
 
@@ -116,19 +113,6 @@ def test_a_plugin_loss_in_a_suite(tmp_path, weights, store_copy):
     curve = results(store_copy)[label]["curve"]
     assert len(curve) == 2
     assert all(row["loss"] == pytest.approx(row["ce"] + 0.5 * row["relation"], rel=1e-5) for row in curve)
-
-
-def test_two_runs_at_once_do_not_share_a_store(tmp_path, weights, monkeypatch):
-    suite = write_suite(tmp_path / "tiny.yaml", weights, epochs=2000)
-    first = start_inline(suite, "--set", "arms={scratch: {method: scratch}}", cwd=tmp_path)
-    try:
-        wait_for(lambda: list((tmp_path / "runs").glob("cell/*/state.json")), first)
-        monkeypatch.setattr(Store, "locked", partialmethod(Store.locked, wait=0.2))  # the other one does not end
-        second = in_this_process("run", suite, "--executor", "inline", cwd=tmp_path)
-        assert second.code == 2
-        assert "another benchbench run is using store" in second.err
-    finally:
-        kill(first)
 
 
 def test_a_trained_student_can_be_used_elsewhere(finished):

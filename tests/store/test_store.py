@@ -274,83 +274,30 @@ class TestStages:
             folder.verified_outputs()
 
 
-LOCK = """
+CLAIM = """
 import sys
 from pathlib import Path
-from benchbench.store import Store
-with Store(Path(sys.argv[1])).locked():
-    print("locked", flush=True)
-    sys.stdin.readline()
+from benchbench.store import Claims
+claims = Claims(Path(sys.argv[1]), "a run")
+claim = claims.take("cell", "0123")
+print("claimed", flush=True)
+sys.stdin.readline()
+claims.release(claim, finished=True)
 """
-WAIT = "import sys; print('alive', flush=True); sys.stdin.readline()"
 
 
-class TestLock:
-    def assert_locked(self, store: Store) -> None:
-        with pytest.raises(StoreError) as caught, store.locked(wait=0.2):
-            pass
-        assert str(caught.value) == (
-            f"another benchbench run is using store {store.root}; wait for it, or use another --store"
-        )
-
-    def start(self, *command: str, fd: int | None = None) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, "-c", *command],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            pass_fds=() if fd is None else (fd,),
-        )
-        assert process.stdout.readline()
-        return process
-
-    def test_is_free_again_afterwards(self, store):
-        for _ in range(2):
-            with store.locked(wait=0.2):
-                pass
-
-    def test_is_free_again_after_an_error(self, store):
-        with pytest.raises(RuntimeError), store.locked():
-            raise RuntimeError
-        with store.locked(wait=0.2):
-            pass
-
-    def test_locked_by_another_process(self, store):
-        with self.start(LOCK, str(store.root)) as other:
-            self.assert_locked(store)
-            other.communicate("\n")
-        with store.locked(wait=0.2):
-            pass
-
-    def test_in_use_leaves_the_lock_alone(self, store):
-        assert not Store(store.root / "nowhere").in_use()
-        with self.start(LOCK, str(store.root)) as other:
+def test_in_use_while_a_process_has_a_stage_and_is_alive(store):
+    """Asked by one that only reads."""
+    assert not Store(store.root / "nowhere").in_use()
+    for killed in (False, True):
+        with subprocess.Popen(
+            [sys.executable, "-c", CLAIM, store.root], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as other:
+            assert other.stdout.readline()
             assert store.in_use()
-            self.assert_locked(store)
-            other.communicate("\n")
+            (name, held), *_ = store.live_claims().items()
+            assert (name, held.holder.process.pid) == ("cell-0123", other.pid)
+            if killed:
+                other.kill()
+            other.communicate(None if killed else "\n")
         assert not store.in_use()
-        with store.locked(wait=0.2):
-            assert store.in_use()
-
-    def test_locked_by_another_process_that_is_killed(self, store):
-        with self.start(LOCK, str(store.root)) as other:
-            other.kill()
-        with store.locked(wait=5):
-            pass
-
-    def test_stays_locked_while_a_child_that_inherits_it_lives(self, store):
-        with store.locked() as descriptor:
-            worker = self.start(WAIT, fd=descriptor)
-        with worker:
-            self.assert_locked(store)
-            worker.communicate("\n")
-        with store.locked(wait=0.2):
-            pass
-
-    def test_does_not_stay_with_a_child_that_inherits_nothing(self, store):
-        with store.locked():
-            worker = self.start(WAIT)
-        with worker:
-            with store.locked(wait=0.2):
-                pass
-            worker.communicate("\n")

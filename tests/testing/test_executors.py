@@ -35,9 +35,9 @@ class OwnConstructor(LocalExecutor):
 
 
 BROKEN = [
-    ("class", lambda devices, settings, lock: None, "is no class derived from benchbench.executors.base.Executor"),
+    ("class", lambda devices, settings: None, "is no class derived from benchbench.executors.base.Executor"),
     ("class", Executor, "is no class derived from"),
-    ("constructor", OwnConstructor, r"its constructor does not take \(devices, settings, lock\)"),
+    ("constructor", OwnConstructor, r"its constructor does not take \(devices, settings\)"),
     ("methods", WithoutClose, r"it does not define close\(\)"),
     ("devices", OwnDevices, r"its find_devices\(\) does not take \(request\)"),
     ("methods", NoHandler, r"wait\(\) does not take \(self, timeout"),

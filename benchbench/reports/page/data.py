@@ -43,7 +43,7 @@ def page_data(report: Report, live: bool = False) -> Json:
         live: whether the page will ask for newer content.
     """
     plan, store, results, tables = report.plan, report.store, report.results, report.tables
-    reader = StageReader(store, Bounds.of(len(plan.stages)), store.in_use())
+    reader = StageReader(store, Bounds.of(len(plan.stages)), store.live_claims())
     stages = {stage.key[:16]: reader.read(stage) for stage in plan.stages.values()}
     statuses = {key: stage["status"] for key, stage in stages.items()}
     first = [table for table in tables if table.name == "verdicts"]
@@ -54,7 +54,7 @@ def page_data(report: Report, live: bool = False) -> Json:
         "command": report.command,
         "devices": sorted(results.device.dropna().unique()),
         "live": live,
-        "active": reader.active,
+        "active": bool(reader.live),
         "answer": report.answer,
         "summary": asdict(summary(results, tables)),
         "tables": [_table(table) for table in [*first, *(table for table in tables if table.name != "verdicts")]],

@@ -84,6 +84,7 @@ function drawRunning() {
             " ",
             since,
             stage.progress ? [" ", h("span", { class: "progress" }, stage.progress)] : "",
+            stage.holder ? [" ", h("span", { class: "holder" }, `on ${stage.holder}`)] : "",
             silent ? [" ", h("span", { class: "silent tone bad" }, silent)] : "",
             last ? h("code", { class: "last" }, last) : "",
           );

@@ -15,7 +15,7 @@ from benchbench.planning.model import Stage
 from benchbench.specs.parts import Json
 from benchbench.specs.records import Cost, StageRecord
 from benchbench.specs.stages import StageSpec
-from benchbench.store import StageFolder, Store
+from benchbench.store import Held, StageFolder, Store
 
 LOG_BYTES = 4_000  # of one log
 ALL_LOG_BYTES = 1_000_000
@@ -70,14 +70,14 @@ class StageReader:
     Attributes:
         store: with the stages.
         bounds: limits to each stage's part of the page.
-        active: whether a run holds the store; a stage that began in one that is gone is `interrupted`.
+        live: who is at work on which stages, by KIND-KEY; one that began and has nobody is `interrupted`.
         pool: the sections of all stages, each once.
         cut_logs, thinned: numbers of logs and of curves that were shortened.
     """
 
     store: Store
     bounds: Bounds
-    active: bool
+    live: Mapping[str, Held]
     pool: Pool = field(default_factory=Pool)
     cut_logs: int = 0
     thinned: int = 0
@@ -103,13 +103,14 @@ class StageReader:
 
     def _state(self, folder: StageFolder) -> Json:
         """The status of a stage without a record, and what its state file says beside."""
-        state = folder.read_state()
-        status = "interrupted" if state.status == "running" and not self.active else state.status or "missing"
+        state, held = folder.read_state(), self.live.get(f"{folder.path.parent.name}-{folder.path.name}")
+        status = "interrupted" if state.status == "running" and held is None else state.status or "missing"
         report = read_progress(folder) if status == "running" else None
         details = {
             "reason": state.reason,
             "started": state.started,
             "attempts": state.attempts or None,
+            "holder": str(held) if held and status == "running" else None,
             "progress": report.text if report else None,
             "last_step": report.at if report else None,
         }

@@ -12,6 +12,7 @@ from benchbench.executors.stage_progress import StageReporter
 from benchbench.reports.page.stages import CURVE_POINTS, ITEMS, LOG_BYTES, TEXT, Bounds, short
 from benchbench.specs.records import ExecutionRecord, Progress
 from benchbench.store import StageState, write_json
+from benchbench.store.processes import this_process
 
 
 def stage_of(data: dict, cell: dict) -> dict:
@@ -52,10 +53,11 @@ class TestCells:
         key = run_lab.cells("scratch")[2].stage
         run_lab.folder(key).path.mkdir()
         run_lab.folder(key).write_state(StageState(status="running", attempts=3, started=5.0))
-        with run_lab.store.locked():
+        with run_lab.claimed(key):
             data = data_of(run_lab)
         assert (data["active"], data["cells"][2]["status"]) == (True, "running")
-        assert {"status": "running", "attempts": 3, "started": 5.0}.items() <= data["stages"][key[:16]].items()
+        expected = {"status": "running", "attempts": 3, "started": 5.0, "holder": str(this_process())}
+        assert expected.items() <= data["stages"][key[:16]].items()
         data = data_of(run_lab)
         assert (data["active"], data["cells"][2]["status"]) == (False, "interrupted")
 
@@ -67,7 +69,7 @@ class TestCells:
         folder.write_state(StageState(status="running", attempts=1, started=5.0))
         before = time.time()
         StageReporter(folder, lambda progress: None)(Progress(done=3, total=4, epoch=1, epochs=2, loss=0.5))
-        with run_lab.store.locked():
+        with run_lab.claimed(key):
             stage = data_of(run_lab)["stages"][key[:16]]
         assert stage["progress"] == "epoch 1/2, 75%, loss 0.5"
         assert before <= stage["last_step"] <= time.time()

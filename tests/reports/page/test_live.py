@@ -30,7 +30,7 @@ def test_what_happens_shows_and_what_the_reader_did_stays(live, run_lab):
     live.one("#cells input").send_keys("scratch")
     live.one("#cells tbody button").send_keys(Keys.ENTER)
     cells = [cell.stage for cell in run_lab.cells("scratch")]
-    with run_lab.store.locked():
+    with run_lab.claimed(cells[2]):
         run_lab.folder(cells[2]).path.mkdir()
         state = StageState(status="running", attempts=2, started=time.time() - 65)
         run_lab.folder(cells[2]).write_state(state)
@@ -38,7 +38,7 @@ def test_what_happens_shows_and_what_the_reader_did_stays(live, run_lab):
         live.wait("document.querySelector('.counts').textContent.includes('1 running')")
         assert live.one(".connection").get_attribute("textContent") == "Live: a run is using this store."
         now = live.one(".running").get_attribute("textContent")
-        assert re.fullmatch(r"Running nowscratch \| cifar \| small \| seed 2 0:01:\d\dstep 7", now)
+        assert re.fullmatch(r"Running nowscratch \| cifar \| small \| seed 2 0:01:\d\d on \S+ \d+step 7", now)
     run_lab.finish(cells[2], accuracy=0.25)
     live.wait("document.querySelector('.counts').textContent.includes('11 done, 1 failed')")
     accuracies = live.column("Cells", "accuracy (%)")

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import re
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 
 from benchbench.errors import StoreError
-from benchbench.store import StageFolder, Store, write_json
+from benchbench.running.merge import MERGE
+from benchbench.store import Claims, StageFolder, write_json
+from benchbench.store.processes import this_process
 from tests.running.merge.stores import calibration, files, merged, stage
 
 
@@ -128,7 +130,7 @@ class TestDamage:
         assert not (into / "cell" / paths[1].name).exists()
         (done,) = merged(a, into=into)
         assert (len(done.same), len(done.copied)) == (1, 1)
-        assert sorted(path.name for path in into.iterdir()) == [".lock", "cell", "store.json"]
+        assert sorted(path.name for path in into.iterdir()) == ["cell", "claims", "store.json"]
         assert sorted(path.name for path in (into / "cell").iterdir()) == [path.name for path in paths]
 
 
@@ -152,11 +154,24 @@ class TestRefusals:
         with pytest.raises(StoreError, match="is merged into itself"):
             merged(a, into=a.parent / "." / "a")
 
-    def test_a_store_that_a_run_is_using(self, stores, monkeypatch):
+    def test_a_store_that_another_is_merging_into(self, stores):
         a, into = stores("a", "into")
-        monkeypatch.setattr("time.monotonic", itertools.count(0, 100).__next__)
-        with Store(into).locked(), pytest.raises(StoreError, match="another benchbench run is using store"):
-            merged(a, into=into)
+        with closing(Claims(into, "other")) as claims:
+            claims.take(*MERGE)
+            with pytest.raises(StoreError, match=r"^\S+ \d+ is merging into store \S+; wait for it$"):
+                merged(a, into=into)
+
+    def test_stages_that_a_run_is_at_work_on_are_left_to_it(self, stores):
+        a, into = stores("a", "into")
+        paths = stage(a, 1), stage(a, 2)
+        with closing(Claims(into, "other")) as claims:
+            claims.take("cell", paths[0].name)
+            (done,) = merged(a, into=into)
+        here = this_process()
+        assert done.held == {f"cell/{paths[0].name}": f"{here.host} {here.pid}"}
+        assert done.copied == [f"cell/{paths[1].name}"]
+        (done,) = merged(a, into=into)
+        assert (done.held, len(done.copied)) == ({f"cell/{paths[0].name}": f"{here.host} {here.pid}"}, 0)
 
 
 class TestCommand:
