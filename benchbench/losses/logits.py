@@ -41,7 +41,7 @@ def standardized(logits: Tensor) -> Tensor:
 
     Source: Sun et al. 2024, "Logit Standardization in Knowledge Distillation" (arXiv 2403.01427), section 4, with the
     deviation sqrt(1/C sum (z - mean)^2) of their Algorithm 1. Their code has eps, and divides by C - 1 instead of C,
-    which for C classes is the temperature times sqrt(C / (C - 1)).
+    so that theirs at temperature T is this one at T k, divided by k^2, with k = sqrt(C / (C - 1)).
 
     Args:
         logits: [B, C].

@@ -61,7 +61,7 @@ class LossSum(nn.Module):
             rows = (~batch.synthetic).nonzero().squeeze(1)
             real = outputs[0].part(rows), outputs[1].part(rows) if outputs[1] else None, batch.part(rows)
         values = []
-        with torch.autocast(batch.images.device.type, enabled=False):
+        with torch.autocast(batch.labels.device.type, enabled=False):
             for each in self.losses:
                 inputs = real if each.spec.images == "real" else outputs
                 if len(inputs[2].labels):  # a loss on real images leaves out a batch without any
@@ -80,7 +80,7 @@ class LossSum(nn.Module):
         """
         student, teacher = _float32(student) if student else None, _constants(teacher)
         values = []
-        with torch.autocast(batch.images.device.type, enabled=False):
+        with torch.autocast(batch.labels.device.type, enabled=False):
             for each in self.losses:
                 if isinstance(each.loss, Loss) and each.loss.prepares != "nothing":
                     trained = student if each.loss.prepares == "student" else None
@@ -136,7 +136,7 @@ def _each(outputs: Outputs, function: Callable[[Tensor], Tensor]) -> Outputs:
 
 def _weighted(values: Sequence[tuple[str, float, Any]], batch: Batch) -> LossValue:
     terms: dict[str, Tensor] = {}
-    total = batch.images.new_zeros(())
+    total = torch.zeros((), device=batch.labels.device)
     for name, weight, value in values:
         scalars = value if isinstance(value, dict) else {name: value}
         if not scalars or not all(isinstance(scalar, Tensor) and scalar.ndim == 0 for scalar in scalars.values()):

@@ -40,6 +40,7 @@ MORE = [
     ("fitnets", {"preparation": 0.1}),
     ("at", {"p": 1}),
     *[(name, {"preparation": 0}) for name in ("fsp", "ab")],
+    ("cc", {"form": "neighbours", "dim": 4}),
     ("mgd", {"masked": "pixels"}),
     ("catkd", {"normalize": False}),
     ("semckd", {"anchors": 4}),

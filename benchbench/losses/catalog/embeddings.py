@@ -44,6 +44,8 @@ class CCParams(Params):
 
     gamma: FiniteFloat = Field(0.4, gt=0, description="sharpness of the Gaussian kernel")
     order: int = Field(2, gt=0, description="P, order of the kernel's expansion")
+    form: Literal["kernel", "neighbours"] = Field("kernel", description="the paper's formula, or RepDistiller's")
+    dim: int = Field(128, gt=0, description="width of the projections where form is neighbours")
 
 
 class VIDParams(Params):

@@ -36,7 +36,7 @@ def attention_gap(a_student: Tensor, a_teacher: Tensor, p: float = 2.0) -> Tenso
 class AT(Loss):
     """Term `at`: the sum of `attention_gap` over the paired maps; there is nothing to train but the student.
 
-    Source: as there; the weight is beta / 2 = 500 in the official code, 1000 in RepDistiller and mdistiller.
+    Source: as there; the weight is 1000 in the official code, in RepDistiller and in mdistiller.
     """
 
     def __init__(self, context: LossContext, **params: Any):

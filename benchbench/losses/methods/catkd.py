@@ -32,9 +32,9 @@ def class_attention_gap(a_student: Tensor, a_teacher: Tensor, normalize: bool = 
     """1/(B K P) sum_bk ||A^s_bk / ||A^s_bk|| - A^t_bk / ||A^t_bk||||^2 over K classes of P positions.
 
     Source: Guo et al. 2023, "Class Attention Transfer Based Knowledge Distillation" (CVPR 2023, arXiv 2304.12777),
-    section 3. The mean over positions is the official code's. Its configurations of CAT-KD leave out the division by
-    the norms (`normalize` False; on CIFAR-100 with weight 15); those of CAT without labels keep it (weight 50). On
-    ImageNet they pool to 4x4 instead of 2x2.
+    section 3. The mean over positions is the official code's. Of its eleven configurations for CIFAR-100 five divide by
+    the norms, three of them at 4x4 positions, and the others do not (`normalize` False); weights are 0.7 to 600 by
+    pair. For ResNet-50 and MobileNetV2 on ImageNet they divide, at 2x2.
 
     Args:
         a_student, a_teacher: [B, K, P].
@@ -56,6 +56,13 @@ class CATKD(Loss):
         super().__init__(context)
         self.params = CATKDParams(**params)
         self.pairs = paired(context, most=1)
+        maps = context.student_features[-1], context.teacher_features[-1]
+        positions = min(self.params.size, *(height * width for _, height, width in maps))
+        if self.params.normalize and positions == 1:
+            raise StageError(
+                "loss 'catkd' compares where classes are active, and at unit norm a single position says nothing; set "
+                "`normalize: false`, or take larger images" + ("" if self.params.size > 1 else " or a size over 1")
+            )
         c_student, c_teacher = context.student_features[-1][0], context.teacher_features[-1][0]
         # In a tuple, heads that are modules stay out of this loss's parameters and state.
         self.heads = (

@@ -48,8 +48,7 @@ def test_activation_maps_add_up_to_the_logits():
     torch.testing.assert_close(activation_maps(features, head.weight, 1).squeeze(2) + head.bias, logits)
 
 
-@pytest.mark.parametrize("normalize", [True, False])
-@pytest.mark.parametrize("size", [1, 2])
+@pytest.mark.parametrize(("size", "normalize"), [(1, False), (2, False), (2, True)])
 def test_term(context, make_step, normalize, size):
     student, teacher, batch = make_step()
     sides = (student, context.student_head), (teacher, context.teacher_head)
@@ -93,6 +92,17 @@ def test_a_classifier_that_cannot_read_the_map_is_refused(context):
     context.teacher_features[-1] = (9, 2, 2)
     with pytest.raises(StageError, match="this teacher the map has 9 channels and the classifier takes 11"):
         CATKD(context)
+
+
+@pytest.mark.parametrize(
+    ("size", "student", "teacher"), [(1, (2, 2), (2, 2)), (2, (1, 1), (2, 2)), (2, (2, 2), (1, 1))]
+)
+def test_a_single_position_at_unit_norm_is_refused(context, size, student, teacher):
+    """Its gradient is zero, whatever the networks."""
+    context.student_features[-1], context.teacher_features[-1] = (6, *student), (11, *teacher)
+    with pytest.raises(StageError, match="a single position says nothing; set `normalize: false`, or take larger"):
+        CATKD(context, size=size)
+    CATKD(context, size=size, normalize=False)
 
 
 def test_other_classifiers_are_refused(context):

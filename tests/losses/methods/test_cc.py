@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from benchbench.losses.methods.cc import CC, correlation
+from benchbench.losses.methods.cc import CC, correlation, neighbour_products
+from tests.losses.plain import array
 
 
 def reference(h: np.ndarray, gamma: float, order: int) -> np.ndarray:
@@ -45,5 +46,28 @@ def test_term(context, make_step, gamma, order):
     assert terms["cc"].item() == pytest.approx(total / 7**2, rel=1e-4)
 
 
+def neighbours(h_student: np.ndarray, h_teacher: np.ndarray) -> float:
+    total = 0.0
+    for b in range(len(h_student) - 1):
+        total += sum(abs(h_student[b] - h_teacher[b]) * abs(h_student[b + 1] - h_teacher[b + 1]))
+    return total / (len(h_student) - 1)
+
+
+def test_products_of_neighbours():
+    sides = np.random.default_rng(2).normal(size=(2, 7, 6))
+    assert neighbour_products(*map(torch.tensor, sides)).item() == pytest.approx(neighbours(*sides), rel=1e-12)
+    assert neighbour_products(*map(torch.tensor, sides[:, :1])).item() == 0
+
+
+def test_the_term_of_neighbours(context, make_step):
+    student, teacher, batch = make_step()
+    loss = CC(context, form="neighbours", dim=4)
+    projected = [
+        array(h) @ array(layer.weight).T + array(layer.bias)
+        for layer, h in zip(loss.projectors, (student.embedding, teacher.embedding), strict=True)
+    ]
+    assert loss(student, teacher, batch)["cc"].item() == pytest.approx(neighbours(*projected), rel=1e-4)
+
+
 def test_defaults(context):
-    assert CC(context).params.model_dump() == {"gamma": 0.4, "order": 2}
+    assert CC(context).params.model_dump() == {"gamma": 0.4, "order": 2, "form": "kernel", "dim": 128}
