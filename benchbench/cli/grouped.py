@@ -6,8 +6,8 @@ import click
 
 PURPOSES = {
     "Look": ("plan", "list", "docs", "doctor"),
-    "Run": ("run", "watch"),
-    "Report": ("report", "compare", "export", "merge"),
+    "Run": ("run", "work", "watch"),
+    "Report": ("report", "compare", "export", "merge", "sync"),
     "Extend": ("new", "check", "plugins"),
 }
 

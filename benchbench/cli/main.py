@@ -25,8 +25,9 @@ from benchbench.cli.options import (
 )
 from benchbench.cli.plugins import check, list_, new, plugins
 from benchbench.cli.printing import json_of, print_report, print_written
-from benchbench.cli.results import compare, export, merge
+from benchbench.cli.results import compare, export, merge, sync
 from benchbench.cli.streams import drop_unwritten, prepare_streams
+from benchbench.cli.work import work
 from benchbench.errors import BenchBenchError, one_line, short_quotes, short_words
 from benchbench.experiment import PAGE, Experiment, Run
 from benchbench.hardware.platform import require_platform
@@ -278,5 +279,5 @@ def watch(options: SuiteOptions, port: int) -> None:
     serve(experiment, port, options.as_json)
 
 
-for _command in (list_, docs, doctor, plugins, new, check, export, merge, compare):
+for _command in (work, list_, docs, doctor, plugins, new, check, export, merge, sync, compare):
     cli.add_command(_command)

@@ -90,7 +90,34 @@ def merge(stores: tuple[Path, ...], into: Path, as_json: bool) -> None:
     sys.exit(1 if any(merged.conflicts or merged.damaged for merged in results) else 0)
 
 
-def _print_merged(merged: Merged, into: Path) -> None:
+@click.command()
+@click.argument("source")
+@click.argument("target")
+@json_option
+def sync(source: str, target: str, as_json: bool) -> None:
+    """Copy finished stages to a URL, or from one.
+
+    One of SOURCE and TARGET is the folder of a store, the other a URL: s3://, gs://, ssh://, file:// and whatever else
+    fsspec knows; `pip install s3fs` for S3, gcsfs for Google's, paramiko for SSH. Every file is compared with its hash
+    after the copy. A stage that is there already is never replaced. A sync that was cut short goes on when it is called
+    again. Exit code 0: all is there; 1: conflicts, or damaged stages; 2: bad input.
+
+    \b
+    Examples:
+      benchbench sync runs s3://bucket/runs
+      benchbench sync s3://bucket/runs runs
+    """
+    from benchbench.running.sync import sync_stores
+
+    copied = sync_stores(source, target)
+    if as_json:
+        click.echo(json.dumps({**asdict(copied), "store": str(copied.store)}, indent=1))
+    else:
+        _print_merged(copied, target)
+    sys.exit(1 if copied.conflicts or copied.damaged else 0)
+
+
+def _print_merged(merged: Merged, into: Path | str) -> None:
     counts = {
         "copied": merged.copied,
         "there already": merged.same,

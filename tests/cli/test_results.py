@@ -128,7 +128,7 @@ class TestCompare:
         assert message in done.err
 
 
-@pytest.mark.parametrize("command", ["export", "merge", "compare"])
+@pytest.mark.parametrize("command", ["export", "merge", "sync", "compare"])
 def test_help_has_examples(cli, command):
     done = cli(command, "--help")
     assert (done.code, done.err) == (0, "")
