@@ -44,11 +44,18 @@ class Batch:
     mix: Mix | None = None
     host_index: Tensor | None = None
 
+    @property
+    def own_images(self) -> Tensor:
+        """The images that this process runs networks on: all of them, but where several processes share a batch."""
+        return self.images
+
     def tensors(self) -> list[Tensor]:
         """All tensors on the device."""
+        return [tensor for tensor in (self.images, *self._without_images()) if tensor is not None]
+
+    def _without_images(self) -> tuple[Tensor | None, ...]:
         mix = (self.mix.labels, self.mix.share) if self.mix else ()
-        each = (self.images, self.labels, self.index, self.synthetic, *mix)
-        return [tensor for tensor in each if tensor is not None]
+        return self.labels, self.index, self.synthetic, *mix
 
     @property
     def main_labels(self) -> Tensor:

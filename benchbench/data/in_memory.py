@@ -12,6 +12,7 @@ from benchbench.augmenters.draws import to_device
 from benchbench.data.batch import Batch
 from benchbench.data.images import ImageSubset, resident_bytes
 from benchbench.data.order import Blend, TrainingOrder
+from benchbench.data.share import SplitBatch
 from benchbench.data.transforms import VIEW_CHUNK, Transform, to_float, to_uint8
 from benchbench.seeds import generator
 
@@ -47,10 +48,13 @@ class InMemoryLoader(TrainingOrder):
                 pixels = self.transform.train(pixels, generator(seed, "augment", epoch, step))
             labels, host_index = self.labels.index_select(0, index), host_order[step]
             batch = Batch(pixels, labels, index, synthetic=self._synthetic(index), host_index=host_index)
-            yield self.transform.mix(batch, seed, epoch, step)
+            batch = self.transform.mix(batch, seed, epoch, step)
+            # Augmentation draws for the whole batch at once, so that every process augments all of it.
+            yield batch if self.share is None else SplitBatch.of(batch, self.share)
 
     def test_batches(self, batch_size: int) -> Iterator[Batch]:
-        for index in torch.arange(len(self.labels), device=self.images.device).split(batch_size):
+        batches = torch.arange(len(self.labels), device=self.images.device).split(batch_size)
+        for index in [each for number, each in enumerate(batches) if self._takes(number)]:
             yield Batch(self.transform.test(to_float(self.images[index])), self.labels[index], index)
 
     def view_batches(self, batch_size: int, start: int) -> Iterator[list[Batch]]:

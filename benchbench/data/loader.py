@@ -24,6 +24,7 @@ from benchbench.data.batch import Batch
 from benchbench.data.images import IN_MEMORY_BYTES, ImageSubset
 from benchbench.data.in_memory import InMemoryLoader
 from benchbench.data.order import Blend
+from benchbench.data.share import Share
 from benchbench.data.streaming import StreamingLoader
 from benchbench.data.transforms import Transform
 
@@ -33,9 +34,12 @@ class Loader(Protocol):
 
     Attributes:
         labels: class of every image [N], on the device.
+        share: of this process, where several train one network together: training batches are then split, and test
+            batches are those of this process alone.
     """
 
     labels: Tensor
+    share: Share | None
 
     def steps(self, batch_size: int) -> int:
         """Batches of one epoch."""

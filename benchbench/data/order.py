@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from benchbench.data.share import Share
 from benchbench.seeds import generator
 
 
@@ -51,10 +52,19 @@ def steps_per_epoch(count: int, batch_size: int) -> int:
 
 
 class TrainingOrder:
-    """The order of training images, real ones alone or blended with generated ones."""
+    """The order of training images, real ones alone or blended with generated ones.
+
+    Attributes:
+        share: of this process, where several share every batch; None where it has all of it.
+    """
 
     labels: Tensor
     blend: Blend | None
+    share: Share | None = None
+
+    def _takes(self, batch: int) -> bool:
+        """Whether a test batch, by its number, is this process's."""
+        return self.share is None or self.share.takes(batch)
 
     def steps(self, batch_size: int) -> int:
         count = len(self.labels)

@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from benchbench.augmenters.draws import to_device
 from benchbench.data.batch import Batch
 from benchbench.data.decoded import pixels_of
 from benchbench.data.images import ImageSubset
 from benchbench.data.order import Blend, TrainingOrder
+from benchbench.data.share import Share, SplitBatch
 from benchbench.data.transforms import VIEW_CHUNK, Transform, to_float, to_uint8
 from benchbench.errors import DataError
 from benchbench.hardware.lifetime import end_with_parent
@@ -59,14 +61,36 @@ class StreamingLoader(TrainingOrder):
             return Key(index, (derive(seed, "augment", epoch, index),))
 
         order = self._order(seed, epoch, batch_size)[start:]
-        keys = ([key(index) for index in batch.tolist()] for batch in order)
+        own = order if self.share is None else order[:, self.share.rows(order.shape[1])]
+        keys = ([key(index) for index in batch.tolist()] for batch in own)
         for step, batch in enumerate(self._load(keys), start):
-            batch.synthetic = self._synthetic(batch.index)
-            yield self.transform.mix(batch, seed, epoch, step)
+            if self.share is None:
+                batch.synthetic = self._synthetic(batch.index)
+                yield self.transform.mix(batch, seed, epoch, step)
+                continue
+            whole = self._whole(batch.images, order[step - start], self.share)
+            if self.transform.mixers:
+                whole = SplitBatch.of(self.transform.mix(whole, seed, epoch, step), self.share)
+            yield whole
+
+    def _whole(self, own: Tensor, host_index: Tensor, share: Share) -> SplitBatch:
+        """A batch of which this process has decoded its own images; mixing asks for the others, and losses may."""
+        index = to_device(host_index, self.device)
+        return SplitBatch(
+            images=None,  # type: ignore[arg-type]
+            labels=self.labels.index_select(0, index),
+            index=index,
+            synthetic=self._synthetic(index),
+            host_index=host_index,
+            own=own,
+            share=share,
+        )
 
     def test_batches(self, batch_size: int) -> Iterator[Batch]:
-        batches = torch.arange(len(self.labels)).split(batch_size)
-        yield from self._load([Key(index) for index in batch.tolist()] for batch in batches)
+        batches = enumerate(torch.arange(len(self.labels)).split(batch_size))
+        yield from self._load(
+            [Key(index) for index in each.tolist()] for number, each in batches if self._takes(number)
+        )
 
     def view_batches(self, batch_size: int, start: int) -> Iterator[list[Batch]]:
         views = range(self.transform.views or 1)

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from benchbench.components import Registry
 from benchbench.hardware.energy import StageMeter
 from benchbench.specs.records import CurveRow, Progress, StageRecord, Unit
 from benchbench.specs.stages import BaseSpec
 from benchbench.store import StageFolder
+
+if TYPE_CHECKING:
+    from benchbench.training.distributed import World
 
 SpecT = TypeVar("SpecT", bound=BaseSpec, covariant=True)
 
@@ -33,6 +36,7 @@ class StageContext(Generic[SpecT]):
         checkpoint_seconds: seconds of work that a kill may cost.
         report: takes progress.
         meter: of the stage's energy.
+        world: of several processes that train its network together; None where this one does.
     """
 
     spec: SpecT
@@ -47,6 +51,12 @@ class StageContext(Generic[SpecT]):
     checkpoint_seconds: float
     report: Callable[[Progress], None]
     meter: StageMeter = field(default_factory=StageMeter)
+    world: World | None = None
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes the stage's files."""
+        return self.world is None or self.world.leads
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,8 @@ def sample_of(context: StageContext[NetworkStage], loader: Loader, config: Execu
     The first ones may be of one class. A compiled network is made for one batch size, and is given that.
     """
     size = context.spec.recipe.batch_size
+    if context.world is not None:  # of which each process runs its share
+        size = -(-size // context.world.size)
     if config.precision == "fp32":
         batch = next(loader.test_batches(size if config.compile else FEW))
         return Sample(batch.images, batch.labels)
@@ -121,6 +123,8 @@ def run_frozen(
             name, model(sample.images[:FEW], maps), "check its weights, and the mean and std that it takes images by"
         )
     network, execution = frozen_network(model, config, sample, tolerance, maps)
+    if context.world is not None and context.world.agreed(network.config) != network.config:
+        raise StageError(f"{name} would not be run in one way by all processes; take `precision: exact`")
     if not math.isfinite(execution.deviation or 0.0):
         with torch.no_grad():
             check_finite(

@@ -85,7 +85,7 @@ def _threads_of(context: StageContext, result: StageResult) -> Iterator[None]:
     """The CPU threads of the training, which sums depend on."""
     before = torch.get_num_threads()
     if torch.device(context.device).type == "cpu":
-        torch.set_num_threads(int(result.record.cost.devices))
+        torch.set_num_threads(result.record.environment.threads or before)
     try:
         yield
     finally:

@@ -45,6 +45,8 @@ class StageTimer:
         self.clock.settle()
         # A resumed run keeps its first thread count, so those are its devices on a CPU, whatever the worker has now.
         devices = self.context.num_devices if self.device.type == "cuda" else torch.get_num_threads()
+        if self.context.world is not None:
+            devices *= self.context.world.size
         return Cost(
             seconds=self.account.here,
             alone_seconds=self.account.alone,

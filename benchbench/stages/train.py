@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import safetensors.torch
 import torch
 
+from benchbench.data.loader import Loader
 from benchbench.errors import StageError
 from benchbench.execution.graph_pool import GraphPool
 from benchbench.execution.network import ExecutionConfig, trainable_precision
@@ -38,6 +40,7 @@ from benchbench.training.cached_outputs import CachedOutputs
 from benchbench.training.checkpoints import Checkpoints
 from benchbench.training.clock import Clock
 from benchbench.training.cohort import Cohort, SharedInputs
+from benchbench.training.distributed import World
 from benchbench.training.finite import require_finite_outputs
 from benchbench.training.global_state import StateWatch
 from benchbench.training.loop import predict, train
@@ -90,7 +93,7 @@ def _train_together(cells: Sequence[Cell], clock: Clock, side_by_side: int) -> N
     labels = NONE
     if cohort.active() and shared.tested:
         with clock.section("loading", *cohort.accounts(cohort.active())):
-            test = shared.data.test()
+            test = shared.split(shared.data.test())
         classes, labels = predict(cohort, cohort.active(), test), test.labels.cpu().numpy()
     for cell in [cell for cell in cells if cell.result is None]:
         if cell.member in cohort.failures:
@@ -113,6 +116,8 @@ def trained(cells: Sequence[Cell], shared: Shared, clock: Clock, side_by_side: i
         with cell.isolated(), state.turn(thorough=True) if state else contextlib.nullcontext():
             cell.build(shared)
     cohort = Cohort([cell.member for cell in cells if cell.result is None], shared.inputs, clock, state=state)
+    for loader in filter(None, (shared.inputs.train, shared.inputs.validation)):
+        shared.split(loader)
     train(cohort)
     return cohort
 
@@ -127,12 +132,14 @@ class Shared:
         teachers: frozen networks.
         fingerprints, executions: theirs, for records.
         inputs: batches and teachers for the training loop.
-        graph_pool: memory of steps that run as CUDA graphs; None on a CPU, and where the recipe asks for plain steps.
+        graph_pool: memory of steps that run as CUDA graphs; None on a CPU, where the recipe asks for plain steps, and
+            where several processes train one network.
     """
 
     def __init__(self, context: TrainingContext, clock: Clock, cells: Sequence[Cell]):
         spec, device = context.spec, torch.device(context.device)
-        self.graph_pool = GraphPool(device) if device.type == "cuda" and spec.recipe.compile is not False else None
+        graphs = device.type == "cuda" and spec.recipe.compile is not False and context.world is None
+        self.world, self.graph_pool = context.world, GraphPool(device) if graphs else None
         features = context.needs.get("features")
         self.data = EmbeddingData(CachedOutputs(features, device)) if features else SplitData(context)
         self.classes, size = len(self.data.classes), spec.recipe.image_size
@@ -145,8 +152,14 @@ class Shared:
         with clock.section("setup", *(cell.timer.account for cell in cells)):
             teachers = [self._teacher(context, index) for index in range(len(self.teachers))]
         self.inputs = SharedInputs(
-            self.data.train, self.data.validation, teachers, spec.recipe.batch_size, spec.data_seed, device
+            self.data.train, self.data.validation, teachers, spec.recipe.batch_size, spec.data_seed, device, self.world
         )
+
+    def split(self, loader: Loader) -> Loader:
+        """A loader, of which each process has its share from here on."""
+        if self.world is not None:
+            loader.share = self.world.share
+        return loader
 
     def _teacher(self, context: TrainingContext, index: int) -> TeacherForward:
         """A teacher for the training loop: its cached outputs where there are any, else the network."""
@@ -155,7 +168,7 @@ class Shared:
             # Maps are compared whether this cell reads them or not: the execution must not depend on the cohort.
             network, self.executions[role] = run_frozen(context, index, teacher, self.data.train, maps=True)
             self.teachers[index] = network.model  # where that is a copy, the first one is let go
-            return LiveTeacher(network, self.graph_pool)
+            return LiveTeacher(network, self.graph_pool, self.world)
         cached, spec = CachedOutputs(folder, torch.device(context.device)), context.spec
         identity = cached.views, cached.view_seed, cached.data.sha256
         if identity != (spec.recipe.views, spec.view_seed, self.data.record.sha256):  # the keys exclude it
@@ -201,9 +214,9 @@ class Cell:
     def __init__(self, context: TrainingContext, clock: Clock):
         self.context, self.timer = context, StageTimer(context, clock)
         self.checkpoints: Checkpoints[MemberState] = Checkpoints(
-            context.folder, context.checkpoint_seconds, context.meter
+            context.folder, context.checkpoint_seconds, context.meter, context.leads
         )
-        self.state = self.checkpoints.load()
+        self.state = _checkpoint(self.checkpoints, context.world)
         # Sums depend on how work is split over threads: a resumed run keeps the count it began with.
         self.threads = self.state["threads"] if self.state else tuned(context, "student").threads or context.threads
         self.result: StageResult | Exception | None = None
@@ -240,7 +253,8 @@ class Cell:
                 seed=spec.seed,
                 best=spec.selection == "best",
                 device=self.timer.device,
-                execution=_resumed_execution(state) if state else self._execution(model, shared),
+                execution=_common(_resumed_execution(state) if state else self._execution(model, shared), shared.world),
+                world=shared.world,
                 checkpoints=self.checkpoints,
                 report=self.context.report,
                 graph_pool=shared.graph_pool,
@@ -298,7 +312,8 @@ class Cell:
         require_finite_outputs(answers.classes, "test")
         with self.timer.section("checkpoint"):
             tensors = {name: tensor.contiguous().cpu() for name, tensor in self.network.state_dict().items()}
-            write_atomic(folder.weights, safetensors.torch.save(tensors))
+            if self.context.leads:
+                write_atomic(folder.weights, safetensors.torch.save(tensors))
         steps = member.steps * (spec.recipe.epochs + member.preparation)
         images = steps * min(spec.recipe.batch_size, len(shared.data.train.labels))
         parameters = sum(p.numel() for p in self.network.parameters())
@@ -309,10 +324,24 @@ class Cell:
             model=ModelRecord(parameters=parameters, flops=self.flops),
             teachers=shared.fingerprints,
             execution=shared.execution_records() | {"student": _execution_record(member)},
-            weights_sha256=file_sha256(folder.weights),
+            weights_sha256=file_sha256(folder.weights) if self.context.leads else None,
             cost=self.timer.cost(cohort, images),
         )
         self.result = StageResult(record, member.curve)
+
+
+def _common(execution: ExecutionConfig, world: World | None) -> ExecutionConfig:
+    """The execution of all processes: not compiled, since each normalises its share of a batch by what others have."""
+    return execution if world is None else replace(world.agreed(execution), compile=None)
+
+
+def _checkpoint(checkpoints: Checkpoints[MemberState], world: World | None) -> MemberState | None:
+    """The state of an unfinished run, where there is one: for all processes the one that the first has read."""
+    if world is None:
+        return checkpoints.load()
+    state = checkpoints.load() if world.leads else None
+    exists = world.agreed(state is not None)
+    return checkpoints.load() if exists and not world.leads else state
 
 
 def _execution_record(member: Member) -> ExecutionRecord:

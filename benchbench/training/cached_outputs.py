@@ -18,6 +18,7 @@ from benchbench.augmenters.draws import to_device
 from benchbench.data.batch import Batch
 from benchbench.data.images import resident_bytes
 from benchbench.data.order import steps_per_epoch, training_order
+from benchbench.data.share import Share
 from benchbench.models.outputs import Outputs
 from benchbench.specs.records import DataRecord
 from benchbench.store import StageFolder
@@ -85,8 +86,10 @@ class CachedTeacher:
 class EmbeddingLoader:
     """A frozen trunk's embeddings [views, N, D] as a loader: the head is all that is left to train.
 
-    Its batches have embeddings [B, D] for images.
+    Its batches have embeddings [B, D] for images. One process trains a head: there is no share of it to be had.
     """
+
+    share: Share | None = None
 
     def __init__(self, embedding: Tensor, labels: Tensor):
         self.embedding, self.labels = embedding if embedding.dim() == 3 else embedding[None], labels

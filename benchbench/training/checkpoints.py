@@ -25,14 +25,17 @@ class Checkpoints(Generic[State]):
         folder: the stage's folder.
         interval: seconds of work that a kill may cost.
         meter: of the run's energy, which goes on with the run.
+        writes: false for a process beside the one that writes them, of several that train one network.
     """
 
-    def __init__(self, folder: StageFolder, interval: float, meter: StageMeter | None = None):
-        self.folder, self.interval, self.meter = folder, interval, meter or StageMeter()
+    def __init__(self, folder: StageFolder, interval: float, meter: StageMeter | None = None, writes: bool = True):
+        self.folder, self.interval, self.meter, self.writes = folder, interval, meter or StageMeter(), writes
         self.last = time.monotonic()
 
     def due(self) -> bool:
         """True where the last one is old enough, or the process has been asked to end."""
+        if not self.writes:
+            return False
         STOP.awaited = True
         return STOP.made or time.monotonic() - self.last >= self.interval
 

@@ -12,6 +12,7 @@ from benchbench.data.loader import Loader
 from benchbench.errors import GlobalStateError, clear_frames, is_out_of_memory
 from benchbench.hardware.memory import free_memory
 from benchbench.training.clock import Account, Clock
+from benchbench.training.distributed import World
 from benchbench.training.global_state import StateWatch
 from benchbench.training.member import Member
 from benchbench.training.teachers import TeacherForward
@@ -28,6 +29,7 @@ class SharedInputs:
         batch_size: images.
         data_seed: of order and augmentation.
         device: the training device.
+        world: of several processes that train one member together; None where this one is alone.
     """
 
     train: Loader
@@ -36,6 +38,7 @@ class SharedInputs:
     batch_size: int
     data_seed: int
     device: torch.device
+    world: World | None = None
 
     @property
     def steps(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -111,6 +111,22 @@ class EmbeddingSpread:
         self._count = 0
         self._sums: tuple[Tensor, Tensor] | None = None
         self._origin: Tensor
+
+    @classmethod
+    def of(cls, parts: Iterable[EmbeddingSpread]) -> EmbeddingSpread:
+        """The spread of all embeddings, of which processes have parts; on the CPU."""
+        whole = cls()
+        for part in parts:
+            if part._sums is None:
+                continue
+            origin, first, second = (each.cpu() for each in (part._origin, *part._sums))
+            if whole._sums is None:
+                whole._origin, whole._sums = origin, (torch.zeros_like(origin), torch.zeros_like(origin))
+            shift = origin - whole._origin
+            moved = second + 2 * shift * first + part._count * shift.square()
+            whole._sums = whole._sums[0] + first + part._count * shift, whole._sums[1] + moved
+            whole._count += part._count
+        return whole
 
     def add(self, embedding: Tensor) -> None:
         """Adds those of a batch [B, D]."""

@@ -21,9 +21,10 @@ def checked_copies(batch: Batch, teacher_outputs: Sequence[Outputs]) -> Iterator
         StageError: the step has written into one of them.
     """
     batch, teacher_outputs = copy.deepcopy((batch, teacher_outputs))
-    versions = [tensor._version for tensor in shared_tensors(batch, teacher_outputs)]
+    tensors = shared_tensors(batch, teacher_outputs)
+    versions = [tensor._version for tensor in tensors]
     yield batch, teacher_outputs
-    if versions != [tensor._version for tensor in shared_tensors(batch, teacher_outputs)]:
+    if versions != [tensor._version for tensor in tensors]:
         raise StageError(
             "one of its losses writes into the batch or the teacher's outputs, which other cells share; let it "
             "work on a copy"

@@ -18,6 +18,7 @@ from benchbench.data.loader import Loader
 from benchbench.data.prefetch import prefetch
 from benchbench.models.outputs import Outputs
 from benchbench.training.cohort import Cohort
+from benchbench.training.distributed import World
 from benchbench.training.finite import EmbeddingSpread, require_finite_outputs
 from benchbench.training.member import Member
 from benchbench.training.stop import STOP
@@ -123,18 +124,38 @@ def predict(cohort: Cohort, members: Sequence[Member], loader: Loader) -> dict[M
     Without the members that fail. The embeddings are in each one's `spread`.
     """
     parts: dict[Member, list[Tensor]] = {member: [] for member in members}
+    indices: list[Tensor] = []
     for member in members:
         member.model.eval()
         member.spread = EmbeddingSpread()
     with cohort.clock.section("evaluation", *cohort.accounts(members)):
         for batch in loader.test_batches(cohort.inputs.batch_size):
+            indices.append(batch.index)
             for member in members:
                 if member in cohort.failures:
                     continue
                 with cohort.isolated(member), cohort.clock.section("evaluation", member.account):
                     parts[member].append(member.top_classes(batch))
+        if cohort.inputs.world is not None:
+            for member in members:
+                with cohort.isolated(member):
+                    parts[member] = [_of_all(cohort.inputs.world, member, parts[member], indices, loader)]
         return {
             member: torch.cat(classes).cpu().numpy()
             for member, classes in parts.items()
             if member not in cohort.failures
         }
+
+
+def _of_all(
+    world: World, member: Member, classes: Sequence[Tensor], indices: Sequence[Tensor], loader: Loader
+) -> Tensor:
+    """The top class of each image of a loader, in order [N], where each process has those of its own batches.
+
+    The member's spread is that of all embeddings.
+    """
+    whole = torch.zeros_like(loader.labels)
+    for part, index in zip(classes, indices, strict=True):
+        whole[index] = part
+    member.spread = EmbeddingSpread.of(world.each(member.spread))
+    return world.total(whole)

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple, NotRequired, TypedDict
 
 import torch
 from torch import Tensor
@@ -24,6 +24,7 @@ from benchbench.specs.parts import Json, RecipeSpec
 from benchbench.specs.records import CurveRow, Progress
 from benchbench.training.checkpoints import Checkpoints
 from benchbench.training.clock import Account
+from benchbench.training.distributed import World
 from benchbench.training.finite import (
     EmbeddingSpread,
     broken_tensors,
@@ -61,6 +62,7 @@ class MemberState(TypedDict):
         optimizer, scaler: as PyTorch gives them.
         best_epoch: the fields of `BestEpoch`.
         seconds, alone_seconds: as `here` and `alone` of `Account`.
+        processes: that the seconds are of; 1 where it is not there.
     """
 
     epoch: int
@@ -75,6 +77,7 @@ class MemberState(TypedDict):
     seconds: dict[str, float]
     alone_seconds: dict[str, float]
     threads: int
+    processes: NotRequired[int]
     execution: Json
 
 
@@ -113,6 +116,7 @@ class Member:
         report: called with progress a few times a second.
         graph_pool: memory of steps that run as CUDA graphs; None runs every step kernel by kernel.
         state: a checkpoint's, that it goes on from; None starts anew.
+        world: of several processes that train it together; None where this one does.
         account: seconds by section.
         curve: one row per epoch; those of a two-stage method's first stage have numbers up to 0.
         best_epoch: the best one so far.
@@ -132,6 +136,7 @@ class Member:
     report: Callable[[Progress], None]
     graph_pool: GraphPool | None = None
     state: MemberState | None = None
+    world: World | None = None
     account: Account = field(default_factory=Account)
     curve: list[CurveRow] = field(default_factory=list)
     best_epoch: BestEpoch | None = None
@@ -156,9 +161,13 @@ class Member:
         self.model.train()
         self._masks = frozenset(broken_tensors(self.model))
         self.position = (-self.preparation, 0)
-        if self.state is None:
-            return
-        state, self.state = self.state, None
+        if self.state is not None:
+            self._go_on_from(self.state)
+            self.state = None
+        if self.world is not None:
+            self.world.make_equal(self.model, self.losses)
+
+    def _go_on_from(self, state: MemberState) -> None:
         self.model.load_state_dict(state["model"])
         self.losses.load_state_dict(state["losses"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -166,9 +175,19 @@ class Member:
         self.scaler.load_state_dict(state["scaler"])
         self.best_epoch = BestEpoch(*state["best_epoch"]) if state["best_epoch"] else None
         self.curve = state["curve"]
-        self.account.carry(state["seconds"], state["alone_seconds"])
+        # Of other devices than now, they count by device-hours.
+        share = state.get("processes", 1) / self._processes
+        here, alone = (
+            {name: share * seconds for name, seconds in each.items()}
+            for each in (state["seconds"], state["alone_seconds"])
+        )
+        self.account.carry(here, alone)
         self.position = state["epoch"], state["step"]
         self._sums = {name: total.to(self.device) for name, total in state["sums"].items()}
+
+    @property
+    def _processes(self) -> int:
+        return 1 if self.world is None else self.world.size
 
     @property
     def done(self) -> bool:
@@ -242,7 +261,7 @@ class Member:
         outputs: Outputs | None = None
         preparing = self.position[0] < 0
         if not preparing or self.losses.prepares_student:
-            outputs = self.network(batch.images, self.losses.needs_features)
+            outputs = self._outputs(batch)
         if preparing:
             total, terms = self.losses.prepare(outputs, teacher_outputs, batch)
         else:
@@ -250,6 +269,8 @@ class Member:
             total, terms = self.losses(outputs, teacher_outputs, batch)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(total).backward()
+        if self.world is not None:
+            self.world.average_gradients(each for group in self.optimizer.param_groups for each in group["params"])
         self.scaler.step(self.optimizer)
         self.scaler.update()
         values = {name: value.detach() for name, value in terms.items()} | {"loss": total.detach()}
@@ -258,6 +279,11 @@ class Member:
             if outputs.logits is not None:  # None on images without labels
                 values["train_accuracy"] = (outputs.logits.detach().argmax(1) == batch.main_labels).double().mean()
         return values
+
+    def _outputs(self, batch: Batch) -> Outputs:
+        """The network's outputs for a whole training batch."""
+        maps = self.losses.needs_features
+        return self.network(batch.images, maps) if self.world is None else self.world.forward(self.network, batch, maps)
 
     @torch.no_grad()
     def top_classes(self, batch: Batch) -> Tensor:
@@ -276,6 +302,8 @@ class Member:
         epoch = self.position[0]
         row: CurveRow = {"epoch": epoch + 1, **self._means(epoch)}
         require_finite_network(self.model, self._masks, self._epoch_name(epoch))
+        if self.world is not None:
+            self.world.make_equal(self.model, self.losses, parameters=False)
         self._note_loss(row["loss"])
         self._validation_accuracy = accuracy
         if accuracy is not None:
@@ -336,6 +364,7 @@ class Member:
                 "seconds": self.account.here,
                 "alone_seconds": self.account.alone,
                 "threads": torch.get_num_threads(),
+                "processes": self._processes,
                 "execution": self.execution.record().model_dump(mode="json"),
             }
         )

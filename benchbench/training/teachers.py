@@ -9,6 +9,7 @@ from benchbench.data.batch import Batch
 from benchbench.execution.graph_pool import GraphPool
 from benchbench.execution.network import ConfiguredModel
 from benchbench.models.outputs import Outputs
+from benchbench.training.distributed import World
 from benchbench.training.step_graph import StepGraph
 
 # (batch, with the maps between stages) -> outputs; `benchbench.training.cached_outputs.CachedTeacher` is another.
@@ -21,10 +22,11 @@ class LiveTeacher:
     Attributes:
         network: the teacher.
         graph_pool: memory of forward passes that run as CUDA graphs; None runs every pass kernel by kernel.
+        world: of several processes, which share every batch.
     """
 
-    def __init__(self, network: ConfiguredModel, graph_pool: GraphPool | None = None):
-        self.network, self.graph_pool = network, graph_pool
+    def __init__(self, network: ConfiguredModel, graph_pool: GraphPool | None = None, world: World | None = None):
+        self.network, self.graph_pool, self.world = network, graph_pool, world
         self._graphs: dict[bool, StepGraph] = {}  # with maps, and without
 
     @property
@@ -32,6 +34,8 @@ class LiveTeacher:
         return any(graph.captured for graph in self._graphs.values())
 
     def __call__(self, batch: Batch, maps: bool) -> Outputs:
+        if self.world is not None:
+            return self.world.gathered(self.network(batch.own_images, maps), len(batch.labels))
         if self.graph_pool is None:
             return self.network(batch.images, maps)
         if maps not in self._graphs:
