@@ -193,8 +193,9 @@ def forked_workers() -> Iterator[None]:
 
     names = {name: getattr(subprocess, name) for name in ("PIPE", "DEVNULL", "TimeoutExpired")}
     forked = SimpleNamespace(Popen=start, **names)
-    modules = "benchbench.executors.local.subprocess", "benchbench.executors.fork_server.subprocess"
-    with mock.patch(modules[0], forked), mock.patch(modules[1], forked):
+    with contextlib.ExitStack() as stack:
+        for module in ("local", "fork_server", "ranks"):
+            stack.enter_context(mock.patch(f"benchbench.executors.{module}.subprocess", forked))
         yield
 
 

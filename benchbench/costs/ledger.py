@@ -91,7 +91,8 @@ class RunLedger:
         """Stages are submitted to a slot; `hours`: predicted for each stage, by key, where they are known."""
         predicted = {stage.key: value for stage in stages if (value := hours.get(stage.key)) is not None}
         kinds = {stage.key: stage.kind for stage in stages}
-        self._write(SubmittedLine(at=self._seconds(), slot=slot, stages=kinds, predicted=predicted))
+        width = max(stage.devices for stage in stages)
+        self._write(SubmittedLine(at=self._seconds(), slot=slot, stages=kinds, predicted=predicted, width=width))
 
     def ready(self, slot: str) -> None:
         """The slot's worker has loaded its libraries and begins its stages."""

@@ -39,7 +39,11 @@ class RunLine(LedgerLine):
 
 
 class SubmittedLine(LedgerLine):
-    """Stages submitted to a slot: their kinds by key, and their predicted device-hours where those are known."""
+    """Stages submitted to a slot: their kinds by key, and their predicted device-hours where those are known.
+
+    Attributes:
+        width: slots that they hold, that one included.
+    """
 
     event: Literal["submitted"] = "submitted"
     slot: str
@@ -57,6 +61,7 @@ class ReadyLine(LedgerLine):
 class FinishedLine(LedgerLine):
     """A stage is finished.
 
+    width: int = 1
     Attributes:
         seconds, carried_seconds, energy_joules: as in its record's cost.
         recorded_seconds: that its worker took to write the record.

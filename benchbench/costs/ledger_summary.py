@@ -99,10 +99,12 @@ class _Submission:
         broken: whether one failed, or all began anew.
     """
 
+        width: slots that they hold.
     since: float
     stages: dict[str, str]
     ready: bool = False
     counted: float = 0.0
+    width: int = 1
     worked: float | None = None
     broken: bool = False
 
@@ -119,7 +121,7 @@ class _Run:
     def add(self) -> None:
         for line in self.lines:
             if isinstance(line, SubmittedLine):
-                self.slots[line.slot] = _Submission(line.at, dict(line.stages))
+                self.slots[line.slot] = _Submission(line.at, dict(line.stages), line.width)
             elif isinstance(line, ReadyLine) and line.slot in self.slots:
                 self._ready(self.slots[line.slot], line.at)
             elif isinstance(line, FinishedLine) and line.slot in self.slots:
@@ -143,23 +145,23 @@ class _Run:
         if submission.ready:  # a second attempt, of stages that did not fit into memory the first time
             submission.broken = True
             return
-        self.summary.start += (at - submission.since) * self.hours
-        self.busy += at - submission.since
+        self.summary.start += (at - submission.since) * submission.width * self.hours
+        self.busy += (at - submission.since) * submission.width
         submission.since, submission.ready = at, True
 
     def _finished(self, submission: _Submission, line: FinishedLine) -> None:
-        kind = submission.stages.pop(line.key, line.kind)
+        kind, hours = submission.stages.pop(line.key, line.kind), submission.width * self.hours
         record = {} if line.recorded_seconds is None else {"record": line.recorded_seconds}
         seconds = line.seconds | record
         for section, value in seconds.items():
             if line.key in self.planned:
-                self.summary.sections[kind, section] += value * self.hours
+                self.summary.sections[kind, section] += value * hours
             else:
-                self.summary.removed += value * self.hours
+                self.summary.removed += value * hours
         self._add_energy(kind, line.energy_joules)
         submission.worked = line.worked_seconds
         submission.counted += sum(seconds.values()) - line.carried_seconds
-        self.summary.killed -= line.carried_seconds * self.hours  # work of a killed attempt that is counted here
+        self.summary.killed -= line.carried_seconds * hours  # work of a killed attempt that is counted here
         if not submission.stages:
             self._close(line.slot, line.at)
 
@@ -182,8 +184,8 @@ class _Run:
         if not killed and not submission.broken and submission.worked is not None:
             # The runner's clock runs on until the worker's event has reached it, which takes a while on a busy machine.
             seconds = min(seconds, submission.worked)
-        self.busy += seconds
-        rest = (seconds - submission.counted) * self.hours
+        self.busy += seconds * submission.width
+        rest = (seconds - submission.counted) * submission.width * self.hours
         if killed:
             self.summary.killed += rest
         elif submission.broken:

@@ -8,6 +8,7 @@ from benchbench.costs.dry_run import DryRunRequest, DryRunTeacher
 from benchbench.costs.flops import ask
 from benchbench.costs.locs import StageLocs, locs_of
 from benchbench.costs.requests import Answers, LossRequest, NetworkCost, NetworkRequest, WeightsRequest
+from benchbench.planning.limits import check_devices
 from benchbench.planning.model import Plan, Stage
 from benchbench.planning.source_hash import source_hash
 from benchbench.specs.parts import NetworkSpec
@@ -27,9 +28,10 @@ def check_networks(plan: Plan, store: Store | None = None) -> None:
 
     Raises:
         SuiteError: a model that its source does not have, or that cannot be built; weights that are not there, cannot
-            be read or do not fit; a loss that cannot work on its networks.
+            be read or do not fit; a loss that cannot work on its networks; more devices than there are.
     """
     stages = {key for key, stage in plan.stages.items() if not _is_done(stage, store)}
+    check_devices(plan, [key for key in plan.stages if key in stages])
     locs = locs_of(plan)
     requests = {name: request for name, request in _network_requests(plan, locs).items() if name[0] in stages}
     dry_runs = {

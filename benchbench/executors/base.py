@@ -28,6 +28,7 @@ class Assignment:
         key, label, spec: of the stage.
         needs: (kind, key) of each stage whose results it reads, by role; soft needs included.
         claim: of the run on the stage, without which nothing of it is written; None where no other run can be there.
+        slots: that it holds beside its worker's, where its network is trained on several devices.
     """
 
     key: str
@@ -35,6 +36,7 @@ class Assignment:
     spec: StageSpec
     needs: dict[str, tuple[str, str]]
     claim: Claim | None = None
+    slots: tuple[str, ...] = ()
 
     @property
     def kind(self) -> str:

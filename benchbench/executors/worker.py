@@ -18,9 +18,10 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -28,12 +29,14 @@ from benchbench.errors import (
     BenchBenchError,
     ClaimLostError,
     GlobalStateError,
+    StageError,
     breaks_device,
     clear_frames,
     is_out_of_memory,
-    one_line,
 )
 from benchbench.executors.base import ASSIGNMENTS, EVENT, WORKER_SETTINGS, Assignment, Event, EventName, WorkerSettings
+from benchbench.executors.logs import open_log, reason_of, redirect_files, shortened
+from benchbench.executors.ranks import boards_of, joined
 from benchbench.executors.stage_progress import StageReporter, forget_progress
 from benchbench.hardware.energy import EnergyCounter, StageMeter, open_counter
 from benchbench.hardware.lifetime import end_with_parent
@@ -57,7 +60,6 @@ if TYPE_CHECKING:
 BROKEN_DEVICE, STOPPED = 3, 128 + signal.SIGTERM  # exit codes
 ENDINGS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM)
 SAVE_SECONDS = 20  # for a checkpoint: schedulers kill after 30
-TRACEBACK = 200_000  # characters of one in a log
 
 
 def main(parent: int | None = None) -> None:
@@ -190,7 +192,7 @@ class Worker:
             with self._folder(stage).log.open("a", encoding="utf-8", errors="backslashreplace") as log:
                 log.write(f"side by side with {len(stages) - 1} more: see {leader.log}\n")
         STOP.awaited = False
-        with _open_log(leader) as log, self.redirect(log):
+        with open_log(leader) as log, self.redirect(log):
             settings, attempts = self.settings, leader.read_state().attempts
             print(f"attempt {attempts} on {settings.device}, {settings.threads} threads")
             try:
@@ -234,15 +236,11 @@ class Worker:
             here = [stage for stage in stages if stage.key not in apart]
             ended = dict(zip((stage.key for stage in here), self._run(here) if here else [], strict=True))
             return [ended[stage.key] if stage.key in ended else apart[stage.key] for stage in stages]
-        counter, peak = self._counter(), PeakMemory(settings.device)
+        counter, peak = self._counter(stages[0]), PeakMemory(settings.device)
         contexts = [self._context(stage, StageMeter(counter, 1 / len(stages))) for stage in stages]
         software = environment(settings.device, settings.device_name, settings.commit)
-        self.ready = time.monotonic()
-        self._emit("ready", stages[0])
-        if len(contexts) == 1 and _is_trained(contexts[0]):
-            runner = importlib.import_module("benchbench.stages.retest")
         with process.kept(stages):
-            results: list[Result] = runner.run_group(contexts) if len(contexts) > 1 else [runner.run(contexts[0])]
+            results = self._results(runner.__name__, stages, contexts)
             completed = self._completed(list(zip(stages, contexts, results, strict=True)), software, peak.bytes())
         self.leaves = bool(process.remarks)
         # Beside the work: its cost is complete. In a state that a component has changed nothing is measured.
@@ -251,6 +249,28 @@ class Worker:
         compared = with_similarity(contexts, completed) if measured else completed
         self.compared = (time.monotonic() - begun) / len(stages)
         return compared
+
+    def _results(self, runner: str, stages: Sequence[Assignment], contexts: Sequence[StageContext]) -> list[Result]:
+        """Results of stages by the module that runs them, with further processes where one holds several slots."""
+        if len(contexts) == 1 and _is_trained(contexts[0]):
+            runner, stages = "benchbench.stages.retest", [replace(stages[0], slots=())]
+        with joined(self.settings, stages[0], partial(self._give_up, stages[0])) as world:
+            self.ready = time.monotonic()
+            self._emit("ready", stages[0])
+            module = importlib.import_module(runner)
+            if len(contexts) > 1:
+                return list(module.run_group(contexts))
+            # A failure on several GPUs may leave messages between them under way.
+            self.leaves = world is not None and self.settings.board is not None
+            result = module.run(contexts[0] if world is None else replace(contexts[0], world=world))
+            self.leaves = False
+        return [result]
+
+    def _give_up(self, stage: Assignment, reason: str) -> None:
+        """Ends this process, which waits for good for another that has ended."""
+        self.leaves = True
+        self._fail(stage, StageError(reason))
+        os._exit(BROKEN_DEVICE)
 
     def _completed(
         self, ends: list[tuple[Assignment, StageContext, Result]], software: Environment, peak_bytes: int | None
@@ -271,8 +291,11 @@ class Worker:
             completed.append(replace(result, record=result.record.model_copy(update=changes)))
         return completed
 
-    def _counter(self) -> EnergyCounter | None:
+    def _counter(self, stage: Assignment) -> EnergyCounter | None:
         """The energy counter of devices that this worker shares with no other."""
+        if stage.slots:
+            boards = boards_of(self.settings, stage)
+            return open_counter("cuda", boards) if boards and self.settings.exclusive else None
         if self.counter is None and self.settings.exclusive:
             board = self.settings.board
             self.counter = open_counter("cpu" if board is None else "cuda", [] if board is None else [board])
@@ -328,10 +351,10 @@ class Worker:
         """Leaves a stage to be run alone from its beginning: a checkpoint may hold what others have changed."""
         assert self.process is not None
         who = f"{self.process.culprit([stage])}: " if error.own else ""
-        reason = f"{who}{_reason(error)}; it runs alone"
+        reason = f"{who}{reason_of(error)}; it runs alone"
         folder = self._folder(stage)
         with contextlib.suppress(OSError, ClaimLostError):
-            with _open_log(folder) as log:
+            with open_log(folder) as log:
                 print(reason, file=log)
             folder.checkpoint.unlink(missing_ok=True)
             folder.write_state(folder.read_state().model_copy(update={"status": "failed", "reason": reason}))
@@ -354,14 +377,14 @@ class Worker:
         self.recording = now
 
     def _fail(self, stage: Assignment, error: Exception) -> None:
-        folder, reason = self._folder(stage), _reason(error)
+        folder, reason = self._folder(stage), reason_of(error)
         if not isinstance(error, BenchBenchError):
             reason += f" (traceback in {folder.log})"
         with contextlib.suppress(OSError, ClaimLostError):  # on a full disk, say, the event still reports it
-            with _open_log(folder) as log:
-                log.write(_shortened("".join(traceback.format_exception(error))))
+            with open_log(folder) as log:
+                log.write(shortened("".join(traceback.format_exception(error))))
             folder.write_state(folder.read_state().model_copy(update={"status": "failed", "reason": reason}))
-        self._emit("broken" if breaks_device(error) else "failed", stage, reason=reason)
+        self._emit("broken" if breaks_device(error) else "failed", stage, reason=reason, leaves=self.leaves)
 
     def _folder(self, stage: Assignment) -> StageFolder:
         return self.store.stage(stage.kind, stage.key)
@@ -377,40 +400,6 @@ def _is_trained(context: StageContext) -> bool:
     from benchbench.stages.retest import can_retest
 
     return can_retest(context)
-
-
-def _open_log(folder: StageFolder) -> TextIO:
-    """A stage's log, to add to; it takes any text, lone surrogates too."""
-    return folder.log.open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
-
-
-def _reason(error: Exception) -> str:
-    """An error in one line that every file and stream takes."""
-    return one_line(error)[:1000].encode(errors="backslashreplace").decode()
-
-
-def _shortened(text: str) -> str:
-    """A traceback without its middle where that is very long: a message of megabytes, say."""
-    if len(text) <= TRACEBACK:
-        return text
-    half = TRACEBACK // 2
-    return f"{text[:half]}\n... {len(text) - TRACEBACK:,} characters left out ...\n{text[-half:]}"
-
-
-@contextlib.contextmanager
-def redirect_files(log: TextIO) -> Iterator[None]:
-    """Sends file descriptors 1 and 2 to a log, and so the output of C libraries too."""
-    saved = os.dup(1), os.dup(2)
-    for descriptor in (1, 2):
-        os.dup2(log.fileno(), descriptor)
-    try:
-        yield
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        for descriptor, copy in zip((1, 2), saved, strict=True):
-            os.dup2(copy, descriptor)
-            os.close(copy)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ class Devices:
 
     kind: str
     name: str
+        models: name of each slot's GPU, where there are several kinds.
     slots: tuple[str, ...]
     threads: int
     sharing: int = 1
@@ -42,6 +43,20 @@ class Devices:
     @property
     def num_devices(self) -> float:
         """Devices of one worker, as the ledger counts them: its share of a GPU, or its CPU cores."""
+    models: tuple[str, ...] = ()
+
+    def together(self, free: Sequence[str], count: int) -> list[str]:
+        """Slots of which one stage may hold `count`: the first free ones on different devices of one kind, or none."""
+        kinds: dict[str, dict[str, str]] = {}
+        for slot in free:
+            kind = self.models[self.slots.index(slot)] if self.models else self.name
+            kinds.setdefault(kind, {}).setdefault(slot.partition(".")[0], slot)
+        return next((list(slots.values())[:count] for slots in kinds.values() if len(slots) >= count), [])
+
+    @property
+    def most_together(self) -> int:
+        """Most devices that one stage can have."""
+        return max((count for count in range(1, len(self.slots) + 1) if self.together(self.slots, count)), default=0)
         return 1 / self.sharing if self.kind == "cuda" else self.threads
 
     @property
@@ -86,7 +101,8 @@ def _gpu_devices(gpus: dict[str, str], sharing: int, cores: int) -> Devices:
     """Slots on GPUs, whose names are by their numbers; `sharing` workers on each."""
     names = sorted(set(gpus.values()))
     slots = [f"{gpu}.{worker}" if worker else gpu for worker in range(sharing) for gpu in gpus]
-    return Devices("cuda", " + ".join(names), tuple(slots), max(1, cores // len(slots)), sharing)
+    models = tuple(gpus.values()) * sharing if len(names) > 1 else ()
+    return Devices("cuda", " + ".join(names), tuple(slots), max(1, cores // len(slots)), sharing, models)
 
 
 class _Gpu(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from benchbench.data.info import DataInfo
 from benchbench.hardware.devices import Devices
@@ -10,6 +10,7 @@ from benchbench.planning.keys import key_of
 from benchbench.planning.model import Stage
 from benchbench.planning.resolve import Resolver
 from benchbench.specs.stages import StageSpec
+from benchbench.suite.document import Loc
 from benchbench.suite.schema import Suite
 
 
@@ -24,6 +25,7 @@ class PlanDraft:
         info: sizes of each data set, and of each corpus by its `corpus_label`.
         stages: by key, each after those it needs.
         corpora: label of the pre-training of each stage of that kind, by key.
+        device_locs: place in the suite that says so, of each stage that takes several devices, by key.
     """
 
     suite: Suite
@@ -32,6 +34,7 @@ class PlanDraft:
     info: dict[str, DataInfo]
     stages: dict[str, Stage] = field(default_factory=dict)
     corpora: dict[str, str] = field(default_factory=dict)
+    device_locs: dict[str, Loc] = field(default_factory=dict)
 
     @property
     def threads(self) -> int | None:
@@ -45,3 +48,10 @@ class PlanDraft:
         key = key_of(spec)
         self.stages.setdefault(key, Stage(spec, key, label, spec.needs, soft_needs or {}, cohort))
         return key
+
+    def take_devices(self, key: str, devices: int, loc: Loc) -> None:
+        """Has several devices train the network of a stage; of two parts of a suite that ask, the higher number."""
+        stage = self.stages[key]
+        if devices > stage.devices:
+            self.stages[key] = replace(stage, devices=devices, cohort=None)
+            self.device_locs[key] = loc

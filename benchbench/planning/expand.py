@@ -59,7 +59,7 @@ def make_plan(file: SuiteFile, registry: Registry, devices: Devices, data_root: 
     points = limited_points(file, grid.points())
     cells = [cell for point in points for cell in builder.cells(point)]
     check_published(file, cells)
-    return Plan(file, registry, devices, draft.stages, cells, info, draft.corpora)
+    return Plan(file, registry, devices, draft.stages, cells, info, draft.corpora, draft.device_locs)
 
 
 def _data_info(label: str, entry: DataEntry, loc: Loc, resolver: Resolver) -> DataInfo:
@@ -118,6 +118,7 @@ class CellBuilder:
                     stage.soft_needs,
                     stage.cohort and with_data_seed(stage.cohort, seeds["data_seed"]),
                 )
+            self.draft.take_devices(key, stage.devices, self.draft.device_locs.get(stage.key, ()))
             yield replace(first, seed=seed, stage=key)
 
     def _first_cell(self, point: GridPoint) -> Cell:
@@ -236,7 +237,7 @@ class CellBuilder:
         spec = spec.model_copy(
             update={"teachers": teachers.specs, "needs": needs, "components": builder.components},
         )
-        return self.training.add(task, spec, f"{point.label} | seed {seed}", teachers.soft_needs), recipe
+        return self.training.add(task, merged, spec, f"{point.label} | seed {seed}", teachers.soft_needs), recipe
 
     def _losses(self, label: str, arm: Arm, builder: SpecBuilder) -> tuple[LossSpec, ...]:
         of_generated = arm.synthetic.losses if arm.synthetic else None

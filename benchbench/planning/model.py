@@ -11,6 +11,7 @@ from benchbench.data.info import DataInfo
 from benchbench.hardware.devices import Devices
 from benchbench.specs.parts import DataSpec, State
 from benchbench.specs.stages import OTHER_SEEDS, Method, StageSpec
+from benchbench.suite.document import Loc
 from benchbench.suite.file import SuiteFile
 from benchbench.suite.schema import PreTraining, Suite
 
@@ -62,6 +63,7 @@ class Stage:
         needs: keys of the stages whose weights or outputs it reads, by role.
         soft_needs: keys of the stages whose results make it faster, by role; they are no part of its key.
         cohort: equal for cells that see the same batches and the same teachers, and can train side by side.
+        devices: that train its network together; not part of the key.
     """
 
     spec: StageSpec
@@ -70,6 +72,7 @@ class Stage:
     needs: dict[str, str] = field(default_factory=dict)
     soft_needs: dict[str, str] = field(default_factory=dict)
     cohort: str | None = None
+    devices: int = 1
 
     @property
     def kind(self) -> str:
@@ -137,6 +140,7 @@ class Plan:
         cells: the grid, in the suite's order.
         info: sizes of each data set, and of each corpus by its `corpus_label`.
         corpora: label of the pre-training of each stage of that kind, by key.
+        device_locs: place in the suite that says so, of each stage that takes several devices, by key.
     """
 
     file: SuiteFile
@@ -146,6 +150,7 @@ class Plan:
     cells: list[Cell]
     info: dict[str, DataInfo]
     corpora: dict[str, str] = field(default_factory=dict)
+    device_locs: dict[str, Loc] = field(default_factory=dict)
 
     @property
     def suite(self) -> Suite:

@@ -164,7 +164,9 @@ class NetworkStages:
             update={"teachers": teachers.specs, "needs": teachers.needs, "components": builder.components}
         )
         of_seed = f" | seed {seed}" if entry.seeds == "own" else ""
-        key = self.training.add(task, spec, f"pre-training of {task.label} | {label}{of_seed}", teachers.soft_needs)
+        key = self.training.add(
+            task, merged, spec, f"pre-training of {task.label} | {label}{of_seed}", teachers.soft_needs
+        )
         self.draft.corpora[key] = label
         return key
 
@@ -226,4 +228,4 @@ class NetworkStages:
             code=self.training.code,
             needs={"start": start} if start else {},
         )
-        return self.training.add(task, spec, f"teacher {label} ({method}) | {data}")
+        return self.training.add(task, merged, spec, f"teacher {label} ({method}) | {data}")

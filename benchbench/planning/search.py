@@ -210,6 +210,8 @@ class _Builder:
         if name not in Recipe.model_fields:
             hint = did_you_mean(name, Recipe.model_fields)
             raise self.file.error(f"a recipe has no field '{quoted(name)}'; {hint}", loc)
+        if name == "devices":
+            raise self.file.error("`devices` change no result, so there is nothing to search", loc, "take it out")
         if name == "epochs" and isinstance(self.arm.recipe.epochs, list):
             problem = f"the epochs of arm '{self.label}' are a ladder, and cannot be searched as well"
             raise self.file.error(problem, loc, "keep one of the two")

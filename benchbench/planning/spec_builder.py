@@ -124,5 +124,5 @@ class SpecBuilder:
             raise file.error(problem, loc, hint)
         if views is not None:
             views = min(recipe.epochs if views == "all" else views, recipe.epochs if recipe.augment else 1)
-        fields = recipe.model_dump(exclude={"augment", "views"})
+        fields = recipe.model_dump(exclude={"augment", "views", "devices"})
         return RecipeSpec(**fields, augment=augmenters[:first_mixer], mix=mixers, views=views)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchbench.planning.draft import PlanDraft
@@ -37,10 +38,11 @@ class TrainingTask:
 
 @dataclass(frozen=True)
 class MergedRecipe:
-    """A full recipe, and the place in the suite that its augmenters come from."""
+    """A full recipe, and the places in the suite that its augmenters, and its number of devices, come from."""
 
     recipe: Recipe
     loc: Loc
+    devices_loc: Loc = ()
 
 
 class TrainingStages:
@@ -71,15 +73,26 @@ class TrainingStages:
             ((*data_loc, "recipe"), data.recipe),
             *nearer,
         ]
-        locs = [loc for loc, part in parts if "augment" in part.model_fields_set]
         whole = recipes.default.updated(*(part for _, part in parts))
         if task.method == "published":  # tested as it is
             whole = whole.model_copy(update={"epochs": 0})
-        return MergedRecipe(whole, [*(locs[-1] if locs else ("recipes", "default")), "augment"])
+        augment, devices = (_nearest(parts, name) for name in ("augment", "devices"))
+        return MergedRecipe(whole, augment, devices)
 
-    def add(self, task: TrainingTask, spec: TrainingSpec, label: str, soft_needs: dict[str, str] | None = None) -> str:
-        """Adds a stage that trains, with the stages that its own network needs."""
-        soft_needs = soft_needs or {}
+    def add(
+        self,
+        task: TrainingTask,
+        merged: MergedRecipe,
+        spec: TrainingSpec,
+        label: str,
+        soft_needs: dict[str, str] | None = None,
+    ) -> str:
+        """Adds a stage that trains, with the stages that its own network needs.
+
+        Raises:
+            SuiteError: its batches have less than an image for each of its devices.
+        """
+        soft_needs, devices = soft_needs or {}, 1
         network = Network(task.label, NetworkSpec(model=spec.model, role=spec.role), trained=True)
         if spec.method == "linear_probe":
             # The trunk is frozen: its outputs are computed once, and the head trains on those.
@@ -88,11 +101,30 @@ class TrainingStages:
             features = self.shared.outputs(trunk, inputs, ("train", "validation", "test"))
             spec = spec.model_copy(update={"needs": {**spec.needs, "features": features}})
         elif spec.recipe.epochs:
-            tuning = self.shared.tuning("student", network, spec.recipe, self.steps(spec, task.data))
+            devices = self._devices(merged, spec, task.data)
+            share = spec.recipe.model_copy(update={"batch_size": -(-spec.recipe.batch_size // devices)})
+            tuning = self.shared.tuning("student", network, share, self.steps(spec, task.data))
             soft_needs = {**soft_needs, **tuning}
-        return self.draft.add(spec, label, soft_needs, cohort_key(spec) if spec.kind in ("cell", "trial") else None)
+        key = self.draft.add(spec, label, soft_needs, cohort_key(spec) if spec.kind in ("cell", "trial") else None)
+        self.draft.take_devices(key, devices, merged.devices_loc)
+        return key
+
+    def _devices(self, merged: MergedRecipe, spec: TrainingSpec, data: str) -> int:
+        """Devices that train a network together, each with images of every batch."""
+        devices, batch = merged.recipe.devices, spec.recipe.batch_size
+        images = min(batch, train_images(self.draft.info[data], spec.data))
+        if devices > images:
+            problem = f"{devices} devices share batches of {images}, so that some would have no image"
+            raise self.draft.resolver.file.error(problem, merged.devices_loc, f"take `devices: {images}` or fewer")
+        return devices
 
     def steps(self, spec: TrainingSpec, data: str) -> int:
         """Steps of a training."""
         images = train_images(self.draft.info[data], spec.data)
         return max(1, images // spec.recipe.batch_size) * spec.recipe.epochs
+
+
+def _nearest(parts: Sequence[tuple[Loc, Recipe]], field: str) -> Loc:
+    """The place of a field of a recipe in the nearest part that sets it."""
+    locs = [loc for loc, part in parts if field in part.model_fields_set]
+    return [*(locs[-1] if locs else ("recipes", "default")), field]

@@ -116,7 +116,7 @@ class Schedule:
                 yield stage, self.plan.stages[failed[0]]
 
     def units(self, num_slots: int) -> list[list[Stage]]:
-        """All that can be started now: single stages, and cells of one cohort side by side.
+        """All that can be started now: single stages, on several slots each or on one, and cells side by side.
 
         Args:
             num_slots: free slots, here and elsewhere; cohorts are split until there is a unit for each.
@@ -132,7 +132,7 @@ class Schedule:
             if cohort:
                 last_units[cohort] = unit
             unit.append(stage)
-        while units and len(units) < num_slots and len(largest := max(units, key=len)) > 1:
+        while units and sum(unit[0].devices for unit in units) < num_slots and len(largest := max(units, key=len)) > 1:
             half = len(largest) // 2
             units.append(largest[half:])
             del largest[half:]

@@ -63,11 +63,13 @@ class _Unit:
     Attributes:
         open_keys: of those that have not ended.
         side_by_side: true where there were several.
+        slots: all that they hold.
         begun: time at which it was, and then at which the worker was ready for them.
     """
 
     open_keys: set[str]
     side_by_side: bool
+    slots: list[str]
     begun: float = field(default_factory=time.monotonic)
 
 
@@ -167,12 +169,13 @@ class StageRunner:
         while refused and self.free_slots:
             refused = False
             for unit in self._in_time(self.schedule.units(len(self.free_slots) + self.elsewhere.peer_slots)):
-                if not self.free_slots:
+                slots = self.plan.devices.together(self.free_slots, unit[0].devices)
+                if not slots:  # a stage on several waits until as many are free, and those after it let it
                     break
                 claimed = [stage for stage in unit if self._claim(stage)]
                 refused |= len(claimed) < len(unit)
                 if claimed:
-                    self._start(self.free_slots.pop(0), claimed)
+                    self._start(slots, claimed)
 
     def _in_time(self, units: list[list[Stage]]) -> list[list[Stage]]:
         """Those that will end before the time is up; where none does, those that can go on from a checkpoint."""
@@ -184,7 +187,7 @@ class StageRunner:
 
     def _seconds(self, unit: list[Stage]) -> float:
         """Predicted time of stages side by side; those of which nothing is known count as short."""
-        hours = sum(self.predictor.hours(stage.key) or 0.0 for stage in unit)
+        hours = sum((self.predictor.hours(stage.key) or 0.0) / stage.devices for stage in unit)
         return 3600 * hours / self.plan.devices.num_devices
 
     def _claim(self, stage: Stage) -> bool:
@@ -199,17 +202,19 @@ class StageRunner:
         self._hear(stage, news)
         return False
 
-    def _start(self, slot: str, unit: list[Stage]) -> None:
+    def _start(self, slots: list[str], unit: list[Stage]) -> None:
+        self.free_slots = [slot for slot in self.free_slots if slot not in slots]
+        slot, *others = slots
         for stage in unit:
             self.elsewhere.own(stage)
-        self.units[slot] = _Unit({stage.key for stage in unit}, len(unit) > 1)
+        self.units[slot] = _Unit({stage.key for stage in unit}, len(unit) > 1, slots)
         self.schedule.start(unit)
         self.ledger.submitted(slot, unit, {stage.key: self.predictor.hours(stage.key) for stage in unit})
-        self.executor.submit(slot, [self._assignment(stage) for stage in unit])
+        self.executor.submit(slot, [self._assignment(stage, others) for stage in unit])
 
-    def _assignment(self, stage: Stage) -> Assignment:
+    def _assignment(self, stage: Stage, slots: list[str]) -> Assignment:
         needs = {role: (self.plan.stages[key].kind, key) for role, key in (stage.needs | stage.soft_needs).items()}
-        return Assignment(stage.key, stage.label, stage.spec, needs, self.keeper.claim(stage.key))
+        return Assignment(stage.key, stage.label, stage.spec, needs, self.keeper.claim(stage.key), tuple(slots))
 
     def _hear(self, stage: Stage, news: StageElsewhere) -> None:
         """Takes note of what another process does with a stage."""
@@ -325,7 +330,7 @@ class StageRunner:
         unit = self.units[slot]
         unit.open_keys.discard(stage.key)
         if not unit.open_keys:
-            self.free_slots.append(slot)
+            self.free_slots += unit.slots
         return unit.side_by_side
 
     def _fail(self, stage: Stage, reason: str) -> None:

@@ -83,6 +83,14 @@ class Recipe(Strict):
         description="torch.compile; auto: where a long run is measured to gain; false also leaves out the CUDA graphs "
         "of steps on a GPU",
     )
+    devices: int = Field(
+        1,
+        ge=1,
+        le=1024,
+        description="GPUs of one machine that train one network together, each a share of every batch; on a CPU, slots "
+        "(`--jobs`). No part of a key: results are those of one device, up to the order of sums. What runs a frozen "
+        "network or trains a head alone takes one",
+    )
 
     @field_validator("milestones")
     @classmethod

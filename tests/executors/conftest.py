@@ -15,14 +15,14 @@ from benchbench.store import Store
 
 # Losses that write to the log, kill their worker or fail; none adds anything to the sum.
 LOSSES = """
-import logging, os, signal, sys
+import logging, os, pathlib, signal, sys, time
 from benchbench import Component, hookimpl
 
 print("loaded by a worker", file=sys.stderr)
 
 @hookimpl
 def benchbench_losses():
-    for name in ("chatty", "deadly", "broken", "logs", "breaks_device"):
+    for name in ("chatty", "deadly", "broken", "logs", "breaks_device", "deadly_beside", "broken_beside", "paused"):
         yield Component(name, f"{__name__}:{name}")
 
 def chatty(student, teacher, batch):
@@ -39,6 +39,24 @@ def broken(student, teacher, batch):
 def breaks_device(student, teacher, batch):
     raise RuntimeError("CUDA error: device-side assert triggered")
 
+def deadly_beside(student, teacher, batch):
+    if os.environ["RANK"] == "1":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return 0 * student.logits.sum()
+
+def broken_beside(student, teacher, batch):
+    if os.environ["RANK"] == "1":
+        raise ZeroDivisionError("no such thing")
+    return 0 * student.logits.sum()
+
+def paused(student, teacher, batch):
+    folder = pathlib.Path(__file__).parent
+    if batch.epoch < 0.5:
+        (folder / f"paused-{os.environ.get('RANK')}").write_text(str(os.getpid()))
+        while not (folder / "go").exists():
+            time.sleep(0.01)
+    return 0 * student.logits.sum()
+
 def logs(student, teacher, batch):
     logger = logging.getLogger("a_library")
     if not logger.handlers:
@@ -46,7 +64,7 @@ def logs(student, teacher, batch):
     logger.warning("during a stage")
     return 0 * student.logits.sum()
 """
-NAMES = ("chatty", "deadly", "broken", "logs", "breaks_device")
+NAMES = ("chatty", "deadly", "broken", "logs", "breaks_device", "deadly_beside", "broken_beside", "paused")
 ARMS = {name: {"method": "scratch", "loss": {"ce": 1, name: 1}} for name in NAMES}
 ARMS |= {"scratch": {"method": "scratch"}, "distil": {"method": "distill", "loss": {"ce": 1, "kd": 1}}}
 

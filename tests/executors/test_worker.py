@@ -11,7 +11,8 @@ import pytest
 
 from benchbench.executors import worker
 from benchbench.executors.base import EVENT, Assignment, Event, RunSettings, worker_settings
-from benchbench.executors.worker import STOPPED, TRACEBACK, Worker
+from benchbench.executors.logs import TRACEBACK
+from benchbench.executors.worker import STOPPED, Worker
 from benchbench.store import Store
 from benchbench.training.stop import STOP, StageStopped
 from tests.executors.conftest import devices
