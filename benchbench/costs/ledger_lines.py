@@ -49,6 +49,7 @@ class SubmittedLine(LedgerLine):
     slot: str
     stages: dict[str, str]
     predicted: dict[str, float] = Field({})
+    width: int = 1
 
 
 class ReadyLine(LedgerLine):
@@ -61,7 +62,6 @@ class ReadyLine(LedgerLine):
 class FinishedLine(LedgerLine):
     """A stage is finished.
 
-    width: int = 1
     Attributes:
         seconds, carried_seconds, energy_joules: as in its record's cost.
         recorded_seconds: that its worker took to write the record.

@@ -97,14 +97,14 @@ class _Submission:
         counted: seconds of its finished stages since they began or went on from a checkpoint, records included.
         worked: seconds from the worker's being ready until it reported that the last of them was finished.
         broken: whether one failed, or all began anew.
+        width: slots that they hold.
     """
 
-        width: slots that they hold.
     since: float
     stages: dict[str, str]
+    width: int = 1
     ready: bool = False
     counted: float = 0.0
-    width: int = 1
     worked: float | None = None
     broken: bool = False
 

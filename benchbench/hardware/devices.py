@@ -31,18 +31,14 @@ class Devices:
             or a slot's number on the CPU.
         threads: CPU threads of each worker.
         sharing: workers on each GPU.
+        models: name of each slot's GPU, where there are several kinds.
     """
 
     kind: str
     name: str
-        models: name of each slot's GPU, where there are several kinds.
     slots: tuple[str, ...]
     threads: int
     sharing: int = 1
-
-    @property
-    def num_devices(self) -> float:
-        """Devices of one worker, as the ledger counts them: its share of a GPU, or its CPU cores."""
     models: tuple[str, ...] = ()
 
     def together(self, free: Sequence[str], count: int) -> list[str]:
@@ -57,6 +53,10 @@ class Devices:
     def most_together(self) -> int:
         """Most devices that one stage can have."""
         return max((count for count in range(1, len(self.slots) + 1) if self.together(self.slots, count)), default=0)
+
+    @property
+    def num_devices(self) -> float:
+        """Devices of one worker, as the ledger counts them: its share of a GPU, or its CPU cores."""
         return 1 / self.sharing if self.kind == "cuda" else self.threads
 
     @property
