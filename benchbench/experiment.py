@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from benchbench.executors.choice import ExecutorChoice
+    from benchbench.executors.pilots import WorkOrder
     from benchbench.planning.model import Plan
     from benchbench.plugins import PluginHost
     from benchbench.reports.lazy import LazyMapping
@@ -103,11 +104,40 @@ class Experiment:
             StoreError: the store is in use, of another format, or cannot be written.
         """
         from benchbench.running.interrupts import RememberedInterrupts
+        from benchbench.running.pilots import run_on_pilots
         from benchbench.running.runner import run_plan
 
+        component = self.executor.component
+        if self._has_pilots():
+            order = self._work_order(options)
+            with self.host.with_listeners(listeners):
+                return run_on_pilots(self.plan, self.host, self.store, component, order)
         options = replace(options, executor_params=self.executor.params)
         with RememberedInterrupts(), self.host.with_listeners(listeners):
-            return run_plan(self.plan, self.host, self.store, self.executor.component, options)
+            return run_plan(self.plan, self.host, self.store, component, options)
+
+    def _work_order(self, options: RunOptions) -> WorkOrder:
+        """What a job of a cluster is to do for this run: `benchbench work` with the same suite and options."""
+        from benchbench.executors.pilots import WorkOrder
+
+        file, name = self.plan.file, self.executor.name
+        if file.path is None:
+            raise BenchBenchError(f"executor '{name}' needs a suite that is a file, which its jobs can read; save it")
+        timeout = [f"--stage-timeout={options.stage_timeout}"] if options.stage_timeout is not None else []
+        changes = [each.argument for each in file.source.overrides if each.parts[0] != "executor"]
+        arguments = [
+            str(file.path.absolute()),
+            f"--store={self.store.root.absolute()}",
+            f"--data={self.data_root.absolute()}",
+            *(f"--set={change}" for change in changes),
+            *(f"--plugin={path.absolute()}" for path in self.plugins),
+            *([f"--device={self.device}"] if self.device != DEFAULT_DEVICE else []),
+            *([f"--jobs={self.jobs}"] if self.jobs is not None else []),
+            f"--checkpoint-seconds={options.checkpoint_seconds}",
+            f"--cohort={options.max_cohort}",
+            *timeout,
+        ]
+        return WorkOrder(self.store.root.absolute(), tuple(arguments), self.executor.params)
 
     def replanned(self, file: SuiteFile) -> Experiment:
         """The experiment of another suite file, or of its own on the devices that are known by now."""
@@ -117,6 +147,16 @@ class Experiment:
         asked = DeviceRequest(self.device, self.jobs, store=self.store.root)
         plan, choice = plan_for_executor(file, self.host, self.data_root, asked)
         return replace(self, plan=plan, executor=choice)
+
+    def on_known_devices(self) -> Experiment:
+        """The same on the devices that jobs of a cluster turned out to have."""
+        return self.replanned(self.plan.file) if self._has_pilots() else self
+
+    def _has_pilots(self) -> bool:
+        """Whether stages run in jobs of a cluster, and none in reach of this process."""
+        from benchbench.executors.pilots import PilotExecutor
+
+        return issubclass(self.executor.component.load(), PilotExecutor)
 
     def calibrate(self, *, progress: bool | None = None) -> Outcome:
         """Measures how fast the suite's networks run here, which predictions of hours need; takes minutes.
@@ -132,6 +172,8 @@ class Experiment:
         from benchbench.running.notebook import shown_progress
         from benchbench.running.runner import RunOptions
 
+        if self._has_pilots():
+            raise BenchBenchError(f"executor '{self.executor.name}' measures as it runs; leave --calibrate out")
         part = replace(self, plan=self.plan.part(MEASURING))
         with shown_progress(progress, {}) as views:
             return part.execute(RunOptions(self.data_root, max_cohort=1), views)
@@ -254,7 +296,8 @@ class Run:
         """Reasons of the stages that failed, or that need one which did, by their labels."""
         stages = self.experiment.plan.stages
         if self.outcome is not None:
-            return {stages[key].label: reason for key, reason in self.outcome.failed.items()}
+            failed = self.outcome.failed.items()
+            return {stages[key].label: reason for key, reason in failed if key in stages}
         rows = self.results[self.results.status == "failed"]
         return {stages[row.key].label: one_line(str(row.reason)) for row in rows.itertuples()}
 

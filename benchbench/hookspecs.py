@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchbench.components import hookspec
+from benchbench.components import KINDS, hookspec
 
 if TYPE_CHECKING:
     from benchbench.components import Component
@@ -184,18 +184,17 @@ class Registration:
 
     @hookspec
     def benchbench_executors(self) -> Iterable[Component]:  # type: ignore[empty-body]
-        """Executors, which run stages. The target is a `benchbench.executors.base.Executor` class.
+        """Executors, which run stages. The target is a `benchbench.executors.base.Executor` class, or for jobs of a
+        cluster a `benchbench.executors.pilots.PilotExecutor`.
 
         Example:
             import os
-
-            from pydantic import Field
 
             from benchbench import Component, Params, hookimpl
             from benchbench.executors.local import LocalExecutor
 
             class NiceParams(Params):
-                niceness: int = Field(10, ge=0, le=19, description="of the workers")
+                niceness: int = 10
 
             @hookimpl
             def benchbench_executors():
@@ -373,8 +372,7 @@ class Lifecycle:
 
     @hookspec
     def benchbench_pilot_changed(self, pilot: Pilot) -> None:
-        """A job that an executor such as `slurm` keeps for the run waits in its queue, runs, or has ended, with the
-        engine's reason. See `benchbench.specs.pilots.Pilot`.
+        """A job that `slurm` or the like keeps for the run waits, runs or has ended, see `benchbench.specs.pilots`.
 
         Example:
             from benchbench import hookimpl
@@ -397,14 +395,6 @@ class Lifecycle:
         """
 
 
-REGISTRATION_HOOKS = {
-    "teacher": "benchbench_teachers",
-    "student": "benchbench_students",
-    "loss": "benchbench_losses",
-    "augmenter": "benchbench_augmenters",
-    "dataset": "benchbench_datasets",
-    "executor": "benchbench_executors",
-    "report": "benchbench_reports",
-    "figure": "benchbench_figures",
-    "template": "benchbench_templates",
-}
+# By the kind of component; the hooks of `Registration` stand in the order of the kinds.
+_NAMES = [name for name in vars(Registration) if name.startswith("benchbench_")]
+REGISTRATION_HOOKS = dict(zip(KINDS, _NAMES, strict=True))

@@ -114,8 +114,8 @@ class Diary:
 class Pretender(Executor):
     """Trains nothing: a teacher fails, any other stage starts, moves on and leaves a record at once."""
 
-    def __init__(self, devices, settings, lock):
-        super().__init__(devices, settings, lock)
+    def __init__(self, devices, settings):
+        super().__init__(devices, settings)
         self.store = Store(settings.store)
         self.events = []
 
@@ -152,7 +152,8 @@ def test_a_run_calls_every_lifecycle_hook_in_its_order(tmp_path):
     pretender = Component("pretender", f"{__name__}:Pretender")
     outcome = run_plan(plan, host, Store(tmp_path / "runs"), pretender, RunOptions(tmp_path / "data"))
 
-    assert {name for name in vars(Lifecycle) if name.startswith("benchbench_")} == {
+    elsewhere = {"benchbench_stage_elsewhere", "benchbench_pilot_changed"}  # of other processes, of which there is none
+    assert {name for name in vars(Lifecycle) if name.startswith("benchbench_")} - elsewhere == {
         name for name in vars(Diary) if name.startswith("benchbench_")
     }
     assert diary.pages[0] == ("plan made", "sample", [])

@@ -27,7 +27,17 @@ class LedgerLine(RecordPart):
 
 
 class RunLine(LedgerLine):
-    """The first line of a file; `num_devices`: of each slot, `time`: seconds since the epoch."""
+    """The first line of a file.
+
+    Attributes:
+        suite: its name.
+        time: seconds since the epoch.
+        device, unit: as tables have them.
+        num_devices: of each slot.
+        slots: their names.
+        job: number of the job in a scheduler; empty without one.
+        queue_seconds: time that the job waited for its devices, which nothing held.
+    """
 
     event: Literal["run"] = "run"
     suite: str
@@ -36,6 +46,8 @@ class RunLine(LedgerLine):
     unit: str
     num_devices: float
     slots: tuple[str, ...]
+    job: str = ""
+    queue_seconds: float = 0.0
 
 
 class SubmittedLine(LedgerLine):
@@ -107,6 +119,17 @@ LINE: TypeAdapter[Line] = TypeAdapter(Line)
 
 def ledger_files(store: Store) -> list[Path]:
     return sorted((store.root / FOLDER).glob("*.jsonl"))
+
+
+def allocations(store: Store, job: str) -> list[RunLine]:
+    """The first lines of the ledgers of one job of a scheduler."""
+    lines = []
+    for path in ledger_files(store):
+        with contextlib.suppress(OSError, ValueError), path.open("rb") as stream:
+            line = LINE.validate_json(stream.readline())
+            if isinstance(line, RunLine) and line.job == job:
+                lines.append(line)
+    return lines
 
 
 def read_lines(path: Path) -> list[Line]:

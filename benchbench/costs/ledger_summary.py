@@ -37,6 +37,7 @@ class LedgerSummary:
             not measured.
         units, devices: units of the hours, and names of the devices.
         runs: number of runs.
+        queue: hours that jobs of a scheduler waited for their devices; nothing is held then, and they are in no total.
     """
 
     sections: dict[tuple[str, str], float] = field(default_factory=lambda: defaultdict(float))
@@ -52,6 +53,7 @@ class LedgerSummary:
     units: set[str] = field(default_factory=set)
     devices: set[str] = field(default_factory=set)
     runs: int = 0
+    queue: float = 0.0
 
 
 def summarize_ledger(store: Store, suite: str, keys: Iterable[str]) -> LedgerSummary:
@@ -140,6 +142,7 @@ class _Run:
         summary.units.add(self.head.unit)
         summary.devices.add(self.head.device)
         summary.runs += 1
+        summary.queue += self.head.queue_seconds / 3600
 
     def _ready(self, submission: _Submission, at: float) -> None:
         if submission.ready:  # a second attempt, of stages that did not fit into memory the first time

@@ -12,7 +12,6 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -20,32 +19,16 @@ from benchbench.components import NO_PARAMS, Params
 from benchbench.errors import BenchBenchError
 from benchbench.executors.base import DeviceRequest
 from benchbench.hardware.devices import Devices
+from benchbench.specs.pilots import Pilot
 from benchbench.store import write_json
 
 FOLDER = "pilots"  # of logs and of what is remembered, in the store
-# Environment of a pilot: its name, which claims carry, and when it was asked for, in seconds since the epoch.
-NAME_VARIABLE, SUBMITTED_VARIABLE = "BENCHBENCH_PILOT", "BENCHBENCH_SUBMITTED"
+# Environment of a pilot: its name, which claims carry.
+NAME_VARIABLE = "BENCHBENCH_PILOT"
 
 
 class EngineError(BenchBenchError):
     """An engine that refuses what it is asked for, or does not answer."""
-
-
-@dataclass(frozen=True)
-class Pilot:
-    """A pilot as its engine has it.
-
-    Attributes:
-        name: the engine's for it, which is that of the job in claims.
-        state: "queued", "running" or "ended".
-        reason: why it waits; or why it has ended, empty where `benchbench work` ended by itself.
-        hopeless: true where the engine says that it will never start.
-    """
-
-    name: str
-    state: Literal["queued", "running", "ended"]
-    reason: str = ""
-    hopeless: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,6 +74,11 @@ class PilotExecutor:
         raise NotImplementedError
 
     @property
+    def demand(self) -> tuple[object, ...]:
+        """What decides which devices a pilot gets, for `remember_devices`."""
+        raise NotImplementedError
+
+    @property
     def most(self) -> int:
         """Most pilots at once."""
         raise NotImplementedError
@@ -111,9 +99,17 @@ class PilotExecutor:
         """
         raise NotImplementedError
 
+    def withdraw(self) -> None:
+        """Takes back the pilots that have not started."""
+        raise NotImplementedError
+
     def cancel(self, seconds: float) -> None:
         """Ends all pilots: those that run save checkpoints first, so many seconds at most."""
         raise NotImplementedError
+
+    def leave(self, seconds: float) -> None:
+        """Leaves the pilots to the next run; an engine that does not keep them ends them as `cancel` does."""
+        self.cancel(seconds)
 
     def close(self) -> None:
         """Lets go of the engine at the end of a run; pilots end by themselves where nothing is left to do."""
@@ -133,6 +129,12 @@ class RememberedDevices:
 
 
 _REMEMBERED = TypeAdapter(RememberedDevices)
+
+
+def workers_on_cpu(cpus: int, jobs: int | None) -> tuple[int, int]:
+    """Workers of a pilot without a GPU, and the threads of each, as `benchbench work` has them."""
+    workers = jobs or min(cpus, 8)
+    return workers, max(1, cpus // workers)
 
 
 def remembered_devices(store: Path, demand: Sequence[object]) -> RememberedDevices | None:

@@ -11,21 +11,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from benchbench.errors import BenchBenchError, did_you_mean, one_line
 from benchbench.executors.base import DeviceRequest
 from benchbench.executors.pilots import (
     NAME_VARIABLE,
-    SUBMITTED_VARIABLE,
     EngineError,
-    Pilot,
     PilotExecutor,
     WorkOrder,
     remembered_devices,
+    workers_on_cpu,
 )
-from benchbench.executors.slurm_jobs import SQUEUE_FORMAT, QueueLine, ending, job_fields, queue_lines
+from benchbench.executors.slurm_jobs import SQUEUE_FORMAT, QueueLine, ending, job_fields, may_be_of_stage, queue_lines
 from benchbench.executors.slurm_params import SlurmParams
-from benchbench.hardware.devices import Devices
+from benchbench.hardware.devices import CORES_VARIABLE, SUBMITTED_VARIABLE, Devices
+from benchbench.specs.pilots import Pilot
 
 SECONDS = 60.0  # for an answer of the cluster
 CANCEL_POLL = 0.5
@@ -68,10 +69,16 @@ class SlurmExecutor(PilotExecutor):
         known = remembered_devices(request.store, params.demand)
         unit = "GPU" if kind == "cuda" else "CPU"
         name = params.device_name or (known.name if known else "") or f"{params.gpu_type or unit} of slurm"
-        threads = known.threads if known else params.cpus or 1
-        workers = (max(1, params.gpus) if kind == "cuda" else 1) * (request.jobs or 1)
+        workers, threads = workers_on_cpu(params.cpus or 1, request.jobs)
+        if kind == "cuda":
+            workers = max(1, params.gpus) * (request.jobs or 1)
+        threads = known.threads if known else threads
         slots = tuple(str(slot) for slot in range(params.jobs * workers))
         return Devices(kind, name, slots, threads, request.jobs or 1 if kind == "cuda" else 1)
+
+    @property
+    def demand(self) -> tuple[object, ...]:
+        return self.params.demand
 
     @property
     def most(self) -> int:
@@ -109,7 +116,8 @@ class SlurmExecutor(PilotExecutor):
         lines = [
             "#!/bin/bash",
             *self.params.setup,
-            f"export {NAME_VARIABLE}=$SLURM_JOB_ID {SUBMITTED_VARIABLE}={time.time():.3f}",
+            f"export {NAME_VARIABLE}=$SLURM_JOB_ID {CORES_VARIABLE}=$SLURM_CPUS_ON_NODE",
+            f"export {SUBMITTED_VARIABLE}={time.time():.3f}",
             f"exec {shlex.join([self.params.python or sys.executable, '-m', 'benchbench', 'work', *arguments])}",
         ]
         return "\n".join(lines) + "\n"
@@ -121,12 +129,16 @@ class SlurmExecutor(PilotExecutor):
             for job in self._jobs:
                 line = self._lines.get(job)
                 if job not in self._ended and (line is None or line.has_ended):
-                    self._ended[job] = Pilot(job, "ended", self._ending(job, line))
+                    reason = self._ending(job, line)
+                    self._ended[job] = Pilot(job, "ended", reason, blames_stage=may_be_of_stage(reason))
         return [self._ended[job] if job in self._ended else self._open(job) for job in self._jobs]
+
+    def withdraw(self) -> None:
+        _ask("scancel", f"--name={self.order.name}", "--state=PENDING", f"--user={os.getuid()}")
 
     def cancel(self, seconds: float) -> None:
         with contextlib.suppress(EngineError):
-            _ask("scancel", f"--name={self.order.name}", "--state=PENDING", f"--user={os.getuid()}")
+            self.withdraw()
             deadline = time.monotonic() + seconds
             jobs = self._open_jobs()
             if jobs:
@@ -137,13 +149,20 @@ class SlurmExecutor(PilotExecutor):
             if jobs:
                 _ask("scancel", *jobs)
 
+    def leave(self, seconds: float) -> None:
+        """Jobs go on, and the next run finds them by their name."""
+
     def _open_jobs(self) -> list[str]:
         return [job for job, line in self._queue().items() if not line.has_ended]
 
     def _open(self, job: str) -> Pilot:
         """A job that has not ended; one that was submitted since the last look waits."""
         line = self._lines.get(job)
-        return line.pilot() if line else Pilot(job, "queued")
+        pilot = line.pilot() if line else Pilot(job, "queued")
+        if not pilot.hopeless:
+            return pilot
+        asked = " ".join(self.params.sbatch_options()) or "the cluster's defaults"
+        return replace(pilot, reason=f"{pilot.reason}, with {asked}")
 
     def _queue(self) -> dict[str, QueueLine]:
         options = [f"--name={self.order.name}", f"--user={os.getuid()}", "--states=all", f"--format={SQUEUE_FORMAT}"]

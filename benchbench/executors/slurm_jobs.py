@@ -7,7 +7,7 @@ import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from benchbench.executors.pilots import Pilot
+from benchbench.specs.pilots import Pilot
 
 SQUEUE_FORMAT = "%i|%T|%r|%N"
 QUEUED = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD"}
@@ -46,6 +46,9 @@ HOPELESS = {
     "QOSMaxCpuPerJobLimit",
     "QOSMaxMemoryPerJob",
 }
+# Exit codes of `benchbench work` that end its job well: nothing is left or its time is up, and told to save and end.
+GOOD_CODES = {"0", str(128 + signal.SIGTERM)}
+FAILED_CODE = "1"  # some stages failed
 # Reasons of the queue itself, which need no word.
 USUAL = {"None", "Priority", "Resources", ""}
 _FIELD = re.compile(r"(?:^| )([A-Za-z][\w/:]*)=(.*?)(?= [A-Za-z][\w/:]*=|\s*$)")
@@ -91,7 +94,8 @@ def ending(job: Mapping[str, str], log: str) -> str:
         log: where its output is.
     """
     state = job.get("JobState", "")
-    if state == "COMPLETED":
+    code, _, number = job.get("ExitCode", "").partition(":")
+    if state == "COMPLETED" or (state == "FAILED" and number == "0" and code in GOOD_CODES - {"0"}):
         return ""
     nodes = job.get("NodeList", "")
     place = f" on {nodes}" if nodes not in ("", "(null)", "None assigned") else ""
@@ -99,16 +103,23 @@ def ending(job: Mapping[str, str], log: str) -> str:
         return f"TIMEOUT after {_clock(job.get('TimeLimit', 'its time limit'))}{place}"
     if state != "FAILED":
         return f"{state or 'ended'}{place}"
-    code, _, number = job.get("ExitCode", "").partition(":")
     if number not in ("", "0") and job.get("Reason") != "NonZeroExitCode":
         why = f"{job.get('Reason')}, {_signal(number)}"
     elif number not in ("", "0"):
         why = _signal(number)
+    elif code == FAILED_CODE:
+        why = "exit code 1, as where a stage has failed"
     elif code not in ("", "0"):
         why = f"exit code {code}"
     else:
         why = job.get("Reason", "")
     return f"FAILED{place} ({why}; see {log})"
+
+
+def may_be_of_stage(reason: str) -> bool:
+    """Whether a job's end may be the doing of the stages that it had, as a node without memory is."""
+    others = reason.startswith(("TIMEOUT", "PREEMPTED", "CANCELLED", "DEADLINE")) or "(exit code 1," in reason
+    return bool(reason) and not others
 
 
 def _signal(number: str) -> str:

@@ -12,12 +12,16 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from benchbench.errors import BenchBenchError, one_line
 from benchbench.specs.records import Unit
+
+# By which a cluster's executor tells a process how many cores it has, which part of a GPU (0.5, say), and when it was
+# asked for, in seconds since the epoch.
+CORES_VARIABLE, SHARE_VARIABLE, SUBMITTED_VARIABLE = "BENCHBENCH_CORES", "BENCHBENCH_GPU_SHARE", "BENCHBENCH_SUBMITTED"
 
 
 @dataclass(frozen=True)
@@ -83,11 +87,12 @@ def find_devices(device: str = "auto", jobs: int | None = None) -> Devices:
     kind, _, index = device.partition(":")
     if kind not in ("auto", "cpu", "cuda") or (index and (kind != "cuda" or not index.isdigit())):
         raise BenchBenchError(f"unknown device '{device}'; use auto, cpu, cuda or cuda:N")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = _cores()
     gpus = _gpus() if kind != "cpu" else {}
     chosen = {index: gpus[index]} if index in gpus else gpus if not index else {}
     if chosen:
-        return _gpu_devices(chosen, jobs or 1, cores)
+        whole = _gpu_devices(chosen, jobs or 1, cores)
+        return replace(whole, sharing=whole.sharing * _sharing_processes())
     if kind == "cuda":
         have = f"this machine has cuda:{', cuda:'.join(gpus)}" if gpus else "no GPU is found here"
         raise BenchBenchError(f"device '{device}' is not there: {have}; use --device cpu")
@@ -95,6 +100,18 @@ def find_devices(device: str = "auto", jobs: int | None = None) -> Devices:
         raise BenchBenchError(f"--jobs {jobs} is more than this machine's {cores} cores")
     count = jobs or min(cores, 8)
     return Devices("cpu", _cpu_name(), tuple(str(slot) for slot in range(count)), max(1, cores // count))
+
+
+def _cores() -> int:
+    """CPU cores of this process: a cluster may grant fewer than it lets it see."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    granted = os.environ.get(CORES_VARIABLE, "")
+    return min(cores, max(1, int(granted))) if granted.isdigit() else cores
+
+
+def _sharing_processes() -> int:
+    """Processes like this one that a cluster lets share each GPU."""
+    return max(1, round(1 / float(os.environ.get(SHARE_VARIABLE) or 1)))
 
 
 def _gpu_devices(gpus: dict[str, str], sharing: int, cores: int) -> Devices:

@@ -25,4 +25,4 @@ class Pilot:
     blames_stage: bool = False
 
     def __str__(self) -> str:
-        return f"job {self.name} {self.state}{f': {self.reason}' if self.reason else ''}"
+        return " ".join(filter(None, (self.name, f"{self.state}{f': {self.reason}' if self.reason else ''}")))

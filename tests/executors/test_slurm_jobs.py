@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from benchbench.executors.pilots import Pilot
-from benchbench.executors.slurm_jobs import ending, job_fields, queue_lines
+from benchbench.executors.slurm_jobs import ending, job_fields, may_be_of_stage, queue_lines
+from benchbench.specs.pilots import Pilot
 
 SQUEUE = """\
 2|PENDING|PartitionDown|
@@ -55,6 +55,8 @@ def test_an_empty_queue():
         ("OUT_OF_MEMORY", "OutOfMemory", "0:125", "n[1-2]", "OUT_OF_MEMORY on n[1-2]"),
         ("PREEMPTED", "None", "0:0", "n1", "PREEMPTED on n1"),
         ("FAILED", "NonZeroExitCode", "3:0", "n2", "FAILED on n2 (exit code 3; see LOG)"),
+        ("FAILED", "NonZeroExitCode", "1:0", "n2", "FAILED on n2 (exit code 1, as where a stage has failed; see LOG)"),
+        ("FAILED", "NonZeroExitCode", "143:0", "n2", ""),
         ("FAILED", "JobLaunchFailure", "0:9", "n2", "FAILED on n2 (JobLaunchFailure, killed by SIGKILL; see LOG)"),
         ("FAILED", "BadConstraints", "0:0", "(null)", "FAILED (BadConstraints; see LOG)"),
     ],
@@ -63,6 +65,22 @@ def test_endings(state, reason, code, nodes, words):
     fields = job_fields(JOB.format(state=state, reason=reason, code=code, nodes=nodes))
     assert (fields["JobState"], fields["Command"], fields["Power"]) == (state, "/tmp/a job/run.sh", "")
     assert ending(fields, "LOG") == words
+
+
+@pytest.mark.parametrize(
+    ("reason", "blamed"),
+    [
+        ("", False),
+        ("TIMEOUT after 4:00:00 on n1", False),
+        ("PREEMPTED on n1", False),
+        ("FAILED on n2 (exit code 1, as where a stage has failed; see LOG)", False),
+        ("OUT_OF_MEMORY on n1", True),
+        ("NODE_FAIL on n1", True),
+        ("FAILED on n2 (killed by SIGKILL; see LOG)", True),
+    ],
+)
+def test_ends_that_may_be_the_doing_of_a_stage(reason, blamed):
+    assert may_be_of_stage(reason) == blamed
 
 
 def test_an_ending_of_which_little_is_known():

@@ -81,7 +81,9 @@ class TestDevices:
 
     def test_of_the_cpu(self):
         devices = SlurmExecutor.find_devices(DeviceRequest(params=SlurmParams(cpus=4, jobs=2)))
-        assert (devices.kind, devices.name, len(devices.slots), devices.threads) == ("cpu", "CPU of slurm", 2, 4)
+        assert (devices.kind, devices.name, len(devices.slots), devices.threads) == ("cpu", "CPU of slurm", 8, 1)
+        devices = SlurmExecutor.find_devices(DeviceRequest(jobs=1, params=SlurmParams(cpus=4, jobs=2)))
+        assert (len(devices.slots), devices.threads) == (2, 4)
 
     def test_a_name_that_is_given(self):
         params = SlurmParams(gres="gpu:1", device_name="NVIDIA A100")

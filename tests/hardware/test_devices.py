@@ -285,3 +285,19 @@ def test_unknown_device(device):
     def test_more_slots_than_cores_would_count_cores_twice(self):
         with pytest.raises(BenchBenchError, match="--jobs 30 is more than this machine's 12 cores"):
             find_devices("cpu", 30)
+
+
+class TestGranted:
+    """What a cluster's executor tells a process that it has."""
+
+    def test_cores(self, no_gpu, monkeypatch):
+        monkeypatch.setenv(listing.CORES_VARIABLE, "4")
+        assert (len(find_devices().slots), find_devices("cpu", 1).threads) == (4, 4)
+        monkeypatch.setenv(listing.CORES_VARIABLE, "400")
+        assert find_devices("cpu", 1).threads == 12
+
+    def test_a_share_of_a_gpu(self, nvidia_smi, monkeypatch):
+        nvidia_smi("0, GPU-aa, Big GPU\\n")
+        monkeypatch.setenv(listing.SHARE_VARIABLE, "0.5")
+        devices = find_devices()
+        assert (devices.slots, devices.num_devices, devices.exclusive) == (("0",), 0.5, False)

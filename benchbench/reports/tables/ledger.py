@@ -43,6 +43,7 @@ STAGES = {
     "trial": "trials",
     "cell": "cells",
 }
+QUEUE = "queue (h)"
 ENERGY = (
     "energy: by the counters of boards or processors; by kind of stage where a worker had one for itself, in all from "
     "the runs' beginning to their end"
@@ -59,12 +60,15 @@ def ledger(results: pd.DataFrame, plan: Plan, store: Store) -> Table | None:
     total = sum(sum(line.parts.values()) for line in sections) + sum(line.total for line in others)
     lines = [*sections, *others, _Line("sum of the lines", total), _Line("measured", summary.total)]
     rows = [line.entries(columns, summary.total) for line in lines]
+    queue = [QUEUE] if summary.queue else []
     if summary.joules is not None:
         rows.append(_energy_entries(columns, summary.joules, summary))
     unit = next(iter(summary.units)) if len(summary.units) == 1 else "device-hours"
     runs = f"{summary.runs} runs" if summary.runs > 1 else "one run"
     title = f"{unit} of {runs} of {plan.suite.name}, by section"
-    return Table("ledger", title, ["line", *columns, "total", "share (%)"], rows, _notes(summary))
+    for row in rows if queue else []:
+        row.append(Entry(hours_text(summary.queue) if row[0].text == "measured" else ""))
+    return Table("ledger", title, ["line", *columns, "total", "share (%)", *queue], rows, _notes(summary))
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,7 @@ def _notes(summary: LedgerSummary) -> list[str]:
         f"measured: slots × devices of each × wall-clock of the runs, on {devices}; "
         f"the lines leave out {residual} % of it",
         "stages that other suites had finished, or runs without a ledger, are not in it",
+        *([f"{QUEUE}: time that jobs waited for their devices, which is charged to nobody"] if summary.queue else []),
         ENERGY if summary.joules is not None else "energy: not measured; no counter that may be read",
     ]
 
