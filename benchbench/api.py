@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from benchbench.models.backbone import Backbone
     from benchbench.reports.compare import RunComparison
     from benchbench.reports.compare_inputs import Side
+    from benchbench.running.runner import RunOptions
+    from benchbench.running.schedule import Outcome
     from benchbench.store import Store
     from benchbench.suite.document import Override
     from benchbench.suite.file import SuiteFile
@@ -175,10 +177,7 @@ def check_images(experiment: Experiment, only_cheap: bool = False) -> list[str]:
 
     Args:
         experiment: the planned suite.
-        only_cheap: leaves out splits that take longer than a moment.
-
-    Returns:
-        The splits that were left out.
+        only_cheap: leaves out splits that take longer than a moment, and gives them back.
 
     Raises:
         SuiteError: an image cannot be read.
@@ -222,8 +221,7 @@ def run(
         executor: in place of the plan's, as `plan` takes it; `inline` runs stages in this very process.
         progress: whether to show the progress; default: in a notebook, and on a terminal.
         checkpoint_seconds: work of a stage that a kill may cost.
-        stage_timeout: seconds after which a stage fails and its worker is ended, while the others go on; None for no
-            limit.
+        stage_timeout: seconds after which a stage fails and its worker is ended; None for no limit.
         cohort: most cells that train side by side behind one teacher; 1: each alone.
         template: name of the template component that chooses tables and figures.
         listeners: objects with lifecycle hooks, for this run alone.
@@ -233,26 +231,33 @@ def run(
         stage; `write(folder)` and `page(folder)`. A stage that fails ends no other.
 
     Raises:
-        SuiteError: a network that cannot be built, a loss that cannot work on its networks, or an image that cannot be
-            read.
-        StoreError: the store is in use, of another format, or cannot be written.
+        SuiteError: a network that cannot be built, a loss that cannot work on it, or an image that cannot be read.
+        StoreError: the store is of another format, or cannot be written.
         BenchBenchError: there is no such executor or template, a number is no time, or the executor cannot end a stage.
 
     Example:
         >>> run = bb.run(plan, store="runs", executor="inline")
         >>> accuracy = run.results.groupby("row").accuracy.mean()
     """
-    from benchbench.running.notebook import shown_progress
     from benchbench.running.runner import RunOptions
 
     experiment = _moved(plan, store, executor)
     require_template(experiment, template)
     options = RunOptions(experiment.data_root, checkpoint_seconds, cohort, stage_timeout)
-    weights = {key: each.flops for key, each in estimate(experiment).items()}
-    check_images(experiment)
+    outcome = work(experiment, options, progress, listeners)
+    return replace(report(experiment.on_known_devices(), template=template), outcome=outcome)
+
+
+def work(
+    plan: Experiment, options: RunOptions, progress: bool | None = None, listeners: Sequence[object] = ()
+) -> Outcome:
+    """Runs stages beside other processes on the store until nothing is left or the time is up; errors as of `run`."""
+    from benchbench.running.notebook import shown_progress
+
+    weights = {key: each.flops for key, each in estimate(plan).items()}
+    check_images(plan)
     with shown_progress(progress, weights) as views:
-        outcome = experiment.execute(options, [*listeners, *views])
-    return replace(report(experiment, template=template), outcome=outcome)
+        return plan.execute(options, [*listeners, *views])
 
 
 def report(plan: Experiment, *, store: PathLike | None = None, template: str = DEFAULT_TEMPLATE) -> Run:
