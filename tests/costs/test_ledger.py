@@ -229,7 +229,7 @@ def test_a_torn_line_ends_a_run(torn, summary, tmp_path):
 
 def test_written_lines_are_read_again(tmp_path):
     plan = SimpleNamespace(suite=SimpleNamespace(name="mine"), devices=Devices("cuda", "a GPU", ("0", "1"), 4))
-    stage = SimpleNamespace(key="a", kind="cell")
+    stage = SimpleNamespace(key="a", kind="cell", devices=2)
     writer = RunLedger(Store(tmp_path), plan)
     writer.submitted("0", [stage], {"a": 2.5, "other": 1.0})
     writer.ready("0")
@@ -242,6 +242,15 @@ def test_written_lines_are_read_again(tmp_path):
     assert total.devices == {"a GPU"}
     assert total.total > 0
     assert sum_of_lines(total) == pytest.approx(total.total)
+
+
+def test_a_stage_on_several_slots_counts_on_all_of_them(summary):
+    wide = submitted(0, "a").model_copy(update={"width": 2})
+    total = summary([wide, ready(1), finished(6, "a", student=4, loading=1), end(6)], slots=3)
+    assert total.start == hours(2 * 1)
+    assert total.sections == {("cell", "student"): hours(2 * 4), ("cell", "loading"): hours(2 * 1)}
+    assert total.idle == pytest.approx(hours(6))
+    assert sum_of_lines(total) == pytest.approx(total.total) == pytest.approx(hours(3 * 6))
 
 
 def test_the_energy_of_runs_and_of_finished_stages(summary):

@@ -37,8 +37,10 @@ class Pretender(Executor):
         self.running: list[tuple[str, list[Assignment]]] = []
 
     def submit(self, slot, stages):
-        assert slot in self.devices.slots
-        assert slot not in [busy for busy, _ in self.running]
+        held = {slot, *stages[0].slots}
+        assert held <= set(self.devices.slots)
+        assert len(held) == 1 + len(stages[0].slots)
+        assert held.isdisjoint(each for busy, others in self.running for each in (busy, *others[0].slots))
         self.running.append((slot, stages))
         Pretender.units.append(stages)
         Pretender.most = max(Pretender.most, len(self.running))
@@ -131,6 +133,17 @@ def test_a_unit_is_split_so_that_no_worker_idles(slots, expected, planned, run):
     assert sorted(sizes()) == expected
     assert Pretender.most == min(slots, 6)
     assert sorted(stage.key for unit in Pretender.units for stage in unit) == sorted(plan.stages)
+
+
+def test_a_stage_on_several_slots_is_alone_on_them(planned, run):
+    """It waits until they are free, and those after it wait behind it."""
+    wide = {"wide": {"method": "scratch", "recipe": {"devices": 2}}}
+    plan = planned({"first": {"method": "scratch", "recipe": {"epochs": 2}}, **wide, **arms(2)}, "seeds=[0, 1, 2]", slots=3)
+    outcome = run(plan)
+    assert sorted(outcome.ran) == sorted(plan.stages)
+    wides = [unit for unit in Pretender.units if unit[0].label.startswith("wide")]
+    assert [(len(unit), len(unit[0].slots)) for unit in wides] == [(1, 1)] * 3
+    assert {len(unit[0].slots) for unit in Pretender.units if unit not in wides} == {0}
 
 
 def test_cohorts_are_not_mixed(planned, run):
