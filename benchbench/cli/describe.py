@@ -8,10 +8,13 @@ from tabulate import tabulate
 
 from benchbench.components import KINDS, Offer
 from benchbench.errors import one_line, printable, visible
+from benchbench.executors.stage_progress import duration
+from benchbench.experiment import Experiment
 from benchbench.planning.model import Cell, Plan, Stage
 from benchbench.plugins import PluginHost
 from benchbench.reports.plan_overview import Estimates, PlanOverview, amount, overview
 from benchbench.reports.table import Entry, Table
+from benchbench.running.simulation import SimulatedRun, simulate_plan
 from benchbench.specs.parts import Json
 from benchbench.store import KEY_LENGTH, Store
 
@@ -55,6 +58,32 @@ def plan_text(plan: Plan, store: Store, estimates: Estimates, show_all: bool) ->
         lines += [_grid(_stages(stages, shown, estimates)), ""]
     lines += [*shown.failures, *(f"note: {note}" for note in shown.notes)]
     return visible("\n".join(lines)).rstrip()
+
+
+def times_text(experiment: Experiment, more: bool) -> str:
+    """The time that is left on the slots at hand in a sentence; with `more`, on 1 to 1,024 in a table."""
+    plan, store = experiment.plan, experiment.store
+    runs, own = simulate_plan(plan, store, experiment.overview().hours, more), len(plan.devices.slots)
+    if not runs:
+        return ""
+    price = plan.suite.factors.price
+    if not more:
+        (run,) = runs
+        at_least = f", at least {duration(3600 * run.bound)}" if run.bound < 0.95 * run.hours else ""
+        paid = f", and {_paid(run, plan, price)}" if price else ""
+        return f"time: {duration(3600 * run.hours)} on {own} slot{'s' * (own > 1)} (predicted{at_least}{paid})"
+    rows = []
+    for run in runs:
+        texts = [f"{run.slots:,}", duration(3600 * run.hours), duration(3600 * run.bound), f"{run.busy:.0%}"]
+        texts += [_paid(run, plan, price)] if price else []
+        rows.append([Entry(text) for text in texts])
+    columns = ["slots", "time (predicted)", "at least", "busy", *(["price"] if price else [])]
+    return "\n" + _grid(Table("times", "Times", columns, rows, labels=1))
+
+
+def _paid(run: SimulatedRun, plan: Plan, price: float) -> str:
+    """What the slots cost that are held from the first start to the last end."""
+    return f"{run.slots * run.hours * plan.devices.num_devices * price:,.2f} {plan.suite.factors.currency}"
 
 
 def _stages(stages: list[Stage], shown: PlanOverview, estimates: Estimates) -> Table:

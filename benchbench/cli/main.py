@@ -93,6 +93,7 @@ def cli() -> None:
 @reads_suite
 @chooses_executor
 @click.option("--all", "show_all", is_flag=True, help="List every stage with its key.")
+@click.option("--times", is_flag=True, help="Say how long the rest would take on 1 to 1,024 slots.")
 @click.option("--calibrate", is_flag=True, help="First measure how fast the networks are here, to predict hours.")
 @click.option(
     "--check-images", is_flag=True, help="Read every image of your own now, as `run` does; few are always read."
@@ -102,6 +103,7 @@ def plan(
     executor: str | None,
     executor_settings: tuple[str, ...],
     show_all: bool,
+    times: bool,
     calibrate: bool,
     check_images: bool,
 ) -> None:
@@ -114,11 +116,11 @@ def plan(
     \b
     Examples:
       benchbench plan cifar
-      benchbench plan cifar --calibrate
+      benchbench plan cifar --calibrate --times
       benchbench plan cifar --all --set seeds=[0,1,2,3,4]
       benchbench plan cifar --executor slurm --executor-set partition=gpu
     """
-    from benchbench.cli.describe import plan_json, plan_text
+    from benchbench.cli.describe import plan_json, plan_text, times_text
 
     experiment = options.plan(executor, executor_settings)
     estimates = api.estimate(experiment)
@@ -129,6 +131,8 @@ def plan(
         click.echo(json.dumps(plan_json(experiment.plan, experiment.store, estimates), indent=1))
     else:
         click.echo(plan_text(experiment.plan, experiment.store, estimates, show_all))
+        if time_left := times_text(experiment, times):
+            click.echo(time_left)
         if unchecked:
             click.echo(
                 f"note: not read yet: {', '.join(unchecked)}; `run` reads every image once, `--check-images` now"

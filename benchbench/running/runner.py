@@ -17,12 +17,10 @@ from benchbench.plugins import PluginHost
 from benchbench.running.claim_keeper import ClaimKeeper
 from benchbench.running.interrupts import RememberedInterrupts
 from benchbench.running.lifecycle import LifecycleHooks
-from benchbench.running.schedule import Outcome, Schedule
+from benchbench.running.schedule import COHORT, Outcome, Schedule
 from benchbench.running.stage_runner import Limits, Reports, StageRunner
 from benchbench.store import Store
 
-# Most cells that train side by side in one worker.
-COHORT = 8
 SAVE_SECONDS = 20.0  # for the checkpoints of a run that is asked to end: schedulers kill after 30
 
 

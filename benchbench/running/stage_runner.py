@@ -168,7 +168,7 @@ class StageRunner:
         refused = True
         while refused and self.free_slots:
             refused = False
-            for unit in self._in_time(self.schedule.units(len(self.free_slots) + self.elsewhere.peer_slots)):
+            for unit in self._in_time(self._units()):
                 slots = self.plan.devices.together(self.free_slots, unit[0].devices)
                 if not slots:  # a stage on several waits until as many are free, and those after it let it
                     break
@@ -176,6 +176,12 @@ class StageRunner:
                 refused |= len(claimed) < len(unit)
                 if claimed:
                     self._start(slots, claimed)
+
+    def _units(self) -> list[list[Stage]]:
+        peers, free = self.elsewhere.peer_slots, len(self.free_slots)
+        # Without a limit of time the first ones are started, and none else is looked at.
+        most = free if self.limits.end == math.inf else None
+        return self.schedule.units(free + peers, len(self.plan.devices.slots) + peers, most)
 
     def _in_time(self, units: list[list[Stage]]) -> list[list[Stage]]:
         """Those that will end before the time is up; where none does, those that can go on from a checkpoint."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -200,6 +201,39 @@ class TestPlan:
         text = cli("plan", suite).out
         assert "5 stages, 1 done" in text
         assert "failed: scratch | cifar | small | seed 1: out of memory" in text
+
+    @pytest.fixture
+    def an_hour_each(self, monkeypatch):
+        def predicted(plan, _store):
+            return dict.fromkeys(plan.stages, plan.devices.num_devices)
+
+        monkeypatch.setattr("benchbench.reports.plan_overview.predict", predicted)
+
+    def test_time_that_is_left(self, cli, suite, fake_costs, an_hour_each):
+        """Two cells alone, and two that wait for the teacher."""
+        plan = ("plan", suite, "--device", "cpu", "--jobs")
+        assert "time: 5 h on 1 slot (predicted)" in cli(*plan, 1).out.splitlines()
+        assert "time: 3 h on 2 slots (predicted, at least 2 h 30 min)" in cli(*plan, 2).out.splitlines()
+        price = ("--set", "factors.price=2", "--set", "factors.currency=EUR")
+        found = re.search(
+            r"time: 3 h on 2 slots \(predicted, at least 2 h 30 min, and (\d+)\.00 EUR\)", cli(*plan, 2, *price).out
+        )
+        threads = int(found[1]) / 12  # 2 slots of so many devices for 3 hours, at 2 EUR
+        assert threads >= 1
+        assert threads == int(threads)
+
+    def test_times_on_more_slots(self, cli, suite, fake_costs, an_hour_each):
+        lines = cli("plan", suite, "--device", "cpu", "--jobs", 2, "--times").out.splitlines()
+        rows = lines[next(index for index, line in enumerate(lines) if line.startswith("slots")) + 2 :]
+        table = [line.split("  ") for line in rows]
+        assert [[cell.strip() for cell in row if cell] for row in table] == [
+            ["1", "5 h", "5 h", "100%"],
+            ["2", "3 h", "2 h 30 min", "83%"],
+            ["4", "2 h", "2 h", "62%"],
+        ]
+
+    def test_no_time_is_said_that_is_not_known(self, cli, suite, fake_costs):
+        assert "time:" not in cli("plan", suite, "--times").out
 
     def test_what_a_network_costs_is_asked_once(self, cli, suite, fake_costs):
         cli("plan", suite)
