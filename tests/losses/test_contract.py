@@ -41,6 +41,7 @@ MORE = [
     ("at", {"p": 1}),
     *[(name, {"preparation": 0}) for name in ("fsp", "ab")],
     ("cc", {"form": "neighbours", "dim": 4}),
+    ("ttm", {"weighted": True}),
     ("mgd", {"masked": "pixels"}),
     ("catkd", {"normalize": False}),
     ("semckd", {"anchors": 4}),

@@ -37,6 +37,20 @@ class DKDParams(KDParams):
     beta: FiniteFloat = Field(8.0, ge=0, description="weight of the distribution over the other classes")
 
 
+class RLDParams(KDParams):
+    """Parameters of `rld`."""
+
+    alpha: FiniteFloat = Field(1.0, ge=0, description="weight of the confidence in the sample's class")
+    beta: FiniteFloat = Field(8.0, ge=0, description="weight of the classes that the teacher puts below it")
+
+
+class TTMParams(Params):
+    """Parameters of `ttm`."""
+
+    gamma: FiniteFloat = Field(0.1, gt=0, description="power of the teacher's probabilities: 1 / T")
+    weighted: bool = Field(False, description="WTTM: each sample by the power sum of the teacher's probabilities")
+
+
 class DISTParams(LogitParams):
     """Parameters of `dist`."""
 
@@ -103,6 +117,15 @@ LOGITS = (
         "teacher.logits",
         "hard_labels",
     ),
+    loss(
+        "rld",
+        "RLD",
+        RLDParams,
+        "the teacher's logits without what contradicts the label (Sun et al. 2024)",
+        "teacher.logits",
+        "hard_labels",
+    ),
+    loss("ttm", "TTM", TTMParams, "softened teacher, plain student (Zheng and Yang 2024)", "teacher.logits"),
     loss("dist", "DIST", DISTParams, "relations between and within classes (Huang et al. 2022)", "teacher.logits"),
     loss("nkd", "NKD", NKDParams, "normalised non-target classes (Yang et al. 2023)", "teacher.logits", "hard_labels"),
     loss(
