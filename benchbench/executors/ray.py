@@ -22,7 +22,7 @@ from benchbench.executors.pilots import (
     remembered_devices,
     workers_on_cpu,
 )
-from benchbench.executors.ray_actor import PilotActor
+from benchbench.executors.ray_actor import CHILD, PilotActor
 from benchbench.executors.ray_params import RayParams
 from benchbench.hardware.devices import CORES_VARIABLE, SHARE_VARIABLE, SUBMITTED_VARIABLE, Devices
 from benchbench.specs.pilots import Pilot
@@ -111,7 +111,7 @@ class RayExecutor(PilotExecutor):
                 max_task_retries=0,
                 max_concurrency=2,
             )(PilotActor)
-            handle = actor.remote(self._arguments(), self._variables(name), os.getcwd(), log)
+            handle = actor.remote(CHILD, self._arguments(), self._variables(name), log)
             self._actors.append(_Actor(name, handle, handle.place.remote(), handle.wait.remote(), log))
 
     def _arguments(self) -> list[str]:

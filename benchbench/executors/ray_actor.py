@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-# A child that does not outlive the actor, whatever ends that.
+# Of a child that does not outlive the actor, whatever ends that.
 CHILD = """
 import sys
 from benchbench.hardware.lifetime import end_with_parent
@@ -23,19 +23,18 @@ class PilotActor:
     """Runs `benchbench work` as its child.
 
     Args:
+        program: Python text of the child, which gets this process's number before the arguments.
         arguments: of `benchbench`.
         variables: added to the environment.
-        folder: where the work runs.
         log: for its output.
     """
 
-    def __init__(self, arguments: Sequence[str], variables: Mapping[str, str], folder: str, log: str):
+    def __init__(self, program: str, arguments: Sequence[str], variables: Mapping[str, str], log: str):
         Path(log).parent.mkdir(parents=True, exist_ok=True)
         with open(log, "ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", CHILD, str(os.getpid()), *arguments],
+                [sys.executable, "-c", program, str(os.getpid()), *arguments],
                 env={**os.environ, **variables},
-                cwd=folder,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

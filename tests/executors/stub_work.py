@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("--max-hours", type=float)
     parser.add_argument("--set", action="append", default=[])
     parser.add_argument("--plugin", action="append", default=[])
-    given = parser.parse_args([word for word in sys.argv[1:] if word != "-m"])
+    given, _ = parser.parse_known_args([word for word in sys.argv[1:] if word != "-m"])
     store, suite = Path(given.store), given.words[-1]
     if "refused" in json.loads((store / "stub.json").read_text()):
         sys.exit("error: as told")

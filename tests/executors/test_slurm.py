@@ -188,6 +188,26 @@ def test_work_ends_before_the_limit_of_time_and_another_job_goes_on(planned):
     assert set(listener.reasons()) == {""}
 
 
+def test_a_whole_suite_has_the_weights_of_a_local_run(cluster, tiny_suite, tmp_path, monkeypatch):
+    monkeypatch.setenv("BENCHBENCH_CORES", "1")  # the sums of one thread
+    monkeypatch.setenv("PYTHONPATH", str(REPO))
+    suite, data = tiny_suite(tmp_path, seeds=[0]), tmp_path / "data"
+    there = bb.plan(suite, store=tmp_path / "there", data=data, executor={"slurm": {"jobs": 2, "poll_seconds": 0.5}})
+    here = bb.plan(suite, store=tmp_path / "here", data=data, executor="inline", device="cpu")
+    runs = [bb.run(each) for each in (there, here)]
+    assert [run.failed for run in runs] == [{}, {}]
+    assert weights(there) == weights(here)
+    ledger = runs[0].tables["ledger"]
+    assert ledger.columns[-1] == "queue (h)"
+    assert there.store.root.joinpath("pilots").is_dir()
+
+
+def weights(experiment) -> dict[str, str | None]:
+    """Hashes of the weights of all stages."""
+    folders = {key: experiment.store.stage(stage.kind, key) for key, stage in experiment.plan.stages.items()}
+    return {key: folder.done().weights_sha256 for key, folder in folders.items()}
+
+
 @pytest.mark.parametrize(
     ("params", "message"),
     [
