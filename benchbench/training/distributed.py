@@ -77,7 +77,7 @@ class World:
         self.rank, self.size, self.device = meeting.rank, meeting.size, device
         self.share = Share(self.rank, self.size, self.gather)
         store = dist.FileStore(str(meeting.file), meeting.size)
-        own = {"device_id": torch.device("cuda", torch.cuda.current_device())} if device.type == "cuda" else {}
+        gpu = torch.device("cuda", torch.cuda.current_device()) if device.type == "cuda" else None
         with _loopback():
             dist.init_process_group(
                 "nccl" if device.type == "cuda" else "gloo",
@@ -85,7 +85,7 @@ class World:
                 rank=self.rank,
                 world_size=self.size,
                 timeout=TIMEOUT,
-                **own,
+                device_id=gpu,
             )
 
     @property
@@ -148,7 +148,7 @@ class World:
         """The outputs of all processes, for a batch of `count` images."""
 
         def gather(rows: Tensor) -> Tensor:
-            whole: Tensor = _Gathered.apply(rows, self, count)  # type: ignore[no-untyped-call]
+            whole: Tensor = _Gathered.apply(rows, self, count)
             return whole
 
         token, logits = outputs.token_logits, outputs.logits

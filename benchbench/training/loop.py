@@ -157,5 +157,5 @@ def _of_all(
     whole = torch.zeros_like(loader.labels)
     for part, index in zip(classes, indices, strict=True):
         whole[index] = part
-    member.spread = EmbeddingSpread.of(world.each(member.spread))
+    member.spread = EmbeddingSpread.of(world.each(EmbeddingSpread.of([member.spread])))
     return world.total(whole)

@@ -92,6 +92,7 @@ def test_two_processes_give_one_s_results_at_twice_the_devices(forked, runs, tmp
     charged = sum(seconds for section, seconds in two.cost.seconds.items() if section != "loading")
     assert two.cost.device_hours == pytest.approx(2 * charged / 3600)
     assert two.environment.threads == 1
+    assert two.remarks == ()
 
 
 @pytest.mark.whole_run
