@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from types import SimpleNamespace
 
@@ -19,10 +20,12 @@ from benchbench.costs.ledger_lines import (
     ReadyLine,
     RunLine,
     SubmittedLine,
+    allocations,
 )
 from benchbench.costs.ledger_summary import LedgerSummary, predictions, summarize_ledger
 from benchbench.hardware.devices import Devices
 from benchbench.store import Store
+from benchbench.store.processes import _identity
 from tests.specs import cost_record
 
 KNOWN = ("a", "b", "c", "d")
@@ -242,6 +245,22 @@ def test_written_lines_are_read_again(tmp_path):
     assert total.devices == {"a GPU"}
     assert total.total > 0
     assert sum_of_lines(total) == pytest.approx(total.total)
+
+
+def test_a_job_s_time_in_the_queue_is_known_and_nobody_s(tmp_path, monkeypatch):
+    monkeypatch.setenv("BENCHBENCH_SUBMITTED", str(time.time() - 7200))
+    monkeypatch.setenv("BENCHBENCH_PILOT", "4711")
+    _identity.cache_clear()
+    plan = SimpleNamespace(suite=SimpleNamespace(name="mine"), devices=Devices("cpu", "a CPU", ("0",), 4))
+    RunLedger(Store(tmp_path), plan).close()
+    monkeypatch.setenv("BENCHBENCH_SUBMITTED", "soon")
+    RunLedger(Store(tmp_path), plan).close()
+    _identity.cache_clear()
+    total = summarize_ledger(Store(tmp_path), "mine", ["a"])
+    assert total.queue == pytest.approx(2, abs=0.01)
+    assert total.total < 0.1
+    assert [line.device for line in allocations(Store(tmp_path), "4711")] == ["a CPU"] * 2
+    assert allocations(Store(tmp_path), "4712") == []
 
 
 def test_a_stage_on_several_slots_counts_on_all_of_them(summary):

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 HEAD = "127.0.0.2"  # 127.0.0.1 would be replaced by the address of the machine
+START_SECONDS = 180  # a few on an idle machine
 OPTIONS = ("--object-store-memory=80000000", "--disable-usage-stats", "--block")
 
 
@@ -84,7 +85,7 @@ class RayCluster:
                 stderr=output,
                 process_group=0,
             )
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + START_SECONDS
         while "Ray runtime started" not in log.read_text():
             assert self.nodes[address].poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()

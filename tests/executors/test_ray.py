@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,10 +37,12 @@ main()
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory) -> Iterator[ray.RayCluster]:
+def cluster() -> Iterator[ray.RayCluster]:
     """A head, and one node of two cores and an invented GPU."""
-    folder = Path(str(tmp_path_factory.mktemp("r")))  # sockets have short names
-    with ray.ray_cluster(folder, {"PYTHONPATH": str(REPO)}) as cluster:
+    with (
+        tempfile.TemporaryDirectory(prefix="r", ignore_cleanup_errors=True) as folder,  # sockets have short names
+        ray.ray_cluster(Path(folder), {"PYTHONPATH": str(REPO)}) as cluster,
+    ):
         cluster.add_node(FIRST, cpus=2, gpus=1)
         yield cluster
 

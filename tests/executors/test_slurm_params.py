@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from benchbench.errors import BenchBenchError
 from benchbench.executors.base import DeviceRequest
-from benchbench.executors.pilots import RememberedDevices, remember_devices
+from benchbench.executors.pilots import EngineError, RememberedDevices, WorkOrder, remember_devices
 from benchbench.executors.slurm import SlurmExecutor
 from benchbench.executors.slurm_params import SlurmParams, time_seconds
 
@@ -102,3 +102,19 @@ class TestDevices:
     def test_cuda_without_a_gpu(self):
         with pytest.raises(BenchBenchError, match=r"--device cuda needs a GPU in each job, as in gres: gpu:1"):
             SlurmExecutor.find_devices(DeviceRequest("cuda", params=SlurmParams()))
+
+
+def test_without_slurm(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(EngineError, match=r"^executor 'slurm': there is no sbatch on this machine; start the run on a"):
+        SlurmExecutor(WorkOrder(tmp_path, (), SlurmParams()))
+
+
+def test_an_answer_in_many_lines_is_one(tmp_path, monkeypatch):
+    program = tmp_path / "squeue"
+    program.write_text("#!/bin/sh\necho 'squeue: error: first' >&2; echo 'squeue: fatal: second' >&2; exit 1\n")
+    program.chmod(0o755)
+    (tmp_path / "sbatch").symlink_to(program)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(EngineError, match=r"^executor 'slurm': squeue: first; second$"):
+        SlurmExecutor(WorkOrder(tmp_path, (), SlurmParams()))

@@ -12,11 +12,18 @@ from benchbench.reports.tables.ledger import ledger
 def table(lab):
     """The table of one run of ten hours in two slots, with these events in the first."""
 
-    def make(*events, last=True):
+    def make(*events, last=True, queue_seconds=0.0):
         folder = lab.store.root / "ledger"
         folder.mkdir(exist_ok=True)
         head = RunLine(
-            at=0, suite=lab.plan.suite.name, time=0, device="Big GPU", unit="GPU-hours", num_devices=1, slots=("0", "1")
+            at=0,
+            suite=lab.plan.suite.name,
+            time=0,
+            device="Big GPU",
+            unit="GPU-hours",
+            num_devices=1,
+            slots=("0", "1"),
+            queue_seconds=queue_seconds,
         )
         lines = [head, *events, *([EndLine(at=36000)] if last else [])]
         (folder / "run.jsonl").write_text("".join(line.model_dump_json() + "\n" for line in lines))
@@ -56,6 +63,14 @@ def test_lines_are_named_and_add_up(lab, table):
     assert "leave out 0.0 % of it" in result.notes[0]
     assert "Big GPU" in result.notes[0]
     assert "GPU-hours of one run of" in result.title
+
+
+def test_time_in_a_queue_is_a_column_and_in_no_total(lab, table):
+    result = table(*events(lab, "scratch", 0, 18000, student=18000.0), queue_seconds=5400.0)
+    assert list(result.columns) == ["line", "cells", "total", "share (%)", "queue (h)"]
+    assert texts(result)["training steps"] == ["5.00", "5.00", "25.0", ""]
+    assert texts(result)["measured"] == ["", "20.0", "100.0", "1.50"]
+    assert any(note.startswith("queue (h): ") for note in result.notes)
 
 
 def test_what_no_line_explains_is_said(lab, table):
