@@ -32,6 +32,7 @@ def plan_json(plan: Plan, store: Store, estimates: Estimates) -> Json:
                 "kind": stage.kind,
                 "key": key,
                 "label": stage.label,
+                "devices": stage.devices,
                 "state": shown.states[key].name,
                 "reason": shown.states[key].reason or None,
                 "needs": list(stage.needs.values()),
@@ -91,7 +92,8 @@ def _stages(stages: list[Stage], shown: PlanOverview, estimates: Estimates) -> T
     for stage in stages:
         estimate = estimates.get(stage.key)
         amounts = [f"{estimate.images:,}", amount(estimate.flops)] if estimate else ["", ""]
-        texts = [stage.kind, stage.label, stage.key[:KEY_LENGTH], shown.states[stage.key].name, *amounts]
+        label = stage.label if stage.devices == 1 else f"{stage.label} ({stage.devices} devices)"
+        texts = [stage.kind, label, stage.key[:KEY_LENGTH], shown.states[stage.key].name, *amounts]
         rows.append([Entry(text) for text in texts])
     return Table("stages", "Stages", ["kind", "stage", "key", "state", "images", "FLOPs"], rows, labels=4)
 
