@@ -178,10 +178,10 @@ class StageRunner:
                     self._start(slots, claimed)
 
     def _units(self) -> list[list[Stage]]:
-        peers, free = self.elsewhere.peer_slots, len(self.free_slots)
+        free, slots = len(self.free_slots), len(self.plan.devices.slots) + self.elsewhere.peer_slots
         # Without a limit of time the first ones are started, and none else is looked at.
         most = free if self.limits.end == math.inf else None
-        return self.schedule.units(free + peers, len(self.plan.devices.slots) + peers, most)
+        return self.schedule.units(free, slots, most)
 
     def _in_time(self, units: list[list[Stage]]) -> list[list[Stage]]:
         """Those that will end before the time is up; where none does, those that can go on from a checkpoint."""
