@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from benchbench.costs.network_check import check_networks
 from benchbench.errors import SuiteError
 from benchbench.hardware.devices import Devices
 from benchbench.planning.limits import check_devices
@@ -69,6 +70,8 @@ def test_more_than_there_are_is_one_line_with_its_place(planned, tmp_path):
     text = str(caught.value)
     assert "2 devices for 'scratch | cifar | small | seed 0' are more than there are here: 1 (`--jobs`)" in text
     assert "raise --jobs to 2, or take fewer" in text
+    with pytest.raises(SuiteError, match="2 devices for"):
+        check_networks(plan)  # before any network is built
     own = planned(arms={"scratch": {**SCRATCH, "recipe": {"devices": 4}}}, teachers=None)
     with pytest.raises(SuiteError, match=rf"{tmp_path}/suite.yaml:\d+: 4 devices for 'scratch"):
         check_devices(own, own.stages)
