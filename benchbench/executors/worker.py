@@ -46,7 +46,6 @@ from benchbench.plugins import load_plugins
 from benchbench.specs.stages import TrainingSpec
 from benchbench.stages import runner_of
 from benchbench.store import StageFolder, StageState, Store
-from benchbench.store.fencing import put_fence, remove_fence
 from benchbench.store.processes import this_process
 from benchbench.training.stop import STOP, StageStopped
 
@@ -168,10 +167,7 @@ class Worker:
         attempts = folder.read_state().attempts + 1
         try:
             folder.path.mkdir(parents=True, exist_ok=True)
-            if stage.claim is not None:
-                put_fence(folder.path, stage.claim)
-                if stage.claim.contested:
-                    folder.detach()
+            folder.hold(stage.claim)
             if folder.record.exists():  # of other test images, which the spec in the folder says
                 folder.record.replace(earlier_record(folder))
             forget_progress(folder)
@@ -337,14 +333,12 @@ class Worker:
         except Exception as error:
             self._fail(stage, error)
         finally:
-            remove_fence(self._folder(stage).path)
+            self._folder(stage).let_go()
 
     def _lose(self, stage: Assignment, error: ClaimLostError) -> None:
         """Leaves a stage to the process that has taken it over; its files, the log among them, are that one's."""
-        folder, here, number = self._folder(stage), this_process(), stage.claim.number if stage.claim else 0
         with contextlib.suppress(OSError):
-            own_log = folder.log.with_name(f"log.{here.host}-{here.pid}-{number}.txt")
-            own_log.write_text(f"attempt on {here} ended: {error}\n", encoding="utf-8")
+            self._folder(stage).write_loss(stage.claim, f"attempt on {this_process()} ended: {error}")
         self._emit("lost", stage, reason=str(error))
 
     def _move(self, stage: Assignment, error: GlobalStateError) -> None:

@@ -15,6 +15,8 @@ from benchbench.errors import StoreError
 from benchbench.specs.consistency import find_contradiction, is_curve_row
 from benchbench.specs.records import STAGE_RECORD, CurveRow, OutputsRecord, RecordPart, StageRecord
 from benchbench.specs.stages import STAGE_SPEC, StageSpec
+from benchbench.store.claims import Claim
+from benchbench.store.fencing import put_fence, remove_fence
 from benchbench.store.files import (
     file_sha256,
     read_bytes,
@@ -24,6 +26,7 @@ from benchbench.store.files import (
     write_atomic,
     write_json,
 )
+from benchbench.store.processes import this_process
 
 
 class StageState(RecordPart):
@@ -121,6 +124,22 @@ class StageFolder:
         text = json.dumps(record.model_dump(), indent=1, allow_nan=False)
         write_atomic(self.curve, "".join(json.dumps(row) + "\n" for row in curve).encode())
         write_atomic(self.record, text.encode())
+
+    def hold(self, claim: Claim | None) -> None:
+        """Has every write into the folder look at the claim on the stage first, from here on; nothing without one."""
+        if claim is not None:
+            put_fence(self.path, claim)
+            if claim.contested:
+                self.detach()
+
+    def let_go(self) -> None:
+        """Ends what `hold` began."""
+        remove_fence(self.path)
+
+    def write_loss(self, claim: Claim | None, text: str) -> None:
+        """Writes why an attempt has lost the stage, into a log of its own: the stage's is the successor's."""
+        here, number = this_process(), claim.number if claim else 0
+        self.log.with_name(f"log.{here.host}-{here.pid}-{number}.txt").write_text(f"{text}\n", encoding="utf-8")
 
     def detach(self) -> None:
         """Puts copies in the place of files that another process may have open to write, and goes on to write to."""

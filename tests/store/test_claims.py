@@ -17,9 +17,10 @@ import pytest
 from benchbench.errors import ClaimLostError, StoreError
 from benchbench.store import claims as module
 from benchbench.store.claims import HOLDER, LEASE, Claim, Claims, Held
-from benchbench.store.fencing import fenced, put_fence, remove_fence
+from benchbench.store.fencing import fence_of, fenced, put_fence, remove_fence
 from benchbench.store.files import write_atomic
 from benchbench.store.processes import this_process
+from benchbench.store.stage_folder import StageFolder
 
 STAGE = "cell", "0123456789abcdef"
 
@@ -250,6 +251,34 @@ class TestFence:
             write_atomic(folder / "record.json", b"new")
         here = this_process()
         assert names[0].startswith(f".record.json.{here.host}-{here.pid}-1-")
+
+
+class TestStageFolder:
+    """A stage's folder as its worker holds it."""
+
+    @pytest.fixture
+    def place(self, tmp_path) -> StageFolder:
+        place = StageFolder(tmp_path / "cell" / STAGE[1])
+        place.outputs.mkdir(parents=True)
+        return place
+
+    @pytest.mark.parametrize("contested", [False, True])
+    def test_files_that_a_zombie_has_open_are_its_own_from_then_on(self, place, run_of, contested):
+        files = place.log, place.outputs / "logits.npy"
+        for file in files:
+            file.write_bytes(b"1")
+        with files[0].open("ab", buffering=0) as log, files[1].open("r+b", buffering=0) as array:
+            place.hold(replace(taken(run_of("a")), contested=contested))
+            log.write(b"2"), array.write(b"2")
+        assert [file.read_bytes() for file in files] == ([b"1", b"1"] if contested else [b"12", b"2"])
+        assert not list(place.path.rglob(".*"))
+        place.let_go()
+        assert fence_of(place.record) is None
+
+    def test_a_loss_has_a_log_of_its_own(self, place, run_of):
+        place.write_loss(taken(run_of("a")), "taken over by node2 7")
+        here = this_process()
+        assert (place.path / f"log.{here.host}-{here.pid}-1.txt").read_text() == "taken over by node2 7\n"
 
 
 def test_a_holder_is_read_as_it_was_written(run_of):
