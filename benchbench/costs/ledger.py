@@ -8,6 +8,7 @@ ended with its last line.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 import uuid
@@ -24,7 +25,7 @@ from benchbench.costs.ledger_lines import (
     RunLine,
     SubmittedLine,
 )
-from benchbench.hardware.devices import SUBMITTED_VARIABLE
+from benchbench.hardware.devices import GRANTED_VARIABLE, SUBMITTED_VARIABLE
 from benchbench.hardware.energy import counter_of
 from benchbench.planning.model import Plan, Stage
 from benchbench.specs.records import Cost
@@ -40,12 +41,22 @@ def new_run() -> str:
     return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:8]}"
 
 
+def held_seconds() -> float:
+    """Time for which the job of this process has had its devices; 0 where no executor has told it."""
+    granted = _time_of(GRANTED_VARIABLE)
+    return 0.0 if granted is None else max(0.0, time.time() - granted)
+
+
 def queue_seconds() -> float:
-    """Time from the submission of this process's job, where an executor has told it, until now."""
-    try:
-        return round(max(0.0, time.time() - float(os.environ[SUBMITTED_VARIABLE])), 3)
-    except (KeyError, ValueError):
-        return 0.0
+    """Time from the submission of this process's job until it had its devices; 0 where no executor has told it."""
+    submitted, granted = _time_of(SUBMITTED_VARIABLE), _time_of(GRANTED_VARIABLE)
+    return 0.0 if submitted is None or granted is None else round(max(0.0, granted - submitted), 3)
+
+
+def _time_of(variable: str) -> float | None:
+    with contextlib.suppress(KeyError, ValueError):
+        return float(os.environ[variable])
+    return None
 
 
 class RunLedger:
@@ -55,7 +66,7 @@ class RunLedger:
         folder = store.root / FOLDER
         folder.mkdir(exist_ok=True)
         self._file = (folder / f"{run or new_run()}.jsonl").open("xb", buffering=0)
-        self._begin = time.monotonic()
+        self._begin = time.monotonic() - held_seconds()
         self._last_line_at = 0.0
         self._alive_offset: int | None = None
         devices = plan.devices

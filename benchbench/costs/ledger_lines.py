@@ -27,7 +27,7 @@ class LedgerLine(RecordPart):
 
 
 class RunLine(LedgerLine):
-    """The first line of a file.
+    """The first line of a file; `at` is above 0 where a job had its devices for a while before the run began.
 
     Attributes:
         suite: its name.

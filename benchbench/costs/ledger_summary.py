@@ -136,6 +136,9 @@ class _Run:
         summary = self.summary
         for slot in list(self.slots):  # the run was killed
             self._close(slot, last.at, killed=True)
+        started = len(self.head.slots) * self.head.at
+        summary.start += started * self.hours
+        self.busy += started
         summary.idle += (len(self.head.slots) * last.at - self.busy) * self.hours
         summary.total += len(self.head.slots) * last.at * self.hours
         summary.joules = None if summary.joules is None or last.joules is None else summary.joules + last.joules

@@ -103,6 +103,10 @@ class PilotExecutor:
         """Takes back the pilots that have not started."""
         raise NotImplementedError
 
+    def end(self, names: Sequence[str]) -> None:
+        """Asks pilots that run to save and end (SIGTERM); does not wait for them."""
+        raise NotImplementedError
+
     def cancel(self, seconds: float) -> None:
         """Ends all pilots: those that run save checkpoints first, so many seconds at most."""
         raise NotImplementedError

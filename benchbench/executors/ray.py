@@ -8,7 +8,7 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -161,11 +161,15 @@ class RayExecutor(PilotExecutor):
                 self._ray.kill(actor.handle)
                 actor.ended = Pilot(actor.name, "ended")
 
+    def end(self, names: Sequence[str]) -> None:
+        for actor in self._actors:
+            if actor.name in names and actor.ended is None:
+                actor.handle.terminate.remote()
+
     def cancel(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
         running = [actor for actor in self._actors if self._look(actor).state == "running"]
-        for actor in running:
-            actor.handle.terminate.remote()
+        self.end([actor.name for actor in running])
         while time.monotonic() < deadline and any(actor.ended is None for actor in running):
             time.sleep(0.2)
             for actor in running:

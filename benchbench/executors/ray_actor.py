@@ -6,8 +6,11 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from benchbench.hardware.devices import GRANTED_VARIABLE
 
 # Of a child that does not outlive the actor, whatever ends that.
 CHILD = """
@@ -34,7 +37,7 @@ class PilotActor:
         with open(log, "ab") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", program, str(os.getpid()), *arguments],
-                env={**os.environ, **variables},
+                env={**os.environ, GRANTED_VARIABLE: f"{time.time():.3f}", **variables},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

@@ -25,7 +25,7 @@ from benchbench.executors.pilots import (
 )
 from benchbench.executors.slurm_jobs import SQUEUE_FORMAT, QueueLine, ending, job_fields, may_be_of_stage, queue_lines
 from benchbench.executors.slurm_params import SlurmParams
-from benchbench.hardware.devices import CORES_VARIABLE, SUBMITTED_VARIABLE, Devices
+from benchbench.hardware.devices import CORES_VARIABLE, GRANTED_VARIABLE, SUBMITTED_VARIABLE, Devices
 from benchbench.specs.pilots import Pilot
 
 SECONDS = 60.0  # for an answer of the cluster
@@ -115,6 +115,7 @@ class SlurmExecutor(PilotExecutor):
             arguments += ["--max-hours", f"{hours:.6f}"]
         lines = [
             "#!/bin/bash",
+            f"export {GRANTED_VARIABLE}=$(date +%s.%N)",
             *self.params.setup,
             f"export {NAME_VARIABLE}=$SLURM_JOB_ID {CORES_VARIABLE}=$SLURM_CPUS_ON_NODE",
             f"export {SUBMITTED_VARIABLE}={time.time():.3f}",
@@ -136,13 +137,16 @@ class SlurmExecutor(PilotExecutor):
     def withdraw(self) -> None:
         _ask("scancel", f"--name={self.order.name}", "--state=PENDING", f"--user={os.getuid()}")
 
+    def end(self, names: Sequence[str]) -> None:
+        _ask("scancel", "--batch", "--signal=TERM", *names)
+
     def cancel(self, seconds: float) -> None:
         with contextlib.suppress(EngineError):
             self.withdraw()
             deadline = time.monotonic() + seconds
             jobs = self._open_jobs()
             if jobs:
-                _ask("scancel", "--batch", "--signal=TERM", *jobs)
+                self.end(jobs)
             while jobs and time.monotonic() < deadline:
                 time.sleep(CANCEL_POLL)
                 jobs = self._open_jobs()

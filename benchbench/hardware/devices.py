@@ -20,8 +20,9 @@ from benchbench.errors import BenchBenchError, one_line
 from benchbench.specs.records import Unit
 
 # By which a cluster's executor tells a process how many cores it has, which part of a GPU (0.5, say), and when it was
-# asked for, in seconds since the epoch.
-CORES_VARIABLE, SHARE_VARIABLE, SUBMITTED_VARIABLE = "BENCHBENCH_CORES", "BENCHBENCH_GPU_SHARE", "BENCHBENCH_SUBMITTED"
+# asked for and when it got them, in seconds since the epoch.
+CORES_VARIABLE, SHARE_VARIABLE = "BENCHBENCH_CORES", "BENCHBENCH_GPU_SHARE"
+SUBMITTED_VARIABLE, GRANTED_VARIABLE = "BENCHBENCH_SUBMITTED", "BENCHBENCH_GRANTED"
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from benchbench.store.fencing import fenced
 POLL_SECONDS = 0.5
 SAVE_SECONDS = 30.0  # for the checkpoints of pilots that are asked to end
 SETTLE_SECONDS = 30.0  # for pilots to see that nothing is left
+IDLE_SECONDS = 60.0  # without a stage, after which a pilot gives its devices back
 MOST_IDLE = 3  # pilots in a row that end before they have begun a stage
 MOST_DEATHS = 3  # pilots that end with one stage in hand, and may have ended of it
 
@@ -93,6 +94,8 @@ class PilotRun:
         self.elsewhere = Elsewhere(schedule, store, keeper.claims)
         self._pilots: dict[str, Pilot] = {}
         self._holders: set[str] = set()
+        self._holder_of: dict[str, str] = {}
+        self._idle_since: dict[str, float] = {}
         self._deaths: Counter[str] = Counter()
         self._ended_stages = self._idle = 0
         self._trouble = ""
@@ -133,6 +136,9 @@ class PilotRun:
 
     def _hear(self, stage: Stage, news: StageElsewhere) -> None:
         self._holders.add(news.holder)
+        self._holder_of[stage.key] = news.holder
+        if news.status != "running":
+            del self._holder_of[stage.key]
         match news.status:
             case "running" if stage.key not in self.schedule.elsewhere:
                 self.schedule.leave_to_others(stage)
@@ -159,6 +165,24 @@ class PilotRun:
         stages = len(self.schedule.ready()) + len(self.schedule.elsewhere)
         if (wanted := min(most, math.ceil(stages / slots))) > len(alive):
             self.engine.start(wanted - len(alive))
+        if unused := self._unused(alive):
+            with contextlib.suppress(EngineError):
+                self.engine.end(unused)
+
+    def _unused(self, alive: list[Pilot]) -> list[str]:
+        """Pilots that have had no stage for a while and will find none, since the others have all that can run."""
+        now, busy = time.monotonic(), set(self._holder_of.values())
+        if self.schedule.ready():
+            self._idle_since.clear()
+        for pilot in alive:
+            if pilot.state != "running" or any(f"(job {pilot.name})" in holder for holder in busy):
+                self._idle_since.pop(pilot.name, None)
+            else:
+                self._idle_since.setdefault(pilot.name, now)
+        names = [name for name, since in self._idle_since.items() if now - since > IDLE_SECONDS]
+        for name in names:
+            self._idle_since[name] = now  # asked again after a while
+        return names
 
     def _alive(self) -> list[Pilot] | None:
         """Pilots that have not ended; None where the engine does not answer."""

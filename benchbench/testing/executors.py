@@ -20,7 +20,7 @@ SORTS: Mapping[type, tuple[object, ...]] = {
 }
 METHODS: Mapping[type, Mapping[str, tuple[object, ...]]] = {
     Executor: {"submit": ("0", []), "wait": (1.0, print), "close": ()},
-    PilotExecutor: {"start": (1,), "pilots": (), "withdraw": (), "cancel": (1.0,)},
+    PilotExecutor: {"start": (1,), "pilots": (), "withdraw": (), "end": ([],), "cancel": (1.0,)},
 }
 PROPERTIES: Mapping[type, tuple[str, ...]] = {Executor: (), PilotExecutor: ("most", "demand")}
 NAMES: Mapping[type, str] = {Executor: "(devices, settings)", PilotExecutor: "(order)"}

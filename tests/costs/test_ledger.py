@@ -248,7 +248,8 @@ def test_written_lines_are_read_again(tmp_path):
 
 
 def test_a_job_s_time_in_the_queue_is_known_and_nobody_s(tmp_path, monkeypatch):
-    monkeypatch.setenv("BENCHBENCH_SUBMITTED", str(time.time() - 7200))
+    monkeypatch.setenv("BENCHBENCH_SUBMITTED", str(time.time() - 7300))
+    monkeypatch.setenv("BENCHBENCH_GRANTED", str(time.time() - 100))
     monkeypatch.setenv("BENCHBENCH_PILOT", "4711")
     _identity.cache_clear()
     plan = SimpleNamespace(suite=SimpleNamespace(name="mine"), devices=Devices("cpu", "a CPU", ("0",), 4))
@@ -258,7 +259,8 @@ def test_a_job_s_time_in_the_queue_is_known_and_nobody_s(tmp_path, monkeypatch):
     _identity.cache_clear()
     total = summarize_ledger(Store(tmp_path), "mine", ["a"])
     assert total.queue == pytest.approx(2, abs=0.01)
-    assert total.total < 0.1
+    assert total.total == pytest.approx(2 * 4 * 100 / 3600, abs=0.01)  # it had its devices while it started
+    assert total.start == pytest.approx(total.total, abs=0.01)
     assert [line.device for line in allocations(Store(tmp_path), "4711")] == ["a CPU"] * 2
     assert allocations(Store(tmp_path), "4712") == []
 

@@ -81,7 +81,7 @@ class Engine(PilotExecutor):
             self.take(job)
         else:
             job.state = "ended"
-            self.end(job, self.script.end(self.script.jobs.index(job)))
+            self.end_stage(job, self.script.end(self.script.jobs.index(job)))
 
     def take(self, job):
         store = self.order.store
@@ -93,7 +93,7 @@ class Engine(PilotExecutor):
                     job.claim = claim
                     return
 
-    def end(self, job, end):
+    def end_stage(self, job, end):
         if end == "die":
             job.reason, job.blames = "NODE_FAIL on n1", True
         elif job.claim is not None and end in ("finish", "fail"):
@@ -107,6 +107,12 @@ class Engine(PilotExecutor):
 
     def withdraw(self):
         self.script.calls.append("withdraw")
+
+    def end(self, names):
+        self.script.calls.append(f"end {' '.join(names)}")
+        for job in self.script.jobs:
+            if job.name in names:
+                job.state = "ended"
 
     def cancel(self, seconds):
         self.script.calls.append("cancel")
@@ -213,6 +219,28 @@ def test_a_demand_that_the_cluster_cannot_meet(run, script):
     with pytest.raises(EngineError, match=r"the cluster will not start a job: PartitionTimeLimit; ask for what it has"):
         run(2)
     assert script.calls == ["cancel"]
+
+
+def test_a_pilot_without_work_gives_its_devices_back(run, script, monkeypatch):
+    """While another runs the last stage, and stays."""
+    monkeypatch.setattr(pilots, "IDLE_SECONDS", 0.02)
+
+    def step(engine, job):
+        if job.state == "queued":
+            job.state = "running"
+            engine.take(job)
+        elif job is not script.jobs[0]:  # the other has a stage until this one has been told to end
+            if "end j0" in script.calls:
+                job.state = "ended"
+                engine.end_stage(job, "finish")
+        elif job.claim is not None:
+            engine.end_stage(job, "finish")
+            job.claim = None
+
+    monkeypatch.setattr(Engine, "step", step)
+    outcome, _ = run(2)
+    assert len(outcome.elsewhere) == 2
+    assert script.calls == ["end j0", "withdraw"]
 
 
 def test_an_engine_that_does_not_answer_is_asked_again(run, script):

@@ -49,6 +49,9 @@ class WithoutCancel(PilotExecutor):
     def withdraw(self):
         pass
 
+    def end(self, names):
+        pass
+
 
 class WithoutDemand(WithoutCancel):
     demand = PilotExecutor.demand
