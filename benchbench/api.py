@@ -90,6 +90,8 @@ def plan(
     jobs: int | None = None,
     executor: str | Mapping[str, Any] | None = None,
     executor_settings: Sequence[str] = (),
+    only: str | Sequence[str] = (),
+    skip: str | Sequence[str] = (),
 ) -> Experiment:
     """Expands a suite into cells and the stages that they need; nothing runs, and nothing is written.
 
@@ -105,6 +107,8 @@ def plan(
         executor: name of the executor component, which says what devices there are; or with parameters, as in
             `{"slurm": {"partition": "gpu"}}`. Default: the suite's own, else `local`.
         executor_settings: parameters of the executor, "partition=gpu", as `--executor-set` takes them.
+        only, skip: a choice of the cells that `run` runs, "arm=KD,seed=0", or several: a cell fits one of `only` and
+            none of `skip`. Reports are of the whole grid.
 
     Returns:
         The planned suite. It shows itself as a table: one row per arm with what is done, and predicted device-hours.
@@ -133,7 +137,10 @@ def plan(
     host = load_suite_plugins(file, files)
     file = with_executor(file, executor, executor_settings)
     expanded, choice = plan_for_executor(file, host, Path(data), DeviceRequest(device, jobs, store=results.root))
-    return Experiment(expanded, host, results, Path(data), choice, device, jobs, files)
+    choices = [(each,) if isinstance(each, str) else tuple(each) for each in (only, skip)]
+    experiment = Experiment(expanded, host, results, Path(data), choice, device, jobs, files, *choices)
+    experiment.chosen()  # a choice that is none is said now
+    return experiment
 
 
 def _paths(paths: Sequence[PathLike]) -> tuple[Path, ...]:
@@ -254,6 +261,7 @@ def work(
     """Runs stages beside other processes on the store until nothing is left or the time is up; errors as of `run`."""
     from benchbench.running.notebook import shown_progress
 
+    plan = plan.chosen()
     weights = {key: each.flops for key, each in estimate(plan).items()}
     check_images(plan)
     with shown_progress(progress, weights) as views:

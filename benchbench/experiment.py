@@ -50,6 +50,7 @@ class Experiment:
         data_root: folder of downloads.
         executor: the executor that runs its stages, with its parameters.
         device, jobs, plugins: as they were asked for.
+        only, skip: choices of the cells that run, as `--only` and `--skip` take them; reports are of the whole grid.
     """
 
     plan: Plan
@@ -60,6 +61,18 @@ class Experiment:
     device: str = "auto"
     jobs: int | None = None
     plugins: tuple[Path, ...] = ()
+    only: tuple[str, ...] = ()
+    skip: tuple[str, ...] = ()
+
+    def chosen(self) -> Experiment:
+        """The experiment of the chosen cells alone, with the stages that they need.
+
+        Raises:
+            BenchBenchError: a choice that is none, or that leaves no cell.
+        """
+        from benchbench.planning.selection import chosen_part
+
+        return replace(self, plan=chosen_part(self.plan, self.only, self.skip))
 
     @property
     def name(self) -> str:
@@ -131,6 +144,8 @@ class Experiment:
             f"--data={self.data_root.absolute()}",
             *(f"--set={change}" for change in changes),
             *(f"--plugin={path.absolute()}" for path in self.plugins),
+            *(f"--only={choice}" for choice in self.only),
+            *(f"--skip={choice}" for choice in self.skip),
             *([f"--device={self.device}"] if self.device != DEFAULT_DEVICE else []),
             *([f"--jobs={self.jobs}"] if self.jobs is not None else []),
             f"--checkpoint-seconds={options.checkpoint_seconds}",

@@ -18,6 +18,7 @@ from benchbench.cli.grouped import GroupedCommands
 from benchbench.cli.options import (
     ReportOptions,
     SuiteOptions,
+    chooses_cells,
     chooses_executor,
     reads_suite,
     reads_suites,
@@ -90,6 +91,7 @@ def cli() -> None:
 
 
 @cli.command()
+@chooses_cells
 @reads_suite
 @chooses_executor
 @click.option("--all", "show_all", is_flag=True, help="List every stage with its key.")
@@ -122,7 +124,7 @@ def plan(
     """
     from benchbench.cli.describe import plan_json, plan_text, times_text
 
-    experiment = options.plan(executor, executor_settings)
+    experiment = options.plan(executor, executor_settings).chosen()
     estimates = api.estimate(experiment)
     unchecked = api.check_images(experiment, only_cheap=not check_images)
     if calibrate:
@@ -140,6 +142,7 @@ def plan(
 
 
 @cli.command()
+@chooses_cells
 @reads_suite
 @writes_report
 @chooses_executor
@@ -182,6 +185,7 @@ def run(
     \b
     Examples:
       benchbench run quickstart
+      benchbench run cifar --only arm=KD,seed=0 --skip data=cifar100
       benchbench run cifar --device cuda:0 --store /big/runs --report paper/results --format html
       benchbench run my_suite.yaml --plugin my_loss.py
       benchbench run cifar --stage-timeout 2h

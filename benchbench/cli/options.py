@@ -46,6 +46,8 @@ class SuiteOptions:
     device: str
     jobs: int | None
     as_json: bool
+    only: tuple[str, ...] = ()
+    skip: tuple[str, ...] = ()
 
     def plan(self, executor: str | None = None, settings: Sequence[str] = ()) -> Experiment:
         return api.plan(
@@ -58,6 +60,8 @@ class SuiteOptions:
             jobs=self.jobs,
             executor=executor,
             executor_settings=settings,
+            only=self.only,
+            skip=self.skip,
         )
 
 
@@ -113,6 +117,11 @@ _EXECUTOR_OPTIONS = (
         help="A parameter of the executor, e.g. partition=gpu; may be repeated.",
     ),
 )
+_CHOICE = {"metavar": "AXIS=LABEL", "multiple": True}
+_CHOICE_OPTIONS = (
+    click.option("--only", **_CHOICE, help="Cells to run: arm=KD,seed=0, say, which all have to fit; may be repeated."),
+    click.option("--skip", **_CHOICE, help="Cells to leave out, likewise."),
+)
 _SUITE_OPTIONS = (
     store_option,
     data_option,
@@ -131,12 +140,17 @@ def chooses_executor(command: Command) -> Command:
     return _with_options(_EXECUTOR_OPTIONS, command)
 
 
+def chooses_cells(command: Command) -> Command:
+    """Gives a command that reads a suite the options of a choice among its cells."""
+    return _with_options(_CHOICE_OPTIONS, command)
+
+
 def reads_suite(command: Command) -> Command:
     """Gives a command the shared options, as one `SuiteOptions`."""
 
     @functools.wraps(command)
     def gathered(**values: Any) -> None:
-        shared = {field.name: values.pop(field.name) for field in fields(SuiteOptions)}
+        shared = _shared(values)
         command(SuiteOptions(**shared), **values)
 
     return click.argument("suite", type=file_type)(_with_options(_SUITE_OPTIONS, gathered))
@@ -147,11 +161,16 @@ def reads_suites(command: Command) -> Command:
 
     @functools.wraps(command)
     def gathered(suites: tuple[Path, ...], **values: Any) -> None:
-        shared = {field.name: values.pop(field.name) for field in fields(SuiteOptions) if field.name != "suite"}
+        shared = _shared(values)
         command([SuiteOptions(suite=suite, **shared) for suite in suites], **values)
 
     argument = click.argument("suites", metavar="SUITE...", type=file_type, nargs=-1, required=True)
     return argument(_with_options(_SUITE_OPTIONS, gathered))
+
+
+def _shared(values: dict[str, Any]) -> dict[str, Any]:
+    """Takes the values of `SuiteOptions` out of those of a command."""
+    return {field.name: values.pop(field.name) for field in fields(SuiteOptions) if field.name in values}
 
 
 def writes_report(command: Command) -> Command:

@@ -9,11 +9,12 @@ import click
 
 from benchbench import api
 from benchbench.cli.durations import DURATION
-from benchbench.cli.options import SuiteOptions, reads_suite
+from benchbench.cli.options import SuiteOptions, chooses_cells, reads_suite
 from benchbench.running.interrupts import RememberedInterrupts
 
 
 @click.command()
+@chooses_cells
 @reads_suite
 @click.option(
     "--max-hours",

@@ -50,6 +50,9 @@ A component is written `name`, or `{name: {parameter: value}}`; a loss, `{name: 
 `loss: [ce, {kd: {temperature: 4}}]`, `augment: [flip, {random_crop: {padding: 4}}]`,
 `adapt: [linear_probe, {finetune: {epochs: 5}}]`.
 
+Keys at the top that begin with `x-` are your own, a place for anchors. `--set arms.KD=null` takes an arm out; so with
+data, students, teachers, pretraining and synthetic.
+
 `.inf`, `.nan`, numbers in quotes, numbers that begin with 0, tags, dates, a key twice and a second document are
 refused. `no` and `on` are text, `1e3` is a number, and a key is a text as it stands: `012`, `true`. A suite has at most
 200,000 characters, 20,000 values with aliases written out, 30 levels of nesting and 10,000 cells."""

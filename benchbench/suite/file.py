@@ -13,11 +13,15 @@ from typing import Any
 from pydantic import JsonValue, ValidationError
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
-from benchbench.errors import SuiteError, one_line, quoted
+from benchbench.errors import SuiteError, did_you_mean, one_line, quoted
 from benchbench.suite.document import TEXT, Loc, Override, SuiteDocument, dotted, key_of
 from benchbench.suite.dotted import join_key, split_key, split_setting
 from benchbench.suite.schema import Suite
 from benchbench.suite.yaml_text import MOST_LEVELS, MOST_VALUES, parse, parse_value, read_text
+
+OWN_KEY = "x-"  # beginning of keys at the top that are the author's own: a place for anchors
+# Mappings from labels: an override of null takes a label out.
+LABELLED = ("arms", "data", "pretraining", "students", "synthetic", "teachers")
 
 
 @dataclass(frozen=True)
@@ -131,8 +135,11 @@ def _suite(
         _apply(each, root, path)
     document = SuiteDocument(path, root, [*earlier, *added])
     _check_size(document)
+    content = _plain(root, document)
+    assert isinstance(content, dict)
+    content = {key: value for key, value in content.items() if not key.startswith(OWN_KEY)}
     try:
-        return SuiteFile(document, Suite.model_validate(_plain(root, document)))
+        return SuiteFile(document, Suite.model_validate(content))
     except ValidationError as error:
         raise document.explain(error) from None
 
@@ -209,7 +216,14 @@ def _apply(override: Override, root: CommentedMap, path: Path | None) -> None:
         # An alias is the same object as its anchor, and must not change with it.
         node[part] = copy.deepcopy(node[part])
         node = node[part]
-    node[key_of(node, parts[-1])] = _commented(override.value)
+    last = key_of(node, parts[-1])
+    if override.value is None and len(parts) == 2 and parts[0] in LABELLED:
+        if last not in node:
+            hint = did_you_mean(str(last), map(str, node))
+            raise SuiteError(f"{override.place}: there is no '{quoted(str(last))}' to take out", hint=hint)
+        del node[last]
+        return
+    node[last] = _commented(override.value)
 
 
 def _label_with_dots(mapping: CommentedMap, parts: Sequence[str]) -> str | None:

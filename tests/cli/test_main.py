@@ -202,6 +202,13 @@ class TestPlan:
         assert "5 stages, 1 done" in text
         assert "failed: scratch | cifar | small | seed 1: out of memory" in text
 
+    def test_a_part_of_the_grid(self, cli, suite, fake_costs):
+        done = cli("plan", suite, "--only", "arm=distil,seed=0", "--only", "arm=scratch", "--skip", "seed=1")
+        assert done.out.startswith("tiny: 2 cells in 3 stages, 0 done")
+        refused = cli("plan", suite, "--skip", "arm=scrath")
+        assert (refused.code, refused.out) == (2, "")
+        assert refused.err == "error: --skip arm=scrath: no cell has arm 'scrath'; did you mean 'scratch'?\n"
+
     @pytest.fixture
     def an_hour_each(self, monkeypatch):
         def predicted(plan, _store):

@@ -110,3 +110,18 @@ class TestOverrides:
     def test_an_error_elsewhere_still_has_its_line(self, path):
         text, line = changed("method: distill", "method: distil")
         assert error_of(path, text, "recipes.default.epochs=3").line == line
+
+    def test_null_takes_a_label_out(self, path):
+        path.write_text(SUITE)
+        assert list(load_suite(path, ["arms.distil=null"]).suite.arms) == ["scratch"]
+        assert list(load_suite(path, ["arms.a={method: scratch}", "arms.a=null"]).suite.arms) == ["scratch", "distil"]
+
+    def test_null_of_no_label(self, path):
+        error = error_of(path, SUITE, "arms.distill=null")
+        assert str(error) == "--set arms.distill: there is no 'distill' to take out; did you mean 'distil'?"
+
+    def test_keys_of_the_author_s_own_hold_anchors(self, path):
+        text, _ = changed("{method: scratch}", "*plain")
+        path.write_text("x-arms: {plain: &plain {method: scratch}}\n" + text)
+        assert load_suite(path).suite.arms["scratch"].method == "scratch"
+        assert "'y-arms'" in str(error_of(path, "y-arms: {}\n" + SUITE))
