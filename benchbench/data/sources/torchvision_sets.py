@@ -7,6 +7,8 @@ torchvision is imported when a set is loaded.
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -282,10 +284,27 @@ def _one_at_a_time(root: Path, name: str) -> Iterator[None]:
     if not os.access(root, os.W_OK):
         yield
         return
+    path = root / f".{name}.lock"
+    if not _has_locks(path):
+        print(f"{root} is on a file system without locks: start several workers when {name} is there")
+        yield
+        return
     from filelock import FileLock
 
-    with FileLock(root / f".{name}.lock"):
+    with FileLock(path):
         yield
+
+
+def _has_locks(path: Path) -> bool:
+    """Whether a file can be locked: `FileLock` would wait for ever, or raise, where no file can."""
+    try:
+        with path.open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError as error:
+        return error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+    return True
 
 
 @contextmanager

@@ -1,6 +1,9 @@
 """Small data in the layouts that torchvision's classes read; only checksums and official sizes are patched."""
 
+import errno
+import fcntl
 import hashlib
+import os
 import pickle
 import tarfile
 import time
@@ -272,3 +275,18 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, no_network):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DataError, match="cifar10: cannot be downloaded"):
         torchvision_sets.cifar10(torchvision_sets.Cifar10Params(), tmp_path / "file" / "data", "train")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_ends_nothing(tmp_path, monkeypatch, capsys, number):
+    """Lustre without `flock` and NFS without its lock server answer so; a lock would be waited for without an end."""
+
+    def refuses(*arguments):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuses)
+    with torchvision_sets._one_at_a_time(tmp_path, "cifar10"):
+        pass
+    assert capsys.readouterr().out == (
+        f"{tmp_path} is on a file system without locks: start several workers when cifar10 is there\n"
+    )
