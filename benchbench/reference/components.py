@@ -70,8 +70,10 @@ COMPONENT_PAGES = {
     "executors.md": Page(
         "Executors",
         ("executor",),
-        "Ways to run stages: [`benchbench run --executor NAME`](commands.md#benchbench-run). Another one is offered by "
-        "the hook [`benchbench_executors`](hooks.md#benchbench_executors).",
+        "Ways to run stages: `executor: {NAME: {parameter: value}}` in a [suite](suite.md), or "
+        "[`benchbench run --executor NAME --executor-set KEY=VALUE`](commands.md#benchbench-run). `local` and `inline` "
+        "are for this machine, the others [for a cluster](../how-to/cluster.md). Another one is offered by the hook "
+        "[`benchbench_executors`](hooks.md#benchbench_executors).",
     ),
     "reports.md": Page(
         "Reports",

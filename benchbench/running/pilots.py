@@ -125,8 +125,8 @@ class PilotRun:
             self._hear(stage, news)
         names = self.keeper.claims.names()
         for stage in self.schedule.ready():
-            if _claim_name(stage) in names and (news := self._failure(stage)):
-                self._hear(stage, news)
+            if _claim_name(stage) in names and (failure := self._failure(stage)):
+                self._hear(stage, failure)
 
     def _failure(self, stage: Stage) -> StageElsewhere | None:
         """The end of a stage that a pilot has claimed and given up between two looks."""
