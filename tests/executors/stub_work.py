@@ -2,7 +2,8 @@
 
 `python stub_work.py -m benchbench work SUITE --store=DIR ...`, as a pilot calls it. What stages do is in
 STORE/stub.json: `ticks` of 0.1 s that each takes, and in `stages`, by a part of a label, other `ticks` or an `end`
-("fail", "kill"). A stage goes on from the tick that it has saved, which stands for a checkpoint.
+("fail", "kill"); with `together`, none begins before so many pilots have one. A stage goes on from the tick that it has
+saved, which stands for a checkpoint.
 """
 
 from __future__ import annotations
@@ -33,10 +34,13 @@ class Sleeper(Executor):
         super().__init__(devices, settings)
         self.store = Store(settings.store)
         self.content = json.loads((settings.store / "stub.json").read_text())
+        self.present = settings.store / "present"
         self.open: dict[str, list] = {}
         self.events: list[Event] = []
 
     def submit(self, slot, stages):
+        self.present.mkdir(exist_ok=True)
+        (self.present / os.environ.get("BENCHBENCH_PILOT", "none")).touch()
         self.open[slot] = list(stages)
         for stage in stages:
             folder = self._folder(stage)
@@ -59,6 +63,8 @@ class Sleeper(Executor):
             handle(event)
 
     def _tick(self, slot, stage):
+        if len(list(self.present.iterdir())) < self.content.get("together", 1):
+            return None
         folder = self._folder(stage)
         ticks = folder.path / "ticks"
         count = len(ticks.read_text().splitlines()) + 1 if ticks.exists() else 1

@@ -80,7 +80,7 @@ def ticks(experiment) -> list[list[str]]:
 
 
 def test_workers_share_the_stages(planned):
-    experiment, listener = planned(4, {"ticks": 5}), Listener()
+    experiment, listener = planned(4, {"ticks": 5, "together": 2}), Listener()
     run = bb.run(experiment, listeners=[listener])
     assert (run.failed, len(run.outcome.elsewhere), listener.reasons()) == ({}, 4, {""})
     worked = ticks(experiment)

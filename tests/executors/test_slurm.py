@@ -89,7 +89,7 @@ def ticks(experiment) -> dict[str, list[str]]:
 
 
 def test_jobs_share_the_stages(planned):
-    experiment, listener = planned(6, {"ticks": 5}, jobs=2), Listener()
+    experiment, listener = planned(6, {"ticks": 5, "together": 2}, jobs=2), Listener()
     run = bb.run(experiment, listeners=[listener])
     assert sorted(run.outcome.elsewhere) == sorted(experiment.plan.stages)
     assert (run.failed, set(listener.reasons())) == ({}, {""})
