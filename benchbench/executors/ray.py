@@ -167,16 +167,20 @@ class RayExecutor(PilotExecutor):
                 actor.handle.terminate.remote()
 
     def cancel(self, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
+        with contextlib.suppress(EngineError, self._ray.exceptions.RayError):  # of a cluster that is gone
+            self._end_all(time.monotonic() + seconds)
+        for actor in self._actors:
+            with contextlib.suppress(Exception):
+                self._ray.kill(actor.handle)
+
+    def _end_all(self, deadline: float) -> None:
+        """Asks all that run to save and end, and waits for that until then."""
         running = [actor for actor in self._actors if self._look(actor).state == "running"]
         self.end([actor.name for actor in running])
         while time.monotonic() < deadline and any(actor.ended is None for actor in running):
             time.sleep(0.2)
             for actor in running:
                 self._look(actor)
-        for actor in self._actors:
-            with contextlib.suppress(Exception):
-                self._ray.kill(actor.handle)
 
     def close(self) -> None:
         self._ray.shutdown()
@@ -186,7 +190,10 @@ class RayExecutor(PilotExecutor):
         return sum(_fits(node["Resources"], self.params.amounts()) for node in self._nodes())
 
     def _nodes(self) -> list[dict[str, Any]]:
-        return [node for node in self._ray.nodes() if node["Alive"]]
+        try:
+            return [node for node in self._ray.nodes() if node["Alive"]]
+        except Exception as error:  # of the connection, of one of many classes
+            raise EngineError(f"executor 'ray': the cluster does not answer ({one_line(error)[:200]})") from None
 
     def _refuse(self) -> None:
         """Says what no node can give, and what there is."""
@@ -240,6 +247,8 @@ def _death(text: str, actor: _Actor) -> str:
     place = f" on {actor.host}" if actor.host else ""
     if "node has died" in text or "node was terminated" in text:
         return f"its node{f' {actor.host}' if actor.host else ''} died"
-    lines = (one_line(line) for line in text.splitlines())
+    lines = [line for line in map(one_line, text.splitlines()) if line]
     words = next((line for line in lines if line.startswith(("The actor", "Worker", "The process"))), "")
+    if "creation task" in text:  # it did not even begin, for the reason in the last line
+        words = lines[-1]
     return f"its actor{place} died ({words[:200] or 'Ray says no more'}; see {actor.log})"
