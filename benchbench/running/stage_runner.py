@@ -202,6 +202,9 @@ class StageRunner:
         if not isinstance(claim, Claim):
             self._hear(stage, self.elsewhere.add(stage, str(claim)))
             return False
+        with contextlib.suppress(OSError):  # which its worker will report
+            # Made, and not only looked at: a network's file system may remember for a while that there was none.
+            self.store.stage(stage.kind, stage.key).path.mkdir(parents=True, exist_ok=True)
         if (news := self.elsewhere.end_of(stage)) is None:
             return True
         self.keeper.give_back(stage.key, finished=news.status != "failed")

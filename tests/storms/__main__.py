@@ -8,13 +8,13 @@ from pathlib import Path
 
 import click
 
-from tests.storms import damage, finished, hostile, kills, mutants
+from tests.storms import claims, damage, finished, hostile, kills, mutants
 
 
 @click.command()
-@click.argument("kind", type=click.Choice(("mutants", "damage", "kills", "hostile", "deadly")))
+@click.argument("kind", type=click.Choice(("mutants", "damage", "kills", "claims", "hostile", "deadly")))
 @click.option("--seed", default=0)
-@click.option("--count", default=1000, help="Of cases; hostile losses have a number of their own.")
+@click.option("--count", default=1000, help="Of cases, or injuries to workers; hostile losses have their own number.")
 def main(kind: str, seed: int, count: int) -> None:
     """Breaks inputs, stores and runs in seeded ways."""
     cases = broken = 0
@@ -36,6 +36,8 @@ def storm(kind: str, seed: int, count: int, folder: Path) -> Iterator[tuple[str,
         yield from damage.storm(seed, count, folder / "tiny.yaml", folder / "runs", folder)
     elif kind == "kills":
         yield from kills.storm(seed, count, finished.write(folder, seeds=[0]), folder)
+    elif kind == "claims":
+        yield from claims.storm(seed, count, finished.write(folder, recipes={"default": claims.RECIPE}), folder)
     else:
         names = [*hostile.DEADLY] if kind == "deadly" else [*hostile.FAILING, *hostile.OTHERS]
         executor = "local" if kind == "deadly" else "inline"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.storms import damage, hostile, mutants
+from tests.storms import claims, damage, finished, hostile, mutants
 from tests.storms.command import Ended, fault_of
 
 # Ways to fail in this process, and to change what other cells read.
@@ -42,6 +42,12 @@ def test_hostile_losses(alone, tmp_path, monkeypatch):
     outcome = hostile.run(tmp_path / "beside", LOSSES)
     assert expected.weights.keys() == hostile.PLAIN.keys()
     assert [(name, fault) for name, fault in hostile.faults(outcome, expected, LOSSES) if fault] == []
+
+
+@pytest.mark.whole_run
+def test_workers_of_one_store_that_are_killed_or_stopped(tmp_path):
+    suite = finished.write(tmp_path, seeds=[0], recipes={"default": claims.RECIPE})
+    assert [(name, fault) for name, fault in claims.storm(0, 4, suite, tmp_path) if fault] == []
 
 
 def test_a_fault_is_seen():
