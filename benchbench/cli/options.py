@@ -117,7 +117,7 @@ _EXECUTOR_OPTIONS = (
         help="A parameter of the executor, e.g. partition=gpu; may be repeated.",
     ),
 )
-_CHOICE = {"metavar": "AXIS=LABEL", "multiple": True}
+_CHOICE: dict[str, Any] = {"metavar": "AXIS=LABEL", "multiple": True}
 _CHOICE_OPTIONS = (
     click.option("--only", **_CHOICE, help="Cells to run: arm=KD,seed=0, say, which all have to fit; may be repeated."),
     click.option("--skip", **_CHOICE, help="Cells to leave out, likewise."),
