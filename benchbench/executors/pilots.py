@@ -120,6 +120,35 @@ class PilotExecutor:
 
 
 @dataclass(frozen=True)
+class PilotShape:
+    """Devices of each pilot.
+
+    Attributes:
+        devices: GPUs, or workers on the CPU.
+        workers: on each GPU.
+        sharing: workers on each GPU, those of other pilots included.
+        threads: CPU threads of a worker.
+    """
+
+    devices: int
+    workers: int = 1
+    sharing: int = 1
+    threads: int = 1
+
+
+def pilot_devices(kind: str, name: str, pilots: int, shape: PilotShape) -> Devices:
+    """The devices of so many pilots; one stage has those of one pilot at most."""
+    slots, owners = [], []
+    for pilot in range(pilots):
+        for worker in range(shape.workers):
+            for device in range(shape.devices):
+                number = pilot * shape.devices + device
+                slots.append(f"{number}.{worker}" if worker else str(number))
+                owners.append(f"{name}, job {pilot}")
+    return Devices(kind, name, tuple(slots), shape.threads, shape.sharing, tuple(owners))
+
+
+@dataclass(frozen=True)
 class RememberedDevices:
     """Devices that a pilot had.
 

@@ -18,7 +18,9 @@ from benchbench.executors.pilots import (
     NAME_VARIABLE,
     EngineError,
     PilotExecutor,
+    PilotShape,
     WorkOrder,
+    pilot_devices,
     remembered_devices,
     workers_on_cpu,
 )
@@ -80,12 +82,11 @@ class RayExecutor(PilotExecutor):
         known = remembered_devices(request.store, params.demand)
         name = params.device_name or (known.name if known else f"{'GPU' if kind == 'cuda' else 'CPU'} of ray")
         workers, threads = workers_on_cpu(params.cpus, request.jobs)
+        shape = PilotShape(workers, threads=known.threads if known else threads)
         if kind == "cuda":
-            workers = (request.jobs or 1) * max(1, int(params.gpus))
-        threads = known.threads if known else threads
-        slots = tuple(str(slot) for slot in range((params.jobs or 1) * workers))
-        sharing = (request.jobs or 1) * max(1, round(1 / params.gpus)) if params.gpus else 1
-        return Devices(kind, name, slots, threads, sharing if kind == "cuda" else 1)
+            jobs = request.jobs or 1
+            shape = PilotShape(max(1, int(params.gpus)), jobs, jobs * max(1, round(1 / params.gpus)), shape.threads)
+        return pilot_devices(kind, name, params.jobs or 1, shape)
 
     @property
     def demand(self) -> tuple[object, ...]:

@@ -19,7 +19,9 @@ from benchbench.executors.pilots import (
     NAME_VARIABLE,
     EngineError,
     PilotExecutor,
+    PilotShape,
     WorkOrder,
+    pilot_devices,
     remembered_devices,
     workers_on_cpu,
 )
@@ -70,11 +72,11 @@ class SlurmExecutor(PilotExecutor):
         unit = "GPU" if kind == "cuda" else "CPU"
         name = params.device_name or (known.name if known else "") or f"{params.gpu_type or unit} of slurm"
         workers, threads = workers_on_cpu(params.cpus or 1, request.jobs)
+        shape = PilotShape(workers, threads=known.threads if known else threads)
         if kind == "cuda":
-            workers = max(1, params.gpus) * (request.jobs or 1)
-        threads = known.threads if known else threads
-        slots = tuple(str(slot) for slot in range(params.jobs * workers))
-        return Devices(kind, name, slots, threads, request.jobs or 1 if kind == "cuda" else 1)
+            jobs = request.jobs or 1
+            shape = PilotShape(max(1, params.gpus), jobs, jobs, shape.threads)
+        return pilot_devices(kind, name, params.jobs, shape)
 
     @property
     def demand(self) -> tuple[object, ...]:

@@ -36,7 +36,7 @@ class Devices:
             or a slot's number on the CPU.
         threads: CPU threads of each worker.
         sharing: workers on each GPU.
-        models: name of each slot's GPU, where there are several kinds.
+        models: name of each slot's GPU, where there are several kinds; slots of different jobs of a cluster are too.
     """
 
     kind: str
@@ -48,16 +48,20 @@ class Devices:
 
     def together(self, free: Sequence[str], count: int) -> list[str]:
         """Slots of which one stage may hold `count`: the first free ones on different devices of one kind, or none."""
-        kinds: dict[str, dict[str, str]] = {}
-        for slot in free:
-            kind = self.models[self.slots.index(slot)] if self.models else self.name
-            kinds.setdefault(kind, {}).setdefault(slot.partition(".")[0], slot)
-        return next((list(slots.values())[:count] for slots in kinds.values() if len(slots) >= count), [])
+        return next((slots[:count] for slots in self._kinds(free) if len(slots) >= count), [])
 
     @property
     def most_together(self) -> int:
         """Most devices that one stage can have."""
-        return max((count for count in range(1, len(self.slots) + 1) if self.together(self.slots, count)), default=0)
+        return max(map(len, self._kinds(self.slots)), default=0)
+
+    def _kinds(self, free: Sequence[str]) -> list[list[str]]:
+        """For each kind of device the first free slot of each."""
+        models = dict(zip(self.slots, self.models, strict=True)) if self.models else {}
+        kinds: dict[str, dict[str, str]] = {}
+        for slot in free:
+            kinds.setdefault(models.get(slot, self.name), {}).setdefault(slot.partition(".")[0], slot)
+        return [list(slots.values()) for slots in kinds.values()]
 
     @property
     def num_devices(self) -> float:

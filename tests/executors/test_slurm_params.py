@@ -77,7 +77,15 @@ class TestDevices:
 
     def test_of_a_gpu(self):
         devices = SlurmExecutor.find_devices(DeviceRequest(params=SlurmParams(gres="gpu:a100:2", jobs=3)))
-        assert (devices.kind, devices.name, len(devices.slots)) == ("cuda", "a100 of slurm", 6)
+        assert (devices.kind, devices.name, devices.slots) == ("cuda", "a100 of slurm", tuple("012345"))
+
+    def test_one_stage_has_those_of_one_job(self):
+        params = SlurmParams(gres="gpu:2", jobs=2)
+        devices = SlurmExecutor.find_devices(DeviceRequest(jobs=2, params=params))
+        assert devices.slots == ("0", "1", "0.1", "1.1", "2", "3", "2.1", "3.1")
+        assert (devices.most_together, devices.num_devices) == (2, 0.5)
+        assert devices.together(["1", "0.1", "2"], 2) == ["1", "0.1"]
+        assert devices.together(["1", "2"], 2) == []
 
     def test_of_the_cpu(self):
         devices = SlurmExecutor.find_devices(DeviceRequest(params=SlurmParams(cpus=4, jobs=2)))
