@@ -89,10 +89,13 @@ class ClaimKeeper:
             with self._change:
                 held = [("", self._presence), *self._held.items()]
             for key, claim in held:
-                try:
-                    with contextlib.suppress(OSError):  # a file server that is away for a while
-                        self.claims.renew(claim)
-                except ClaimLostError as error:
-                    with self._change:
-                        if self._held.pop(key, None) is not None:
-                            self._lost[key] = str(error)
+                self._renew(key, claim)
+
+    def _renew(self, key: str, claim: Claim) -> None:
+        try:
+            with contextlib.suppress(OSError):  # a file server that is away for a while
+                self.claims.renew(claim)
+        except ClaimLostError as error:
+            with self._change:
+                if self._held.pop(key, None) is not None:
+                    self._lost[key] = str(error)

@@ -138,7 +138,9 @@ def test_a_unit_is_split_so_that_no_worker_idles(slots, expected, planned, run):
 def test_a_stage_on_several_slots_is_alone_on_them(planned, run):
     """It waits until they are free, and those after it wait behind it."""
     wide = {"wide": {"method": "scratch", "recipe": {"devices": 2}}}
-    plan = planned({"first": {"method": "scratch", "recipe": {"epochs": 2}}, **wide, **arms(2)}, "seeds=[0, 1, 2]", slots=3)
+    plan = planned(
+        {"first": {"method": "scratch", "recipe": {"epochs": 2}}, **wide, **arms(2)}, "seeds=[0, 1, 2]", slots=3
+    )
     outcome = run(plan)
     assert sorted(outcome.ran) == sorted(plan.stages)
     wides = [unit for unit in Pretender.units if unit[0].label.startswith("wide")]
