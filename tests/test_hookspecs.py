@@ -131,7 +131,7 @@ class Pretender(Executor):
             return
         self.events.append(Event("progress", key, slot, progress=PROGRESS))
         folder = self.store.stage(stage.kind, key)
-        folder.path.mkdir(parents=True)
+        folder.path.mkdir(parents=True, exist_ok=True)
         folder.write_record(sample_record())
         self.events.append(Event("finished", key, slot))
 
