@@ -188,7 +188,7 @@ class Losing(Executor):
         while self.stages:
             slot, stage = self.stages.pop(0)
             folder = self.store.stage(stage.kind, stage.key)
-            folder.path.mkdir(parents=True)
+            folder.path.mkdir(parents=True, exist_ok=True)
             folder.write_record(sample_record())
             handle(Event("finished", stage.key, slot))
 
