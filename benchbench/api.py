@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from benchbench.running.runner import RunOptions
     from benchbench.running.schedule import Outcome
     from benchbench.store import Store
-    from benchbench.suite.document import Override
     from benchbench.suite.file import SuiteFile
 
 PathLike = str | os.PathLike[str]
@@ -52,11 +51,12 @@ def load_suite(suite: SuiteFile | Mapping[str, Any] | PathLike, overrides: Overr
         >>> bb.load_suite("quickstart", {"seeds": [0, 1, 2]}).suite.seeds
         [0, 1, 2]
     """
+    from benchbench.suite.document import overrides_of
     from benchbench.suite.file import SuiteFile, build_suite, parse_suite
     from benchbench.suite.file import load_suite as read_suite
     from benchbench.suite.shipped import suite_path
 
-    changes = _overrides(overrides)
+    changes = overrides_of(overrides)
     if isinstance(suite, SuiteFile):
         return suite.replace(changes) if changes else suite
     if isinstance(suite, Mapping):
@@ -66,16 +66,6 @@ def load_suite(suite: SuiteFile | Mapping[str, Any] | PathLike, overrides: Overr
     if isinstance(suite, str) and "\n" in suite:
         return parse_suite(suite, changes)
     return read_suite(suite_path(os.fspath(suite)), changes)
-
-
-def _overrides(overrides: Overrides, given_by: str = "override") -> list[str | Override]:
-    from benchbench.suite.document import Override
-
-    if isinstance(overrides, str):
-        return [overrides]
-    if isinstance(overrides, Mapping):
-        return [Override(str(key), value, given_by) for key, value in overrides.items()]
-    return list(overrides)
 
 
 def plan(
@@ -126,13 +116,14 @@ def plan(
     from benchbench.executors.base import DeviceRequest
     from benchbench.executors.choice import plan_for_executor, with_executor
     from benchbench.plugins import load_suite_plugins
+    from benchbench.suite.document import Override
 
     require_platform()
     results = _store(store)
     file = load_suite(suite, overrides)
     if seeds is not None:
         given = seeds if isinstance(seeds, int | str) else list(seeds)
-        file = file.replace(_overrides({"seeds": given}, "argument"))
+        file = file.replace([Override("seeds", given, "argument")])
     files = _paths(plugins)
     host = load_suite_plugins(file, files)
     file = with_executor(file, executor, executor_settings)

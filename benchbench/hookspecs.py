@@ -189,12 +189,12 @@ class Registration:
 
         Example:
             import os
-
             from benchbench import Component, Params, hookimpl
             from benchbench.executors.local import LocalExecutor
+            from pydantic import Field
 
             class NiceParams(Params):
-                niceness: int = 10
+                niceness: int = Field(10, description="of the workers; 19 is the least")
 
             @hookimpl
             def benchbench_executors():

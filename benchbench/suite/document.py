@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
@@ -60,6 +61,15 @@ class Override:
     def argument(self) -> str:
         """What `--set` takes for it: `key=value`, the value in YAML."""
         return self.text or f"{self.key}={json.dumps(self.value, default=str)}"
+
+
+def overrides_of(changes: str | Mapping[str, Any] | Sequence[str]) -> list[str | Override]:
+    """Overrides as functions of Python take them: values by dotted key, or texts as `--set` takes them."""
+    if isinstance(changes, str):
+        return [changes]
+    if isinstance(changes, Mapping):
+        return [Override(str(key), value, "override") for key, value in changes.items()]
+    return list(changes)
 
 
 @dataclass(frozen=True)

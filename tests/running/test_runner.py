@@ -125,7 +125,7 @@ def test_a_unit_is_no_larger_than_asked_for(cohort, expected, planned, run):
 
 
 @pytest.mark.parametrize(
-    ("slots", "expected"), [(1, [6]), (2, [3, 3]), (3, [1, 2, 3]), (4, [1, 1, 2, 2]), (6, [1] * 6), (9, [1] * 6)]
+    ("slots", "expected"), [(1, [6]), (2, [3, 3]), (3, [2, 2, 2]), (4, [1, 1, 2, 2]), (6, [1] * 6), (9, [1] * 6)]
 )
 def test_a_unit_is_split_so_that_no_worker_idles(slots, expected, planned, run):
     plan = planned(arms(3), slots=slots)
