@@ -53,7 +53,7 @@ def work(
     \b
     Examples:
       benchbench work cifar --store /shared/runs
-      sbatch --array=0-7 --gres=gpu:1 --wrap 'benchbench work cifar --store /shared/runs --max-hours 11.5'
+      benchbench work cifar --store /shared/runs --max-hours 11.5
     """
     from benchbench.running.runner import RunOptions
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import re
 import shlex
 import subprocess
 import sys
@@ -20,39 +19,6 @@ from benchbench.cli.grouped import PURPOSES
 from benchbench.store import StageState, Store
 from benchbench.suite.shipped import shipped_suites
 from tests.specs import training_record
-
-# What a network costs is another test's matter: these numbers make sums that can be checked by hand.
-FLOPS = {"test_efficientnet": 10**9, "test_resnet": 5 * 10**9}
-
-
-@pytest.fixture
-def fake_costs(monkeypatch, tmp_path) -> list[int]:
-    """Answers for the process that builds networks; the list fills with the number of requests of each call."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    asked = []
-
-    def run(command, *, input, **_):
-        question = json.loads(input)
-        asked.append(len(question["networks"]) + len(question["dry_runs"]))
-        answers = {"costs": {}, "errors": {}, "refusals": dict.fromkeys(question["dry_runs"])}
-        for key, request in question["networks"].items():
-            name = request["model"]["name"]
-            if name in FLOPS:
-                answers["costs"][key] = {"parameters": 1, "flops": FLOPS[name], "dim": 8}
-            else:
-                answers["errors"][key] = f"no '{name}' here"
-        return SimpleNamespace(returncode=0, stdout=f"a library's chatter\n{json.dumps(answers)}\n", stderr="")
-
-    monkeypatch.setattr("benchbench.costs.flops.subprocess", SimpleNamespace(run=run))
-    return asked
-
-
-@pytest.fixture
-def suite(tiny_suite, tmp_path, monkeypatch) -> Path:
-    """The tiny suite, beside which commands run: their store is `runs` there."""
-    monkeypatch.chdir(tmp_path)
-    tiny_suite(tmp_path)
-    return Path("suite.yaml")
 
 
 @pytest.fixture
@@ -201,46 +167,6 @@ class TestPlan:
         text = cli("plan", suite).out
         assert "5 stages, 1 done" in text
         assert "failed: scratch | cifar | small | seed 1: out of memory" in text
-
-    def test_a_part_of_the_grid(self, cli, suite, fake_costs):
-        done = cli("plan", suite, "--only", "arm=distil,seed=0", "--only", "arm=scratch", "--skip", "seed=1")
-        assert done.out.startswith("tiny: 2 cells in 3 stages, 0 done")
-        refused = cli("plan", suite, "--skip", "arm=scrath")
-        assert (refused.code, refused.out) == (2, "")
-        assert refused.err == "error: --skip arm=scrath: no cell has arm 'scrath'; did you mean 'scratch'?\n"
-
-    @pytest.fixture
-    def an_hour_each(self, monkeypatch):
-        def predicted(plan, _store):
-            return dict.fromkeys(plan.stages, plan.devices.num_devices)
-
-        monkeypatch.setattr("benchbench.reports.plan_overview.predict", predicted)
-
-    def test_time_that_is_left(self, cli, suite, fake_costs, an_hour_each):
-        """Two cells alone, and two that wait for the teacher."""
-        plan = ("plan", suite, "--device", "cpu", "--jobs")
-        assert "time: 5 h on 1 slot (predicted)" in cli(*plan, 1).out.splitlines()
-        assert "time: 3 h on 2 slots (predicted, at least 2 h 30 min)" in cli(*plan, 2).out.splitlines()
-        price = ("--set", "factors.price=2", "--set", "factors.currency=EUR")
-        found = re.search(
-            r"time: 3 h on 2 slots \(predicted, at least 2 h 30 min, and (\d+)\.00 EUR\)", cli(*plan, 2, *price).out
-        )
-        threads = int(found[1]) / 12  # 2 slots of so many devices for 3 hours, at 2 EUR
-        assert threads >= 1
-        assert threads == int(threads)
-
-    def test_times_on_more_slots(self, cli, suite, fake_costs, an_hour_each):
-        lines = cli("plan", suite, "--device", "cpu", "--jobs", 2, "--times").out.splitlines()
-        rows = lines[next(index for index, line in enumerate(lines) if line.startswith("slots")) + 2 :]
-        table = [line.split("  ") for line in rows]
-        assert [[cell.strip() for cell in row if cell] for row in table] == [
-            ["1", "5 h", "5 h", "100%"],
-            ["2", "3 h", "2 h 30 min", "83%"],
-            ["4", "2 h", "2 h", "62%"],
-        ]
-
-    def test_no_time_is_said_that_is_not_known(self, cli, suite, fake_costs):
-        assert "time:" not in cli("plan", suite, "--times").out
 
     def test_what_a_network_costs_is_asked_once(self, cli, suite, fake_costs):
         cli("plan", suite)
