@@ -79,7 +79,8 @@ def test_eight_that_start_together_run_every_stage_once(planned, run_of, root):
     for outcome in outcomes:
         assert sorted([*outcome.ran, *outcome.elsewhere, *outcome.reused]) == sorted(plan.stages)
     assert claimed(root) == set()
-    assert len({path.name for path in (root / "ledger").iterdir()}) == 8
+    found_work = [outcome for outcome in outcomes if len(outcome.reused) < len(plan.stages)]  # one may come too late
+    assert len(list((root / "ledger").iterdir())) == len(found_work)
 
 
 def hanging(planned, run_of, root, **options) -> tuple[Plan, str, Path, Run]:
