@@ -43,7 +43,7 @@ NOTES = [
     "bars: standard deviation over seeds, of the accuracy and of the run's own hours; none for one seed",
     "lines: Pareto fronts of the means, which no arm beats in both",
 ]
-GIVEN, COUNTED = "public weights as given", "pre-training counted"
+GIVEN, COUNTED = "weights as given", "pre-training counted"
 FRONT_LINES = {GIVEN: (0, (3, 2)), COUNTED: "-"}
 MOST_LABELS, MOST_PANELS = 12, 2  # more are told apart by a legend
 MOST_NARROW = 7  # labels in the width of a column

@@ -9,26 +9,26 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from benchbench.reports.figure import SINGLE, THEMES
+from benchbench.reports.figure import DOUBLE, THEMES
 from benchbench.reports.figures.__main__ import DPI, main
 
 ROOT = Path(__file__).parents[3]
-RESULTS = ROOT / "reports" / "quickstart" / "results.csv"
+RESULTS = ROOT / "reports" / "pretraining_small" / "results.csv"
 PAPERS = (255, 255, 255), (13, 17, 23)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("pictures")
-    done = CliRunner().invoke(main, [str(RESULTS), str(folder / "images" / "quickstart")])
+    done = CliRunner().invoke(main, [str(RESULTS), str(folder / "images" / "pretraining_small")])
     assert done.exit_code == 0, done.output
     return folder / "images"
 
 
 @pytest.mark.parametrize(("theme", "paper"), list(zip(THEMES, PAPERS, strict=True)))
 def test_both_themes_are_drawn_large_enough_for_a_slide(folder, theme, paper):
-    with Image.open(folder / f"quickstart-{theme}.png") as picture:
-        assert picture.width == SINGLE * DPI
+    with Image.open(folder / f"pretraining_small-{theme}.png") as picture:
+        assert picture.width == DOUBLE * DPI
         assert picture.convert("RGB").getpixel((0, 0)) == paper
 
 
@@ -37,8 +37,8 @@ def test_the_pictures_of_the_documents_are_up_to_date(folder, theme):
     """By the digest in them: the pixels depend on the version of matplotlib and its fonts."""
     digest = hashlib.sha256(RESULTS.read_bytes()).hexdigest()
     for path in (folder, ROOT / "docs" / "images"):
-        with Image.open(path / f"quickstart-{theme}.png") as picture:
-            command = "python -m benchbench.reports.figures reports/quickstart/results.csv docs/images/quickstart"
+        with Image.open(path / f"pretraining_small-{theme}.png") as picture:
+            command = "python -m benchbench.reports.figures reports/pretraining_small/results.csv docs/images/pretraining_small"
             assert f"results: sha256 {digest}" in picture.text["Description"], f"run {command}"
 
 
