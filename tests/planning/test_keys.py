@@ -152,7 +152,7 @@ class TestOtherKeys:
     everything = rows | taught | aligned | {"teacher"}
 
     def test_no_field_of_the_recipe_is_forgotten(self):
-        assert set(RECIPE_CHANGES) == set(Recipe.model_fields)
+        assert set(RECIPE_CHANGES) == set(Recipe.model_fields) - {"devices"}  # how many train it together is no part
 
     @pytest.mark.parametrize("field", RECIPE_CHANGES)
     def test_every_field_of_the_recipe(self, plan, plan_of, field):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ import timm
 import torch
 from PIL import Image
 
-from benchbench.cli.options import SuiteOptions
 from benchbench.execution import tune
 from benchbench.stages import calibrate
 from benchbench.store import Store
@@ -180,12 +178,11 @@ arms: {scratch: {method: scratch}}
 
 
 def test_hours_are_predicted_from_steps_that_plan_measures(suite, tmp_path, monkeypatch):
-    monkeypatch.setattr(SuiteOptions, "plan", partialmethod(SuiteOptions.plan, executor="inline"))
     monkeypatch.setattr(calibrate, "MEASURED_SECONDS", 0.2)
     monkeypatch.setattr(tune, "ROUND_SECONDS", 0.1)
 
     def plan(*options: str) -> dict[str, Any]:
-        arguments = "--set", "recipes.default.precision=fp32", "--jobs", 1, "--json", *options
+        arguments = "--set", "recipes.default.precision=fp32", "--jobs", 1, "--executor", "inline", "--json", *options
         done = in_this_process("plan", suite, *arguments, cwd=tmp_path)
         assert done.code == 0, done.err
         return json.loads(done.out)
