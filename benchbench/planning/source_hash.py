@@ -36,7 +36,7 @@ IGNORED = frozenset(
 # Packages likewise: every parameter that a catalogue declares, and every field of a spec, is spelled out in the spec
 # itself, which the key covers; a record is written when all numbers are known. For the same reason no module of ours
 # counts that implements registration hooks.
-IGNORED_PACKAGES = ("benchbench.losses.catalog.", "benchbench.specs.", "benchbench.store.")
+IGNORED_PACKAGES = ("benchbench.losses.catalog.", "benchbench.specs.")
 # Stands for the name of a module whose statements are hashed beside those of its importer.
 _FOLLOWED = "@"
 
