@@ -7,6 +7,7 @@ import importlib
 import os
 import secrets
 import signal
+import socket
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from benchbench.executors.ray_params import RayParams
 from benchbench.hardware.devices import CORES_VARIABLE, SHARE_VARIABLE, SUBMITTED_VARIABLE, Devices
 from benchbench.specs.pilots import Pilot
 
+ANSWER_SECONDS = 10.0  # for a cluster to answer at all
 GOOD_CODES = (0, 128 + signal.SIGTERM, -signal.SIGTERM)  # of `benchbench work`: it is done, or was told to end
 SOME_FAILED = 1
 INSTALL = "executor 'ray' needs Ray: pip install 'benchbench[ray]'"
@@ -217,6 +219,7 @@ def _connect(address: str) -> Any:
     except ImportError:
         raise EngineError(INSTALL) from None
     try:
+        _require_answer(address)
         ray.init(address=address, log_to_driver=False, logging_level="ERROR", ignore_reinit_error=True)
     except Exception as error:
         where = "here" if address == "auto" else f"at {address}"
@@ -225,6 +228,13 @@ def _connect(address: str) -> Any:
             "address"
         ) from None
     return ray
+
+
+def _require_answer(address: str) -> None:
+    """Raises OSError where nothing listens at HOST:PORT: Ray itself would try again for minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS).close()
 
 
 def _fits(resources: Mapping[str, float], amounts: Mapping[str, float]) -> int:
