@@ -38,7 +38,8 @@ def test_the_pictures_of_the_documents_are_up_to_date(folder, theme):
     digest = hashlib.sha256(RESULTS.read_bytes()).hexdigest()
     for path in (folder, ROOT / "docs" / "images"):
         with Image.open(path / f"pretraining_small-{theme}.png") as picture:
-            command = "python -m benchbench.reports.figures reports/pretraining_small/results.csv docs/images/pretraining_small"
+            name = "pretraining_small"
+            command = f"python -m benchbench.reports.figures reports/{name}/results.csv docs/images/{name}"
             assert f"results: sha256 {digest}" in picture.text["Description"], f"run {command}"
 
 
