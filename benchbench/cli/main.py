@@ -13,13 +13,13 @@ import click
 from benchbench import __version__, api
 from benchbench.cli.docs import docs, page_of
 from benchbench.cli.doctor import doctor
-from benchbench.cli.durations import DURATION
 from benchbench.cli.grouped import GroupedCommands
 from benchbench.cli.options import (
     ReportOptions,
     SuiteOptions,
     chooses_cells,
     chooses_executor,
+    limits_stages,
     reads_suite,
     reads_suites,
     writes_report,
@@ -146,25 +146,7 @@ def plan(
 @reads_suite
 @writes_report
 @chooses_executor
-@click.option(
-    "--checkpoint-seconds",
-    type=DURATION,
-    default=30.0,
-    show_default=True,
-    help="How much of a stage's work a kill may cost: seconds, or 2min.",
-)
-@click.option(
-    "--stage-timeout",
-    type=DURATION,
-    help="Ends a stage that takes longer, and goes on with the others: seconds, 15min or 2h.  [default: no limit]",
-)
-@click.option(
-    "--cohort",
-    type=click.IntRange(1),
-    default=8,
-    show_default=True,
-    help="Most cells that train side by side behind one teacher; 1: each alone.",
-)
+@limits_stages
 @RememberedInterrupts()
 def run(
     options: SuiteOptions,

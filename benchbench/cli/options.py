@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from benchbench import api
+from benchbench.cli.durations import DURATION
 from benchbench.experiment import DEFAULT_FORMATS, DEFAULT_STORE, DEFAULT_TEMPLATE, FORMATS, THEMES, Experiment
 
 Command = Callable[..., Any]
@@ -133,6 +134,34 @@ _SUITE_OPTIONS = (
     click.option("--jobs", type=click.IntRange(1), help=_JOBS),
     json_option,
 )
+
+
+_STAGE_OPTIONS = (
+    click.option(
+        "--checkpoint-seconds",
+        type=DURATION,
+        default=30.0,
+        show_default=True,
+        help="How much of a stage's work a kill may cost: seconds, or 2min.",
+    ),
+    click.option(
+        "--stage-timeout",
+        type=DURATION,
+        help="Ends a stage that takes longer, and goes on with the others: seconds, 15min or 2h.  [default: no limit]",
+    ),
+    click.option(
+        "--cohort",
+        type=click.IntRange(1),
+        default=8,
+        show_default=True,
+        help="Most cells that train side by side behind one teacher; 1: each alone.",
+    ),
+)
+
+
+def limits_stages(command: Command) -> Command:
+    """Gives a command that runs stages their limits: `checkpoint_seconds`, `stage_timeout` and `cohort`."""
+    return _with_options(_STAGE_OPTIONS, command)
 
 
 def chooses_executor(command: Command) -> Command:

@@ -8,8 +8,7 @@ import sys
 import click
 
 from benchbench import api
-from benchbench.cli.durations import DURATION
-from benchbench.cli.options import SuiteOptions, chooses_cells, reads_suite
+from benchbench.cli.options import SuiteOptions, chooses_cells, limits_stages, reads_suite
 from benchbench.running.interrupts import RememberedInterrupts
 
 
@@ -24,15 +23,7 @@ from benchbench.running.interrupts import RememberedInterrupts
 @click.option(
     "--executor", type=click.Choice(("local", "inline")), default="local", show_default=True, help="Where stages run."
 )
-@click.option(
-    "--checkpoint-seconds",
-    type=DURATION,
-    default=30.0,
-    show_default=True,
-    help="How much of a stage's work a kill may cost: seconds, or 2min.",
-)
-@click.option("--stage-timeout", type=DURATION, help="As of `run`.  [default: no limit]")
-@click.option("--cohort", type=click.IntRange(1), default=8, show_default=True, help="As of `run`.")
+@limits_stages
 @RememberedInterrupts()
 def work(
     options: SuiteOptions,

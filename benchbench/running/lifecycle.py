@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from benchbench.errors import one_line
@@ -20,8 +21,11 @@ class LifecycleHooks:
         self.host = host
         self.broken: set[str] = set()
 
-    def plan_made(self, plan: Plan, done: list[str]) -> None:
+    def plan_made(self, plan: Plan, done: list[str], failed: Mapping[str, str] | None = None) -> None:
+        """A plan as a run finds it in the store: what is done, and the reasons of what cannot be read there, by key."""
         self._call("benchbench_plan_made", plan=plan, done=done)
+        for key, reason in (failed or {}).items():
+            self.stage_failed(plan.stages[key], reason)
 
     def stage_started(self, stage: Stage, worker: str) -> None:
         self._call("benchbench_stage_started", stage=stage, worker=worker)

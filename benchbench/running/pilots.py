@@ -54,9 +54,7 @@ def run_on_pilots(plan: Plan, host: PluginHost, store: Store, executor: Componen
     store.open()
     hooks = LifecycleHooks(host)
     schedule = Schedule(plan, store, max_cohort=1)
-    hooks.plan_made(plan, schedule.outcome.reused)
-    for key, reason in schedule.outcome.failed.items():
-        hooks.stage_failed(plan.stages[key], reason)
+    hooks.plan_made(plan, schedule.outcome.reused, schedule.outcome.failed)
     if schedule.waiting:
         with (
             RememberedInterrupts() as interrupts,

@@ -88,9 +88,7 @@ def run_plan(plan: Plan, host: PluginHost, store: Store, executor: Component, op
         params=options.executor_params,
     )
     schedule = Schedule(plan, store, options.max_cohort)
-    hooks.plan_made(plan, schedule.outcome.reused)
-    for key, reason in schedule.outcome.failed.items():
-        hooks.stage_failed(plan.stages[key], reason)
+    hooks.plan_made(plan, schedule.outcome.reused, schedule.outcome.failed)
     if schedule.waiting:
         with (
             RememberedInterrupts() as interrupts,
