@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 import benchbench as bb
-from benchbench import hookimpl
 from benchbench.executors import ray as ray_executor
 from benchbench.executors.pilots import EngineError, WorkOrder
 from benchbench.executors.ray import RayExecutor
 from benchbench.executors.ray_params import RayParams
 from tests.executors import ray_cluster as ray
+from tests.executors.pilot_listener import PilotListener
 
 REASON = ray.obstacle()
 pytestmark = [
@@ -51,19 +51,6 @@ def cluster() -> Iterator[ray.RayCluster]:
         yield cluster
 
 
-class Listener:
-    def __init__(self, react=lambda pilot: None):
-        self.pilots, self.react = [], react
-
-    @hookimpl
-    def benchbench_pilot_changed(self, pilot):
-        self.pilots.append(pilot)
-        self.react(pilot)
-
-    def reasons(self) -> set[str]:
-        return {pilot.reason.partition(" on ")[0] for pilot in self.pilots if pilot.state == "ended"}
-
-
 @pytest.fixture
 def planned(cluster, tiny_suite, tmp_path, monkeypatch):
     def make(seeds: int, content: dict, **params):
@@ -84,9 +71,10 @@ def ticks(experiment) -> list[list[str]]:
 
 
 def test_workers_share_the_stages(planned):
-    experiment, listener = planned(4, {"ticks": 5, "together": 2}), Listener()
+    experiment, listener = planned(4, {"ticks": 5, "together": 2}), PilotListener()
     run = bb.run(experiment, listeners=[listener])
-    assert (run.failed, len(run.outcome.elsewhere), listener.reasons()) == ({}, 4, {""})
+    reasons = {reason.partition(" on ")[0] for reason in listener.reasons()}
+    assert (run.failed, len(run.outcome.elsewhere), reasons) == ({}, 4, {""})
     worked = ticks(experiment)
     assert [len(each) for each in worked] == [5] * 4
     assert len({name for each in worked for name in each}) == 2
@@ -131,7 +119,7 @@ def test_nodes_leave_and_join(planned, cluster):
             cluster.kill_node(FIRST)
             cluster.add_node(SECOND, cpus=2)
 
-    experiment, listener = planned(1, {"ticks": 80}, jobs=1), Listener(lose)
+    experiment, listener = planned(1, {"ticks": 80}, jobs=1), PilotListener(lose)
     run = bb.run(experiment, listeners=[listener])
     assert run.failed == {}
     (worked,) = ticks(experiment)

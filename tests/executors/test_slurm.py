@@ -19,6 +19,7 @@ from benchbench.executors.pilots import EngineError, WorkOrder
 from benchbench.executors.slurm import SlurmExecutor
 from benchbench.executors.slurm_params import SlurmParams
 from tests.executors import slurm_cluster as slurm
+from tests.executors.pilot_listener import PilotListener
 
 REASON = slurm.obstacle()
 pytestmark = [
@@ -52,21 +53,6 @@ def stub(tmp_path) -> Path:
     return path
 
 
-class Listener:
-    """Notes the pilots of a run."""
-
-    def __init__(self, react=lambda pilot: None):
-        self.pilots, self.react = [], react
-
-    @hookimpl
-    def benchbench_pilot_changed(self, pilot):
-        self.pilots.append(pilot)
-        self.react(pilot)
-
-    def reasons(self) -> list[str]:
-        return [pilot.reason for pilot in self.pilots if pilot.state == "ended"]
-
-
 @pytest.fixture
 def planned(cluster, stub, tiny_suite, tmp_path):
     """A suite of so many cells, planned for the cluster: `planned(4, {"ticks": 5}, jobs=2)`."""
@@ -89,7 +75,7 @@ def ticks(experiment) -> dict[str, list[str]]:
 
 
 def test_jobs_share_the_stages(planned):
-    experiment, listener = planned(6, {"ticks": 5, "together": 2}, jobs=2), Listener()
+    experiment, listener = planned(6, {"ticks": 5, "together": 2}, jobs=2), PilotListener()
     run = bb.run(experiment, listeners=[listener])
     assert sorted(run.outcome.elsewhere) == sorted(experiment.plan.stages)
     assert (run.failed, set(listener.reasons())) == ({}, {""})
@@ -113,7 +99,7 @@ def test_a_lost_node_costs_no_tick_and_is_named(planned, cluster):
             time.sleep(3)
             cluster.kill_node("n2")
 
-    experiment, listener = planned(2, {"ticks": 50}, jobs=2, options=["--exclusive"]), Listener(lose)
+    experiment, listener = planned(2, {"ticks": 50}, jobs=2, options=["--exclusive"]), PilotListener(lose)
     try:
         run = bb.run(experiment, listeners=[listener])
     finally:
@@ -125,7 +111,7 @@ def test_a_lost_node_costs_no_tick_and_is_named(planned, cluster):
 
 
 def test_a_stage_that_ends_its_job_three_times_fails_with_the_reason(planned):
-    experiment, listener = planned(1, {"ticks": 2, "stages": {"seed 0": {"end": "kill"}}}, jobs=1), Listener()
+    experiment, listener = planned(1, {"ticks": 2, "stages": {"seed 0": {"end": "kill"}}}, jobs=1), PilotListener()
     run = bb.run(experiment, listeners=[listener])
     (reason,) = run.failed.values()
     assert reason.startswith("its job ended 3 times; the last: FAILED on n")
@@ -144,7 +130,7 @@ def test_jobs_go_on_without_the_runner_and_the_next_one_finds_them(planned, clus
         time.sleep(0.1)
     runner.kill()
     runner.wait()
-    listener = Listener()
+    listener = PilotListener()
     again = bb.plan(
         experiment.plan.file.path, store=experiment.store.root, data=tmp_path / "data", executor={"slurm": params}
     )
@@ -178,7 +164,7 @@ def test_ctrl_c_cancels_jobs_which_leave_their_checkpoints(planned, cluster):
 def test_work_ends_before_the_limit_of_time_and_another_job_goes_on(planned):
     experiment, listener = (
         planned(1, {"ticks": 60}, jobs=1, time=2, save_seconds=117, options=["--signal=B:TERM@1"]),
-        Listener(),
+        PilotListener(),
     )
     run = bb.run(experiment, listeners=[listener])
     assert run.failed == {}

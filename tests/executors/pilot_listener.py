@@ -1,0 +1,25 @@
+"""What a run says of the jobs of a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from benchbench import hookimpl
+from benchbench.specs.pilots import Pilot
+
+
+class PilotListener:
+    """Notes the pilots of a run, and does something about each."""
+
+    def __init__(self, react: Callable[[Pilot], object] = lambda pilot: None):
+        self.pilots: list[Pilot] = []
+        self.react = react
+
+    @hookimpl
+    def benchbench_pilot_changed(self, pilot: Pilot) -> None:
+        self.pilots.append(pilot)
+        self.react(pilot)
+
+    def reasons(self) -> list[str]:
+        """Why those have ended that have."""
+        return [pilot.reason for pilot in self.pilots if pilot.state == "ended"]
