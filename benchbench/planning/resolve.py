@@ -18,7 +18,8 @@ from benchbench.planning.weights_files import WeightsFile, absence, locate_weigh
 from benchbench.specs.parts import FileSpec, Json, WeightsSpec
 from benchbench.suite.document import Loc
 from benchbench.suite.file import SuiteFile, is_file
-from benchbench.suite.schema import Arm, ModelEntry, Recipe
+from benchbench.suite.recipe import Recipe
+from benchbench.suite.schema import Arm, ModelEntry
 
 SPLITS: tuple[Literal["train"], Literal["test"]] = ("train", "test")
 

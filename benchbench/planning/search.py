@@ -16,7 +16,8 @@ from benchbench.errors import did_you_mean, quoted
 from benchbench.planning.resolve import Resolver
 from benchbench.suite.document import Loc
 from benchbench.suite.file import SuiteFile
-from benchbench.suite.schema import Arm, Recipe, WeightedRef
+from benchbench.suite.recipe import Recipe
+from benchbench.suite.schema import Arm, WeightedRef
 from benchbench.suite.search import Range, SearchEntry
 
 MOST_TRIALS = 1000  # of one arm

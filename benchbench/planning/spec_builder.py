@@ -20,7 +20,8 @@ from benchbench.specs.parts import (
 )
 from benchbench.specs.stages import Method
 from benchbench.suite.document import Loc
-from benchbench.suite.schema import DataEntry, ModelEntry, Recipe, Ref, Selection, WeightedRef
+from benchbench.suite.recipe import Recipe
+from benchbench.suite.schema import DataEntry, ModelEntry, Ref, Selection, WeightedRef
 
 # Augmented views of each image that a linear probe's head is trained on.
 PROBE_VIEWS = 4

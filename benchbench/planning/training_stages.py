@@ -12,7 +12,8 @@ from benchbench.planning.source_hash import source_hash
 from benchbench.specs.parts import NetworkSpec, Role
 from benchbench.specs.stages import Method, TrainingSpec
 from benchbench.suite.document import Loc
-from benchbench.suite.schema import DataEntry, ModelEntry, Recipe
+from benchbench.suite.recipe import Recipe
+from benchbench.suite.schema import DataEntry, ModelEntry
 
 
 @dataclass(frozen=True)

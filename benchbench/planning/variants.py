@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from benchbench.suite.document import Loc
 from benchbench.suite.file import SuiteFile
-from benchbench.suite.schema import Arm, ArmRecipe, Recipe
+from benchbench.suite.recipe import ArmRecipe, Recipe
+from benchbench.suite.schema import Arm
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from benchbench.cli.pages import slug
 from benchbench.reference.markdown import default_of, inline, limits_of, table, type_in_words
+from benchbench.suite import recipe as suite_recipe
 from benchbench.suite import schema as suite
 from benchbench.suite import search as suite_search
 from benchbench.suite import synthetic as suite_synthetic
@@ -25,9 +26,9 @@ TITLES: dict[Any, str] = {
     suite.PreTraining: "students: LABEL: pretraining",
     suite.PretrainingEntry: "pretraining: LABEL",
     suite.Recipes: "recipes",
-    suite.Recipe: "recipe",
+    suite_recipe.Recipe: "recipe",
     suite.Arm: "arms: LABEL",
-    suite.ArmRecipe: "arms: LABEL: recipe",
+    suite_recipe.ArmRecipe: "arms: LABEL: recipe",
     suite.SearchEntry: "arms: LABEL: search",
     suite_search.Range: "range",
     suite_synthetic.SyntheticEntry: "synthetic: LABEL",
@@ -67,7 +68,7 @@ def suite_page() -> str:
     words = _words()
     for model in models():
         parts += [f"## {_title(model)}", inline(" ".join((model.__doc__ or "").split()))]
-        if model is suite.Recipe:
+        if model is suite_recipe.Recipe:
             parts.append(RECIPE)
         base = next((other for other in model.__bases__ if other in TITLES), None)
         if base is not None:

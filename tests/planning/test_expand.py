@@ -8,7 +8,7 @@ import pytest
 
 from benchbench.components import Params
 from benchbench.errors import PluginError, SuiteError
-from benchbench.suite.schema import Recipe
+from benchbench.suite.recipe import Recipe
 from tests.plans import LOSS_PLUGIN, by_arm
 
 

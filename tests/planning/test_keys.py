@@ -17,7 +17,7 @@ import pytest
 import benchbench
 from benchbench.hardware.devices import Devices
 from benchbench.planning.model import Plan
-from benchbench.suite.schema import Recipe
+from benchbench.suite.recipe import Recipe
 from tests.plans import FULL, LOSS_PLUGIN, by_arm, keys
 
 KEY_SCRIPT = """

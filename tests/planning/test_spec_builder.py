@@ -13,7 +13,8 @@ from benchbench.planning.spec_builder import SpecBuilder
 from benchbench.plugins import load_plugins
 from benchbench.specs.parts import ComponentSpec, DataSpec, LossSpec, ModelSpec, WeightsSpec
 from benchbench.suite.file import load_suite
-from benchbench.suite.schema import DataEntry, ModelEntry, Recipe, Ref, Selection, WeightedRef
+from benchbench.suite.recipe import Recipe
+from benchbench.suite.schema import DataEntry, ModelEntry, Ref, Selection, WeightedRef
 from tests.specs import data_spec, input_spec
 
 LOC = ("recipes", "default", "augment")
