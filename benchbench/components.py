@@ -18,7 +18,15 @@ PROJECT = "benchbench"
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
-LOSS_NEEDS = frozenset({"teacher", "teacher.logits", "features", "token", "hard_labels"})
+# What a loss reads beside the student's own outputs, in this order.
+NEEDS_IN_WORDS = {
+    "teacher": "the teacher's embedding",
+    "teacher.logits": "the teacher's task logits",
+    "features": "the maps between stages of both networks",
+    "token": "the student's distillation token",
+    "hard_labels": "one label of each image, which mixed ones do not have",
+}
+LOSS_NEEDS = frozenset(NEEDS_IN_WORDS)
 AUGMENTER_NEEDS = frozenset({"labels", "synthesis"})
 KINDS = ("teacher", "student", "loss", "augmenter", "dataset", "executor", "report", "figure", "template")
 
@@ -45,6 +53,25 @@ NO_PARAMS = Params()
 
 
 @dataclass(frozen=True)
+class Preset:
+    """Published settings of a loss, which a suite takes by `{preset: NAME}`.
+
+    Attributes:
+        name: how a suite names it.
+        source: the script or the table that the values are from.
+        weight: of the loss in the sum.
+        params: every parameter that the source states; the others keep their defaults.
+        beside: weights of the losses that the source adds to it. They join an arm that does not name them.
+    """
+
+    name: str
+    source: str
+    weight: float = 1.0
+    params: Mapping[str, Any] = field(default_factory=dict)
+    beside: Mapping[str, float] = field(default_factory=lambda: {"ce": 1.0})
+
+
+@dataclass(frozen=True)
 class Component:
     """One named thing that a plugin offers.
 
@@ -64,6 +91,8 @@ class Component:
             generates images, in a stage of its own, and its target is a `benchbench.synthesis.base.ImageGenerator`.
         version: part of the key of every stage that uses the component, beside the hash of its source. Set it where
             behaviour depends on something outside of the source.
+        venue: where the method was published, "CVPR 2022"; for losses.
+        presets: published settings; for losses.
     """
 
     name: str
@@ -72,6 +101,8 @@ class Component:
     summary: str = ""
     needs: frozenset[str] = frozenset()
     version: str = ""
+    venue: str = ""
+    presets: tuple[Preset, ...] = field(default=(), hash=False)
 
     def __post_init__(self) -> None:
         """Raises PluginError for a component that would only fail later, away from its plugin."""
@@ -84,6 +115,19 @@ class Component:
         known = LOSS_NEEDS | AUGMENTER_NEEDS
         if not isinstance(self.needs, frozenset) or not self.needs <= known:
             raise PluginError(f"component '{self.name}': its needs must be a frozenset of {', '.join(sorted(known))}")
+        for preset in self.presets:
+            for name in preset.params.keys() - self.params.model_fields.keys():
+                raise PluginError(f"component '{self.name}': preset '{preset.name}' sets '{name}', which it has not")
+
+    @property
+    def reads(self) -> str:
+        """Inputs of a loss beside the student's own outputs, in words."""
+        # Maps of the teacher come with its embedding, and such a loss reads the maps.
+        needs = self.needs - {"teacher"} if "features" in self.needs else self.needs
+        words = [text for need, text in NEEDS_IN_WORDS.items() if need in needs]
+        if not words:
+            return "nothing of a teacher"
+        return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
     @property
     def mixes(self) -> bool:

@@ -6,7 +6,7 @@ from pydantic import JsonValue
 from pydantic.fields import FieldInfo
 from tabulate import tabulate
 
-from benchbench.components import KINDS, Offer
+from benchbench.components import KINDS, Component, Offer
 from benchbench.errors import one_line, printable, visible
 from benchbench.executors.stage_progress import duration
 from benchbench.experiment import Experiment
@@ -113,11 +113,25 @@ def components_json(host: PluginHost, kind: str | None) -> list[Json]:
             "summary": offer.component.summary,
             "origin": offer.origin,
             "needs": [*sorted(offer.component.needs)],
+            **(_loss_json(offer.component) if each == "loss" else {}),
             "params": {name: _field(field) for name, field in offer.component.params.model_fields.items()},
         }
         for each in ([kind] if kind else KINDS)
         for offer in host.registry.of_kind(each)
     ]
+
+
+def _loss_json(component: Component) -> Json:
+    presets: JsonValue = {
+        preset.name: {
+            "source": preset.source,
+            "weight": preset.weight,
+            "params": {**preset.params},
+            "beside": {**preset.beside},
+        }
+        for preset in component.presets
+    }
+    return {"venue": component.venue or None, "reads": component.reads, "presets": presets}
 
 
 def components_text(host: PluginHost, kind: str | None) -> str:
@@ -135,6 +149,10 @@ def components_text(host: PluginHost, kind: str | None) -> str:
 def _component_lines(offer: Offer) -> list[str]:
     component = offer.component
     lines = [f"  {component.name:<20} {one_line(component.summary)}  [{offer.origin}]"]
+    if offer.kind == "loss":
+        facts = [component.venue, f"reads {component.reads}"]
+        facts += [f"presets: {', '.join(preset.name for preset in component.presets)}"] if component.presets else []
+        lines.append(f"    {one_line('; '.join(fact for fact in facts if fact))}")
     for name, field in component.params.model_fields.items():
         parameter = _field(field)
         default = "required" if parameter["required"] else f"default {parameter['default']}"

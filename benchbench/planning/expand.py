@@ -17,6 +17,7 @@ from benchbench.planning.keys import identity, key_of_identity
 from benchbench.planning.limits import limited_points
 from benchbench.planning.model import PRETRAINED_METHODS, Cell, CellTrial, Plan, Stage, corpus_label
 from benchbench.planning.network_stages import NetworkStages, TeacherParts
+from benchbench.planning.presets import with_presets
 from benchbench.planning.pretraining import published_recipe
 from benchbench.planning.published import check_published
 from benchbench.planning.resolve import Resolver
@@ -44,6 +45,7 @@ def make_plan(file: SuiteFile, registry: Registry, devices: Devices, data_root: 
     Raises:
         SuiteError: a name, a parameter or a combination that cannot work, before any compute is spent.
     """
+    file = with_presets(file, Resolver(file, registry, data_root))
     resolver = Resolver(file, registry, data_root)
     info = {label: _data_info(label, entry, ("data", label), resolver) for label, entry in file.suite.data.items()}
     for label, info_of in info.items():

@@ -28,17 +28,10 @@ FAMILIES: dict[str, tuple[str, Sequence[Component]]] = {
     "features": ("On the maps between stages, of networks that give them.", FEATURES),
 }
 
-NEEDS_IN_WORDS = {
-    "teacher": "the teacher's embedding",
-    "teacher.logits": "the teacher's task logits",
-    "features": "the maps between stages of both networks",
-    "token": "the student's distillation token",
-    "hard_labels": "one label of each image, which mixed ones do not have",
-}
-
 INTRO = """\
 Terms that an arm may add up, each with its weight: `loss: {ce: 1, kd: {weight: 0.5, temperature: 4}}` in a
-[suite](suite.md#arms-label). Defaults are the methods' own. `benchbench list losses` prints the parameters.
+[suite](suite.md#arms-label). Defaults are the methods' own. `benchbench list losses` prints the parameters. A `preset`
+stands for the settings of a public script or paper; see [published figures](../how-to/published-figures.md).
 
 In formulas s is the student's and t the teacher's side, B the size of the batch, C the number of classes (of channels,
 where maps are compared), D the width of an embedding. No loss sends a gradient to the teacher.
@@ -67,8 +60,10 @@ def _entry(component: Component, losses: dict[str, Component]) -> list[str]:
     link = _linker(module, losses, _texts(target))
     parts = [
         f"### `{component.name}`",
-        f"{capital(component.summary)}. Reads {needs_in_words(component)}. {_stages(component, target)}".strip(),
+        f"{capital(component.summary)}; {component.venue}. Reads {component.reads}. "
+        f"{_stages(component, target)}".strip(),
         parameters(component),
+        _presets(component),
     ]
     # In the order of the file, since docstrings refer to earlier ones.
     documented = sorted([target, *_mentioned(target)], key=lambda each: each.node.lineno) if target else []
@@ -77,14 +72,19 @@ def _entry(component: Component, losses: dict[str, Component]) -> list[str]:
     return [*parts, code(component)]
 
 
-def needs_in_words(component: Component) -> str:
-    """Inputs of a loss beside the student's own outputs."""
-    # Maps of the teacher come with its embedding, and such a loss reads the maps.
-    needs = component.needs - {"teacher"} if "features" in component.needs else component.needs
-    words = [text for need, text in NEEDS_IN_WORDS.items() if need in needs]
-    if not words:
-        return "nothing of a teacher"
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+def _presets(component: Component) -> str:
+    """The published settings, one a line."""
+    lines = []
+    for preset in component.presets:
+        beside = [f"{name}: {weight:g}" for name, weight in preset.beside.items()]
+        own = [f"weight: {preset.weight:g}", *(f"{name}: {_yaml(value)}" for name, value in preset.params.items())]
+        whole = ", ".join([*beside, f"{component.name}: {{{', '.join(own)}}}"])
+        lines.append(f"- `preset: {preset.name}` is `{{{whole}}}` ({preset.source})")
+    return "\n".join(lines)
+
+
+def _yaml(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _stages(component: Component, target: Definition | None) -> str:

@@ -29,8 +29,9 @@ def as_losses(value: Any) -> Any:
     losses = []
     for name, entry in value.items():
         if isinstance(entry, dict):
-            params = {key: item for key, item in entry.items() if key != "weight"}
-            losses.append({"name": name, "weight": entry.get("weight", 1.0), "params": params})
+            own = {key: entry[key] for key in ("weight", "preset") if key in entry}
+            params = {key: item for key, item in entry.items() if key not in own}
+            losses.append({"name": name, "params": params, **own})
         else:
             losses.append({"name": name, "weight": 1.0 if entry is None else entry})
     return losses

@@ -251,13 +251,16 @@ class TestList:
         out = cli("list", kind).out
         assert out.startswith("losses:\n")
         assert "  kd " in out
-        assert "cifar10" not in out
+        assert "    arXiv 2015; reads the teacher's task logits; presets: cifar100, cifar100_standardized, imagenet\n" in out
+        assert "imagefolder" not in out
 
     def test_json(self, cli):
         listed = {entry["name"]: entry for entry in json.loads(cli("list", "losses", "--json").out)}
         assert listed["kd"]["kind"] == "loss"
         assert listed["kd"]["origin"] == "benchbench"
         assert listed["kd"]["needs"] == ["teacher.logits"]
+        assert listed["at"]["venue"] == "ICLR 2017"
+        assert listed["at"]["presets"]["cifar100"]["weight"] == 1000
         assert listed["kd"]["params"]["temperature"] == {"type": "float", "required": False, "default": 4.0}
         everything = json.loads(cli("list", "--json").out)
         folders = next(entry for entry in everything if entry["name"] == "imagefolder")

@@ -9,11 +9,11 @@ import pytest
 
 from benchbench import hookspecs
 from benchbench.cli.pages import slug
-from benchbench.components import KINDS, LOSS_NEEDS
+from benchbench.components import KINDS
 from benchbench.reference import COMMAND, FOLDER, pages
 from benchbench.reference.components import COMPONENT_PAGES, built_in, described
 from benchbench.reference.hooks import hooks
-from benchbench.reference.losses import FAMILIES, NEEDS_IN_WORDS
+from benchbench.reference.losses import FAMILIES
 from benchbench.reference.markdown import example_of, sections, table, type_in_words
 from benchbench.reference.suite import TITLES, models
 from benchbench.testing import checks_of
@@ -61,9 +61,6 @@ class TestPages:
         assert sorted(listed) == sorted(component.name for component in built_in("loss"))
         entries = re.split(r"^### ", PAGES["losses.md"], flags=re.MULTILINE)[1:]
         assert [entry.splitlines()[0] for entry in entries if "**Source:**" not in entry] == []
-
-    def test_words_are_there_for_all_that_a_loss_may_need(self):
-        assert set(NEEDS_IN_WORDS) == LOSS_NEEDS
 
     def test_every_part_of_the_schema_has_a_title(self):
         assert [model.__name__ for model in models() if model not in TITLES] == []

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from benchbench.components import Component, Params
+from benchbench.losses.catalog.presets import PRESETS
+from benchbench.losses.catalog.venues import VENUES
 
 
 def loss(name: str, attribute: str, params: type[Params], summary: str, *needs: str) -> Component:
     """A loss that lives in `benchbench/losses/methods/NAME.py`; for `needs` see `Component`."""
-    return Component(name, f"benchbench.losses.methods.{name}:{attribute}", params, summary, frozenset(needs))
+    target = f"benchbench.losses.methods.{name}:{attribute}"
+    presets = PRESETS.get(name, ())
+    return Component(name, target, params, summary, frozenset(needs), venue=VENUES[name], presets=presets)

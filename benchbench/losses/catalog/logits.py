@@ -30,14 +30,20 @@ class TfKDSelfParams(LogitParams):
     temperature: FiniteFloat = Field(20.0, gt=0, description="T, divides the logits of both sides")
 
 
-class DKDParams(KDParams):
+class WarmedKDParams(KDParams):
+    """Parameters of the losses on logits that may rise from 0."""
+
+    warmup_epochs: FiniteFloat = Field(0.0, ge=0, description="epochs over which the loss rises from 0 to its value")
+
+
+class DKDParams(WarmedKDParams):
     """Parameters of `dkd`."""
 
     alpha: FiniteFloat = Field(1.0, ge=0, description="weight of the target class against all others")
     beta: FiniteFloat = Field(8.0, ge=0, description="weight of the distribution over the other classes")
 
 
-class RLDParams(KDParams):
+class RLDParams(WarmedKDParams):
     """Parameters of `rld`."""
 
     alpha: FiniteFloat = Field(1.0, ge=0, description="weight of the confidence in the sample's class")

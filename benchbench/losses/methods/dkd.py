@@ -11,7 +11,7 @@ from torch import Tensor
 from benchbench.data.batch import Batch
 from benchbench.losses.base import Loss, LossContext
 from benchbench.losses.catalog.logits import DKDParams
-from benchbench.losses.logits import both_logits, non_target
+from benchbench.losses.logits import both_logits, non_target, warmed
 from benchbench.models.outputs import Outputs
 
 
@@ -49,8 +49,8 @@ class DKD(Loss):
     """Terms `target`: alpha TCKD; `non_target`: beta NCKD; `decoupled_kl`, of standardised logits with `standardize`.
 
     Source: as there, section 3.3. The defaults suit most of its CIFAR-100 pairs; its ImageNet runs have beta 0.5 and
-    T 1. The official code also raises both weights linearly from 0 over the first epochs (20 on CIFAR-100); this loss
-    has no such warm-up.
+    T 1. `warmup_epochs` raises both terms linearly from 0, as the official code does over 20 epochs on CIFAR-100 and
+    over one on ImageNet; it counts whole epochs, here it is a ramp.
     """
 
     def __init__(self, context: LossContext, **params: Any):
@@ -60,4 +60,5 @@ class DKD(Loss):
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
         s, t = both_logits(student, teacher, self.params.standardize)
         target, rest = decoupled_kl(s, t, batch.labels, self.params.temperature)
-        return {"target": self.params.alpha * target, "non_target": self.params.beta * rest}
+        weight = warmed(batch, self.params.warmup_epochs)
+        return {"target": weight * self.params.alpha * target, "non_target": weight * self.params.beta * rest}

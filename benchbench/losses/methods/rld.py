@@ -11,7 +11,7 @@ from torch import Tensor
 from benchbench.data.batch import Batch
 from benchbench.losses.base import Loss, LossContext
 from benchbench.losses.catalog.logits import RLDParams
-from benchbench.losses.logits import both_logits
+from benchbench.losses.logits import both_logits, warmed
 from benchbench.models.outputs import Outputs
 
 
@@ -55,7 +55,7 @@ class RLD(Loss):
     """Terms `confidence`, alpha times `sample_confidence`; `correlation`, beta times `masked_correlation`.
 
     Source: Sun et al. 2024, "Knowledge Distillation with Refined Logits" (arXiv 2408.07703), section 3. The official
-    code warms both up over 20 epochs, and chooses alpha and beta by pair; the defaults here are those of `dkd`.
+    code raises both terms from 0 over 20 epochs: `warmup_epochs`. The defaults are those of `dkd`.
     """
 
     def __init__(self, context: LossContext, **params: Any):
@@ -64,8 +64,8 @@ class RLD(Loss):
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
         s, t = both_logits(student, teacher, self.params.standardize)
-        alpha, beta, options = self.params.alpha, self.params.beta, (batch.labels, self.params.temperature)
+        options, weight = (batch.labels, self.params.temperature), warmed(batch, self.params.warmup_epochs)
         return {
-            "confidence": alpha * sample_confidence(s, t, *options),
-            "correlation": beta * masked_correlation(s, t, *options),
+            "confidence": weight * self.params.alpha * sample_confidence(s, t, *options),
+            "correlation": weight * self.params.beta * masked_correlation(s, t, *options),
         }

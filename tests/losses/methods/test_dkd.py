@@ -8,6 +8,7 @@ import torch
 
 from benchbench.losses.methods.dkd import DKD, decoupled_kl
 from benchbench.losses.methods.kd import distillation_kl
+from benchbench.losses.methods.rld import RLD
 from tests.losses.plain import softmax
 
 
@@ -59,7 +60,13 @@ def test_terms_and_defaults(context, make_step):
     student, teacher, batch = make_step()
     sides = [side.logits.detach().double().numpy() for side in (student, teacher)]
     loss = DKD(context)
-    assert loss.params.model_dump() == {"temperature": 4, "standardize": False, "alpha": 1, "beta": 8}
+    assert loss.params.model_dump() == {
+        "temperature": 4,
+        "standardize": False,
+        "alpha": 1,
+        "beta": 8,
+        "warmup_epochs": 0,
+    }
     terms = loss(student, teacher, batch)
     target, rest = reference(*sides, batch.labels.numpy(), 4.0)
     assert terms["target"].item() == pytest.approx(target, rel=1e-4)
@@ -69,3 +76,15 @@ def test_terms_and_defaults(context, make_step):
     assert list(terms) == ["target", "non_target"]
     assert terms["target"].item() == pytest.approx(0.3 * target, rel=1e-4)
     assert terms["non_target"].item() == pytest.approx(2 * rest, rel=1e-4)
+
+
+@pytest.mark.parametrize("make", [DKD, RLD])
+@pytest.mark.parametrize(("epoch", "share"), [(0.0, 0.0), (5.0, 0.25), (20.0, 1.0), (30.0, 1.0)])
+def test_warm_up_is_a_ramp(context, make_step, make, epoch, share):
+    student, teacher, batch = make_step()
+    whole = make(context)(student, teacher, batch)
+    batch.epoch = epoch
+    part = make(context, warmup_epochs=20)(student, teacher, batch)
+    assert {name: value.item() for name, value in part.items()} == pytest.approx(
+        {name: share * value.item() for name, value in whole.items()}
+    )

@@ -1,0 +1,93 @@
+"""Published settings of the losses: the weight and the parameters of a script or a paper, and the weights beside them.
+
+The recipe is not part of a preset: `suites/cifar100_published.yaml` has that of the scripts named first here.
+"""
+
+from __future__ import annotations
+
+from benchbench.components import Preset
+
+REPDISTILLER = "RepDistiller, scripts/run_cifar_distill.sh"
+MDISTILLER = "mdistiller, configs"
+CLS_KD = "cls_KD, configs/distillers"
+SIMKD = "SimKD, scripts/run_distill.sh"
+CIFAR, IMAGENET = "cifar100", "imagenet"
+
+PRESETS: dict[str, tuple[Preset, ...]] = {
+    "kd": (
+        Preset(CIFAR, REPDISTILLER, 0.9, {"temperature": 4.0, "standardize": False}, {"ce": 0.1}),
+        Preset(
+            "cifar100_standardized",
+            "logit-standardization-KD, README",
+            9.0,
+            {"temperature": 2.0, "standardize": True},
+            {"ce": 0.1},
+        ),
+        Preset(IMAGENET, f"{MDISTILLER}/imagenet/r34_r18/kd.yaml", 0.5, {"temperature": 1.0}, {"ce": 0.5}),
+    ),
+    "dkd": (
+        Preset(
+            CIFAR,
+            f"{MDISTILLER}/cifar100/dkd/res32x4_res8x4.yaml; other pairs have beta 2 or 6",
+            1.0,
+            {"alpha": 1.0, "beta": 8.0, "temperature": 4.0, "warmup_epochs": 20.0},
+        ),
+        Preset(
+            IMAGENET,
+            f"{MDISTILLER}/imagenet/r34_r18/dkd.yaml",
+            1.0,
+            {"alpha": 1.0, "beta": 0.5, "temperature": 1.0, "warmup_epochs": 1.0},
+        ),
+    ),
+    "rld": (
+        Preset(
+            CIFAR,
+            "RLD, configs/cifar100/rld/resnet32x4_resnet8x4.yaml",
+            1.0,
+            {"alpha": 1.0, "beta": 8.0, "temperature": 4.0, "warmup_epochs": 20.0},
+        ),
+    ),
+    "nkd": (
+        Preset(CIFAR, f"{CLS_KD}/cifar100/res34_distill_res18_cifar.py", 1.0, {"temperature": 3.0, "gamma": 3.5}),
+        Preset(IMAGENET, f"{CLS_KD}/imagenet/res34_distill_res18_img.py", 1.0, {"temperature": 1.0, "gamma": 1.5}),
+    ),
+    "wsld": (
+        Preset(CIFAR, f"{CLS_KD}/cifar100/res34_distill_res18_cifar.py", 2.25, {"temperature": 4.0}),
+        Preset(IMAGENET, f"{CLS_KD}/imagenet/res34_distill_res18_img.py", 2.5, {"temperature": 2.0}),
+    ),
+    "ctkd": (
+        Preset(
+            CIFAR,
+            "CTKD, scripts/run_cifar_distill.sh",
+            0.9,
+            {"t_min": 1.0, "t_range": 20.0, "start": 0.0, "end": 1.0, "loops": 10.0},
+            {"ce": 0.1},
+        ),
+    ),
+    "ttm": (Preset(CIFAR, "TTM, the example of its README (VGG-13, VGG-8)", 45.0, {"gamma": 0.1}),),
+    "deit": (Preset(IMAGENET, "Touvron et al. 2021, Eq. 3", 0.5, {"kind": "hard"}, {"ce": 0.5}),),
+    "crd": (Preset(CIFAR, REPDISTILLER, 0.8, {"negatives": 16384, "temperature": 0.07, "momentum": 0.5, "dim": 128}),),
+    "pkt": (Preset(CIFAR, REPDISTILLER, 30000.0),),
+    "rkd": (Preset(CIFAR, REPDISTILLER, 1.0, {"distance": 25.0, "angle": 50.0}),),
+    "cc": (Preset(CIFAR, REPDISTILLER, 0.02, {"form": "neighbours"}),),
+    "sp": (Preset(CIFAR, REPDISTILLER, 3000.0),),
+    "vid": (Preset(CIFAR, REPDISTILLER, 1.0, {"variance": 5.0}),),
+    "simkd": (
+        Preset(CIFAR, SIMKD, 1.0, {"factor": 2}, {}),
+        Preset(IMAGENET, SIMKD, 1.0, {"factor": 2}, {}),
+    ),
+    "fitnets": (Preset(CIFAR, REPDISTILLER, 100.0, {"relu": True, "preparation": 0.0}),),
+    "at": (Preset(CIFAR, REPDISTILLER, 1000.0, {"p": 2.0}),),
+    "nst": (Preset(CIFAR, REPDISTILLER, 50.0),),
+    "ft": (Preset(CIFAR, "factor-transfer, the official code (CIFAR-100)", 500.0, {"rate": 0.5}),),
+    "ofd": (Preset(CIFAR, f"{MDISTILLER}/cifar100/ofd.yaml", 1e-3),),
+    "review": (
+        Preset(CIFAR, f"{MDISTILLER}/cifar100/reviewkd.yaml (ResNet-32x4, ResNet-8x4)", 5.0, {"warmup_epochs": 20.0}),
+        Preset(IMAGENET, f"{MDISTILLER}/imagenet/r34_r18/reviewkd.yaml", 1.0, {"warmup_epochs": 1.0}),
+    ),
+    "semckd": (Preset(CIFAR, SIMKD, 400.0, beside={"ce": 1.0, "kd": 1.0}),),
+    "mgd": (
+        Preset(CIFAR, f"{CLS_KD}/cifar100/res34_distill_res18_cifar.py", 1.0, {"alpha": 1.2e-3, "ratio": 0.15}),
+        Preset(IMAGENET, f"{CLS_KD}/imagenet/res34_distill_res18_img.py", 1.0, {"alpha": 7e-5, "ratio": 0.15}),
+    ),
+}
