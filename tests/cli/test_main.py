@@ -251,7 +251,10 @@ class TestList:
         out = cli("list", kind).out
         assert out.startswith("losses:\n")
         assert "  kd " in out
-        assert "    arXiv 2015; reads the teacher's task logits; presets: cifar100, cifar100_standardized, imagenet\n" in out
+        assert (
+            "    arXiv 2015; reads the teacher's task logits; presets: cifar100, cifar100_standardized, imagenet\n"
+            in out
+        )
         assert "imagefolder" not in out
 
     def test_json(self, cli):
