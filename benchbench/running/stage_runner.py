@@ -30,6 +30,9 @@ POLL_SECONDS = 0.5
 # Stages that go on from a checkpoint, and so may begin though they will not end in time.
 RESUMABLE = (TrainingSpec, OutputsSpec, SynthesisSpec, DiffusionSpec)
 SHORTEST = 120.0  # seconds that are left for such a stage to be worth its start
+# Processes that ended, machines with them, while they had a stage, and did not come to its next checkpoint: after so
+# many it is run without others, one of which may have been their end, and after so many it fails.
+DEATHS_TOGETHER, MOST_DEATHS = 2, 5
 
 
 class Reports(NamedTuple):
@@ -206,9 +209,31 @@ class StageRunner:
             # Made, and not only looked at: a network's file system may remember for a while that there was none.
             self.store.stage(stage.kind, stage.key).path.mkdir(parents=True, exist_ok=True)
         if (news := self.elsewhere.end_of(stage)) is None:
-            return True
+            return self._is_harmless(stage, claim)
         self.keeper.give_back(stage.key, finished=news.status != "failed")
         self._hear(stage, news)
+        return False
+
+    def _is_harmless(self, stage: Stage, claim: Claim) -> bool:
+        """False for a stage that may end every process that tries it: it is put back, to be run alone, or fails.
+
+        A run that is started after it has failed tries it again.
+        """
+        checkpoint, saved = self.store.stage(stage.kind, stage.key).checkpoint, 0.0
+        with contextlib.suppress(FileNotFoundError):
+            saved = checkpoint.stat().st_mtime
+        deaths = self.keeper.claims.deaths(claim, saved)
+        if deaths < DEATHS_TOGETHER or (self.schedule.is_alone(stage) and deaths < MOST_DEATHS):
+            return True
+        if deaths < MOST_DEATHS:
+            self.schedule.retry_alone(stage)
+            self.keeper.give_back(stage.key, finished=False)
+            return False
+        reason = f"{deaths} processes have ended while they had it, and none came to another checkpoint"
+        reason = f"{reason}; run the same command again to try it again"
+        self._write_failure(stage, reason)
+        self.keeper.give_back(stage.key, finished=True)  # with the claims of those that have ended
+        self._fail(stage, reason)
         return False
 
     def _start(self, slots: list[str], unit: list[Stage]) -> None:
@@ -326,11 +351,7 @@ class StageRunner:
             self.schedule.retry_alone(stage)
             return
         reason = f"{event.reason}; run the same command again to go on from its last checkpoint"
-        folder = self.store.stage(stage.kind, stage.key)
-        # The stage has failed already, even if that cannot be written down.
-        with contextlib.suppress(OSError, ClaimLostError), fenced(folder.path, self.keeper.claim(stage.key)):
-            folder.path.mkdir(parents=True, exist_ok=True)
-            folder.write_state(folder.read_state().model_copy(update={"status": "failed", "reason": reason}))
+        self._write_failure(stage, reason)
         self._fail(stage, reason)
 
     def _leave_slot(self, stage: Stage, slot: str) -> bool:
@@ -341,6 +362,14 @@ class StageRunner:
         if not unit.open_keys:
             self.free_slots += unit.slots
         return unit.side_by_side
+
+    def _write_failure(self, stage: Stage, reason: str) -> None:
+        """Fails a stage for which no worker has written that down."""
+        folder = self.store.stage(stage.kind, stage.key)
+        # The stage has failed already, even if that cannot be written down.
+        with contextlib.suppress(OSError, ClaimLostError), fenced(folder.path, self.keeper.claim(stage.key)):
+            folder.path.mkdir(parents=True, exist_ok=True)
+            folder.write_state(folder.read_state().model_copy(update={"status": "failed", "reason": reason}))
 
     def _fail(self, stage: Stage, reason: str) -> None:
         self.schedule.fail(stage, one_line(reason))

@@ -230,6 +230,20 @@ class Claims:
                     claim.folder.joinpath(_file_name(entry)).unlink(missing_ok=True)
             claim.folder.rmdir()
 
+    def deaths(self, claim: Claim, since: float) -> int:
+        """How many holders before have ended without giving the stage back.
+
+        Args:
+            claim: that is held now.
+            since: those that were silent before this time, by the server's clock, do not count.
+        """
+        times: list[float] = []
+        for entry in _entries(claim.folder):
+            if entry.number < claim.number and not entry.released:
+                with contextlib.suppress(FileNotFoundError):
+                    times.append((claim.folder / str(entry.number)).stat().st_mtime)
+        return sum(each >= since for each in times)
+
     def expel(self, folder: Path, number: int) -> None:
         """Takes a claim from a holder that is known to have ended: the stage is free at once, and a zombie's lost."""
         temporary = folder / f".{secrets.token_hex(8)}.tmp"

@@ -14,6 +14,7 @@ import pytest
 from benchbench.executors.stage_progress import StageReporter
 from benchbench.hardware.devices import Devices
 from benchbench.planning.model import Plan
+from benchbench.running.stage_runner import MOST_DEATHS
 from benchbench.specs.records import Progress
 from benchbench.store import Claims, Store
 from benchbench.store.claims import LEASE
@@ -128,6 +129,33 @@ def test_one_that_waits_takes_over_from_one_that_is_killed(planned, run_of, root
     first.kill()
     stub.unlink()
     assert key in second.outcome().ran
+
+
+@pytest.mark.parametrize("saves", [False, True])
+def test_a_stage_that_ends_every_process_fails_unless_it_comes_further(planned, run_of, root, saves):
+    plan, key, stub, run = hanging(planned, run_of, root)
+    folder = Store(root).stage("cell", key)
+    for deaths in range(1, MOST_DEATHS + 1):
+        wait_for(lambda count=deaths, pid=run.pid: starts(root)[key] == count and folder.read_state().pid == pid)
+        if saves and deaths == 2:
+            folder.checkpoint.touch()
+        run.kill()
+        if deaths < MOST_DEATHS:
+            run = run_of(plan)
+    stub.unlink()
+    outcome = shared_store.run(plan, root)
+    if saves:
+        assert outcome.failed == {}
+        return
+    reason = (
+        f"{MOST_DEATHS} processes have ended while they had it, and none came to another checkpoint; "
+        "run the same command again to try it again"
+    )
+    assert outcome.failed == {key: reason}  # and not the other of its cohort
+    assert folder.read_state().reason == reason
+    assert starts(root)[key] == MOST_DEATHS
+    assert shared_store.run(plan, root).failed == {}
+    assert claimed(root) == set()
 
 
 def test_what_fails_elsewhere_is_not_run_again_by_those_that_saw_it(planned, run_of, root):
