@@ -7,7 +7,8 @@ import click
 PURPOSES = {
     "Look": ("plan", "list", "docs", "doctor"),
     "Run": ("run", "work", "watch"),
-    "Report": ("report", "compare", "export", "merge", "sync"),
+    "Report": ("report", "compare", "export"),
+    "Store": ("store", "merge", "sync"),
     "Extend": ("new", "check", "plugins"),
 }
 

@@ -27,6 +27,7 @@ from benchbench.cli.options import (
 from benchbench.cli.plugins import check, list_, new, plugins
 from benchbench.cli.printing import json_of, print_report, print_written
 from benchbench.cli.results import compare, export, merge, sync
+from benchbench.cli.store import store_group
 from benchbench.cli.streams import drop_unwritten, prepare_streams
 from benchbench.cli.work import work
 from benchbench.errors import BenchBenchError, one_line, short_quotes, short_words
@@ -269,5 +270,5 @@ def watch(options: SuiteOptions, port: int) -> None:
     serve(experiment, port, options.as_json)
 
 
-for _command in (work, list_, docs, doctor, plugins, new, check, export, merge, sync, compare):
+for _command in (work, list_, docs, doctor, plugins, new, check, export, merge, sync, compare, store_group):
     cli.add_command(_command)

@@ -66,6 +66,14 @@ class SuiteOptions:
         )
 
 
+@dataclass(frozen=True)
+class StoreOptions:
+    """Options of every command about a store."""
+
+    store: Path
+    as_json: bool
+
+
 def _names(_context: click.Context, _option: click.Parameter, value: str | None) -> tuple[str, ...]:
     return tuple(name.strip() for name in (value or "").split(",") if name.strip())
 
@@ -195,6 +203,20 @@ def reads_suites(command: Command) -> Command:
 
     argument = click.argument("suites", metavar="SUITE...", type=file_type, nargs=-1, required=True)
     return argument(_with_options(_SUITE_OPTIONS, gathered))
+
+
+def reads_store(command: Command) -> Command:
+    """Gives a command about a store its options, and those of the suites that it is about, which may be none."""
+
+    @functools.wraps(command)
+    def gathered(suites: tuple[Path, ...], **values: Any) -> None:
+        shared = _shared(values)
+        options = StoreOptions(shared["store"], shared["as_json"])
+        command(options, [SuiteOptions(suite=suite, **shared) for suite in suites], **values)
+
+    return click.argument("suites", metavar="[SUITE]...", type=file_type, nargs=-1)(
+        _with_options(_SUITE_OPTIONS, gathered)
+    )
 
 
 def _shared(values: dict[str, Any]) -> dict[str, Any]:

@@ -17,14 +17,20 @@ from benchbench.store import StageFolder, Store
 
 
 def finished_record(stage: Stage, store: Store) -> StageRecord | None:
-    """The record of a stage that is done, test included, else None.
+    """The record of a stage that is done, test included and with its files, else None.
 
     Raises:
         StoreError: it is damaged.
     """
     folder = store.stage(stage.kind, stage.key)
     record = folder.done()
-    return None if record is not None and saw_other_test(stage, folder) else record
+    incomplete = record is not None and (has_dropped_outputs(stage, store) or saw_other_test(stage, folder))
+    return None if incomplete else record
+
+
+def has_dropped_outputs(stage: Stage, store: Store) -> bool:
+    """True for a finished stage whose cached outputs were removed to make room, and are made again where needed."""
+    return isinstance(stage.spec, OutputsSpec) and store.stage(stage.kind, stage.key).has_dropped_outputs()
 
 
 def is_trained(stage: Stage, store: Store) -> bool:

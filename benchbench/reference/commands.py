@@ -23,18 +23,26 @@ def commands_page() -> str:
     """The page as Markdown."""
     parts = ["# Commands", INTRO]
     parts += [f"{purpose}:\n\n" + "\n".join(map(_entry, names)) for purpose, names in PURPOSES.items()]
+    context = click.Context(cli, info_name="benchbench", **cli.context_settings)
     for name in (name for names in PURPOSES.values() for name in names):
-        command = cli.commands[name]
-        # Under its group: a command keeps the settings of its first context.
-        context = click.Context(command, info_name=name, parent=click.Context(cli, **cli.context_settings))
-        usage = " ".join([f"benchbench {name}", *command.collect_usage_pieces(context)])
-        text, examples = _help(command)
-        parts += [f"## `benchbench {name}`", f"```console\n$ {usage}\n```", text]
-        rows = [_option(each) for each in command.params if isinstance(each, click.Option)]
-        parts.append(table(["option", "value", "default", "meaning"], rows))
-        if examples:
-            parts.append(f"```bash\n{examples}\n```")
+        parts += _command(cli.commands[name], name, context)
     return "\n\n".join(parts) + "\n"
+
+
+def _command(command: click.Command, name: str, parent: click.Context) -> list[str]:
+    """The parts of a command, and of those below it."""
+    # Under its group: a command keeps the settings of its first context.
+    context = click.Context(command, info_name=name, parent=parent)
+    path = context.command_path
+    text, examples = _help(command)
+    usage = " ".join([path, *command.collect_usage_pieces(context)])
+    parts = [f"## `{path}`", f"```console\n$ {usage}\n```", text]
+    if rows := [_option(each) for each in command.params if isinstance(each, click.Option)]:
+        parts.append(table(["option", "value", "default", "meaning"], rows))
+    if examples:
+        parts.append(f"```bash\n{examples}\n```")
+    below = command.commands.items() if isinstance(command, click.Group) else ()
+    return parts + [part for each, sub in below for part in _command(sub, each, context)]
 
 
 def _entry(name: str) -> str:

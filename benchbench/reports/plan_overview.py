@@ -13,7 +13,7 @@ from benchbench.costs.prediction import predict, predicted_cells
 from benchbench.errors import StoreError, one_line
 from benchbench.planning.model import Plan, Stage, corpus_of
 from benchbench.planning.notes import plan_notes
-from benchbench.planning.test_part import finished_record, is_trained
+from benchbench.planning.test_part import finished_record, has_dropped_outputs, is_trained
 from benchbench.reports.table import Entry, Table
 from benchbench.specs.stages import TrainingSpec
 from benchbench.store import Store
@@ -141,7 +141,7 @@ def amount(flops: float) -> str:
 def _state(stage: Stage, store: Store) -> State:
     folder = store.stage(stage.kind, stage.key)
     try:
-        if finished_record(stage, store) is not None:
+        if finished_record(stage, store) is not None or has_dropped_outputs(stage, store):
             return State("done")
         if is_trained(stage, store):
             return State("test again")

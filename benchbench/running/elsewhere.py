@@ -12,7 +12,7 @@ from pathlib import Path
 from benchbench.errors import StoreError, one_line
 from benchbench.executors.stage_progress import read_progress
 from benchbench.planning.model import Stage
-from benchbench.planning.test_part import finished_record, saw_other_test
+from benchbench.planning.test_part import finished_record, has_dropped_outputs, saw_other_test
 from benchbench.running.schedule import Schedule
 from benchbench.specs.elsewhere import StageElsewhere
 from benchbench.store import KEY_LENGTH, Claims, Held, Store
@@ -91,7 +91,7 @@ class Elsewhere:
             return self._ended(stage, StageElsewhere("failed", holder, reason=one_line(error)))
         if record is not None:
             return self._ended(stage, StageElsewhere("finished", holder, record=record))
-        if announced and not saw_other_test(stage, folder):
+        if announced and not saw_other_test(stage, folder) and not has_dropped_outputs(stage, self.store):
             report = self.add(stage, holder)
             self._watched[stage.key].announced = time.monotonic()
             return report

@@ -168,13 +168,13 @@ def verified_record(folder: StageFolder, kind: str) -> StageRecord:
     return record
 
 
-def _hashes(record: StageRecord) -> dict[Path, str]:
-    """Files of a stage's folder that its record names, with their hashes."""
+def _hashes(record: StageRecord, folder: Path) -> dict[Path, str]:
+    """Files of a stage's folder that its record names, with their hashes; without cached outputs that were removed to make room."""
     hashes = {}
     if record.weights_sha256 is not None:
         file = GENERATOR_WEIGHTS if isinstance(record, DiffusionRecord) else WEIGHTS
         hashes[file] = record.weights_sha256
-    if isinstance(record, OutputsRecord):
+    if isinstance(record, OutputsRecord) and not StageFolder(folder).has_dropped_outputs():
         hashes |= {Path("outputs", f"{name}.npy"): each for name, each in record.outputs.sha256.items()}
     return hashes
 
@@ -184,7 +184,7 @@ def stage_files(folder: Path, record: StageRecord) -> list[Path]:
 
     A link is followed where the record says what lies behind it; others may lead anywhere, and are left out.
     """
-    named = _hashes(record)
+    named = _hashes(record, folder)
     files = {
         path.relative_to(folder)
         for path in folder.rglob("*")
@@ -221,7 +221,7 @@ def verify_files(source: Path, copy: Path, record: StageRecord) -> None:
     Raises:
         StoreError: a file is missing or has another hash; with its place in the source.
     """
-    for file, expected in _hashes(record).items():
+    for file, expected in _hashes(record, copy).items():
         if not (copy / file).is_file() or file_sha256(copy / file) != expected:
             what = "the weights in" if file in (WEIGHTS, GENERATOR_WEIGHTS) else f"{file} of"
             raise StoreError(f"{what} {source} are missing or are not those of its record")

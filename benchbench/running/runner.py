@@ -96,6 +96,8 @@ def run_plan(plan: Plan, host: PluginHost, store: Store, executor: Component, op
             contextlib.closing(ClaimKeeper(store, settings.run, len(plan.devices.slots))) as keeper,
             contextlib.closing(kind(plan.devices, settings)) as workers,
         ):
+            if schedule.lacks_needs(store):  # removed by `benchbench store gc`, which did not see this run yet
+                schedule = Schedule(plan, store, options.max_cohort)
             run = StageRunner(schedule, store, Reports(hooks, ledger), keeper, workers)
             run.limits = Limits(options.stage_timeout, options.max_seconds)
             try:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from benchbench.errors import StoreError, one_line
 from benchbench.planning.model import KINDS, Plan, Stage
-from benchbench.planning.test_part import finished_record, is_trained
+from benchbench.planning.test_part import finished_record, has_dropped_outputs, is_trained
 from benchbench.store import Store
 
 COHORT = 8  # most cells that train side by side in one worker
@@ -70,6 +70,7 @@ class Schedule:
         self._ready_cohorts: dict[str, list[tuple[tuple[int, int], str]]] = {}
         for key, stage in plan.stages.items():
             self._enter(key, stage, store)
+        self._leave_dropped(store)
         for key, stage in self.waiting.items():
             self._link(key, stage)
 
@@ -86,6 +87,24 @@ class Schedule:
         else:
             self._done.add(key)
             self.outcome.reused.append(key)
+
+    def _leave_dropped(self, store: Store) -> None:
+        """Counts those as done whose cached outputs were removed to make room, and that no waiting stage reads."""
+        read = {need for stage in self.waiting.values() for need in (*stage.needs.values(), *stage.soft_needs.values())}
+        for key in [key for key, stage in self.waiting.items() if has_dropped_outputs(stage, store)]:
+            if key not in read:
+                del self.waiting[key]
+                self._done.add(key)
+                self.outcome.reused.append(key)
+
+    def lacks_needs(self, store: Store) -> bool:
+        """Whether a stage that a waiting one reads was removed from the store since."""
+        needs = {need for stage in self.waiting.values() for need in stage.needs.values()} & self._done
+        stages = [self.plan.stages[key] for key in needs]
+        return any(
+            not store.stage(stage.kind, stage.key).record.exists() or has_dropped_outputs(stage, store)
+            for stage in stages
+        )
 
     def _link(self, key: str, stage: Stage) -> None:
         """Notes what a stage waits for."""

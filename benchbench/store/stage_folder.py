@@ -64,6 +64,7 @@ class StageFolder:
     checkpoint = property(lambda self: self.path / "checkpoint.pt")
     weights = property(lambda self: self.path / "weights.safetensors")
     outputs = property(lambda self: self.path / "outputs")
+    outputs_removed = property(lambda self: self.path / "outputs.removed")
 
     def done(self) -> StageRecord | None:
         """The record of a finished stage, else None.
@@ -80,6 +81,10 @@ class StageFolder:
         if contradiction := find_contradiction(record):
             raise unreadable(self.record, StoreError(contradiction), "contradicts itself")
         return record
+
+    def has_dropped_outputs(self) -> bool:
+        """True for a finished stage whose cached outputs were removed to make room; its record is still there."""
+        return self.outputs_removed.exists() and self.record.exists() and not self.outputs.is_dir()
 
     def read_spec(self) -> StageSpec:
         """The stage's spec.

@@ -68,7 +68,7 @@ class TestHelp:
     def test_commands_are_listed_by_purpose(self, cli):
         lines = cli("--help").out.splitlines()
         headings = [line for line in lines if line.endswith(":") and not line.startswith(" ")]
-        assert headings == ["Options:", "Look:", "Run:", "Report:", "Extend:"]
+        assert headings == ["Options:", "Look:", "Run:", "Report:", "Store:", "Extend:"]
         assert sorted(name for names in PURPOSES.values() for name in names) == sorted(main_module.cli.commands)
 
     @pytest.mark.parametrize("command", main_module.cli.commands)

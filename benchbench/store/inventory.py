@@ -1,0 +1,121 @@
+"""What a store holds: its stages with their state, size and age, and the files beside them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from benchbench.errors import StoreError, one_line
+from benchbench.store.claims import FOLDER as CLAIMS
+from benchbench.store.claims import Held
+from benchbench.store.stage_folder import StageFolder
+from benchbench.store.store import LOGS, Store
+
+LEDGER = "ledger"
+BESIDE = (CLAIMS, LEDGER, LOGS)  # folders of a store that are no kinds of stages
+# Files that only an unfinished stage needs; in the folder of a finished one they are leftovers.
+UNFINISHED_FILES = ("checkpoint.pt", "checkpoint.damaged", "state.json", "progress.json", "record.earlier.json")
+
+Status = Literal["done", "failed", "stopped", "running", "damaged"]
+
+
+@dataclass(frozen=True)
+class StoredStage:
+    """One stage of a store.
+
+    Attributes:
+        kind: of the stage.
+        key: as its folder is called.
+        folder: of its files.
+        status: "stopped" is one that was begun, has not ended, and is not at work; "damaged" one whose record cannot be
+            read.
+        label: of its record; empty before it is finished.
+        sizes: bytes by file or folder directly in its folder.
+        changed: time of its latest change, in seconds since the epoch.
+        holder: who is at work on it; empty for nobody.
+    """
+
+    kind: str
+    key: str
+    folder: StageFolder
+    status: Status
+    label: str
+    sizes: Mapping[str, int]
+    changed: float
+    holder: str = ""
+
+    @property
+    def name(self) -> str:
+        """KIND/KEY."""
+        return f"{self.kind}/{self.key}"
+
+    @property
+    def bytes(self) -> int:
+        return sum(self.sizes.values())
+
+    @property
+    def leftovers(self) -> list[str]:
+        """Files in the folder of a finished stage that it needs no more."""
+        names = [name for name in self.sizes if name in UNFINISHED_FILES or name.endswith(".tmp")]
+        return names if self.status == "done" else []
+
+
+def stages_of(store: Store) -> list[StoredStage]:
+    """Every stage of a store, by kind and key; it is only read."""
+    claims = store.live_claims()
+    kinds = sorted(path for path in _folders(store.root) if path.name not in BESIDE)
+    return [_stage(kind, path, claims) for kind in kinds for path in sorted(_folders(kind))]
+
+
+def sizes_beside(store: Store) -> dict[str, int]:
+    """Bytes of the folders of a store that hold no stages, by name."""
+    return {name: _size(store.root / name) for name in BESIDE if (store.root / name).is_dir()}
+
+
+def _folders(folder: Path) -> Iterator[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            yield from [Path(each) for each in entries if each.is_dir(follow_symlinks=False) and each.name[0] != "."]
+    except FileNotFoundError:
+        return
+
+
+def _stage(kind: Path, path: Path, claims: Mapping[str, Held]) -> StoredStage:
+    folder = StageFolder(path)
+    held = claims.get(f"{kind.name}-{path.name}")
+    status, label = _status(folder, held is not None)
+    sizes, changed = {}, path.stat().st_mtime
+    for entry in sorted(path.iterdir()):
+        sizes[entry.name] = _size(entry)
+        changed = max(changed, entry.lstat().st_mtime)
+    return StoredStage(kind.name, path.name, folder, status, label, sizes, changed, str(held) if held else "")
+
+
+def _status(folder: StageFolder, is_held: bool) -> tuple[Status, str]:
+    """State and label of a stage; of one that cannot be read the reason."""
+    if is_held:
+        return "running", ""
+    try:
+        record = folder.done()
+    except StoreError as error:
+        return "damaged", one_line(error)
+    if record is not None:
+        return "done", record.label
+    return ("failed" if folder.read_state().status == "failed" else "stopped"), ""
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, or of all files below a folder; those that go meanwhile count nothing."""
+    if path.is_symlink() or not path.is_dir():
+        return _file_size(path)
+    return sum(_file_size(Path(parent, name)) for parent, _, names in os.walk(path) for name in names)
+
+
+def _file_size(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except FileNotFoundError:
+        return 0
