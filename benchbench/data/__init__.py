@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from benchbench.components import Component, Params, hookimpl
 from benchbench.data.sources import (
     bundled,
+    csv_file,
     cub200,
     huggingface,
     imagefolder,
@@ -34,8 +35,10 @@ DATASETS: tuple[tuple[str, str, type[Params], str], ...] = (
         "imagefolder",
         "imagefolder:load",
         imagefolder.ImageFolderParams,
-        "your own images: a folder per class, under train/ and test/",
+        "your own images: a folder per class, under train/ and test/ or split here",
     ),
+    ("csv", "csv_file:load", csv_file.CsvParams, "your own images: a CSV or TSV file of paths, labels and parts"),
+    ("tsv", "csv_file:load", csv_file.CsvParams, "the same as `csv`"),
     (
         "unlabelled",
         "unlabelled:load",

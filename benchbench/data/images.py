@@ -37,6 +37,7 @@ class ImageDataset:
             from loader processes, so it must pickle.
         array: all pixels [N, H, W, 3], uint8, where every image has one size and they fit in memory; else None.
         class_index: of generated images, the index of each within its class [N]; else None.
+        validation: indices of the validation part [V] that a training split comes with; else None.
     """
 
     labels: np.ndarray
@@ -44,6 +45,7 @@ class ImageDataset:
     image: Callable[[int], Image.Image]
     array: np.ndarray | None = None
     class_index: np.ndarray | None = None
+    validation: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -15,6 +15,7 @@ class DataInfo:
     Attributes:
         classes: number of classes; 0 where the images have no labels.
         train, test: number of images of each split, before any subset is taken.
+        validation: images that the source itself holds out of those to train on, which `train` does not count.
         note: something that the user must still do (get files that are absent, say); empty where there is nothing.
         names: of the classes, by number; empty where they are not known.
     """
@@ -24,6 +25,7 @@ class DataInfo:
     test: int
     note: str = ""
     names: tuple[str, ...] = ()
+    validation: int = 0
 
     @property
     def labelled(self) -> bool:

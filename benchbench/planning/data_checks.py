@@ -25,6 +25,7 @@ def checked_part(label: str, entry: DataEntry, info: DataInfo, loc: Loc, file: S
     """
     if info.classes == 1:
         raise file.error(f"data set '{label}' has one class, and there is nothing to tell apart", [*loc, "source"])
+    _require_validation(info, loc, file)
     classes, notes, subset = max(info.classes, 1), [info.note], info.train
     if entry.per_class is not None:
         subset = entry.per_class * classes
@@ -35,8 +36,26 @@ def checked_part(label: str, entry: DataEntry, info: DataInfo, loc: Loc, file: S
                 f"fraction {entry.fraction:g} is less than one image of each class; one is taken: {classes} images"
             )
             subset = classes
-    notes.append(_checked_validation(label, classes, subset, file))
+    notes.append(_checked_validation(label, classes, subset, file) if not info.validation else "")
     return replace(info, note="; ".join(filter(None, notes)))
+
+
+def _require_validation(info: DataInfo, loc: Loc, file: SuiteFile) -> None:
+    """Images to choose by are there where something is chosen.
+
+    Raises:
+        SuiteError: neither the suite nor the data set holds any out.
+    """
+    selection, hint = file.suite.selection, "add `selection: {validation: 0.1}`; the test set is never used to choose"
+    if selection.validation or info.validation or not info.labelled:
+        return
+    if selection.rule == "best":
+        problem = "rule 'best' needs a validation split (validation: 0.1); the test set is never used to choose"
+        raise file.error(f"selection: {problem}", ["selection"])
+    searches = [label for label, arm in file.suite.arms.items() if arm.search is not None and loc[0] == "data"]
+    if searches:
+        problem = f"arm '{searches[0]}' searches, and the suite holds no images out to choose by"
+        raise file.error(problem, ["arms", searches[0], "search"], hint)
 
 
 def _checked_validation(label: str, classes: int, subset: int, file: SuiteFile) -> str:

@@ -197,13 +197,15 @@ class Plan:
 
     def validation_images(self, spec: DataSpec, data: str) -> int:
         """Images that a stage's data hold out."""
-        return round(_subset(self.info[data], spec) * spec.validation)
+        info = self.info[data]
+        return info.validation or round(_subset(info, spec) * spec.validation)
 
 
 def train_images(info: DataInfo, spec: DataSpec) -> int:
     """Training images of a stage's data, after the subset and the validation split."""
     subset, use = _subset(info, spec), spec.synthetic
-    real = max(subset - round(subset * spec.validation), info.classes)  # a split leaves each class an image
+    held_out = 0 if info.validation else round(subset * spec.validation)
+    real = max(subset - held_out, info.classes)  # a split leaves each class an image
     return real + use.at_most if use and use.share is None else real
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 from collections.abc import Mapping
 from pathlib import Path
@@ -66,7 +67,8 @@ class Resolver:
         values: dict[str, object] = {**arguments}
         for name, value in values.items():
             if name in fields:
-                values[name] = resolve_paths(value, fields[name].annotation, self.file.resolve)
+                resolve = functools.partial(self.file.resolve, loc=[*loc, name])
+                values[name] = resolve_paths(value, fields[name].annotation, resolve)
         try:
             return component.params.model_validate(values)
         except ValidationError as error:
@@ -154,7 +156,8 @@ class Resolver:
         """
         if entry.weights is None or entry.weights.file is None:
             return None
-        path, loc = self.file.resolve(entry.weights.file), [*loc, "weights", "file"]
+        loc = [*loc, "weights", "file"]
+        path = self.file.resolve(entry.weights.file, loc)
         if path not in self._weights_files:
             try:
                 if not is_file(path) and not path.is_dir():

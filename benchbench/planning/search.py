@@ -116,9 +116,6 @@ def search_trials(file: SuiteFile, label: str, resolver: Resolver) -> tuple[Tria
         return ()
     if arm.method == "published":
         raise error("a network that is tested as published has nothing to search", loc, "take the search out")
-    if not file.suite.selection.validation:
-        problem = f"arm '{label}' searches, and the suite holds no images out to choose by"
-        raise error(problem, loc, "add `selection: {validation: 0.1}`; the test set is never used to choose")
     fields = {key: _Builder(file, label, resolver).field(key) for key in arm.search.fields}
     _check_number(file, label, arm.search, fields)
     if arm.search.trials is None:

@@ -143,7 +143,8 @@ class SyntheticStages:
         entry, info = self.suite.data[data], self.draft.info[data]
         whole = info.train if entry.fraction is None else round(info.train * entry.fraction)
         subset = entry.per_class * info.classes if entry.per_class is not None else whole
-        return round(times * (subset - round(subset * self.suite.selection.validation)))
+        held_out = 0 if info.validation else round(subset * self.suite.selection.validation)
+        return round(times * (subset - held_out))
 
     def _generation(self, label: str, data: str) -> str:
         """The stage that generates a set for a data set."""

@@ -130,6 +130,8 @@ def type_in_words(annotation: Any, models: Mapping[Any, str] | None = None) -> s
         return f"mapping from {inner[0]} to {inner[1]}"
     if origin is tuple:
         return f"list of {', '.join(inner)}" if len(set(inner)) > 1 else f"list of {len(inner)} {_plural(inner[0])}"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return f"mapping of {', '.join(f'`{name}`' for name in annotation.model_fields)}"
     return WORDS.get(annotation, getattr(annotation, "__name__", str(annotation)))
 
 

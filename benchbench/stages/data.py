@@ -19,7 +19,7 @@ from benchbench.data.images import ImageDataset, ImageSubset
 from benchbench.data.loader import Loader, make_loader
 from benchbench.data.order import Blend
 from benchbench.data.sources.own_images import OwnImagesParams
-from benchbench.data.splits import hold_out, subset
+from benchbench.data.splits import SubsetSize, split_training
 from benchbench.data.synthetic import joined, take
 from benchbench.data.transforms import Transform, bind_augmenters, bind_mixers
 from benchbench.errors import DataError
@@ -189,8 +189,8 @@ def _transform(context: ImageContext) -> Transform:
 
 def _split(data: DataSpec, images: ImageDataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Indices of the images that a suite uses, and of these those to train on and those held out."""
-    part = subset(images.labels, data.fraction, data.per_class, data.subset_seed)
-    return part, *hold_out(images.labels[part], data.validation)
+    size = SubsetSize(data.fraction, data.per_class, data.subset_seed)
+    return split_training(images, size, data.validation)
 
 
 def _content_key(spec: TrainingSpec | OutputsSpec | QualitySpec, split: str) -> str:

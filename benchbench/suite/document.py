@@ -16,6 +16,9 @@ from benchbench.suite.dotted import join_key, split_key
 from benchbench.suite.fields import PATTERNS_IN_WORDS
 
 Loc = Sequence[str | int]
+# The file that a part comes from, with all in it that has no place of its own, by the keys that lead to it; None for
+# the suite itself.
+Places = dict[tuple[str, ...], Path | None]
 
 # Pydantic speaks of dictionaries and instances; the author of a suite has neither.
 _PLAIN_WORDS = {
@@ -80,11 +83,13 @@ class SuiteDocument:
         path: the file; None where there is none.
         root: its content; that of a file and of a text knows line numbers.
         overrides: parts that are replaced in it.
+        places: of the parts that come from a suite which it extends.
     """
 
     path: Path | None
     root: CommentedMap
     overrides: list[Override] = field(default_factory=list)
+    places: Places = field(default_factory=dict)
 
     @property
     def has_lines(self) -> bool:
@@ -95,17 +100,18 @@ class SuiteDocument:
         """An error at a part of the suite: with its line, or with the keys that lead to it."""
         parts = self._parts(loc)
         path, name = tuple(str(part) for part in parts), dotted(parts)
-        line, is_written = self._line(parts)
+        file, line, is_written = self._line(parts)
         for each in reversed(self.overrides):  # of two for one part the later counts
             # The part itself, a part of it, or a mapping that is there only because something in it was set.
             if path[: len(each.parts)] == each.parts or (not is_written and _is_part(each.parts, path)):
                 return SuiteError(f"{each.place}: {problem}", hint=hint)
         changed = [each for each in self.overrides if parts and _is_part(each.parts, path)]
-        if not self.has_lines and name and not problem.startswith(name):
+        if line is None and name and not problem.startswith(name):
             problem = f"{name}: {problem}"
         if changed:
             problem = f"{problem} (with {changed[0].given_by} {', '.join(quoted(each.key) for each in changed)})"
-        return SuiteError(problem, self.path or (TEXT if self.has_lines else None), line, hint)
+        own = self.path or (TEXT if self.has_lines else None)
+        return SuiteError(problem, file or own, line, hint)
 
     def explain(self, error: ValidationError, prefix: Loc = ()) -> SuiteError:
         """The first problem of a validation in one line; `prefix` is the place of the validated part."""
@@ -154,23 +160,34 @@ class SuiteDocument:
             parts.append(part)
         return parts
 
-    def _line(self, parts: Loc) -> tuple[int | None, bool]:
-        """The line of a place, and True where the file has the place itself; else the nearest line above it."""
-        if not self.has_lines:
-            return None, True
-        line, is_written = 1, True
-        node = self.root
-        for part in parts:
+    def file_of(self, loc: Loc) -> Path | None:
+        """The file that a part of the suite stands in; None where it is a text or a dict."""
+        keys = tuple(str(part) for part in self._parts(loc))
+        places = [self.places[keys[:end]] for end in range(len(keys), 0, -1) if keys[:end] in self.places]
+        return (places[0] if places else None) or self.path
+
+    def _line(self, parts: Loc) -> tuple[Path | None, int | None, bool]:
+        """The file that is extended, if it is in one, and line of a place, and whether the file has the place itself.
+
+        Where it does not, the nearest line above it.
+        """
+        file: Path | None = None
+        line, is_written = (1 if self.has_lines else None), True
+        node, current = self.root, file
+        for end, part in enumerate(parts, start=1):
             position = getattr(node, "lc", None)
+            current = self.places.get(tuple(map(str, parts[:end])), current)
             try:
-                if isinstance(node, CommentedMap) and position is not None:
-                    line = position.key(part)[0] + 1
+                if current is None and not self.has_lines:
+                    file, line = None, None
+                elif isinstance(node, CommentedMap) and position is not None:
+                    file, line = current, position.key(part)[0] + 1
                 elif isinstance(node, CommentedSeq) and position is not None:
-                    line = position.item(part)[0] + 1
+                    file, line = current, position.item(part)[0] + 1
             except (KeyError, TypeError):  # --set put it there; a mapping made for it has no positions at all
                 is_written = False
             node = node[part]
-        return line, is_written
+        return file, line, is_written
 
 
 def _is_part(path: tuple[str, ...], whole: tuple[str, ...]) -> bool:

@@ -6,7 +6,7 @@ import copy
 import math
 import numbers
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,12 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from benchbench.errors import SuiteError, did_you_mean, one_line, quoted
 from benchbench.suite.document import TEXT, Loc, Override, SuiteDocument, dotted, key_of
 from benchbench.suite.dotted import join_key, split_key, split_setting
+from benchbench.suite.extends import KEY, LABELLED, with_base
+from benchbench.suite.places import UnsetVariableError, resolved
 from benchbench.suite.schema import Suite
 from benchbench.suite.yaml_text import MOST_LEVELS, MOST_VALUES, parse, parse_value, read_text
 
 OWN_KEY = "x-"  # beginning of keys at the top that are the author's own: a place for anchors
-# Mappings from labels: an override of null takes a label out.
-LABELLED = ("arms", "data", "pretraining", "students", "synthetic", "teachers")
 
 
 @dataclass(frozen=True)
@@ -63,20 +63,23 @@ class SuiteFile:
         Raises:
             SuiteError: a value that cannot be.
         """
-        root = copy.deepcopy(self.source.root)
-        return _suite(self.path, root, overrides, self.source.overrides)
+        return _suite(replace(self.source, root=copy.deepcopy(self.source.root)), overrides)
 
     def error(self, problem: str, loc: Loc, hint: str = "") -> SuiteError:
         """An error at a part of the suite."""
         return self.source.error(problem, loc, hint)
 
-    def resolve(self, path: Path) -> Path:
-        """A path as a suite means it: relative to the suite file, else to the current directory."""
+    def resolve(self, path: Path, loc: Loc = ()) -> Path:
+        """A path at some part of the suite, relative to the file that it stands in, else to the current directory.
+
+        Raises:
+            SuiteError: it names an environment variable that is not set.
+        """
+        file = self.source.file_of(loc)
         try:
-            beside = self.folder / path.expanduser()
-            return (beside if beside.exists() or not path.exists() else path).absolute()
-        except (OSError, ValueError, RuntimeError):  # a name that no file can have; `~` of an unknown user
-            return (self.folder / path).absolute()
+            return resolved(path, file.parent if file else Path())
+        except UnsetVariableError as error:
+            raise self.error(str(error), loc) from None
 
     def plugin_files(self) -> list[Path]:
         """The files of `plugins:`.
@@ -84,7 +87,7 @@ class SuiteFile:
         Raises:
             SuiteError: one is not there.
         """
-        paths = [self.resolve(Path(name)) for name in self.suite.plugins]
+        paths = [self.resolve(Path(name), ["plugins", index]) for index, name in enumerate(self.suite.plugins)]
         for index, path in enumerate(paths):
             if not is_file(path):
                 problem = f"plugin file {quoted(self.suite.plugins[index])} does not exist"
@@ -102,7 +105,7 @@ def load_suite(path: Path, overrides: Sequence[str | Override] = ()) -> SuiteFil
     Raises:
         SuiteError: anything in it is wrong; one line with file, line and what to do.
     """
-    return _suite(path, parse(read_text(path), path), overrides)
+    return _suite(with_base(path, parse(read_text(path), path)), overrides)
 
 
 def parse_suite(text: str, overrides: Sequence[str | Override] = ()) -> SuiteFile:
@@ -111,7 +114,7 @@ def parse_suite(text: str, overrides: Sequence[str | Override] = ()) -> SuiteFil
     Raises:
         SuiteError: anything in it is wrong; one line with its line and what to do.
     """
-    return _suite(None, parse(text, TEXT), overrides)
+    return _suite(with_base(None, parse(text, TEXT)), overrides)
 
 
 def build_suite(content: Mapping[str, object], overrides: Sequence[str | Override] = ()) -> SuiteFile:
@@ -121,19 +124,20 @@ def build_suite(content: Mapping[str, object], overrides: Sequence[str | Overrid
         SuiteError: anything in it is wrong; one line with the keys that lead there and what to do.
     """
     try:
-        return _suite(None, _commented(content), overrides)
+        return _suite(with_base(None, _commented(content)), overrides)
     except RecursionError:
         raise SuiteError("the suite contains itself, or is nested too deeply") from None
 
 
-def _suite(
-    path: Path | None, root: CommentedMap, overrides: Sequence[str | Override], earlier: Sequence[Override] = ()
-) -> SuiteFile:
-    """The suite of a parsed document, which `earlier` overrides have changed already."""
+def _suite(document: SuiteDocument, overrides: Sequence[str | Override]) -> SuiteFile:
+    """The suite of a parsed document, which is changed."""
+    root = document.root
     added = [parse_override(each) if isinstance(each, str) else each for each in overrides]
     for each in added:
-        _apply(each, root, path)
-    document = SuiteDocument(path, root, [*earlier, *added])
+        _apply(each, root, document.path)
+    document = replace(document, overrides=[*document.overrides, *added])
+    if KEY in root:
+        raise document.error(f"{KEY} is read from the file alone", [KEY], "write it there")
     _check_size(document)
     content = _plain(root, document)
     assert isinstance(content, dict)

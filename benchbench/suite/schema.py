@@ -168,16 +168,13 @@ class Selection(Strict):
     """The epoch whose weights are tested: the last, or the best on a validation split of the training set."""
 
     rule: Literal["last", "best"] = Field("last", description="the epoch whose weights are tested")
-    validation: float = Field(0.0, ge=0, lt=1, description="share of the training set, stratified and seeded")
-
-    @model_validator(mode="after")
-    def _best_needs_validation(self) -> Self:
-        if self.rule == "best" and not self.validation:
-            raise PydanticCustomError(
-                "selection",
-                "rule 'best' needs a validation split (validation: 0.1); the test set is never used to choose",
-            )
-        return self
+    validation: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of the training set, stratified and seeded; of a data set with a validation part of its "
+        "own, that part instead",
+    )
 
 
 def _selection(value: Any) -> Any:
@@ -220,6 +217,9 @@ class Suite(Strict):
 
     name: Annotated[str, StringConstraints(pattern=NAME, max_length=60)] = Field(
         description="name of the suite and of the folder of its tables"
+    )
+    extends: str | None = Field(
+        None, description="a suite that this one changes: a file, relative to this one, or the name of one that ships"
     )
     seeds: list[StrictInt] = Field(min_length=1, description="every cell is run once with each")
     teacher_seed: int = Field(0, description="the seed of the teachers' adaptation")

@@ -30,7 +30,7 @@ def run_python(code: str) -> str:
 
 
 def test_names():
-    assert set(COMPONENTS) == {*OFFICIAL, "cub200", "mit67", "imagefolder", "huggingface", "unlabelled"}
+    assert set(COMPONENTS) == {*OFFICIAL, "cub200", "mit67", "imagefolder", "csv", "tsv", "huggingface", "unlabelled"}
     assert all(component.summary for component in COMPONENTS.values())
 
 
@@ -50,7 +50,7 @@ def test_official_sizes_import_nothing_heavy(tmp_path):
         "from benchbench.data import benchbench_datasets\n"
         f"root = pathlib.Path({str(tmp_path)!r})\n"
         "for component in benchbench_datasets():\n"
-        "    if component.name not in ('imagefolder', 'huggingface', 'unlabelled'):\n"
+        "    if component.name not in ('imagefolder', 'csv', 'tsv', 'huggingface', 'unlabelled'):\n"
         "        component.params().info(root)\n"
         f"print([name for name in {HEAVY} if name in sys.modules])"
     )

@@ -60,6 +60,12 @@ class TestKeys:
         source = f"data.own.source={{imagefolder: {{path: {tmp_path / 'moved'}}}}}"
         assert keys(plan(source), ALL) == before
 
+    def test_do_not_hold_a_variable_of_the_environment(self, plan, folder, monkeypatch):
+        monkeypatch.setenv("HERE", str(folder.parent))
+        assert keys(plan("data.own.source={imagefolder: {path: $HERE/images}}"), ALL) == keys(plan(), ALL)
+        with pytest.raises(SuiteError, match=r"the environment variable 'HRE' of '\$HRE/images' is not set"):
+            plan("data.own.source={imagefolder: {path: $HRE/images}}")
+
     def test_hold_how_files_are_read(self, plan, folder):
         turned = f"data.own.source={{imagefolder: {{path: {folder}, exif: apply}}}}"
         assert not set(keys(plan(turned), ALL)) & set(keys(plan(), ALL))
@@ -206,3 +212,37 @@ class TestSizes:
             (folder / split / "dog").rmdir()
         with pytest.raises(SuiteError, match="data set 'own' has one class"):
             plan()
+
+
+class TestOwnValidation:
+    """Images that the data set itself holds out."""
+
+    @pytest.fixture
+    def split(self, folder):
+        """All twelve images in one folder, of which the source draws four to test and two to validate on."""
+        for label in ("cat", "dog"):
+            for number in range(2):
+                (folder / "test" / label / f"{number}.jpg").rename(folder / "train" / label / f"{number + 4}.jpg")
+            (folder / "test" / label).rmdir()
+        (folder / "test").rmdir()
+        return f"data.own.source={{imagefolder: {{path: {folder}, split: {{test: 0.3, validation: 0.2}}}}}}"
+
+    def test_is_what_epochs_are_chosen_by(self, plan, split):
+        planned = plan(split, "selection={rule: best, validation: 0.5}")
+        info = planned.info["own"]
+        assert (info.train, info.validation, info.test) == (6, 2, 4)
+        (spec, *_) = [stage.spec for stage in planned.stages.values() if stage.kind == "cell"]
+        assert (planned.train_images(spec.data, "own"), planned.validation_images(spec.data, "own")) == (6, 2)
+        assert len(plan(split, "selection=best").cells) == len(planned.cells)
+
+    def test_is_needed_where_the_suite_holds_none_out(self, plan):
+        with pytest.raises(SuiteError, match=r"rule 'best' needs a validation split \(validation: 0\.1\)"):
+            plan("selection=best")
+
+    def test_is_part_of_the_key(self, plan, split, folder):
+        with_own = split.replace("{test: 0.3, validation: 0.2}", "{test: 0.3, validation: 0.2, seed: 1}")
+        assert not set(keys(plan(split), ALL)) & set(keys(plan(with_own), ALL))
+
+    def test_a_misspelt_share_has_its_place(self, plan, split):
+        with pytest.raises(SuiteError, match=r"imagefolder\.split\.tset: unknown key 'tset'; did you mean 'test'"):
+            plan(split.replace("test:", "tset:"))

@@ -61,6 +61,16 @@ def test_a_cpu_decodes_images_as_they_come(folder, tmp_path):
     assert not list(tmp_path.rglob("decoded"))
 
 
+def test_a_validation_part_of_the_source_is_held_out_as_a_whole(folder, tmp_path):
+    params = {"path": file_json(folder, "abc"), "validation_folder": "test"}
+    spec = spec_of(ComponentSpec(name="imagefolder", params=params))
+    spec = spec.model_copy(update={"data": spec.data.model_copy(update={"per_class": 4, "validation": 0.5})})
+    data = SplitData(stage_context(spec, tmp_path / "stage", load_plugins().registry))
+    assert (data.record.train, data.record.validation) == (8, 12)
+    assert data.train.labels.tolist() == [0] * 4 + [1] * 4
+    assert data.validation.labels.tolist() == [0] * 6 + [1] * 6
+
+
 @pytest.mark.cuda
 def test_a_gpu_decodes_each_image_once(folder, tmp_path):
     data = loaded(folder, tmp_path, "cuda")

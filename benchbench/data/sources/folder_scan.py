@@ -105,6 +105,14 @@ def scan_split(folder: Path) -> SplitScan:
     return scan
 
 
+def class_folders(folder: Path) -> list[str]:
+    """Names of the folders in a folder, hidden ones apart; none where it cannot be read."""
+    try:
+        return [entry.name for entry in _entries(str(folder)) if entry.is_dir() and not _is_hidden(entry.name)]
+    except DataError:
+        return []
+
+
 def scan_images(folder: Path) -> SplitScan:
     """Reads the names of all images below a folder, as of one class without a name.
 

@@ -1,25 +1,36 @@
-"""A user's own images: one folder per class, under a folder per split."""
+"""A user's own images: one folder per class, under a folder per split, or in one folder that is split here."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal
 
 from benchbench.data.images import ImageDataset
 from benchbench.data.info import DataInfo
 from benchbench.data.sources.common import check_labels
-from benchbench.data.sources.folder_scan import SplitScan, scan_split
+from benchbench.data.sources.drawn_split import Split, draw_parts
+from benchbench.data.sources.folder_scan import SplitScan, class_folders, scan_split
 from benchbench.data.sources.own_images import OwnFileImages, OwnImagesParams, Range, survey_files
 from benchbench.errors import DataError, did_you_mean
+
+# Folders of images that were put aside, in the order in which one stands in for `test`.
+STAND_INS = ("val", "valid", "validation")
+# Of a name that no folder can have: files of the validation part beside those to train on.
+VALIDATION = "../validation"
 
 
 class ImageFolderParams(OwnImagesParams):
     """Images in one folder per class.
 
     Attributes:
-        path: the folder that holds the two splits.
+        path: the folder that holds the splits, or with `split` the class folders themselves.
         train_folder: the split that trains.
-        test_folder: the split that tests; where it is left at `test` and only `val` is there, that one.
+        test_folder: the split that tests; where it is left at `test` and there is none, `val`, `valid` or `validation`.
+        validation_folder: images of its own to validate on, in place of the share that `selection` holds out.
+        split: draws the test part (and one to validate on) from a folder without one: `{test: 0.2, by: seed}`. Shares
+            are of each class; `by: group` keeps the images of one sub-folder of the class folders together; `seed: 0`
+            is the draw's own.
         exif: `apply` turns an image as its EXIF orientation says; by default pixels are taken as they are stored, as
             torchvision's ImageFolder and timm take them, so that accuracies compare with theirs.
         pixel_range: `[BLACK, WHITE]`, the values of grey images of 16 or 32 bits; by default all of 16 bits, and of 32
@@ -29,6 +40,8 @@ class ImageFolderParams(OwnImagesParams):
     path: Path
     train_folder: str = "train"
     test_folder: str = "test"
+    validation_folder: str | None = None
+    split: Split | None = None
     exif: Literal["ignore", "apply"] = "ignore"
     pixel_range: Range | None = None
 
@@ -36,22 +49,28 @@ class ImageFolderParams(OwnImagesParams):
         return sizes(self)
 
     def split_files(self, split: Literal["train", "test"], root: Path) -> dict[str, Path]:
-        return _scan(self)[split].files()
+        scans = _scan(self)
+        files = scans[split].files()
+        if split == "train" and "validation" in scans:
+            files |= {f"{VALIDATION}/{name}": path for name, path in scans["validation"].files().items()}
+        return files
 
 
 def sizes(params: ImageFolderParams) -> DataInfo:
-    """Counts of both splits, and notes on what is left out and on headers of some images.
+    """Counts of all parts, and notes on what is left out and on headers of some images.
 
     Raises:
         DataError: as `load`.
     """
     scans = _scan(params)
-    notes = [f"{scan.folder.name}/: {words}" for scan in scans.values() for words in _doubts(scan)]
+    notes = [f"{scan.folder.name}/: {words}" for scan in _distinct(scans) for words in _doubts(scan)]
     counts = {split: sum(map(len, scan.by_class.values())) for split, scan in scans.items()}
+    notes += _unread(params, scans)
     files = [str(path) for path in scans["train"].files().values()]
     notes += survey_files(files, params.reading)
     names = tuple(scans["train"].by_class)
-    return DataInfo(len(names), counts["train"], counts["test"], "; ".join(notes), names)
+    held_out = counts.get("validation", 0)
+    return DataInfo(len(names), counts["train"], counts["test"], "; ".join(notes), names, held_out)
 
 
 def load(params: ImageFolderParams, root: Path, split: str) -> ImageDataset:
@@ -59,35 +78,125 @@ def load(params: ImageFolderParams, root: Path, split: str) -> ImageDataset:
 
     Every kind of image that Pillow reads from a fixed list counts. Links to folders are followed, unless they lead back
     to a folder that they lie in. Hidden files and folders are left out, and so are those that systems make themselves.
+    Images of a validation part stand after those that train.
 
     Raises:
-        DataError: a folder is absent, a class folder is empty, or the splits have different classes.
+        DataError: a folder is absent, a class folder is empty, the splits have different classes, or a class has too
+            few images for `split`.
     """
-    by_class = _scan(params)["train" if split == "train" else "test"].by_class
-    classes = tuple(by_class)
-    labels = [label for label, files in enumerate(by_class.values()) for _ in files]
-    files = tuple(file for files in by_class.values() for file in files)
-    return ImageDataset(
-        check_labels("imagefolder", labels, classes, split), classes, OwnFileImages(files, params.reading)
-    )
+    import numpy as np
+
+    scans = _scan(params)
+    classes = tuple(scans["train"].by_class)
+    chosen = [scans[name] for name in (("train", "validation") if split == "train" else ("test",)) if name in scans]
+    labels: list[int] = []
+    files: list[str] = []
+    counts = []
+    for scan in chosen:
+        for label, name in enumerate(classes):
+            labels += [label] * len(scan.by_class.get(name, ()))
+            files += scan.by_class.get(name, ())
+        counts.append(len(files))
+    images = OwnFileImages(tuple(files), params.reading)
+    held_out = np.arange(counts[0], counts[1]) if len(counts) > 1 else None
+    return ImageDataset(check_labels("imagefolder", labels, classes, split), classes, images, validation=held_out)
+
+
+def _distinct(scans: dict[str, SplitScan]) -> list[SplitScan]:
+    """The scans of different folders: parts of one that was drawn from share what is left out."""
+    return list({scan.folder: scan for scan in scans.values()}.values())
 
 
 def _doubts(scan: SplitScan) -> list[str]:
     return [words for words in (str(scan.left_out), scan.doubtful_names()) if words]
 
 
+def _unread(params: ImageFolderParams, scans: dict[str, SplitScan]) -> list[str]:
+    """A note on a part that stands in for the test part, and on folders that look like parts and are not read."""
+    read = {scan.folder for scan in scans.values()}
+    test = scans["test"].folder.name
+    notes = [f"{test}/ tests, as there is no test/"] if params.split is None and test != params.test_folder else []
+    for name in STAND_INS:
+        if params.path / name not in read and params.path not in read and (params.path / name).is_dir():
+            notes.append(f"{name}/ is not read (`validation_folder: {name}` chooses epochs by it)")
+    return notes
+
+
 def _scan(params: ImageFolderParams) -> dict[str, SplitScan]:
-    """The training and the test split."""
-    test_folder = params.path / params.test_folder
-    default = ImageFolderParams.model_fields["test_folder"].default
-    if params.test_folder == default and not test_folder.is_dir() and (params.path / "val").is_dir():
-        test_folder = params.path / "val"
-    train, test = scan_split(params.path / params.train_folder), scan_split(test_folder)
-    for one, other in ((train, test), (test, train)):
+    """The parts `train`, `test` and, where there is one, `validation`."""
+    scans = _drawn(params) if params.split else _folders(params)
+    if params.validation_folder is not None:
+        scans["validation"] = scan_split(params.path / params.validation_folder)
+    train = scans["train"]
+    for one, other in ((train, scans["test"]), (scans["test"], train), (scans.get("validation", train), train)):
         absent = sorted(set(one.by_class) - set(other.by_class))
         if absent:
             names = ", ".join(f"'{name}'" for name in absent[:5]) + (", ..." if len(absent) > 5 else "")
             hint = did_you_mean(absent[0], set(other.by_class) - set(one.by_class))
             meant = f" ({hint})" if "did you mean" in hint else ""
             raise DataError(f"imagefolder: the splits differ in their classes: {other.folder} lacks {names}{meant}")
-    return {"train": train, "test": test}
+    return scans
+
+
+def _folders(params: ImageFolderParams) -> dict[str, SplitScan]:
+    """The splits of folders of their own."""
+    train, test = params.path / params.train_folder, params.path / params.test_folder
+    if not train.is_dir():
+        advice = "name the training part with `train_folder`, or, if these are classes, `split: {test: 0.2, by: seed}`"
+        raise DataError(f"imagefolder: {train} is not a folder{_advice(params.path, advice)} draws a test part")
+    scan = scan_split(train)
+    test = test if test.is_dir() else _stand_in(params) or test
+    if not test.is_dir():
+        advice = "name the test part with `test_folder`, or `split: {test: 0.2, by: seed}`"
+        raise DataError(
+            f"imagefolder: {test} is not a folder{_advice(params.path, advice)} draws one from {train.name}/"
+        )
+    return {"train": scan, "test": scan_split(test)}
+
+
+def _advice(folder: Path, advice: str) -> str:
+    """The folders that are there instead, and a remedy."""
+    there = class_folders(folder)
+    if not there:
+        return f"; {folder} should hold one folder of images per class: {advice}"
+    names = ", ".join(f"{name}/" for name in there[:5]) + (", ..." if len(there) > 5 else "")
+    return f"; {folder} holds {names}: {advice}"
+
+
+def _stand_in(params: ImageFolderParams) -> Path | None:
+    """A folder that tests where there is none called `test`, and no other was asked for."""
+    if params.test_folder != ImageFolderParams.model_fields["test_folder"].default:
+        return None
+    names = [name for name in STAND_INS if name != params.validation_folder]
+    return next((params.path / name for name in names if (params.path / name).is_dir()), None)
+
+
+def _drawn(params: ImageFolderParams) -> dict[str, SplitScan]:
+    """The parts of one folder: `train_folder` where it is there, else the whole."""
+    assert params.split is not None
+    train = params.path / params.train_folder
+    folder = train if train.is_dir() or "train_folder" in params.model_fields_set else params.path
+    test = params.path / params.test_folder
+    if test.is_dir():
+        raise DataError(f"imagefolder: {test} is there already; take `split` out, or the folder")
+    if params.validation_folder is not None and (params.split.validation or folder == params.path):
+        raise DataError(
+            "imagefolder: `validation_folder` lies beside train/; here `split: {validation: ...}` draws one"
+        )
+    whole = scan_split(folder)
+    files = [(label, path) for label, paths in whole.by_class.items() for path in paths]
+    labels, by_group = [label for label, _ in files], params.split.by == "group"
+    groups = [_group(whole, label, path, by_group) for label, path in files]
+    parts = draw_parts("imagefolder", labels, groups, params.split)
+    names = ("train", "test", *(["validation"] if params.split.validation else []))
+    by_part: dict[str, dict[str, list[str]]] = {name: {label: [] for label in whole.by_class} for name in names}
+    for (label, path), part in zip(files, parts, strict=True):
+        by_part[part][label].append(path)
+    return {name: SplitScan(folder, by_class, whole.left_out) for name, by_class in by_part.items()}
+
+
+def _group(scan: SplitScan, label: str, path: str, by_group: bool) -> str:
+    """The sub-folder that an image lies in, below that of its class; else its own name."""
+    name = path[len(os.path.join(scan.folder, "")) :]
+    inside = os.path.dirname(name)[len(label) + 1 :]
+    return inside if by_group and inside else name

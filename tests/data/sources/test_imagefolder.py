@@ -92,3 +92,110 @@ def test_a_damaged_image_is_named_when_it_is_asked_for(folder):
     assert images.image(1).size == (8, 6)
     with pytest.raises(DataError, match=r"test/cat/1\.ppm"):
         images.image(0)
+
+
+def names_of(params: ImageFolderParams, root, split: str) -> list[str]:
+    images = load(params, root, split)
+    return [file[len(str(params.path)) + 1 :] for file in images.image.files]
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "validation"])
+def test_stand_ins_are_noted(folder, name):
+    (folder / "test").rename(folder / name)
+    assert f"{name}/ tests, as there is no test/" in ImageFolderParams(path=folder).info(folder).note
+
+
+def test_a_validation_folder(folder, save_image):
+    for number, label in enumerate(("dog", "dog", "cat")):
+        save_image(folder / "val" / label / f"{number}.png", number)
+    note = "val/ is not read (`validation_folder: val` chooses epochs by it)"
+    assert ImageFolderParams(path=folder).info(folder).note.endswith(note)
+    params = ImageFolderParams(path=folder, validation_folder="val")
+    info, images = params.info(folder), load(params, folder, "train")
+    assert (info.train, info.test, info.validation) == (4, 2, 3)
+    assert note not in info.note
+    assert images.validation.tolist() == [4, 5, 6]
+    assert images.labels.tolist() == [0, 0, 1, 1, 0, 1, 1]
+    assert names_of(params, folder, "train")[4:] == ["val/cat/2.png", "val/dog/0.png", "val/dog/1.png"]
+    assert "../validation/dog/1.png" in params.split_files("train", folder)
+    save_image(folder / "val" / "dgo" / "1.png")
+    with pytest.raises(DataError, match=r"train lacks 'dgo'"):
+        params.info(folder)
+
+
+@pytest.fixture
+def flat(tmp_path, save_image):
+    """Ten cats in five sessions of two, four dogs, in one folder."""
+    for number in range(10):
+        save_image(tmp_path / "flat" / "cat" / f"s{number // 2}" / f"{number}.png", number)
+    for number in range(4):
+        save_image(tmp_path / "flat" / "dog" / f"{number}.png", number)
+    return tmp_path / "flat"
+
+
+class TestDrawnSplit:
+    def test_is_stratified_and_leaves_nothing_out(self, flat):
+        params = ImageFolderParams(path=flat, split={"test": 0.2, "validation": 0.2})
+        info = params.info(flat)
+        assert (info.train, info.validation, info.test, info.names) == (8, 3, 3, ("cat", "dog"))
+        train, test = names_of(params, flat, "train"), names_of(params, flat, "test")
+        assert sum(name.startswith("cat") for name in test) == 2
+        assert len({*train, *test}) == 14
+        assert load(params, flat, "train").validation.tolist() == [8, 9, 10]
+        assert names_of(params, flat, "test") == test
+        files = params.split_files("train", flat)
+        assert sum(name.startswith("../validation/") for name in files) == 3
+        assert not {*files} & {*params.split_files("test", flat)}
+
+    def test_depends_on_its_seed_and_not_on_the_place(self, flat, tmp_path):
+        def tested(path, **split):
+            return names_of(ImageFolderParams(path=path, split={"test": 0.3, **split}), path, "test")
+
+        before = tested(flat)
+        assert any(tested(flat, seed=seed) != before for seed in (1, 2, 3))
+        flat.rename(tmp_path / "moved")
+        assert tested(tmp_path / "moved") == before
+
+    def test_more_images_hardly_move_others(self, flat, save_image):
+        params = ImageFolderParams(path=flat, split={"test": 0.2})
+        before = set(names_of(params, flat, "test"))
+        save_image(flat / "cat" / "new.png", 99)
+        assert len(before - set(names_of(params, flat, "test"))) <= 1
+
+    def test_by_group(self, flat):
+        params = ImageFolderParams(path=flat, split={"test": 0.3, "by": "group"})
+        parts = {split: {name.split("/")[1] for name in names_of(params, flat, split)} for split in ("train", "test")}
+        assert not {name for name in parts["train"] & parts["test"] if name.startswith("s")}
+        assert any(name.startswith("s") for name in parts["test"])
+
+    def test_of_the_training_folder(self, flat, tmp_path, save_image):
+        (tmp_path / "own").mkdir()
+        flat.rename(tmp_path / "own" / "train")
+        params = ImageFolderParams(path=tmp_path / "own", split={"test": 0.2})
+        assert params.info(tmp_path).test == 3
+        save_image(tmp_path / "own" / "test" / "cat" / "1.png")
+        with pytest.raises(DataError, match=r"own/test is there already; take `split` out"):
+            params.info(tmp_path)
+
+    def test_of_too_few_images(self, flat, save_image):
+        save_image(flat / "elk" / "1.png")
+        with pytest.raises(DataError, match=r"class 'elk' has 1 image, and `split` leaves none to test on"):
+            load(ImageFolderParams(path=flat, split={"test": 0.2}), flat, "test")
+
+    def test_is_advised_where_there_are_no_splits(self, flat):
+        with pytest.raises(DataError, match=r"holds cat/, dog/: name .* if these are classes, `split: {test: 0\.2"):
+            ImageFolderParams(path=flat).info(flat)
+
+    @pytest.mark.parametrize(
+        ("split", "problem"),
+        [
+            (0.2, "write shares, as in"),
+            ({"tset": 0.2}, "did you mean 'test'"),
+            ({"test": 0.6, "validation": 0.5}, "leave nothing to train on"),
+            ({"test": 20}, "less than 1"),
+            ({"test": 0.2, "by": "name"}, "'seed' or 'group'"),
+        ],
+    )
+    def test_what_is_no_split(self, flat, split, problem):
+        with pytest.raises(ValueError, match=problem):
+            ImageFolderParams(path=flat, split=split)

@@ -214,12 +214,3 @@ def test_duplicate_key(path):
     text, line = changed("  scratch: {method", "  distil: {method: finetune}\n  distil: {method")
     error = error_of(path, text)
     assert str(error) == f"{path}:{line + 1}: duplicate key 'distil'; keep one of them"
-
-
-def test_best_epoch_needs_a_validation_split(path):
-    text, _ = changed("seeds: [0, 1]", "seeds: [0, 1]\nselection: best")
-    error = error_of(path, text)
-    assert error.line == 3
-    assert "validation: 0.1" in error.problem
-    path.write_text(text.replace("selection: best", "selection: {rule: best, validation: 0.1}"))
-    assert load_suite(path).suite.selection.rule == "best"

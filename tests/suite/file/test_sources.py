@@ -120,6 +120,20 @@ class TestPaths:
         path.write_text(SUITE)
         assert load_suite(path).resolve(Path("~/w.bin")) == path.parent / "home" / "w.bin"
 
+    def test_environment_variables(self, path, monkeypatch):
+        monkeypatch.setenv("PHOTOS", str(path.parent / "photos"))
+        path.write_text(SUITE.replace("weights.bin", "$PHTOS/w.bin"))
+        file, weights = load_suite(path), ["students", "small", "weights", "file"]
+        for written in ("$PHOTOS/w.bin", "${PHOTOS}/w.bin"):
+            assert file.resolve(Path(written)) == path.parent / "photos" / "w.bin"
+        with pytest.raises(SuiteError) as caught:
+            file.resolve(Path("$PHTOS/w.bin"), weights)
+        problem = "the environment variable 'PHTOS' of '$PHTOS/w.bin' is not set; did you mean 'PHOTOS'?"
+        assert str(caught.value) == f"{path}:8: {problem}"
+        monkeypatch.chdir(path.parent)
+        (path.parent / "$PHTOS").mkdir()
+        assert file.resolve(Path("$PHTOS")) == path.parent / "$PHTOS"
+
     def test_plugin_files(self, path):
         text = SUITE + textwrap.dedent(
             """\
