@@ -10,7 +10,8 @@ from collections.abc import Callable
 from benchbench.specs.records import Progress, RecordPart
 from benchbench.store import StageFolder, write_atomic
 
-LINE_SECONDS = 60.0  # between two lines of a log
+# Least seconds between two lines of a log, and the most where an epoch takes longer than that.
+LINE_SECONDS, SILENT_SECONDS = 60.0, 300.0
 FILE_SECONDS = 10.0  # between two states of the file
 FILE = "progress.json"
 
@@ -38,6 +39,22 @@ class Pace:
         if progress.done <= done:
             return None
         return (now - start) / (progress.done - done) * (progress.total - progress.done)
+
+
+class LineRhythm:
+    """Says when a stage is to write a line: once a minute, or once an epoch where that is rarer, or every 5 minutes."""
+
+    def __init__(self) -> None:
+        self._last, self._epoch = time.monotonic(), 1
+
+    def is_due(self, progress: Progress) -> bool:
+        """Whether a report is one to write; the next ones wait their turn then."""
+        seconds, epoch = time.monotonic() - self._last, progress.epoch
+        in_epoch = epoch is not None and epoch <= self._epoch
+        if seconds < (SILENT_SECONDS if in_epoch else LINE_SECONDS):
+            return False
+        self._last, self._epoch = time.monotonic(), epoch or 1
+        return True
 
 
 def in_words(progress: Progress, seconds_left: float | None = None) -> str:
@@ -69,7 +86,7 @@ class StageReporter:
         self._folder, self._pass_on = folder, pass_on
         self._pace = Pace()
         self._next_file = 0.0
-        self._next_line = time.monotonic() + LINE_SECONDS
+        self._rhythm = LineRhythm()
 
     def __call__(self, progress: Progress) -> None:
         self._pass_on(progress)
@@ -77,8 +94,7 @@ class StageReporter:
         if now >= self._next_file:
             self._next_file = now + FILE_SECONDS
             _write(self._folder, ReportedProgress(text=in_words(progress, left), at=time.time(), progress=progress))
-        if now >= self._next_line:
-            self._next_line = now + LINE_SECONDS
+        if self._rhythm.is_due(progress):
             with contextlib.suppress(OSError), self._folder.log.open("a", encoding="utf-8") as log:
                 log.write(f"{time.strftime('%H:%M:%S')} {in_words(progress, left)}\n")
 

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from benchbench.components import hookimpl
 from benchbench.errors import printable
-from benchbench.executors.stage_progress import LINE_SECONDS, Pace, duration, in_words
+from benchbench.executors.stage_progress import LineRhythm, Pace, duration, in_words
 from benchbench.planning.model import Plan, Stage
 from benchbench.specs.elsewhere import StageElsewhere
 from benchbench.specs.pilots import Pilot
@@ -36,11 +36,11 @@ SILENT = 60.0  # seconds without a step from which on they are shown
 
 
 class StageTimes:
-    """Times of a running stage: its pace, its last step, and its last line."""
+    """Times of a running stage: its pace, its last step, and the rhythm of its lines."""
 
     def __init__(self) -> None:
-        self.pace = Pace()
-        self.last_step = self.last_line = time.monotonic()
+        self.pace, self.rhythm = Pace(), LineRhythm()
+        self.last_step = time.monotonic()
         self.seconds_left: float | None = None
 
     def step(self, progress: Progress) -> None:
@@ -162,7 +162,7 @@ class RunProgress:
 
 
 class TerminalProgress(RunProgress):
-    """On standard error: a live table on a terminal, elsewhere a line per stage and for each minute that it runs."""
+    """On standard error: a live table on a terminal, elsewhere lines: see `LineRhythm` for those of running stages."""
 
     def __init__(self, weights: Mapping[str, float]):
         super().__init__(weights)
@@ -181,8 +181,7 @@ class TerminalProgress(RunProgress):
     def moved(self, stage: Stage, progress: Progress) -> None:
         super().moved(stage, progress)
         times = self.times[stage.key]
-        if self.live is None and time.monotonic() - times.last_line >= LINE_SECONDS:
-            times.last_line = time.monotonic()
+        if self.live is None and times.rhythm.is_due(progress):
             words = in_words(progress, times.seconds_left) + self.places.get(stage.key, "")
             self.line(f"runs    {stage.label}: {words}  [{self.position()}]")
 

@@ -8,6 +8,7 @@ import pytest
 
 from benchbench.executors import stage_progress
 from benchbench.executors.stage_progress import (
+    LineRhythm,
     Pace,
     StageReporter,
     duration,
@@ -76,6 +77,21 @@ def test_a_line_a_minute_and_a_file_for_others(clock, tmp_path):
     forget_progress(folder)
     assert read_progress(folder) is None
     forget_progress(folder)
+
+
+@pytest.mark.parametrize(
+    ("epoch_seconds", "expected"),
+    [(10, [60, 120, 180, 240]), (90, [90, 180, 270]), (240, [240]), (1000, [300, 600, 900]), (None, [60, 120, 180])],
+)
+def test_lines_come_by_the_minute_or_the_epoch(clock, epoch_seconds, expected):
+    """By the rarer of the two, and every five minutes at least."""
+    rhythm, lines = LineRhythm(), []
+    for second in range(expected[-1] + 1):
+        epoch = None if epoch_seconds is None else second // epoch_seconds + 1
+        if rhythm.is_due(Progress(done=second, total=1000, epoch=epoch, epochs=100)):
+            lines.append(second)
+        clock.now += 1
+    assert lines == expected
 
 
 def test_a_folder_that_cannot_be_written_ends_nothing(clock, tmp_path):

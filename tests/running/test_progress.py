@@ -8,7 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from benchbench.executors import stage_progress
 from benchbench.plugins import load_plugins
+from benchbench.running import progress as progress_module
 from benchbench.running.lifecycle import LifecycleHooks
 from benchbench.running.notebook import NotebookProgress, notebook_shell
 from benchbench.running.progress import RunProgress, TerminalProgress
@@ -77,6 +79,27 @@ def test_one_line_per_stage_where_there_is_no_terminal(plan, capsys):
     title, failure = capsys.readouterr().err.splitlines()
     assert title.startswith("tiny: 2 cells, ")
     assert failure == f"FAILED  {stage.label}: no [red]memory[/red]"
+
+
+def test_a_long_stage_speaks_where_there_is_no_terminal(plan, capsys, monkeypatch):
+    """Twenty minutes of two-minute epochs, reported every second, are ten lines; of an attempt of seconds none."""
+    now = [0.0]
+    for module in (progress_module, stage_progress):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    view = TerminalProgress({})
+    hooks = hooks_for(view)
+    hooks.plan_made(plan, [])
+    stage = plan.stages[plan.cells[0].stage]
+    hooks.stage_started(stage, "0")
+    for second in range(1201):
+        now[0], epoch = float(second), second // 120 + 1
+        report = Progress(done=second, total=1300, epoch=epoch, epochs=11, loss=0.5, validation_accuracy=0.25)
+        hooks.progress(stage, report)
+    _, *lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 10
+    assert lines[0].startswith(
+        f"runs    {stage.label}: epoch 2/11, 9%, loss 0.5, validation accuracy 25.0 %, about 19 min left"
+    )
 
 
 class Kernel:
