@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from benchbench.errors import StageError
 from benchbench.losses.base import LossContext
 from benchbench.models.outputs import Outputs
 
@@ -47,3 +48,27 @@ def resized(x: Tensor, size: tuple[int, int]) -> Tensor:
     if x.shape[2] >= size[0] and x.shape[3] >= size[1]:
         return F.adaptive_avg_pool2d(x, size)
     return F.interpolate(x, size, mode="nearest")
+
+
+def map_reader(loss: str, side: str, head: nn.Module | None, channels: int) -> nn.Linear:
+    """The classifier of a network, which a loss applies to every position of its last map.
+
+    Args:
+        loss: its name.
+        side: "student" or "teacher".
+        head: the classifier.
+        channels: of the map.
+
+    Raises:
+        StageError: it cannot read a map of so many channels.
+    """
+    if head is None:
+        raise StageError(f"loss '{loss}' needs a task head of the {side}; adapt it to the task")
+    if not isinstance(head, nn.Linear):
+        raise StageError(f"loss '{loss}' needs a linear classifier; take out the loss that gives the {side} another")
+    if head.in_features != channels:
+        raise StageError(
+            f"loss '{loss}' reads the last map through the classifier, and of this {side} the map has {channels} "
+            f"channels and the classifier takes {head.in_features}; take another {side}"
+        )
+    return head

@@ -46,6 +46,7 @@ MORE = [
     ("catkd", {"normalize": False}),
     ("semckd", {"anchors": 4}),
     ("review", {"warmup_epochs": 0}),
+    ("sdd", {"base": "nkd"}),
 ]
 FIXED_START = {"ctkd"}  # their parameters start from a number, not from a random one
 CASES = [(name, {}) for name in COMPONENTS] + MORE
@@ -222,6 +223,8 @@ def test_a_fresh_loss_does_not_go_on_alike(name):
         ("mgd", {"ratio": 1}),
         ("mgd", {"masked": "everything"}),
         ("cwd", {"temperature": 0}),
+        ("sdd", {"base": "at"}),
+        ("sdd", {"scales": []}),
     ],
 )
 def test_bad_parameters_are_refused(name, bad):

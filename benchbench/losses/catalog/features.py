@@ -97,6 +97,18 @@ class OFAParams(Params):
     temperature: FiniteFloat = Field(1.0, gt=0, description="T, divides the logits of both sides")
 
 
+class SDDParams(Params):
+    """Parameters of `sdd`."""
+
+    base: Literal["kd", "dkd", "nkd"] = Field("dkd", description="loss of the logits of each cell")
+    scales: list[int] = Field([1, 2, 4], min_length=1, description="cells a side of each grid")
+    temperature: FiniteFloat = Field(4.0, gt=0, description="T, divides the logits of both sides")
+    alpha: FiniteFloat = Field(1.0, ge=0, description="of dkd: weight of the target class against all others")
+    beta: FiniteFloat = Field(8.0, ge=0, description="of dkd: weight of the distribution over the other classes")
+    gamma: FiniteFloat = Field(1.5, ge=0, description="of nkd: weight of the other classes")
+    warmup_epochs: FiniteFloat = Field(0.0, ge=0, description="epochs over which the loss rises from 0 to its value")
+
+
 FEATURES: tuple[Component, ...] = (
     loss(
         "fitnets",
@@ -137,6 +149,16 @@ FEATURES: tuple[Component, ...] = (
         "OFA",
         OFAParams,
         "predictions of every depth, for any architectures (Hao et al. 2023)",
+        "teacher",
+        "teacher.logits",
+        "features",
+        "hard_labels",
+    ),
+    loss(
+        "sdd",
+        "SDD",
+        SDDParams,
+        "logits of the parts of an image, at several scales (Wei et al. 2024)",
         "teacher",
         "teacher.logits",
         "features",

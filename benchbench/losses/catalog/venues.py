@@ -34,6 +34,7 @@ VENUES = {
     "review": "CVPR 2021",
     "rkd": "CVPR 2019",
     "rld": "ICCV 2025",
+    "sdd": "CVPR 2024",
     "seed": "ICLR 2021",
     "semckd": "AAAI 2021",
     "simkd": "CVPR 2022",

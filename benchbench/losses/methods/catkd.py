@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchbench.data.batch import Batch
 from benchbench.errors import StageError
 from benchbench.losses.base import Loss, LossContext
 from benchbench.losses.catalog.features import CATKDParams
 from benchbench.losses.embeddings import unit
-from benchbench.losses.maps import both_maps, paired
+from benchbench.losses.maps import both_maps, map_reader, paired
 from benchbench.models.outputs import Outputs
 
 
@@ -66,8 +66,8 @@ class CATKD(Loss):
         c_student, c_teacher = context.student_features[-1][0], context.teacher_features[-1][0]
         # In a tuple, heads that are modules stay out of this loss's parameters and state.
         self.heads = (
-            _reader("student", context.student_head, c_student),
-            _reader("teacher", context.teacher_head, c_teacher),
+            map_reader("catkd", "student", context.student_head, c_student),
+            map_reader("catkd", "teacher", context.teacher_head, c_teacher),
         )
         self.to(context.device)
 
@@ -77,21 +77,3 @@ class CATKD(Loss):
         a_student = activation_maps(f_student, head_student.weight, self.params.size)
         a_teacher = activation_maps(f_teacher, head_teacher.weight.detach(), self.params.size)
         return {"catkd": class_attention_gap(a_student, a_teacher, self.params.normalize)}
-
-
-def _reader(side: str, head: nn.Module | None, channels: int) -> nn.Linear:
-    """The classifier, if it can read a map of so many channels.
-
-    Raises:
-        StageError: it cannot.
-    """
-    if head is None:
-        raise StageError(f"loss 'catkd' needs a task head of the {side}; adapt it to the task")
-    if not isinstance(head, nn.Linear):
-        raise StageError(f"loss 'catkd' needs a linear classifier; take out the loss that gives the {side} another")
-    if head.in_features != channels:
-        raise StageError(
-            f"loss 'catkd' reads the last map through the classifier, and of this {side} the map has {channels} "
-            f"channels and the classifier takes {head.in_features}; take another {side}"
-        )
-    return head
