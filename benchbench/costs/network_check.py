@@ -97,7 +97,7 @@ def _trains_on_one_image(plan: Plan, spec: TrainingSpec | OutputsSpec, data: str
     """True where a stage trains a whole network, and its batches have one image each."""
     if not isinstance(spec, TrainingSpec) or spec.method in ("linear_probe", "published"):
         return False
-    return min(spec.recipe.batch_size, plan.train_images(spec.data, data)) == 1
+    return min(spec.recipe.batch_size, plan.train_images(spec.data, data)) // spec.recipe.accumulate == 1
 
 
 def _weights_requests(plan: Plan, locs: dict[str, StageLocs]) -> dict[tuple[str, str], WeightsRequest]:

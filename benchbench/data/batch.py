@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import torch
@@ -63,6 +64,22 @@ class Batch:
         if self.mix is None:
             return self.labels
         return torch.where(self.mix.share >= 0.5, self.labels, self.mix.labels)
+
+    def parts(self, count: int) -> list[Batch]:
+        """Part i has every `count`-th sample from sample i on: a share of whatever the batch is made of, in its order.
+
+        Of several processes each takes its own images alone, whose number `count` divides.
+        """
+        return [self._every(slice(first, None, count)) for first in range(count)]
+
+    def _every(self, rows: slice) -> Batch:
+        part = copy.copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor):
+                setattr(part, name, value[rows].contiguous())
+        if self.mix is not None:
+            part.mix = Mix(self.mix.labels[rows].contiguous(), self.mix.share[rows].contiguous())
+        return part
 
     def part(self, chosen: Tensor) -> Batch:
         """The samples at some indices [K]; of batches that are not mixed."""

@@ -25,7 +25,7 @@ class Outputs:
     features: list[Tensor] = field(default_factory=list)
     token_logits: Tensor | None = None
 
-    def part(self, chosen: Tensor) -> Outputs:
-        """The outputs of the images at some indices [K]."""
+    def part(self, chosen: Tensor | slice) -> Outputs:
+        """The outputs of the images at some indices [K], or of every so many."""
         logits, token = (None if each is None else each[chosen] for each in (self.logits, self.token_logits))
         return Outputs(logits, self.embedding[chosen], [each[chosen] for each in self.features], token)

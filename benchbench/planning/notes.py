@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from benchbench.errors import quoted
+from benchbench.losses.catalog.comparing import COMPARING
 from benchbench.planning.model import Cell, Plan, corpus_label
 from benchbench.specs.parts import RecipeSpec
 from benchbench.specs.stages import TrainingSpec
@@ -24,7 +25,7 @@ def plan_notes(plan: Plan) -> list[str]:
         spec = stage.spec
         if isinstance(spec, TrainingSpec) and spec.method != "published" and not spec.searched:
             images = plan.train_images(spec.data, labels[key]) if key in labels else None
-            for note in _recipe_notes(spec.recipe, images, read):
+            for note in [*_recipe_notes(spec.recipe, images, read), *_update_notes(spec)]:
                 found.setdefault(note, {})[stage.label.partition(" | seed ")[0]] = None
     return [*(f"{note}: {_named(names)}" for note, names in found.items()), *_repetitions(plan.cells)]
 
@@ -67,6 +68,17 @@ def _recipe_notes(recipe: RecipeSpec, images: int | None, milestones_are_read: b
     names = [each.name for each in (*recipe.augment, *recipe.mix)]
     for name in dict.fromkeys(each for each in names if names.count(each) > 1):
         yield f"augmenter '{name}' is listed twice"
+
+
+def _update_notes(spec: TrainingSpec) -> Iterator[str]:
+    """What is odd about the way in which gradients become steps."""
+    recipe = spec.recipe
+    if recipe.clip_mode != "norm" and recipe.clip_grad is None:
+        yield f"clip_mode {recipe.clip_mode} does nothing without clip_grad"
+    comparing = [loss.name for loss in spec.loss if loss.name in COMPARING]
+    if recipe.accumulate > 1 and comparing:
+        size = recipe.batch_size // recipe.accumulate
+        yield f"accumulate: {' and '.join(comparing)} compare images with each other, and see {size} at a time"
 
 
 def _repetitions(cells: Iterable[Cell]) -> Iterator[str]:

@@ -27,6 +27,9 @@ OPTIMIZER_FIELDS = {
     "milestones",
     "gamma",
     "warmup_epochs",
+    "clip_grad",
+    "clip_mode",
+    "accumulate",
 }
 # Fields of a recipe that a tuning stage works within.
 TUNING_FIELDS = ("batch_size", "image_size", "precision", "channels_last", "fold_bn", "compile")

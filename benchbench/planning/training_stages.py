@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchbench.planning.draft import PlanDraft
@@ -39,11 +38,25 @@ class TrainingTask:
 
 @dataclass(frozen=True)
 class MergedRecipe:
-    """A full recipe, and the places in the suite that its augmenters, and its number of devices, come from."""
+    """A full recipe.
+
+    Attributes:
+        recipe: with every field.
+        parts: the places in the suite that it comes from, and their fields, from far to near.
+    """
 
     recipe: Recipe
-    loc: Loc
-    devices_loc: Loc = ()
+    parts: tuple[tuple[Loc, Recipe], ...]
+
+    @property
+    def loc(self) -> Loc:
+        """The place of its augmenters."""
+        return self.loc_of("augment")
+
+    def loc_of(self, field: str) -> Loc:
+        """The place of a field in the nearest part that sets it."""
+        locs = [loc for loc, part in self.parts if field in part.model_fields_set]
+        return [*(locs[-1] if locs else ("recipes", "default")), field]
 
 
 class TrainingStages:
@@ -77,8 +90,7 @@ class TrainingStages:
         whole = recipes.default.updated(*(part for _, part in parts))
         if task.method == "published":  # tested as it is
             whole = whole.model_copy(update={"epochs": 0})
-        augment, devices = (_nearest(parts, name) for name in ("augment", "devices"))
-        return MergedRecipe(whole, augment, devices)
+        return MergedRecipe(whole, tuple(parts))
 
     def add(
         self,
@@ -94,6 +106,8 @@ class TrainingStages:
             SuiteError: its batches have less than an image for each of its devices.
         """
         soft_needs, devices = soft_needs or {}, 1
+        if spec.recipe.epochs:
+            self._check_parts(merged, spec, task.data)
         network = Network(task.label, NetworkSpec(model=spec.model, role=spec.role), trained=True)
         if spec.method == "linear_probe":
             # The trunk is frozen: its outputs are computed once, and the head trains on those.
@@ -103,29 +117,38 @@ class TrainingStages:
             spec = spec.model_copy(update={"needs": {**spec.needs, "features": features}})
         elif spec.recipe.epochs:
             devices = self._devices(merged, spec, task.data)
-            share = spec.recipe.model_copy(update={"batch_size": -(-spec.recipe.batch_size // devices)})
+            parts = devices * spec.recipe.accumulate
+            share = spec.recipe.model_copy(update={"batch_size": -(-spec.recipe.batch_size // parts)})
             tuning = self.shared.tuning("student", network, share, self.steps(spec, task.data))
             soft_needs = {**soft_needs, **tuning}
         key = self.draft.add(spec, label, soft_needs, cohort_key(spec) if spec.kind in ("cell", "trial") else None)
-        self.draft.take_devices(key, devices, merged.devices_loc)
+        self.draft.take_devices(key, devices, merged.loc_of("devices"))
         return key
 
     def _devices(self, merged: MergedRecipe, spec: TrainingSpec, data: str) -> int:
-        """Devices that train a network together, each with images of every batch."""
-        devices, batch = merged.recipe.devices, spec.recipe.batch_size
-        images = min(batch, train_images(self.draft.info[data], spec.data))
+        """Devices that train a network together, each with images of every part of every batch."""
+        devices, parts, file = merged.recipe.devices, spec.recipe.accumulate, self.draft.resolver.file
+        images = self._images_a_step(spec, data)
         if devices > images:
             problem = f"{devices} devices share batches of {images}, so that some would have no image"
-            raise self.draft.resolver.file.error(problem, merged.devices_loc, f"take `devices: {images}` or fewer")
+            raise file.error(problem, merged.loc_of("devices"), f"take `devices: {images}` or fewer")
+        if parts > 1 and devices > 1 and images % (parts * devices):
+            problem = f"{devices} devices cannot share {parts} equal parts of a batch of {images} images"
+            raise file.error(problem, merged.loc_of("accumulate"), f"take a batch_size that {parts * devices} divides")
         return devices
+
+    def _check_parts(self, merged: MergedRecipe, spec: TrainingSpec, data: str) -> None:
+        """Refuses parts of a batch without an image."""
+        parts, images = spec.recipe.accumulate, self._images_a_step(spec, data)
+        if parts > images:
+            problem = f"a batch of {images} images has no {parts} parts"
+            file = self.draft.resolver.file
+            raise file.error(problem, merged.loc_of("accumulate"), f"take `accumulate: {images}` or less")
+
+    def _images_a_step(self, spec: TrainingSpec, data: str) -> int:
+        return min(spec.recipe.batch_size, train_images(self.draft.info[data], spec.data))
 
     def steps(self, spec: TrainingSpec, data: str) -> int:
         """Steps of a training."""
         images = train_images(self.draft.info[data], spec.data)
         return max(1, images // spec.recipe.batch_size) * spec.recipe.epochs
-
-
-def _nearest(parts: Sequence[tuple[Loc, Recipe]], field: str) -> Loc:
-    """The place of a field of a recipe in the nearest part that sets it."""
-    locs = [loc for loc, part in parts if field in part.model_fields_set]
-    return [*(locs[-1] if locs else ("recipes", "default")), field]

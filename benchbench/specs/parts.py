@@ -234,6 +234,10 @@ class InputSpec(ExecutionSpec):
     views: int | None = None
 
 
+_NEWER_FIELDS = ("clip_grad", "clip_mode", "accumulate")
+_NOTHING = object()
+
+
 class RecipeSpec(InputSpec):
     """A full training recipe, as in `benchbench.suite.schema.Recipe`, with its components resolved."""
 
@@ -247,6 +251,16 @@ class RecipeSpec(InputSpec):
     milestones: tuple[int, ...] = ()
     gamma: float = 0.1
     warmup_epochs: float = 0.0
+    clip_grad: float | None = None
+    clip_mode: Literal["norm", "value", "agc"] = "norm"
+    accumulate: int = 1
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> Json:
+        """The fields that are newer than the first keys stand in a spec only where they have another value."""
+        fields: Json = handler(self)
+        defaults = {name: type(self).model_fields[name].default for name in _NEWER_FIELDS}
+        return {name: value for name, value in fields.items() if getattr(self, name) != defaults.get(name, _NOTHING)}
 
     def inputs(self) -> InputSpec:
         """The part of the recipe that a frozen network needs, without mixing."""

@@ -30,6 +30,19 @@ class Recipe(Strict):
     )
     gamma: float = Field(0.1, gt=0, description="factor of the learning rate at each of the `milestones`")
     warmup_epochs: float = Field(0, ge=0, description="epochs over which the learning rate first rises from 0")
+    clip_grad: float | None = Field(None, gt=0, description="limit of the gradient, by `clip_mode`; default: none")
+    clip_mode: Literal["norm", "value", "agc"] = Field(
+        "norm",
+        description="norm: of all gradients together; value: of each number; agc: of each unit, as a share of the norm "
+        "of its weights, without the classifier",
+    )
+    accumulate: int = Field(
+        1,
+        ge=1,
+        le=1024,
+        description="parts in which a step's batch is run, one after another, for less memory; `batch_size` is that of "
+        "the whole batch",
+    )
     image_size: int = Field(224, ge=8, le=8192, description="pixels a side of the network's input")
     eval_resize: int | None = Field(None, ge=8, description="shorter side before the centre crop; default: image_size")
     augment: Annotated[list[Ref], BeforeValidator(as_refs)] = Field(

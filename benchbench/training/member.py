@@ -32,6 +32,7 @@ from benchbench.training.finite import (
     require_finite_network,
     top_classes,
 )
+from benchbench.training.gradients import accumulated, clip_gradients
 from benchbench.training.isolation import checked_copies
 from benchbench.training.optimizers import make_optimizer, rate_factor, rates_on, set_rates
 from benchbench.training.step_graph import StepGraph
@@ -82,7 +83,7 @@ class MemberState(TypedDict):
 
 
 @contextlib.contextmanager
-def _large_enough(batch: Batch) -> Iterator[None]:
+def _large_enough(images: int) -> Iterator[None]:
     """Says it where a layer of batch normalisation has one value per channel.
 
     Raises:
@@ -94,7 +95,7 @@ def _large_enough(batch: Batch) -> Iterator[None]:
         if "more than 1 value per channel" not in str(error):
             raise
         raise StageError(
-            f"batch normalisation cannot train on a batch of {len(batch.images)} image, of which it is given one value "
+            f"batch normalisation cannot train on a batch of {images} image, of which it is given one value "
             "per channel; raise `batch_size`, or use more images"
         ) from error
 
@@ -226,7 +227,8 @@ class Member:
         if preparing in self._checked_stages:
             self._step(batch, teacher_outputs)
             return
-        with checked_copies(batch, teacher_outputs) as (batch, teacher_outputs), _large_enough(batch):
+        images = len(batch.labels) // self.recipe.accumulate
+        with checked_copies(batch, teacher_outputs) as (batch, teacher_outputs), _large_enough(images):
             self._step(batch, teacher_outputs)
         self._checked_stages.add(preparing)
 
@@ -257,7 +259,23 @@ class Member:
         self._loss, self._loss_read = loss if math.isfinite(loss) else None, time.monotonic()
 
     def _optimize(self, batch: Batch, teacher_outputs: Sequence[Outputs]) -> TensorDict:
-        """Forward pass, loss, backward pass and update; the loss, its terms and the training accuracy."""
+        """Forward and backward passes, and the update; the loss, its terms and the training accuracy."""
+        self.optimizer.zero_grad(set_to_none=True)
+        values: TensorDict = {}
+        for part, outputs, share in accumulated(batch, teacher_outputs, self.recipe.accumulate):
+            for name, value in self._backward(part, outputs, share).items():
+                values[name] = values[name] + value if name in values else value
+        if self.world is not None:
+            self.world.average_gradients(each for group in self.optimizer.param_groups for each in group["params"])
+        if self.recipe.clip_grad is not None:
+            self.scaler.unscale_(self.optimizer)
+            clip_gradients(self.recipe, self.model, self.losses)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return values
+
+    def _backward(self, batch: Batch, teacher_outputs: Sequence[Outputs], share: float) -> TensorDict:
+        """Adds the gradient of a batch, or of a share of one; the loss, its terms and the accuracy, times the share."""
         outputs: Outputs | None = None
         preparing = self.position[0] < 0
         if not preparing or self.losses.prepares_student:
@@ -267,18 +285,13 @@ class Member:
         else:
             assert outputs is not None
             total, terms = self.losses(outputs, teacher_outputs, batch)
-        self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(total).backward()
-        if self.world is not None:
-            self.world.average_gradients(each for group in self.optimizer.param_groups for each in group["params"])
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
+        self.scaler.scale(total if share == 1 else share * total).backward()
         values = {name: value.detach() for name, value in terms.items()} | {"loss": total.detach()}
         if not preparing:
             assert outputs is not None
             if outputs.logits is not None:  # None on images without labels
                 values["train_accuracy"] = (outputs.logits.detach().argmax(1) == batch.main_labels).double().mean()
-        return values
+        return values if share == 1 else {name: share * value for name, value in values.items()}
 
     def _outputs(self, batch: Batch) -> Outputs:
         """The network's outputs for a whole training batch."""

@@ -95,13 +95,20 @@ class StepGraph:
 
 
 class WatchedBatch(Batch):
-    """A batch that notes which numbers of the host are read from it: a graph would keep them as they were."""
+    """A batch that notes which numbers of the host are read from it, or from a part: a graph would keep them."""
 
-    read: str | None = None
+    def __init__(self, **fields: Any):
+        super().__init__(**fields)
+        self.names_read: list[str] = []  # of its parts too
+
+    @property
+    def read(self) -> str | None:
+        """The name of the first one; None while there is none."""
+        return self.names_read[0] if self.names_read else None
 
     def __getattribute__(self, name: str) -> Any:
         if name in ("epoch", "host_index"):
-            object.__setattr__(self, "read", name)
+            self.names_read.append(name)
         return super().__getattribute__(name)
 
 

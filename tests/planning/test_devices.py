@@ -96,3 +96,20 @@ def test_devices_are_no_value_to_search(planned):
     arms = {"scratch": {**SCRATCH, "search": {"recipe.devices": [1, 2]}}}
     with pytest.raises(SuiteError, match="`devices` change no result"):
         planned(arms=arms, selection={"validation": 0.2})
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["recipes.default.accumulate=21"], "a batch of 20 images has no 21 parts; take `accumulate: 20` or less"),
+        (
+            ["recipes.default.accumulate=2", "recipes.default.devices=3"],
+            "3 devices cannot share 2 equal parts of a batch of 20 images; take a batch_size that 6 divides",
+        ),
+    ],
+)
+def test_parts_of_batches_that_cannot_be(planned, overrides, words):
+    with pytest.raises(SuiteError) as caught:
+        planned(*overrides)
+    assert words in str(caught.value)
+    assert "recipes.default.accumulate" in str(caught.value)

@@ -132,20 +132,21 @@ def cohort_of(
     dropout: float = 0.0,
     inputs: tuple[Loader, Loader] | None = None,
     interval: float = 1e9,
+    **changes: object,
 ) -> Cohort:
-    """One member with its losses and its teacher."""
+    """One member with its losses and its teacher; `changes` are of its recipe."""
     specs, student = loss_specs([*names]), backbone(0, (4, 6, 8), norm, dropout)
     needs = frozenset().union(*(REGISTRY.get("loss", name).needs for name in names))
     teachers = [teacher_network()] if needs & TEACHER_NEEDS else []
     train_loader, held_out = inputs or loaders()
-    recipe = small_recipe(epochs=EPOCHS, batch_size=BATCH, optimizer="sgd", lr=0.05)
+    recipe = small_recipe(**{"epochs": EPOCHS, "batch_size": BATCH, "optimizer": "sgd", "lr": 0.05, **changes})
     seed_everything(1000, CPU)
     add_student_heads(student, specs, REGISTRY, [teacher.dim for teacher in teachers])
     setup = LossSetup(train_loader.labels, SIDE, EPOCHS, CPU, (1.0,) * len(teachers))
     live = [LiveTeacher(ConfiguredModel(each, ExecutionConfig(), CPU), None, world) for each in teachers]
     if world is not None:
         train_loader.share = held_out.share = world.share
-    shared = SharedInputs(train_loader, held_out, live, BATCH, 1, CPU, world)
+    shared = SharedInputs(train_loader, held_out, live, recipe.batch_size, 1, CPU, world)
     leads = world is None or world.leads
     checkpoints = Checkpoints(StageFolder(folder), interval, writes=leads)
     member = Member(
@@ -198,6 +199,12 @@ def cases(folder: Path) -> dict[str, Case]:
         "dropout": lambda world: cohort_of(["ce", "mgd"], world, folder, dropout=0.3),
         "mixed images": lambda world: cohort_of(["ce"], world, folder, inputs=loaders(["mixup"])),
         "streamed images": lambda world: cohort_of(["ce", "sp"], world, folder, inputs=loaders(streaming=True)),
+        "parts of batches": lambda world: cohort_of(
+            ["ce", "rkd"], world, folder, batch_size=8, accumulate=2, clip_grad=0.5
+        ),
+        "streamed parts of batches": lambda world: cohort_of(
+            ["ce", "rkd"], world, folder, inputs=loaders(streaming=True), batch_size=8, accumulate=4
+        ),
         "mixed streamed images": lambda world: cohort_of(
             ["ce"], world, folder, inputs=loaders(["mixup"], streaming=True)
         ),

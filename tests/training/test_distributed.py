@@ -44,6 +44,8 @@ def test_two_processes_train_with_every_loss_as_one(differences):
         "group normalisation",
         "dropout",
         "mixed images",
+        "parts of batches",
+        "streamed parts of batches",
         "streamed images",
         "mixed streamed images",
         "resumed 2 > 1",

@@ -35,6 +35,7 @@ RESUMED = {
         "warmup_epochs": 1,
     },
     "mixed images": {"losses": ["ce", "kd"], "mix": ["mixup"]},
+    "clipped parts": {"losses": ["ce", "kd"], "dropout": 0.2, "accumulate": 2, "clip_grad": 0.5},
     "srrl, bf16": {"losses": ["ce", "srrl"], "dropout": 0.2, "precision": "bf16", "best": True},
 }
 
