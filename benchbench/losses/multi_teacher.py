@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from benchbench.components import Registry
 from benchbench.data.batch import Batch
 from benchbench.errors import StageError
-from benchbench.losses.base import Loss, LossContext, Shape
+from benchbench.losses.base import Loss, LossContext
 from benchbench.losses.weighted_sum import LossSum, LossValue
 from benchbench.models.backbone import Backbone
 from benchbench.models.outputs import Outputs
@@ -170,8 +170,8 @@ def build_losses(
             student_head=student.head or nn.Identity(),  # none on images without labels
             teacher_dim=teacher.dim if teacher else None,
             teacher_head=teacher.head if teacher and isinstance(teacher.head, nn.Linear) else None,
-            student_features=_shapes(student, setup) if features else [],
-            teacher_features=_shapes(teacher, setup) if features and teacher else [],
+            student_features=student.map_shapes(setup.image_size) if features else [],
+            teacher_features=teacher.map_shapes(setup.image_size) if features and teacher else [],
             labels=setup.labels,
             epochs=setup.epochs,
             device=setup.device,
@@ -179,13 +179,3 @@ def build_losses(
         for teacher in networks
     ]
     return MultiTeacherLoss(losses, registry, contexts, setup.teacher_weights).to(setup.device)
-
-
-@torch.no_grad()
-def _shapes(model: Backbone, setup: LossSetup) -> list[Shape]:
-    """Shapes (C, H, W) of a network's maps."""
-    training = model.training
-    images = torch.zeros(1, 3, setup.image_size, setup.image_size, device=setup.device)
-    maps = model.eval()(images, features=True).features
-    model.train(training)
-    return [(shape[1], shape[2], shape[3]) for shape in (value.shape for value in maps)]

@@ -60,6 +60,7 @@ class Backbone(nn.Module):
         self.token_head: nn.Linear | None = None
         self.frozen = False
         self._with_features, self._with_token = trunk.with_features, trunk.with_token
+        self._map_shapes: dict[int, list[tuple[int, int, int]]] = {}
         # Saved with the weights: a network rebuilt without the pre-trained weights it came from has other defaults.
         self.register_buffer("mean", torch.tensor(trunk.mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(trunk.std).view(1, 3, 1, 1))
@@ -107,6 +108,18 @@ class Backbone(nn.Module):
         """Drops all but the head and the sizes, of a network whose outputs are cached and that is never run again."""
         self.trunk = nn.Identity()
         self._with_features = self._with_token = None
+        self._map_shapes = {}
+
+    @torch.no_grad()
+    def map_shapes(self, image_size: int) -> list[tuple[int, int, int]]:
+        """Shapes (C, H, W) of the maps between stages, for images of so many pixels; one image tells, once."""
+        if image_size not in self._map_shapes:
+            training = self.training
+            images = torch.zeros(1, self.mean.shape[1], image_size, image_size, device=self.mean.device)
+            maps = self.eval()(images, features=True).features
+            self.train(training)
+            self._map_shapes[image_size] = [(shape[1], shape[2], shape[3]) for shape in (each.shape for each in maps)]
+        return self._map_shapes[image_size]
 
     def freeze(self, head: bool = True) -> Backbone:
         """Puts the network in eval mode for good, without gradients; `head=False` leaves its heads trainable."""
