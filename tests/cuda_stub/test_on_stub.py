@@ -55,6 +55,7 @@ def files(marker: str) -> list[str]:
     ]
 
 
+@pytest.mark.stub
 @pytest.mark.whole_run
 @pytest.mark.parametrize("run", RUNS)
 def test_what_needs_a_cuda_device_passes_on_the_stub(stub, server, run):
