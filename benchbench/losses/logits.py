@@ -7,7 +7,6 @@ import math
 import torch
 from torch import Tensor
 
-from benchbench.data.batch import Batch
 from benchbench.errors import StageError
 from benchbench.models.outputs import Outputs
 
@@ -56,11 +55,3 @@ def non_target(logits: Tensor, labels: Tensor) -> Tensor:
     """The logits of all classes but the sample's own, in order: [B, C] -> [B, C - 1]."""
     column = torch.arange(logits.shape[1] - 1, device=logits.device)
     return logits.gather(1, column + (column >= labels.unsqueeze(1)))
-
-
-def warmed(batch: Batch, epochs: float) -> float:
-    """min(epoch / epochs, 1), the factor of a loss that rises from 0; 1 where `epochs` is 0.
-
-    The epoch is not read then: a step that reads it cannot run as a CUDA graph.
-    """
-    return min(batch.epoch / epochs, 1.0) if epochs else 1.0

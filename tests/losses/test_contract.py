@@ -47,6 +47,8 @@ MORE = [
     ("semckd", {"anchors": 4}),
     ("review", {"warmup_epochs": 0}),
     ("sdd", {"base": "nkd"}),
+    ("kdsvd", {"rank": 2}),
+    ("norm", {"copies": 2}),
 ]
 FIXED_START = {"ctkd"}  # their parameters start from a number, not from a random one
 CASES = [(name, {}) for name in COMPONENTS] + MORE
@@ -225,6 +227,12 @@ def test_a_fresh_loss_does_not_go_on_alike(name):
         ("cwd", {"temperature": 0}),
         ("sdd", {"base": "at"}),
         ("sdd", {"scales": []}),
+        ("wkd_logits", {"epsilon": 0.01}),
+        ("wkd_features", {"grid": 0}),
+        ("kdsvd", {"rank": 0}),
+        ("vitkd", {"share": 0}),
+        ("norm", {"copies": 0}),
+        ("diffkd", {"steps": 11}),
     ],
 )
 def test_bad_parameters_are_refused(name, bad):

@@ -25,6 +25,12 @@ ttm cifar100 45 ce=1 gamma=0.1
 deit imagenet 0.5 ce=0.5 kind=hard
 crd cifar100 0.8 ce=1 negatives=16384 T=0.07 momentum=0.5 dim=128
 pkt cifar100 30000 ce=1
+wkd_logits cifar100 1 ce=1 T=8 gamma=600 sharpen=1 epsilon=0.05 iterations=10 decay_epoch=150
+wkd_logits imagenet 1 ce=1 T=2 gamma=30 sharpen=1 epsilon=0.05 iterations=10 decay_epoch=0
+wkd_features cifar100 0.006 ce=1 gamma=4 grid=1 decay_epoch=150
+wkd_features imagenet 0.02 ce=1 gamma=2 grid=4 decay_epoch=0
+kdsvd cifar100 1 ce=1 rank=1
+vitkd imagenet 1 ce=1 alpha=0.00003 beta=0.000003 share=0.5
 rkd cifar100 1 ce=1 distance=25 angle=50
 cc cifar100 0.02 ce=1 form=neighbours
 sp cifar100 3000 ce=1

@@ -109,6 +109,42 @@ class SDDParams(Params):
     warmup_epochs: FiniteFloat = Field(0.0, ge=0, description="epochs over which the loss rises from 0 to its value")
 
 
+class WKDFeaturesParams(Params):
+    """Parameters of `wkd_features`."""
+
+    gamma: FiniteFloat = Field(2.0, ge=0, description="weight of the means beside the deviations")
+    grid: int = Field(1, gt=0, le=16, description="cells a side in which means and deviations are taken")
+    decay_epoch: FiniteFloat | None = Field(
+        None, ge=0, description="epoch from which both terms fall to 0; none: they do not"
+    )
+
+
+class KDSVDParams(Params):
+    """Parameters of `kdsvd`."""
+
+    rank: int = Field(1, gt=0, description="k, singular vectors of each map of the teacher")
+
+
+class ViTKDParams(Params):
+    """Parameters of `vitkd`."""
+
+    alpha: FiniteFloat = Field(3e-5, ge=0, description="weight of the summed squared error of the first two maps")
+    beta: FiniteFloat = Field(3e-6, ge=0, description="weight of that of the generated map")
+    share: FiniteFloat = Field(0.5, gt=0, le=1, description="lambda, share of the tokens that are masked")
+
+
+class NORMParams(Params):
+    """Parameters of `norm`."""
+
+    copies: int = Field(8, gt=0, description="N, copies of the teacher's map in the student's expanded one")
+
+
+class DiffKDParams(Params):
+    """Parameters of `diffkd`."""
+
+    steps: int = Field(5, ge=1, le=10, description="denoising steps of the student's map")
+
+
 FEATURES: tuple[Component, ...] = (
     loss(
         "fitnets",
@@ -164,5 +200,19 @@ FEATURES: tuple[Component, ...] = (
         "features",
         "hard_labels",
     ),
+    loss(
+        "wkd_features",
+        "WKDFeatures",
+        WKDFeaturesParams,
+        "Gaussians of the channels of the last map (Lv et al. 2024)",
+        "teacher",
+        "features",
+    ),
+    loss("norm", "NORM", NORMParams, "several copies of the teacher's map (Liu et al. 2023)", "teacher", "features"),
+    loss("kdsvd", "KDSVD", KDSVDParams, "singular vectors from map to map (Lee et al. 2018)", "teacher", "features"),
+    loss(
+        "vitkd", "ViTKD", ViTKDParams, "first and last layers of transformers (Yang et al. 2024)", "teacher", "features"
+    ),
+    loss("diffkd", "DiffKD", DiffKDParams, "the student's map, denoised (Huang et al. 2023)", "teacher", "features"),
     loss("cwd", "CWD", CWDParams, "where each channel is active (Shu et al. 2021)", "teacher", "features"),
 )

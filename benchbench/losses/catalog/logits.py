@@ -106,6 +106,20 @@ class DeiTParams(Params):
     temperature: FiniteFloat = Field(3.0, gt=0, description="tau, divides the logits of both sides where kind is soft")
 
 
+class WKDLogitsParams(Params):
+    """Parameters of `wkd_logits`."""
+
+    temperature: FiniteFloat = Field(2.0, gt=0, description="T, divides the non-target logits of both sides")
+    gamma: FiniteFloat = Field(30.0, ge=0, description="weight of the transport beside the target's term")
+    sharpen: FiniteFloat = Field(1.0, gt=0, description="kappa, how fast costs rise as classes differ")
+    # Costs are under 1: exp(-1 / epsilon) must not vanish beside the eps of the denominators.
+    epsilon: FiniteFloat = Field(0.05, ge=0.05, description="weight of the entropy of the transport plan")
+    iterations: int = Field(10, gt=0, description="Sinkhorn iterations")
+    decay_epoch: FiniteFloat | None = Field(
+        None, ge=0, description="epoch from which the transport's weight falls to 0; none: it is constant"
+    )
+
+
 LOGITS = (
     loss("kd", "KD", KDParams, "KL divergence to the teacher's softened logits (Hinton et al. 2015)", "teacher.logits"),
     loss(
@@ -145,6 +159,15 @@ LOGITS = (
         "teacher.logits",
     ),
     loss("ctkd", "CTKD", CTKDParams, "KL divergence at an adversarial temperature (Li et al. 2023)", "teacher.logits"),
+    loss(
+        "wkd_logits",
+        "WKDLogits",
+        WKDLogitsParams,
+        "Wasserstein distance of the non-target classes (Lv et al. 2024)",
+        "teacher",
+        "teacher.logits",
+        "hard_labels",
+    ),
     loss(
         "tf_kd_self",
         "TfKDSelf",

@@ -51,6 +51,50 @@ PRESETS: dict[str, tuple[Preset, ...]] = {
         Preset(CIFAR, f"{CLS_KD}/cifar100/res34_distill_res18_cifar.py", 1.0, {"temperature": 3.0, "gamma": 3.5}),
         Preset(IMAGENET, f"{CLS_KD}/imagenet/res34_distill_res18_img.py", 1.0, {"temperature": 1.0, "gamma": 1.5}),
     ),
+    "wkd_logits": (
+        Preset(
+            CIFAR,
+            "WKD, configs/cifar100/wkd_l/res32x4_res8x4.yaml",
+            1.0,
+            {
+                "temperature": 8.0,
+                "gamma": 600.0,
+                "sharpen": 1.0,
+                "epsilon": 0.05,
+                "iterations": 10,
+                "decay_epoch": 150.0,
+            },
+        ),
+        Preset(
+            IMAGENET,
+            "WKD, configs/imagenet/r34_r18/wkd_l.yaml",
+            1.0,
+            {"temperature": 2.0, "gamma": 30.0, "sharpen": 1.0, "epsilon": 0.05, "iterations": 10, "decay_epoch": 0.0},
+        ),
+    ),
+    "wkd_features": (
+        Preset(
+            CIFAR,
+            "WKD, configs/cifar100/wkd_f/res32x4_res8x4.yaml",
+            0.006,
+            {"gamma": 4.0, "grid": 1, "decay_epoch": 150.0},
+        ),
+        Preset(
+            IMAGENET,
+            "WKD, configs/imagenet/r34_r18/wkd_f.yaml",
+            0.02,
+            {"gamma": 2.0, "grid": 4, "decay_epoch": 0.0},
+        ),
+    ),
+    "kdsvd": (Preset(CIFAR, f"{MDISTILLER}/cifar100/kdsvd.yaml", 1.0, {"rank": 1}),),
+    "vitkd": (
+        Preset(
+            IMAGENET,
+            f"{CLS_KD}/imagenet/deit-s3_distill_deit-t_img.py, without its nkd",
+            1.0,
+            {"alpha": 3e-5, "beta": 3e-6, "share": 0.5},
+        ),
+    ),
     "wsld": (
         Preset(CIFAR, f"{CLS_KD}/cifar100/res34_distill_res18_cifar.py", 2.25, {"temperature": 4.0}),
         Preset(IMAGENET, f"{CLS_KD}/imagenet/res34_distill_res18_img.py", 2.5, {"temperature": 2.0}),

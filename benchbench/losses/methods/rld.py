@@ -11,7 +11,8 @@ from torch import Tensor
 from benchbench.data.batch import Batch
 from benchbench.losses.base import Loss, LossContext
 from benchbench.losses.catalog.logits import RLDParams
-from benchbench.losses.logits import both_logits, warmed
+from benchbench.losses.logits import both_logits
+from benchbench.losses.schedules import warmed
 from benchbench.models.outputs import Outputs
 
 

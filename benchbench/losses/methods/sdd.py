@@ -12,8 +12,9 @@ from benchbench.data.batch import Batch
 from benchbench.errors import StageError
 from benchbench.losses.base import Loss, LossContext
 from benchbench.losses.catalog.features import SDDParams
-from benchbench.losses.logits import both_logits, non_target, warmed
+from benchbench.losses.logits import both_logits, non_target
 from benchbench.losses.maps import map_reader
+from benchbench.losses.schedules import warmed
 from benchbench.models.outputs import Outputs
 
 
