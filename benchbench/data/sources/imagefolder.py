@@ -175,7 +175,9 @@ def _drawn(params: ImageFolderParams) -> dict[str, SplitScan]:
     """The parts of one folder: `train_folder` where it is there, else the whole."""
     assert params.split is not None
     train = params.path / params.train_folder
-    folder = train if train.is_dir() or "train_folder" in params.model_fields_set else params.path
+    # A stage is given every parameter, so one at its default says nothing of what the suite asks for.
+    is_named = params.train_folder != ImageFolderParams.model_fields["train_folder"].default
+    folder = train if train.is_dir() or is_named else params.path
     test = params.path / params.test_folder
     if test.is_dir():
         raise DataError(f"imagefolder: {test} is there already; take `split` out, or the folder")

@@ -146,6 +146,8 @@ class TestDrawnSplit:
         files = params.split_files("train", flat)
         assert sum(name.startswith("../validation/") for name in files) == 3
         assert not {*files} & {*params.split_files("test", flat)}
+        of_a_stage = ImageFolderParams.model_validate(params.model_dump())  # every parameter is set there
+        assert names_of(of_a_stage, flat, "test") == test
 
     def test_depends_on_its_seed_and_not_on_the_place(self, flat, tmp_path):
         def tested(path, **split):
