@@ -235,7 +235,7 @@ class TestInstalled:
         assert f"claimed by {path} and benchbench" in str(caught.value)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["list", "losses", "--json"], ["plugins"], ["run", "-h"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["list", "losses", "--json"], ["data", "quickstart"]])
 def test_listing_imports_no_torch(python, arguments):
     code = (
         "import sys\nfrom benchbench.cli.main import main\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 PURPOSES = {
-    "Look": ("plan", "list", "docs", "doctor"),
+    "Look": ("plan", "data", "list", "docs", "doctor"),
     "Run": ("run", "work", "watch"),
     "Report": ("report", "compare", "export"),
     "Store": ("store", "merge", "sync"),

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from benchbench import __version__, api
+from benchbench.cli.data import data
 from benchbench.cli.docs import docs, page_of
 from benchbench.cli.doctor import doctor
 from benchbench.cli.grouped import GroupedCommands
@@ -270,5 +271,5 @@ def watch(options: SuiteOptions, port: int) -> None:
     serve(experiment, port, options.as_json)
 
 
-for _command in (work, list_, docs, doctor, plugins, new, check, export, merge, sync, compare, store_group):
+for _command in (data, work, list_, docs, doctor, plugins, new, check, export, merge, sync, compare, store_group):
     cli.add_command(_command)

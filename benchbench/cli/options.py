@@ -97,6 +97,7 @@ _SET = (
     "Override a part of the suite, e.g. recipes.default.epochs=5; may be repeated. A backslash stands before a . or = "
     r"of a label: arms.T\=4\.5.recipe.epochs=5."
 )
+set_option = click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help=_SET)
 _REPORT_OPTIONS = (
     click.option("--report", "folder", type=folder_type, help=_REPORT),
     click.option(
@@ -134,7 +135,7 @@ _CHOICE_OPTIONS = (
 _SUITE_OPTIONS = (
     store_option,
     data_option,
-    click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help=_SET),
+    set_option,
     plugin_option,
     click.option(
         "--device", default="auto", show_default=True, help="cpu, cuda, cuda:N, or auto: CUDA if there is any."

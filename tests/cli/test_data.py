@@ -1,0 +1,131 @@
+"""The command `data`: counts, sizes, copies, unreadable files and the contact sheet."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+def save(path: Path, seed: int, size: tuple[int, int] = (12, 8)) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.fixture
+def suite(tiny_suite, tmp_path) -> Path:
+    """Three data sets: a folder with everything that can be wrong, the package's own, and a published one."""
+    root = tmp_path / "own"
+    for number in range(4):
+        save(root / "train" / "cat" / f"{number}.png", number)
+        save(root / "train" / "dog" / f"{number}.png", 10 + number, (20, 8))
+    for label, seed in (("cat", 50), ("dog", 60)):
+        save(root / "test" / label / "0.png", seed)
+    sources = {"own": {"imagefolder": {"path": "own"}}, "ours": "cifar10_subset", "published": "cifar100"}
+    return tiny_suite(tmp_path, data={label: {"source": source} for label, source in sources.items()})
+
+
+def spoil(root: Path) -> None:
+    Image.open(root / "train" / "cat" / "0.png").save(root / "test" / "cat" / "copy.bmp")  # other bytes, same pixels
+    (root / "train" / "dog" / "again.png").write_bytes((root / "train" / "cat" / "1.png").read_bytes())
+    whole = (root / "train" / "dog" / "3.png").read_bytes()
+    (root / "train" / "dog" / "3.png").write_bytes(whole[:-40])
+    (root / "train" / "dog" / "empty.jpg").write_bytes(b"")
+    (root / "train" / "dog" / "notes.txt").write_text("no image")
+
+
+def test_sets_side_by_side(cli, suite, tmp_path):
+    done = cli("data", suite)
+    assert (done.code, done.err) == (0, "")
+    own, ours, published = done.out.strip().split("\n\n")
+    assert own.splitlines() == [
+        "own (imagefolder): 2 classes, 8 images to train on, 2 to test on",
+        "  class       train        test",
+        "  cat             4           1",
+        "  dog             4           1",
+        "  sizes: 12 x 8 to 20 x 8, median 12 x 8; 2 different ones",
+        "  no image is there twice, by their pixels",
+    ]
+    assert ours.startswith("ours (cifar10_subset): 10 classes, 1,000 images to train on, 1,000 to test on\n")
+    assert published.splitlines() == [
+        "published (cifar100): 100 classes, 50,000 images to train on, 10,000 to test on",
+        "  a published set: its images are not looked at",
+    ]
+
+
+def test_what_is_wrong_is_listed_and_is_an_exit_code(cli, suite, tmp_path):
+    spoil(tmp_path / "own")
+    done = cli("data", suite)
+    assert done.code == 1
+    own = done.out.split("\n\n")[0].replace(str(tmp_path) + "/own/", "")
+    assert "  note: train/: 1 file is left out: 1 .txt (dog/notes.txt)\n" in own
+    assert "  cannot be read: 2\n    cannot read the image train/dog/3.png (OSError" in own
+    assert "    cannot read the image train/dog/empty.jpg (it is empty, of 0 bytes)\n" in own
+    copy = "train/cat/0.png [train, cat] = test/cat/copy.bmp [test, cat]"
+    assert f"test images that are also trained on or chosen by: 1\n    {copy}" in own
+    twice = "1\n    train/cat/1.png [train, cat] = train/dog/again.png [train, dog]"
+    assert f"images that are there several times in train: {twice}" in own
+    assert f"images with several labels: {twice}" in own
+
+
+def test_large_sets_are_compared_by_bytes(cli, suite, tmp_path, monkeypatch):
+    monkeypatch.setattr("benchbench.data.survey.FEW_BYTES", 100)
+    spoil(tmp_path / "own")
+    answer = json.loads(cli("data", suite, "--json").out)["own"]
+    assert answer["compared"] == "bytes"
+    assert [sorted(each["label"] for each in group) for group in answer["copies"]] == [["cat", "dog"]]
+    assert [Path(each["name"]).name for each in answer["unreadable"]] == ["empty.jpg"]
+    decoded = json.loads(cli("data", suite, "--json", "--decode").out)["own"]
+    assert (decoded["compared"], len(decoded["copies"]), len(decoded["unreadable"])) == ("pixels", 2, 2)
+    assert decoded["classes"] == [
+        {"name": "cat", "train": 4, "validation": 0, "test": 2},
+        {"name": "dog", "train": 6, "validation": 0, "test": 1},
+    ]
+    assert {"width": 20, "height": 8, "images": 3} in decoded["sizes"]
+
+
+def test_many_classes_and_drawn_parts(cli, tiny_suite, tmp_path):
+    for number in range(34):
+        for image in range(3):
+            save(tmp_path / "own" / f"c{number}" / f"{image}.png", 10 * number + image)
+    source = {"imagefolder": {"path": "own", "split": {"test": 0.3, "validation": 0.3}}}
+    suite = tiny_suite(tmp_path, data={"own": {"source": source}})
+    done = cli("data", suite)
+    assert "34 images to train on, 34 to validate on, 34 to test on" in done.out
+    assert "  ... and 4 more classes (--all)\n" in done.out
+    assert "c33" in cli("data", suite, "--all").out
+
+
+def test_contact_sheet(cli, suite, tmp_path):
+    spoil(tmp_path / "own")
+    done = cli("data", suite, "--sheet", tmp_path / "sheet.png")
+    assert done.err == f"written: {tmp_path / 'sheet.png'}\n"
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.width > 1000
+        assert sheet.height > 1200  # twelve classes of the two sets that are at hand
+        assert len(sheet.convert("RGB").getcolors(maxcolors=10**7)) > 1000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("--sheet", "a.txt"), "--sheet a.txt: give a file that ends in .png, .jpg"),
+        (("--sheet", "none/a.png"), "--sheet none/a.png: there is no folder none"),
+        (
+            ("--set", "data={published: {source: cifar100}}", "--sheet", "a.png"),
+            "needs images that are on this machine",
+        ),
+        (("--set", "data.own.source.imagefolder.path=nowhere"), "suite.yaml:7: imagefolder: "),
+        (("--set", "data.own.source={imagefodler: {path: own}}"), "did you mean 'imagefolder'?"),
+    ],
+)
+def test_bad_input(cli, suite, tmp_path, monkeypatch, arguments, problem):
+    monkeypatch.chdir(tmp_path)
+    done = cli("data", suite, *arguments)
+    assert done.code == 2
+    assert problem in done.err
+    assert done.err.count("\n") == 1
