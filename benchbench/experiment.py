@@ -194,12 +194,16 @@ class Experiment:
             return part.execute(RunOptions(self.data_root, max_cohort=1), views)
 
     def report_command(self, template: str = DEFAULT_TEMPLATE) -> str:
-        """The command that makes this report again: with overrides, plugins, folders, device and jobs."""
+        """The command that makes this report again."""
+        return self.command("report", *(["--template", template] if template != DEFAULT_TEMPLATE else []))
+
+    def command(self, name: str, *further: str) -> str:
+        """A command on this suite: with its overrides, plugins, folders, device and jobs, and further options."""
         from benchbench.suite.shipped import suite_argument
 
         file = self.plan.file
         if file.path is None:
-            return "benchbench.report(plan), of a suite that is no file"
+            return f"benchbench.{name}(plan), of a suite that is no file"
         changes = [each for each in file.source.overrides if self._is_told(each)]
         options = [word for each in changes for word in ("--set", each.argument)]
         options += [word for path in self.plugins for word in ("--plugin", str(path))]
@@ -207,8 +211,7 @@ class Experiment:
         options += ["--data", str(self.data_root)] if self.data_root != Path(DEFAULT_DATA) else []
         options += ["--device", self.device] if self.device != DEFAULT_DEVICE else []
         options += ["--jobs", str(self.jobs)] if self.jobs is not None else []
-        options += ["--template", template] if template != DEFAULT_TEMPLATE else []
-        return shlex.join(["benchbench", "report", suite_argument(file.path), *options])
+        return shlex.join(["benchbench", name, suite_argument(file.path), *options, *further])
 
     def _is_told(self, change: Override) -> bool:
         """Whether a report depends on a change of the suite: not on which executor had this machine's devices."""

@@ -7,7 +7,7 @@ import click
 PURPOSES = {
     "Look": ("plan", "data", "list", "docs", "doctor"),
     "Run": ("run", "work", "watch"),
-    "Report": ("report", "compare", "export"),
+    "Report": ("report", "results", "compare", "export"),
     "Store": ("store", "merge", "sync"),
     "Extend": ("new", "check", "plugins"),
 }

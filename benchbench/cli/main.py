@@ -14,6 +14,7 @@ from benchbench import __version__, api
 from benchbench.cli.data import data
 from benchbench.cli.docs import docs, page_of
 from benchbench.cli.doctor import doctor
+from benchbench.cli.frame import results
 from benchbench.cli.grouped import GroupedCommands
 from benchbench.cli.options import (
     ReportOptions,
@@ -26,7 +27,7 @@ from benchbench.cli.options import (
     writes_report,
 )
 from benchbench.cli.plugins import check, list_, new, plugins
-from benchbench.cli.printing import json_of, print_report, print_written
+from benchbench.cli.printing import json_of, print_places, print_report, print_written
 from benchbench.cli.results import compare, export, merge, sync
 from benchbench.cli.store import store_group
 from benchbench.cli.streams import drop_unwritten, prepare_streams
@@ -186,6 +187,7 @@ def run(
         template=output.template,
     )
     _show(finished, options, output, output.folder)
+    print_places(experiment)
     if options.as_json:
         click.echo(json_of({experiment.name: finished.report}))
     sys.exit(SOME_FAILED if finished.failed else DONE)
@@ -271,5 +273,6 @@ def watch(options: SuiteOptions, port: int) -> None:
     serve(experiment, port, options.as_json)
 
 
-for _command in (data, work, list_, docs, doctor, plugins, new, check, export, merge, sync, compare, store_group):
+_COMMANDS = (data, work, list_, docs, doctor, plugins, new, check, export, merge, sync, compare, results, store_group)
+for _command in _COMMANDS:
     cli.add_command(_command)

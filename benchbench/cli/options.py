@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from benchbench import api
 from benchbench.cli.durations import DURATION
@@ -16,6 +17,23 @@ from benchbench.experiment import DEFAULT_FORMATS, DEFAULT_STORE, DEFAULT_TEMPLA
 
 Command = Callable[..., Any]
 
+
+class SuiteFile(click.Path):
+    """The path of a suite, or the name of one that ships; shells complete both."""
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False, path_type=Path)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from benchbench.suite.shipped import shipped_suites
+
+        # Beside the names, a shell's own completion of files would not be asked.
+        beside = [path.as_posix() for path in Path().glob("*.yaml")]
+        names = [name for name in [*sorted(shipped_suites()), *sorted(beside)] if name.startswith(incomplete)]
+        return [*(CompletionItem(name) for name in names), *super().shell_complete(ctx, param, incomplete)]
+
+
+suite_type = SuiteFile()
 folder_type = click.Path(file_okay=False, path_type=Path)
 file_type = click.Path(dir_okay=False, path_type=Path)
 data_option = click.option(
@@ -74,7 +92,8 @@ class StoreOptions:
     as_json: bool
 
 
-def _names(_context: click.Context, _option: click.Parameter, value: str | None) -> tuple[str, ...]:
+def names_of(_context: click.Context, _option: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """Names with commas between them."""
     return tuple(name.strip() for name in (value or "").split(",") if name.strip())
 
 
@@ -110,7 +129,7 @@ _REPORT_OPTIONS = (
         help="Of tables and figures; may be repeated.",
     ),
     click.option("--template", default=DEFAULT_TEMPLATE, show_default=True, help=_TEMPLATE),
-    click.option("--tables", metavar="NAMES", callback=_names, help=_TABLES),
+    click.option("--tables", metavar="NAMES", callback=names_of, help=_TABLES),
     click.option("--theme", type=click.Choice(THEMES), default=THEMES[0], show_default=True, help="Of figures."),
 )
 _EXECUTOR_OPTIONS = (
@@ -191,7 +210,7 @@ def reads_suite(command: Command) -> Command:
         shared = _shared(values)
         command(SuiteOptions(**shared), **values)
 
-    return click.argument("suite", type=file_type)(_with_options(_SUITE_OPTIONS, gathered))
+    return click.argument("suite", type=suite_type)(_with_options(_SUITE_OPTIONS, gathered))
 
 
 def reads_suites(command: Command) -> Command:
@@ -202,7 +221,7 @@ def reads_suites(command: Command) -> Command:
         shared = _shared(values)
         command([SuiteOptions(suite=suite, **shared) for suite in suites], **values)
 
-    argument = click.argument("suites", metavar="SUITE...", type=file_type, nargs=-1, required=True)
+    argument = click.argument("suites", metavar="SUITE...", type=suite_type, nargs=-1, required=True)
     return argument(_with_options(_SUITE_OPTIONS, gathered))
 
 
@@ -215,7 +234,7 @@ def reads_store(command: Command) -> Command:
         options = StoreOptions(shared["store"], shared["as_json"])
         command(options, [SuiteOptions(suite=suite, **shared) for suite in suites], **values)
 
-    return click.argument("suites", metavar="[SUITE]...", type=file_type, nargs=-1)(
+    return click.argument("suites", metavar="[SUITE]...", type=suite_type, nargs=-1)(
         _with_options(_SUITE_OPTIONS, gathered)
     )
 

@@ -16,6 +16,7 @@ import click
 from benchbench.errors import one_line, printable
 
 if TYPE_CHECKING:
+    from benchbench.experiment import Experiment
     from benchbench.reports.report import Report
     from benchbench.reports.table import Table
 
@@ -68,6 +69,16 @@ def print_written(finished: Report, folder: Path, paths: Sequence[Path]) -> None
     parts = [*sorted(others, key=lambda name: name != "README.md")[:1], *filter(None, counted)]
     rest = [name for name in others if name not in parts]
     click.echo(f"written to {folder}: {', '.join([*parts, *rest])}", err=True)
+
+
+def print_places(experiment: Experiment) -> None:
+    """Where a run has left the rest, in two lines to standard error."""
+    store = printable(str(experiment.store.root))
+    results, watch = (printable(experiment.command(name)) for name in ("results", "watch"))
+    click.echo(
+        f"stages in {store}: KIND/KEY/ has weights, curve and log.txt; keys and all numbers: {results}", err=True
+    )
+    click.echo(f"as a page with every curve and log: {watch}", err=True)
 
 
 def json_of(reports: Mapping[str, Report]) -> str:

@@ -12,6 +12,7 @@ from benchbench.reference.commands import commands_page
 from benchbench.reference.components import COMPONENT_PAGES, component_page
 from benchbench.reference.hooks import hooks_page
 from benchbench.reference.losses import losses_page
+from benchbench.reference.results import results_page
 from benchbench.reference.suite import suite_page
 
 COMMAND = "python -m benchbench.reference docs"
@@ -24,6 +25,7 @@ def pages() -> dict[str, str]:
     generated = {
         "suite.md": suite_page(),
         "commands.md": commands_page(),
+        "results.md": results_page(),
         "losses.md": losses_page(),
         **{name: component_page(name) for name in COMPONENT_PAGES},
         "hooks.md": hooks_page(),

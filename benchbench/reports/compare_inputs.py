@@ -12,7 +12,8 @@ from benchbench.errors import BenchBenchError, one_line
 from benchbench.hardware.devices import find_devices
 from benchbench.planning.expand import make_plan
 from benchbench.plugins import load_suite_plugins
-from benchbench.reports.results import COLUMNS, results_frame
+from benchbench.reports.columns import COLUMNS
+from benchbench.reports.results import results_frame
 from benchbench.specs.stages import StageSpec
 from benchbench.store import Store
 from benchbench.suite.file import load_suite

@@ -169,7 +169,7 @@ def verified_record(folder: StageFolder, kind: str) -> StageRecord:
 
 
 def _hashes(record: StageRecord, folder: Path) -> dict[Path, str]:
-    """Files of a stage's folder that its record names, with their hashes; without cached outputs that were removed to make room."""
+    """Files of a stage's folder that its record names, with hashes; not cached outputs that `store gc` removed."""
     hashes = {}
     if record.weights_sha256 is not None:
         file = GENERATOR_WEIGHTS if isinstance(record, DiffusionRecord) else WEIGHTS

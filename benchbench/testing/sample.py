@@ -72,7 +72,7 @@ def empty_results() -> pd.DataFrame:
 def _frame(rows: list[Row]) -> pd.DataFrame:
     import pandas as pd
 
-    from benchbench.reports.results import COLUMNS
+    from benchbench.reports.columns import COLUMNS
 
     return pd.DataFrame(rows, columns=list(COLUMNS))
 

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchbench.reports.columns import COLUMNS
 from benchbench.reports.compare import SpecChange, _test, compare, summary, tables
 from benchbench.reports.compare_inputs import Side
 from benchbench.reports.render import RENDERERS
-from benchbench.reports.results import COLUMNS
 from benchbench.specs.parts import ComponentVersion, FileSpec, WeightsSpec
 from benchbench.specs.stages import TrainingSpec
 from tests.specs import SMALL, loss_spec, recipe_spec, training_spec

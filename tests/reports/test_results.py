@@ -7,7 +7,7 @@ import json
 import pandas as pd
 import pytest
 
-from benchbench.reports.results import COLUMNS
+from benchbench.reports.columns import COLUMNS
 from benchbench.specs.records import Environment
 from benchbench.statistics.examples import unpack
 from benchbench.store import StageFolder, write_json

@@ -13,10 +13,11 @@ import pandas as pd
 import pytest
 
 from benchbench.errors import BenchBenchError, StoreError
+from benchbench.reports.columns import COLUMNS
 from benchbench.reports.figure import Figure
 from benchbench.reports.footer import footer
 from benchbench.reports.report import make_report
-from benchbench.reports.results import COLUMNS, readable
+from benchbench.reports.results import readable
 from benchbench.reports.templates import FIRST, THEN, template_names
 from benchbench.reports.write import further_files, write_report
 

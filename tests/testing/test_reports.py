@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from benchbench.reports.results import COLUMNS
+from benchbench.reports.columns import COLUMNS
 from benchbench.reports.table import Entry, Table
 from benchbench.testing import check_component
 from benchbench.testing.reports import CHECKS, ReportCase

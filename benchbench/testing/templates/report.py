@@ -12,7 +12,7 @@ def report(results, plan):
     """One row per arm, one column per data set and student.
 
     Args:
-        results: a pandas frame with one row per cell; `benchbench.reports.results.COLUMNS` describes its columns.
+        results: a pandas frame with one row per cell; `benchbench.reports.columns.COLUMNS` describes its columns.
         plan: the suite's plan: its name, cells, stages.
     """
     from benchbench.reports.table import Entry, Table  # here, so that listing plugins stays quick
