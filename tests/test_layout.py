@@ -30,6 +30,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("experiment", "export", "testing"),
     ("doctor",),
     ("api",),
+    ("proposal",),
     ("cli",),
     ("__main__", "reference"),
 )

@@ -6,7 +6,7 @@ import click
 
 PURPOSES = {
     "Look": ("plan", "data", "list", "docs", "doctor"),
-    "Run": ("run", "work", "watch"),
+    "Run": ("start", "run", "work", "watch"),
     "Report": ("report", "results", "compare", "export"),
     "Store": ("store", "merge", "sync"),
     "Extend": ("new", "check", "plugins"),

@@ -14,6 +14,7 @@ from benchbench import __version__, api
 from benchbench.cli.data import data
 from benchbench.cli.docs import docs, page_of
 from benchbench.cli.doctor import doctor
+from benchbench.cli.first_suite import start
 from benchbench.cli.frame import results
 from benchbench.cli.grouped import GroupedCommands
 from benchbench.cli.options import (
@@ -274,5 +275,5 @@ def watch(options: SuiteOptions, port: int) -> None:
 
 
 _COMMANDS = (data, work, list_, docs, doctor, plugins, new, check, export, merge, sync, compare, results, store_group)
-for _command in _COMMANDS:
+for _command in (start, *_COMMANDS):
     cli.add_command(_command)
