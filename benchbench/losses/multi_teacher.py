@@ -63,6 +63,15 @@ class MultiTeacherLoss(nn.Module):
         ensemble = self.ensemble.prepare(student, self._mean(teachers), batch)
         return self._added(ensemble, [part.prepare(student, teacher, batch) for part, teacher in self._pairs(teachers)])
 
+    def loss_weights(self) -> dict[str, float]:
+        """The weight of each loss, by its name."""
+        return {each.spec.name: each.spec.weight for part in (self.ensemble, *self._sums()) for each in part.losses}
+
+    def trained_first(self) -> frozenset[str]:
+        """Names of the losses that train the student in a first stage, and not after it."""
+        parts = [part for whole in (self.ensemble, *self._sums()) for part in whole.parts.items()]
+        return frozenset(name for name, loss in parts if isinstance(loss, Loss) and loss.prepares == "student")
+
     def _sums(self) -> list[LossSum]:
         return [part for part in self.per_teacher if isinstance(part, LossSum)]
 

@@ -154,6 +154,30 @@ class SimilarityRecord(RecordPart):
     teacher_families: tuple[str, ...]
 
 
+# A loss whose gradient is under this share of cross-entropy's hardly trains the student.
+VANISHING = 1e-4
+
+
+class GradientRecord(RecordPart):
+    """Norms of gradients to the student's parameters at the first step.
+
+    Attributes:
+        cross_entropy: that of cross-entropy on the labels, times its weight in the suite, or 1.
+        terms: of each term of the other losses, times the loss's weight.
+    """
+
+    cross_entropy: float
+    terms: dict[str, float] = {}
+
+    def vanishing(self, limit: float = VANISHING) -> dict[str, float]:
+        """The losses of which no term reaches `limit` times cross-entropy's norm, each with its largest share of it."""
+        shares: dict[str, float] = {}
+        for term, norm in self.terms.items():
+            name = term.partition(".")[0].partition(" ")[0]
+            shares[name] = max(shares.get(name, 0.0), norm / self.cross_entropy if self.cross_entropy else 1.0)
+        return {name: share for name, share in shares.items() if share < limit}
+
+
 class TrainingMetrics(RecordPart):
     """Result of a training; `test_correct` has a bit for each test image (numpy.packbits, as hex).
 
@@ -164,6 +188,7 @@ class TrainingMetrics(RecordPart):
         largest_class_share: share of the test images that are of the largest class.
         embedding_spread, constant_dimensions: of the test images' embeddings; see `benchbench.training.finite.Spread`.
         similarity: of a distilled student; None where it was not measured.
+        gradients: of a distilled student's losses; None where they were not measured.
     """
 
     test_accuracy: float | None
@@ -176,6 +201,7 @@ class TrainingMetrics(RecordPart):
     embedding_spread: float | None = None
     constant_dimensions: float | None = None
     similarity: SimilarityRecord | None = None
+    gradients: GradientRecord | None = None
 
 
 class ChosenTrial(RecordPart):

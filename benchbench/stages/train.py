@@ -360,5 +360,6 @@ def _metrics(member: Member, answers: TestAnswers) -> TrainingMetrics:
     return TrainingMetrics(
         chosen_epoch=best.epoch if best else member.recipe.epochs,
         validation_accuracy=best.accuracy if best else None,
+        gradients=member.gradients,
         **tested_part(answers.classes, answers.labels, member.spread.measure()),
     )

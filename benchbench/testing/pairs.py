@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,8 +20,10 @@ from benchbench.losses import benchbench_losses
 from benchbench.losses.base import LossContext, Shape
 from benchbench.losses.weighted_sum import TEACHER_NEEDS, LossSum
 from benchbench.models.outputs import Outputs
+from benchbench.seeds import seed_everything
+from benchbench.specs.records import VANISHING
 from benchbench.testing.check import Call, Options, Refusal, require
-from benchbench.testing.losses import CHECKS, PAIRS, LossCase, Step
+from benchbench.testing.losses import CHECKS, PAIRS, LossCase, Step, leaves
 
 # A common size of task, for timing: maps are those of ResNets at 112 px.
 BATCH, CLASSES, SAMPLES, STUDENT_DIM, TEACHER_DIM = 64, 100, 10_000, 256, 512
@@ -36,7 +39,7 @@ def cases(component: Component, kind: str, options: Options) -> dict[str, Call]:
     on_pairs = [LossCase(component, params, pair) for pair in pairs]
     calls: dict[str, Call] = {f"teacher > student: {case.pair}": partial(check_builds, case) for case in on_pairs}
     calls |= {name: partial(check_everywhere, check, on_pairs) for name, check in CHECKS.items()}
-    return calls | {"speed": partial(speed, component, params)}
+    return calls | {"gradient": partial(gradient, component, params), "speed": partial(speed, component, params)}
 
 
 def check_builds(case: LossCase) -> None:
@@ -59,13 +62,38 @@ def check_everywhere(check: Callable[[LossCase], None], on_pairs: Sequence[LossC
             raise AssertionError(f"{where}{error}") from error
 
 
+def gradient(component: Component, params: Mapping[str, Any]) -> str:
+    """Size of the gradient to the student's outputs beside that of `ce`, at weight 1.
+
+    Raises:
+        AssertionError: it is rounding; a loss that is small but not that needs a large weight, which is a remark.
+    """
+    try:
+        ours, cheapest = (_Step(each, own) for each, own in ((component, params), (_ce(), {})))
+    except StageError as error:
+        raise Refusal(str(error)) from error
+    if any(part.prepares == "student" for part in ours.loss.preparing()):
+        return "it trains the student in its first stage"
+    ratio = ours.gradient() / cheapest.gradient()
+    size = f"{ratio:.2g} x the built-in ce's"
+    require(
+        ratio > torch.finfo(torch.float32).eps,
+        f"the gradient to the student is {size}, which is rounding: the student cannot change the loss",
+    )
+    return size + (f": its weight is to be about {1 / ratio:.2g}" if ratio < VANISHING else "")
+
+
+def _ce() -> Component:
+    return next(each for each in benchbench_losses() if each.name == "ce")
+
+
 def speed(component: Component, params: Mapping[str, Any]) -> str:
     """Time of one forward and backward pass beside that of `ce`, in turns; a remark, since any cost may be worth it."""
     try:
         ours = _Step(component, params)
     except StageError as error:
         raise Refusal(str(error)) from error
-    cheapest = _Step(next(each for each in benchbench_losses() if each.name == "ce"), {})
+    cheapest = _Step(_ce(), {})
     times: list[tuple[float, float]] = []
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # several would wait for one another wherever the machine has other work to do
@@ -93,7 +121,17 @@ class _Step:
     def __init__(self, component: Component, params: Mapping[str, Any]):
         case = LossCase(component, params)
         self.loss: LossSum = case.build(context=_context(case))
+        seed_everything(0, torch.device("cpu"))  # the same logits for every loss
         self.step = _outputs(component)
+
+    def gradient(self) -> float:
+        """Norm of the gradient to the student's outputs."""
+        student, teacher, batch = self.step
+        seed_everything(0, batch.labels.device)
+        total, _ = self.loss(student, teacher, batch)
+        values = leaves(student)
+        gradients = torch.autograd.grad(total, values, allow_unused=True) if total.requires_grad else ()
+        return math.sqrt(sum(float(each.double().square().sum()) for each in gradients if each is not None))
 
     def seconds(self) -> float:
         student, teacher, batch = self.step

@@ -21,7 +21,7 @@ from benchbench.models.backbone import Backbone
 from benchbench.models.outputs import Outputs
 from benchbench.seeds import derive, seed_everything
 from benchbench.specs.parts import Json, RecipeSpec
-from benchbench.specs.records import CurveRow, Progress
+from benchbench.specs.records import CurveRow, GradientRecord, Progress
 from benchbench.training.checkpoints import Checkpoints
 from benchbench.training.clock import Account
 from benchbench.training.distributed import World
@@ -36,6 +36,7 @@ from benchbench.training.gradients import accumulated, clip_gradients
 from benchbench.training.isolation import checked_copies
 from benchbench.training.optimizers import make_optimizer, rate_factor, rates_on, set_rates
 from benchbench.training.step_graph import StepGraph
+from benchbench.training.term_gradients import term_gradients
 
 # Seconds between reports of progress within an epoch.
 REPORT_SECONDS = 0.3
@@ -64,6 +65,7 @@ class MemberState(TypedDict):
         best_epoch: the fields of `BestEpoch`.
         seconds, alone_seconds: as `here` and `alone` of `Account`.
         processes: that the seconds are of; 1 where it is not there.
+        gradients: the fields of `GradientRecord`.
     """
 
     epoch: int
@@ -79,6 +81,7 @@ class MemberState(TypedDict):
     alone_seconds: dict[str, float]
     threads: int
     processes: NotRequired[int]
+    gradients: NotRequired[Json | None]
     execution: Json
 
 
@@ -123,6 +126,7 @@ class Member:
         best_epoch: the best one so far.
         position: the next step: (epoch, step).
         spread: of the embeddings of the last images that it was evaluated on.
+        gradients: of its losses at the first step, where it has a teacher.
     """
 
     model: Backbone
@@ -143,6 +147,7 @@ class Member:
     best_epoch: BestEpoch | None = None
     position: tuple[int, int] = (0, 0)
     spread: EmbeddingSpread = field(default_factory=EmbeddingSpread)
+    gradients: GradientRecord | None = None
 
     def __post_init__(self) -> None:
         if self.execution.precision == "fp16" and self.device.type != "cuda":
@@ -183,6 +188,8 @@ class Member:
             for each in (state["seconds"], state["alone_seconds"])
         )
         self.account.carry(here, alone)
+        if gradients := state.get("gradients"):
+            self.gradients = GradientRecord.model_validate(gradients)
         self.position = state["epoch"], state["step"]
         self._sums = {name: total.to(self.device) for name, total in state["sums"].items()}
 
@@ -229,6 +236,9 @@ class Member:
             return
         images = len(batch.labels) // self.recipe.accumulate
         with checked_copies(batch, teacher_outputs) as (batch, teacher_outputs), _large_enough(images):
+            if not preparing and self.position == (0, 0) and self.world is None:
+                part, outputs, _ = next(iter(accumulated(batch, teacher_outputs, self.recipe.accumulate)))
+                self.gradients = term_gradients(self.model, self.losses, part, outputs, self.recipe.epochs)
             self._step(batch, teacher_outputs)
         self._checked_stages.add(preparing)
 
@@ -367,6 +377,7 @@ class Member:
             {
                 "epoch": self.position[0],
                 "step": self.position[1],
+                "gradients": None if self.gradients is None else self.gradients.model_dump(),
                 "sums": self._sums,
                 "model": self.model.state_dict(),
                 "losses": self.losses.state_dict(),

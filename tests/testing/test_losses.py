@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 
 import pytest
 import torch
@@ -13,8 +14,17 @@ from benchbench.errors import StageError
 from benchbench.losses.base import Loss
 from benchbench.testing import check_component
 from benchbench.testing.losses import CHECKS, LossCase
+from benchbench.testing.pairs import gradient
 
 TEACHER = frozenset({"teacher", "teacher.logits"})
+
+
+def faint(student, teacher, batch):
+    return 1e-5 * F.cross_entropy(student.logits, batch.labels)
+
+
+def rounding(student, teacher, batch):
+    return 1e-9 * F.cross_entropy(student.logits, batch.labels)
 
 
 def fine(student, teacher, batch):
@@ -168,9 +178,16 @@ class TestPairs:
 
     def test_a_loss_without_maps_sees_one_pair(self, component, monkeypatch):
         findings = self.findings(component, fine, monkeypatch, TEACHER)
-        assert list(findings) == ["teacher > student: cnn > cnn", *CHECKS, "speed"]
+        assert list(findings) == ["teacher > student: cnn > cnn", *CHECKS, "gradient", "speed"]
         assert {finding.status for finding in findings.values()} == {"ok"}
         assert " ms a step of 64 images on one core, " in findings["speed"].message
+
+    def test_the_gradient_beside_cross_entropy_s(self, component):
+        remark = gradient(component(fine, needs=TEACHER), {})
+        assert re.fullmatch(r"[\d.e-]+ x the built-in ce's", remark)
+        assert gradient(component(faint, needs=TEACHER), {}).endswith("its weight is to be about 1e+05")
+        with pytest.raises(AssertionError, match="which is rounding: the student cannot change the loss"):
+            gradient(component(rounding, needs=TEACHER), {})
 
     def test_a_refusal_is_no_failure_and_the_other_pairs_are_checked(self, component, monkeypatch):
         findings = self.findings(component, OnlyCnns, monkeypatch)

@@ -18,6 +18,7 @@ from benchbench.reports.tables.diagnosis_rules import (
     below,
     in_answers,
     in_curve,
+    in_gradients,
     not_finite,
     weaker_teacher,
 )
@@ -29,9 +30,9 @@ def diagnosis(results: pd.DataFrame, plan: Plan, store: Store) -> Table | None:
     """Runs that show a sign of failure, with the evidence in numbers; None where there is no sign.
 
     The signs: a student far below the baseline, a teacher weaker than its student, unstable training, one class for all
-    images, a dead embedding, slow convergence, projector collapse, overfitting, published weights at chance. The notes
-    under the table have the rule of each sign and things to try; every threshold is an attribute of
-    `benchbench.reports.tables.diagnosis_rules.Thresholds`.
+    images, a dead embedding, a loss whose gradient vanishes, slow convergence, projector collapse, overfitting,
+    published weights at chance. The notes under the table have the rule of each sign and things to try; every threshold
+    is an attribute of `benchbench.reports.tables.diagnosis_rules.Thresholds`.
     """
     rows = []
     for (data, student), cells in _groups(results).items():
@@ -96,7 +97,8 @@ def _of_run(cell: ResultCell, store: Store) -> list[DetectedSign]:
         return [sign] if sign is not None else []
     folder = store.stage("cell", cell.key)
     record = folder.done()
-    answers = in_answers(record.metrics) if isinstance(record, TrainingRecord) else []
+    metrics = record.metrics if isinstance(record, TrainingRecord) else None
+    answers = [] if metrics is None else [*in_answers(metrics), *in_gradients(metrics)]
     if cell.method == "published" and isinstance(record, TrainingRecord):
         sign = at_chance(float(cell.accuracy), len(record.data.names), float(cell.test_images))
         answers = [*answers, *([sign] if sign is not None else [])]

@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchbench.specs.records import CurveRow, TrainingMetrics
+from benchbench.specs.records import VANISHING, CurveRow, TrainingMetrics
 
 Curve = Sequence[CurveRow]
 
@@ -34,6 +34,7 @@ class Thresholds:
         one_class: share of the test images that are given the same class from which on there is no other one to the
             network; where a class has more than that share of the images, half of the rest too.
         same_embedding: relative spread of embeddings below which all are the same.
+        vanishing: share of cross-entropy's gradient under which a loss hardly trains the student.
         same_dimensions: share of an embedding's dimensions that are constant above which it says nothing.
     """
 
@@ -51,6 +52,7 @@ class Thresholds:
     one_class: float = 0.95
     same_embedding: float = 0.1
     same_dimensions: float = 0.9
+    vanishing: float = VANISHING
 
 
 LIMITS = Thresholds()
@@ -102,6 +104,12 @@ SIGNS = {
         f"over {100 * LIMITS.same_dimensions:g} % of their dimensions are constant: a linear probe has nothing to read",
         "a larger image_size (a published network may give nothing on images much smaller than those it was trained "
         "on), its own mean and std, finetune in place of a linear probe",
+    ),
+    "vanishing": Sign(
+        "vanishing gradient of a loss",
+        f"at the first step the gradient of a loss to the student is under {LIMITS.vanishing:g} of cross-entropy's: "
+        "the arm is the student without it",
+        "a larger weight; or, where it is 0, other networks or images: maps of a single position say little",
     ),
     "slow": Sign(
         "slow convergence",
@@ -211,6 +219,15 @@ def _overfitting(epochs: Curve, train_images: int, test_accuracy: float) -> Dete
 def in_answers(metrics: TrainingMetrics) -> list[DetectedSign]:
     """Signs in what a network gives for the test images; none in records that do not say."""
     return [sign for sign in (_one_class(metrics), _dead_embedding(metrics)) if sign is not None]
+
+
+def in_gradients(metrics: TrainingMetrics) -> list[DetectedSign]:
+    """The losses that hardly train the student, as one sign."""
+    vanishing = metrics.gradients.vanishing(LIMITS.vanishing) if metrics.gradients is not None else {}
+    if not vanishing:
+        return []
+    texts = [f"{name}: {share:.2g} of cross-entropy's gradient" for name, share in vanishing.items()]
+    return [DetectedSign("vanishing", -min(vanishing.values()), "; ".join(texts))]
 
 
 def _one_class(metrics: TrainingMetrics) -> DetectedSign | None:

@@ -10,6 +10,7 @@ import pytest
 from benchbench.reports.report import make_report
 from benchbench.reports.tables.diagnosis import diagnosis
 from benchbench.reports.tables.diagnosis_rules import LIMITS, SIGNS, at_chance, in_curve
+from benchbench.specs.records import GradientRecord
 
 SMOOTH = [2.0 * 0.9**epoch + 0.3 for epoch in range(20)]
 
@@ -265,6 +266,20 @@ class TestAnswers:
         healthy.change(key, "metrics", embedding_spread=spread, constant_dimensions=constant)
         rows = rows_with(rows_of(healthy), "embedding")
         assert [row[5] for row in rows] == ([evidence] if evidence else [])
+
+    @pytest.mark.parametrize(
+        ("terms", "evidence"),
+        [
+            ({"cc": 3e-5, "kd": 0.2}, "cc: 1.5e-05 of cross-entropy's gradient"),
+            ({"catkd": 0.0, "dkd.target": 1e-5, "dkd.rest": 0.1}, "catkd: 0 of cross-entropy's gradient"),
+            ({"cc": 0.002, "kd": 0.2}, None),
+        ],
+    )
+    def test_a_loss_whose_gradient_vanishes(self, healthy, terms, evidence):
+        key = healthy.cells("distil")[0].stage
+        healthy.change(key, "metrics", gradients=GradientRecord(cross_entropy=2.0, terms=terms))
+        rows = rows_with(rows_of(healthy), "vanishing")
+        assert [row[4:] for row in rows] == ([["1 of 3", evidence]] if evidence else [])
 
     @pytest.mark.parametrize(
         "reason",
