@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +12,7 @@ from benchbench.components import Registry
 from benchbench.data.batch import Batch
 from benchbench.errors import StageError
 from benchbench.losses.base import Loss, LossContext
-from benchbench.losses.weighted_sum import LossSum, LossValue
+from benchbench.losses.weighted_sum import TEACHER_NEEDS, LossSum, LossValue
 from benchbench.models.backbone import Backbone
 from benchbench.models.outputs import Outputs
 from benchbench.specs.parts import LossSpec
@@ -66,6 +66,23 @@ class MultiTeacherLoss(nn.Module):
     def loss_weights(self) -> dict[str, float]:
         """The weight of each loss, by its name."""
         return {each.spec.name: each.spec.weight for part in (self.ensemble, *self._sums()) for each in part.losses}
+
+    def sides(self, terms: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """The weighted sums of the terms without a teacher's part, and of those with one; 0 where there are none.
+
+        Args:
+            terms: of a batch, as `forward` gives them.
+        """
+        needs = {each.spec.name: each.needs for part in (self.ensemble, *self._sums()) for each in part.losses}
+        weights, separate = self.loss_weights(), {each.spec.name for part in self._sums() for each in part.losses}
+        values: tuple[list[Tensor], list[Tensor]] = [], []
+        for term, value in terms.items():
+            whole, _, number = term.partition(" ")
+            name = whole.partition(".")[0]
+            share = self.weights[int(number) - 1] if name in separate else 1.0
+            values[bool(needs[name] & TEACHER_NEEDS)].append(weights[name] * share * value)
+        task, distillation = (torch.stack(each).sum() if each else torch.zeros(()) for each in values)
+        return task, distillation
 
     def trained_first(self) -> frozenset[str]:
         """Names of the losses that train the student in a first stage, and not after it."""

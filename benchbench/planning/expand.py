@@ -12,6 +12,7 @@ from benchbench.errors import DataError
 from benchbench.hardware.devices import Devices
 from benchbench.planning.data_checks import checked_part
 from benchbench.planning.draft import PlanDraft
+from benchbench.planning.dot import check_dot
 from benchbench.planning.grid import Grid, GridPoint, TeacherSet
 from benchbench.planning.keys import identity, key_of_identity
 from benchbench.planning.limits import limited_points
@@ -236,6 +237,7 @@ class CellBuilder:
         teachers = self._teachers(point, spec)
         builder.use("teacher", *(teacher.model.source for teacher in teachers.specs))
         needs = {**({"start": start} if start else {}), **synthetic.needs, **teachers.needs}
+        check_dot(resolver.file, merged, spec, resolver.registry)
         spec = spec.model_copy(
             update={"teachers": teachers.specs, "needs": needs, "components": builder.components},
         )

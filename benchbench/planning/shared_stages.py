@@ -30,6 +30,7 @@ OPTIMIZER_FIELDS = {
     "clip_grad",
     "clip_mode",
     "accumulate",
+    "dot",
 }
 # Fields of a recipe that a tuning stage works within.
 TUNING_FIELDS = ("batch_size", "image_size", "precision", "channels_last", "fold_bn", "compile")

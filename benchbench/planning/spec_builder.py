@@ -126,4 +126,5 @@ class SpecBuilder:
         if views is not None:
             views = min(recipe.epochs if views == "all" else views, recipe.epochs if recipe.augment else 1)
         fields = recipe.model_dump(exclude={"augment", "views", "devices"})
+        fields["dot"] = recipe.dot if method == "distill" else None  # there is one gradient, and no other
         return RecipeSpec(**fields, augment=augmenters[:first_mixer], mix=mixers, views=views)

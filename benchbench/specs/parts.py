@@ -234,7 +234,7 @@ class InputSpec(ExecutionSpec):
     views: int | None = None
 
 
-_NEWER_FIELDS = ("clip_grad", "clip_mode", "accumulate")
+_NEWER_FIELDS = ("clip_grad", "clip_mode", "accumulate", "dot")
 _NOTHING = object()
 
 
@@ -262,6 +262,7 @@ class RecipeSpec(InputSpec):
         defaults = {name: type(self).model_fields[name].default for name in _NEWER_FIELDS}
         return {name: value for name, value in fields.items() if getattr(self, name) != defaults.get(name, _NOTHING)}
 
+    dot: float | None = None
     def inputs(self) -> InputSpec:
         """The part of the recipe that a frozen network needs, without mixing."""
         fields = InputSpec.model_fields.keys() - {"mix"}

@@ -36,6 +36,13 @@ class Recipe(Strict):
         description="norm: of all gradients together; value: of each number; agc: of each unit, as a share of the norm "
         "of its weights, without the classifier",
     )
+    dot: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="of distillation with sgd, DOT: momentum + dot for the gradient of the losses with a teacher, and "
+        "momentum - dot for that of the others; default: one momentum for all",
+    )
     accumulate: int = Field(
         1,
         ge=1,

@@ -25,6 +25,7 @@ from benchbench.specs.records import CurveRow, GradientRecord, Progress
 from benchbench.training.checkpoints import Checkpoints
 from benchbench.training.clock import Account
 from benchbench.training.distributed import World
+from benchbench.training.dot import DistillationOriented
 from benchbench.training.finite import (
     EmbeddingSpread,
     broken_tensors,
@@ -295,7 +296,10 @@ class Member:
         else:
             assert outputs is not None
             total, terms = self.losses(outputs, teacher_outputs, batch)
-        self.scaler.scale(total if share == 1 else share * total).backward()
+        if isinstance(self.optimizer, DistillationOriented) and not preparing:
+            self.optimizer.backward(*self.losses.sides(terms))
+        else:
+            self.scaler.scale(total if share == 1 else share * total).backward()
         values = {name: value.detach() for name, value in terms.items()} | {"loss": total.detach()}
         if not preparing:
             assert outputs is not None

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from benchbench.models.backbone import Backbone
 from benchbench.specs.parts import RecipeSpec
+from benchbench.training.dot import DistillationOriented
 
 
 def make_optimizer(model: Backbone, losses: nn.Module, recipe: RecipeSpec) -> torch.optim.Optimizer:
@@ -23,6 +24,8 @@ def make_optimizer(model: Backbone, losses: nn.Module, recipe: RecipeSpec) -> to
     groups = [group for group in groups if group["params"]]
     # Fused: one kernel for all tensors; a small model's step otherwise spends a good part of its time in the optimiser.
     lr, decay = recipe.lr, recipe.weight_decay
+    if recipe.dot is not None:
+        return DistillationOriented(groups, lr, recipe.momentum, recipe.dot, decay)
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, lr, momentum=recipe.momentum, weight_decay=decay, fused=True)
     capturable = any(parameter.is_cuda for parameter in model.parameters())

@@ -69,6 +69,15 @@ EVERY_KIND = [
 ]
 
 
+def test_the_sides_are_the_losses_without_and_with_a_teacher(registry, contexts, step):
+    student, teachers, batch = step
+    losses = MultiTeacherLoss(EVERY_KIND, registry, contexts, WEIGHTS)
+    total, terms = losses(student, teachers, batch)
+    task, distillation = losses.sides(terms)
+    assert task.item() == pytest.approx(0.5 * terms["ce"].item())
+    assert (task + distillation).item() == pytest.approx(total.item(), rel=1e-5)
+
+
 def test_one_teacher_is_the_plain_sum(registry, context, make_step):
     student, teacher, batch = make_step()
     results = []
