@@ -25,7 +25,8 @@ def plan_notes(plan: Plan) -> list[str]:
         spec = stage.spec
         if isinstance(spec, TrainingSpec) and spec.method != "published" and not spec.searched:
             images = plan.train_images(spec.data, labels[key]) if key in labels else None
-            for note in [*_recipe_notes(spec.recipe, images, read), *_update_notes(spec)]:
+            notes = [*_recipe_notes(spec.recipe, images, read), *_update_notes(spec)]
+            for note in [*notes, *_average_notes(spec.recipe, images)]:
                 found.setdefault(note, {})[stage.label.partition(" | seed ")[0]] = None
     return [*(f"{note}: {_named(names)}" for note, names in found.items()), *_repetitions(plan.cells)]
 
@@ -79,6 +80,19 @@ def _update_notes(spec: TrainingSpec) -> Iterator[str]:
     if recipe.accumulate > 1 and comparing:
         size = recipe.batch_size // recipe.accumulate
         yield f"accumulate: {' and '.join(comparing)} compare images with each other, and see {size} at a time"
+
+
+def _average_notes(recipe: RecipeSpec, images: int | None) -> Iterator[str]:
+    """What is odd about an average of weights."""
+    if recipe.ema is None:
+        if recipe.ema_warmup:
+            yield "ema_warmup does nothing without ema"
+        return
+    steps = recipe.epochs * max(1, (images or 0) // recipe.batch_size)
+    length = round(1 / (1 - recipe.ema))
+    if images is not None and steps < length and not recipe.ema_warmup:
+        hint = "take a smaller one, or `ema_warmup: true`"
+        yield f"ema {recipe.ema:g} averages over {length:,} steps, and there are {steps:,}; {hint}"
 
 
 def _repetitions(cells: Iterable[Cell]) -> Iterator[str]:

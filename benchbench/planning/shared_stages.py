@@ -31,6 +31,8 @@ OPTIMIZER_FIELDS = {
     "clip_mode",
     "accumulate",
     "dot",
+    "ema",
+    "ema_warmup",
 }
 # Fields of a recipe that a tuning stage works within.
 TUNING_FIELDS = ("batch_size", "image_size", "precision", "channels_last", "fold_bn", "compile")

@@ -234,7 +234,7 @@ class InputSpec(ExecutionSpec):
     views: int | None = None
 
 
-_NEWER_FIELDS = ("clip_grad", "clip_mode", "accumulate", "dot")
+_NEWER_FIELDS = ("clip_grad", "clip_mode", "accumulate", "dot", "ema", "ema_warmup")
 _NOTHING = object()
 
 
@@ -254,6 +254,8 @@ class RecipeSpec(InputSpec):
     clip_grad: float | None = None
     clip_mode: Literal["norm", "value", "agc"] = "norm"
     accumulate: int = 1
+    ema: float | None = None
+    ema_warmup: bool = False
 
     @model_serializer(mode="wrap")
     def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> Json:

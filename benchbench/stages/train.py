@@ -44,7 +44,8 @@ from benchbench.training.distributed import World
 from benchbench.training.finite import require_finite_outputs
 from benchbench.training.global_state import StateWatch
 from benchbench.training.loop import predict, train
-from benchbench.training.member import Member, MemberState
+from benchbench.training.member import Member
+from benchbench.training.member_state import MemberState
 from benchbench.training.teachers import LiveTeacher, TeacherForward
 
 TrainingContext = StageContext[TrainingSpec]

@@ -50,6 +50,14 @@ class Recipe(Strict):
         description="parts in which a step's batch is run, one after another, for less memory; `batch_size` is that of "
         "the whole batch",
     )
+    ema: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="decay of an exponential moving average of the weights, which is evaluated and kept instead of "
+        "them; default: none",
+    )
+    ema_warmup: bool = Field(False, description="let the decay of `ema` rise over the first steps, as timm does")
     image_size: int = Field(224, ge=8, le=8192, description="pixels a side of the network's input")
     eval_resize: int | None = Field(None, ge=8, description="shorter side before the centre crop; default: image_size")
     augment: Annotated[list[Ref], BeforeValidator(as_refs)] = Field(

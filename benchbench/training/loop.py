@@ -7,6 +7,7 @@ running.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -82,7 +83,10 @@ def _end_epoch(cohort: Cohort, epoch: int) -> None:
     members, validation = cohort.at(epoch, cohort.inputs.steps), cohort.inputs.validation
     classes: dict[Member, np.ndarray] = {}
     if members and validation is not None and epoch >= 0:
-        classes = predict(cohort, members, validation)
+        with contextlib.ExitStack() as weights:
+            for member in members:
+                weights.enter_context(member.evaluated())
+            classes = predict(cohort, members, validation)
     for member in members:
         if member not in cohort.failures:
             with cohort.isolated(member):

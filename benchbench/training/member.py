@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, NotRequired, TypedDict
 
 import torch
 from torch import Tensor
@@ -20,7 +19,7 @@ from benchbench.losses.multi_teacher import MultiTeacherLoss
 from benchbench.models.backbone import Backbone
 from benchbench.models.outputs import Outputs
 from benchbench.seeds import derive, seed_everything
-from benchbench.specs.parts import Json, RecipeSpec
+from benchbench.specs.parts import RecipeSpec
 from benchbench.specs.records import CurveRow, GradientRecord, Progress
 from benchbench.training.checkpoints import Checkpoints
 from benchbench.training.clock import Account
@@ -35,9 +34,11 @@ from benchbench.training.finite import (
 )
 from benchbench.training.gradients import accumulated, clip_gradients
 from benchbench.training.isolation import checked_copies
+from benchbench.training.member_state import BestEpoch, MemberState, TensorDict
 from benchbench.training.optimizers import make_optimizer, rate_factor, rates_on, set_rates
 from benchbench.training.step_graph import StepGraph
 from benchbench.training.term_gradients import term_gradients
+from benchbench.training.weight_average import WeightAverage
 
 # Seconds between reports of progress within an epoch.
 REPORT_SECONDS = 0.3
@@ -45,45 +46,6 @@ REPORT_SECONDS = 0.3
 LOSS_SECONDS = 60.0
 # Among the sums of an epoch: the steps up to the first one whose loss is not finite.
 FINITE_STEPS = "finite steps"
-TensorDict = dict[str, Tensor]
-
-
-class BestEpoch(NamedTuple):
-    """The epoch that is best on the validation images: its number from 1, its accuracy, and its weights."""
-
-    epoch: int
-    accuracy: float
-    weights: TensorDict
-
-
-class MemberState(TypedDict):
-    """The content of a checkpoint.
-
-    Attributes:
-        epoch, step: of the next step.
-        sums: of the epoch's losses so far, by term, and `FINITE_STEPS`.
-        optimizer, scaler: as PyTorch gives them.
-        best_epoch: the fields of `BestEpoch`.
-        seconds, alone_seconds: as `here` and `alone` of `Account`.
-        processes: that the seconds are of; 1 where it is not there.
-        gradients: the fields of `GradientRecord`.
-    """
-
-    epoch: int
-    step: int
-    sums: TensorDict
-    model: TensorDict
-    losses: TensorDict
-    optimizer: dict[str, object]
-    scaler: dict[str, object]
-    best_epoch: tuple[int, float, TensorDict] | None
-    curve: list[CurveRow]
-    seconds: dict[str, float]
-    alone_seconds: dict[str, float]
-    threads: int
-    processes: NotRequired[int]
-    gradients: NotRequired[Json | None]
-    execution: Json
 
 
 @contextlib.contextmanager
@@ -180,6 +142,8 @@ class Member:
         self.optimizer.load_state_dict(state["optimizer"])
         rates_on(self.optimizer, self.device)
         self.scaler.load_state_dict(state["scaler"])
+        if self.average is not None:
+            self.average.load(state["average"])
         self.best_epoch = BestEpoch(*state["best_epoch"]) if state["best_epoch"] else None
         self.curve = state["curve"]
         # Of other devices than now, they count by device-hours.
@@ -220,6 +184,8 @@ class Member:
         rates_on(self.optimizer, self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.execution.precision == "fp16")
         self.graph: StepGraph | None = None
+        ema = self.recipe.ema
+        self.average = None if ema is None else WeightAverage(self.model, ema, self.recipe.ema_warmup)
         if self.graph_pool is not None and not self.scaler.is_enabled():
             self.graph = StepGraph(self._optimize, self.graph_pool, [self.model, self.losses])
 
@@ -253,6 +219,8 @@ class Member:
         for name, value in (self.graph or self._optimize)(batch, teacher_outputs).items():
             # A new tensor, since a checkpoint may still hold the old one.
             self._add(name, value)
+        if self.average is not None and epoch >= 0:
+            self.average.update(epoch * self.steps + step)
         self._add(FINITE_STEPS, self._sums["loss"].isfinite())  # a sum that is not stays so
         self.position = epoch, step + 1
         if time.monotonic() - self._last_report > REPORT_SECONDS:
@@ -336,7 +304,8 @@ class Member:
         if accuracy is not None:
             row["validation_accuracy"] = accuracy
             if self.best and (self.best_epoch is None or accuracy > self.best_epoch.accuracy):
-                weights = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+                kept = self.model.state_dict() if self.average is None else self.average.values
+                weights = {name: tensor.clone() for name, tensor in kept.items()}
                 self.best_epoch = BestEpoch(epoch + 1, accuracy, weights)
         self.curve.append(row)
         self._report(epoch, self.steps)
@@ -358,9 +327,15 @@ class Member:
         return f"epoch {epoch + 1}" if epoch >= 0 else "the first stage of a two-stage method"
 
     def finish(self) -> None:
-        """Puts the chosen epoch's weights in."""
+        """Puts the chosen epoch's weights in, or the average."""
         if self.best and self.best_epoch is not None:
             self.model.load_state_dict(self.best_epoch.weights)
+        elif self.average is not None:
+            self.average.apply()
+
+    def evaluated(self) -> contextlib.AbstractContextManager[None]:
+        """The context in which the network has the weights that are evaluated: their average, where there is one."""
+        return contextlib.nullcontext() if self.average is None else self.average.applied()
 
     def _report(self, epoch: int, step: int) -> None:
         done = (epoch + self.preparation) * self.steps + step
@@ -377,22 +352,23 @@ class Member:
 
     def save(self) -> None:
         """Writes a checkpoint; the clock has been settled before."""
-        self.checkpoints.save(
-            {
-                "epoch": self.position[0],
-                "step": self.position[1],
-                "gradients": None if self.gradients is None else self.gradients.model_dump(),
-                "sums": self._sums,
-                "model": self.model.state_dict(),
-                "losses": self.losses.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "scaler": self.scaler.state_dict(),
-                "best_epoch": (*self.best_epoch,) if self.best_epoch else None,
-                "curve": self.curve,
-                "seconds": self.account.here,
-                "alone_seconds": self.account.alone,
-                "threads": torch.get_num_threads(),
-                "processes": self._processes,
-                "execution": self.execution.record().model_dump(mode="json"),
-            }
-        )
+        state: MemberState = {
+            "epoch": self.position[0],
+            "step": self.position[1],
+            "gradients": None if self.gradients is None else self.gradients.model_dump(),
+            "sums": self._sums,
+            "model": self.model.state_dict(),
+            "losses": self.losses.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "best_epoch": (*self.best_epoch,) if self.best_epoch else None,
+            "curve": self.curve,
+            "seconds": self.account.here,
+            "alone_seconds": self.account.alone,
+            "threads": torch.get_num_threads(),
+            "processes": self._processes,
+            "execution": self.execution.record().model_dump(mode="json"),
+        }
+        if self.average is not None:
+            state["average"] = self.average.values
+        self.checkpoints.save(state)

@@ -123,6 +123,8 @@ RECIPE_CHANGES = {
     "clip_grad": "1",
     "clip_mode": "value",
     "accumulate": "2",
+    "ema": "0.5",
+    "ema_warmup": "true",
     "image_size": "64",
     "eval_resize": "40",
     "augment": "{flip: {probability: 0.1}}",

@@ -22,6 +22,11 @@ from benchbench.suite.shipped import shipped_suites
         (["recipes.default.lr=1e-300"], "lr 1e-300 is far from any known recipe with adamw"),
         (["recipes.distill.head_lr=50"], "head_lr 50 is far from any known recipe with adamw: distil, big (scratch)"),
         (["recipes.default.weight_decay=1e9"], "weight_decay 1e+09 is far from any known recipe"),
+        (["recipes.default.ema_warmup=true"], "ema_warmup does nothing without ema: scratch | cifar | small"),
+        (
+            ["recipes.default.ema=0.99"],
+            "ema 0.99 averages over 100 steps, and there are 2; take a smaller one, or `ema_warmup: true`: scratch",
+        ),
         (["recipes.default.clip_mode=agc"], "clip_mode agc does nothing without clip_grad: scratch | cifar | small"),
         (
             ["recipes.default.accumulate=2", "arms.distil.loss={ce: 1, rkd: 1, sp: 1}"],

@@ -200,7 +200,7 @@ def cases(folder: Path) -> dict[str, Case]:
         "mixed images": lambda world: cohort_of(["ce"], world, folder, inputs=loaders(["mixup"])),
         "streamed images": lambda world: cohort_of(["ce", "sp"], world, folder, inputs=loaders(streaming=True)),
         "parts of batches": lambda world: cohort_of(
-            ["ce", "rkd"], world, folder, batch_size=8, accumulate=2, clip_grad=0.5
+            ["ce", "rkd"], world, folder, batch_size=8, accumulate=2, clip_grad=0.5, ema=0.5
         ),
         "streamed parts of batches": lambda world: cohort_of(
             ["ce", "rkd"], world, folder, inputs=loaders(streaming=True), batch_size=8, accumulate=4

@@ -25,7 +25,8 @@ from benchbench.training.checkpoints import Checkpoints
 from benchbench.training.clock import Clock
 from benchbench.training.cohort import Cohort, SharedInputs
 from benchbench.training.loop import evaluate, train
-from benchbench.training.member import Member, MemberState
+from benchbench.training.member import Member
+from benchbench.training.member_state import MemberState
 from benchbench.training.teachers import LiveTeacher
 from tests.specs import loss_spec, recipe_spec
 

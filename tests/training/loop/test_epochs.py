@@ -107,3 +107,27 @@ def test_the_accuracy_on_mixed_images_counts_the_label_of_the_larger_share(make)
     assert sum(right) != sum(first), "the case should tell the two apart"
     run.run()
     assert run.curve[0]["train_accuracy"] == pytest.approx(np.mean(right))
+
+
+def test_the_average_of_weights_is_evaluated_and_kept_and_trains_nothing(make):
+    """A run without it has the weights that the average is taken of."""
+    plain, seen = make(epochs=2), []
+    step = plain.step
+    plain.step = lambda *inputs: (step(*inputs), seen.append(snapshot(plain.model)))
+    plain.run()
+    expected = seen[0]
+    for weights in seen[1:]:
+        expected = {
+            name: torch.lerp(expected[name], value, 1 - 0.9) if value.is_floating_point() else value
+            for name, value in weights.items()
+        }
+    for best in (False, True):
+        run = make(epochs=2, ema=0.9, best=best)
+        run.run()
+        assert [row["loss"] for row in run.curve] == [row["loss"] for row in plain.curve]
+        assert all(torch.allclose(value, expected[name]) for name, value in run.average.values.items())
+        kept = run.best_epoch.weights if best else expected
+        assert all(torch.allclose(value, kept[name]) for name, value in run.model.state_dict().items())
+        accuracy = run.best_epoch.accuracy if best else run.curve[-1]["validation_accuracy"]
+        assert run.hits().mean() == accuracy
+    assert [row["validation_accuracy"] for row in run.curve] != [row["validation_accuracy"] for row in plain.curve]

@@ -35,8 +35,15 @@ RESUMED = {
         "warmup_epochs": 1,
     },
     "mixed images": {"losses": ["ce", "kd"], "mix": ["mixup"]},
-    "clipped parts": {"losses": ["ce", "kd"], "dropout": 0.2, "accumulate": 2, "clip_grad": 0.5},
     "two momenta": {"losses": ["ce", SIMCLR, "kd"], "optimizer": "sgd", "dot": 0.075},
+    "clipped parts, averaged": {
+        "losses": ["ce", "kd"],
+        "dropout": 0.2,
+        "accumulate": 2,
+        "clip_grad": 0.5,
+        "ema": 0.9,
+        "best": True,
+    },
     "srrl, bf16": {"losses": ["ce", "srrl"], "dropout": 0.2, "precision": "bf16", "best": True},
 }
 
