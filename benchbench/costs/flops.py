@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING
 
 from benchbench.components import Registry
 from benchbench.costs.dry_run import LossDryRun
-from benchbench.costs.requests import Answers, LossRequest, NetworkCost, NetworkRequest, Question, WeightsRequest
+from benchbench.costs.optimizer_check import optimizer_refusal
+from benchbench.costs.requests import (
+    Answers,
+    LossRequest,
+    NetworkCost,
+    NetworkRequest,
+    OptimizerRequest,
+    Question,
+    WeightsRequest,
+)
 from benchbench.costs.weights_check import weights_refusal
 from benchbench.errors import BenchBenchError, one_line
 from benchbench.planning.content_hash import user_cache
@@ -33,6 +42,7 @@ def ask(
     dry_runs: Iterable[LossRequest] = (),
     plugins: Sequence[Path] = (),
     weights: Iterable[WeightsRequest] = (),
+    optimizers: Iterable[OptimizerRequest] = (),
 ) -> Answers:
     """Answers to requests by key, out of the cache or of a new process.
 
@@ -44,6 +54,7 @@ def ask(
         dry_runs: of losses on networks.
         plugins: plugin files to load.
         weights: that are to be checked.
+        optimizers: likewise.
 
     Raises:
         BenchBenchError: the process fails as a whole.
@@ -55,8 +66,9 @@ def ask(
         networks={key: request for request in networks if (key := request.key) not in cache.costs},
         dry_runs={key: request for request in dry_runs if (key := request.key) not in cache.refusals},
         weights={key: request for request in weights if (key := request.key) not in cache.weights},
+        optimizers={key: request for request in optimizers if (key := request.key) not in cache.optimizers},
     )
-    if not question.networks and not question.dry_runs and not question.weights:
+    if not any((question.networks, question.dry_runs, question.weights, question.optimizers)):
         return cache
     answers = _in_process(question)
     cache = cache.joined(answers.lasting())
@@ -153,6 +165,8 @@ def answer(question: Question) -> Answers:
     for key, weights_request in question.weights.items():
         with contextlib.suppress(Exception):  # a plugin's source that must see numbers
             answers.weights[key] = weights_refusal(weights_request, registry)
+    for key, optimizer_request in question.optimizers.items():
+        answers.optimizers[key] = optimizer_refusal(optimizer_request, registry)
     return answers
 
 

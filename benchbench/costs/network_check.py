@@ -7,12 +7,19 @@ from collections.abc import Iterator
 from benchbench.costs.dry_run import DryRunRequest, DryRunTeacher
 from benchbench.costs.flops import ask
 from benchbench.costs.locs import StageLocs, locs_of
-from benchbench.costs.requests import Answers, LossRequest, NetworkCost, NetworkRequest, WeightsRequest
+from benchbench.costs.requests import (
+    Answers,
+    LossRequest,
+    NetworkCost,
+    NetworkRequest,
+    OptimizerRequest,
+    WeightsRequest,
+)
 from benchbench.planning.limits import check_devices
 from benchbench.planning.model import Plan, Stage
 from benchbench.planning.source_hash import source_hash
 from benchbench.specs.parts import NetworkSpec
-from benchbench.specs.stages import OutputsSpec, TrainingSpec
+from benchbench.specs.stages import OutputsSpec, StageSpec, TrainingSpec
 from benchbench.store import Store
 
 # By the key of its stage and its part of the spec, as in `StageLocs.networks`.
@@ -28,7 +35,8 @@ def check_networks(plan: Plan, store: Store | None = None) -> None:
 
     Raises:
         SuiteError: a model that its source does not have, or that cannot be built; weights that are not there, cannot
-            be read or do not fit; a loss that cannot work on its networks; more devices than there are.
+            be read or do not fit; a loss that cannot work on its networks; an optimiser that is not there, or cannot
+            train; more devices than there are.
     """
     stages = {key for key, stage in plan.stages.items() if not _is_done(stage, store)}
     check_devices(plan, [key for key in plan.stages if key in stages])
@@ -40,8 +48,13 @@ def check_networks(plan: Plan, store: Store | None = None) -> None:
         if key in stages and isinstance(stage.spec, TrainingSpec) and stage.spec.teachers
     }
     weights = {name: request for name, request in _weights_requests(plan, locs).items() if name[0] in stages}
-    answers = ask(requests.values(), dry_runs.values(), plan.registry.plugin_files, weights.values())
+    optimizers = {key: _optimizer_request(plan.stages[key].spec) for key in plan.optimizer_locs if key in stages}
+    questions = requests.values(), dry_runs.values(), plan.registry.plugin_files, weights.values(), optimizers.values()
+    answers = ask(*questions)
     _require_networks(plan, requests, locs, answers)
+    for key, optimizer_request in optimizers.items():
+        if reason := answers.optimizers.get(optimizer_request.key):
+            raise plan.file.error(reason, plan.optimizer_locs[key])
     for (key, part), weights_request in weights.items():
         if reason := answers.weights.get(weights_request.key):
             raise plan.file.error(reason, [*locs[key].networks[part][:-1], "weights"])
@@ -120,6 +133,19 @@ def _weights_requests(plan: Plan, locs: dict[str, StageLocs]) -> dict[tuple[str,
                     code=code,
                 )
     return requests
+
+
+def _optimizer_request(spec: StageSpec) -> OptimizerRequest:
+    assert isinstance(spec, TrainingSpec)
+    layered = spec.model.without_weights() if spec.recipe.layer_decay is not None else None
+    return OptimizerRequest(
+        name=spec.recipe.optimizer,
+        params=spec.recipe.optimizer_params,
+        layered=layered,
+        role=spec.role,
+        component=spec.components[f"{spec.role}/{spec.model.source}"] if layered else None,
+        code=source_hash("benchbench.costs.optimizer_check"),
+    )
 
 
 def _networks(spec: TrainingSpec | OutputsSpec) -> Iterator[tuple[str, NetworkSpec]]:

@@ -9,7 +9,7 @@ import json
 from pydantic import Field
 
 from benchbench.costs.dry_run import DryRunRequest
-from benchbench.specs.parts import ComponentVersion, ModelSpec, Role, Spec, contents_only
+from benchbench.specs.parts import ComponentVersion, Json, ModelSpec, Role, Spec, contents_only
 from benchbench.specs.records import RecordPart
 
 
@@ -71,6 +71,22 @@ class WeightsRequest(BuildRequest):
     published: bool = False
 
 
+class OptimizerRequest(BuildRequest):
+    """A check of a recipe's optimiser.
+
+    Attributes:
+        name, params: of the optimiser.
+        layered: the network whose layers are to have rates of their own; None where they have one.
+        role, component: of that network.
+    """
+
+    name: str
+    params: Json = Field({})
+    layered: ModelSpec | None = None
+    role: Role = "student"
+    component: ComponentVersion | None = None
+
+
 class Question(Spec):
     """Requests by key, and the plugin files whose components they name."""
 
@@ -78,6 +94,7 @@ class Question(Spec):
     networks: dict[str, NetworkRequest] = Field({})
     dry_runs: dict[str, LossRequest] = Field({})
     weights: dict[str, WeightsRequest] = Field({})
+    optimizers: dict[str, OptimizerRequest] = Field({})
 
 
 class NetworkCost(RecordPart):
@@ -102,17 +119,21 @@ class Answers(RecordPart):
         errors: of networks that cannot be built or run.
         refusals: of dry runs: the reason, or None where the losses work.
         weights: of checks of weights: the reason, or None where they fit.
+        optimizers: likewise of optimisers.
     """
 
     costs: dict[str, NetworkCost] = Field({})
     errors: dict[str, str] = Field({})
     refusals: dict[str, str | None] = Field({})
     weights: dict[str, str | None] = Field({})
+    optimizers: dict[str, str | None] = Field({})
 
     def lasting(self) -> Answers:
         """Those that hold another time: a network that fails now may work then, and a file may be repaired."""
-        weights = {key: reason for key, reason in self.weights.items() if reason is None}
-        return self.model_copy(update={"errors": {}, "weights": weights})
+        weights, optimizers = (
+            {key: reason for key, reason in each.items() if reason is None} for each in (self.weights, self.optimizers)
+        )
+        return self.model_copy(update={"errors": {}, "weights": weights, "optimizers": optimizers})
 
     def joined(self, other: Answers) -> Answers:
         """These answers and others."""
@@ -121,4 +142,5 @@ class Answers(RecordPart):
             errors=self.errors | other.errors,
             refusals=self.refusals | other.refusals,
             weights=self.weights | other.weights,
+            optimizers=self.optimizers | other.optimizers,
         )

@@ -26,6 +26,8 @@ class PlanDraft:
         stages: by key, each after those it needs.
         corpora: label of the pre-training of each stage of that kind, by key.
         device_locs: place in the suite that says so, of each stage that takes several devices, by key.
+        optimizer_locs: place in the suite of the optimiser, or of its rates, of each stage whose optimiser takes more
+            than its name to know, by key.
     """
 
     suite: Suite
@@ -35,6 +37,7 @@ class PlanDraft:
     stages: dict[str, Stage] = field(default_factory=dict)
     corpora: dict[str, str] = field(default_factory=dict)
     device_locs: dict[str, Loc] = field(default_factory=dict)
+    optimizer_locs: dict[str, Loc] = field(default_factory=dict)
 
     @property
     def threads(self) -> int | None:

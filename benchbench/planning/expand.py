@@ -62,7 +62,8 @@ def make_plan(file: SuiteFile, registry: Registry, devices: Devices, data_root: 
     points = limited_points(file, grid.points())
     cells = [cell for point in points for cell in builder.cells(point)]
     check_published(file, cells)
-    return Plan(file, registry, devices, draft.stages, cells, info, draft.corpora, draft.device_locs)
+    locs = draft.device_locs, draft.optimizer_locs
+    return Plan(file, registry, devices, draft.stages, cells, info, draft.corpora, *locs)
 
 
 def _data_info(label: str, entry: DataEntry, loc: Loc, resolver: Resolver) -> DataInfo:

@@ -141,6 +141,7 @@ class Plan:
         info: sizes of each data set, and of each corpus by its `corpus_label`.
         corpora: label of the pre-training of each stage of that kind, by key.
         device_locs: place in the suite that says so, of each stage that takes several devices, by key.
+        optimizer_locs: as in `benchbench.planning.draft.PlanDraft`.
     """
 
     file: SuiteFile
@@ -151,6 +152,7 @@ class Plan:
     info: dict[str, DataInfo]
     corpora: dict[str, str] = field(default_factory=dict)
     device_locs: dict[str, Loc] = field(default_factory=dict)
+    optimizer_locs: dict[str, Loc] = field(default_factory=dict)
 
     @property
     def suite(self) -> Suite:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 
 from benchbench.errors import quoted
@@ -62,7 +63,7 @@ def _recipe_notes(recipe: RecipeSpec, images: int | None, milestones_are_read: b
         yield f"eval_resize {recipe.eval_resize} is under image_size {recipe.image_size}, which it is raised to"
     for name in ("lr", "head_lr"):
         rate = getattr(recipe, name)
-        if rate is not None and not LEAST_RATE <= rate <= MOST_RATE[recipe.optimizer]:
+        if rate is not None and not LEAST_RATE <= rate <= MOST_RATE.get(recipe.optimizer, math.inf):
             yield f"{name} {rate:g} is far from any known recipe with {recipe.optimizer}"
     if recipe.weight_decay > MOST_DECAY:
         yield f"weight_decay {recipe.weight_decay:g} is far from any known recipe"

@@ -31,6 +31,8 @@ OPTIMIZER_FIELDS = {
     "clip_mode",
     "accumulate",
     "dot",
+    "optimizer_params",
+    "layer_decay",
     "ema",
     "ema_warmup",
 }

@@ -25,6 +25,8 @@ from benchbench.suite.schema import DataEntry, ModelEntry, Ref, Selection, Weigh
 
 # Augmented views of each image that a linear probe's head is trained on.
 PROBE_VIEWS = 4
+# Optimisers that are named without their library.
+PLAIN_OPTIMIZERS = ("adamw", "sgd")
 
 
 class SpecBuilder:
@@ -127,4 +129,6 @@ class SpecBuilder:
             views = min(recipe.epochs if views == "all" else views, recipe.epochs if recipe.augment else 1)
         fields = recipe.model_dump(exclude={"augment", "views", "devices"})
         fields["dot"] = recipe.dot if method == "distill" else None  # there is one gradient, and no other
+        if "/" not in recipe.optimizer and recipe.optimizer not in PLAIN_OPTIMIZERS:
+            fields["optimizer"] = f"timm/{recipe.optimizer}"
         return RecipeSpec(**fields, augment=augmenters[:first_mixer], mix=mixers, views=views)

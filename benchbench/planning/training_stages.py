@@ -8,6 +8,7 @@ from benchbench.planning.draft import PlanDraft
 from benchbench.planning.model import corpus_of, train_images
 from benchbench.planning.shared_stages import Network, NetworkInputs, SharedStages, cohort_key
 from benchbench.planning.source_hash import source_hash
+from benchbench.planning.spec_builder import PLAIN_OPTIMIZERS
 from benchbench.specs.parts import NetworkSpec, Role
 from benchbench.specs.stages import Method, TrainingSpec
 from benchbench.suite.document import Loc
@@ -122,6 +123,8 @@ class TrainingStages:
             tuning = self.shared.tuning("student", network, share, self.steps(spec, task.data))
             soft_needs = {**soft_needs, **tuning}
         key = self.draft.add(spec, label, soft_needs, cohort_key(spec) if spec.kind in ("cell", "trial") else None)
+        if loc := _optimizer_loc(merged, spec):
+            self.draft.optimizer_locs.setdefault(key, loc)
         self.draft.take_devices(key, devices, merged.loc_of("devices"))
         return key
 
@@ -152,3 +155,15 @@ class TrainingStages:
         """Steps of a training."""
         images = train_images(self.draft.info[data], spec.data)
         return max(1, images // spec.recipe.batch_size) * spec.recipe.epochs
+
+
+def _optimizer_loc(merged: MergedRecipe, spec: TrainingSpec) -> Loc | None:
+    """The place of what only torch or timm can check of an optimiser; None where there is nothing."""
+    recipe = spec.recipe
+    if not recipe.epochs:
+        return None
+    if recipe.layer_decay is not None and spec.method != "linear_probe":
+        return merged.loc_of("layer_decay")
+    if recipe.optimizer_params:
+        return merged.loc_of("optimizer_params")
+    return None if recipe.optimizer in PLAIN_OPTIMIZERS else merged.loc_of("optimizer")

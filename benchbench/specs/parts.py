@@ -234,7 +234,7 @@ class InputSpec(ExecutionSpec):
     views: int | None = None
 
 
-_NEWER_FIELDS = ("clip_grad", "clip_mode", "accumulate", "dot", "ema", "ema_warmup")
+_NEWER_FIELDS = ("clip_grad", "clip_mode", "accumulate", "dot", "ema", "ema_warmup", "optimizer_params", "layer_decay")
 _NOTHING = object()
 
 
@@ -242,7 +242,7 @@ class RecipeSpec(InputSpec):
     """A full training recipe, as in `benchbench.suite.schema.Recipe`, with its components resolved."""
 
     epochs: int
-    optimizer: Literal["adamw", "sgd"]
+    optimizer: str
     lr: float
     head_lr: float | None = None
     weight_decay: float
@@ -256,6 +256,8 @@ class RecipeSpec(InputSpec):
     accumulate: int = 1
     ema: float | None = None
     ema_warmup: bool = False
+    optimizer_params: Json = {}
+    layer_decay: float | None = None
 
     @model_serializer(mode="wrap")
     def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> Json:

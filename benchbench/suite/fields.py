@@ -18,9 +18,11 @@ MARKS_OF_LABELS = " _+-/().=%:&·–"
 MODEL = r"^[\w.-]+(/[\w.-]+)?$"
 PACKAGE = r"^[A-Za-z0-9][\w.-]*$"
 NAME = r"^[A-Za-z0-9][\w-]*$"
+OPTIMIZER = r"^((timm|torch)/)?[A-Za-z][A-Za-z0-9]*$"
 PATTERNS_IN_WORDS = {
     MODEL: "write SOURCE/NAME, as in timm/resnet18",
     PACKAGE: "write the name of one package",
+    OPTIMIZER: "write adamw, sgd, timm/NAME or torch/NAME, as in timm/lion",
     NAME: "a suite's name is made of letters, digits, - and _",
 }
 

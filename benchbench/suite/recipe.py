@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, StrictInt, field_validator, model_validator
+from pydantic import BeforeValidator, Field, StrictInt, StringConstraints, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from benchbench.errors import quoted
-from benchbench.suite.fields import Auto, Ref, Strict
+from benchbench.specs.parts import Json
+from benchbench.suite.fields import OPTIMIZER, Auto, Ref, Strict
 from benchbench.suite.forms import as_refs
+
+FIELDS_OF_OPTIMIZERS = ("lr", "weight_decay", "momentum")
+SET_HERE = ("params", "fused", "foreach", "capturable", "differentiable", "maximize")
 
 
 class Recipe(Strict):
@@ -17,11 +21,20 @@ class Recipe(Strict):
 
     epochs: int = Field(10, ge=1, le=1_000_000, description="passes over the training set")
     batch_size: int = Field(64, ge=1, le=1_000_000, description="images a step; the last partial batch is dropped")
-    optimizer: Literal["adamw", "sgd"] = Field("adamw", description="the optimizer")
+    optimizer: Annotated[str, StringConstraints(pattern=OPTIMIZER, max_length=40)] = Field(
+        "adamw", description="adamw, sgd, or any of timm's (`lion`) or of torch.optim (`torch/rprop`)"
+    )
+    optimizer_params: Json = Field({}, description="further parameters of it, as in `{betas: [0.9, 0.95], eps: 1e-6}`")
     lr: float = Field(1e-3, gt=0, description="learning rate")
     head_lr: float | None = Field(None, gt=0, description="rate of the classifier; default: lr")
+    layer_decay: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="factor of the rate from a layer to the one below it, for fine-tuning; default: one rate for all",
+    )
     weight_decay: float = Field(1e-2, ge=0, description="decoupled with adamw; added to the gradient with sgd")
-    momentum: float = Field(0.9, ge=0, lt=1, description="SGD only")
+    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd, and of others that have one")
     schedule: Literal["constant", "cosine", "step"] = Field(
         "constant", description="course of the learning rate over the epochs"
     )
@@ -97,6 +110,18 @@ class Recipe(Strict):
         "(`--jobs`). No part of a key: results are those of one device, up to the order of sums. What runs a frozen "
         "network or trains a head alone takes one",
     )
+
+    @field_validator("optimizer_params")
+    @classmethod
+    def _own_fields_apart(cls, params: Json) -> Json:
+        for name in params:
+            if name in FIELDS_OF_OPTIMIZERS:
+                problem = "'{name}' is a field of the recipe itself; write it beside `optimizer`"
+                raise PydanticCustomError("unknown_key", problem, {"key": name, "name": name})
+            if name in SET_HERE:
+                problem = "'{name}' is chosen by the training loop; take it out"
+                raise PydanticCustomError("unknown_key", problem, {"key": name, "name": name})
+        return params
 
     @field_validator("milestones")
     @classmethod

@@ -35,7 +35,7 @@ from benchbench.training.finite import (
 from benchbench.training.gradients import accumulated, clip_gradients
 from benchbench.training.isolation import checked_copies
 from benchbench.training.member_state import BestEpoch, MemberState, TensorDict
-from benchbench.training.optimizers import make_optimizer, rate_factor, rates_on, set_rates
+from benchbench.training.optimizers import is_capturable, make_optimizer, rate_factor, rates_on, set_rates
 from benchbench.training.step_graph import StepGraph
 from benchbench.training.term_gradients import term_gradients
 from benchbench.training.weight_average import WeightAverage
@@ -140,7 +140,7 @@ class Member:
         self.model.load_state_dict(state["model"])
         self.losses.load_state_dict(state["losses"])
         self.optimizer.load_state_dict(state["optimizer"])
-        rates_on(self.optimizer, self.device)
+        self._set_rates_on_device()
         self.scaler.load_state_dict(state["scaler"])
         if self.average is not None:
             self.average.load(state["average"])
@@ -181,13 +181,19 @@ class Member:
 
     def _new_optimizer(self) -> None:
         self.optimizer = make_optimizer(self.model, self.losses, self.recipe)
-        rates_on(self.optimizer, self.device)
+        self._set_rates_on_device()
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.execution.precision == "fp16")
         self.graph: StepGraph | None = None
         ema = self.recipe.ema
         self.average = None if ema is None else WeightAverage(self.model, ema, self.recipe.ema_warmup)
         if self.graph_pool is not None and not self.scaler.is_enabled():
             self.graph = StepGraph(self._optimize, self.graph_pool, [self.model, self.losses])
+            if not is_capturable(self.optimizer, self.recipe.optimizer):
+                self.graph.refused = f"optimizer {self.recipe.optimizer} counts its steps on the host"
+
+    def _set_rates_on_device(self) -> None:
+        if is_capturable(self.optimizer, self.recipe.optimizer):
+            rates_on(self.optimizer, self.device)
 
     def step(self, batch: Batch, teacher_outputs: Sequence[Outputs]) -> None:
         """One step of the optimiser, at `position`; batch and outputs are shared with other members.

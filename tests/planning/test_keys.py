@@ -125,6 +125,8 @@ RECIPE_CHANGES = {
     "accumulate": "2",
     "ema": "0.5",
     "ema_warmup": "true",
+    "optimizer_params": "{eps: 1e-6}",
+    "layer_decay": "0.75",
     "image_size": "64",
     "eval_resize": "40",
     "augment": "{flip: {probability: 0.1}}",

@@ -5,10 +5,15 @@ from __future__ import annotations
 import math
 
 import pytest
+import timm
 import torch
+from timm.optim import create_optimizer_v2
 from torch import nn
 
-from benchbench.models.backbone import Backbone, Trunk
+from benchbench.errors import StageError
+from benchbench.models.backbone import Backbone, Trunk, build_backbone
+from benchbench.plugins import load_plugins
+from benchbench.specs.parts import ModelSpec
 from benchbench.training.optimizers import make_optimizer, rate_factor, set_rates
 from tests.specs import recipe_spec
 
@@ -140,3 +145,73 @@ def test_after_the_warm_up_the_cosine_takes_the_epochs_left(epoch):
 def test_a_warm_up_as_long_as_the_run_has_no_cosine():
     warmed = recipe_spec(epochs=3, schedule="cosine", warmup_epochs=3)
     assert rate_factor(warmed, 2.9) == pytest.approx(2.9 / 3, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "expected"),
+    [
+        ("timm/lion", {"betas": [0.8, 0.9]}, lambda p: create_optimizer_v2(p, "lion", 0.1, 0.01, betas=(0.8, 0.9))),
+        ("timm/lamb", {}, lambda p: create_optimizer_v2(p, "lamb", 0.1, 0.01)),
+        ("timm/rmsprop", {}, lambda p: create_optimizer_v2(p, "rmsprop", 0.1, 0.01, momentum=0.9)),
+        ("torch/nadam", {}, lambda p: torch.optim.NAdam(p, 0.1, weight_decay=0.01)),
+        ("torch/RMSprop", {"alpha": 0.5}, lambda p: torch.optim.RMSprop(p, 0.1, 0.5, weight_decay=0.01, momentum=0.9)),
+        ("torch/rprop", {}, lambda p: torch.optim.Rprop(p, 0.1)),
+        ("adamw", {"betas": [0.5, 0.6]}, lambda p: torch.optim.AdamW(p, 0.1, (0.5, 0.6), weight_decay=0.01)),
+        ("sgd", {"nesterov": True}, lambda p: torch.optim.SGD(p, 0.1, 0.9, weight_decay=0.01, nesterov=True)),
+    ],
+)
+def test_optimizers_by_name_step_as_their_library_s(name, params, expected):
+    ours, theirs = model(), model()
+    recipe = recipe_spec(optimizer=name, optimizer_params=params, lr=0.1, weight_decay=0.01)
+    optimizers = make_optimizer(ours, nn.Module(), recipe), expected(list(theirs.parameters()))
+    for step in range(3):
+        for network, optimizer in zip((ours, theirs), optimizers, strict=True):
+            for index, parameter in enumerate(network.parameters()):
+                random = torch.Generator().manual_seed(10 * step + index)
+                parameter.grad = torch.randn(parameter.shape, generator=random)
+            optimizer.step()
+    assert all(
+        torch.allclose(one, other, atol=1e-6) for one, other in zip(ours.parameters(), theirs.parameters(), strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "words"),
+    [
+        ("timm/lionn", {}, "timm has no optimizer 'lionn'; did you mean 'lion'?"),
+        ("torch/adamm", {}, "torch.optim has no 'adamm'; did you mean 'adam'?"),
+        ("timm/lion", {"beta": 1}, "optimizer timm/lion has no parameter 'beta'; did you mean 'betas'?"),
+        ("adamw", {"epss": 1}, "optimizer adamw has no parameter 'epss'; did you mean 'eps'?"),
+        ("adamw", {"eps": -1}, "optimizer adamw: ValueError: Invalid epsilon value: -1"),
+    ],
+)
+def test_what_an_optimizer_does_not_take(name, params, words):
+    with pytest.raises(StageError, match=words.replace("?", ".")):
+        make_optimizer(model(), nn.Module(), recipe_spec(optimizer=name, optimizer_params=params))
+
+
+@pytest.mark.parametrize("name", ["test_vit", "test_resnet"])
+def test_rates_fall_from_layer_to_layer_as_timm_s(name):
+    spec = ModelSpec(source="timm", name=name)
+    student = build_backbone(spec, "student", load_plugins().registry, 7)
+    recipe = recipe_spec(lr=0.1, layer_decay=0.5, head_lr=3.0)
+    optimizer = make_optimizer(student, Losses(), recipe)
+    actual = {id(p): group["base_lr"] for group in optimizer.param_groups for p in group["params"]}
+    whole = timm.create_model(name, num_classes=7)
+    names = {id(parameter): each for each, parameter in whole.named_parameters()}
+    expected = {
+        names[id(parameter)]: 0.1 * group["lr_scale"]
+        for group in timm.optim.param_groups_layer_decay(whole, layer_decay=0.5)
+        for parameter in group["params"]
+    }
+    trunk = {each: actual[id(parameter)] for each, parameter in student.trunk.named_parameters()}
+    assert trunk == pytest.approx({each: expected[each] for each in trunk})
+    assert len(set(trunk.values())) > 2
+    assert {actual[id(parameter)] for parameter in student.head.parameters()} == {3.0}
+
+
+def test_a_network_without_known_layers_has_one_rate():
+    with pytest.raises(StageError, match="knows its layers"):
+        make_optimizer(model(), nn.Module(), recipe_spec(layer_decay=0.5))
+    probe = model().freeze(head=False)
+    assert len(make_optimizer(probe, nn.Module(), recipe_spec(layer_decay=0.5)).param_groups) == 1

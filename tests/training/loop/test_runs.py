@@ -42,6 +42,7 @@ RESUMED = {
         "accumulate": 2,
         "clip_grad": 0.5,
         "ema": 0.9,
+        "optimizer": "timm/lamb",
         "best": True,
     },
     "srrl, bf16": {"losses": ["ce", "srrl"], "dropout": 0.2, "precision": "bf16", "best": True},
