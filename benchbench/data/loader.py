@@ -36,10 +36,12 @@ class Loader(Protocol):
         labels: class of every image [N], on the device.
         share: of this process, where several train one network together: training batches are then split, and test
             batches are those of this process alone.
+        balanced: whether training batches have each class as often, drawn with replacement.
     """
 
     labels: Tensor
     share: Share | None
+    balanced: bool
 
     def steps(self, batch_size: int) -> int:
         """Batches of one epoch."""

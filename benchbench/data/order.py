@@ -56,11 +56,13 @@ class TrainingOrder:
 
     Attributes:
         share: of this process, where several share every batch; None where it has all of it.
+        balanced: whether every epoch draws each class as often.
     """
 
     labels: Tensor
     blend: Blend | None
     share: Share | None = None
+    balanced: bool = False
 
     def _takes(self, batch: int) -> bool:
         """Whether a test batch, by its number, is this process's."""
@@ -72,6 +74,8 @@ class TrainingOrder:
 
     def _order(self, seed: int, epoch: int, batch_size: int) -> Tensor:
         count = len(self.labels)
+        if self.balanced:
+            return balanced_order(self.labels.cpu(), seed, epoch, batch_size)
         if self.blend is None:
             return training_order(count, seed, epoch, batch_size)
         return self.blend.order(count, seed, epoch, batch_size)
@@ -85,3 +89,17 @@ def training_order(count: int, seed: int, epoch: int, batch_size: int) -> Tensor
     shuffled = torch.randperm(count, generator=generator(seed, "order", epoch))
     steps, size = steps_per_epoch(count, batch_size), min(batch_size, count)
     return shuffled[: steps * size].view(steps, size)
+
+
+def balanced_order(labels: Tensor, seed: int, epoch: int, batch_size: int) -> Tensor:
+    """The same with replacement, each class as often: [steps, B]; PyTorch's `WeightedRandomSampler` draws so.
+
+    Args:
+        labels: class of every image [N], on the CPU.
+        seed, epoch: of the draw.
+        batch_size: images.
+    """
+    weights = labels.bincount().double().reciprocal()[labels]
+    steps, size = steps_per_epoch(len(labels), batch_size), min(batch_size, len(labels))
+    random = generator(seed, "balanced", epoch)
+    return torch.multinomial(weights, steps * size, replacement=True, generator=random).view(steps, size)

@@ -26,6 +26,7 @@ class LossContext:
         student_head: the student's classifier, embedding [B, D_s] -> logits [B, classes]; it trains with the student,
             so a loss may use it but must not keep it as a part of its own (`object.__setattr__` or a list around it).
         teacher_head: the teacher's frozen classifier, embedding [B, D_t] -> logits [B, classes]; or None.
+        class_weights: of each class in the cross-entropy [classes]; None for equal ones.
         student_features: shapes (C, H, W) of the student's feature maps; empty unless a loss needs `features`.
         teacher_features: the teacher's, likewise.
         labels: class of every training sample [samples], int64, on the training device; `Batch.index` points into it.
@@ -43,6 +44,7 @@ class LossContext:
     device: Any
     student_features: list[Shape] = field(default_factory=list)
     teacher_features: list[Shape] = field(default_factory=list)
+    class_weights: Tensor | None = None
 
 
 class Loss(nn.Module):

@@ -163,6 +163,7 @@ class LossSetup:
         epochs: length of the run.
         device: the one that the networks are on.
         teacher_weights: one per teacher, of any positive sum.
+        class_weights: as in `LossContext`.
     """
 
     labels: Tensor
@@ -170,6 +171,7 @@ class LossSetup:
     epochs: int
     device: torch.device
     teacher_weights: tuple[float, ...] = ()
+    class_weights: Tensor | None = None
 
 
 def build_losses(
@@ -201,6 +203,7 @@ def build_losses(
             labels=setup.labels,
             epochs=setup.epochs,
             device=setup.device,
+            class_weights=setup.class_weights,
         )
         for teacher in networks
     ]

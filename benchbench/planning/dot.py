@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchbench.components import Registry
-from benchbench.planning.training_stages import MergedRecipe
+from benchbench.planning.merged_recipe import MergedRecipe
 from benchbench.specs.stages import TrainingSpec
 from benchbench.suite.file import SuiteFile
 from benchbench.suite.schema import Recipe

@@ -11,8 +11,8 @@ from benchbench.data.info import DataInfo, DatasetParams
 from benchbench.errors import DataError
 from benchbench.hardware.devices import Devices
 from benchbench.planning.data_checks import checked_part
-from benchbench.planning.draft import PlanDraft
 from benchbench.planning.dot import check_dot
+from benchbench.planning.draft import PlanDraft
 from benchbench.planning.grid import Grid, GridPoint, TeacherSet
 from benchbench.planning.keys import identity, key_of_identity
 from benchbench.planning.limits import limited_points

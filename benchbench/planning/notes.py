@@ -77,6 +77,12 @@ def _update_notes(spec: TrainingSpec) -> Iterator[str]:
     recipe = spec.recipe
     if recipe.clip_mode != "norm" and recipe.clip_grad is None:
         yield f"clip_mode {recipe.clip_mode} does nothing without clip_grad"
+    if recipe.early_stop is not None:
+        yield "early_stop may end it sooner: its images and hours are at most"
+    if recipe.class_weights is not None and all(loss.name != "ce" for loss in spec.loss):
+        yield "class_weights are read by the loss `ce` alone, and there is none"
+    if recipe.class_weights is not None and recipe.accumulate > 1:
+        yield "accumulate: the weighted mean of `class_weights` is taken in each part"
     comparing = [loss.name for loss in spec.loss if loss.name in COMPARING]
     if recipe.accumulate > 1 and comparing:
         size = recipe.batch_size // recipe.accumulate

@@ -32,6 +32,8 @@ OPTIMIZER_FIELDS = {
     "accumulate",
     "dot",
     "optimizer_params",
+    "class_weights",
+    "early_stop",
     "layer_decay",
     "ema",
     "ema_warmup",

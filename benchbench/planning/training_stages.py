@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from benchbench.planning.draft import PlanDraft
+from benchbench.planning.merged_recipe import MergedRecipe
 from benchbench.planning.model import corpus_of, train_images
+from benchbench.planning.recipe_checks import check_recipe
 from benchbench.planning.shared_stages import Network, NetworkInputs, SharedStages, cohort_key
 from benchbench.planning.source_hash import source_hash
 from benchbench.planning.spec_builder import PLAIN_OPTIMIZERS
@@ -35,29 +37,6 @@ class TrainingTask:
     def loc(self) -> Loc:
         """The network's place in the suite."""
         return (f"{self.role}s", self.label)
-
-
-@dataclass(frozen=True)
-class MergedRecipe:
-    """A full recipe.
-
-    Attributes:
-        recipe: with every field.
-        parts: the places in the suite that it comes from, and their fields, from far to near.
-    """
-
-    recipe: Recipe
-    parts: tuple[tuple[Loc, Recipe], ...]
-
-    @property
-    def loc(self) -> Loc:
-        """The place of its augmenters."""
-        return self.loc_of("augment")
-
-    def loc_of(self, field: str) -> Loc:
-        """The place of a field in the nearest part that sets it."""
-        locs = [loc for loc, part in self.parts if field in part.model_fields_set]
-        return [*(locs[-1] if locs else ("recipes", "default")), field]
 
 
 class TrainingStages:
@@ -109,6 +88,7 @@ class TrainingStages:
         soft_needs, devices = soft_needs or {}, 1
         if spec.recipe.epochs:
             self._check_parts(merged, spec, task.data)
+            check_recipe(self.draft.resolver.file, merged, spec, self.draft.info[task.data])
         network = Network(task.label, NetworkSpec(model=spec.model, role=spec.role), trained=True)
         if spec.method == "linear_probe":
             # The trunk is frozen: its outputs are computed once, and the head trains on those.

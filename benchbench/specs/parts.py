@@ -234,7 +234,17 @@ class InputSpec(ExecutionSpec):
     views: int | None = None
 
 
-_NEWER_FIELDS = ("clip_grad", "clip_mode", "accumulate", "dot", "ema", "ema_warmup", "optimizer_params", "layer_decay")
+class EarlyStopSpec(Spec):
+    """The end of a training after `patience` epochs without a gain of `min_delta` in validation accuracy."""
+
+    patience: int
+    min_delta: float = 0.0
+
+
+_NEWER_FIELDS = (
+    *("clip_grad", "clip_mode", "accumulate", "dot", "ema", "ema_warmup", "optimizer_params", "layer_decay"),
+    *("class_weights", "sampling", "early_stop"),
+)
 _NOTHING = object()
 
 
@@ -254,10 +264,14 @@ class RecipeSpec(InputSpec):
     clip_grad: float | None = None
     clip_mode: Literal["norm", "value", "agc"] = "norm"
     accumulate: int = 1
+    dot: float | None = None
     ema: float | None = None
     ema_warmup: bool = False
     optimizer_params: Json = {}
     layer_decay: float | None = None
+    class_weights: Literal["balanced"] | dict[str, float] | None = None
+    sampling: Literal["shuffled", "balanced"] = "shuffled"
+    early_stop: EarlyStopSpec | None = None
 
     @model_serializer(mode="wrap")
     def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> Json:
@@ -266,7 +280,6 @@ class RecipeSpec(InputSpec):
         defaults = {name: type(self).model_fields[name].default for name in _NEWER_FIELDS}
         return {name: value for name, value in fields.items() if getattr(self, name) != defaults.get(name, _NOTHING)}
 
-    dot: float | None = None
     def inputs(self) -> InputSpec:
         """The part of the recipe that a frozen network needs, without mixing."""
         fields = InputSpec.model_fields.keys() - {"mix"}

@@ -184,6 +184,7 @@ class TrainingMetrics(RecordPart):
     The accuracy is None, and the number of test images 0, where a network was pre-trained on images without labels.
 
     Attributes:
+        epochs: that it was trained for, without a first stage; None in records of earlier versions.
         top_class_share: share of the test images for which the network's top class is the one that is that most often.
         largest_class_share: share of the test images that are of the largest class.
         embedding_spread, constant_dimensions: of the test images' embeddings; see `benchbench.training.finite.Spread`.
@@ -195,6 +196,7 @@ class TrainingMetrics(RecordPart):
     test_count: Count
     test_correct: str | None = None
     chosen_epoch: Count
+    epochs: Count | None = None
     validation_accuracy: float | None = None
     top_class_share: float | None = None
     largest_class_share: float | None = None

@@ -54,6 +54,8 @@ class SplitData:
         part, train, held_out = _split(spec.data, images)
         if isinstance(spec, TrainingSpec) and spec.selection == "best" and not len(held_out):
             raise DataError("no class has an image to spare for validation; take more images, or `selection: last`")
+        if isinstance(spec, TrainingSpec) and spec.recipe.early_stop and not len(held_out):
+            raise DataError("no class has an image to spare for validation; take more images, or no `early_stop`")
         self.record = DataRecord(
             names=images.classes,
             train=len(train),

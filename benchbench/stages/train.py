@@ -15,6 +15,7 @@ from benchbench.data.loader import Loader
 from benchbench.errors import StageError
 from benchbench.execution.graph_pool import GraphPool
 from benchbench.execution.network import ExecutionConfig, trainable_precision
+from benchbench.losses.class_weights import class_weights
 from benchbench.losses.multi_teacher import LossSetup, MultiTeacherLoss, add_student_heads, build_losses
 from benchbench.models.backbone import Backbone, build_backbone
 from benchbench.models.probe import Probe
@@ -144,6 +145,7 @@ class Shared:
         features = context.needs.get("features")
         self.data = EmbeddingData(CachedOutputs(features, device)) if features else SplitData(context)
         self.classes, size = len(self.data.classes), spec.recipe.image_size
+        self.data.train.balanced = spec.recipe.sampling == "balanced"
         self.tested = self.classes > 0
         self.teachers = [
             load_frozen(context, network, index, self.classes) for index, network in enumerate(spec.teachers)
@@ -284,6 +286,7 @@ class Cell:
             epochs=spec.recipe.epochs,
             device=self.timer.device,
             teacher_weights=tuple(teacher.weight for teacher in spec.teachers),
+            class_weights=class_weights(spec.recipe.class_weights, shared.data.train.labels, shared.data.classes),
         )
         return build_losses(spec.loss, self.context.registry, model, shared.teachers, setup)
 
@@ -315,7 +318,7 @@ class Cell:
             tensors = {name: tensor.contiguous().cpu() for name, tensor in self.network.state_dict().items()}
             if self.context.leads:
                 write_atomic(folder.weights, safetensors.torch.save(tensors))
-        steps = member.steps * (spec.recipe.epochs + member.preparation)
+        steps = member.steps * (member.position[0] + member.preparation)
         images = steps * min(spec.recipe.batch_size, len(shared.data.train.labels))
         parameters = sum(p.numel() for p in self.network.parameters())
         record = TrainingRecord(
@@ -359,7 +362,8 @@ def _resumed_execution(state: MemberState) -> ExecutionConfig:
 def _metrics(member: Member, answers: TestAnswers) -> TrainingMetrics:
     best = member.best_epoch
     return TrainingMetrics(
-        chosen_epoch=best.epoch if best else member.recipe.epochs,
+        chosen_epoch=best.epoch if best else member.position[0],
+        epochs=member.position[0],
         validation_accuracy=best.accuracy if best else None,
         gradients=member.gradients,
         **tested_part(answers.classes, answers.labels, member.spread.measure()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, StrictInt, StringConstraints, field_validator, model_validator
@@ -14,6 +15,28 @@ from benchbench.suite.forms import as_refs
 
 FIELDS_OF_OPTIMIZERS = ("lr", "weight_decay", "momentum")
 SET_HERE = ("params", "fused", "foreach", "capturable", "differentiable", "maximize")
+
+
+class EarlyStop(Strict):
+    """The end of a training before its last epoch."""
+
+    patience: StrictInt = Field(ge=1, description="epochs in a row without a gain")
+    min_delta: float = Field(0.0, ge=0, lt=1, description="least gain of the validation accuracy (0..1) that counts")
+
+
+def _class_weights(value: Any) -> Any:
+    """`balanced`, or a mapping of names to weights."""
+    if value is None or value == "balanced":
+        return value
+    if not (isinstance(value, dict) and value):
+        problem = "write `balanced`, or a mapping from names of classes to weights (given: {value})"
+        raise PydanticCustomError("class_weights", problem, {"value": quoted(repr(value))})
+    for name, weight in value.items():
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < math.inf:
+            problem = "the weight of class '{name}' is a number above 0 (given: {weight})"
+            context = {"name": quoted(str(name)), "weight": quoted(repr(weight))}
+            raise PydanticCustomError("class_weights", problem, context)
+    return value
 
 
 class Recipe(Strict):
@@ -43,6 +66,17 @@ class Recipe(Strict):
     )
     gamma: float = Field(0.1, gt=0, description="factor of the learning rate at each of the `milestones`")
     warmup_epochs: float = Field(0, ge=0, description="epochs over which the learning rate first rises from 0")
+    class_weights: Annotated[Literal["balanced"] | dict[str, float] | None, BeforeValidator(_class_weights)] = Field(
+        None,
+        description="weights of classes in `ce`, by name, as in `{cat: 2}` (others have 1); balanced: images / "
+        "(classes x images of the class)",
+    )
+    sampling: Literal["shuffled", "balanced"] = Field(
+        "shuffled", description="balanced: every epoch draws as many images, with replacement, each class as often"
+    )
+    early_stop: EarlyStop | None = Field(
+        None, description="end where the validation accuracy rises no more, as in `{patience: 5}`; default: never"
+    )
     clip_grad: float | None = Field(None, gt=0, description="limit of the gradient, by `clip_mode`; default: none")
     clip_mode: Literal["norm", "value", "agc"] = Field(
         "norm",

@@ -17,7 +17,7 @@ from torch import Tensor
 from benchbench.augmenters.draws import to_device
 from benchbench.data.batch import Batch
 from benchbench.data.images import resident_bytes
-from benchbench.data.order import steps_per_epoch, training_order
+from benchbench.data.order import balanced_order, steps_per_epoch, training_order
 from benchbench.data.share import Share
 from benchbench.models.outputs import Outputs
 from benchbench.specs.records import DataRecord
@@ -90,13 +90,17 @@ class EmbeddingLoader:
     """
 
     share: Share | None = None
+    balanced = False
 
     def __init__(self, embedding: Tensor, labels: Tensor):
         self.embedding, self.labels = embedding if embedding.dim() == 3 else embedding[None], labels
 
     def train_batches(self, seed: int, epoch: int, batch_size: int, start: int) -> Iterator[Batch]:
         view = self.embedding[epoch % len(self.embedding)]
-        host_order = training_order(len(self.labels), seed, epoch, batch_size)
+        if self.balanced:
+            host_order = balanced_order(self.labels.cpu(), seed, epoch, batch_size)
+        else:
+            host_order = training_order(len(self.labels), seed, epoch, batch_size)
         order = to_device(host_order, self.labels.device)
         for step in range(start, steps_per_epoch(len(self.labels), batch_size)):
             index, host_index = order[step], host_order[step]

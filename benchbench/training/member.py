@@ -25,6 +25,7 @@ from benchbench.training.checkpoints import Checkpoints
 from benchbench.training.clock import Account
 from benchbench.training.distributed import World
 from benchbench.training.dot import DistillationOriented
+from benchbench.training.early_stop import stops_early
 from benchbench.training.finite import (
     EmbeddingSpread,
     broken_tensors,
@@ -121,6 +122,7 @@ class Member:
         self._loss: float | None = None
         self._validation_accuracy: float | None = None
         self._loss_read = time.monotonic()
+        self._stopped = False
         self._compiles = self.execution.compile is not None
         self._checked_stages: set[bool] = set()
 
@@ -156,6 +158,7 @@ class Member:
         if gradients := state.get("gradients"):
             self.gradients = GradientRecord.model_validate(gradients)
         self.position = state["epoch"], state["step"]
+        self._stopped = stops_early(self.recipe.early_stop, self.curve)
         self._sums = {name: total.to(self.device) for name, total in state["sums"].items()}
 
     @property
@@ -164,7 +167,7 @@ class Member:
 
     @property
     def done(self) -> bool:
-        return self.position[0] >= self.recipe.epochs
+        return self._stopped or self.position[0] >= self.recipe.epochs
 
     @property
     def preparation(self) -> int:
@@ -316,6 +319,7 @@ class Member:
         self.curve.append(row)
         self._report(epoch, self.steps)
         self.position, self._sums = (epoch + 1, 0), {}
+        self._stopped = stops_early(self.recipe.early_stop, self.curve)
         if epoch == -1:
             self._new_optimizer()
 

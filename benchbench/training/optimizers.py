@@ -85,7 +85,7 @@ def build_optimizer(recipe: RecipeSpec, groups: list[Group], on_gpu: bool) -> to
     """
     # Fused: one kernel for all tensors; a small model's step otherwise spends a good part of its time in the optimiser.
     lr, decay, name = recipe.lr, recipe.weight_decay, recipe.optimizer
-    options = {
+    options: Group = {
         key: tuple(value) if isinstance(value, list) else value for key, value in recipe.optimizer_params.items()
     }
     if recipe.dot is not None:
@@ -127,7 +127,7 @@ def _optimizer_class(source: str, name: str) -> Any:
     from timm.optim import get_optimizer_class, list_optimizers
 
     if name not in list_optimizers():
-        known = [*list_optimizers(), *FUSED]
+        known = [*map(str, list_optimizers()), *FUSED]
         raise StageError(f"timm has no optimizer '{name}'; {did_you_mean(name, known)}")
     kind: Any = get_optimizer_class(name, bind_defaults=False)
     return kind

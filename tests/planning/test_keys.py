@@ -127,6 +127,9 @@ RECIPE_CHANGES = {
     "ema_warmup": "true",
     "optimizer_params": "{eps: 1e-6}",
     "layer_decay": "0.75",
+    "class_weights": "balanced",
+    "sampling": "balanced",
+    "early_stop": "{patience: 2}",
     "image_size": "64",
     "eval_resize": "40",
     "augment": "{flip: {probability: 0.1}}",
@@ -165,7 +168,9 @@ class TestOtherKeys:
     def test_every_field_of_the_recipe(self, plan, plan_of, field):
         # The teacher's adaptation sets its own epochs.
         nearer = ["teachers.big.adapt.linear_probe.epochs=3"] if field == "epochs" else []
-        other = plan_of(plan.file.path, f"recipes.default.{field}={RECIPE_CHANGES[field]}", *nearer)
+        held_out = ["selection={rule: last, validation: 0.5}"] if field == "early_stop" else []
+        plan = plan_of(plan.file.path, *held_out) if held_out else plan
+        other = plan_of(plan.file.path, f"recipes.default.{field}={RECIPE_CHANGES[field]}", *nearer, *held_out)
         # A probe of one epoch sees one view in any case.
         assert self.changed(plan, other) == self.everything - ({"probe"} if field == "views" else set())
 

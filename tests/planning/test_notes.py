@@ -22,6 +22,14 @@ from benchbench.suite.shipped import shipped_suites
         (["recipes.default.lr=1e-300"], "lr 1e-300 is far from any known recipe with adamw"),
         (["recipes.distill.head_lr=50"], "head_lr 50 is far from any known recipe with adamw: distil, big (scratch)"),
         (["recipes.default.weight_decay=1e9"], "weight_decay 1e+09 is far from any known recipe"),
+        (
+            ["arms.distil.recipe.class_weights=balanced", "arms.distil.loss={kd: 1}"],
+            "class_weights are read by the loss",
+        ),
+        (
+            ["arms.scratch.recipe.early_stop={patience: 1}", "selection={rule: last, validation: 0.5}"],
+            "early_stop may end it sooner: its images and hours are at most: scratch | cifar | small",
+        ),
         (["recipes.default.ema_warmup=true"], "ema_warmup does nothing without ema: scratch | cifar | small"),
         (
             ["recipes.default.ema=0.99"],

@@ -18,7 +18,7 @@ from tests.training.pair import SMALLER, cohort_of, difference, group_norm, load
 
 REGISTRY = load_plugins().registry
 # They draw numbers, or have a bank that a part has changed when the next one comes.
-DRAWING = {"crd", "mgd", "ofd", "seed", "simkd"}
+DRAWING = {"crd", "diffkd", "mgd", "ofd", "seed", "simkd", "vitkd"}
 
 
 @pytest.fixture

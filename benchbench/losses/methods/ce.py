@@ -14,7 +14,9 @@ from benchbench.losses.logits import task_logits
 from benchbench.models.outputs import Outputs
 
 
-def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
+def cross_entropy(
+    logits: Tensor, labels: Tensor, label_smoothing: float = 0.0, weights: Tensor | None = None
+) -> Tensor:
     """Cross-entropy with smoothed labels.
 
     CE = -1/B sum_i sum_c q_ic log softmax(logits_i)_c, where q_ic = (1 - e) [c = y_i] + e / C and e is the smoothing.
@@ -28,11 +30,15 @@ def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) 
         logits: [B, C].
         labels: class numbers [B].
         label_smoothing: e, 0 <= e < 1.
+        weights: w of each class [C]: the sum over images is sum_i sum_c w_c q_ic (-log softmax(logits_i)_c), divided by
+            the sum of w_{y_i}, as in PyTorch; None for equal ones.
     """
-    return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+    return F.cross_entropy(logits, labels, weights, label_smoothing=label_smoothing)
 
 
-def mixed_cross_entropy(logits: Tensor, labels: Tensor, mix: Mix, label_smoothing: float = 0.0) -> Tensor:
+def mixed_cross_entropy(
+    logits: Tensor, labels: Tensor, mix: Mix, label_smoothing: float = 0.0, weights: Tensor | None = None
+) -> Tensor:
     """Cross-entropy where each image is a mixture of two.
 
     CE = 1/B sum_i (l_i CE_i(y_i) + (1 - l_i) CE_i(y'_i)), with the smoothed cross-entropies of the image's own label
@@ -45,24 +51,30 @@ def mixed_cross_entropy(logits: Tensor, labels: Tensor, mix: Mix, label_smoothin
         logits: [B, C].
         labels: y, class numbers [B].
         mix: y' and l, [B] each.
-        label_smoothing: as of `cross_entropy`.
+        label_smoothing, weights: as of `cross_entropy`; the divisor is the sum of l_i w_{y_i} + (1 - l_i) w_{y'_i}.
     """
     own, others = (
-        F.cross_entropy(logits, each, label_smoothing=label_smoothing, reduction="none")
+        F.cross_entropy(logits, each, weights, label_smoothing=label_smoothing, reduction="none")
         for each in (labels, mix.labels)
     )
-    return (mix.share * own + (1 - mix.share) * others).mean()
+    values = mix.share * own + (1 - mix.share) * others
+    if weights is None:
+        return values.mean()
+    return values.sum() / (mix.share * weights[labels] + (1 - mix.share) * weights[mix.labels]).sum()
 
 
 class CE(Loss):
-    """Term `ce`: `cross_entropy` of the student's logits; `mixed_cross_entropy` where images are mixed."""
+    """Term `ce`: `cross_entropy` of the student's logits; `mixed_cross_entropy` where images are mixed.
+
+    Classes have the weights that the recipe gives them.
+    """
 
     def __init__(self, context: LossContext, **params: Any):
         super().__init__(context)
-        self.params = CEParams(**params)
+        self.params, self.weights = CEParams(**params), context.class_weights
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
         logits, smoothing = task_logits(student), self.params.label_smoothing
         if batch.mix is not None:
-            return {"ce": mixed_cross_entropy(logits, batch.labels, batch.mix, smoothing)}
-        return {"ce": cross_entropy(logits, batch.labels, smoothing)}
+            return {"ce": mixed_cross_entropy(logits, batch.labels, batch.mix, smoothing, self.weights)}
+        return {"ce": cross_entropy(logits, batch.labels, smoothing, self.weights)}

@@ -13,7 +13,7 @@ import torch
 
 from benchbench.data.sources.bundled import Cifar10SubsetParams
 from benchbench.models.backbone import build_backbone
-from benchbench.specs.parts import ComponentSpec, TeacherSpec
+from benchbench.specs.parts import ComponentSpec, EarlyStopSpec, TeacherSpec
 from benchbench.specs.records import Progress
 from benchbench.stages import train
 from benchbench.stages.context import StageContext
@@ -161,3 +161,13 @@ def test_a_damaged_checkpoint_costs_the_work_and_not_the_result(stage, capsys):
     context.folder.checkpoint.write_bytes(b"damaged")
     assert train.run(context).record.weights_sha256 == expected.weights_sha256
     assert "checkpoint damaged" in capsys.readouterr().out
+
+
+def test_a_training_that_ends_early_counts_what_it_has_trained(stage):
+    """Images of the epochs that were trained, of balanced draws and weighted classes."""
+    stop = EarlyStopSpec(patience=1, min_delta=0.9)
+    early = recipe(epochs=7, early_stop=stop, sampling="balanced", class_weights={"cat": 2.0}, ema=0.5)
+    result = finish(train, stage(cell(recipe=early, data=images_of(validation=0.2))))
+    record = result.record
+    assert (record.metrics.epochs, record.metrics.chosen_epoch, len(result.curve)) == (2, 2, 2)
+    assert record.cost.images == 2 * (record.data.train // BATCH) * BATCH

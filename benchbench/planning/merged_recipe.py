@@ -1,0 +1,31 @@
+"""A full recipe that is put together from the parts of a suite."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from benchbench.suite.document import Loc
+from benchbench.suite.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class MergedRecipe:
+    """A full recipe.
+
+    Attributes:
+        recipe: with every field.
+        parts: the places in the suite that it comes from, and their fields, from far to near.
+    """
+
+    recipe: Recipe
+    parts: tuple[tuple[Loc, Recipe], ...]
+
+    @property
+    def loc(self) -> Loc:
+        """The place of its augmenters."""
+        return self.loc_of("augment")
+
+    def loc_of(self, field: str) -> Loc:
+        """The place of a field in the nearest part that sets it."""
+        locs = [loc for loc, part in self.parts if field in part.model_fields_set]
+        return [*(locs[-1] if locs else ("recipes", "default")), field]
