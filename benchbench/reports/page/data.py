@@ -23,6 +23,7 @@ _CELL = {
     "row": "row",
     "data": "data",
     "student": "student",
+    "teacher": "teacher",
     "seed": "seed",
     "status": "status",
     "reason": "reason",

@@ -75,6 +75,11 @@ function choice(label, changed) {
   return {
     node,
     value: () => select.value,
+    /** Takes an option, if there is such a one, else the first. */
+    set(value) {
+      const there = [...select.options].some((option) => option.value === value);
+      select.value = there ? value : (select.options[0]?.value ?? "");
+    },
     offer(options) {
       whenNew(select, options, () => {
         const kept = select.value;

@@ -10,7 +10,7 @@ function drawTables() {
   const nodes = content.tables.map((table, place) => {
     const name = `${place} ${table.name}`; // two plugins may give their tables one name
     if (!views.has(name)) views.set(name, tableView());
-    views.get(name).update(table);
+    views.get(name).update(filteredTable(table));
     return views.get(name).node;
   });
   const same =
@@ -42,7 +42,7 @@ function drawCells() {
       "An arm's name opens all that is known of the cell: curve, recipe, loss, costs, the stages it needs, environment, log.",
       "own: as if it had trained alone; with stages: and its share of the teachers, of what they say of the images, and of tuning.",
     ],
-    rows: content.cells.map((cell) => [
+    rows: visibleCells().map((cell) => [
       { text: cell.row, key: cell.stage, open: () => dialog.show(cell.stage) },
       { text: cell.data },
       { text: cell.student },
@@ -70,6 +70,8 @@ function drawAbout() {
 
 function draw() {
   drawHead();
+  drawFilters();
+  drawNav();
   whenNew("summary", content.summary, drawSummary);
   drawRunning();
   whenNew(
@@ -78,13 +80,14 @@ function draw() {
     drawFailures,
   );
   drawTables();
-  whenNew("legend", arms(), drawLegend);
+  whenNew("legend", [arms(), visibleArms()], drawLegend);
   whenNew(
     "charts",
-    content.cells.map((cell) => [cell, content.stages[cell.stage].curve]),
+    visibleCells().map((cell) => [cell, content.stages[cell.stage].curve]),
     drawCharts,
   );
   drawCells();
+  drawComparison();
   drawAbout();
   dialog.update();
 }
@@ -94,13 +97,20 @@ const links = [
   ["summary", "Summary"],
   ["tables", "Tables"],
   ["cells", "Cells"],
+  ["compare", "Compare"],
   ["about", "About"],
 ];
 const nav = h(
   "nav",
   { "aria-label": "Sections" },
-  links.map(([id, text]) => h("a", { href: `#${id}` }, text)),
+  links.map(([, text]) => h("a", {}, text)),
 );
+
+/** Links to the sections, which keep the filters. */
+function drawNav() {
+  links.forEach(([id], place) => nav.children[place].setAttribute("href", addressOf(id)));
+}
+
 document.body.append(
   h("header", { class: "top" }, heading, counts, facing, connection, nav),
   h(
@@ -108,16 +118,21 @@ document.body.append(
     {},
     answer,
     running,
+    filterBar,
     charts,
     failures,
     headline,
     h("section", { id: "tables" }, h("h2", {}, "Tables"), tables),
     h("section", { id: "cells" }, h("h2", {}, "Cells"), cellTable.node),
+    compareSection,
     about,
   ),
   dialog.node,
 );
+drawFilters();
+const section = readAddress();
 draw();
+if (address().wanted.size) document.getElementById(section)?.scrollIntoView(); // a browser looks for the whole of it
 
 let width = document.documentElement.clientWidth;
 window.addEventListener("resize", () => {

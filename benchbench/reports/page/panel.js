@@ -50,9 +50,11 @@ const charts = h(
 );
 
 const arms = () => [...new Set(content.cells.map((cell) => cell.row))];
+const visibleArms = () => [...new Set(visibleCells().map((cell) => cell.row))];
 
 function drawLegend() {
-  const boxes = arms().map((arm, number) => {
+  const shown = new Set(visibleArms());
+  const boxes = [...arms().entries()].filter(([, arm]) => shown.has(arm)).map(([number, arm]) => {
     const box = h("input", {
       type: "checkbox",
       checked: !hidden.has(arm),
@@ -101,7 +103,7 @@ function drawLegend() {
 
 /** The cells that the charts show, by arm with the arm's number. */
 function chosen() {
-  const here = content.cells.filter((cell) => placeOf(cell) === place.value());
+  const here = visibleCells().filter((cell) => placeOf(cell) === place.value());
   const numbers = new Map(arms().map((arm, number) => [arm, number]));
   return [...grouped(here, (cell) => cell.row)]
     .filter(([arm]) => !hidden.has(arm))
@@ -208,7 +210,7 @@ function showEpoch(at) {
 }
 
 function drawCharts() {
-  place.offer([...grouped(content.cells, placeOf)].map(([value, [cell]]) => [value, `${cell.data}, ${cell.student}`]));
+  place.offer([...grouped(visibleCells(), placeOf)].map(([value, [cell]]) => [value, `${cell.data}, ${cell.student}`]));
   drawScatter();
   drawCurves();
 }

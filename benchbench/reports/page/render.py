@@ -17,7 +17,7 @@ from benchbench.specs.parts import Json
 
 NAME = "report.html"
 # In this order: each uses what those before it define.
-SCRIPTS = ("dom.js", "tables.js", "charts.js", "stages.js", "head.js", "panel.js", "page.js")
+SCRIPTS = ("dom.js", "filters.js", "tables.js", "charts.js", "stages.js", "head.js", "panel.js", "compare.js", "page.js")
 
 
 def write_page(report: Report, folder: Path) -> Path:

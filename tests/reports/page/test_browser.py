@@ -28,6 +28,7 @@ class TestFirstSight:
             "Verdicts",
             "Tables",
             "Cells",
+            "Beside another report",
             "About this page",
         ]
         assert page.one("main").text.startswith(

@@ -30,6 +30,7 @@ class TestCells:
             "row": "distil, big (scratch)",
             "data": "cifar",
             "student": "small",
+            "teacher": "big",
             "seed": 0,
             "status": "done",
             "accuracy": 0.6,
