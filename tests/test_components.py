@@ -131,3 +131,15 @@ class TestParams:
     def test_frozen(self):
         with pytest.raises(ValidationError):
             self.Some().scale = 2.0
+
+
+def test_a_parameter_may_add_needs():
+    class MapsParams(Params):
+        maps: bool = False
+
+    component = Component("mine", "a:b", MapsParams, optional={"maps": frozenset({"features"})})
+    assert component.needs_of({}) == component.needs_of({"maps": False}) == frozenset()
+    assert component.needs_of({"maps": True}) == {"features"}
+    for optional in ({"map": frozenset({"features"})}, {"maps": frozenset({"labels"})}):
+        with pytest.raises(PluginError, match="`optional` has needs of losses, by parameters of its own"):
+            Component("mine", "a:b", MapsParams, optional=optional)

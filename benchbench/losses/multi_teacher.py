@@ -115,7 +115,7 @@ class MultiTeacherLoss(nn.Module):
 
 
 def _reads_more_than_logits(loss: LossSpec, registry: Registry) -> bool:
-    needs = registry.get("loss", loss.name).needs
+    needs = registry.get("loss", loss.name).needs_of(loss.params)
     return "teacher" in needs or {"features", "teacher.logits"} <= needs
 
 
@@ -189,7 +189,7 @@ def build_losses(
     Raises:
         StageError: a method cannot work on these networks.
     """
-    features = any("features" in registry.get("loss", loss.name).needs for loss in losses)
+    features = any("features" in registry.get("loss", loss.name).needs_of(loss.params) for loss in losses)
     networks: list[Backbone | None] = [*teachers] or [None]
     contexts = [
         LossContext(

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchbench.components import Component, Registry
+from benchbench.components import Registry
 from benchbench.data.batch import Batch
 from benchbench.errors import PluginError, StageError
 from benchbench.losses.base import Loss, LossContext
@@ -45,12 +45,13 @@ class LossSum(nn.Module):
             if spec.name in RESERVED:
                 raise PluginError(f"a loss cannot be called '{spec.name}': that is a column of the training curve")
             component = registry.get("loss", spec.name)
-            _check_networks(component, context)
+            needs = component.needs_of(spec.params)
+            _check_networks(spec.name, needs, context)
             target = component.load()
             loss: Callable[..., Any] = partial(target, **spec.arguments)
             if inspect.isclass(target):
                 loss = self.parts[spec.name] = loss(context)
-            self.losses.append(_Summand(spec, component.needs, loss))
+            self.losses.append(_Summand(spec, needs, loss))
         self.needs_features = any("features" in each.needs for each in self.losses)
 
     def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> LossValue:
@@ -109,8 +110,7 @@ class _Summand:
             raise StageError(f"loss '{name}' needs a student with a distillation token, such as {TOKEN_EXAMPLE}")
 
 
-def _check_networks(component: Component, context: LossContext) -> None:
-    name, needs = component.name, component.needs
+def _check_networks(name: str, needs: frozenset[str], context: LossContext) -> None:
     if needs & TEACHER_NEEDS and context.teacher_dim is None:
         raise StageError(f"loss '{name}' needs a teacher")
     if "features" in needs:

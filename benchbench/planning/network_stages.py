@@ -74,7 +74,7 @@ class NetworkStages:
         parts = TeacherParts((), {}, {})
         # Maps between stages are too large to be kept.
         registry = self.draft.resolver.registry
-        needs_maps = any("features" in registry.get("loss", loss.name).needs for loss in spec.loss)
+        needs_maps = any("features" in registry.get("loss", loss.name).needs_of(loss.params) for loss in spec.loss)
         specs: list[TeacherSpec] = []
         for index, (network, weight) in enumerate(networks):
             specs.append(TeacherSpec(model=network.spec.model, state=network.spec.state, weight=weight))

@@ -11,8 +11,8 @@ from benchbench.losses.catalog.embeddings import EMBEDDINGS
 from benchbench.losses.catalog.features import FEATURES
 from benchbench.losses.catalog.labels import LABELS
 from benchbench.losses.catalog.logits import LOGITS
-from benchbench.reference.components import built_in, capital, code, contents, parameters
-from benchbench.reference.markdown import Link, listed, named, prose, sections
+from benchbench.reference.components import built_in, capital, code, parameters
+from benchbench.reference.markdown import Link, inline, listed, named, prose, sections
 from benchbench.reference.sources import Definition, class_attribute, definition, definitions, file_of
 
 FAMILIES: dict[str, tuple[str, Sequence[Component]]] = {
@@ -46,12 +46,22 @@ def losses_page() -> str:
     parts = ["# Losses", INTRO]
     families = {name: [each for each in members if each.name in losses] for name, (_, members) in FAMILIES.items()}
     for name, members in families.items():
-        parts += [f"**{FAMILIES[name][0]}**", contents(members)]
+        parts += [f"**{FAMILIES[name][0]}**", _overview(members)]
     for name, members in families.items():
         parts += [f"## Family: {name}", FAMILIES[name][0]]
         for component in members:
             parts += _entry(component, losses)
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _overview(members: Sequence[Component]) -> str:
+    """One line per loss: its method, where it was published, its inputs and its presets."""
+    lines = ["| loss | method | published | reads | presets |", "| --- | --- | --- | --- | --- |"]
+    for each in members:
+        presets = ", ".join(f"`{preset.name}`" for preset in each.presets)
+        reads = each.reads + (", or the maps between stages" if "maps" in each.optional else "")
+        lines.append(f"| [`{each.name}`](#{each.name}) | {inline(each.summary)} | {each.venue} | {reads} | {presets} |")
+    return "\n".join(lines)
 
 
 def _entry(component: Component, losses: dict[str, Component]) -> list[str]:

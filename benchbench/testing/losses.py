@@ -96,7 +96,7 @@ class LossCase:
         images, labels = torch.rand(size, 3, 4, 4, generator=generator), torch.tensor(LABELS)[index]
         batch = Batch(images.to(self.device), labels.to(self.device), index.to(self.device), epoch)
         sides = Outputs(leaf(CLASSES), leaf(STUDENT_DIM)), Outputs(leaf(CLASSES), leaf(TEACHER_DIM))
-        if "features" in self.component.needs:
+        if "features" in self.component.needs_of(self.params):
             sides[0].features, sides[1].features = [leaf(*s) for s in student], [leaf(*s) for s in teacher]
         if "token" in self.component.needs:
             sides[0].token_logits = leaf(CLASSES)

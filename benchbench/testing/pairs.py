@@ -35,7 +35,7 @@ ROUNDS, SECONDS = 15, 3.0  # of timing: at most
 def cases(component: Component, kind: str, options: Options) -> dict[str, Call]:
     """Every check of a loss, ready to run; a loss that reads no maps is the same on every pair of networks."""
     params = options.params_of(component).model_dump()
-    pairs = list(PAIRS) if "features" in component.needs else list(PAIRS)[:1]
+    pairs = list(PAIRS) if "features" in component.needs_of(params) else list(PAIRS)[:1]
     on_pairs = [LossCase(component, params, pair) for pair in pairs]
     calls: dict[str, Call] = {f"teacher > student: {case.pair}": partial(check_builds, case) for case in on_pairs}
     calls |= {name: partial(check_everywhere, check, on_pairs) for name, check in CHECKS.items()}
@@ -122,7 +122,7 @@ class _Step:
         case = LossCase(component, params)
         self.loss: LossSum = case.build(context=_context(case))
         seed_everything(0, torch.device("cpu"))  # the same logits for every loss
-        self.step = _outputs(component)
+        self.step = _outputs(component.needs_of(params))
 
     def gradient(self) -> float:
         """Norm of the gradient to the student's outputs."""
@@ -156,8 +156,7 @@ def _context(case: LossCase) -> LossContext:
     )
 
 
-def _outputs(component: Component) -> Step:
-    needs = component.needs
+def _outputs(needs: frozenset[str]) -> Step:
 
     def leaf(*shape: int, train: bool = True) -> Tensor:
         return torch.randn(BATCH, *shape).requires_grad_(train)

@@ -48,6 +48,7 @@ MORE = [
     ("review", {"warmup_epochs": 0}),
     ("sdd", {"base": "nkd"}),
     ("kdsvd", {"rank": 2}),
+    *[(name, {"maps": True}) for name in ("sp", "vid", "srrl")],
     ("norm", {"copies": 2}),
 ]
 FIXED_START = {"ctkd"}  # their parameters start from a number, not from a random one
@@ -56,7 +57,7 @@ CASES = [(name, {}) for name in COMPONENTS] + MORE
 ON_PAIRS = [
     (name, params, pair)
     for name, params in CASES
-    for pair in (PAIRS if "features" in COMPONENTS[name].needs else ["cnn > cnn"])
+    for pair in (PAIRS if "features" in COMPONENTS[name].needs_of(params) else ["cnn > cnn"])
 ]
 
 

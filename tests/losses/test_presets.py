@@ -33,8 +33,8 @@ kdsvd cifar100 1 ce=1 rank=1
 vitkd imagenet 1 ce=1 alpha=0.00003 beta=0.000003 share=0.5
 rkd cifar100 1 ce=1 distance=25 angle=50
 cc cifar100 0.02 ce=1 form=neighbours
-sp cifar100 3000 ce=1
-vid cifar100 1 ce=1 variance=5
+sp cifar100 3000 ce=1 maps
+vid cifar100 1 ce=1 variance=5 maps
 simkd cifar100 1 factor=2
 simkd imagenet 1 factor=2
 fitnets cifar100 100 ce=1 relu preparation=0

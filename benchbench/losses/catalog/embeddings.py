@@ -48,10 +48,23 @@ class CCParams(Params):
     dim: int = Field(128, gt=0, description="width of the projections where form is neighbours")
 
 
+class SPParams(Params):
+    """Parameters of `sp`."""
+
+    maps: bool = Field(False, description="compare the last maps in place of the embeddings")
+
+
+class SRRLParams(Params):
+    """Parameters of `srrl`."""
+
+    maps: bool = Field(False, description="connect the student's last map in place of its embedding")
+
+
 class VIDParams(Params):
     """Parameters of `vid`."""
 
     variance: FiniteFloat = Field(5.0, ge=1e-3, description="initial variance of the prediction in every dimension")
+    maps: bool = Field(False, description="compare the maps between stages in place of the embeddings")
 
 
 class InfoNCEParams(Params):
@@ -111,7 +124,7 @@ EMBEDDINGS = (
     loss(
         "srrl",
         "SRRL",
-        Params,
+        SRRLParams,
         "softmax regression through the teacher's classifier (Yang et al. 2021)",
         "teacher",
         "teacher.logits",
@@ -133,7 +146,7 @@ EMBEDDINGS = (
     loss("pkt", "PKT", Params, "neighbourhood probabilities (Passalis and Tefas 2018)", "teacher"),
     loss("rkd", "RKD", RKDParams, "distances and angles between samples (Park et al. 2019)", "teacher"),
     loss("cc", "CC", CCParams, "correlation congruence of the batch (Peng et al. 2019)", "teacher"),
-    loss("sp", "SP", Params, "row-normalised similarities of the batch (Tung and Mori 2019)", "teacher"),
+    loss("sp", "SP", SPParams, "row-normalised similarities of the batch (Tung and Mori 2019)", "teacher"),
     loss("vid", "VID", VIDParams, "Gaussian prediction of the teacher's embedding (Ahn et al. 2019)", "teacher"),
     loss("info_nce", "InfoNCE", InfoNCEParams, "contrast within the batch (van den Oord et al. 2018)", "teacher"),
     loss(

@@ -11,4 +11,8 @@ def loss(name: str, attribute: str, params: type[Params], summary: str, *needs: 
     """A loss that lives in `benchbench/losses/methods/NAME.py`; for `needs` see `Component`."""
     target = f"benchbench.losses.methods.{name}:{attribute}"
     presets = PRESETS.get(name, ())
-    return Component(name, target, params, summary, frozenset(needs), venue=VENUES[name], presets=presets)
+    # Losses on embeddings that can read maps instead.
+    optional = {"maps": frozenset({"features"})} if "maps" in params.model_fields else {}
+    return Component(
+        name, target, params, summary, frozenset(needs), venue=VENUES[name], presets=presets, optional=optional
+    )

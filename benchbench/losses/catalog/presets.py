@@ -114,8 +114,8 @@ PRESETS: dict[str, tuple[Preset, ...]] = {
     "pkt": (Preset(CIFAR, REPDISTILLER, 30000.0),),
     "rkd": (Preset(CIFAR, REPDISTILLER, 1.0, {"distance": 25.0, "angle": 50.0}),),
     "cc": (Preset(CIFAR, REPDISTILLER, 0.02, {"form": "neighbours"}),),
-    "sp": (Preset(CIFAR, REPDISTILLER, 3000.0),),
-    "vid": (Preset(CIFAR, REPDISTILLER, 1.0, {"variance": 5.0}),),
+    "sp": (Preset(CIFAR, REPDISTILLER, 3000.0, {"maps": True}),),
+    "vid": (Preset(CIFAR, REPDISTILLER, 1.0, {"variance": 5.0, "maps": True}),),
     "simkd": (
         Preset(CIFAR, SIMKD, 1.0, {"factor": 2}, {}),
         Preset(IMAGENET, SIMKD, 1.0, {"factor": 2}, {}),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch.nn.functional as F
 from torch import Tensor
 
 from benchbench.data.batch import Batch
-from benchbench.losses.base import Loss
+from benchbench.losses.base import Loss, LossContext
+from benchbench.losses.catalog.embeddings import SPParams
 from benchbench.losses.embeddings import unit
 from benchbench.models.outputs import Outputs
 
@@ -27,9 +30,15 @@ def similarity_gap(h_student: Tensor, h_teacher: Tensor) -> Tensor:
 class SP(Loss):
     """Term `sp`: `similarity_gap` of the embeddings of both sides; there is nothing to train but the student.
 
-    The paper compares flattened feature maps at one or more depths, and weighs the sum by 3000. On the pooled embedding
-    models without feature maps can take part; there is no version on feature maps.
+    With `maps`, of the last feature maps, flattened, as in RepDistiller and mdistiller, which weigh it by 3000; the
+    paper adds up several depths. On the pooled embedding, models without feature maps can take part.
     """
 
+    def __init__(self, context: LossContext, **params: Any):
+        super().__init__(context)
+        self.params = SPParams(**params)
+
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
+        if self.params.maps:
+            return {"sp": similarity_gap(student.features[-1].flatten(1), teacher.features[-1].flatten(1))}
         return {"sp": similarity_gap(student.embedding, teacher.embedding)}

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchbench.data.batch import Batch
 from benchbench.errors import StageError
 from benchbench.losses.base import Loss, LossContext
+from benchbench.losses.catalog.embeddings import SRRLParams
+from benchbench.losses.connectors import connector
 from benchbench.losses.embeddings import teacher_width
 from benchbench.losses.logits import task_logits
 from benchbench.models.outputs import Outputs
@@ -36,21 +40,30 @@ class SRRL(Loss):
 
     Source: Yang et al. 2021, "Knowledge distillation via softmax regression representation learning" (ICLR 2021),
     section 3, in the form of Farhat and Chen (arXiv 2404.03263). The code of Yang et al. connects the last feature maps
-    before pooling, by a 1x1 convolution without bias, BN and ReLU, and compares spatial means; here an MLP connects the
-    pooled embeddings, so that models without feature maps can take part. Both give the two terms equal weight.
+    before pooling, by a 1x1 convolution without bias, BN and ReLU, and compares spatial means: `maps`. By default an
+    MLP connects the pooled embeddings, so that models without feature maps can take part. Both give the two terms equal
+    weight.
     """
 
-    def __init__(self, context: LossContext):
+    def __init__(self, context: LossContext, **params: Any):
         super().__init__(context)
+        self.params = SRRLParams(**params)
         if context.teacher_head is None:
             raise StageError("loss 'srrl' needs a teacher with a task head; adapt the teacher to the task")
-        self.connector = build_connector(context.student_dim, teacher_width(context))
+        width = teacher_width(context)
+        self.connector = (
+            connector(context.student_features[-1][0], width, relu=True)
+            if self.params.maps
+            else build_connector(context.student_dim, width)
+        )
         # In a tuple, a head that is a module stays out of this loss's parameters and state.
         self.teacher_head = (context.teacher_head,)
         self.to(context.device)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
-        connected = self.connector(student.embedding)
+        connected = self.connector(student.features[-1] if self.params.maps else student.embedding)
+        if self.params.maps:
+            connected = connected.mean(dim=(2, 3))
         regressed = self.teacher_head[0](connected)
         return {
             "feature": mean_squared_error(connected, teacher.embedding),

@@ -32,3 +32,10 @@ def test_term(context, make_step):
     terms = SP(context)(student, teacher, batch)
     assert list(terms) == ["sp"]
     assert terms["sp"].item() == pytest.approx(reference(*sides), rel=1e-4)
+
+
+def test_of_maps(context, make_step):
+    student, teacher, batch = make_step()
+    sides = [side.features[-1].detach().double().numpy().reshape(7, -1) for side in (student, teacher)]
+    value = SP(context, maps=True)(student, teacher, batch)["sp"].item()
+    assert value == pytest.approx(reference(*sides), rel=1e-4)

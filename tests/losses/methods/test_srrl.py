@@ -7,6 +7,7 @@ from torch import nn
 
 from benchbench.errors import StageError
 from benchbench.losses.methods.srrl import SRRL
+from tests.losses.plain import array, connected
 
 
 def affine(layer: nn.Linear, x: np.ndarray) -> np.ndarray:
@@ -80,3 +81,14 @@ def test_a_teacher_without_a_head_is_refused(context):
     context.teacher_head = None
     with pytest.raises(StageError, match="'srrl' needs a teacher with a task head"):
         SRRL(context)
+
+
+def test_of_maps(context, make_step):
+    student, teacher, batch = make_step()
+    loss = SRRL(context, maps=True)
+    weight = array(loss.connector[0].weight)[:, :, 0, 0]
+    mapped = np.maximum(connected(array(student.features[-1]), weight), 0).mean(axis=(2, 3))
+    terms = loss(student, teacher, batch)
+    assert terms["feature"].item() == pytest.approx(mse(mapped, array(teacher.embedding)), rel=1e-4)
+    expected = mse(affine(context.teacher_head, mapped), array(teacher.logits))
+    assert terms["softmax_regression"].item() == pytest.approx(expected, rel=1e-4)

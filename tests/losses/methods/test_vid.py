@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from benchbench.losses.methods.vid import VID, gaussian_nll
+from tests.losses.plain import array, pooled
 
 
 def reference(mean: np.ndarray, variance: np.ndarray, target: np.ndarray) -> float:
@@ -45,11 +46,11 @@ def test_the_gradient_is_zero_where_the_prediction_is_exact():
 def test_term(context, make_step):
     student, teacher, batch = make_step()
     loss = VID(context)
-    nn.init.normal_(loss.rho)  # a variance of its own in every dimension
-    weight, bias = (parameter.detach().double().numpy() for parameter in loss.mean.parameters())
+    nn.init.normal_(loss.rhos[0])  # a variance of its own in every dimension
+    weight, bias = (parameter.detach().double().numpy() for parameter in loss.means[0].parameters())
     h_student, h_teacher = (side.embedding.detach().double().numpy() for side in (student, teacher))
     mean = np.array([[sum(w * h for w, h in zip(row, x, strict=True)) for row in weight] for x in h_student]) + bias
-    variance = np.array([math.log(1 + math.exp(rho)) + 1e-5 for rho in loss.rho.tolist()])
+    variance = np.array([math.log(1 + math.exp(rho)) + 1e-5 for rho in loss.rhos[0].tolist()])
     terms = loss(student, teacher, batch)
     assert list(terms) == ["vid"]
     # The density of `reference` would underflow this far from the mean.
@@ -59,7 +60,7 @@ def test_term(context, make_step):
 
 @pytest.mark.parametrize("variance", [0.001, 1.0, 5.0, 200.0])
 def test_the_variance_starts_where_it_is_asked_to(context, variance):
-    rho = VID(context, variance=variance).rho
+    rho = VID(context, variance=variance).rhos[0]
     assert rho.shape == (11,)
     started = nn.functional.softplus(rho) + 1e-5
     torch.testing.assert_close(started, torch.full((11,), variance), rtol=1e-4, atol=0)
@@ -68,17 +69,35 @@ def test_the_variance_starts_where_it_is_asked_to(context, variance):
 def test_the_variance_has_a_floor(context, make_step):
     student, teacher, batch = make_step()
     loss = VID(context)
-    nn.init.constant_(loss.rho, -200)
+    nn.init.constant_(loss.rhos[0], -200)
     value = loss(student, teacher, batch)["vid"]
-    errors = (teacher.embedding - loss.mean(student.embedding)).detach().double().square()
+    errors = (teacher.embedding - loss.means[0](student.embedding)).detach().double().square()
     assert value.item() == pytest.approx((errors.mean().item() / 1e-5 + math.log(1e-5)) / 2, rel=1e-4)
 
 
 def test_defaults(context):
     loss = VID(context)
-    assert loss.params.model_dump() == {"variance": 5}
+    assert loss.params.model_dump() == {"variance": 5, "maps": False}
     assert {name: tuple(value.shape) for name, value in loss.state_dict().items()} == {
-        "rho": (11,),
-        "mean.0.weight": (11, 6),
-        "mean.0.bias": (11,),
+        "rhos.0": (11,),
+        "means.0.0.weight": (11, 6),
+        "means.0.0.bias": (11,),
     }
+
+
+def test_of_maps(context, make_step):
+    student, teacher, batch = make_step()
+    loss = VID(context, maps=True, variance=2.0)
+    for rho in loss.rhos:
+        nn.init.normal_(rho)
+    expected = 0.0
+    for (s, t), mean, rho in zip(loss.pairs, loss.means, loss.rhos, strict=True):
+        size = min(student.features[s].shape[2], teacher.features[t].shape[2])
+        value, target = pooled(array(student.features[s]), size), pooled(array(teacher.features[t]), size)
+        for index in (0, 2, 4):
+            value = np.einsum("oc,bchw->bohw", array(mean[index].weight)[:, :, 0, 0], value)
+            value = np.maximum(value, 0) if index < 4 else value
+        variance = np.log1p(np.exp(array(rho)))[:, None, None] + 1e-5
+        expected += (0.5 * ((target - value) ** 2 / variance + np.log(variance))).mean()
+    assert len(loss.pairs) == 3
+    assert loss(student, teacher, batch)["vid"].item() == pytest.approx(expected, rel=1e-4)
