@@ -93,6 +93,7 @@ class Component:
             behaviour depends on something outside of the source.
         venue: where the method was published, "CVPR 2022"; for losses.
         presets: published settings; for losses.
+        optional: parameters of truth values, each with the needs that it adds where it is true; for losses.
     """
 
     name: str
@@ -101,9 +102,9 @@ class Component:
     summary: str = ""
     needs: frozenset[str] = frozenset()
     version: str = ""
-        optional: parameters of truth values, each with the needs that it adds where it is true; for losses.
     venue: str = ""
     presets: tuple[Preset, ...] = field(default=(), hash=False)
+    optional: Mapping[str, frozenset[str]] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         """Raises PluginError for a component that would only fail later, away from its plugin."""
@@ -112,29 +113,28 @@ class Component:
         if not isinstance(self.target, str) or not re.fullmatch(r"[\w.]+:\w+", self.target):
             raise PluginError(f"component '{self.name}': its target is written 'package.module:attribute'")
         if not (isinstance(self.params, type) and issubclass(self.params, Params)):
-    optional: Mapping[str, frozenset[str]] = field(default_factory=dict, hash=False)
             raise PluginError(f"component '{self.name}': its params must be a class derived from benchbench.Params")
         known = LOSS_NEEDS | AUGMENTER_NEEDS
         if not isinstance(self.needs, frozenset) or not self.needs <= known:
             raise PluginError(f"component '{self.name}': its needs must be a frozenset of {', '.join(sorted(known))}")
+        if not all(name in self.params.model_fields and needs <= LOSS_NEEDS for name, needs in self.optional.items()):
+            raise PluginError(f"component '{self.name}': `optional` has needs of losses, by parameters of its own")
         for preset in self.presets:
             for name in preset.params.keys() - self.params.model_fields.keys():
                 raise PluginError(f"component '{self.name}': preset '{preset.name}' sets '{name}', which it has not")
+
+    def needs_of(self, arguments: Mapping[str, Any]) -> frozenset[str]:
+        """The needs with some parameters: of a loss, those that they add too."""
+        return self.needs.union(*(needs for name, needs in self.optional.items() if arguments.get(name)))
 
     @property
     def reads(self) -> str:
         """Inputs of a loss beside the student's own outputs, in words."""
         # Maps of the teacher come with its embedding, and such a loss reads the maps.
-        if not all(name in self.params.model_fields and needs <= LOSS_NEEDS for name, needs in self.optional.items()):
-            raise PluginError(f"component '{self.name}': `optional` has needs of losses, by parameters of its own")
         needs = self.needs - {"teacher"} if "features" in self.needs else self.needs
         words = [text for need, text in NEEDS_IN_WORDS.items() if need in needs]
         if not words:
             return "nothing of a teacher"
-    def needs_of(self, arguments: Mapping[str, Any]) -> frozenset[str]:
-        """The needs with some parameters: of a loss, those that they add too."""
-        return self.needs.union(*(needs for name, needs in self.optional.items() if arguments.get(name)))
-
         return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
     @property
