@@ -235,10 +235,10 @@ class CellBuilder:
             code=source_hash("benchbench.stages.trial") if point.trial else self.training.code,
             needs=synthetic.needs,
         )
+        check_dot(resolver.file, merged, spec, resolver.registry)
         teachers = self._teachers(point, spec)
         builder.use("teacher", *(teacher.model.source for teacher in teachers.specs))
         needs = {**({"start": start} if start else {}), **synthetic.needs, **teachers.needs}
-        check_dot(resolver.file, merged, spec, resolver.registry)
         spec = spec.model_copy(
             update={"teachers": teachers.specs, "needs": needs, "components": builder.components},
         )
