@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pluggy
 from pydantic import BaseModel, ConfigDict
@@ -35,7 +35,15 @@ class Params(BaseModel):
     """Base of a component's parameters: typed, frozen, unknown names and .inf and .nan refused.
 
     A `Path` among them enters the keys of stages as the content found there.
+
+    Attributes:
+        takes_channels: of a model source: its target takes `in_chans`, the number of channels of images, beside its
+            parameters, where that is not 3.
+        needs_rgb: of an augmenter: it works on images of three channels alone.
     """
+
+    takes_channels: ClassVar[bool] = False
+    needs_rgb: ClassVar[bool] = False
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 

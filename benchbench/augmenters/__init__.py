@@ -48,6 +48,8 @@ class RandomResizedCropParams(_BoxParams):
 class ColorJitterParams(Params):
     """The strengths are those of MoCo v2's code; 0 leaves a property as it is."""
 
+    needs_rgb = True
+
     brightness: Strength = Field(0.4, description="factors are drawn from max(0, 1 - this) to 1 + this")
     contrast: Strength = Field(0.4, description="likewise")
     saturation: Strength = Field(0.4, description="likewise")
@@ -55,6 +57,8 @@ class ColorJitterParams(Params):
 
 
 class RandAugmentParams(Params):
+    needs_rgb = True
+
     num_ops: int = Field(2, ge=1, le=20, description="operations an image goes through")
     magnitude: int = Field(9, ge=0, le=30, description="their strength")
 

@@ -82,7 +82,7 @@ def _erase(images: Tensor, boxes: _Boxes, generator: Generator, fill: str) -> Te
     inside = (sides[0][:, :, None] & sides[1][:, None, :]).unsqueeze(1)
     if fill == "noise":
         area = ((boxes.bottom - boxes.top).clamp_min(0) * (boxes.right - boxes.left).clamp_min(0)).sum().item()
-        noise = uniform(3 * int(area), generator, images)
+        noise = uniform(images.shape[1] * int(area), generator, images)
         return images.masked_scatter(inside, noise.to(images.dtype))
     color = images.mean((2, 3), keepdim=True) if fill == "mean" else images.new_zeros(())
     return torch.where(inside, color, images)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from benchbench import api
-from benchbench.cli.options import data_option, file_type, json_option, plugin_option, set_option
+from benchbench.cli.options import data_option, file_type, json_option, plugin_option, set_option, suite_type
 from benchbench.errors import BenchBenchError, printable
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ PROBLEMS = 1  # exit code
 
 
 @click.command()
-@click.argument("suite", type=file_type)
+@click.argument("suite", type=suite_type)
 @click.option("--sheet", type=file_type, metavar="FILE", help="Write a few images of each class into a picture, a PNG.")
 @click.option("--decode", is_flag=True, help="Decode every image, however many there are.")
 @click.option("--all", "show_all", is_flag=True, help="Print every class, every unreadable file and every copy.")
@@ -103,11 +103,13 @@ def _lines(label: str, survey: Survey, show_all: bool) -> Iterator[str]:
 def _class_lines(survey: Survey, show_all: bool) -> Iterator[str]:
     if not survey.info.labelled:
         return
-    parts = [part for part in ("train", "validation", "test") if any(each[part] for each in survey.counts.values())]
+    from benchbench.data.survey import PARTS
+
+    parts = [part for part in PARTS if any(each[part] for each in survey.counts.values())]
     rows = [(printable(name), [f"{counts[part]:,}" for part in parts]) for name, counts in survey.counts.items()]
     shown = rows if show_all else rows[:MOST_CLASSES]
     width = max(len("class"), *(len(name) for name, _ in shown))
-    for name, cells in [("class", parts), *shown]:
+    for name, cells in [("class", [*map(str, parts)]), *shown]:
         yield f"  {name:<{width}}" + "".join(f"  {cell:>10}" for cell in cells)
     if len(shown) < len(rows):
         yield f"  ... and {len(rows) - len(shown):,} more classes (--all)"

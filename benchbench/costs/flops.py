@@ -117,7 +117,7 @@ def network_cost(request: NetworkRequest, registry: Registry) -> NetworkCost:
     size = request.image_size
     counter = FlopCounterMode(display=False)
     with counter, torch.device("meta"), torch.no_grad():
-        embedding = backbone.eval()(torch.zeros(1, 3, size, size)).embedding
+        embedding = backbone.eval()(torch.zeros(1, request.model.channels, size, size)).embedding
     if embedding.shape != (1, backbone.dim):
         shape = list(embedding.shape[1:])
         raise BenchBenchError(f"its embedding has shape {shape} instead of [{backbone.dim}]; it must pool its last map")
@@ -133,7 +133,7 @@ def _require_one_image(backbone: Backbone, request: NetworkRequest) -> None:
 
     try:
         with torch.device("meta"), torch.no_grad():
-            backbone.train()(torch.zeros(1, 3, request.image_size, request.image_size))
+            backbone.train()(torch.zeros(1, request.model.channels, request.image_size, request.image_size))
     except ValueError as error:
         if ONE_VALUE in str(error):
             size = request.image_size

@@ -39,13 +39,13 @@ LEFTOVER_SECONDS = 3600  # age at which a file that is not finished is no writer
 def decoded_once(images: ImageDataset, folder: Path) -> ImageDataset:
     """The same split, which reads pixels from a folder where they are there, and puts them there where they are not.
 
-    It is left as it is where it lies in memory, or where the folder has no room for it.
+    It is left as it is where it lies in memory, where it is not of RGB, or where the folder has no room for it.
 
     Args:
         images: the split.
         folder: of its own, named by its content.
     """
-    if images.array is not None:
+    if images.array is not None or images.pixels is not None:
         return images
     needed = 0 if (folder / FITS).exists() else _estimate(images)
     lock = _reserve(folder, needed)
@@ -183,11 +183,13 @@ class DecodedImages:
 
 
 def pixels_of(images: ImageDataset, index: int) -> np.ndarray:
-    """RGB pixels of image i of a split: uint8 [H, W, 3].
+    """Pixels of image i of a split: uint8 [H, W, C], RGB mostly.
 
     Raises:
         DataError: it cannot be decoded.
     """
+    if images.pixels is not None:
+        return images.pixels(index)
     if isinstance(images.image, DecodedImages):
         return images.image.pixels(index)
     return np.array(images.image(index).convert("RGB"))

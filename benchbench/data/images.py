@@ -37,6 +37,8 @@ class ImageDataset:
             from loader processes, so it must pickle.
         array: all pixels [N, H, W, 3], uint8, where every image has one size and they fit in memory; else None.
         class_index: of generated images, the index of each within its class [N]; else None.
+        pixels: decodes image i of other than three channels to [H, W, C], uint8, of which `image` gives a picture for
+            people; None where the pixels are those of `image`.
         validation: indices of the validation part [V] that a training split comes with; else None.
     """
 
@@ -46,6 +48,7 @@ class ImageDataset:
     array: np.ndarray | None = None
     class_index: np.ndarray | None = None
     validation: np.ndarray | None = None
+    pixels: Callable[[int], np.ndarray] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -16,6 +16,7 @@ class DataInfo:
         classes: number of classes; 0 where the images have no labels.
         train, test: number of images of each split, before any subset is taken.
         validation: images that the source itself holds out of those to train on, which `train` does not count.
+        channels: of every image.
         note: something that the user must still do (get files that are absent, say); empty where there is nothing.
         names: of the classes, by number; empty where they are not known.
     """
@@ -26,6 +27,7 @@ class DataInfo:
     note: str = ""
     names: tuple[str, ...] = ()
     validation: int = 0
+    channels: int = 3
 
     @property
     def labelled(self) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from benchbench.data.info import DataInfo, DatasetParams
 from benchbench.data.sources.drawn_split import Part
-from benchbench.data.sources.own_images import OwnFileImages, open_own, printable
+from benchbench.data.sources.own_images import OwnFileImages, open_own
 from benchbench.errors import DataError
 from benchbench.store import file_sha256
 
@@ -161,6 +161,10 @@ def _name(images: ImageDataset, index: int, split: str) -> str:
 
 def _pixels(images: ImageDataset, index: int) -> tuple[tuple[int, int], str]:
     """The size of an image and the hash of its decoded pixels."""
+    if images.pixels is not None:
+        pixels = images.pixels(index)
+        digest = hashlib.sha256(f"{pixels.shape} ".encode() + pixels.tobytes()).hexdigest()
+        return (pixels.shape[1], pixels.shape[0]), digest
     image = images.image(index)
     return image.size, hashlib.sha256(f"{image.mode} {image.size} ".encode() + image.tobytes()).hexdigest()
 
@@ -169,13 +173,12 @@ def _file(images: ImageDataset, index: int) -> tuple[tuple[int, int], str]:
     """The size in an image's header and the hash of its file.
 
     Raises:
-        DataError: its header cannot be read.
+        DataError: it cannot be read.
     """
     assert isinstance(images.image, OwnFileImages)
     file = images.image.files[index]
     try:
         with open_own(file) as image:
             return image.size, file_sha256(Path(file))
-    except Exception:  # decoding says why, in its own words
-        images.image(index)
-        raise DataError(f"cannot read the header of the image {printable(file)}") from None
+    except Exception:  # a NumPy file, or one that is damaged; decoding says why, in its own words
+        return _pixels(images, index)[0], file_sha256(Path(file))

@@ -18,6 +18,7 @@ from benchbench.export.forms import Form, Student, cifar_form, torchvision_form
 from benchbench.export.load import load_trained
 from benchbench.export.onnx_form import onnx_form
 from benchbench.export.timm_form import timm_form
+from benchbench.specs.parts import CHANNELS
 from benchbench.specs.records import TrainingRecord
 from benchbench.specs.stages import TrainingSpec
 from benchbench.store import StageFolder, Store
@@ -79,6 +80,9 @@ def export_student(store: Store, stage: StageFolder, options: ExportOptions = Ex
     if out.exists():
         raise StoreError(f"{out} exists already; give another folder with --out DIR")
     student = _load_student(stage, options.plugins)
+    if student.spec.model.channels != CHANNELS:
+        takes = f"and this one takes {student.spec.model.channels}; `benchbench.load_trained` loads it"
+        raise ExportError(f"exports are of networks for images of three channels, {takes}")
     forms = _forms(student, stage, options.onnx)
     folder = out.with_name(f".{out.name}.{os.getpid()}")
     try:

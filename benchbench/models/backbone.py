@@ -22,7 +22,7 @@ class Trunk:
     """A network without its classifier, as a model source builds it.
 
     Attributes:
-        module: maps normalised images [B, 3, H, W] to embeddings [B, dim].
+        module: maps normalised images [B, C, H, W] to embeddings [B, dim].
         dim: width of the embedding.
         mean, std: of the images that the weights were trained on, per channel, in 0..1.
         input_size: the only image size that the network takes; None where it takes any.
@@ -62,14 +62,14 @@ class Backbone(nn.Module):
         self._with_features, self._with_token = trunk.with_features, trunk.with_token
         self._map_shapes: dict[int, list[tuple[int, int, int]]] = {}
         # Saved with the weights: a network rebuilt without the pre-trained weights it came from has other defaults.
-        self.register_buffer("mean", torch.tensor(trunk.mean).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(trunk.std).view(1, 3, 1, 1))
+        self.register_buffer("mean", torch.tensor(trunk.mean).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(trunk.std).view(1, -1, 1, 1))
 
     def forward(self, images: Tensor, features: bool = False) -> Outputs:
         """One forward pass.
 
         Args:
-            images: [B, 3, H, W] in 0..1; resized here where the network takes another size.
+            images: [B, C, H, W] in 0..1, of three channels mostly; resized here where the network takes another size.
             features: whether to return the maps between stages as well.
         """
         if self.input_size is not None and images.shape[-2:] != (self.input_size, self.input_size):
@@ -152,6 +152,8 @@ def build_backbone(
     """
     weights = Weights.of(model.weights) if model.weights is not None else None
     trunk: Trunk = registry.get(role, model.source).load()(model.name, weights, **model.arguments)
+    for name in ("mean", "std"):
+        setattr(trunk, name, _of_channels(getattr(trunk, name), model.channels))
     for name in ("mean", "std", "input_size"):
         if getattr(model, name) is not None:
             setattr(trunk, name, getattr(model, name))
@@ -159,6 +161,18 @@ def build_backbone(
     if published is not None:
         backbone.head = published_head(trunk, model, published)
     return backbone
+
+
+def _of_channels(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
+    """A mean or deviation of RGB for images of C channels, as timm adapts the weights of the first convolution.
+
+    Grey images take the mean of the three; of more channels, each takes that of red, green and blue in turn.
+    """
+    if len(values) == channels:
+        return values
+    if channels == 1:
+        return (sum(values) / len(values),)
+    return tuple(values[index % len(values)] for index in range(channels))
 
 
 def published_head(trunk: Trunk, model: ModelSpec, names: Sequence[str]) -> nn.Linear:

@@ -19,7 +19,13 @@ class LibraryParams(Params):
     __pydantic_extra__: dict[str, Any]
 
 
+class TimmParams(LibraryParams):
+    takes_channels = True
+
+
 class CifarParams(Params):
+    takes_channels = True
+
     shortcut: Literal["A", "B"] = Field(
         "B",
         description="of the ResNets of 6n + 2 layers: A has no parameters (He et al.'s), B is a 1x1 convolution "
@@ -29,11 +35,15 @@ class CifarParams(Params):
 
 def _sources() -> Iterable[Component]:
     # The library defines the network behind a name, so its version is part of every key that uses it.
-    for name, listing in (("timm", "timm.list_models()"), ("torchvision", "torchvision.models.list_models()")):
+    listings = {
+        "timm": ("timm.list_models()", TimmParams),
+        "torchvision": ("torchvision.models.list_models()", LibraryParams),
+    }
+    for name, (listing, params) in listings.items():
         yield Component(
             name,
             f"benchbench.models.{name}_source:build",
-            LibraryParams,
+            params,
             f"any classification backbone of {listing}: {name}/NAME",
             version=importlib.metadata.version(name),
         )

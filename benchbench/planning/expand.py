@@ -10,6 +10,7 @@ from benchbench.components import Registry
 from benchbench.data.info import DataInfo, DatasetParams
 from benchbench.errors import DataError
 from benchbench.hardware.devices import Devices
+from benchbench.planning.channels import for_rgb, require_start, with_channels
 from benchbench.planning.data_checks import checked_part
 from benchbench.planning.dot import check_dot
 from benchbench.planning.draft import PlanDraft
@@ -214,6 +215,8 @@ class CellBuilder:
         builder = SpecBuilder(resolver)
         data = builder.data(self.suite.data[point.data], self.suite.selection, ("data", point.data))
         model = builder.model("student", entry, arm.method in PRETRAINED_METHODS and start is None, task.loc)
+        model = with_channels(model, task.loc, point.data, self.draft)
+        require_start(model, start, task.loc, self.draft)
         losses = self._losses(point.arm, arm, builder)
         recipe = builder.recipe(merged.recipe, arm.method, merged.loc)
         resolver.check_labels(point.arm, arm, merged.recipe, merged.loc)
@@ -284,7 +287,7 @@ class CellBuilder:
             return None
         builder = SpecBuilder(self.draft.resolver)
         spec = CalibrationSpec(
-            model=builder.model(role, self.training.entry(role, label), False, (f"{role}s", label)),
+            model=for_rgb(builder.model(role, self.training.entry(role, label), False, (f"{role}s", label))),
             role=role,
             image_size=pretraining.image_size,
             precision=recipe.precision,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from benchbench.errors import did_you_mean
+from benchbench.planning.channels import require_start, with_channels
 from benchbench.planning.model import corpus_label, corpus_of
 from benchbench.planning.shared_stages import Network, NetworkInputs
 from benchbench.planning.spec_builder import SpecBuilder
@@ -56,7 +57,11 @@ class NetworkStages:
             return network
         stage = self.own_start("teacher", label) if state == "pretrained" else self._adaptation(label, state, data)
         builder = SpecBuilder(self.draft.resolver)
-        model = builder.model("teacher", self.suite.teachers[label], stage is None, ("teachers", label))
+        loc = ("teachers", label)
+        model = with_channels(
+            builder.model("teacher", self.suite.teachers[label], stage is None, loc), loc, data, self.draft
+        )
+        require_start(model, stage, loc, self.draft)
         network = Network(label, NetworkSpec(model=model, role="teacher", state=state), stage)
         self._teachers[label, state, data] = network
         return network
@@ -150,7 +155,12 @@ class NetworkStages:
             view_seed=self.suite.view_seed,
             # Without labels nothing can be validated.
             data=data if labelled else data.model_copy(update={"validation": 0.0}),
-            model=builder.model(task.role, self.training.entry(task.role, task.label), False, task.loc),
+            model=with_channels(
+                builder.model(task.role, self.training.entry(task.role, task.label), False, task.loc),
+                task.loc,
+                corpus,
+                self.draft,
+            ),
             role=task.role,
             loss=self._losses(label, entry, builder),
             recipe=builder.recipe(merged.recipe, method, merged.loc),
@@ -212,6 +222,9 @@ class NetworkStages:
                 (*task.loc, "adapt"),
                 "take `linear_probe` or `finetune`",
             )
+        model = builder.model("teacher", entry, method != "scratch" and start is None, task.loc)
+        model = with_channels(model, task.loc, data, self.draft)
+        require_start(model, start, task.loc, self.draft)
         spec = TrainingSpec(
             kind="teacher",
             method=method,
@@ -219,7 +232,7 @@ class NetworkStages:
             data_seed=self.training.data_seed(seed),
             view_seed=self.suite.view_seed,
             data=builder.data(self.suite.data[data], self.suite.selection, ("data", data)),
-            model=builder.model("teacher", entry, method != "scratch" and start is None, task.loc),
+            model=model,
             role="teacher",
             loss=(builder.loss(WeightedRef(name="ce"), ()),),
             recipe=builder.recipe(merged.recipe, method, merged.loc),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from benchbench.errors import did_you_mean
+from benchbench.planning.channels import require_rgb
 from benchbench.planning.draft import PlanDraft
 from benchbench.planning.shared_stages import Network, NetworkInputs, SharedStages
 from benchbench.planning.source_hash import source_hash
@@ -57,6 +58,7 @@ class SyntheticStages:
         use = arm.synthetic
         if use is None:
             return SyntheticImages()
+        require_rgb("generated images", ("synthetic", use.set), inputs.label, self.draft)
         generation = self._generation(use.set, inputs.label)
         needs = {"synthetic": generation}
         plain = replace(inputs.plain(), needs={"synthetic": generation})

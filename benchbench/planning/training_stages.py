@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from benchbench.planning.channels import require_augmenters
 from benchbench.planning.draft import PlanDraft
 from benchbench.planning.merged_recipe import MergedRecipe
 from benchbench.planning.model import corpus_of, train_images
@@ -70,7 +71,9 @@ class TrainingStages:
         whole = recipes.default.updated(*(part for _, part in parts))
         if task.method == "published":  # tested as it is
             whole = whole.model_copy(update={"epochs": 0})
-        return MergedRecipe(whole, tuple(parts))
+        merged = MergedRecipe(whole, tuple(parts))
+        require_augmenters(whole, merged.loc, task.data, self.draft)
+        return merged
 
     def add(
         self,

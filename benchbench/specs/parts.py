@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, SerializerFunction
 Json = dict[str, JsonValue]
 Role = Literal["student", "teacher"]
 State = Literal["pretrained", "linear_probe", "finetune", "scratch", "published"]
+CHANNELS = 3  # of images, unless a data set says otherwise
+IN_CHANS = "in_chans"  # stands among the parameters of a network that takes images of another number
 Choice = bool | Literal["auto"]
 # No parameter of a component can have these names.
 PATH, CONTENT, TEST = "$path", "$content", "$test"
@@ -109,9 +111,15 @@ class ModelSpec(Spec):
     name: str
     params: Json = {}
     weights: WeightsSpec | None = None
-    mean: tuple[float, float, float] | None = None
-    std: tuple[float, float, float] | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
     input_size: int | None = None
+
+    @property
+    def channels(self) -> int:
+        """Of the images that it takes."""
+        channels = self.params.get(IN_CHANS, CHANNELS)
+        return channels if isinstance(channels, int) else CHANNELS
 
     @property
     def arguments(self) -> dict[str, Any]:

@@ -174,7 +174,7 @@ def forward_flops(model: Backbone, size: int) -> int | None:
     counts nothing. On the meta device: only shapes pass through the network.
     """
     tensors = {name: tensor.to("meta") for name, tensor in (*model.named_parameters(), *model.named_buffers())}
-    images, training = torch.zeros(1, 3, size, size, device="meta"), model.training
+    images, training = torch.zeros(1, model.mean.shape[1], size, size, device="meta"), model.training
     try:
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             torch.func.functional_call(model.eval(), tensors, (images,))

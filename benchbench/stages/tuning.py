@@ -25,7 +25,7 @@ def run(context: StageContext[TuningSpec]) -> StageResult:
         model = build_backbone(spec.model, spec.role, context.registry, CLASSES).to(timer.device)
         if not spec.trained:
             model.freeze()
-        images = torch.rand(spec.batch_size, 3, spec.image_size, spec.image_size, device=timer.device)
+        images = torch.rand(spec.batch_size, spec.model.channels, spec.image_size, spec.image_size, device=timer.device)
         constraints = tuning_constraints(spec, spec.trained, spec.steps, context.threads)
         execution, seconds = tune(model, images, constraints)
     metrics = TuningMetrics(execution=execution.record(), step_seconds=seconds)

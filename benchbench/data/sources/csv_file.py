@@ -10,11 +10,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from pydantic import Field
+
 from benchbench.data.images import ImageDataset
 from benchbench.data.info import DataInfo
+from benchbench.data.sources.channels import CHANNELS, MOST_CHANNELS, OwnFilesParams
 from benchbench.data.sources.common import check_labels, class_order
 from benchbench.data.sources.drawn_split import Part, Split, draw_parts
-from benchbench.data.sources.own_images import OwnFileImages, OwnImagesParams, Range, printable, survey_files
+from benchbench.data.sources.own_images import Range, printable, survey_files
 from benchbench.errors import DataError, did_you_mean, one_line, quoted
 
 # Names of columns, in any case, in the order in which they are looked for.
@@ -30,7 +33,7 @@ SEPARATORS = {"comma": ",", "tab": "\t", "semicolon": ";"}
 VALIDATION = "../validation"  # of a name that no label has: files that are held out, beside those to train on
 
 
-class CsvParams(OwnImagesParams):
+class CsvParams(OwnFilesParams):
     """Images that a CSV or TSV file lists, one a row, under a row with the names of columns.
 
     Attributes:
@@ -45,6 +48,7 @@ class CsvParams(OwnImagesParams):
         validation_split: its value of rows to validate on, in place of the share that `selection` holds out.
         split: draws the parts where no column has them: `{test: 0.2, by: seed}`, as of `imagefolder`.
         separator: between columns; default: the one that the first line has most of.
+        channels: of every image: 1 for grey, or any number; as of `imagefolder`.
         exif: `apply` turns an image as its EXIF orientation says; by default pixels are taken as they are stored.
         pixel_range: `[BLACK, WHITE]`, the values of grey images of 16 or 32 bits; as of `imagefolder`.
     """
@@ -60,6 +64,7 @@ class CsvParams(OwnImagesParams):
     validation_split: str | None = None
     split: Split | None = None
     separator: Literal["comma", "tab", "semicolon"] | None = None
+    channels: int = Field(default=CHANNELS, ge=1, le=MOST_CHANNELS)
     exif: Literal["ignore", "apply"] = "ignore"
     pixel_range: Range | None = None
 
@@ -115,7 +120,8 @@ def sizes(params: CsvParams) -> DataInfo:
     classes = _classes(listing.rows)
     files = [row.file for row in listing.rows if row.part == "train"]
     note = "; ".join([*listing.notes, *survey_files(files, params.reading)])
-    return DataInfo(len(classes), counts["train"], counts["test"], note, tuple(classes), counts["validation"])
+    names, held_out = tuple(classes), counts["validation"]
+    return DataInfo(len(classes), counts["train"], counts["test"], note, names, held_out, params.channels)
 
 
 def load(params: CsvParams, root: Path, split: str) -> ImageDataset:
@@ -139,8 +145,8 @@ def load(params: CsvParams, root: Path, split: str) -> ImageDataset:
         counts.append(len(chosen))
     labels = check_labels("csv", [numbers[row.label] for row in chosen], classes, split)
     held_out = np.arange(counts[0], counts[-1]) if counts[-1] > counts[0] else None
-    images = OwnFileImages(tuple(row.file for row in chosen), params.reading)
-    return ImageDataset(labels, tuple(classes), images, validation=held_out)
+    images = params.dataset(labels, tuple(classes), tuple(row.file for row in chosen))
+    return replace(images, validation=held_out)
 
 
 def _named(rows: Sequence[Row]) -> dict[str, Path]:

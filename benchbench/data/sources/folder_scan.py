@@ -74,8 +74,12 @@ class SplitScan:
         return f"{len(doubtful)} images have names that differ in upper and lower case alone ({names})"
 
 
-def scan_split(folder: Path) -> SplitScan:
+def scan_split(folder: Path, more: tuple[str, ...] = ()) -> SplitScan:
     """Reads the names below a split's folder; links are followed, and no image is opened.
+
+    Args:
+        folder: of the split.
+        more: extensions of images beside the usual ones.
 
     Raises:
         DataError: it is no folder, it holds no class folders, or a class holds no image.
@@ -97,10 +101,10 @@ def scan_split(folder: Path) -> SplitScan:
             raise DataError(
                 f"imagefolder: the name of the class folder {folder}/{printable(name)} is no UTF-8; rename it"
             )
-    scan = SplitScan(folder, {name: _images(folder, name, left_out) for name in class_order(classes)}, left_out)
+    scan = SplitScan(folder, {name: _images(folder, name, left_out, more) for name in class_order(classes)}, left_out)
     for name, files in scan.by_class.items():
         if not files:
-            readable, others = " ".join(EXTENSIONS), _left_out_in(folder / name)
+            readable, others = " ".join((*EXTENSIONS, *more)), _left_out_in(folder / name)
             raise DataError(f"imagefolder: the class folder {folder / name} holds no image (of {readable}){others}")
     return scan
 
@@ -113,8 +117,8 @@ def class_folders(folder: Path) -> list[str]:
         return []
 
 
-def scan_images(folder: Path) -> SplitScan:
-    """Reads the names of all images below a folder, as of one class without a name.
+def scan_images(folder: Path, more: tuple[str, ...] = ()) -> SplitScan:
+    """Reads the names of all images below a folder, as of one class without a name; `more` as of `scan_split`.
 
     Raises:
         DataError: it is no folder, or holds no image.
@@ -122,7 +126,7 @@ def scan_images(folder: Path) -> SplitScan:
     if not folder.is_dir():
         raise DataError(f"unlabelled: {folder} is not a folder")
     left_out = LeftOut()
-    images = _images(folder.parent, folder.name, left_out)
+    images = _images(folder.parent, folder.name, left_out, more)
     if not images:
         beside = f"; {left_out}" if left_out.kinds else ""
         raise DataError(f"unlabelled: {folder} holds no image (of {' '.join(EXTENSIONS)}){beside}")
@@ -135,9 +139,9 @@ def _left_out_in(folder: Path) -> str:
     return f"; {left_out}" if left_out.kinds else ""
 
 
-def _images(folder: Path, name: str, left_out: LeftOut) -> list[str]:
+def _images(folder: Path, name: str, left_out: LeftOut, more: tuple[str, ...] = ()) -> list[str]:
     """Images in a class folder and its subfolders, sorted by path."""
-    images = []
+    images, extensions = [], (*EXTENSIONS, *more)
     start, class_folder = len(os.path.join(folder, "")), folder / name
     # A link to a folder above the class would bring in the other classes.
     above = {_identity(each) for each in (folder, *folder.resolve().parents, *class_folder.resolve().parents)}
@@ -147,9 +151,9 @@ def _images(folder: Path, name: str, left_out: LeftOut) -> list[str]:
         extension = os.path.splitext(file)[1].lower()
         if _is_hidden(file):
             # Stubs that other systems write beside each file are no images, whatever they are called.
-            if extension in EXTENSIONS and not file.startswith("._"):
+            if extension in extensions and not file.startswith("._"):
                 left_out.add("hidden", path[start:])
-        elif extension in EXTENSIONS:
+        elif extension in extensions:
             images.append(path)
         else:
             left_out.add(extension or "without an extension", path[start:])

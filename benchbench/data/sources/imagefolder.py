@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from pydantic import Field
+
 from benchbench.data.images import ImageDataset
 from benchbench.data.info import DataInfo
+from benchbench.data.sources.channels import CHANNELS, MOST_CHANNELS, OwnFilesParams
 from benchbench.data.sources.common import check_labels
 from benchbench.data.sources.drawn_split import Split, draw_parts
 from benchbench.data.sources.folder_scan import SplitScan, class_folders, scan_split
-from benchbench.data.sources.own_images import OwnFileImages, OwnImagesParams, Range, survey_files
+from benchbench.data.sources.own_images import Range, survey_files
 from benchbench.errors import DataError, did_you_mean
 
 # Folders of images that were put aside, in the order in which one stands in for `test`.
@@ -20,7 +24,7 @@ STAND_INS = ("val", "valid", "validation")
 VALIDATION = "../validation"
 
 
-class ImageFolderParams(OwnImagesParams):
+class ImageFolderParams(OwnFilesParams):
     """Images in one folder per class.
 
     Attributes:
@@ -33,6 +37,8 @@ class ImageFolderParams(OwnImagesParams):
             is the draw's own.
         exif: `apply` turns an image as its EXIF orientation says; by default pixels are taken as they are stored, as
             torchvision's ImageFolder and timm take them, so that accuracies compare with theirs.
+        channels: of every image: 1 for grey, 4 with transparency or infrared, or any number. Networks are built for
+            them. `.npy` files of arrays [height, width, channels] count then, and pages of a TIFF are channels.
         pixel_range: `[BLACK, WHITE]`, the values of grey images of 16 or 32 bits; by default all of 16 bits, and of 32
             bits the smallest of 0..1, 0..255 and 0..65535 that holds an image.
     """
@@ -42,6 +48,7 @@ class ImageFolderParams(OwnImagesParams):
     test_folder: str = "test"
     validation_folder: str | None = None
     split: Split | None = None
+    channels: int = Field(default=CHANNELS, ge=1, le=MOST_CHANNELS)
     exif: Literal["ignore", "apply"] = "ignore"
     pixel_range: Range | None = None
 
@@ -70,7 +77,7 @@ def sizes(params: ImageFolderParams) -> DataInfo:
     notes += survey_files(files, params.reading)
     names = tuple(scans["train"].by_class)
     held_out = counts.get("validation", 0)
-    return DataInfo(len(names), counts["train"], counts["test"], "; ".join(notes), names, held_out)
+    return DataInfo(len(names), counts["train"], counts["test"], "; ".join(notes), names, held_out, params.channels)
 
 
 def load(params: ImageFolderParams, root: Path, split: str) -> ImageDataset:
@@ -97,9 +104,9 @@ def load(params: ImageFolderParams, root: Path, split: str) -> ImageDataset:
             labels += [label] * len(scan.by_class.get(name, ()))
             files += scan.by_class.get(name, ())
         counts.append(len(files))
-    images = OwnFileImages(tuple(files), params.reading)
     held_out = np.arange(counts[0], counts[1]) if len(counts) > 1 else None
-    return ImageDataset(check_labels("imagefolder", labels, classes, split), classes, images, validation=held_out)
+    images = params.dataset(check_labels("imagefolder", labels, classes, split), classes, tuple(files))
+    return replace(images, validation=held_out)
 
 
 def _distinct(scans: dict[str, SplitScan]) -> list[SplitScan]:
@@ -126,7 +133,7 @@ def _scan(params: ImageFolderParams) -> dict[str, SplitScan]:
     """The parts `train`, `test` and, where there is one, `validation`."""
     scans = _drawn(params) if params.split else _folders(params)
     if params.validation_folder is not None:
-        scans["validation"] = scan_split(params.path / params.validation_folder)
+        scans["validation"] = scan_split(params.path / params.validation_folder, params.more_extensions)
     train = scans["train"]
     for one, other in ((train, scans["test"]), (scans["test"], train), (scans.get("validation", train), train)):
         absent = sorted(set(one.by_class) - set(other.by_class))
@@ -144,14 +151,14 @@ def _folders(params: ImageFolderParams) -> dict[str, SplitScan]:
     if not train.is_dir():
         advice = "name the training part with `train_folder`, or, if these are classes, `split: {test: 0.2, by: seed}`"
         raise DataError(f"imagefolder: {train} is not a folder{_advice(params.path, advice)} draws a test part")
-    scan = scan_split(train)
+    scan = scan_split(train, params.more_extensions)
     test = test if test.is_dir() else _stand_in(params) or test
     if not test.is_dir():
         advice = "name the test part with `test_folder`, or `split: {test: 0.2, by: seed}`"
         raise DataError(
             f"imagefolder: {test} is not a folder{_advice(params.path, advice)} draws one from {train.name}/"
         )
-    return {"train": scan, "test": scan_split(test)}
+    return {"train": scan, "test": scan_split(test, params.more_extensions)}
 
 
 def _advice(folder: Path, advice: str) -> str:
@@ -185,7 +192,7 @@ def _drawn(params: ImageFolderParams) -> dict[str, SplitScan]:
         raise DataError(
             "imagefolder: `validation_folder` lies beside train/; here `split: {validation: ...}` draws one"
         )
-    whole = scan_split(folder)
+    whole = scan_split(folder, params.more_extensions)
     files = [(label, path) for label, paths in whole.by_class.items() for path in paths]
     labels, by_group = [label for label, _ in files], params.split.by == "group"
     groups = [_group(whole, label, path, by_group) for label, path in files]

@@ -110,7 +110,7 @@ def decode_own(source: str | Path | IO[bytes], location: str, reading: Reading) 
 
     try:
         with open_own(source) as image:
-            return _rgb(image, location, reading)
+            return to_rgb(image, location, reading)
     except DataError:
         raise
     except UnidentifiedImageError:
@@ -155,7 +155,8 @@ def orientation_of(image: Image.Image) -> int:
     return value if value in range(2, 9) else 1
 
 
-def _rgb(image: Image.Image, location: str, reading: Reading) -> Image.Image:
+def to_rgb(image: Image.Image, location: str, reading: Reading) -> Image.Image:
+    """An open image in RGB; errors as of `decode_own`."""
     from PIL import ImageOps
 
     is_16_bit = image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM"))
@@ -173,17 +174,27 @@ def _eight_bits(image: Image.Image, is_16_bit: bool, location: str, reading: Rea
     import numpy as np
     from PIL import Image
 
-    values = np.asarray(image)
+    return Image.fromarray(to_uint8(np.asarray(image), is_16_bit, location, reading))
+
+
+def to_uint8(values: np.ndarray, is_16_bit: bool, location: str, reading: Reading) -> np.ndarray:
+    """Values of 16 or 32 bits as `decode_own` scales them.
+
+    Raises:
+        DataError: 32-bit values in no usual range.
+    """
+    import numpy as np
+
     if reading.pixel_range is None and is_16_bit:
-        return Image.fromarray((values >> 8).astype(np.uint8))
+        return (values >> 8).astype(np.uint8)
     low, high = reading.pixel_range or _range_of(values, location)
     scaled = (values.astype(np.float64) - low) * (255 / (high - low))
-    return Image.fromarray(np.rint(np.clip(scaled, 0, 255)).astype(np.uint8))
+    return np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
 
 
 def _range_of(values: np.ndarray, location: str) -> Range:
     low, high = float(values.min()), float(values.max())
-    ranges = RANGES if values.dtype.kind == "i" else (1.0, *RANGES)
+    ranges = RANGES if values.dtype.kind in "iu" else (1.0, *RANGES)
     for top in ranges:
         if low >= 0 and high <= top:
             return 0.0, top
