@@ -9,6 +9,7 @@ from benchbench.components import Component, hookimpl
 # Name, module and function under `benchbench.reports`, summary; in the order of a report.
 TABLES = (
     ("accuracy", "tables.accuracy:accuracy", "test accuracy: arms x (data set, student)"),
+    ("metrics", "tables.answers:metrics", "accuracy, balanced accuracy, top-5 accuracy and calibration error"),
     ("gpu_hours", "tables.gpu_hours:gpu_hours", "device-hours by arm, against pre-train + fine-tune"),
     (
         "foundations",
@@ -32,6 +33,8 @@ TABLES = (
     ("losses", "tables.losses:losses", "losses ranked that share teacher, state and student"),
     ("ranking", "tables.ranking:ranking", "arms over all data sets and students"),
     ("profiles", "tables.ranking:profiles", "share of runs above each gain, over all data sets"),
+    ("classes", "tables.answers:classes", "accuracy by class, the worst classes first"),
+    ("confusions", "tables.answers:confusions", "classes that are most often taken for others"),
     ("published", "tables.published:published", "published against reproduced accuracy, if any"),
     ("diagnosis", "tables.diagnosis:diagnosis", "signs of failure with their evidence, if any"),
 )

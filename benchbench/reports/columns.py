@@ -16,6 +16,10 @@ COLUMNS = {
     "status": "done, failed or missing",
     "reason": "reason for the failure",
     "accuracy": "test accuracy, 0..1",
+    "top5_accuracy": "share of the test images whose label is among the 5 likeliest classes; empty for at most 5",
+    "balanced_accuracy": "mean over the classes of the share of their test images that are right",
+    "calibration_error": "expected calibration error over 15 bins, 0 is best; these three are empty where the stage "
+    "is of a version that stored no predictions",
     "validation_accuracy": "validation accuracy of the chosen epoch, 0..1; empty without a validation split",
     "chosen_epoch": "epoch whose weights were tested",
     "test_images": "images in the test split",

@@ -14,6 +14,14 @@ from benchbench.planning.model import Plan
 from benchbench.reports.answer import answer
 from benchbench.reports.figure import LIGHT, Figure
 from benchbench.reports.footer import footer
+from benchbench.reports.headline import (
+    PLAIN,
+    headline_notes,
+    headline_results,
+    renamed_answer,
+    renamed_figure,
+    renamed_table,
+)
 from benchbench.reports.lazy import LazyMapping
 from benchbench.reports.results import results_frame
 from benchbench.reports.table import Table
@@ -45,14 +53,24 @@ class Report:
     theme: str = LIGHT
 
     @cached_property
+    def headline(self) -> pd.DataFrame:
+        """The results with the suite's metric in the column `accuracy`."""
+        return headline_results(self.results, self.plan)
+
+    def results_for(self, name: str) -> pd.DataFrame:
+        """The results as a table or a figure takes them, by its name."""
+        return self.results if name in PLAIN else self.headline
+
+    @cached_property
     def answer(self) -> str:
         """The outcome in one sentence, or one per data set and student."""
-        return answer(self.results, self.plan)
+        text = answer(self.headline, self.plan)
+        return renamed_answer(text, self.plan)
 
     @property
     def footer(self) -> list[str]:
         """Notes at the end of every table and figure."""
-        return footer(self.results, self.plan, self.command)
+        return [*headline_notes(self.results, self.plan), *footer(self.results, self.plan, self.command)]
 
     @cached_property
     def table_by_name(self) -> LazyMapping[Table]:
@@ -91,8 +109,11 @@ def make_report(plan: Plan, store: Store, command: str, template: str = DEFAULT)
 
 def _table(report: Report, name: str) -> Table | None:
     function = report.plan.registry.get("report", name).load()
-    table = call_report(function, report.results, report.plan, report.store)
-    return None if table is None else replace(table, notes=[*table.notes, *report.footer])
+    table = call_report(function, report.results_for(name), report.plan, report.store)
+    if table is None:
+        return None
+    named = table if name in PLAIN else renamed_table(table, report.plan)
+    return replace(named, notes=[*named.notes, *report.footer])
 
 
 def call_report(function: Callable[..., Table | None], results: pd.DataFrame, plan: Plan, store: Store) -> Table | None:
@@ -104,12 +125,13 @@ def call_report(function: Callable[..., Table | None], results: pd.DataFrame, pl
 def _figure(report: Report, name: str) -> Figure | None:
     from benchbench.reports.figures.style import print_style
 
-    results, notes = _first_panels(report.results)
+    results, notes = _first_panels(report.results_for(name))
     with print_style(report.theme):
         figure: Figure | None = report.plan.registry.get("figure", name).load()(results, report.plan, report.store)
     if figure is None:
         return None
-    return replace(figure, notes=[*figure.notes, *notes, *report.footer], theme=report.theme)
+    named = figure if name in PLAIN else renamed_figure(figure, report.plan)
+    return replace(named, notes=[*named.notes, *notes, *report.footer], theme=report.theme)
 
 
 def _first_panels(results: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:

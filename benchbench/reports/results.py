@@ -12,6 +12,7 @@ from benchbench.costs.pricing import Hours, Measurements, PretrainingPrices
 from benchbench.errors import StoreError
 from benchbench.planning.model import Cell, Plan, Stage
 from benchbench.planning.test_part import saw_other_test
+from benchbench.reports.answer_metrics import answer_metrics
 from benchbench.reports.columns import COLUMNS, WHOLE
 from benchbench.reports.cost_parts import cost_parts
 from benchbench.specs.records import Cost, Record, StageRecord, TrainingRecord
@@ -125,6 +126,7 @@ def _outcome(cell: Cell, reader: _Reader) -> Row:
     return {
         "status": "done",
         **_measurements(record, _own_costs(record, reader)),
+        **answer_metrics(folder, record),
         **_pretraining(cell, record, reader),
         **_shared_costs(stage, reader, record.chosen.key if record.chosen else None),
         "trials": len(cell.trials) or None,

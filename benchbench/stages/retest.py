@@ -19,10 +19,11 @@ from benchbench.specs.stages import TrainingSpec
 from benchbench.stages.context import StageContext, StageResult
 from benchbench.stages.data import SplitData
 from benchbench.stages.float32 import float32_of
-from benchbench.stages.tested import TestedPart, tested_part
+from benchbench.stages.tested import TestedPart, tested_part, write_answers
 from benchbench.stages.timer import StageTimer
-from benchbench.store import file_sha256
+from benchbench.store import StageFolder, file_sha256
 from benchbench.training.finite import EmbeddingSpread, require_finite_outputs, top_classes
+from benchbench.training.likely_classes import LikelyClasses
 
 TrainingContext = StageContext[TrainingSpec]
 # The others train a head alone, or nothing: all of it is made again, with the same numbers.
@@ -58,7 +59,7 @@ def _run(context: TrainingContext) -> StageResult:
         network = trained_network(context, record, len(data.classes))
         test = data.test()
     with timer.section("evaluation"), torch.no_grad():
-        tested = test_part(network, test, context.spec.recipe.batch_size)
+        tested = test_part(network, test, context.spec.recipe.batch_size, folder)
     cost, before = timer.cost(), record.cost
     # On the devices of the training: this worker may hold another number of them.
     share = before.devices / cost.devices
@@ -74,21 +75,23 @@ def _run(context: TrainingContext) -> StageResult:
     return StageResult(record.model_copy(update=changes | {"cost": before.model_copy(update=sums)}), curve)
 
 
-def test_part(network: ConfiguredModel, test: Loader, batch_size: int) -> TestedPart:
-    """Tests a network.
+def test_part(network: ConfiguredModel, test: Loader, batch_size: int, folder: StageFolder) -> TestedPart:
+    """Tests a network, and leaves its answers in a stage's folder.
 
     Raises:
         StageError: its logits are not finite.
     """
-    classes, labels, spread = [], [], EmbeddingSpread()
+    classes, labels, spread, likely = [], [], EmbeddingSpread(), LikelyClasses()
     for batch in test.test_batches(batch_size):
         outputs = network(batch.images, eager=True)
         assert outputs.logits is not None
         spread.add(outputs.embedding)
+        likely.add(outputs.logits)
         classes.append(top_classes(outputs.logits).cpu().numpy())
         labels.append(batch.labels.cpu().numpy())
     answers = np.concatenate(classes)
     require_finite_outputs(answers, "test")
+    write_answers(folder, likely, np.concatenate(labels))
     return tested_part(answers, np.concatenate(labels), spread.measure())
 
 

@@ -44,7 +44,7 @@ def run(context: TrainingContext) -> StageResult:
             network = trained_network(chosen, record, len(data.classes))
             test = data.test()
         with timer.section("evaluation"), torch.no_grad():
-            tested = test_part(network, test, spec.recipe.batch_size)
+            tested = test_part(network, test, spec.recipe.batch_size, context.folder)
     with timer.section("checkpoint"):
         write_atomic(context.folder.weights, weights)
     changes = {

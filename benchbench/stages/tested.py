@@ -6,7 +6,9 @@ from typing import TypedDict
 
 import numpy as np
 
+from benchbench.store import Predictions, StageFolder, write_predictions
 from benchbench.training.finite import Spread
+from benchbench.training.likely_classes import LikelyClasses
 
 
 class TestedPart(TypedDict):
@@ -39,6 +41,12 @@ def tested_part(classes: np.ndarray, labels: np.ndarray, spread: Spread | None) 
         embedding_spread=spread.relative if spread else None,
         constant_dimensions=spread.constant if spread else None,
     )
+
+
+def write_answers(folder: StageFolder, likely: LikelyClasses | None, labels: np.ndarray) -> None:
+    """Writes the likeliest classes of the test images into a stage's folder; nothing where there was no test."""
+    if likely is not None and len(labels):
+        write_predictions(folder.predictions, Predictions(labels, *likely.arrays()))
 
 
 def _largest_share(classes: np.ndarray) -> float:

@@ -34,7 +34,7 @@ from benchbench.stages.networks import (
     sample_of,
     tuned,
 )
-from benchbench.stages.tested import tested_part
+from benchbench.stages.tested import tested_part, write_answers
 from benchbench.stages.timer import StageTimer
 from benchbench.store import file_sha256, write_atomic
 from benchbench.training.cached_outputs import CachedOutputs
@@ -96,7 +96,7 @@ def _train_together(cells: Sequence[Cell], clock: Clock, side_by_side: int) -> N
     if cohort.active() and shared.tested:
         with clock.section("loading", *cohort.accounts(cohort.active())):
             test = shared.split(shared.data.test())
-        classes, labels = predict(cohort, cohort.active(), test), test.labels.cpu().numpy()
+        classes, labels = predict(cohort, cohort.active(), test, likely=True), test.labels.cpu().numpy()
     for cell in [cell for cell in cells if cell.result is None]:
         if cell.member in cohort.failures:
             cell.result = cohort.failures[cell.member]
@@ -318,6 +318,7 @@ class Cell:
             tensors = {name: tensor.contiguous().cpu() for name, tensor in self.network.state_dict().items()}
             if self.context.leads:
                 write_atomic(folder.weights, safetensors.torch.save(tensors))
+                write_answers(folder, member.likely, answers.labels)
         steps = member.steps * (member.position[0] + member.preparation)
         images = steps * min(spec.recipe.batch_size, len(shared.data.train.labels))
         parameters = sum(p.numel() for p in self.network.parameters())

@@ -7,6 +7,7 @@ runs/cell/1a2b3c.../spec.json       the stage's spec, that its key is taken over
                     log.txt         output of the worker
                     checkpoint.pt   while it runs
                     weights.safetensors   of a stage that trains
+                    predictions.npz       its answers on the test images
                     outputs/*.npy         of a stage that runs a frozen network over a data set
                     record.json     written last: the stage is done; see `benchbench.specs.records`
 runs/ledger/RUN.jsonl               time of each run by purpose; see `benchbench.costs.ledger`
@@ -23,6 +24,7 @@ from benchbench.store.files import (
     write_atomic,
     write_json,
 )
+from benchbench.store.predictions import Predictions, read_predictions, write_predictions
 from benchbench.store.stage_folder import StageFolder, StageState
 from benchbench.store.store import FORMAT, KEY_LENGTH, LOGS, Store
 
@@ -33,13 +35,16 @@ __all__ = [
     "Claim",
     "Claims",
     "Held",
+    "Predictions",
     "StageFolder",
     "StageState",
     "Store",
     "file_sha256",
     "read_bytes",
     "read_json",
+    "read_predictions",
     "remove_leftovers",
     "write_atomic",
     "write_json",
+    "write_predictions",
 ]

@@ -63,6 +63,7 @@ class StageFolder:
     log = property(lambda self: self.path / "log.txt")
     checkpoint = property(lambda self: self.path / "checkpoint.pt")
     weights = property(lambda self: self.path / "weights.safetensors")
+    predictions = property(lambda self: self.path / "predictions.npz")
     outputs = property(lambda self: self.path / "outputs")
     outputs_removed = property(lambda self: self.path / "outputs.removed")
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic_core import PydanticCustomError
 
+from benchbench.errors import did_you_mean
 from benchbench.suite.fields import Percent, Positive, Strict
 
 
@@ -16,6 +18,19 @@ class Statistics(Strict):
     alpha: float = Field(
         0.05, gt=0, le=0.5, description="intervals hold 1 - alpha; each one-sided test is made at alpha / 2"
     )
+
+
+METRICS = ("accuracy", "balanced_accuracy", "top5_accuracy")
+
+
+def _metric(value: Any) -> Any:
+    if value not in METRICS:
+        context = {"hint": did_you_mean(str(value), METRICS)}
+        raise PydanticCustomError("metric", "no such metric; {hint}", context)
+    return value
+
+
+Metric = Annotated[Literal["accuracy", "balanced_accuracy", "top5_accuracy"], BeforeValidator(_metric)]
 
 
 class Factors(Strict):

@@ -21,7 +21,7 @@ from benchbench.suite.fields import (
 from benchbench.suite.forms import as_losses, as_names, as_states, as_weighted_teachers
 from benchbench.suite.normalisation import Mean, ModelParams, Std
 from benchbench.suite.recipe import ArmRecipe, Recipe
-from benchbench.suite.reporting import Factors, Published, Statistics
+from benchbench.suite.reporting import Factors, Metric, Published, Statistics
 from benchbench.suite.search import SearchEntry, search_entry
 from benchbench.suite.synthetic import QualityEntry, SyntheticEntry, SyntheticUse, one_use
 from benchbench.suite.weights import WeightsEntry, weights_entry
@@ -247,6 +247,11 @@ class Suite(Strict):
     quality: QualityEntry | None = Field(None, description="measure the generated images that arms use")
     recipes: Recipes = Field(Recipes(), description="recipes of training runs")
     arms: dict[Label, Arm] = Field(min_length=1, description="the ways to get a small model that are compared")
+    metric: Metric = Field(
+        "accuracy",
+        description="what tables, verdicts and figures compare, on the test images; part of no key: the stages' stored "
+        "predictions have them all",
+    )
     statistics: Statistics = Field(Statistics(), description="the margin and the level of the tests")
     price_teachers: bool = Field(
         False, description="estimate the teachers' public pre-training too, which measures their training throughput"

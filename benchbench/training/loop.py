@@ -21,6 +21,7 @@ from benchbench.models.outputs import Outputs
 from benchbench.training.cohort import Cohort
 from benchbench.training.distributed import World
 from benchbench.training.finite import EmbeddingSpread, require_finite_outputs
+from benchbench.training.likely_classes import LikelyClasses
 from benchbench.training.member import Member
 from benchbench.training.stop import STOP
 
@@ -122,16 +123,20 @@ def evaluate(cohort: Cohort, members: Sequence[Member], loader: Loader) -> dict[
     return {member: classes == labels for member, classes in predict(cohort, members, loader).items()}
 
 
-def predict(cohort: Cohort, members: Sequence[Member], loader: Loader) -> dict[Member, np.ndarray]:
+def predict(
+    cohort: Cohort, members: Sequence[Member], loader: Loader, likely: bool = False
+) -> dict[Member, np.ndarray]:
     """The top class of each image of a loader, in order [N], by member, NO_CLASS where the logits are not finite.
 
-    Without the members that fail. The embeddings are in each one's `spread`.
+    Without the members that fail. The embeddings are in each one's `spread`, and the likeliest classes in its `likely`
+    where that is asked for.
     """
     parts: dict[Member, list[Tensor]] = {member: [] for member in members}
     indices: list[Tensor] = []
     for member in members:
         member.model.eval()
         member.spread = EmbeddingSpread()
+        member.likely = LikelyClasses() if likely else None
     with cohort.clock.section("evaluation", *cohort.accounts(members)):
         for batch in loader.test_batches(cohort.inputs.batch_size):
             indices.append(batch.index)
@@ -156,10 +161,12 @@ def _of_all(
 ) -> Tensor:
     """The top class of each image of a loader, in order [N], where each process has those of its own batches.
 
-    The member's spread is that of all embeddings.
+    The member's spread is that of all embeddings, and its likeliest classes are those of all images.
     """
     whole = torch.zeros_like(loader.labels)
     for part, index in zip(classes, indices, strict=True):
         whole[index] = part
+    if member.likely is not None:
+        member.likely.gather(world, indices, len(whole))
     member.spread = EmbeddingSpread.of(world.each(EmbeddingSpread.of([member.spread])))
     return world.total(whole)

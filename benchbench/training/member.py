@@ -35,6 +35,7 @@ from benchbench.training.finite import (
 )
 from benchbench.training.gradients import accumulated, clip_gradients
 from benchbench.training.isolation import checked_copies
+from benchbench.training.likely_classes import LikelyClasses
 from benchbench.training.member_state import BestEpoch, MemberState, TensorDict
 from benchbench.training.optimizers import is_capturable, make_optimizer, rate_factor, rates_on, set_rates
 from benchbench.training.step_graph import StepGraph
@@ -91,6 +92,7 @@ class Member:
         position: the next step: (epoch, step).
         spread: of the embeddings of the last images that it was evaluated on.
         gradients: of its losses at the first step, where it has a teacher.
+        likely: the likeliest classes of the last images that it was evaluated on; None where that was not asked for.
     """
 
     model: Backbone
@@ -112,6 +114,7 @@ class Member:
     position: tuple[int, int] = (0, 0)
     spread: EmbeddingSpread = field(default_factory=EmbeddingSpread)
     gradients: GradientRecord | None = None
+    likely: LikelyClasses | None = None
 
     def __post_init__(self) -> None:
         if self.execution.precision == "fp16" and self.device.type != "cuda":
@@ -295,6 +298,8 @@ class Member:
         outputs = self.network(batch.images, eager=True)
         assert outputs.logits is not None
         self.spread.add(outputs.embedding)
+        if self.likely is not None:
+            self.likely.add(outputs.logits)
         return top_classes(outputs.logits)
 
     def end_epoch(self, accuracy: float | None) -> None:

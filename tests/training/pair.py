@@ -37,7 +37,7 @@ from benchbench.training.checkpoints import Checkpoints
 from benchbench.training.clock import Clock
 from benchbench.training.cohort import Cohort, SharedInputs
 from benchbench.training.distributed import Meeting, World
-from benchbench.training.loop import evaluate, train
+from benchbench.training.loop import evaluate, predict, train
 from benchbench.training.member import Member
 from benchbench.training.teachers import LiveTeacher
 from tests.training.small import CLASSES, CPU, SIDE, coloured, small_recipe
@@ -248,8 +248,12 @@ def compare_evaluation(folder: Path, world: World) -> dict[str, float]:
     hits = evaluate(together, [first], together.inputs.validation)[first]
     expected = evaluate(alone, [second], alone.inputs.validation)[second]
     spreads = [member.spread.measure() for member in (first, second)]
+    for cohort, member in ((together, first), (alone, second)):
+        predict(cohort, [member], cohort.inputs.validation, likely=True)
+    likely = [member.likely.arrays() for member in (first, second)]
     assert 0 < expected.sum() < len(expected)
     return {
+        "likely classes": float((likely[0][0] != likely[1][0]).sum()),
         "evaluation": float((hits != expected).sum()),
         "evaluation: spread": max(abs(a - b) for a, b in zip(*spreads, strict=True)),
     }

@@ -52,6 +52,7 @@ def test_two_processes_train_with_every_loss_as_one(differences):
         "resumed 1 > 2",
         "evaluation",
         "evaluation: spread",
+        "likely classes",
     ],
 )
 def test_two_processes_are_as_one(differences, case):

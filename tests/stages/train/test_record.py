@@ -17,7 +17,7 @@ from benchbench.specs.parts import ComponentSpec, EarlyStopSpec, TeacherSpec
 from benchbench.specs.records import Progress
 from benchbench.stages import train
 from benchbench.stages.context import StageContext
-from benchbench.store import file_sha256
+from benchbench.store import file_sha256, read_predictions
 from benchbench.training.checkpoints import Checkpoints
 from tests.specs import BIG, SMALL, loss_spec
 from tests.stages.contexts import finish
@@ -75,6 +75,10 @@ def test_the_record_is_reproduced_by_the_weights(channels_last, stage, tmp_path)
     bits = np.unpackbits(np.frombuffer(bytes.fromhex(metrics.test_correct), np.uint8))
     assert bits[:TEST_IMAGES].astype(bool).tolist() == correct
     assert metrics.test_count == TEST_IMAGES
+    predictions = read_predictions(context.folder.predictions)
+    assert predictions.labels.tolist() == labels.tolist()
+    assert predictions.classes[:, 0].tolist() == classes
+    assert predictions.probabilities.shape == (TEST_IMAGES, 5)
     assert metrics.test_accuracy == np.mean(correct)
     assert metrics.top_class_share == np.bincount(classes).max() / TEST_IMAGES
     assert metrics.largest_class_share == np.bincount(labels).max() / TEST_IMAGES

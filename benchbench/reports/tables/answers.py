@@ -1,0 +1,171 @@
+"""Tables from the stored predictions on test images: further metrics, classes, and what is taken for what."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from benchbench.errors import StoreError
+from benchbench.planning.model import Plan
+from benchbench.reports.answer_metrics import METRICS, predictions_of
+from benchbench.reports.groups import Runs, groups_of
+from benchbench.reports.results import read_record
+from benchbench.reports.summary import finished, labels_of
+from benchbench.reports.table import Entry, Table
+from benchbench.specs.records import TrainingRecord
+from benchbench.statistics.classification import confusion_matrix
+from benchbench.store import Store
+
+MOST_CLASSES, MOST_CONFUSIONS, MOST_ARMS = 20, 5, 8
+LEAST_RUNS = 2  # that show a spread
+
+
+def metrics(results: pd.DataFrame, plan: Plan) -> Table | None:
+    """Accuracy, balanced accuracy, top-5 accuracy and calibration error of each arm; None without predictions.
+
+    They come from the five likeliest classes of each test image, which a stage stores with their probabilities.
+    """
+    if results.balanced_accuracy.isna().all():
+        return None
+    labels = labels_of(results, "data", "student")
+    columns = [*labels, "arm", *METRICS.values(), "calibration error", "n"]
+    rows = []
+    for group in groups_of(results).values():
+        for row, runs in group.rows.items():
+            names = [group.data, group.student, row][-len(labels) - 1 :]
+            values = [_percent(runs, name) for name in (*METRICS, "calibration_error")]
+            rows.append([Entry(text) for text in (*names, *values, str(runs.n))])
+    notes = [
+        "all in %, mean ± standard deviation over n seeds (ddof = 1)",
+        "balanced accuracy: the mean over the classes of the share of their test images that are right",
+        "top-5: the label is among the five likeliest classes; calibration error: the mean difference of confidence "
+        "and accuracy over 15 bins of confidence (Guo et al. 2017), 0 is best",
+    ]
+    return Table(
+        "metrics", f"Metrics on the test images of {plan.suite.name} (%)", columns, rows, notes, len(labels) + 1
+    )
+
+
+def _percent(runs: Runs, name: str) -> str:
+    values = 100 * runs[name]
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return "–"
+    spread = f" ± {known.std(ddof=1):.1f}" if len(known) >= LEAST_RUNS else ""
+    return f"{known.mean():.1f}{spread}"
+
+
+@dataclass
+class _Confusions:
+    """Images of all seeds of an arm by label and likeliest class [C, C], and the names of the classes."""
+
+    matrix: np.ndarray
+    names: tuple[str, ...]
+    runs: int = 1
+
+    @property
+    def accuracies(self) -> np.ndarray:
+        """Share of each class that is right [C]; NaN for one without test images."""
+        with np.errstate(invalid="ignore"):
+            return np.diag(self.matrix) / self.matrix.sum(1)
+
+
+def _confusions(results: pd.DataFrame, store: Store) -> dict[tuple[str, str], dict[str, _Confusions]]:
+    """By data set and student, and by row of the tables; of cells that have predictions."""
+    groups: dict[tuple[str, str], dict[str, _Confusions]] = {}
+    for cell in finished(results).itertuples():
+        found = next(_matrix(str(cell.key), store), None)
+        if found is None:
+            continue
+        rows = groups.setdefault((str(cell.data), str(cell.student)), {})
+        row = str(cell.row)
+        if row not in rows:
+            rows[row] = found
+        elif rows[row].names == found.names:
+            rows[row].matrix += found.matrix
+            rows[row].runs += 1
+    return groups
+
+
+def _matrix(key: str, store: Store) -> Iterator[_Confusions]:
+    folder = store.stage("cell", key)
+    with contextlib.suppress(StoreError):
+        record = read_record(folder, TrainingRecord)
+        predictions = predictions_of(folder, record) if record is not None else None
+        if record is not None and predictions is not None:
+            names = record.data.names
+            yield _Confusions(confusion_matrix(predictions.classes[:, 0], predictions.labels, len(names)), names)
+
+
+def classes(results: pd.DataFrame, plan: Plan, store: Store) -> Table | None:
+    """Accuracy of each arm on each class, the worst classes first; None without predictions.
+
+    Of a grid of several data sets or students the first pair is shown.
+    """
+    groups = _confusions(results, store)
+    if not groups:
+        return None
+    (data, student), rows = next(iter(groups.items()))
+    names = next(iter(rows.values())).names
+    shown = {row: each for row, each in rows.items() if each.names == names}
+    shown = dict(list(shown.items())[:MOST_ARMS])
+    accuracies = np.array([each.accuracies for each in shown.values()])
+    means = [float(np.mean(column)) if not np.isnan(column).any() else math.inf for column in accuracies.T]
+    order = sorted(range(len(names)), key=lambda index: (means[index], index))
+    matrix = next(iter(shown.values()))
+    images = matrix.matrix.sum(1) // matrix.runs
+    entries = [
+        [Entry(names[index]), Entry(f"{images[index]:,}"), *(_share(each[index]) for each in accuracies)]
+        for index in order[:MOST_CLASSES]
+    ]
+    notes = [f"on {data} with {student}; the share of a class's test images that are right, over all seeds together"]
+    if len(names) > MOST_CLASSES:
+        notes.append(f"the {MOST_CLASSES} worst of {len(names)} classes, by the mean over the arms")
+    if len(groups) > 1:
+        notes.append(f"the first of {len(groups)} pairs of data set and student")
+    title = f"Accuracy by class (%) of {plan.suite.name}"
+    return Table("classes", title, ["class", "test images", *shown], entries, notes)
+
+
+def _share(value: float) -> Entry:
+    return Entry("–" if math.isnan(value) else f"{100 * value:.1f}")
+
+
+def confusions(results: pd.DataFrame, plan: Plan, store: Store) -> Table | None:
+    """The classes that each arm most often takes for others; None without predictions.
+
+    The whole confusion matrix of a cell is `benchbench.statistics.classification.confusion_matrix` of the predictions
+    in its folder.
+    """
+    labels = labels_of(results, "data", "student")
+    entries = []
+    for (data, student), rows in _confusions(results, store).items():
+        for row, found in rows.items():
+            names = [data, student, row][-len(labels) - 1 :]
+            entries += [[Entry(text) for text in (*names, *texts)] for texts in _most_confused(found)]
+    if not entries:
+        return None
+    notes = [
+        f"the {MOST_CONFUSIONS} largest shares of a class's test images that are taken for another, over all seeds"
+    ]
+    columns = [*labels, "arm", "class", "taken for", "share (%)", "images"]
+    title = f"Most frequent confusions of {plan.suite.name}"
+    return Table("confusions", title, columns, entries, notes, len(labels) + 3)
+
+
+def _most_confused(found: _Confusions) -> Iterator[tuple[str, str, str, str]]:
+    """Class, other class, share and number of the images of one run, the largest shares first."""
+    counts = found.matrix.copy()
+    np.fill_diagonal(counts, 0)
+    totals = np.maximum(found.matrix.sum(1, keepdims=True), 1)
+    shares = counts / totals
+    for index in np.argsort(-shares, axis=None, kind="stable")[:MOST_CONFUSIONS]:
+        label, other = np.unravel_index(index, shares.shape)
+        if counts[label, other]:
+            share, number = shares[label, other], counts[label, other] / found.runs
+            yield found.names[label], found.names[other], f"{100 * share:.1f}", f"{number:.3g}"
