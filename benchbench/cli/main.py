@@ -163,10 +163,10 @@ def run(
 ) -> None:
     """Run all of SUITE that is not done yet, then print its answer and write its tables.
 
-    Stages that are done are never run again; an interrupted run goes on from its last checkpoints. At the end stand a
-    sentence on what is better and what it costs, accuracies, and hours; `--tables all` prints every table. Exit code
-    0: all done; 1: some cells failed; 2: bad input; 130: Ctrl-C; 143: SIGTERM, and 128 + N for another signal N. Ctrl-C
-    and these signals leave checkpoints.
+    Stages that are done are never run again; those that failed are, and an interrupted run goes on from its last
+    checkpoints. At the end stand a sentence on what is better and what it costs, accuracies, and hours; `--tables all`
+    prints every table. Exit code 0: all done; 1: some cells failed; 2: bad input; 130: Ctrl-C; 143: SIGTERM, and
+    128 + N for another signal N. Ctrl-C and these signals leave checkpoints.
 
     \b
     Examples:

@@ -20,6 +20,8 @@ class LibraryParams(Params):
 
 
 class TimmParams(LibraryParams):
+    """Arguments that go to the library's own constructor; the library checks their names when the plan is made."""
+
     takes_channels = True
 
 

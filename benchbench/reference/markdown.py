@@ -128,6 +128,8 @@ def type_in_words(annotation: Any, models: Mapping[Any, str] | None = None) -> s
         return f"list of {_plural(inner[0])}"
     if origin is dict:
         return f"mapping from {inner[0]} to {inner[1]}"
+    if origin is tuple and ... in arguments:
+        return f"list of {_plural(inner[0])}"
     if origin is tuple:
         return f"list of {', '.join(inner)}" if len(set(inner)) > 1 else f"list of {len(inner)} {_plural(inner[0])}"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):

@@ -238,12 +238,16 @@ def test_a_stage_that_breaks_its_device_alone_too_fails_with_its_reason(count, p
     assert plan.stages[key].label.startswith("kd 1")
 
 
-def test_one_that_fails_is_not_run_again(planned, run, fate):
+def test_one_that_fails_is_not_run_again_until_the_next_run(planned, run, fate):
     fate(lambda stage, company: "failed" if stage.label.startswith("kd 2") else "finished")
-    outcome = run(planned(arms(3), "seeds=[0]"))
+    plan = planned(arms(3), "seeds=[0]")
+    outcome = run(plan)
     assert sizes() == [3]
     assert list(outcome.failed.values()) == ["it was killed"]
     assert len(outcome.ran) == 3
+    (failed,) = outcome.failed
+    fate(lambda stage, company: "finished")
+    assert failed in run(plan).ran
 
 
 @pytest.mark.parametrize("kind", ["teacher", "outputs"])
