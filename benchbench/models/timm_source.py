@@ -14,12 +14,15 @@ from benchbench.errors import BenchBenchError, UnknownNameError, did_you_mean, o
 from benchbench.models.backbone import Trunk
 from benchbench.models.weights import Weights, download_error
 
+HUB = "hf-hub:"
+
 
 def build(name: str, weights: Weights | None, /, **params: Any) -> Trunk:
     """A timm model without its classifier.
 
     Args:
-        name: as `timm.create_model` takes it; a tag after a dot names its weights.
+        name: as `timm.create_model` takes it; a tag after a dot names its weights. `hf-hub:USER/NAME` is a model of the
+            hub, and `hf-hub:USER/NAME@REVISION` one of its versions.
         weights: None for random ones.
         params: further arguments of `timm.create_model`.
 
@@ -47,12 +50,15 @@ def build(name: str, weights: Weights | None, /, **params: Any) -> Trunk:
         with_features=_Features(module) if hasattr(module, "forward_intermediates") else None,
         head=classifier if isinstance(classifier, nn.Linear) else None,
         class_names=tuple(config.get("label_names") or ()) or None,
+        licence=config.get("license") if pretrained else None,
         with_token=_Token(module) if isinstance(module, VisionTransformerDistilled) else None,
     )
 
 
 def _full_name(name: str, weights: Weights | None) -> str:
     """timm's name of a model, with the tag of its weights where there is one."""
+    if name.startswith(HUB):
+        return name
     if not name:
         raise UnknownNameError("a model needs a name: write timm/NAME, as in timm/resnet18")
     architecture, _, tag = name.partition(".")
@@ -76,7 +82,7 @@ def _create(full_name: str, pretrained: bool, params: Mapping[str, Any]) -> Any:
     except (AssertionError, KeyError, TypeError) as error:
         raise BenchBenchError(f"timm/{full_name} does not take these params: {one_line(error)}") from None
     except Exception as error:  # the hub's client raises its own kinds
-        if pretrained:
+        if pretrained or full_name.startswith(HUB):  # of which even the architecture is written there
             raise download_error(f"timm/{full_name}", error) from error
         raise BenchBenchError(f"timm/{full_name} cannot be built: {one_line(error)}") from error
     if not hasattr(module, "reset_classifier"):

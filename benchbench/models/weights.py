@@ -97,6 +97,13 @@ class Weights:
             module.load_state_dict({**own, **fits}, strict=True)
         return _classifier(tensors, network)
 
+    @property
+    def licence(self) -> str | None:
+        """The licence that a package states; None where it states none."""
+        metadata = importlib.metadata.metadata(self.pypi or "")
+        stated = [metadata.get(field) for field in ("License-Expression", "License")]
+        return next((each for each in stated if each and each != "UNKNOWN" and "\n" not in each), None)
+
     def path(self) -> Path:
         """The file.
 

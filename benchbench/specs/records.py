@@ -82,10 +82,15 @@ class DataRecord(RecordPart):
 
 
 class ModelRecord(RecordPart):
-    """Size of a network; `flops` are of one forward pass of one image."""
+    """Size of a network; `flops` are of one forward pass of one image.
+
+    Attributes:
+        licence: of the weights that it started from, where their library or package states it.
+    """
 
     parameters: Count
     flops: Count | None = None
+    licence: str | None = None
 
 
 class FrozenModelRecord(ModelRecord):

@@ -195,6 +195,7 @@ def fingerprint(model: Backbone, size: int) -> FrozenModelRecord:
     return FrozenModelRecord(
         parameters=sum(p.numel() for p in model.parameters()),
         flops=forward_flops(model, size),
+        licence=model.licence,
         dim=model.dim,
         sha256=digest.hexdigest(),
     )

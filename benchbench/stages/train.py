@@ -326,7 +326,7 @@ class Cell:
             kind=spec.kind,
             metrics=_metrics(member, answers),
             data=shared.data.record,
-            model=ModelRecord(parameters=parameters, flops=self.flops),
+            model=ModelRecord(parameters=parameters, flops=self.flops, licence=self.network.licence),
             teachers=shared.fingerprints,
             execution=shared.execution_records() | {"student": _execution_record(member)},
             weights_sha256=file_sha256(folder.weights) if self.context.leads else None,

@@ -15,12 +15,12 @@ from benchbench.specs.parts import Json, State
 # Labels reach tables, terminals and spreadsheets: one line, no formula, and nothing that Markdown or a shell takes for
 # its own.
 MARKS_OF_LABELS = " _+-/().=%:&·–"
-MODEL = r"^[\w.-]+(/[\w.-]+)?$"
+MODEL = r"^[\w.-]+(/(hf-hub:[\w.-]+/)?[\w.-]+(@[\w.-]+)?)?$"
 PACKAGE = r"^[A-Za-z0-9][\w.-]*$"
 NAME = r"^[A-Za-z0-9][\w-]*$"
 OPTIMIZER = r"^((timm|torch)/)?[A-Za-z][A-Za-z0-9]*$"
 PATTERNS_IN_WORDS = {
-    MODEL: "write SOURCE/NAME, as in timm/resnet18",
+    MODEL: "write SOURCE/NAME, as in timm/resnet18 or timm/hf-hub:USER/NAME",
     PACKAGE: "write the name of one package",
     OPTIMIZER: "write adamw, sgd, timm/NAME or torch/NAME, as in timm/lion",
     NAME: "a suite's name is made of letters, digits, - and _",

@@ -83,6 +83,12 @@ def test_a_network_that_cannot_train_on_batches_of_one_image(registry):
         assert network_cost(request.model_copy(update={"one_image": True}), registry) == network_cost(request, registry)
 
 
+def test_a_parameter_that_is_the_input_of_a_module(registry):
+    """As the query of attention pooling, which SigLIP has."""
+    pooled = network_cost(request_for("timm", "test_vit", 160, params={"global_pool": "map"}), registry)
+    assert pooled.flops > network_cost(request_for("timm", "test_vit", 160), registry).flops
+
+
 def test_the_cost_follows_the_model_s_params_and_input_size(registry):
     plain = network_cost(request_for("timm", "test_resnet", 32), registry)
     assert network_cost(request_for("timm", "test_resnet", 64), registry).flops == 4 * plain.flops

@@ -94,6 +94,12 @@ def test_the_licence_is_as_stated(card, licence, identifier):
     assert ("Unknown: nobody has stated it." in text) == (licence is None)
 
 
+@pytest.mark.parametrize("licence", [None, "dinov3-license"])
+def test_the_licence_of_the_weights_that_it_started_from(card, licence):
+    text = card(record={"model": {"licence": licence}})
+    assert ("Stated for weights: timm/test\\_efficientnet: dinov3-license." in text) == (licence is not None)
+
+
 def test_the_front_matter_names_the_library_that_the_hub_loads_it_by(card):
     assert front(card())["library_name"] == "timm"
 

@@ -6,6 +6,7 @@ import huggingface_hub.constants
 import pytest
 import timm
 import torch
+from timm.models import save_for_hf
 
 from benchbench.errors import BenchBenchError, UnknownNameError, WeightsError
 from benchbench.models.backbone import Backbone
@@ -199,3 +200,25 @@ def test_weights_that_cannot_be_downloaded_are_one_line(tag, monkeypatch, tmp_pa
 def test_a_source_without_a_name_says_how_to_write_one():
     with pytest.raises(UnknownNameError, match="write timm/NAME"):
         build("", None)
+
+
+def test_a_model_of_the_hub(tmp_path, monkeypatch):
+    """Out of the hub's own cache on disk: nothing is downloaded."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    source, revision = timm.create_model("test_resnet", num_classes=5), "0" * 40
+    repository = tmp_path / "models--somebody--tiny"
+    source.pretrained_cfg["license"] = "mit"
+    save_for_hf(source, repository / "snapshots" / revision, safe_serialization=True)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(revision)
+    for name in ("hf-hub:somebody/tiny", f"hf-hub:somebody/tiny@{revision}"):
+        trunk = build(name, Weights(pretrained="default"))
+        assert torch.equal(trunk.module.conv1[0].weight, source.conv1[0].weight)
+        assert trunk.head.out_features == 5
+        assert trunk.licence == "mit"
+    random = build("hf-hub:somebody/tiny", None)
+    assert not torch.equal(random.module.conv1[0].weight, source.conv1[0].weight)
+    assert random.licence is None
+    with pytest.raises(WeightsError, match=r"timm/hf-hub:nobody/none could not be had .* check the network"):
+        build("hf-hub:nobody/none", None)
