@@ -17,7 +17,9 @@ from benchbench.specs.parts import Json
 
 NAME = "report.html"
 # In this order: each uses what those before it define.
-SCRIPTS = ("dom.js", "filters.js", "tables.js", "charts.js", "stages.js", "head.js", "panel.js", "compare.js", "page.js")
+SCRIPTS = tuple(
+    f"{name}.js" for name in ("dom", "filters", "tables", "charts", "stages", "head", "panel", "compare", "page")
+)
 
 
 def write_page(report: Report, folder: Path) -> Path:
