@@ -31,7 +31,8 @@ pytestmark = pytest.mark.whole_run
 
 def test_a_run_leaves_tables_and_stages(finished):
     report = finished / "reports" / "tiny"
-    tables = "accuracy", "gpu_hours", "foundations", "resources", "ledger", "verdicts", "savings"
+    tables = ("accuracy", "gpu_hours", "foundations", "resources", "ledger", "verdicts", "savings")
+    tables += ("metrics", "classes", "confusions")
     figures = "pareto", "curves", "costs"
     expected = {f"{name}.{kind}" for name in tables for kind in ("md", "tex", "csv")}
     expected |= {f"{name}.{kind}" for name in figures for kind in ("pdf", "png")}
