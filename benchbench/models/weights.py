@@ -101,7 +101,7 @@ class Weights:
     def licence(self) -> str | None:
         """The licence that a package states; None where it states none."""
         metadata = importlib.metadata.metadata(self.pypi or "")
-        stated = [metadata.get(field) for field in ("License-Expression", "License")]
+        stated = [metadata[field] for field in ("License-Expression", "License") if field in metadata]
         return next((each for each in stated if each and each != "UNKNOWN" and "\n" not in each), None)
 
     def path(self) -> Path:
