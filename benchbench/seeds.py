@@ -22,6 +22,8 @@ def seed_everything(seed: int, device: torch.device) -> None:
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
         torch.cuda.manual_seed_all(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)
 
 
 def generator(*parts: int | str, device: torch.device | str = "cpu") -> torch.Generator:

@@ -23,7 +23,9 @@ from benchbench.errors import BenchBenchError
 @click.option("--run", "runs", is_flag=True, help="Run the suite at once.")
 @store_option
 @data_option
-@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:N, or auto: CUDA if there is any.")
+@click.option(
+    "--device", default="auto", show_default=True, help="cpu, cuda, cuda:N, mps or auto (CUDA if there is any)."
+)
 @click.option("--jobs", type=click.IntRange(1), help="Workers side by side.  [default: one per core, or per GPU]")
 @click.pass_context
 def start(

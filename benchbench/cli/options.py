@@ -157,7 +157,7 @@ _SUITE_OPTIONS = (
     set_option,
     plugin_option,
     click.option(
-        "--device", default="auto", show_default=True, help="cpu, cuda, cuda:N, or auto: CUDA if there is any."
+        "--device", default="auto", show_default=True, help="cpu, cuda, cuda:N, mps, or auto: CUDA if there is any."
     ),
     click.option("--jobs", type=click.IntRange(1), help=_JOBS),
     json_option,

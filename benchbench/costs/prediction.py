@@ -130,7 +130,7 @@ class Predictor:
             return None
         devices = self._plan.devices
         threads = record.metrics.execution.threads or devices.num_devices
-        return TunedStep(seconds, devices.num_devices if devices.kind == "cuda" else threads)
+        return TunedStep(seconds, threads if devices.kind == "cpu" else devices.num_devices)
 
 
 class CellHours(NamedTuple):

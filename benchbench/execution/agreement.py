@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from benchbench.hardware.accelerator import widest
 from benchbench.models.outputs import Outputs
 
 # Images that are run at once.
@@ -44,11 +45,12 @@ def changed_classes(
         one, other = (torch.cat([part.logits.float() for part in outputs]) for outputs in (ours, theirs))  # type: ignore[union-attr]
         classes, others = one.argmax(1), other.argmax(1)
     else:
+        wide = widest(sample.images.device)
         # In double precision: a large constant part would leave few bits for the distances.
-        one, other = (torch.cat([part.embedding.double() for part in outputs]) for outputs in (ours, theirs))
+        one, other = (torch.cat([part.embedding.to(wide) for part in outputs]) for outputs in (ours, theirs))
         labels = torch.arange(len(other), device=other.device) if sample.labels is None else sample.labels
         means = torch.stack([other[labels == label].mean(0) for label in labels.unique()])
         classes, others = (torch.cdist(each, means).argmin(1) for each in (one, other))
     if not bool(one.isfinite().all() & other.isfinite().all()):
         return 1.0
-    return float((classes != others).double().mean())
+    return float((classes != others).cpu().double().mean())

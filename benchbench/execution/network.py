@@ -19,6 +19,7 @@ from benchbench.execution.compiled import compiled
 from benchbench.execution.depthwise import DepthwiseMode
 from benchbench.execution.folding import fold_batch_norm
 from benchbench.execution.tf32 import tf32_convolutions
+from benchbench.hardware.accelerator import widest
 from benchbench.models.backbone import Backbone
 from benchbench.models.outputs import Outputs
 from benchbench.specs.records import ExecutionRecord
@@ -266,7 +267,7 @@ def deviation(actual: Outputs, expected: Outputs) -> float:
     for one, other in zip(*both, strict=True):
         if one is None or other is None:
             continue
-        one, other = one.double(), other.double()
+        one, other = (each.to(widest(each.device)) for each in (one, other))
         if not bool(one.isfinite().all() & other.isfinite().all()):
             return float("inf")
         spread = float((other - other.mean(dim=0)).norm()) or float(other.norm()) or 1.0

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from benchbench.execution.graph_pool import GraphPool
+from benchbench.hardware.accelerator import synchronize
 
 # A GPU is asked for the time of several steps at once, so long as they take no longer: the host runs ahead of it.
 BURST, BURST_SECONDS = 10, 0.2
@@ -20,7 +21,7 @@ Step = Callable[[], Any]
 
 def step_seconds(step: Step, device: torch.device) -> float:
     """Seconds of one call: of this process's processor time on one CPU thread, so that neighbours do not count."""
-    if device.type == "cuda":
+    if device.type in ("cuda", "mps"):
         first = _burst(step, device, 1)
         count = min(BURST, int(BURST_SECONDS / first))
         return _burst(step, device, count) if count > 1 else first
@@ -31,11 +32,11 @@ def step_seconds(step: Step, device: torch.device) -> float:
 
 
 def _burst(step: Step, device: torch.device, count: int) -> float:
-    torch.cuda.synchronize(device)
+    synchronize(device)
     begun = time.perf_counter()
     for _ in range(count):
         step()
-    torch.cuda.synchronize(device)
+    synchronize(device)
     return (time.perf_counter() - begun) / count
 
 

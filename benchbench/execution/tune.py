@@ -168,6 +168,8 @@ class _Tuning:
             self._try("bf16", candidate)
 
     def _compiling_pays(self) -> bool:
+        if self.device.type == "mps":  # PyTorch compiles for it as a prototype
+            return False
         if self.device.type == "cuda":
             return self.constraints.steps * min(self.seconds.values()) > WORTH_COMPILING_ON_GPU
         return self.constraints.steps * self.seconds["plain"] > WORTH_COMPILING

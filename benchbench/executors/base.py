@@ -101,17 +101,16 @@ class WorkerSettings(RunSettings):
 
 def worker_settings(run: RunSettings, devices: Devices, slot: str) -> WorkerSettings:
     """Settings of the worker in one slot."""
-    cuda = devices.kind == "cuda"
     return WorkerSettings(
         **vars(run),
         slot=slot,
-        device="cuda" if cuda else "cpu",
+        device=devices.kind,
         device_name=devices.name,
         threads=devices.threads,
         num_devices=devices.num_devices,
-        unit="GPU-hours" if cuda else "CPU-hours",
+        unit=devices.unit,
         exclusive=devices.exclusive,
-        board=int(slot.partition(".")[0]) if cuda else None,
+        board=int(slot.partition(".")[0]) if devices.kind == "cuda" else None,
     )
 
 

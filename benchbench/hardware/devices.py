@@ -30,7 +30,7 @@ class Devices:
     """The devices that stages may run on.
 
     Attributes:
-        kind: "cuda" or "cpu".
+        kind: "cuda", "mps" (Apple's) or "cpu".
         name: the model's name, for tables and for calibrations.
         slots: one entry for each worker that runs side by side: the GPU's number ("0", or "0.1" for its second worker),
             or a slot's number on the CPU.
@@ -66,33 +66,35 @@ class Devices:
     @property
     def num_devices(self) -> float:
         """Devices of one worker, as the ledger counts them: its share of a GPU, or its CPU cores."""
-        return 1 / self.sharing if self.kind == "cuda" else self.threads
+        return self.threads if self.kind == "cpu" else 1 / self.sharing
 
     @property
     def exclusive(self) -> bool:
         """Sole use of all that an energy counter covers: a board, or the machine's processors."""
-        return self.sharing == 1 if self.kind == "cuda" else len(self.slots) == 1
+        return len(self.slots) == 1 if self.kind == "cpu" else self.sharing == 1
 
     @property
     def unit(self) -> Unit:
-        return "GPU-hours" if self.kind == "cuda" else "CPU-hours"
+        return "CPU-hours" if self.kind == "cpu" else "GPU-hours"
 
 
 def find_devices(device: str = "auto", jobs: int | None = None) -> Devices:
     """The devices to use.
 
     Args:
-        device: "auto" (CUDA where there is any), "cpu", "cuda", or "cuda:N".
+        device: "auto" (CUDA where there is any), "cpu", "cuda", "cuda:N", or "mps".
         jobs: stages side by side; default: one on each GPU, or on the CPU one for each core, at most eight, which share
             the cores evenly.
 
     Raises:
-        BenchBenchError: CUDA is asked for and not there, or the name is unknown.
+        BenchBenchError: a GPU is asked for and not there, or the name is unknown.
     """
     kind, _, index = device.partition(":")
-    if kind not in ("auto", "cpu", "cuda") or (index and (kind != "cuda" or not index.isdigit())):
-        raise BenchBenchError(f"unknown device '{device}'; use auto, cpu, cuda or cuda:N")
+    if kind not in ("auto", "cpu", "cuda", "mps") or (index and (kind != "cuda" or not index.isdigit())):
+        raise BenchBenchError(f"unknown device '{device}'; use auto, cpu, cuda, cuda:N or mps")
     cores = _cores()
+    if kind == "mps":
+        return _apple_gpu(jobs or 1, cores)
     gpus = _gpus() if kind != "cpu" else {}
     chosen = {index: gpus[index]} if index in gpus else gpus if not index else {}
     if chosen:
@@ -125,6 +127,18 @@ def _gpu_devices(gpus: dict[str, str], sharing: int, cores: int) -> Devices:
     slots = [f"{gpu}.{worker}" if worker else gpu for worker in range(sharing) for gpu in gpus]
     models = tuple(gpus.values()) * sharing if len(names) > 1 else ()
     return Devices("cuda", " + ".join(names), tuple(slots), max(1, cores // len(slots)), sharing, models)
+
+
+def _apple_gpu(sharing: int, cores: int) -> Devices:
+    """The GPU of a Mac with Apple silicon, which has one.
+
+    Raises:
+        BenchBenchError: this is no such machine.
+    """
+    if (platform.system(), platform.machine()) != ("Darwin", "arm64"):
+        raise BenchBenchError("device 'mps' is not there: it is the GPU of a Mac with Apple silicon; use --device cpu")
+    slots = tuple(f"0.{worker}" if worker else "0" for worker in range(sharing))
+    return Devices("mps", f"GPU of {_cpu_name()}", slots, max(1, cores // sharing), sharing)
 
 
 class _Gpu(NamedTuple):

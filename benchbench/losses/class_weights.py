@@ -28,8 +28,8 @@ def class_weights(
     if choice is None:
         return None
     if choice == "balanced":
-        counts = labels.bincount(minlength=len(names)).clamp(min=1)
-        return (len(labels) / (len(names) * counts.double())).float()
+        counts = labels.cpu().bincount(minlength=len(names)).clamp(min=1)
+        return (len(labels) / (len(names) * counts.double())).float().to(labels.device)
     if unknown := [name for name in choice if name not in names]:
         raise StageError(f"class_weights: there is no class '{unknown[0]}'; {did_you_mean(unknown[0], names)}")
     return torch.tensor([float(choice.get(name, 1.0)) for name in names], device=labels.device)

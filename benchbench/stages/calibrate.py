@@ -14,6 +14,7 @@ from benchbench.errors import clear_frames, is_out_of_memory
 from benchbench.execution.network import ConfiguredModel
 from benchbench.execution.timing import GraphedSteps, Step
 from benchbench.execution.tune import tune
+from benchbench.hardware.accelerator import synchronize
 from benchbench.hardware.memory import free_memory
 from benchbench.models.backbone import Backbone, build_backbone
 from benchbench.specs.records import CalibrationMetrics, CalibrationRecord, Progress
@@ -121,8 +122,7 @@ def _seconds(step: Step, device: torch.device, count: int) -> StepTime:
     wall, processor = time.perf_counter(), time.process_time()
     for _ in range(count):
         step()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    synchronize(device)
     return StepTime((time.perf_counter() - wall) / count, (time.process_time() - processor) / count)
 
 

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from benchbench.data.images import ImageSubset
 from benchbench.errors import StageError
+from benchbench.hardware.accelerator import widest
 from benchbench.seeds import derive, generator
 from benchbench.specs.records import CurveRow, DataRecord, DiffusionMetrics, DiffusionRecord, ModelRecord, Progress
 from benchbench.specs.stages import DiffusionSpec
@@ -132,7 +133,7 @@ class _Training:
         self.scheduler = DDPMScheduler(num_train_timesteps=params.timesteps)
         self.optimizer = torch.optim.AdamW(self.unet.parameters(), lr=params.lr, fused=device.type == "cuda")
         self.steps, self.curve = 0, list[CurveRow]()
-        self.sum = torch.zeros((), dtype=torch.float64, device=device)
+        self.sum = torch.zeros((), dtype=widest(device), device=device)
 
     def step(self, pixels: Tensor, labels: Tensor) -> None:
         """One step of the optimiser and of the average."""

@@ -44,7 +44,7 @@ class StageTimer:
         """
         self.clock.settle()
         # A resumed run keeps its first thread count, so those are its devices on a CPU, whatever the worker has now.
-        devices = self.context.num_devices if self.device.type == "cuda" else torch.get_num_threads()
+        devices = torch.get_num_threads() if self.device.type == "cpu" else self.context.num_devices
         if self.context.world is not None:
             devices *= self.context.world.size
         return Cost(

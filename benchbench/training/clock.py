@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 import torch
 
+from benchbench.hardware.accelerator import synchronize
+
 
 @dataclass
 class Account:
@@ -42,7 +44,8 @@ class Clock:
     """Books time section by section: at any moment one section is open, or none.
 
     On a GPU the work of a section is still under way when the next one begins, so a section's border is an event in
-    the device's queue; `settle` waits for the device and books the time since. On a CPU the border is the time.
+    the device's queue; `settle` waits for the device and books the time since. On a CPU the border is the time, and on
+    Apple's GPU every border waits for it.
     """
 
     def __init__(self, device: torch.device):
@@ -78,6 +81,7 @@ class Clock:
         if self.device.type == "cuda":
             self._mark(section)
             return
+        synchronize(self.device)
         now = time.perf_counter()
         self._book(section, now - self._since)
         self._since = now

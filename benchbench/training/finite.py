@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from benchbench.errors import DivergedError
+from benchbench.hardware.accelerator import widest
 
 # In place of a class, where logits are not finite.
 NO_CLASS = -1
@@ -130,7 +131,7 @@ class EmbeddingSpread:
 
     def add(self, embedding: Tensor) -> None:
         """Adds those of a batch [B, D]."""
-        values = embedding.detach().flatten(1).double()
+        values = embedding.detach().flatten(1).to(widest(embedding.device))
         if self._sums is None:
             self._origin = values[0].clone()  # sums of squares about a near point lose no digits
             self._sums = torch.zeros_like(self._origin), torch.zeros_like(self._origin)
@@ -149,4 +150,4 @@ class EmbeddingSpread:
         if not math.isfinite(relative):
             return None
         constant = variance <= CONSTANT**2 * norm / len(variance)
-        return Spread(relative, float(constant.double().mean()))
+        return Spread(relative, float(constant.cpu().double().mean()))

@@ -15,6 +15,7 @@ from benchbench.data.batch import Batch
 from benchbench.errors import StageError
 from benchbench.execution.graph_pool import GraphPool
 from benchbench.execution.network import ConfiguredModel, ExecutionConfig
+from benchbench.hardware.accelerator import widest
 from benchbench.losses.multi_teacher import MultiTeacherLoss
 from benchbench.models.backbone import Backbone
 from benchbench.models.outputs import Outputs
@@ -243,7 +244,7 @@ class Member:
 
     def _add(self, name: str, value: Tensor) -> None:
         """Adds a step's value to a sum of the epoch."""
-        self._sums[name] = self._sums[name] + value if name in self._sums else value.double() + 0.0
+        self._sums[name] = self._sums[name] + value if name in self._sums else value.to(widest(self.device)) + 0.0
 
     def _note_loss(self, loss: float) -> None:
         """Keeps a mean loss for reports."""
@@ -284,7 +285,8 @@ class Member:
         if not preparing:
             assert outputs is not None
             if outputs.logits is not None:  # None on images without labels
-                values["train_accuracy"] = (outputs.logits.detach().argmax(1) == batch.main_labels).double().mean()
+                hits = outputs.logits.detach().argmax(1) == batch.main_labels
+                values["train_accuracy"] = hits.to(widest(self.device)).mean()
         return values if share == 1 else {name: share * value for name, value in values.items()}
 
     def _outputs(self, batch: Batch) -> Outputs:

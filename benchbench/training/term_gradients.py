@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from benchbench.data.batch import Batch
 from benchbench.errors import is_out_of_memory, one_line
+from benchbench.hardware.accelerator import widest
 from benchbench.hardware.memory import free_memory
 from benchbench.losses.multi_teacher import MultiTeacherLoss
 from benchbench.models.backbone import Backbone
@@ -82,11 +83,12 @@ def _measured(
 
 def _norm(value: Tensor, parameters: Sequence[nn.Parameter]) -> Tensor:
     """Euclidean norm of the gradient of a scalar; 0 where it does not depend on the parameters."""
+    wide = widest(value.device)
     if not value.requires_grad:
-        return torch.zeros((), dtype=torch.float64, device=value.device)
+        return torch.zeros((), dtype=wide, device=value.device)
     gradients = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
-    squares = [gradient.double().square().sum() for gradient in gradients if gradient is not None]
-    return torch.stack(squares).sum().sqrt() if squares else torch.zeros_like(value, dtype=torch.float64)
+    squares = [gradient.to(wide).square().sum() for gradient in gradients if gradient is not None]
+    return torch.stack(squares).sum().sqrt() if squares else torch.zeros_like(value, dtype=wide)
 
 
 @contextlib.contextmanager

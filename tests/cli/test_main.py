@@ -303,7 +303,7 @@ class TestBadInput:
             (["plan"], "Missing argument 'SUITE'."),
             (["plan", "suite.yaml", "--devic", "cpu"], "'--device'"),
             (["plan", "suite.yaml", "--jobs", "0"], "'--jobs': 0 is not in the range"),
-            (["plan", "suite.yaml", "--device", "gpu"], "unknown device 'gpu'; use auto, cpu, cuda or cuda:N"),
+            (["plan", "suite.yaml", "--device", "gpu"], "unknown device 'gpu'; use auto, cpu, cuda, cuda:N or mps"),
             (["plan", "suite.yaml", "--store", "suite.yaml"], "'suite.yaml' is a file"),
             (["plan", "suite.yaml", "--plugin", "nowhere.py"], "nowhere.py does not exist"),
             (["plan", "suite.yaml", "--plugin", "suite.yaml"], "suite.yaml did not load: not a Python file"),

@@ -276,11 +276,11 @@ class TestCpu:
         assert find_devices("cpu").name
 
 
-@pytest.mark.parametrize("device", ["gpu", "cpu:1", "auto:0", "cuda:x", "cuda:-1", "", "CUDA", "mps"])
+@pytest.mark.parametrize("device", ["gpu", "cpu:1", "auto:0", "cuda:x", "cuda:-1", "", "CUDA", "mps:0"])
 def test_unknown_device(device):
     with pytest.raises(BenchBenchError) as caught:
         find_devices(device)
-    assert str(caught.value) == f"unknown device '{device}'; use auto, cpu, cuda or cuda:N"
+    assert str(caught.value) == f"unknown device '{device}'; use auto, cpu, cuda, cuda:N or mps"
 
     def test_more_slots_than_cores_would_count_cores_twice(self):
         with pytest.raises(BenchBenchError, match="--jobs 30 is more than this machine's 12 cores"):
@@ -301,3 +301,13 @@ class TestGranted:
         monkeypatch.setenv(listing.SHARE_VARIABLE, "0.5")
         devices = find_devices()
         assert (devices.slots, devices.num_devices, devices.exclusive) == (("0",), 0.5, False)
+
+
+def test_the_gpu_of_a_mac(monkeypatch):
+    with pytest.raises(BenchBenchError, match="it is the GPU of a Mac with Apple silicon"):
+        find_devices("mps")
+    monkeypatch.setattr(listing.platform, "system", lambda: "Darwin")
+    monkeypatch.setattr(listing.platform, "machine", lambda: "arm64")
+    devices = find_devices("mps", 2)
+    assert (devices.kind, devices.slots, devices.threads) == ("mps", ("0", "0.1"), 6)
+    assert (devices.unit, devices.num_devices, devices.exclusive) == ("GPU-hours", 0.5, False)
