@@ -29,6 +29,7 @@ def _problems(dot: float, recipe: Recipe, spec: TrainingSpec, registry: Registry
     with_teacher = [bool(registry.get("loss", loss.name).needs & TEACHER_NEEDS) for loss in spec.loss]
     checks = {
         (f"the optimizer is {recipe.optimizer}", "write `optimizer: sgd`, or take dot out"): recipe.optimizer != "sgd",
+        ("optimizer_params are of one", "take one of the two out"): bool(recipe.optimizer_params),
         (f"{low:g} and {high:g} are not in 0..1", "take a smaller `dot`"): low < 0 or high >= 1,
         ("no loss of the arm is without a teacher", "add `ce`, or take dot out"): all(with_teacher),
         ("clip_grad limits one gradient", "take one of the two out"): recipe.clip_grad is not None,

@@ -38,6 +38,7 @@ def test_distillation_alone_has_it(specs):
         ({"momentum": 0.95}, "0.875 and 1.025 are not in 0..1; take a smaller `dot`"),
         ({"momentum": 0}, "-0.075 and 0.075 are not in 0..1; take a smaller `dot`"),
         ({"loss": {"kd": 1}}, "no loss of the arm is without a teacher; add `ce`, or take dot out"),
+        ({"optimizer_params": {"nesterov": True}}, "optimizer_params are of one"),
         ({"clip_grad": 1}, "clip_grad limits one gradient"),
         ({"accumulate": 2}, "accumulate adds up one gradient"),
         ({"precision": "fp16"}, "fp16 scales one gradient"),
