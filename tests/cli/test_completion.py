@@ -27,7 +27,7 @@ def complete(cli, monkeypatch, tmp_path):
 
 
 def test_commands_options_choices_and_suites(complete, tmp_path):
-    assert complete("benchbench st") == ["plain,store"]
+    assert complete("benchbench sto") == ["plain,store"]
     assert complete("benchbench store r") == ["plain,rm"]
     assert "plain,--max-size" in complete("benchbench store gc --m")
     assert complete("benchbench report x --format h") == ["plain,html"]
