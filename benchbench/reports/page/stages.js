@@ -43,6 +43,23 @@ function silence(stage) {
   return `no step for ${minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`}`;
 }
 
+/** Numbers of test images by class (rows) and predicted class (columns); those on the diagonal are right. */
+function confusion({ classes, counts }) {
+  const head = h("tr", {}, h("th", { scope: "col" }, "class"), ...classes.map((name) => h("th", { scope: "col" }, name)));
+  const rows = counts.map((row, label) => {
+    const cells = row.map((count, predicted) =>
+      h("td", { class: predicted === label ? "right" : count === 0 ? "none" : false }, String(count)),
+    );
+    return h("tr", {}, h("th", { scope: "row" }, classes[label]), ...cells);
+  });
+  const title = "Test images by class (rows) and predicted class (columns)";
+  return h(
+    "div",
+    { class: "scroller", tabindex: 0, role: "region", "aria-label": title },
+    h("table", { class: "confusion" }, h("caption", {}, title), h("thead", {}, head), h("tbody", {}, rows)),
+  );
+}
+
 /** The dialog of stages; `content()` gives the page's data of the moment. */
 function stageDialog(content) {
   const heading = h("h2", { id: "stage-name" });
@@ -126,6 +143,7 @@ function stageDialog(content) {
       stage.reason && h("p", { class: "reason" }, stage.reason),
       curve(stage),
       ...sections(stage),
+      stage.confusion && fold(stage, "Confusion matrix", false, () => [confusion(stage.confusion)]),
       ...needs(stage),
       fold(stage, "End of the log", stage.status !== "done", () => [
         h("pre", { tabindex: 0, role: "region", "aria-label": "Log" }, stage.log || "The log is empty."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,15 +14,18 @@ from benchbench.errors import StoreError, one_line
 from benchbench.executors.stage_progress import read_progress
 from benchbench.planning.model import Stage
 from benchbench.specs.parts import Json
-from benchbench.specs.records import Cost, StageRecord
+from benchbench.specs.records import Cost, StageRecord, TrainingRecord
 from benchbench.specs.stages import StageSpec
+from benchbench.statistics.classification import confusion_matrix
 from benchbench.store import Held, StageFolder, Store
+from benchbench.store.predictions import read_predictions
 
 LOG_BYTES = 4_000  # of one log
 ALL_LOG_BYTES = 1_000_000
 CURVE_POINTS = 200  # of one quantity of one stage
 ALL_CURVE_POINTS = 50_000
 TEXT, ITEMS = 300, 20  # longest text and longest list in a record
+MOST_CLASSES = 30  # of a confusion matrix that a screen can show
 # A part of a spec or of a record.
 Part = BaseModel | Sequence[BaseModel] | Mapping[str, object]
 
@@ -99,6 +103,7 @@ class StageReader:
             "sections": {title: self.pool.add(part) for title, part in _sections(stage.spec, record).items()},
             "log": self._log(folder),
             "curve": self._curve(folder),
+            **_confusion(folder, record),
         }
 
     def _state(self, folder: StageFolder) -> Json:
@@ -143,6 +148,19 @@ class StageReader:
         rows = [row for row in _parsed(lines) if isinstance(row, dict) and _is_number(row.get("epoch"))]
         names = dict.fromkeys(name for row in rows for name in row)
         return {name: [_rounded(row.get(name)) for row in rows] for name in names}
+
+
+def _confusion(folder: StageFolder, record: StageRecord | None) -> Json:
+    """The confusion matrix of a tested network with few classes, and their names; nothing for any other stage."""
+    if not isinstance(record, TrainingRecord) or not 1 < len(record.data.names) <= MOST_CLASSES:
+        return {}
+    with contextlib.suppress(StoreError):  # a damaged file; the tables say so
+        if (predictions := read_predictions(folder.predictions)) is not None:
+            classes, top = len(record.data.names), predictions.classes[:, 0]
+            if max(top.max(initial=0), predictions.labels.max(initial=0)) < classes:
+                counts = confusion_matrix(top, predictions.labels, classes)
+                return {"confusion": {"classes": list(record.data.names), "counts": counts.tolist()}}
+    return {}
 
 
 def _parsed(lines: list[str]) -> list[JsonValue]:

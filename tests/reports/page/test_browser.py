@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import itertools
 
+import numpy as np
 import pytest
 
 pytest.importorskip("selenium")
@@ -12,6 +13,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from benchbench.specs.records import ExecutionRecord, TuningMetrics
+from benchbench.store.predictions import Predictions, write_predictions
 from tests.specs import cost_record, tuning_record
 
 pytestmark = pytest.mark.browser
@@ -212,6 +214,16 @@ class TestCells:
         assert dialog.find_element(By.CSS_SELECTOR, "svg[role=img]").accessible_name.startswith(
             "train accuracy (%) by epoch: 1: 10.0, 2: 20.0"
         )
+
+    def test_which_classes_it_takes_for_which(self, page_of, open_page, run_lab):
+        folder = run_lab.folder(run_lab.cells("distil")[0].stage)
+        labels, top = np.array([0, 0, 0, 1, 1]), np.array([[0], [0], [1], [1], [1]])
+        write_predictions(folder.predictions, Predictions(labels, top, np.ones((5, 1), np.float16)))
+        dialog = self.open(open_page(page_of(run_lab)), "distil")
+        dialog.find_element(By.XPATH, ".//summary[. = 'Confusion matrix']").click()
+        table = dialog.find_element(By.CSS_SELECTOR, "table.confusion")
+        assert table.text.splitlines()[1:] == ["class a b", "a 2 1", "b 0 2"]
+        assert len(dialog.find_elements(By.XPATH, ".//summary[. = 'Confusion matrix']")) == 1  # others have none
 
     def test_the_stages_it_needs_with_the_choices_and_the_seconds(self, make_lab, page_of, open_page):
         lab = make_lab("recipes.default.precision=fp32")
