@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import timm
-from timm.models import is_model
+from timm.models import adapt_input_conv, is_model
 from timm.models.deit import VisionTransformerDistilled
 from torch import Tensor, nn
 
@@ -38,7 +39,9 @@ def build(name: str, weights: Weights | None, /, **params: Any) -> Trunk:
     config = module.pretrained_cfg
     classifier = module.get_classifier() if pretrained else None
     if weights is not None and not pretrained:
-        classifier = weights.load_into(module, config["classifier"])
+        channels = params.get("in_chans", 3)
+        adapt = partial(_adapted, _first_weights(config), channels) if channels != 3 else None
+        classifier = weights.load_into(module, config["classifier"], adapt=adapt)
     module.reset_classifier(0)
     size = params.get("img_size", config["input_size"][-1])
     return Trunk(
@@ -53,6 +56,17 @@ def build(name: str, weights: Weights | None, /, **params: Any) -> Trunk:
         licence=config.get("license") if pretrained else None,
         with_token=_Token(module) if isinstance(module, VisionTransformerDistilled) else None,
     )
+
+
+def _first_weights(config: Mapping[str, Any]) -> list[str]:
+    """Names of the weights that see the image."""
+    first = config.get("first_conv") or ()
+    return [f"{name}.weight" for name in ((first,) if isinstance(first, str) else first)]
+
+
+def _adapted(first: Sequence[str], channels: int, name: str, tensor: Tensor) -> Tensor:
+    """A weight of a network for RGB in one for images of other channels, as timm adapts its own published weights."""
+    return adapt_input_conv(channels, tensor) if name in first and tensor.shape[1:2] == (3,) else tensor
 
 
 def _full_name(name: str, weights: Weights | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,7 +55,11 @@ class Weights:
         return Weights(spec.pretrained, file, spec.pypi, spec.version, spec.part)
 
     def load_into(
-        self, module: nn.Module, classifier: str | Sequence[str], optional: Sequence[str] = ()
+        self,
+        module: nn.Module,
+        classifier: str | Sequence[str],
+        optional: Sequence[str] = (),
+        adapt: Callable[[str, Tensor], Tensor] | None = None,
     ) -> nn.Linear | None:
         """Fills a whole network, strictly; returns the weights' own classifier if it is one linear layer, of any width.
 
@@ -68,6 +72,7 @@ class Weights:
             module: the network with its classifier.
             classifier: name of the classifier's module in it; several names where it has several.
             optional: beginnings of names that a file may lack.
+            adapt: gives a tensor of the file, by its name in the network, the form that the network has.
 
         Raises:
             WeightsError: no file, not readable without running code, not this network's weights, or not finite.
@@ -75,6 +80,8 @@ class Weights:
         path = self.path()
         network = _Network(module.state_dict(), (classifier,) if isinstance(classifier, str) else tuple(classifier))
         tensors = _matched(path, read_checkpoint(path, self.shapes_only), network, self.part)
+        if adapt is not None:
+            tensors = {name: adapt(name, tensor) for name, tensor in tensors.items()}
         own = network.tensors
         missing = {
             name: tensor

@@ -1,11 +1,12 @@
 """Networks for images of other than three channels."""
 
 import pytest
+import timm
 import torch
 
 from benchbench.models.backbone import build_backbone
 from benchbench.plugins import load_plugins
-from benchbench.specs.parts import ModelSpec
+from benchbench.specs.parts import FileSpec, ModelSpec, WeightsSpec
 
 
 def built(source: str, name: str, channels: int, **fields):
@@ -38,3 +39,16 @@ def test_cifar(name):
 def test_given_normalisation():
     model = built("timm", "test_resnet", 2, mean=(0.25, 0.75), std=(0.5, 0.5))
     assert model.mean.flatten().tolist() == [0.25, 0.75]
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_weights_of_a_file_are_adapted_as_timm_adapts_published_ones(channels, tmp_path):
+    published = timm.create_model("test_resnet", num_classes=4)
+    torch.save(published.state_dict(), tmp_path / "weights.pt")
+    file = FileSpec(path=str(tmp_path / "weights.pt"), content="c")
+    model = built("timm", "test_resnet", channels, weights=WeightsSpec(file=file))
+    name = published.pretrained_cfg["first_conv"]
+    expected = timm.models.adapt_input_conv(channels, published.get_submodule(name).weight)
+    assert torch.equal(model.trunk.get_submodule(name).weight, expected)
+    others = {key: value for key, value in model.trunk.state_dict().items() if not key.startswith(name)}
+    assert all(torch.equal(value, published.state_dict()[key]) for key, value in others.items())
