@@ -78,7 +78,7 @@ def _update_notes(spec: TrainingSpec) -> Iterator[str]:
     if recipe.clip_mode != "norm" and recipe.clip_grad is None:
         yield f"clip_mode {recipe.clip_mode} does nothing without clip_grad"
     if recipe.early_stop is not None:
-        yield "early_stop may end it sooner: its images and hours are at most"
+        yield "early_stop may end it sooner, so its images and hours are at most these"
     if recipe.class_weights is not None and all(loss.name != "ce" for loss in spec.loss):
         yield "class_weights are read by the loss `ce` alone, and there is none"
     if recipe.class_weights is not None and recipe.accumulate > 1:
@@ -86,7 +86,8 @@ def _update_notes(spec: TrainingSpec) -> Iterator[str]:
     comparing = [loss.name for loss in spec.loss if loss.name in COMPARING]
     if recipe.accumulate > 1 and comparing:
         size = recipe.batch_size // recipe.accumulate
-        yield f"accumulate: {' and '.join(comparing)} compare images with each other, and see {size} at a time"
+        names = " and ".join(comparing)
+        yield f"accumulate: losses that compare images with each other ({names}) see {size} at a time"
 
 
 def _average_notes(recipe: RecipeSpec, images: int | None) -> Iterator[str]:

@@ -28,7 +28,7 @@ from benchbench.suite.shipped import shipped_suites
         ),
         (
             ["arms.scratch.recipe.early_stop={patience: 1}", "selection={rule: last, validation: 0.5}"],
-            "early_stop may end it sooner: its images and hours are at most: scratch | cifar | small",
+            "early_stop may end it sooner, so its images and hours are at most these: scratch | cifar | small",
         ),
         (["recipes.default.ema_warmup=true"], "ema_warmup does nothing without ema: scratch | cifar | small"),
         (
@@ -38,7 +38,7 @@ from benchbench.suite.shipped import shipped_suites
         (["recipes.default.clip_mode=agc"], "clip_mode agc does nothing without clip_grad: scratch | cifar | small"),
         (
             ["recipes.default.accumulate=2", "arms.distil.loss={ce: 1, rkd: 1, sp: 1}"],
-            "accumulate: rkd and sp compare images with each other, and see 10 at a time: distil, big (scratch)",
+            "accumulate: losses that compare images with each other (rkd and sp) see 10 at a time: distil",
         ),
         (["recipes.default.augment=[flip, flip]"], "augmenter 'flip' is listed twice"),
         (
