@@ -27,6 +27,7 @@ TITLES: dict[Any, str] = {
     suite.PretrainingEntry: "pretraining: LABEL",
     suite.Recipes: "recipes",
     suite_recipe.Recipe: "recipe",
+    suite_recipe.EarlyStop: "early_stop",
     suite.Arm: "arms: LABEL",
     suite_recipe.ArmRecipe: "arms: LABEL: recipe",
     suite.SearchEntry: "arms: LABEL: search",

@@ -24,7 +24,7 @@ REGISTRY = load_plugins().registry
         ("timm/adafactor", None),
         ("timm/lamb", None),
         ("timm/muon", None),
-        ("torch/rprop", None),
+        ("torch/asgd", None),
         ("torch/lbfgs", "needs a closure"),
         ("torch/muon", "only supports 2D parameters"),
         ("torch/sparseadam", "takes no plain gradients"),

@@ -155,7 +155,7 @@ def test_a_warm_up_as_long_as_the_run_has_no_cosine():
         ("timm/rmsprop", {}, lambda p: create_optimizer_v2(p, "rmsprop", 0.1, 0.01, momentum=0.9)),
         ("torch/nadam", {}, lambda p: torch.optim.NAdam(p, 0.1, weight_decay=0.01)),
         ("torch/RMSprop", {"alpha": 0.5}, lambda p: torch.optim.RMSprop(p, 0.1, 0.5, weight_decay=0.01, momentum=0.9)),
-        ("torch/rprop", {}, lambda p: torch.optim.Rprop(p, 0.1)),
+        ("torch/asgd", {}, lambda p: torch.optim.ASGD(p, 0.1, weight_decay=0.01)),
         ("adamw", {"betas": [0.5, 0.6]}, lambda p: torch.optim.AdamW(p, 0.1, (0.5, 0.6), weight_decay=0.01)),
         ("sgd", {"nesterov": True}, lambda p: torch.optim.SGD(p, 0.1, 0.9, weight_decay=0.01, nesterov=True)),
     ],
