@@ -48,7 +48,7 @@ class Params(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     def fingerprint(self) -> object:
-        """What a component's results depend on beside its code and its parameters: it enters the keys of stages.
+        """Fingerprint of a component beside its code and its parameters: it enters the keys of stages.
 
         Returns:
             None for nothing, a `Path`, or a value of JSON; or a list, tuple or dict of these. Of a path, the content of

@@ -101,7 +101,7 @@ class Experiment:
         return self.overview().rest_hours
 
     def overview(self) -> PlanOverview:
-        """What is done and what the rest will cost, from the store as it is now."""
+        """Overview of what is done and what the rest will cost, from the store as it is now."""
         from benchbench.reports.plan_overview import overview
 
         return overview(self.plan, self.store)
@@ -130,7 +130,7 @@ class Experiment:
             return run_plan(self.plan, self.host, self.store, component, options)
 
     def _work_order(self, options: RunOptions) -> WorkOrder:
-        """What a job of a cluster is to do for this run: `benchbench work` with the same suite and options."""
+        """Order for the jobs of a cluster: `benchbench work` with the same suite and options."""
         from benchbench.executors.pilots import WorkOrder
 
         file, name = self.plan.file, self.executor.name
@@ -168,7 +168,7 @@ class Experiment:
         return self.replanned(self.plan.file) if self._has_pilots() else self
 
     def _has_pilots(self) -> bool:
-        """Whether stages run in jobs of a cluster, and none in reach of this process."""
+        """True where stages run in jobs of a cluster, and none in reach of this process."""
         from benchbench.executors.pilots import PilotExecutor
 
         return issubclass(self.executor.component.load(), PilotExecutor)
@@ -214,7 +214,7 @@ class Experiment:
         return shlex.join(["benchbench", name, suite_argument(file.path), *options, *further])
 
     def _is_told(self, change: Override) -> bool:
-        """Whether a report depends on a change of the suite: not on which executor had this machine's devices."""
+        """True where a report depends on a change of the suite: not on which executor had this machine's devices."""
         return change.parts[0] != "executor" or self.executor.name not in ("local", "inline")
 
     def __repr__(self) -> str:

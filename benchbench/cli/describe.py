@@ -83,7 +83,7 @@ def times_text(experiment: Experiment, more: bool) -> str:
 
 
 def _paid(run: SimulatedRun, plan: Plan, price: float) -> str:
-    """What the slots cost that are held from the first start to the last end."""
+    """Price of the slots, held from the first start to the last end."""
     return f"{run.slots * run.hours * plan.devices.num_devices * price:,.2f} {plan.suite.factors.currency}"
 
 

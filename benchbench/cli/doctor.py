@@ -58,7 +58,7 @@ def _print(finding: Finding, before: Sequence[Finding]) -> None:
 
 
 def _print_advice(findings: Sequence[Finding]) -> None:
-    """What to do, the problems first."""
+    """Advice, the problems first."""
     told = [each for level in ("problem", "note", "ok") for each in findings if each.level == level and each.advice]
     click.echo("\nAdvice" if told else "\nNothing is to be done.")
     for finding in told:

@@ -56,7 +56,7 @@ def print_report(finished: Report, tables: Sequence[str] = ()) -> None:
 
 
 def print_written(finished: Report, folder: Path, paths: Sequence[Path]) -> None:
-    """What was written to a folder, in short, to standard error."""
+    """Prints to standard error, in short, which files were written to a folder."""
     if not paths:
         click.echo("no cell is done, so no tables are written", err=True)
         return

@@ -104,5 +104,5 @@ class Measurements:
 
 
 def _work(spec: StageSpec) -> str:
-    """What a stage measures, without the device that it does it on."""
+    """The subject of a measurement, without its device."""
     return json.dumps(spec.model_dump(mode="json", by_alias=True, exclude={"device", "threads"}), sort_keys=True)

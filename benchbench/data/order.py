@@ -65,7 +65,7 @@ class TrainingOrder:
     balanced: bool = False
 
     def _takes(self, batch: int) -> bool:
-        """Whether a test batch, by its number, is this process's."""
+        """True where a test batch, by its number, is this process's."""
         return self.share is None or self.share.takes(batch)
 
     def steps(self, batch_size: int) -> int:

@@ -32,7 +32,7 @@ class Share:
         return slice(rank * count // self.size, (rank + 1) * count // self.size)
 
     def takes(self, batch: int) -> bool:
-        """Whether a whole test batch, by its number, is this process's: they take turns."""
+        """True where a whole test batch, by its number, is this process's: they take turns."""
         return batch % self.size == self.rank
 
     def __deepcopy__(self, memo: object) -> Share:

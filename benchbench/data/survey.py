@@ -62,7 +62,7 @@ class Copies:
 
 @dataclass(frozen=True)
 class Survey:
-    """What was found out about a data set.
+    """Findings about a data set.
 
     Attributes:
         source: name of its component.
@@ -123,7 +123,7 @@ def survey(
 
 
 def _is_quick(images: ImageDataset) -> bool:
-    """Whether all images are decoded within a few seconds."""
+    """True where all images are decoded within a few seconds."""
     if images.array is not None:
         return True
     if len(images) > FEW_IMAGES:

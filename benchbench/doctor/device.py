@@ -85,7 +85,7 @@ def graphics_card(index: int) -> Finding:
 
 
 def bfloat16(device: torch.device) -> Finding:
-    """Whether the device computes in bfloat16, and does not only emulate it."""
+    """True where the device computes in bfloat16, and does not only emulate it."""
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
@@ -97,14 +97,14 @@ def bfloat16(device: torch.device) -> Finding:
 
 
 def tensor_float32(device: torch.device) -> Finding:
-    """Whether convolutions may be rounded to TF32."""
+    """True where convolutions may be rounded to TF32."""
     if has_tf32(device):
         return Finding(SECTION, "TF32", "ok", "for convolutions under `precision: fp32`; `exact` does without")
     return Finding(SECTION, "TF32", "ok", "not on this device: float32 is exact")
 
 
 def compiler(device: torch.device) -> Finding:
-    """Whether torch.compile works; on a GPU it is tried, in a process of its own."""
+    """True where torch.compile works; on a GPU it is tried, in a process of its own."""
     name = "torch.compile"
     if device.type == "cpu":
         found = next((each for each in ("g++", "clang++", "c++") if shutil.which(each)), None)
@@ -133,7 +133,7 @@ def _last_error(output: str) -> str:
 
 
 def energy(devices: Devices) -> Finding:
-    """Whether the devices' energy can be measured."""
+    """True where the devices' energy can be measured."""
     counter = counter_of(devices)
     if counter is not None and counter.joules() is not None:
         return Finding(SECTION, "energy", "ok", "measured by the counter of the device")

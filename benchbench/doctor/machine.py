@@ -160,7 +160,7 @@ def file_system_of(folder: Path, mounts: Path = MOUNTS) -> str | None:
 
 
 def connection(address: str = HUB) -> Finding:
-    """Whether the hub can be reached, by way of a proxy where one is set; it takes three seconds at most."""
+    """True where the hub can be reached, by way of a proxy where one is set; it takes three seconds at most."""
     name = "network"
     if os.environ.get("HF_HUB_OFFLINE", "0").lower() in ("1", "true", "yes", "on"):
         return Finding(SECTION, name, "note", "offline by HF_HUB_OFFLINE", _OFFLINE)

@@ -193,7 +193,7 @@ LOADERS: dict[str, Callable[[torch.device], Loader]] = {
 
 
 def _unsound(tensors: Sequence[Tensor], device: torch.device) -> str | None:
-    """What is wrong with tensors that should be on a device, and finite."""
+    """Faults of tensors that should be on a device, and finite."""
     for tensor in tensors:
         if tensor.device.type != device.type:
             return f"a result is on {tensor.device.type}"

@@ -115,7 +115,7 @@ def graphed(step: Step, device: torch.device) -> Step:
 
 
 def conclusion(seconds: dict[str, float], device: torch.device) -> Finding:
-    """What the times of all ways say about recipes on this device."""
+    """Advice on recipes, from the times of all ways on this device."""
     fastest = min(seconds, key=lambda name: seconds[name])
     text = f"fastest: {fastest}"
     eager = seconds.get("bf16, channels_last")

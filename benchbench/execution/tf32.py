@@ -14,7 +14,7 @@ import torch
 
 
 def has_tf32(device: torch.device) -> bool:
-    """Whether a device computes in TF32 where that is allowed."""
+    """True where a device computes in TF32 where that is allowed."""
     if device.type != "cuda" or torch.version.hip is not None:
         return False
     return torch.cuda.get_device_capability(device) >= (8, 0)
@@ -38,7 +38,7 @@ def tf32_convolutions(device: torch.device, allowed: bool) -> Iterator[None]:
 
 
 def _allowed() -> tuple[bool, bool]:
-    """Whether convolutions, and matrix products, may use TF32."""
+    """True where convolutions, and matrix products, may use TF32."""
     try:
         return torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     except RuntimeError:  # somebody has set `fp32_precision` to what these two cannot tell

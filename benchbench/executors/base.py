@@ -209,12 +209,12 @@ class Executor:
 
     @classmethod
     def is_remote(cls) -> bool:
-        """Whether its workers may be on other machines, whose files are seen here a while later."""
+        """True where its workers may be on other machines, whose files are seen here a while later."""
         return False
 
     @classmethod
     def can_end(cls) -> bool:
-        """Whether it can end the worker of a slot."""
+        """True where it can end the worker of a slot."""
         return cls.end is not Executor.end
 
     def save_and_end(self, seconds: float) -> None:

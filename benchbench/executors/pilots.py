@@ -33,7 +33,7 @@ class EngineError(BenchBenchError):
 
 @dataclass(frozen=True)
 class WorkOrder:
-    """What every pilot of a run does.
+    """The work of every pilot of a run.
 
     Attributes:
         store: folder of the store, absolute.
@@ -75,7 +75,7 @@ class PilotExecutor:
 
     @property
     def demand(self) -> tuple[object, ...]:
-        """What decides which devices a pilot gets, for `remember_devices`."""
+        """The part of the demand that decides which devices a pilot gets, for `remember_devices`."""
         raise NotImplementedError
 
     @property

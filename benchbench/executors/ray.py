@@ -238,7 +238,7 @@ def _require_answer(address: str) -> None:
 
 
 def _fits(resources: Mapping[str, float], amounts: Mapping[str, float]) -> int:
-    """How often a demand fits into what a node has."""
+    """Number of times that a demand fits into a node."""
     return int(min(resources.get(name, 0.0) / amount + 1e-9 for name, amount in amounts.items()))
 
 

@@ -8,7 +8,7 @@ from benchbench.components import Params
 
 
 class RayParams(Params):
-    """What each worker asks the cluster for. All of it must fit on one node."""
+    """Demand of each worker. All of it must fit on one node."""
 
     address: str = Field("auto", description="of the cluster, as in 10.0.0.1:6379; auto: RAY_ADDRESS, or the one here")
     gpus: float = Field(0.0, ge=0, le=64, description="GPUs of a worker; 0.5: two workers share one; 0: CPU alone")
@@ -22,7 +22,7 @@ class RayParams(Params):
 
     @property
     def demand(self) -> tuple[object, ...]:
-        """What decides which devices a worker gets."""
+        """The part of the demand that decides which devices a worker gets."""
         return ("ray", self.address, self.gpus, self.cpus, tuple(sorted(self.resources.items())))
 
     def amounts(self) -> dict[str, float]:

@@ -110,7 +110,7 @@ class SlurmExecutor(PilotExecutor):
         self._asked = -float("inf")
 
     def script(self) -> str:
-        """What a job runs. The work takes the shell's place, so that it gets the signal before the limit."""
+        """The script of a job. The work takes the shell's place, so that it gets the signal before the limit."""
         arguments = list(self.order.arguments)
         if self.params.seconds is not None:
             hours = (self.params.seconds - self.params.save_seconds) / 3600
@@ -190,7 +190,7 @@ class SlurmExecutor(PilotExecutor):
         return f"ended; Slurm has forgotten why (see {log})"
 
     def _hint(self, error: str) -> str:
-        """What the cluster has in place of a partition that it does not have."""
+        """Advice where the cluster has no such partition."""
         if self.params.partition is None or "partition" not in error:
             return ""
         with contextlib.suppress(EngineError):

@@ -117,7 +117,7 @@ def ending(job: Mapping[str, str], log: str) -> str:
 
 
 def may_be_of_stage(reason: str) -> bool:
-    """Whether a job's end may be the doing of the stages that it had, as a node without memory is."""
+    """True where a job's end may be the doing of the stages that it had, as a node without memory is."""
     others = reason.startswith(("TIMEOUT", "PREEMPTED", "CANCELLED", "DEADLINE")) or "(exit code 1," in reason
     return bool(reason) and not others
 

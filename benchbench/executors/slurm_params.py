@@ -31,7 +31,7 @@ def time_seconds(text: str) -> int | None:
 
 
 class SlurmParams(Params):
-    """What each job asks the cluster for; what is left out is the cluster's default."""
+    """Demand of each job; what is left out is the cluster's default."""
 
     partition: str | None = Field(None, description="partition, or several with commas between them")
     account: str | None = Field(None, description="account that is charged")
@@ -88,7 +88,7 @@ class SlurmParams(Params):
 
     @property
     def demand(self) -> tuple[object, ...]:
-        """What decides which devices a job gets."""
+        """The part of the demand that decides which devices a job gets."""
         return ("slurm", self.partition, self.gres, self.constraint, self.cpus, self.options)
 
     def sbatch_options(self) -> list[str]:

@@ -48,7 +48,7 @@ class LineRhythm:
         self._last, self._epoch = time.monotonic(), 1
 
     def is_due(self, progress: Progress) -> bool:
-        """Whether a report is one to write; the next ones wait their turn then."""
+        """True where a report is one to write; the next ones wait their turn then."""
         seconds, epoch = time.monotonic() - self._last, progress.epoch
         in_epoch = epoch is not None and epoch <= self._epoch
         if seconds < (SILENT_SECONDS if in_epoch else LINE_SECONDS):

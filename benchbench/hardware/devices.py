@@ -257,7 +257,7 @@ def _ask_torch() -> list[_Gpu] | None:
 
 
 def _has_driver() -> bool:
-    """Whether CUDA's driver can be loaded, which torch cannot use a GPU without."""
+    """True where CUDA's driver can be loaded, which torch cannot use a GPU without."""
     with contextlib.suppress(OSError):
         ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
         return True

@@ -156,7 +156,7 @@ def _dtype(name: str) -> torch.dtype:
 
 
 def _guarded(path: Path, read: Callable[[], Any]) -> Any:
-    """What a reader gives; its errors in one line."""
+    """The result of a reader; its errors in one line."""
     try:
         return read()
     except Exception as error:  # torch raises many kinds for damaged files, struct.error and KeyError among them

@@ -199,7 +199,7 @@ class CellBuilder:
         return start
 
     def _public_start(self, point: GridPoint) -> bool:
-        """Whether the chain of arms that a point ends begins with public weights."""
+        """True where the chain of arms that a point ends begins with public weights."""
         earlier = self.grid.start(point)
         if earlier is not None:
             return self._public_start(earlier)

@@ -50,7 +50,7 @@ def _data_labels(plan: Plan) -> dict[str, str]:
 
 
 def _recipe_notes(recipe: RecipeSpec, images: int | None, milestones_are_read: bool) -> Iterator[str]:
-    """What is odd about a recipe; `images` are those that it trains on."""
+    """Oddities of a recipe; `images` are those that it trains on."""
     if recipe.warmup_epochs and recipe.warmup_epochs >= recipe.epochs:
         yield f"warmup_epochs ({recipe.warmup_epochs:g}) last to the end of {recipe.epochs} epochs"
     if recipe.schedule == "step" and recipe.milestones and recipe.milestones[-1] >= recipe.epochs:
@@ -73,7 +73,7 @@ def _recipe_notes(recipe: RecipeSpec, images: int | None, milestones_are_read: b
 
 
 def _update_notes(spec: TrainingSpec) -> Iterator[str]:
-    """What is odd about the way in which gradients become steps."""
+    """Oddities of the way in which gradients become steps."""
     recipe = spec.recipe
     if recipe.clip_mode != "norm" and recipe.clip_grad is None:
         yield f"clip_mode {recipe.clip_mode} does nothing without clip_grad"
@@ -91,7 +91,7 @@ def _update_notes(spec: TrainingSpec) -> Iterator[str]:
 
 
 def _average_notes(recipe: RecipeSpec, images: int | None) -> Iterator[str]:
-    """What is odd about an average of weights."""
+    """Oddities of an average of weights."""
     if recipe.ema is None:
         if recipe.ema_warmup:
             yield "ema_warmup does nothing without ema"

@@ -84,7 +84,7 @@ class Resolver:
         return values
 
     def fingerprint(self, kind: str, component: Component, params: Params, loc: Loc) -> JsonValue:
-        """What a component says that its results depend on, with a `FileSpec` in place of each path; read once.
+        """A component's fingerprint, with a `FileSpec` in place of each path; read once.
 
         Raises:
             SuiteError: it fails, gives what is no JSON, or names a file that cannot be read.

@@ -22,7 +22,7 @@ class Variant:
 
     @property
     def suffix(self) -> str:
-        """What it adds to the row of the tables."""
+        """Its part of the row's name in the tables."""
         return "" if self.epochs is None else f" ({self.epochs} epoch{'s' if self.epochs > 1 else ''})"
 
     def of(self, arm: Arm) -> Arm:

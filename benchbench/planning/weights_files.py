@@ -1,4 +1,4 @@
-"""What a suite names as a file of weights: a file, or a folder that BenchBench or a model hub has written."""
+"""Files of weights that a suite names: a file, or a folder that BenchBench or a model hub has written."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def locate_weights(path: Path) -> WeightsFile:
 
 
 def absence(path: Path) -> str:
-    """What is wrong with a path that is neither a file nor a folder, with the name that may be meant."""
+    """The fault of a path that is neither a file nor a folder, with the name that may be meant."""
     if path.exists():
         return "is neither a file nor a folder"
     if path.is_symlink():

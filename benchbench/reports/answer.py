@@ -140,7 +140,7 @@ def _outcome(contest: Contest, ours: str, theirs: str) -> str:
 
 
 def _by_images(contest: Contest) -> str:
-    """What the test images alone say of a difference, where the seeds are too few."""
+    """The evidence of the test images alone for a difference, where the seeds are too few."""
     p = contest.arm.examples_p
     if p is None or p > 1 - contest.level:
         return ", so this may be chance"
@@ -209,7 +209,7 @@ def _without_contest(group: Group) -> str:
 
 
 def _sides(group: Group) -> bool:
-    """Whether the group would have two sides if all its runs were finished."""
+    """True where the group would have two sides if all its runs were finished."""
     methods = {runs.method for runs in group.rows.values()}
     return any(methods & set(ours) and other in methods for ours, other in CONTESTS)
 

@@ -30,7 +30,7 @@ def headline_results(results: pd.DataFrame, plan: Plan) -> pd.DataFrame:
 
 
 def headline_notes(results: pd.DataFrame, plan: Plan) -> list[str]:
-    """What a reader of every table should know of the metric."""
+    """Note on the metric for readers of every table."""
     metric = plan.suite.metric
     if metric == ACCURACY:
         return []

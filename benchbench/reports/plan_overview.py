@@ -1,4 +1,4 @@
-"""What a plan would run, what of it is done, and what the rest will cost: as a table, for people and for notebooks."""
+"""Overview of a plan, what of it is done, and what the rest will cost: as a table, for people and for notebooks."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class PlanOverview:
 
     @property
     def notes(self) -> list[str]:
-        """What a reader should know of the numbers."""
+        """Notes on the numbers."""
         plan, states = self.plan, self.states
         notes = [f"{corpus_of(label) or label}: {info.note}" for label, info in plan.info.items() if info.note]
         notes += plan_notes(plan)

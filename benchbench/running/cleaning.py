@@ -66,14 +66,14 @@ class Removal:
 
     @property
     def may_be_read(self) -> bool:
-        """Whether a run may read it without a claim on it."""
+        """True where a run may read it without a claim on it."""
         return self.stage.status == "done" and (not self.names or OUTPUTS in self.names)
 
 
 def garbage(
     stages: Sequence[StoredStage], named: Collection[str] | None, limits: Limits, beside: int = 0
 ) -> list[Removal]:
-    """What of a store is of no use any more; nothing that a process is at work on.
+    """Parts of a store that are of no use any more; none that a process is at work on.
 
     Args:
         stages: of the store.
@@ -92,7 +92,7 @@ def garbage(
 
 
 def _of_stage(stage: StoredStage, named: Collection[str] | None, limits: Limits, old: bool) -> Removal | None:
-    """What of one stage is of no use, its size aside."""
+    """Parts of one stage that are of no use, its size aside."""
     if stage.status == "running":
         return None
     unnamed = named is not None and stage.name not in named and stage.kind not in MEASUREMENTS
@@ -108,7 +108,7 @@ def _of_stage(stage: StoredStage, named: Collection[str] | None, limits: Limits,
 
 
 def _can_go_on(stage: StoredStage) -> bool:
-    """Whether a stage that is not finished has more than its description and its log."""
+    """True where a stage that is not finished has more than its description and its log."""
     return any(
         size and name not in OF_NO_USE and not name.startswith("log") and not name.endswith(".tmp")
         for name, size in stage.sizes.items()
@@ -199,7 +199,7 @@ def _remove(store: Store, removal: Removal, keeper: ClaimKeeper) -> str:
 
 
 def _changed(store: Store, stage: StoredStage) -> bool:
-    """Whether files have come or gone since the store was looked at: a run has begun with it, or ended it."""
+    """True where files have come or gone since the store was looked at: a run has begun with it, or ended it."""
     folder = stage.folder.path
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     return names != set(stage.sizes) or any(path.lstat().st_mtime > stage.changed for path in folder.iterdir())

@@ -77,7 +77,7 @@ class Elsewhere:
         return StageElsewhere("running", holder)
 
     def end_of(self, stage: Stage) -> StageElsewhere | None:
-        """How a stage has ended that nobody holds, or that this run has just claimed; None where it is to be run.
+        """The end of a stage that nobody holds, or that this run has just claimed; None where it is to be run.
 
         A record that is announced, and cannot be read yet, makes it a "running" one.
         """
@@ -99,7 +99,7 @@ class Elsewhere:
         return self._ended(stage, StageElsewhere("failed", holder, reason=reason)) if reason else None
 
     def look(self) -> News:
-        """What has changed since the last look; nothing where that was a moment ago."""
+        """Changes since the last look; none where that was a moment ago."""
         begin = time.monotonic()
         if begin < self._next_look:
             return

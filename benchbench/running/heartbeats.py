@@ -36,7 +36,7 @@ class Heartbeats:
         return time.monotonic() - self._last[key]
 
     def has_moved(self, key: str) -> bool:
-        """Whether a running stage has taken a step since it began."""
+        """True where a running stage has taken a step since it began."""
         return key in self._steps
 
     def notices(self) -> Iterator[tuple[str, float]]:

@@ -87,5 +87,5 @@ class RememberedInterrupts(contextlib.ContextDecorator):
 
 
 def _is_ours(handler: Handler) -> bool:
-    """Whether a handler is that of a context around this one."""
+    """True where a handler is that of a context around this one."""
     return isinstance(getattr(handler, "__self__", None), RememberedInterrupts)

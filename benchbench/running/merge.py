@@ -195,7 +195,7 @@ def stage_files(folder: Path, record: StageRecord) -> list[Path]:
 
 
 def _is_whole(folder: Path, source: Path, record: StageRecord) -> bool:
-    """Whether a stage has all the files of another with the same record, of the same sizes."""
+    """True where a stage has all the files of another with the same record, of the same sizes."""
     sizes = {file: (source / file).stat().st_size for file in stage_files(source, record) if file != Path("log.txt")}
     return all((folder / file).is_file() and (folder / file).stat().st_size == size for file, size in sizes.items())
 

@@ -112,7 +112,7 @@ class NotebookProgress(RunProgress):
 
 @contextlib.contextmanager
 def shown_progress(progress: bool | None, weights: Mapping[str, float]) -> Iterator[list[RunProgress]]:
-    """What shows a run's progress, as its listener; none where it is not wanted.
+    """Views of a run's progress, as its listeners; none where it is not wanted.
 
     Args:
         progress: None: in a notebook, and on a terminal.

@@ -114,7 +114,7 @@ class PilotRun:
         self._settle(interrupts)
 
     def _is_open(self) -> bool:
-        """Whether stages are left; measurements for other devices than the pilots turned out to have do not count."""
+        """True where stages are left; measurements for other devices than the pilots turned out to have are none."""
         left = [*self.schedule.waiting.values(), *self.schedule.elsewhere.values()]
         return any(stage.kind not in MEASURING for stage in left) or (bool(left) and not self._idle)
 

@@ -48,7 +48,7 @@ class StageTimes:
         self.seconds_left, self.last_step = self.pace.seconds_left(progress), time.monotonic()
 
     def silence(self) -> str:
-        """How long it has taken no step, in words; empty where that is not long."""
+        """Time without a step, in words; empty where that is not long."""
         silent = time.monotonic() - self.last_step
         return f"no step for {duration(silent)}" if silent >= SILENT else ""
 

@@ -98,7 +98,7 @@ class Schedule:
                 self.outcome.reused.append(key)
 
     def lacks_needs(self, store: Store) -> bool:
-        """Whether a stage that a waiting one reads was removed from the store since."""
+        """True where a stage that a waiting one reads was removed from the store since."""
         needs = {need for stage in self.waiting.values() for need in stage.needs.values()} & self._done
         stages = [self.plan.stages[key] for key in needs]
         return any(
@@ -218,7 +218,7 @@ class Schedule:
                 yield self.waiting[key], self.plan.stages[self._blocked.pop(key)]
 
     def units(self, num_slots: int, all_slots: int = 1, most: int | None = None) -> list[list[Stage]]:
-        """What can be started now: single stages, on several slots each or on one, and cells side by side.
+        """Units that can be started now: single stages, on several slots each or on one, and cells side by side.
 
         Cells that stand side by side share their teachers' work, and are kept from others' slots: there are no more in
         a unit than each slot has to take.

@@ -84,7 +84,7 @@ def simulate(schedule: Schedule, hours: Mapping[str, float], slots: int) -> Simu
 def simulate_plan(
     plan: Plan, store: Store, device_hours: Mapping[str, float | None], more: bool = False
 ) -> list[SimulatedRun]:
-    """What is left of a plan, on its own slots, and with `more` on others.
+    """The rest of a plan, on its own slots, and with `more` on others.
 
     There is nothing where an hour is not known, or all is done.
 

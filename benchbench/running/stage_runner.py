@@ -131,7 +131,7 @@ class StageRunner:
             self.ledger.alive()
 
     def _is_too_late(self) -> bool:
-        """Whether stages could be run here, and none of them fits into the time that is left."""
+        """True where stages could be run here, and none of them fits into the time that is left."""
         limited = self.limits.end < math.inf and bool(self.free_slots) and not self.schedule.elsewhere
         return limited and bool(self.schedule.ready())
 
@@ -316,7 +316,7 @@ class StageRunner:
         self.hooks.stage_finished(stage, record, folder.path)
 
     def _is_awaited(self, event: Event) -> bool:
-        """Whether a record that was announced may still come: another machine's view of a folder can be old."""
+        """True where a record that was announced may still come: another machine's view of a folder can be old."""
         if not self.executor.is_remote():
             return False
         _, deadline = self._awaited.setdefault(event.key, (event, time.monotonic() + AWAIT_SECONDS))

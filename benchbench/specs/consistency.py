@@ -67,7 +67,7 @@ def _of_training(metrics: TrainingMetrics) -> Iterator[str]:
 
 
 def _is_plain(value: JsonValue) -> bool:
-    """Whether all numbers of a JSON value are finite, and of a size that JSON readers take."""
+    """True where all numbers of a JSON value are finite, and of a size that JSON readers take."""
     if isinstance(value, dict):
         return all(map(_is_plain, value.values()))
     if isinstance(value, list):
@@ -76,7 +76,7 @@ def _is_plain(value: JsonValue) -> bool:
 
 
 def is_curve_row(row: JsonValue) -> bool:
-    """Whether a JSON value is a row of a training curve: numbers by name, of which a loss may be NaN."""
+    """True where a JSON value is a row of a training curve: numbers by name, of which a loss may be NaN."""
     if not isinstance(row, dict):
         return False
     return all(type(value) is float or (type(value) is int and abs(value) < LARGEST) for value in row.values())

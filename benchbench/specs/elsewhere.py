@@ -1,4 +1,4 @@
-"""What is known of a stage that another process on the store runs."""
+"""A stage that another process on the store runs."""
 
 from __future__ import annotations
 

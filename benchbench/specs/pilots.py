@@ -1,4 +1,4 @@
-"""What is known of a pilot: a job of a cluster's engine that works on the stages of a run."""
+"""A pilot: a job of a cluster's engine that works on the stages of a run."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ class TrainingSpec(BaseSpec):
 
     @property
     def searched(self) -> bool:
-        """Whether it chooses from trials."""
+        """True where it chooses from trials."""
         return f"{TRIAL}0" in self.needs
 
 

@@ -55,7 +55,7 @@ class StageContext(Generic[SpecT]):
 
     @property
     def leads(self) -> bool:
-        """Whether this process writes the stage's files."""
+        """True where this process writes the stage's files."""
         return self.world is None or self.world.leads
 
 

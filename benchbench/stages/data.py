@@ -167,7 +167,7 @@ def _loaded(
 
 
 def _note(context: ImageContext) -> str:
-    """What the source says of a user's own files: those that are left out, say."""
+    """The source's note on a user's own files: those that are left out, say."""
     source = context.spec.data.source
     params = context.registry.get("dataset", source.name).params.model_validate_json(json.dumps(source.arguments))
     return params.info(context.data_root).note if isinstance(params, OwnImagesParams) else ""

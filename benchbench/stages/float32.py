@@ -22,7 +22,7 @@ def float32_of(context: StageContext[MeasuredStage]) -> contextlib.AbstractConte
 
 
 def uses_tf32(context: StageContext[MeasuredStage]) -> bool:
-    """Whether convolutions in float32 may use TF32 in a stage."""
+    """True where convolutions in float32 may use TF32 in a stage."""
     spec = context.spec
     precision = spec.precision if isinstance(spec, TuningSpec | CalibrationSpec) else spec.recipe.precision
     return precision != "exact" and has_tf32(torch.device(context.device))

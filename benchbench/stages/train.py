@@ -106,7 +106,7 @@ def _train_together(cells: Sequence[Cell], clock: Clock, side_by_side: int) -> N
 
 
 def shared_by(cells: Sequence[Cell], clock: Clock) -> Shared:
-    """What cells of one cohort share."""
+    """The parts that cells of one cohort share."""
     with clock.section("loading", *(cell.timer.account for cell in cells)):
         return Shared(cells[0].context, clock, cells)
 

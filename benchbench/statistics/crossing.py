@@ -95,7 +95,7 @@ class _Line:
 
 @dataclass(frozen=True)
 class _Leads:
-    """Who is ahead between the knots of some pairs of lines.
+    """The line that is ahead between the knots of some pairs of lines.
 
     Attributes:
         low, high: logarithms of the range that both cover [pairs].

@@ -47,7 +47,7 @@ def lease_seconds() -> float:
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a claim: a process, the run that it does, and the slots of that."""
+    """The holder of a claim: a process, the run that it does, and the slots of that."""
 
     process: Process
     run: str
@@ -231,7 +231,7 @@ class Claims:
             claim.folder.rmdir()
 
     def deaths(self, claim: Claim, since: float) -> int:
-        """How many holders before have ended without giving the stage back.
+        """Number of holders before that have ended without giving the stage back.
 
         Args:
             claim: that is held now.

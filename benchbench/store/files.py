@@ -86,7 +86,7 @@ def remove_leftovers(folder: Path, name: str = "") -> None:
 
 
 def _is_leftover(path: Path) -> bool:
-    """Whether a temporary file's writer has ended; of one on another machine, whether it was written long ago."""
+    """True where a temporary file's writer has ended; of one on another machine, whether it was written long ago."""
     writer = _WRITER.search(path.name)
     if writer is not None and writer["machine"] == this_process().machine:
         return not birth(int(writer["pid"]))

@@ -1,4 +1,4 @@
-"""What a store holds: its stages with their state, size and age, and the files beside them."""
+"""Inventory of a store: its stages with their state, size and age, and the files beside them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a trained network answers on each test image, in a file of its stage: the likeliest classes and how likely."""
+"""Predictions of a trained network on the test images, in a file of its stage: the likeliest classes and how likely."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ class Store:
         return StoreError(f"no finished training in store {self.root} has a key that begins with '{text}'; {hint}")
 
     def live_claims(self) -> dict[str, Held]:
-        """Who is at work on the stages of this store, by KIND-KEY; the claims of runs on themselves are among them."""
+        """Claims of those at work on the stages of this store, by KIND-KEY, and of runs on themselves."""
         return live_claims(self.root)
 
     def in_use(self) -> bool:

@@ -62,7 +62,7 @@ class Override:
 
     @property
     def argument(self) -> str:
-        """What `--set` takes for it: `key=value`, the value in YAML."""
+        """Its form for `--set`: `key=value`, the value in YAML."""
         return self.text or f"{self.key}={json.dumps(self.value, default=str)}"
 
 

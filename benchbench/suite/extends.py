@@ -134,7 +134,7 @@ class _Merge:
 
 
 def _is_merged(at: tuple[str, ...], base: CommentedMap, nearer: CommentedMap) -> bool:
-    """Whether two mappings become one, and not the nearer one alone."""
+    """True where two mappings become one, and not the nearer one alone."""
     if at[0] in LABELLED and len(at) <= 2:
         return True
     if at[-1] in ONE_OF:

@@ -165,7 +165,7 @@ def check_files(case: DatasetCase) -> None:
 
 @dataclass(frozen=True)
 class _KnownFiles:
-    """What the keys hold beside the code.
+    """The part of keys beside the code.
 
     Attributes:
         paths: files and folders whose content counts.

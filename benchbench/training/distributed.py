@@ -90,7 +90,7 @@ class World:
 
     @property
     def leads(self) -> bool:
-        """Whether this process writes files, decides and reports."""
+        """True where this process writes files, decides and reports."""
         return self.rank == 0
 
     def leave(self) -> None:

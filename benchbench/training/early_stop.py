@@ -9,7 +9,7 @@ from benchbench.specs.records import CurveRow
 
 
 def stops_early(rule: EarlyStopSpec | None, curve: Sequence[CurveRow]) -> bool:
-    """Whether a training ends after the last epoch of its curve.
+    """True where a training ends after the last epoch of its curve.
 
     It does where the last `patience` epochs have not raised the best accuracy before them by more than `min_delta`. The
     curve is all that it depends on, so that a run that goes on from a checkpoint ends at the same epoch.

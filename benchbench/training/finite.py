@@ -93,7 +93,7 @@ def require_finite_losses(means: Mapping[str, float], first: int | None, steps: 
 
 
 class Spread(NamedTuple):
-    """How far embeddings differ from each other.
+    """Spread of embeddings: their distance from each other.
 
     Attributes:
         relative: root mean square distance to their mean, as a share of their root mean square norm: 0 where all are
@@ -106,7 +106,7 @@ class Spread(NamedTuple):
 
 
 class EmbeddingSpread:
-    """How far the embeddings of images differ from each other, over batches."""
+    """Spread of the embeddings of images, over batches."""
 
     def __init__(self) -> None:
         self._count = 0

@@ -102,7 +102,7 @@ class StateWatch:
             raise GlobalStateError(change.text for change in changes)
 
     def changes(self, thorough: bool = False) -> list[Change]:
-        """What has been changed since; it is put back."""
+        """Names of changes since; they are put back."""
         if not thorough and [probe() for probe in self._probes] == self._probed:
             return []
         changes = self._settings_back()

@@ -144,7 +144,7 @@ def _is_optimizer(kind: object) -> bool:
 
 
 def is_capturable(optimizer: torch.optim.Optimizer, name: str) -> bool:
-    """Whether the steps of a recipe's optimiser, of some name, can run as a CUDA graph."""
+    """True where the steps of a recipe's optimiser, of some name, can run as a CUDA graph."""
     return name in FUSED or type(optimizer) in CAPTURABLE
 
 

@@ -57,7 +57,7 @@ class SplitForward(TorchFunctionMode):
         return func(*args, **kwargs)
 
     def _is_split(self, tensor: Tensor) -> bool:
-        """Whether the rows of a tensor are images of the share, or parts of them, such as the windows of each."""
+        """True where the rows of a tensor are images of the share, or parts of them, such as the windows of each."""
         rows = len(tensor) if tensor.dim() else 0
         return rows == self.own or (tensor.dim() > 1 and rows > 0 and rows % self.own == 0)
 

@@ -42,7 +42,7 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Reading:
-    """How files become images.
+    """The way in which files become images.
 
     Attributes:
         exif: "apply" turns an image as its EXIF orientation says; "ignore" takes the pixels as they are stored.
@@ -222,7 +222,7 @@ def survey_files(files: list[str], reading: Reading) -> list[str]:
 
 
 def survey(samples: Sequence[Callable[[], str | IO[bytes]]], count: int, reading: Reading) -> list[str]:
-    """What a reader should know of the files of a split, from the headers of some.
+    """Notes on the files of a split, from the headers of some.
 
     Args:
         samples: give paths or bytes of those that are looked at.

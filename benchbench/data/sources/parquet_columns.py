@@ -127,7 +127,7 @@ class _ColumnChoice:
         return [each.name for each in self.schema if _holds_images(each.type) and self._type(each.name) in kinds]
 
     def _other_images(self) -> str:
-        """What to do about images that are there in another form."""
+        """Advice on images that are there in another form."""
         for column in self.schema:
             kind = column.type
             if pa.types.is_struct(kind):

@@ -242,7 +242,7 @@ def classes_of(train: LabelValues, names: tuple[str, ...] | None, by_type: bool)
 
 
 def label_note(classes: ParquetClasses, column: str, named_in_files: bool, by_type: bool) -> str:
-    """What a reader should know of the choice; empty where labels are the numbers of classes as they are."""
+    """A note on the choice; empty where labels are the numbers of classes as they are."""
     if named_in_files or (classes.values == list(range(len(classes.names))) and not by_type):
         return ""
     shown = ", ".join(classes.names[:8]) + (", ..." if len(classes.names) > 8 else "")

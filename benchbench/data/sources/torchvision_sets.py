@@ -296,7 +296,7 @@ def _one_at_a_time(root: Path, name: str) -> Iterator[None]:
 
 
 def _has_locks(path: Path) -> bool:
-    """Whether a file can be locked: `FileLock` would wait for ever, or raise, where no file can."""
+    """True where a file can be locked: `FileLock` would wait for ever, or raise, where no file can."""
     try:
         with path.open("a") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -44,7 +44,7 @@ class LabelledPoint:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What labels keep clear of.
+    """Shapes that labels keep clear of.
 
     Attributes:
         boxes: markers and bars [n, 4]; no label covers one.

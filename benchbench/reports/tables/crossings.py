@@ -173,7 +173,7 @@ def _share(share: float) -> str:
 
 
 def interval_note(plan: Plan) -> str:
-    """What the interval of a crossing is."""
+    """Meaning of the interval of a crossing."""
     return (
         f"its {100 * level_of(plan):g} % interval: bootstrap over the seeds that are finished on every rung, drawn "
         f"alike for all rungs ({RESAMPLES:,} resamples of fixed random numbers, widened for few seeds); open: on that "

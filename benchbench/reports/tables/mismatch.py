@@ -65,7 +65,7 @@ def _ratio(runs: Runs) -> float:
 
 
 def _family(cells: pd.DataFrame) -> str:
-    """Whether student and teachers are of one family: "same" or "other"; empty where that is not known."""
+    """True where student and teachers are of one family: "same" or "other"; empty where that is not known."""
     known = cells.dropna(subset=["family", "teacher_family"])
     if known.empty:
         return ""

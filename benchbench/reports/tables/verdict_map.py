@@ -50,7 +50,7 @@ class MapCell:
 
     @property
     def is_worse(self) -> bool:
-        """Whether the interval lies below 0 though the verdict does not say so."""
+        """True where the interval lies below 0 though the verdict does not say so."""
         interval = self.arm.interval if self.arm else None
         return interval is not None and interval[1] < 0 and self.verdict in (MATCHES, INCONCLUSIVE)
 
@@ -217,7 +217,7 @@ def _texts(cell: MapCell) -> list[str]:
 
 
 def map_notes(results: pd.DataFrame, plan: Plan) -> list[str]:
-    """What the verdicts compare, for the table and the figure."""
+    """Comparison that the verdicts are of, for the table and the figure."""
     rules = plan.suite.statistics
     return [
         "the distilled arm of the highest mean accuracy against the fine-tuned arm, or length of one, that costs most "

@@ -1,1 +1,1 @@
-"""What `benchbench new` copies: real plugins, of which only the name `template` is replaced."""
+"""Templates of `benchbench new`: real plugins, of which only the name `template` is replaced."""
