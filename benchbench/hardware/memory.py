@@ -42,6 +42,11 @@ class PeakMemory:
         return None
 
 
+def forget_peak(device: str) -> None:
+    """Counts the peak of this process from now on, as after a measurement that is no part of a training."""
+    PeakMemory(device)
+
+
 def free_memory(device: str) -> None:
     """Gives back memory that nothing uses: that of circles of objects, and on a GPU what torch's allocator keeps."""
     gc.collect()

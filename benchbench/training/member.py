@@ -16,6 +16,7 @@ from benchbench.errors import StageError
 from benchbench.execution.graph_pool import GraphPool
 from benchbench.execution.network import ConfiguredModel, ExecutionConfig
 from benchbench.hardware.accelerator import widest
+from benchbench.hardware.memory import forget_peak
 from benchbench.losses.multi_teacher import MultiTeacherLoss
 from benchbench.models.backbone import Backbone
 from benchbench.models.outputs import Outputs
@@ -219,6 +220,7 @@ class Member:
             if not preparing and self.position == (0, 0) and self.world is None:
                 part, outputs, _ = next(iter(accumulated(batch, teacher_outputs, self.recipe.accumulate)))
                 self.gradients = term_gradients(self.model, self.losses, part, outputs, self.recipe.epochs)
+                forget_peak(str(self.device))  # all terms of it, in float32, take more than a step
             self._step(batch, teacher_outputs)
         self._checked_stages.add(preparing)
 

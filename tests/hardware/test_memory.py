@@ -7,7 +7,7 @@ import mmap
 import pytest
 
 from benchbench.hardware import memory
-from benchbench.hardware.memory import PeakMemory
+from benchbench.hardware.memory import PeakMemory, forget_peak
 
 MEGABYTES = 2**20
 
@@ -27,6 +27,8 @@ def test_the_peak_is_that_of_the_stage():
     fill_and_free(40)
     assert before is not None
     assert 30 * MEGABYTES < meter.bytes() - before < 60 * MEGABYTES
+    forget_peak("cpu")  # what lay between is not counted
+    assert meter.bytes() - before < 30 * MEGABYTES
 
 
 def test_where_the_mark_cannot_be_set_back_nothing_is_claimed(tmp_path, monkeypatch):
