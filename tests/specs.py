@@ -153,7 +153,7 @@ def cost_record(**changes: Any) -> Cost:
     for prefix in ("", "alone_"):
         given = changes.get(f"{prefix}device_hours", hours)
         seconds = changes.setdefault(f"{prefix}seconds", {"student": 3600 * given / devices})
-        charged = sum(each for section, each in seconds.items() if section != UNCHARGED)
+        charged = sum(each for section, each in seconds.items() if section not in UNCHARGED)
         changes.setdefault(f"{prefix}device_hours", charged * devices / 3600)
     return Cost(**{"devices": 1, "unit": "CPU-hours", **changes})
 

@@ -28,7 +28,7 @@ class Cost(RecordPart):
         carried_seconds: seconds that it had taken when it went on from a checkpoint.
         devices: devices held.
         unit: of the hours.
-        device_hours, alone_device_hours: without "loading".
+        device_hours, alone_device_hours: without "loading" and "gradients", which measures them.
         cohort: stages that ran side by side.
         images: training images, over all epochs; of a stage that trains.
         energy_joules, peak_bytes: None where they were not measured.

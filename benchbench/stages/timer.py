@@ -7,6 +7,7 @@ from typing import Generic, TypedDict, TypeVar
 
 import torch
 
+from benchbench.specs.consistency import UNCHARGED
 from benchbench.specs.records import Cost
 from benchbench.specs.stages import BaseSpec
 from benchbench.stages.context import StageContext
@@ -24,7 +25,7 @@ class StageTimer:
 
     Attributes:
         account: seconds by section. Reading images and weights is "loading", which is not charged: the first stage
-            would pay for everybody's download.
+            would pay for everybody's download; nor is "gradients", see `benchbench.training.term_gradients`.
     """
 
     def __init__(self, context: StageContext[BaseSpec], clock: Clock | None = None):
@@ -61,7 +62,7 @@ class StageTimer:
 
 
 def _device_hours(seconds: dict[str, float], devices: float) -> float:
-    return sum(value for name, value in seconds.items() if name != "loading") * devices / 3600
+    return sum(value for name, value in seconds.items() if name not in UNCHARGED) * devices / 3600
 
 
 class TimedState(TypedDict):

@@ -17,13 +17,16 @@ from torch import Tensor
 from benchbench.data.batch import Batch
 from benchbench.data.loader import Loader
 from benchbench.data.prefetch import prefetch
+from benchbench.hardware.memory import forget_peak
 from benchbench.models.outputs import Outputs
 from benchbench.training.cohort import Cohort
 from benchbench.training.distributed import World
 from benchbench.training.finite import EmbeddingSpread, require_finite_outputs
+from benchbench.training.isolation import checked_copies
 from benchbench.training.likely_classes import LikelyClasses
 from benchbench.training.member import Member
 from benchbench.training.stop import STOP
+from benchbench.training.term_gradients import term_gradients
 
 
 def train(cohort: Cohort) -> None:
@@ -52,6 +55,9 @@ def _train_epoch(cohort: Cohort, epoch: int, first_step: int) -> None:
             batch, teacher_outputs = _shared_step(cohort, members, batches, epoch + step / steps)
             for member in members:
                 begins = step == 0 and epoch in (-member.preparation, 0)
+                _measure_gradients(cohort, member, batch, teacher_outputs)
+                if member in cohort.failures:
+                    continue
                 with (
                     cohort.isolated(member, thorough=begins),
                     cohort.clock.section(member.section, member.account),
@@ -59,6 +65,22 @@ def _train_epoch(cohort: Cohort, epoch: int, first_step: int) -> None:
                     member.step(batch, teacher_outputs)
             _save(cohort, members)
         _end_epoch(cohort, epoch)
+
+
+def _measure_gradients(cohort: Cohort, member: Member, batch: Batch, teacher_outputs: Sequence[Outputs]) -> None:
+    """Measures the gradient of each loss before the first step of a distillation in one process.
+
+    No number of the training changes, and the time is not charged: no training needs it.
+    """
+    if not teacher_outputs or member.position != (0, 0) or member.world is not None:
+        return
+    with (
+        cohort.isolated(member, thorough=True),
+        cohort.clock.section("gradients", member.account),
+        checked_copies(batch, teacher_outputs) as (batch, teacher_outputs),
+    ):
+        member.gradients = term_gradients(member.model, member.losses, batch, teacher_outputs, member.recipe)
+    forget_peak(str(member.device))  # all terms of it, in float32, take more than a step
 
 
 def _shared_step(

@@ -16,7 +16,6 @@ from benchbench.errors import StageError
 from benchbench.execution.graph_pool import GraphPool
 from benchbench.execution.network import ConfiguredModel, ExecutionConfig
 from benchbench.hardware.accelerator import widest
-from benchbench.hardware.memory import forget_peak
 from benchbench.losses.multi_teacher import MultiTeacherLoss
 from benchbench.models.backbone import Backbone
 from benchbench.models.outputs import Outputs
@@ -41,7 +40,6 @@ from benchbench.training.likely_classes import LikelyClasses
 from benchbench.training.member_state import BestEpoch, MemberState, TensorDict
 from benchbench.training.optimizers import is_capturable, make_optimizer, rate_factor, rates_on, set_rates
 from benchbench.training.step_graph import StepGraph
-from benchbench.training.term_gradients import term_gradients
 from benchbench.training.weight_average import WeightAverage
 
 # Seconds between reports of progress within an epoch.
@@ -217,10 +215,6 @@ class Member:
             return
         images = len(batch.labels) // self.recipe.accumulate
         with checked_copies(batch, teacher_outputs) as (batch, teacher_outputs), _large_enough(images):
-            if not preparing and self.position == (0, 0) and self.world is None:
-                part, outputs, _ = next(iter(accumulated(batch, teacher_outputs, self.recipe.accumulate)))
-                self.gradients = term_gradients(self.model, self.losses, part, outputs, self.recipe.epochs)
-                forget_peak(str(self.device))  # all terms of it, in float32, take more than a step
             self._step(batch, teacher_outputs)
         self._checked_stages.add(preparing)
 

@@ -22,11 +22,13 @@ from benchbench.hardware.memory import free_memory
 from benchbench.losses.multi_teacher import MultiTeacherLoss
 from benchbench.models.backbone import Backbone
 from benchbench.models.outputs import Outputs
+from benchbench.specs.parts import RecipeSpec
 from benchbench.specs.records import GradientRecord
+from benchbench.training.gradients import accumulated
 
 
 def term_gradients(
-    model: Backbone, losses: MultiTeacherLoss, batch: Batch, teacher_outputs: Sequence[Outputs], epochs: int
+    model: Backbone, losses: MultiTeacherLoss, batch: Batch, teacher_outputs: Sequence[Outputs], recipe: RecipeSpec
 ) -> GradientRecord | None:
     """Norms of the gradients to the student's parameters; None where there is no teacher, or where it fails.
 
@@ -37,13 +39,15 @@ def term_gradients(
         losses: of the run.
         batch: of the first step.
         teacher_outputs: for it.
-        epochs: of the run; terms that warm up are measured in the middle of it.
+        recipe: of the run. Terms that warm up are measured in the middle of its epochs; of a batch in parts, the first
+            part is.
     """
     if not teacher_outputs or not model.classes:
         return None
     try:
         with _unchanged(model, losses), torch.enable_grad():
-            record = _measured(model, losses, replace(batch, epoch=epochs / 2), teacher_outputs)
+            part, outputs, _ = next(iter(accumulated(batch, teacher_outputs, recipe.accumulate)))
+            record = _measured(model, losses, replace(part, epoch=recipe.epochs / 2), outputs)
     except Exception as error:  # what is wrong with a loss shows in the step itself
         print(f"gradients of the losses are not known ({one_line(error)})")
         if is_out_of_memory(error):

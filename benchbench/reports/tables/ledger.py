@@ -25,6 +25,7 @@ SECTIONS = {
     "data": "images and augmentation",
     "teacher": "frozen networks' forward pass",
     "preparation": "first stage of two-stage losses",
+    "gradients": "measuring gradients of losses",
     "student": "training steps",
     "generation": "generating images",
     "features": "features of images",

@@ -184,14 +184,14 @@ def together(members: dict[str, Run], state: StateWatch | None = None) -> dict[s
 
 
 def breaking(member: Run, when: int, result: float | Exception) -> None:
-    """From that call on, its losses are multiplied by a factor, or raise."""
+    """From that step on, its losses are multiplied by a factor, or raise; before the first they are measured once."""
     real, calls = member.losses.forward, 0
 
     def forward(*args):
         nonlocal calls
         calls += 1
         total, terms = real(*args)
-        if calls < when:
+        if calls <= when:
             return total, terms
         if isinstance(result, Exception):
             raise result

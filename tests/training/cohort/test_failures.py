@@ -61,7 +61,7 @@ def test_one_that_runs_out_of_memory_gives_the_memory_of_its_step_back(make):
     member = make()
     member.losses.forward = forward
     assert isinstance(together({"large": member})["large"], MemoryError)
-    assert [each() for each in activations] == [None]
+    assert [each() for each in activations] == [None, None]  # the measurement of its gradients, and the first step
 
 
 def test_one_whose_loss_is_not_finite_leaves_the_others(make, alone):
@@ -169,13 +169,13 @@ def test_a_cohort_of_none_trains_nothing(make):
 
 
 def doing(member: Run, when: int, act: Callable[[], object]) -> None:
-    """At that call, its losses do something before they are computed."""
+    """At that step, its losses do something before they are computed; before the first they are measured once."""
     real, calls = member.losses.forward, 0
 
     def forward(*args):
         nonlocal calls
         calls += 1
-        if calls == when:
+        if calls == when + 1:
             act()
         return real(*args)
 

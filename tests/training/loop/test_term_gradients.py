@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from benchbench.components import Component, Offer
 from benchbench.losses.methods.kd import distillation_kl
-from benchbench.training import member
+from benchbench.training import loop
 from benchbench.training.term_gradients import advice, term_gradients
 from tests.specs import loss_spec
 from tests.training.loop.conftest import network
@@ -52,7 +52,7 @@ def norm(model, value) -> float:
 def test_norms(make):
     run = make((loss_spec("ce", 0.5), loss_spec("kd", 0.9), loss_spec("dkd", 2.0)))
     batch, outputs = first_step(run)
-    record = term_gradients(run.model, run.losses, batch, outputs, 3)
+    record = term_gradients(run.model, run.losses, batch, outputs, run.recipe)
     logits = run.model(batch.images).logits
     assert record.cross_entropy == pytest.approx(norm(run.model, 0.5 * F.cross_entropy(logits, batch.labels)), rel=1e-5)
     kd = norm(run.model, 0.9 * distillation_kl(logits, outputs[0].logits))
@@ -70,7 +70,7 @@ def test_the_run_is_the_same_with_and_without(make, monkeypatch):
         "crd.crd_teacher",
         *(f"align_uniform.{name}" for name in ("align", "uniform")),
     }
-    monkeypatch.setattr(member, "term_gradients", lambda *args: None)
+    monkeypatch.setattr(loop, "term_gradients", lambda *args: None)
     plain = make(LOSSES, dropout=0.5)
     plain.run()
     assert plain.gradients is None
@@ -90,7 +90,8 @@ def test_it_is_kept_by_checkpoints(make, tmp_path):
 def test_what_warms_up_is_measured_in_the_middle(make):
     run = make(("ce", loss_spec("dkd", warmup_epochs=3.0)))
     batch, outputs = first_step(run)
-    half, whole = (term_gradients(run.model, run.losses, batch, outputs, epochs) for epochs in (3, 6))
+    recipes = [run.recipe.model_copy(update={"epochs": epochs}) for epochs in (3, 6)]
+    half, whole = (term_gradients(run.model, run.losses, batch, outputs, recipe) for recipe in recipes)
     assert half.terms["dkd.target"] == pytest.approx(whole.terms["dkd.target"] / 2)
     assert half.terms["dkd.target"] > 0
 
@@ -98,7 +99,7 @@ def test_what_warms_up_is_measured_in_the_middle(make):
 def test_the_log_names_losses_that_vanish(make, capsys):
     run = make(("ce", "blind", loss_spec("kd", 1e-6)))
     batch, outputs = first_step(run)
-    record = term_gradients(run.model, run.losses, batch, outputs, 3)
+    record = term_gradients(run.model, run.losses, batch, outputs, run.recipe)
     assert set(record.vanishing()) == {"blind", "kd"}
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("loss 'blind' hardly trains the student: ")
@@ -127,7 +128,7 @@ def test_advice(ratio, words):
 def test_without_a_teacher_or_with_a_loss_that_fails_nothing_is_known(make, capsys):
     run = make(("ce", "broken"))
     batch, outputs = first_step(run)
-    assert term_gradients(run.model, run.losses, batch, [], 3) is None
-    assert term_gradients(run.model, run.losses, batch, outputs, 3) is None
+    assert term_gradients(run.model, run.losses, batch, [], run.recipe) is None
+    assert term_gradients(run.model, run.losses, batch, outputs, run.recipe) is None
     assert capsys.readouterr().out == "gradients of the losses are not known (ValueError: no)\n"
-    assert term_gradients(network(0, classes=None), run.losses, replace(batch), outputs, 3) is None
+    assert term_gradients(network(0, classes=None), run.losses, replace(batch), outputs, run.recipe) is None
