@@ -19,9 +19,7 @@ MOST = 10.0
 def _channels(value: Any) -> Any:
     """A list of numbers; that they are as many as images have channels is known when the data are."""
     if value is not None and (not isinstance(value, list | tuple) or not value):
-        raise PydanticCustomError(
-            "channels", "write a list with a number for each channel, as in [0.5, 0.5, 0.5]"
-        )
+        raise PydanticCustomError("channels", "write a list with a number for each channel, as in [0.5, 0.5, 0.5]")
     for number in value or ():
         if isinstance(number, int | float) and number > MOST:
             problem = "images have values in 0..1 here; divide by 255 what is for 0..255 (given: {number})"
@@ -37,9 +35,7 @@ def _of_the_data(params: Json) -> Json:
     """
     for name in CHANNEL_PARAMETERS:
         if params.get(name, CHANNELS) != CHANNELS:
-            problem = (
-                "{name}: the data set gives the channels of images, by `channels`; take it out (given: {given})"
-            )
+            problem = "{name}: the data set gives the channels of images, by `channels`; take it out (given: {given})"
             raise PydanticCustomError("channels", problem, {"name": name, "given": str(params[name])})
     return params
 
