@@ -110,7 +110,7 @@ class TestRun:
         state, answer, tables, figures = repr(run).splitlines()
         assert state == "tiny: 4 cells: 2 done, 1 failed, 1 missing"
         assert answer == run.answer
-        assert tables.startswith("<tables: accuracy, gpu_hours, ")
+        assert tables.startswith("<tables: accuracy, metrics, gpu_hours, ")
         assert figures.startswith("<figures: ")
         shown = run._repr_html_()
         assert f"failed: {plan.plan.stages[plan.plan.cells[2].stage].label}: &lt;b&gt;no memory&lt;/b&gt;" in shown

@@ -7,13 +7,15 @@ from typing import Generic, TypedDict, TypeVar
 
 import torch
 
-from benchbench.specs.consistency import UNCHARGED
 from benchbench.specs.records import Cost
 from benchbench.specs.stages import BaseSpec
 from benchbench.stages.context import StageContext
 from benchbench.training.checkpoints import Checkpoints
 from benchbench.training.clock import Account, Clock
 from benchbench.training.stop import STOP
+
+# Sections that device-hours leave out.
+UNCHARGED = ("loading", "gradients")
 
 
 class StageTimer:

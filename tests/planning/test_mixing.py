@@ -64,7 +64,7 @@ def test_mixing_comes_last(tiny_suite, plan_of, tmp_path, augment):
 
 class TestLosses:
     def test_those_that_need_one_label_an_image_are_refused(self, tiny_suite, plan_of, tmp_path):
-        assert sorted(HARD) == ["crd", "dkd", "nkd", "ofa", "rld", "tf_kd", "wsld"]
+        assert sorted(HARD) == ["crd", "dkd", "nkd", "ofa", "rld", "sdd", "tf_kd", "wkd_logits", "wsld"]
         for name in HARD:
             arm = {"method": "scratch" if name == "tf_kd" else "distill", "loss": {"ce": 1, name: 1}}
             path = tiny_suite(tmp_path, recipes=recipes(FLIP, CUTMIX), arms={"refused": arm})

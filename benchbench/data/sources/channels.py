@@ -19,7 +19,6 @@ from benchbench.data.sources.own_images import (
     to_uint8,
 )
 from benchbench.errors import DataError, one_line
-from benchbench.specs.parts import CHANNELS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
 ARRAY = ".npy"
 MOST_CHANNELS = 512
+CHANNELS = 3  # of images, unless it is said otherwise
 
 
 class OwnFilesParams(OwnImagesParams):
