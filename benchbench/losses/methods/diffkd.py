@@ -38,11 +38,17 @@ class Denoiser(nn.Module):
         super().__init__()
         self.time = nn.Embedding(STEPS, channels)
         blocks = Bottleneck(channels, 4), Bottleneck(channels, 4)
-        self.blocks = nn.Sequential(*blocks, nn.Conv2d(channels, channels, 1), BatchNorm2d(channels))
+        # Without the official code's bias, which the normalisation takes out again: its gradient is rounding.
+        self.blocks = nn.Sequential(*blocks, nn.Conv2d(channels, channels, 1, bias=False), BatchNorm2d(channels))
 
     def forward(self, x: Tensor, step: Tensor) -> Tensor:
         noise: Tensor = self.blocks(x + self.time(step)[..., None, None])
         return noise
+
+
+def noise_like(x: Tensor) -> Tensor:
+    """Normal numbers of a tensor's shape; `torch.randn_like` would draw them in the order of its memory."""
+    return torch.randn(x.shape, dtype=x.dtype, device=x.device)
 
 
 def signal_shares() -> Tensor:
@@ -100,7 +106,7 @@ class DiffKD(Loss):
         code = code.detach()
         x = self.transform(f_student)
         share = self.adapter(x).softmax(dim=1)[:, :1, None, None]
-        x = share * x + (1 - share) * torch.randn_like(x)
+        x = share * x + (1 - share) * noise_like(x)
         refined = self.project(denoised(x, self.denoiser, self.shares, self.params.steps))
         return {
             "diffkd": F.mse_loss(refined, code),
@@ -109,6 +115,6 @@ class DiffKD(Loss):
         }
 
     def _diffusion(self, code: Tensor) -> Tensor:
-        noise, steps = torch.randn_like(code), torch.randint(STEPS, (len(code),), device=code.device)
+        noise, steps = noise_like(code), torch.randint(STEPS, (len(code),), device=code.device)
         share = self.shares[steps][:, None, None, None]
         return F.mse_loss(self.denoiser(share.sqrt() * code + (1 - share).sqrt() * noise, steps), noise)

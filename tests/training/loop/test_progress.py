@@ -44,6 +44,7 @@ def test_the_ledger_books_every_second_once(make, tmp_path, monkeypatch):
         "setup": 7.0,
         "data": EPOCHS * STEPS * 1.0,
         "teacher": EPOCHS * STEPS * 100.0,
+        "gradients": 10_000.0,
         "student": EPOCHS * STEPS * 10_000.0,
         "evaluation": EPOCHS * batches * 10.0,
         "checkpoint": saves * 1000.0,
