@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchbench.data.batch import Batch
-from benchbench.errors import is_out_of_memory, one_line
+from benchbench.errors import breaks_device, is_out_of_memory, one_line
 from benchbench.hardware.accelerator import widest
 from benchbench.hardware.memory import free_memory
 from benchbench.losses.multi_teacher import MultiTeacherLoss
@@ -49,6 +49,8 @@ def term_gradients(
             part, outputs, _ = next(iter(accumulated(batch, teacher_outputs, recipe.accumulate)))
             record = _measured(model, losses, replace(part, epoch=recipe.epochs / 2), outputs)
     except Exception as error:  # what is wrong with a loss shows in the step itself
+        if breaks_device(error):
+            raise
         print(f"gradients of the losses are not known ({one_line(error)})")
         if is_out_of_memory(error):
             free_memory(batch.labels.device.type)
