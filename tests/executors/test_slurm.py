@@ -120,7 +120,7 @@ def test_a_stage_that_ends_its_job_three_times_fails_with_the_reason(planned):
 
 
 def test_jobs_go_on_without_the_runner_and_the_next_one_finds_them(planned, cluster, tmp_path):
-    experiment = planned(2, {"ticks": 60}, jobs=2)
+    experiment = planned(2, {"ticks": 120}, jobs=2)  # they are still at work when the next one looks
     params = experiment.executor.params.model_dump(exclude_defaults=True)
     settings = [f"--executor-set={name}={value}" for name, value in params.items()]
     command = [sys.executable, "-m", "benchbench", "run", experiment.plan.file.path, f"--store={experiment.store.root}"]
@@ -137,7 +137,7 @@ def test_jobs_go_on_without_the_runner_and_the_next_one_finds_them(planned, clus
     run = bb.run(again, listeners=[listener])
     assert run.failed == {}
     assert {pilot.name for pilot in listener.pilots} == set(running)
-    assert [len(each) for each in ticks(again).values()] == [60, 60]
+    assert [len(each) for each in ticks(again).values()] == [120, 120]
 
 
 def test_ctrl_c_cancels_jobs_which_leave_their_checkpoints(planned, cluster):

