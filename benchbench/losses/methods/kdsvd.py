@@ -60,7 +60,8 @@ class KDSVD(Loss):
 
     Source: Lee, Kim and Song 2018, "Self-supervised Knowledge Distillation Using Singular Value Decomposition" (ECCV
     2018, arXiv 1807.06819), in the form of RepDistiller and mdistiller, which take the map as a matrix of channels and
-    rows by columns; the original has positions by channels. A larger map is averaged down to the other's size.
+    rows by columns; the original has positions by channels. A larger map is averaged down to the other's size. On a GPU
+    each step waits for the decompositions: the host reads whether they have converged.
     """
 
     def __init__(self, context: LossContext, **params: Any):
