@@ -184,14 +184,17 @@ def together(members: dict[str, Run], state: StateWatch | None = None) -> dict[s
 
 
 def breaking(member: Run, when: int, result: float | Exception) -> None:
-    """From that step on, its losses are multiplied by a factor, or raise; before the first they are measured once."""
-    real, calls = member.losses.forward, 0
+    """From that step on, its losses are multiplied by a factor, or raise.
+
+    With a teacher there is one call before the first step, which measures their gradients.
+    """
+    real, calls = member.losses.forward, -1 if member.inputs.teachers else 0
 
     def forward(*args):
         nonlocal calls
         calls += 1
         total, terms = real(*args)
-        if calls <= when:
+        if calls < when:
             return total, terms
         if isinstance(result, Exception):
             raise result
