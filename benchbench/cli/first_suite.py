@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import click
 
-from benchbench.cli.options import data_option, file_type, folder_type, store_option
+from benchbench import api
+from benchbench.cli.options import chooses_executor, data_option, file_type, folder_type, store_option
 from benchbench.errors import BenchBenchError
 
 
@@ -27,6 +29,7 @@ from benchbench.errors import BenchBenchError
     "--device", default="auto", show_default=True, help="cpu, cuda, cuda:N, mps or auto (CUDA if there is any)."
 )
 @click.option("--jobs", type=click.IntRange(1), help="Workers side by side.  [default: one per core, or per GPU]")
+@chooses_executor
 @click.pass_context
 def start(
     context: click.Context,
@@ -36,7 +39,7 @@ def start(
     student: str | None,
     teacher: str | None,
     runs: bool,
-    **options: object,
+    **options: Any,
 ) -> None:
     """Write a suite for FOLDER, your own photographs in one folder per class, that takes as long as you have.
 
@@ -72,7 +75,7 @@ def start(
     proposal = Proposal(name, output or Path(f"{name}.yaml"), seen, *networks)
     written = write_suite(proposal, hours, **options)
     experiment = written.experiment
-    click.echo(plan_text(experiment.plan, experiment.store, {}, show_all=False))
+    click.echo(plan_text(experiment.plan, experiment.store, api.estimate(experiment), show_all=False))
     if written.hours is not None:
         late = (
             " which is the least that is worth it; take fewer images or seeds" if written.hours > 1.05 * hours else ""
@@ -80,7 +83,10 @@ def start(
         click.echo(
             f"time: about {duration(3600 * written.hours)} for {written.epochs} epochs{',' if late else ''}{late}"
         )
-    click.echo(f"written: {proposal.file}; to run it: {experiment.command('run')}")
+    executor = [] if options["executor"] is None else ["--executor", str(options["executor"])]
+    executor += [word for setting in options["executor_settings"] for word in ("--executor-set", setting)]
+    command = experiment.command("run", *executor)
+    click.echo(f"written: {proposal.file}; to run it: {command}")
     if runs:
-        arguments = shlex.split(experiment.command("run"))[1:]
+        arguments = shlex.split(command)[1:]
         context.find_root().command.main(args=arguments, prog_name="benchbench", standalone_mode=False)

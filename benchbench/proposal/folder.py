@@ -24,7 +24,6 @@ class ImageFolder:
         train, test: number of images.
         classes: their number.
         side: median of the images' shorter sides, in pixels.
-        unreadable: number of images that cannot be read.
         note: what is left out or odd, in words; empty for nothing.
     """
 
@@ -34,7 +33,6 @@ class ImageFolder:
     test: int
     classes: int
     side: int
-    unreadable: int
     note: str
 
 
@@ -54,6 +52,4 @@ def look_at(path: Path) -> ImageFolder:
         raise BenchBenchError(f"{path}: none of {len(found.images)} images can be read; are they photographs?")
     info = found.info
     side = round(statistics.median(sides))
-    return ImageFolder(
-        path, is_split, info.train, info.test, info.classes, side, len(found.unreadable), found.info.note
-    )
+    return ImageFolder(path, is_split, info.train, info.test, info.classes, side, info.note)

@@ -38,12 +38,6 @@ def test_a_training_part_alone_is_split(tmp_path):
     assert (look_at(tmp_path).is_split, look_at(tmp_path).train) == (True, 8)
 
 
-def test_unreadable_images_are_counted(tmp_path):
-    folder = fill(tmp_path / "photos", 5)
-    (folder / "cat" / "0.png").write_bytes(b"no image")
-    assert look_at(folder).unreadable == 1
-
-
 def test_what_is_no_folder_of_photographs(tmp_path):
     (tmp_path / "one.png").write_bytes(b"")
     for folder, problem in (

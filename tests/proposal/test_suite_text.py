@@ -11,7 +11,7 @@ from benchbench.proposal.folder import ImageFolder
 from benchbench.proposal.suite_text import Network, Proposal
 from benchbench.suite.file import load_suite
 
-FOLDER = ImageFolder(Path("photos"), True, 800, 200, 6, 300, 0, "")
+FOLDER = ImageFolder(Path("photos"), True, 800, 200, 6, 300, "")
 
 
 def test_it_is_a_suite_with_a_comment_at_each_part(tmp_path):

@@ -84,7 +84,8 @@ def test_it_is_kept_by_checkpoints(make, tmp_path):
     checkpoints.folder.checkpoint.write_bytes(checkpoints.files[1, 2])
     resumed = make(LOSSES)
     resumed.run(resumed.checkpoints.load())
-    assert resumed.gradients == run.gradients != None  # noqa: E711
+    assert run.gradients is not None
+    assert resumed.gradients == run.gradients
 
 
 def test_what_warms_up_is_measured_in_the_middle(make):
