@@ -36,7 +36,7 @@ class Split(BaseModel):
     @classmethod
     def _is_a_mapping_of_known_keys(cls, given: Any) -> Any:
         if not isinstance(given, dict | Split):
-            raise PydanticCustomError("split", "write shares, as in `{{test: 0.2, by: seed}}`")
+            raise PydanticCustomError("split", "write shares, as in `{test: 0.2, by: seed}`")
         for key in given if isinstance(given, dict) else ():
             if key not in cls.model_fields:
                 context = {"key": key, "name": quoted(str(key)), "hint": did_you_mean(str(key), cls.model_fields)}
