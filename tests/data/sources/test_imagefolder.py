@@ -191,7 +191,7 @@ class TestDrawnSplit:
     @pytest.mark.parametrize(
         ("split", "problem"),
         [
-            (0.2, "write shares, as in"),
+            (0.2, r"write shares, as in `{test: 0\.2, by: seed}`"),
             ({"tset": 0.2}, "did you mean 'test'"),
             ({"test": 0.6, "validation": 0.5}, "leave nothing to train on"),
             ({"test": 20}, "less than 1"),
