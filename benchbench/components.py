@@ -146,6 +146,11 @@ class Component:
         return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
     @property
+    def reads_teacher(self) -> bool:
+        """True of a loss that cannot be without a teacher."""
+        return bool(self.needs & {"teacher", "teacher.logits"})
+
+    @property
     def mixes(self) -> bool:
         """True for an augmenter that mixes images and their labels."""
         return "labels" in self.needs

@@ -8,8 +8,6 @@ from benchbench.specs.stages import TrainingSpec
 from benchbench.suite.file import SuiteFile
 from benchbench.suite.schema import Recipe
 
-TEACHER_NEEDS = {"teacher", "teacher.logits"}
-
 
 def check_dot(file: SuiteFile, merged: MergedRecipe, spec: TrainingSpec, registry: Registry) -> None:
     """Refuses `dot` with another optimiser than SGD, with momenta that cannot be, and with what takes one gradient.
@@ -26,7 +24,7 @@ def check_dot(file: SuiteFile, merged: MergedRecipe, spec: TrainingSpec, registr
 
 def _problems(dot: float, recipe: Recipe, spec: TrainingSpec, registry: Registry) -> list[tuple[str, str]]:
     low, high = recipe.momentum - dot, recipe.momentum + dot
-    with_teacher = [bool(registry.get("loss", loss.name).needs & TEACHER_NEEDS) for loss in spec.loss]
+    with_teacher = [registry.get("loss", loss.name).reads_teacher for loss in spec.loss]
     checks = {
         (f"the optimizer is {recipe.optimizer}", "write `optimizer: sgd`, or take dot out"): recipe.optimizer != "sgd",
         ("optimizer_params are of one", "take one of the two out"): bool(recipe.optimizer_params),

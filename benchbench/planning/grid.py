@@ -172,7 +172,7 @@ class Grid:
         """The teachers and states that an arm takes, one per row; a single None for an arm without a teacher."""
         loc = ("arms", label)
         losses = {ref.name: self.resolver.component("loss", ref.name, [*loc, "loss", ref.name]) for ref in arm.loss}
-        distilling = [name for name, component in losses.items() if component.needs & {"teacher", "teacher.logits"}]
+        distilling = [name for name, component in losses.items() if component.reads_teacher]
         if arm.method != "distill":
             self._check_without_teachers(label, arm, distilling)
             return [None]

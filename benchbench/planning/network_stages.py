@@ -186,8 +186,8 @@ class NetworkStages:
         labelled = self.draft.info[corpus_label(label)].labelled
         for ref in entry.losses:
             here = (*loc, ref.name) if entry.loss else loc[:-1]
-            needs = resolver.component("loss", ref.name, here).needs
-            distils = bool(needs & {"teacher", "teacher.logits"})
+            component = resolver.component("loss", ref.name, here)
+            needs, distils = component.needs, component.reads_teacher
             if distils and entry.teacher is None:
                 raise self._error(f"loss '{ref.name}' needs a teacher, and the method is supervised", here)
             if "teacher.logits" in needs:

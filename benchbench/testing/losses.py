@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 from benchbench.components import Component, Offer, Registry
 from benchbench.data.batch import Batch, Mix
 from benchbench.losses.base import LossContext, Shape
-from benchbench.losses.weighted_sum import TEACHER_NEEDS, LossSum
+from benchbench.losses.weighted_sum import LossSum
 from benchbench.models.outputs import Outputs
 from benchbench.seeds import seed_everything
 from benchbench.specs.parts import LossSpec
@@ -100,7 +100,7 @@ class LossCase:
             sides[0].features, sides[1].features = [leaf(*s) for s in student], [leaf(*s) for s in teacher]
         if "token" in self.component.needs:
             sides[0].token_logits = leaf(CLASSES)
-        return sides[0], sides[1] if self.component.needs & TEACHER_NEEDS else None, batch
+        return sides[0], sides[1] if self.component.reads_teacher else None, batch
 
 
 def run(loss: LossSum, step: Step, seed: int = 5) -> tuple[Tensor, dict[str, Tensor]]:
@@ -231,7 +231,7 @@ def check_device(case: LossCase) -> None:
 
 def check_teacher(case: LossCase) -> None:
     """A loss that needs a teacher reads it."""
-    if not case.component.needs & TEACHER_NEEDS:
+    if not case.component.reads_teacher:
         return
     loss = case.build()
     student, _, batch = case.step()

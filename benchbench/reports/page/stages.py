@@ -13,12 +13,11 @@ from pydantic_core import from_json, to_json
 from benchbench.errors import StoreError, one_line
 from benchbench.executors.stage_progress import read_progress
 from benchbench.planning.model import Stage
+from benchbench.reports.answer_metrics import confusions_of
 from benchbench.specs.parts import Json
 from benchbench.specs.records import Cost, StageRecord, TrainingRecord
 from benchbench.specs.stages import StageSpec
-from benchbench.statistics.classification import confusion_matrix
 from benchbench.store import Held, StageFolder, Store
-from benchbench.store.predictions import read_predictions
 
 LOG_BYTES = 4_000  # of one log
 ALL_LOG_BYTES = 1_000_000
@@ -155,11 +154,8 @@ def _confusion(folder: StageFolder, record: StageRecord | None) -> Json:
     if not isinstance(record, TrainingRecord) or not 1 < len(record.data.names) <= MOST_CLASSES:
         return {}
     with contextlib.suppress(StoreError):  # a damaged file; the tables say so
-        if (predictions := read_predictions(folder.predictions)) is not None:
-            classes, top = len(record.data.names), predictions.classes[:, 0]
-            if max(top.max(initial=0), predictions.labels.max(initial=0)) < classes:
-                counts = confusion_matrix(top, predictions.labels, classes)
-                return {"confusion": {"classes": list(record.data.names), "counts": counts.tolist()}}
+        if (counts := confusions_of(folder, record)) is not None:
+            return {"confusion": {"classes": list(record.data.names), "counts": counts.tolist()}}
     return {}
 
 

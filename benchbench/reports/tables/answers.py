@@ -12,13 +12,12 @@ import pandas as pd
 
 from benchbench.errors import StoreError
 from benchbench.planning.model import Plan
-from benchbench.reports.answer_metrics import METRICS, predictions_of
+from benchbench.reports.answer_metrics import METRICS, confusions_of
 from benchbench.reports.groups import Runs, groups_of
 from benchbench.reports.results import read_record
 from benchbench.reports.summary import finished, labels_of
 from benchbench.reports.table import Entry, Table
 from benchbench.specs.records import TrainingRecord
-from benchbench.statistics.classification import confusion_matrix
 from benchbench.store import Store
 
 MOST_CLASSES, MOST_CONFUSIONS, MOST_ARMS = 20, 5, 8
@@ -96,10 +95,9 @@ def _matrix(key: str, store: Store) -> Iterator[_Confusions]:
     folder = store.stage("cell", key)
     with contextlib.suppress(StoreError):
         record = read_record(folder, TrainingRecord)
-        predictions = predictions_of(folder, record) if record is not None else None
-        if record is not None and predictions is not None:
-            names = record.data.names
-            yield _Confusions(confusion_matrix(predictions.classes[:, 0], predictions.labels, len(names)), names)
+        counts = confusions_of(folder, record) if record is not None else None
+        if record is not None and counts is not None:
+            yield _Confusions(counts.copy(), record.data.names)
 
 
 def classes(results: pd.DataFrame, plan: Plan, store: Store) -> Table | None:

@@ -219,6 +219,8 @@ class TestCells:
         folder = run_lab.folder(run_lab.cells("distil")[0].stage)
         labels, top = np.array([0, 0, 0, 1, 1]), np.array([[0], [0], [1], [1], [1]])
         write_predictions(folder.predictions, Predictions(labels, top, np.ones((5, 1), np.float16)))
+        bits = np.packbits(top[:, 0] == labels).tobytes().hex()
+        run_lab.change(run_lab.cells("distil")[0].stage, "metrics", test_count=5, test_correct=bits, test_accuracy=0.8)
         dialog = self.open(open_page(page_of(run_lab)), "distil")
         dialog.find_element(By.XPATH, ".//summary[. = 'Confusion matrix']").click()
         table = dialog.find_element(By.CSS_SELECTOR, "table.confusion")
