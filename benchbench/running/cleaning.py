@@ -20,7 +20,7 @@ from benchbench.costs.ledger import new_run
 from benchbench.errors import StoreError, did_you_mean, one_line
 from benchbench.running.claim_keeper import ClaimKeeper
 from benchbench.store import KEY_LENGTH, Claim, Claims, Store
-from benchbench.store.claims import OLD, RUN
+from benchbench.store.claims import OLD
 from benchbench.store.inventory import StoredStage, stages_of
 
 REMOVED = ".removed-"  # folders that a stage is moved into before it is deleted
@@ -227,12 +227,7 @@ def _move_out(removal: Removal, claims: Claims) -> str:
 
 def _other_run(claims: Claims) -> str:
     """A run that is at work on the store beside this process; empty for none."""
-    for name in sorted(claims.names()):
-        if name.startswith(f"{RUN}-"):
-            held = claims.look(claims.root / name)
-            if held is not None and held.state == "live" and held.holder != claims.holder:
-                return str(held)
-    return ""
+    return next(map(str, claims.other_runs(claims.names())), "")
 
 
 def _remove_leftovers(store: Store) -> None:

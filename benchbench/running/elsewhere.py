@@ -15,8 +15,7 @@ from benchbench.planning.model import Stage
 from benchbench.planning.test_part import finished_record, has_dropped_outputs, saw_other_test
 from benchbench.running.schedule import Schedule
 from benchbench.specs.elsewhere import StageElsewhere
-from benchbench.store import KEY_LENGTH, Claims, Held, Store
-from benchbench.store.claims import RUN
+from benchbench.store import KEY_LENGTH, Claims, Store
 
 LOOK_SECONDS = 1.0  # between two looks at the store, and
 LOOK_SHARE = 0.05  # at most of the time
@@ -104,7 +103,7 @@ class Elsewhere:
         if begin < self._next_look:
             return
         names, now = self.claims.names(), self.claims.now()
-        self.peer_slots = sum(held.holder.slots for held in self._peers(names, now) if held.holder)
+        self.peer_slots = sum(held.holder.slots for held in self.claims.other_runs(names, now) if held.holder)
         yield from self._found(names, now)
         for watched in list(self._watched.values()):
             report = self._news(watched, names, now)
@@ -113,13 +112,6 @@ class Elsewhere:
         yield from self._glances(names)
         end = time.monotonic()
         self._next_look = end + max(LOOK_SECONDS, (end - begin) / LOOK_SHARE)
-
-    def _peers(self, names: set[str], now: float) -> Iterator[Held]:
-        for name in names:
-            if name.startswith(f"{RUN}-"):
-                held = self.claims.look(self.claims.root / name, now)
-                if held is not None and held.state == "live" and held.holder != self.claims.holder:
-                    yield held
 
     def _found(self, names: set[str], now: float) -> News:
         """Stages that could be run here, and are another's."""

@@ -18,7 +18,7 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -206,6 +206,19 @@ class Claims:
         """KIND-KEY of all stages that are claimed, or were given up without a result."""
         with os.scandir(self.root) as entries:
             return {entry.name for entry in entries if not entry.name.startswith(".")}
+
+    def other_runs(self, names: Iterable[str], now: float | None = None) -> Iterator[Held]:
+        """The claims on themselves of other runs that are at work on the store.
+
+        Args:
+            names: of claims, as `names` gives them.
+            now: as `look` takes it.
+        """
+        for name in sorted(names):
+            if name.startswith(f"{RUN}-"):
+                held = self.look(self.root / name, now)
+                if held is not None and held.state == "live" and held.holder != self.holder:
+                    yield held
 
     def renew(self, claim: Claim) -> None:
         """Tells the others that a claim's holder is there.
