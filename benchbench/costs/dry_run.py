@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from benchbench.components import Registry
+from benchbench.costs.without_memory import build_without_memory
 from benchbench.errors import StageError, one_line
 from benchbench.specs.parts import LossSpec, ModelSpec, Role, Spec
 
@@ -78,16 +79,10 @@ class LossDryRun:
         return None
 
     def _network(self, role: Role, model: ModelSpec, classes: int | None) -> Backbone:
-        import torch
-
         from benchbench.models.backbone import build_backbone
 
         key = (role, model.model_dump_json(), classes)
         if key not in self.networks:
             self.registry.get(role, model.source).load()  # some libraries compute with tensors at import
-            try:
-                with torch.device("meta"):
-                    self.networks[key] = build_backbone(model, role, self.registry, classes)
-            except NotImplementedError:  # a constructor that computes with tensors
-                self.networks[key] = build_backbone(model, role, self.registry, classes).to("meta")
+            self.networks[key] = build_without_memory(lambda: build_backbone(model, role, self.registry, classes))
         return self.networks[key]

@@ -26,6 +26,7 @@ from benchbench.costs.requests import (
     WeightsRequest,
 )
 from benchbench.costs.weights_check import weights_refusal
+from benchbench.costs.without_memory import build_without_memory
 from benchbench.errors import BenchBenchError, one_line
 from benchbench.planning.content_hash import user_cache
 from benchbench.store import write_json
@@ -108,12 +109,9 @@ def network_cost(request: NetworkRequest, registry: Registry) -> NetworkCost:
     from benchbench.models.backbone import build_backbone
 
     registry.get(request.role, request.model.source).load()  # some libraries compute with tensors at import
-    # On the meta device a network has shapes and no memory, and its FLOPs are counted without computing anything.
-    try:
-        with torch.device("meta"):
-            backbone = build_backbone(request.model, request.role, registry, classes=None)
-    except NotImplementedError:  # torchvision's RegNet computes its widths with tensors
-        backbone = build_backbone(request.model, request.role, registry, classes=None).to("meta")
+    backbone: Backbone = build_without_memory(
+        lambda: build_backbone(request.model, request.role, registry, classes=None)
+    )
     size = request.image_size
     backbone.requires_grad_(False)  # the counter would watch gradients, and a parameter that is an input has none
     counter = FlopCounterMode(display=False)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from benchbench.components import Registry
 from benchbench.costs.requests import WeightsRequest
+from benchbench.costs.without_memory import without_memory
 from benchbench.errors import BenchBenchError, one_line
 from benchbench.models.class_names import SUBSETS
 
@@ -36,8 +37,6 @@ def weights_refusal(request: WeightsRequest, registry: Registry) -> str | None:
 
 
 def _trunk(request: WeightsRequest, registry: Registry) -> Trunk:
-    import torch
-
     from benchbench.models.weights import Weights
 
     model = request.model
@@ -46,7 +45,7 @@ def _trunk(request: WeightsRequest, registry: Registry) -> Trunk:
     weights = dataclasses.replace(weights, shapes_only=_is_large(weights))
     build = registry.get(request.role, model.source).load()  # some libraries compute with tensors at import
     try:
-        with torch.device("meta"):
+        with without_memory():
             trunk: Trunk = build(model.name, weights, **model.arguments)
     except NotImplementedError:  # a constructor that computes with tensors
         trunk = build(model.name, weights, **model.arguments)
