@@ -115,6 +115,18 @@ def _installed_packages_are_read_once() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _bundled_images_are_decoded_once() -> Iterator[None]:
+    """Hundreds of stages read them, and none writes into them; a test that damages the file has a folder of its own."""
+    from benchbench.data.sources import bundled
+
+    load = bundled.load
+    cached = functools.cache(lambda params, split, _folder: load(params, Path(), split))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bundled, "load", lambda params, root, split: cached(params, split, bundled.FOLDER))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _one_thread_and_one_seed() -> Iterator[None]:
     """For tests that use torch: they share the machine, and must not depend on one another's random numbers."""
@@ -129,7 +141,7 @@ def _one_thread_and_one_seed() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_suite() -> Callable[..., Path]:
     """Writes `suite.yaml` into a folder and gives its path: `tiny_suite(tmp_path, seeds=[0], teachers=None)`.
 
@@ -147,7 +159,7 @@ def tiny_suite() -> Callable[..., Path]:
     return write
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def full(tiny_suite) -> Callable[..., Path]:
     """The suite with every method, written into a folder together with its weights."""
 
@@ -159,7 +171,7 @@ def full(tiny_suite) -> Callable[..., Path]:
     return write
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def plan_of() -> Callable[..., Plan]:
     """The plan of a suite file: `plan_of(path, "seeds=[0]", plugins=[file], devices=...)`; imports no torch."""
 
@@ -202,7 +214,7 @@ def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
     return run
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def python() -> Callable[..., Outcome]:
     """Runs Python in a process of its own: `python("-c", code, argument, path=[folder], PYTHONHASHSEED="1")`."""
 
