@@ -110,6 +110,25 @@ def test_no_cluster(planned):
         bb.run(experiment)
 
 
+def test_a_whole_suite_has_the_weights_of_a_local_run(cluster, tiny_suite, tmp_path, monkeypatch):
+    monkeypatch.setenv("BENCHBENCH_CORES", "1")  # the sums of one thread
+    suite, data = tiny_suite(tmp_path, seeds=[0]), tmp_path / "data"
+    there = bb.plan(
+        suite, store=tmp_path / "there", data=data, executor={"ray": {"address": cluster.address, "jobs": 2}}
+    )
+    here = bb.plan(suite, store=tmp_path / "here", data=data, executor="inline", device="cpu")
+    runs = [bb.run(each) for each in (there, here)]
+    assert [run.failed for run in runs] == [{}, {}]
+    assert weights(there) == weights(here)
+    assert there.store.root.joinpath("pilots").is_dir()
+
+
+def weights(experiment) -> dict[str, str | None]:
+    """Hashes of the weights of all stages."""
+    folders = {key: experiment.store.stage(stage.kind, key) for key, stage in experiment.plan.stages.items()}
+    return {key: folder.done().weights_sha256 for key, folder in folders.items()}
+
+
 def test_nodes_leave_and_join(planned, cluster):
     """The work of a node that dies goes on from its checkpoint on one that joins."""
 
