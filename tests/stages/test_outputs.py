@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
 import itertools
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,13 @@ import torch
 
 from benchbench.data import in_memory, streaming
 from benchbench.data.images import ImageDataset
-from benchbench.data.sources.bundled import load
+from benchbench.data.sources import bundled
+from benchbench.data.sources.common import ArrayImages
 from benchbench.errors import StageError, StoreError
 from benchbench.export.load import load_trained
 from benchbench.planning.model import Plan, Stage
 from benchbench.plugins import load_plugins
-from benchbench.specs.records import OutputsMetrics
+from benchbench.specs.records import CachedFiles, OutputsMetrics
 from benchbench.stages import RUNNERS, outputs
 from benchbench.stages import data as stage_data
 from benchbench.stages.context import StageContext, StageResult
@@ -35,32 +36,33 @@ from tests.stages.contexts import finish, stage_context
 
 pytestmark = pytest.mark.whole_run
 CPU = torch.device("cpu")
-SIDE, BATCH, EPOCHS, VIEWS, CHUNK = 32, 10, 3, 2, 16
+SIDE, BATCH, EPOCHS, VIEWS, CHUNK, TEST_IMAGES = 16, 10, 3, 2, 16, 25
 PLAIN = {"distilled": {"method": "distill", "adapt": "pretrained", "loss": {"ce": 1, "align_uniform": 1}}}
 ADAPTED = {"distilled": {"method": "distill", "adapt": "scratch", "loss": {"ce": 1, "kd": 1, "align_uniform": 1}}}
 PROBE = {"probe": {"method": "linear_probe"}}
 
-decoded_once = functools.cache(load)
+SEEDED = "data_seed=7"
 
 
-@pytest.fixture(autouse=True)
-def _small(monkeypatch):
-    """Images are decoded once for all tests, test images are few, and there are several chunks."""
+@pytest.fixture(autouse=True, scope="module")
+def _small() -> Iterator[None]:
+    """Test images are few, and there are several chunks."""
+    load = bundled.load
 
     def few_to_test_on(params, root, split):
-        images = decoded_once(params, root, split)
-        return (
-            images
-            if split == "train"
-            else ImageDataset(images.labels[:70], images.classes, images.image, images.array[:70])
-        )
+        images = load(params, root, split)
+        if split == "train":
+            return images
+        labels, array = images.labels[::40], images.array[::40]
+        return ImageDataset(labels, images.classes, ArrayImages(array), array)
 
-    monkeypatch.setattr("benchbench.data.sources.bundled.load", few_to_test_on)
-    for module in (in_memory, streaming, outputs):
-        monkeypatch.setattr(module, "VIEW_CHUNK", CHUNK)
-    stage_data._loaded.cache_clear()
-    yield
-    stage_data._loaded.cache_clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bundled, "load", few_to_test_on)
+        for module in (in_memory, streaming, outputs):
+            patch.setattr(module, "VIEW_CHUNK", CHUNK)
+        stage_data._loaded.cache_clear()
+        yield
+        stage_data._loaded.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -76,14 +78,14 @@ def weights(tmp_path_factory) -> dict[str, Path]:
     return {name: folder / f"{name}.safetensors" for name in ("test_efficientnet", "test_resnet")}
 
 
-@pytest.fixture
-def planned(tiny_suite, plan_of, tmp_path, weights) -> Callable[..., Plan]:
+@pytest.fixture(scope="module")
+def planned(tiny_suite, plan_of, tmp_path_factory, weights) -> Callable[..., Plan]:
     def make(arms, *overrides: str, **recipe) -> Plan:
         teacher = {"model": "timm/test_resnet", "weights": {"file": str(weights["test_resnet"])}}
         full = {"epochs": EPOCHS, "batch_size": BATCH, "image_size": SIDE, "precision": "exact", "views": VIEWS}
         full |= {"augment": {"flip": {}, "random_crop": {"padding": 4}}}
         path = tiny_suite(
-            tmp_path / "suite",
+            tmp_path_factory.mktemp("suite"),
             seeds=[0],
             data={"cifar": {"source": "cifar10_subset", "per_class": 6}},
             students={
@@ -104,6 +106,10 @@ class Workshop:
     def __init__(self, root: Path):
         self.root, self.store, self.registry = root, Store(root), load_plugins().registry
         self.store.open()
+
+    def copy(self, root: Path) -> Workshop:
+        shutil.copytree(self.root, root)
+        return Workshop(root)
 
     def folder(self, stage: Stage) -> StageFolder:
         return self.store.stage(stage.kind, stage.key)
@@ -137,11 +143,26 @@ def shop(tmp_path) -> Workshop:
     return Workshop(tmp_path / "runs")
 
 
-@pytest.mark.parametrize("data_seed", ["null", "7"])
-def test_cached_outputs_are_the_network_s_on_the_images_of_the_epoch(data_seed, planned, shop):
+@pytest.fixture(scope="module")
+def before_cells(planned, tmp_path_factory) -> Callable[..., tuple[Plan, Stage, Workshop]]:
+    """A suite's plan, its cell, and a store with all that the cell needs; tests that change the store copy it."""
+    ready: dict[tuple[str, ...], tuple[Plan, Stage, Workshop]] = {}
+
+    def of(arms: dict[str, Any], *overrides: str) -> tuple[Plan, Stage, Workshop]:
+        key = (str(arms), *overrides)
+        if key not in ready:
+            shop, plan = Workshop(tmp_path_factory.mktemp("before") / "runs"), planned(arms, *overrides)
+            (cell,) = shop.up_to(plan, "cell")
+            ready[key] = plan, cell, shop
+        return ready[key]
+
+    return of
+
+
+@pytest.mark.parametrize("data_seed", ["data_seed=null", SEEDED])
+def test_cached_outputs_are_the_network_s_on_the_images_of_the_epoch(data_seed, before_cells):
     """By hand, on the batches that a cell sees in each epoch."""
-    plan = planned(ADAPTED, f"data_seed={data_seed}")
-    (cell,) = shop.up_to(plan, "cell")
+    plan, cell, shop = before_cells(ADAPTED, data_seed)
     context = shop.context(plan, cell)
     data = SplitData(context)
     network = load_frozen(context, context.spec.teachers[0], 0, 10)
@@ -183,9 +204,9 @@ def test_every_split_of_a_probe_is_cached_bit_for_bit(planned, shop):
     assert context.folder.done() == record
 
 
-def test_a_cell_on_cached_outputs_is_one_on_a_live_teacher(planned, shop, tmp_path):
-    plan = planned(ADAPTED, "data_seed=7")
-    (cell,) = shop.up_to(plan, "cell")
+def test_a_cell_on_cached_outputs_is_one_on_a_live_teacher(before_cells, tmp_path):
+    plan, cell, finished = before_cells(ADAPTED, SEEDED)
+    shop = finished.copy(tmp_path / "runs")
     cached = shop.run(plan, cell)
     weights = safetensors.torch.load_file(shop.folder(cell).weights)
     live = shop.run(plan, cell, without="outputs")
@@ -250,33 +271,40 @@ def cut(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:-100])
 
 
-@pytest.mark.parametrize("damage", [empty, cut, Path.unlink])
-@pytest.mark.parametrize("split", ["train", "test"])
-def test_a_damaged_file_of_an_unfinished_stage_is_made_again(damage, split, planned, shop, tmp_path, monkeypatch):
-    """Whether it is of the split that was being run, or of one that was done."""
-    plan = planned(PROBE, "seeds=[0]")
-    (stage,) = shop.up_to(plan, "outputs")
-    expected = shop.run(plan, stage).record.outputs
-    real = Checkpoints.save
+@pytest.fixture(scope="module")
+def unfinished(planned, tmp_path_factory) -> tuple[Plan, Stage, Workshop, CachedFiles]:
+    """Outputs for a probe, killed in the test split, in a store to copy; and the files that they should end with."""
+    plan, folder, real = planned(PROBE), tmp_path_factory.mktemp("unfinished"), Checkpoints.save
+    whole, killed = Workshop(folder / "whole"), Workshop(folder / "killed")
+    (stage,) = whole.up_to(plan, "outputs")
+    expected = whole.run(plan, stage).record.outputs
 
     def save(self, state):
         real(self, state)
         if state["split"] == "test":
             raise KilledError
 
-    other = Workshop(tmp_path / "killed")
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Checkpoints, "save", save)
         with pytest.raises(KilledError):
-            other.run(plan, stage, seconds=0)
-    damage(other.folder(stage).outputs / f"{split}.embedding.npy")
-    assert other.run(plan, stage).record.outputs == expected
+            killed.run(plan, stage, seconds=0)
+    return plan, stage, killed, expected
+
+
+@pytest.mark.parametrize("damage", [empty, cut, Path.unlink])
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_damaged_file_of_an_unfinished_stage_is_made_again(damage, split, unfinished, tmp_path):
+    """Whether it is of the split that was being run, or of one that was done."""
+    plan, stage, killed, expected = unfinished
+    shop = killed.copy(tmp_path / "runs")
+    damage(shop.folder(stage).outputs / f"{split}.embedding.npy")
+    assert shop.run(plan, stage).record.outputs == expected
 
 
 @pytest.mark.parametrize("damage", ["a bit", "gone", "cut", "no record"])
-def test_damage_is_refused(damage, planned, shop):
-    plan = planned(PLAIN)
-    (cell,) = shop.up_to(plan, "cell")
+def test_damage_is_refused(damage, before_cells, tmp_path):
+    plan, cell, finished = before_cells(PLAIN)
+    shop = finished.copy(tmp_path / "runs")
     folder = shop.folder(next(stage for stage in plan.stages.values() if stage.kind == "outputs"))
     file = folder.outputs / "train.embedding.npy"
     if damage == "a bit":
@@ -356,7 +384,7 @@ def test_a_probe_never_looks_at_an_image(planned, shop, monkeypatch):
         right = [model(batch.images).logits.argmax(1) == batch.labels for batch in data.test().test_batches(BATCH)]
     assert torch.cat(right).double().mean().item() == record.metrics.test_accuracy
     assert classes == data.classes
-    assert record.metrics.test_count == 70
+    assert record.metrics.test_count == TEST_IMAGES
     assert record.data.names == classes
     assert record.metrics.validation_accuracy is not None
     assert len(result.curve) == EPOCHS
