@@ -319,12 +319,15 @@ class Run:
         rows = self.results[self.results.status == "failed"]
         return {stages[row.key].label: one_line(str(row.reason)) for row in rows.itertuples()}
 
-    def write(self, folder: str | Path | None = None, formats: Sequence[str] = DEFAULT_FORMATS) -> list[Path]:
+    def write(
+        self, folder: str | Path | None = None, formats: Sequence[str] = DEFAULT_FORMATS, wrong_images: int = 0
+    ) -> list[Path]:
         """Writes tables and figures, and results.csv; files of an earlier report in the folder are removed.
 
         Args:
             folder: made where it does not exist; default: `reports/NAME-OF-SUITE`.
             formats: md, tex, csv and txt of tables, pdf and png of figures, html for `page`.
+            wrong_images: as of `page`.
 
         Returns:
             The files; no tables or figures where no cell is done.
@@ -341,7 +344,7 @@ class Run:
         kinds = [formats] if isinstance(formats, str) else list(formats)
         if unknown := set(kinds) - set(FORMATS):
             raise BenchBenchError(f"unknown format '{min(unknown)}'; there are {', '.join(FORMATS)}")
-        target, page = self._folder(folder), self._page_file() if PAGE in kinds else {}
+        target, page = self._folder(folder), self._page_file(wrong_images) if PAGE in kinds else {}
         kinds = [kind for kind in kinds if kind != PAGE]
         if not kinds or not (self.results.status == "done").any():
             return write_folder(target, page, self.report.plan.registry) if page else []
@@ -349,29 +352,32 @@ class Run:
         figures = self.report.figures if set(FIGURE_FORMATS) & set(kinds) else []
         return write_report(self.report, target, kinds, page | further_files(self.report, figures, kinds))
 
-    def _page_file(self) -> dict[str, bytes]:
-        from benchbench.reports.page import NAME, page_data, render
+    def _page_file(self, wrong_images: int) -> dict[str, bytes]:
+        from benchbench.reports.page import NAME, page_data, render, sheet_request
 
-        return {NAME: render(page_data(self.report)).encode()}
+        sheets = sheet_request(wrong_images, self.experiment.data_root)
+        return {NAME: render(page_data(self.report, sheets=sheets)).encode()}
 
-    def page(self, folder: str | Path | None = None) -> Path:
+    def page(self, folder: str | Path | None = None, wrong_images: int = 0) -> Path:
         """Writes one HTML file with all tables, charts, reasons and logs, `report.html`; needs no network.
 
         Args:
             folder: made where it does not exist; default: `reports/NAME-OF-SUITE`.
+            wrong_images: images of a run that it shows, at most 24: those that it takes most surely for another class.
 
         Returns:
             The file.
 
         Raises:
-            StoreError: the folder cannot be written.
+            BenchBenchError: the folder cannot be written, or there are not so many images in a sheet.
 
         Example:
             >>> path = run.page("reports/mine")
         """
-        from benchbench.reports.page import write_page
+        from benchbench.reports.page import sheet_request, write_page
 
-        return write_page(self.report, self._folder(folder))
+        sheets = sheet_request(wrong_images, self.experiment.data_root)
+        return write_page(self.report, self._folder(folder), sheets)
 
     def _folder(self, folder: str | Path | None) -> Path:
         return Path("reports") / self.experiment.name if folder is None else Path(folder)

@@ -233,7 +233,7 @@ def _show(finished: Run, options: SuiteOptions, output: ReportOptions, folder: P
     finished = finished.with_theme(output.theme)
     if not options.as_json:
         print_report(finished.report, output.tables)
-    paths = finished.write(folder, output.formats)
+    paths = finished.write(folder, output.formats, output.wrong_images)
     for page in (path for path in paths if path.suffix == f".{PAGE}"):
         click.echo(f"written: {page}", err=True)
     print_written(finished.report, folder, [path for path in paths if path.suffix != f".{PAGE}"])

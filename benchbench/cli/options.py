@@ -13,9 +13,10 @@ from click.shell_completion import CompletionItem
 
 from benchbench import api
 from benchbench.cli.durations import DURATION
-from benchbench.experiment import DEFAULT_FORMATS, DEFAULT_STORE, DEFAULT_TEMPLATE, FORMATS, THEMES, Experiment
+from benchbench.experiment import DEFAULT_FORMATS, DEFAULT_STORE, DEFAULT_TEMPLATE, FORMATS, PAGE, THEMES, Experiment
 
 Command = Callable[..., Any]
+MOST_WRONG = 24  # of `benchbench.reports.sheet_request`, whose import would take time here
 
 
 class SuiteFile(click.Path):
@@ -106,11 +107,15 @@ class ReportOptions:
     template: str
     tables: tuple[str, ...]
     theme: str
+    wrong_images: int
 
 
 _REPORT = "Where tables and figures go; of several suites, to a folder each in it.  [default: reports/NAME-OF-SUITE]"
 _TEMPLATE = "Which tables and figures, in what order; see `benchbench list templates`."
 _TABLES = "Which tables are printed: `all`, or names with commas between them.  [default: accuracy and hours, in brief]"
+_WRONG = (
+    "In report.html, so many wrong test images of the best and the worst run of each arm; they come from the data set."
+)
 _JOBS = "Workers side by side: on the CPU, or on each GPU.  [default: one per core, at most 8; one per GPU]"
 _SET = (
     "Override a part of the suite, e.g. recipes.default.epochs=5; may be repeated. A backslash stands before a . or = "
@@ -131,6 +136,9 @@ _REPORT_OPTIONS = (
     click.option("--template", default=DEFAULT_TEMPLATE, show_default=True, help=_TEMPLATE),
     click.option("--tables", metavar="NAMES", callback=names_of, help=_TABLES),
     click.option("--theme", type=click.Choice(THEMES), default=THEMES[0], show_default=True, help="Of figures."),
+    click.option(
+        "--wrong-images", type=click.IntRange(0, MOST_WRONG), metavar="N", default=0, show_default=True, help=_WRONG
+    ),
 )
 _EXECUTOR_OPTIONS = (
     click.option(
@@ -250,6 +258,8 @@ def writes_report(command: Command) -> Command:
     @functools.wraps(command)
     def gathered(*arguments: Any, **values: Any) -> None:
         output = ReportOptions(**{field.name: values.pop(field.name) for field in fields(ReportOptions)})
+        if output.wrong_images and PAGE not in output.formats:
+            raise click.UsageError(f"--wrong-images is of the page; add --format {PAGE}")
         command(*arguments, output=output, **values)
 
     return _with_options(_REPORT_OPTIONS, gathered)

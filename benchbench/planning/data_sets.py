@@ -48,14 +48,14 @@ def _survey(entry: DataEntry, loc: Loc, resolver: Resolver, decode: bool) -> Sur
     params = resolver.params(component, entry.source.params, [*loc, name])
     assert isinstance(params, DatasetParams)
     try:
-        if _is_at_hand(params, resolver.data_root):
+        if is_at_hand(params, resolver.data_root):
             return survey(name, component.load(), params, resolver.data_root, decode)
         return Survey(name, params.info(resolver.data_root))
     except DataError as error:
         raise resolver.file.error(str(error), loc) from None
 
 
-def _is_at_hand(params: DatasetParams, root: Path) -> bool:
+def is_at_hand(params: DatasetParams, root: Path) -> bool:
     """True for files that somebody put there and for those of the package: nothing is downloaded for a look."""
     if isinstance(params, OwnImagesParams):
         return params.split_files("train", root) is not None

@@ -6,5 +6,6 @@ the page's security policy allows its own script and style by their hashes, and 
 
 from benchbench.reports.page.data import page_data
 from benchbench.reports.page.render import NAME, render, write_page
+from benchbench.reports.sheet_request import sheet_request
 
-__all__ = ["NAME", "page_data", "render", "write_page"]
+__all__ = ["NAME", "page_data", "render", "sheet_request", "write_page"]

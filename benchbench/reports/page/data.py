@@ -14,7 +14,9 @@ from benchbench import __version__
 from benchbench.errors import visible
 from benchbench.reports.page.stages import Bounds, StageReader
 from benchbench.reports.page.summary import summary, tone_of
+from benchbench.reports.page.wrong_images import Sheets, draw_sheets
 from benchbench.reports.report import Report
+from benchbench.reports.sheet_request import SheetRequest
 from benchbench.reports.table import Entry, Table
 from benchbench.specs.parts import Json
 
@@ -36,16 +38,18 @@ _CELL = {
 }
 
 
-def page_data(report: Report, live: bool = False) -> Json:
+def page_data(report: Report, live: bool = False, sheets: SheetRequest | None = None) -> Json:
     """The content of a page; the same store gives the same content.
 
     Args:
         report: results and tables.
         live: whether the page will ask for newer content.
+        sheets: of wrong test images, which are read from their data sets; None: none.
     """
     plan, store, results, tables = report.plan, report.store, report.results, report.tables
     reader = StageReader(store, Bounds.of(len(plan.stages)), store.live_claims())
-    stages = {stage.key[:16]: reader.read(stage) for stage in plan.stages.values()}
+    drawn = draw_sheets(report, sheets) if sheets else Sheets()
+    stages = {key[:16]: reader.read(stage) | drawn.of(key) for key, stage in plan.stages.items()}
     statuses = {key: stage["status"] for key, stage in stages.items()}
     first = [table for table in tables if table.name == "verdicts"]
     data: Json = {
@@ -62,7 +66,8 @@ def page_data(report: Report, live: bool = False) -> Json:
         "cells": [_cell(row, statuses) for row in results.to_dict("records")],
         "stages": dict(stages),
         "pool": reader.pool.values,
-        "left_out": _left_out(reader),
+        "left_out": [*_left_out(reader), *drawn.sentences],
+        "pictures": drawn.pictures,
     }
     return {name: _shown(value) for name, value in data.items()}
 

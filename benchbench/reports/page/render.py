@@ -13,22 +13,26 @@ from pathlib import Path
 from benchbench.reports.folder import write_folder
 from benchbench.reports.page.data import page_data
 from benchbench.reports.report import Report
+from benchbench.reports.sheet_request import SheetRequest
 from benchbench.specs.parts import Json
 
 NAME = "report.html"
 # In this order: each uses what those before it define.
 SCRIPTS = tuple(
-    f"{name}.js" for name in ("dom", "filters", "tables", "charts", "stages", "head", "panel", "compare", "page")
+    f"{name}.js"
+    for name in ("dom", "filters", "tables", "charts", "wrong", "stages", "head", "panel", "compare", "page")
 )
 
 
-def write_page(report: Report, folder: Path) -> Path:
-    """Writes the page of a report into a folder, beside what is there; gives its path.
+def write_page(report: Report, folder: Path, sheets: SheetRequest | None = None) -> Path:
+    """Writes the page of a report into a folder, beside what is there; gives its path; `sheets` as of `page_data`.
 
     Raises:
         StoreError: the folder cannot be written.
     """
-    return write_folder(folder, {NAME: render(page_data(report)).encode()}, report.plan.registry, beside=True)[0]
+    return write_folder(
+        folder, {NAME: render(page_data(report, sheets=sheets)).encode()}, report.plan.registry, beside=True
+    )[0]
 
 
 def render(data: Json) -> str:
@@ -39,7 +43,7 @@ def render(data: Json) -> str:
             "default-src 'none'",
             f"script-src '{_hash(script)}'",
             f"style-src '{_hash(style)}'",
-            "img-src data:",  # its icon
+            "img-src data:",  # its icon, and test images
             *(["connect-src 'self'"] if data["live"] else []),
             "base-uri 'none'",
             "form-action 'none'",

@@ -144,6 +144,7 @@ function stageDialog(content) {
       curve(stage),
       ...sections(stage),
       stage.confusion && fold(stage, "Confusion matrix", false, () => [confusion(stage.confusion)]),
+      stage.wrong && fold(stage, "Wrong test images", false, () => wrongImages(stage.wrong, content().pictures)),
       ...needs(stage),
       fold(stage, "End of the log", stage.status !== "done", () => [
         h("pre", { tabindex: 0, role: "region", "aria-label": "Log" }, stage.log || "The log is empty."),

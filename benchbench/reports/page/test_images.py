@@ -1,0 +1,95 @@
+"""The images that a finished stage was tested on, where they are on this machine and still the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from benchbench.components import Registry
+from benchbench.data.images import ImageDataset
+from benchbench.data.info import DatasetParams
+from benchbench.data.sources import torchvision_sets as published
+from benchbench.errors import DataError, one_line
+from benchbench.planning.data_sets import is_at_hand
+from benchbench.planning.model import Stage
+from benchbench.specs.parts import DataSpec
+from benchbench.specs.records import TrainingRecord
+from benchbench.specs.stages import TrainingSpec
+from benchbench.store import Predictions
+
+# Of sets that torchvision downloads: the folder of their files, the class that looks whether they are whole, and which
+# part of them it is told to list. Without `download` it raises RuntimeError where they are not.
+_UNPACKED: dict[type[DatasetParams], tuple[str, str, dict[str, object]]] = {
+    published.Cifar10Params: ("cifar-10-batches-py", "CIFAR10", {"train": False}),
+    published.Cifar100Params: ("cifar-100-python", "CIFAR100", {"train": False}),
+    published.DtdParams: ("dtd", "DTD", {"split": "test"}),
+    published.Caltech101Params: ("caltech101", "Caltech101", {}),
+    published.Flowers102Params: ("flowers-102", "Flowers102", {"split": "test"}),
+    published.PetsParams: ("oxford-iiit-pet", "OxfordIIITPet", {"split": "test"}),
+}
+
+
+class ImagesAtHand:
+    """Test splits of a plan's data sets, each read once.
+
+    Args:
+        registry: the components of the plan.
+        root: the folder of downloads; nothing is downloaded to it.
+    """
+
+    def __init__(self, registry: Registry, root: Path):
+        self.registry, self.root = registry, root
+        self._splits: dict[str, ImageDataset | DataError] = {}
+
+    def of(self, stage: Stage, record: TrainingRecord, predictions: Predictions) -> ImageDataset:
+        """The test split of a stage.
+
+        Raises:
+            DataError: it is not on this machine, cannot be read, or is another than the one that was tested.
+        """
+        import numpy as np
+
+        assert isinstance(stage.spec, TrainingSpec)
+        images = self._split(stage.spec.data)
+        if len(images) != len(predictions.labels):
+            raise DataError(f"there are {len(images):,} test images now, and {len(predictions.labels):,} were tested")
+        if images.classes != record.data.names or not np.array_equal(images.labels, predictions.labels):
+            raise DataError("the labels of the test images are not those that were tested")
+        return images
+
+    def _split(self, data: DataSpec) -> ImageDataset:
+        name = json.dumps(data.source.as_json(), sort_keys=True)
+        if name not in self._splits:
+            try:
+                self._splits[name] = self._read(data)
+            except Exception as error:  # a plugin's reader may raise anything; a report is made all the same
+                reason = one_line(error).partition(";")[0]  # without the advice, which is for a run
+                self._splits[name] = DataError(f"the data set cannot be read here ({reason})")
+        split = self._splits[name]
+        if isinstance(split, DataError):
+            raise split
+        return split
+
+    def _read(self, data: DataSpec) -> ImageDataset:
+        component = self.registry.get("dataset", data.source.name)
+        params = component.params.model_validate_json(json.dumps(data.source.arguments))
+        assert isinstance(params, DatasetParams)
+        if not (is_at_hand(params, self.root) or params.place(self.root) or _is_unpacked(params, self.root)):
+            raise DataError("it is not on this machine, and a report downloads nothing")
+        load: Callable[..., ImageDataset] = component.load()
+        return load(params, self.root, "test")
+
+
+def _is_unpacked(params: DatasetParams, root: Path) -> bool:
+    """True for a set of torchvision's whose files are all there: it looks for itself, as before a download."""
+    folder, name, part = _UNPACKED.get(type(params), ("", "", {}))
+    if not folder or not (root / folder).is_dir():
+        return False
+    from torchvision import datasets  # torch, only where there is something to look at
+
+    try:
+        getattr(datasets, name)(root, **part, download=False)
+    except RuntimeError:
+        return False
+    return True
