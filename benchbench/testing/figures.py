@@ -23,6 +23,7 @@ from benchbench.testing.check import Call, Options, require
 from benchbench.testing.sample import empty_results, missing_results, sample_plan, sample_results, sample_store
 
 NAMES = ("accuracy", "gpu_hours", "pareto")
+DPI = 72  # of the pictures that are compared
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,14 @@ class FigureCase:
         """The figure of the sample's results, drawn once for all checks."""
         return self.run()
 
+    @cached_property
+    def second(self) -> tuple[Figure | None, bool]:
+        """The same drawn again; and True if the results are then what they were."""
+        results = sample_results(_sample()[0])
+        before = results.copy(deep=True)
+        figure = self.run(lambda _: results)
+        return figure, list(results.columns) == list(before.columns) and results.equals(before)
+
 
 def check_figure(case: FigureCase) -> str | None:
     """A figure of results with a failed and a missing cell, no wider than a page."""
@@ -53,10 +62,10 @@ def check_figure(case: FigureCase) -> str | None:
 
 def check_saved(case: FigureCase) -> None:
     """It can be saved in every format, and the same results give the same bytes."""
-    figures = case.figure, case.run()
+    figures = case.figure, case.second[0]
     for kind in FORMATS:
         try:
-            first, second = (figure_bytes(figure, kind) if figure else b"" for figure in figures)
+            first, second = (figure_bytes(figure, kind, DPI) if figure else b"" for figure in figures)
         except Exception as error:
             raise AssertionError(f"it cannot be saved as {kind} ({one_line(error)})") from error
         require(first == second, f"the same results give another {kind}: no clock, no draw, no set in it")
@@ -74,16 +83,13 @@ def check_nothing_done(case: FigureCase) -> None:
 
 def check_input(case: FigureCase) -> None:
     """The results stay as they are: tables and other figures are made of them."""
-    results = sample_results(_sample()[0])
-    before = results.copy(deep=True)
-    case.run(lambda _: results)
-    same = list(results.columns) == list(before.columns) and results.equals(before)
+    _, same = case.second
     require(same, "it changes the results that it is given: work on results.copy()")
 
 
 def check_pyplot(case: FigureCase) -> None:
     """It leaves pyplot alone, which keeps every figure of a process and asks for a screen."""
-    case.run()
+    _ = case.figure
     pyplot = sys.modules.get("matplotlib.pyplot")
     require(pyplot is None or not pyplot.get_fignums(), "it draws through pyplot: use matplotlib.figure.Figure")
 

@@ -18,6 +18,7 @@ from benchbench.reports.figures.style import (
     MARKER,
     Look,
     PanelLayout,
+    finish_layout,
     line_handle,
     looks,
     muted,
@@ -110,7 +111,7 @@ def _labelled(groups: Groups, look: Mapping[str, Look], layout: PanelLayout) -> 
     if len(axes) == 1:  # such figures travel without their captions
         axes[0].set_title(wrapped(next(iter(groups))), loc="left")
     _draw_all(axes, groups, look)
-    figure.draw_without_rendering()  # the layout is final now
+    finish_layout(figure)
     for axis, each in zip(axes, groups.values(), strict=True):
         axis.set(autoscale_on=False)
         labels = [LabelledPoint(point.row, point.hours, point.accuracy, look[point.row].color) for point in each]

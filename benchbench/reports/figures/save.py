@@ -14,7 +14,7 @@ DPI = 200
 
 def figure_bytes(figure: Figure, kind: str, dpi: int = DPI) -> bytes:
     """The content of a file in one of `FORMATS`: equal figures give equal bytes, since there is no date in them."""
-    from benchbench.reports.figures.style import print_style
+    from benchbench.reports.figures.style import finish_layout, print_style
 
     notes = "; ".join(map(printable, figure.notes))
     metadata: dict[str, str | None] = {"Title": printable(figure.title)}
@@ -24,9 +24,7 @@ def figure_bytes(figure: Figure, kind: str, dpi: int = DPI) -> bytes:
         metadata |= {"Description": notes, "Software": "BenchBench"}
     stream = io.BytesIO()
     with print_style(figure.theme):
-        if figure.figure.get_layout_engine() is not None:  # laid out once, and not for every format again
-            figure.figure.draw_without_rendering()
-            figure.figure.set_layout_engine(None)
+        finish_layout(figure.figure)  # once, and not for every format again
         figure.figure.savefig(stream, format=kind, dpi=dpi, metadata=metadata)
     return stream.getvalue()
 

@@ -191,12 +191,14 @@ def panels(
 
 def legend_size(labels: Sequence[str], width: float) -> tuple[int, float]:
     """As many columns as fit a width, and the height that a legend of them takes; inches."""
-    from matplotlib.textpath import TextPath
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import TextToPath
 
     if not labels:
         return 1, 0.0
     lines = [line for label in labels for line in label.split("\n")]
-    widest = max(TextPath((0, 0), line, size=FONT).get_extents().width for line in lines)
+    measure, font = TextToPath().get_text_width_height_descent, FontProperties(size=FONT)
+    widest = max(measure(line, font, ismath=False)[0] for line in lines)
     columns = max(1, min(len(labels), int(width * 72 / (widest + 4 * FONT))))
     # Filled column by column, the first ones one longer.
     longest = math.ceil(len(labels) / columns)
@@ -205,6 +207,14 @@ def legend_size(labels: Sequence[str], width: float) -> tuple[int, float]:
         for start in range(0, len(labels), longest)
     )
     return columns, (height + 0.5) * 1.5 * FONT / 72
+
+
+def finish_layout(figure: matplotlib.figure.Figure) -> None:
+    """Lays a figure out, unless that is done; it is not laid out again when it is drawn."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+        figure.set_layout_engine(None)
 
 
 def wrapped(text: str, width: int = LABEL) -> str:

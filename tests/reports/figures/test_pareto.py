@@ -11,7 +11,7 @@ from matplotlib.colors import to_hex
 from matplotlib.container import ErrorbarContainer
 from matplotlib.transforms import Bbox
 
-from benchbench.reports.figure import DOUBLE, SINGLE, THEMES
+from benchbench.reports.figure import DARK, DOUBLE, LIGHT, SINGLE, Figure
 from benchbench.reports.figures.pareto import (
     COUNTED,
     GIVEN,
@@ -56,8 +56,21 @@ def legend(figure) -> list[str]:
     return [text.get_text() for box in figure.figure.legends for text in box.get_texts()]
 
 
-def test_hours_with_and_without_pre_training(finished, drawn):
-    figure = drawn(pareto, finished)
+@pytest.fixture(scope="module")
+def of_finished() -> dict[str, Figure]:
+    """The figure of the lab in which all is done, once a test has drawn it."""
+    return {}
+
+
+@pytest.fixture
+def figure(finished, drawn, of_finished) -> Figure:
+    """The figure of the lab in which all is done, drawn once; tests only look at it."""
+    if "pareto" not in of_finished:
+        of_finished["pareto"] = drawn(pareto, finished)
+    return of_finished["pareto"]
+
+
+def test_hours_with_and_without_pre_training(figure):
     (axis,) = figure.figure.axes
     colors, marks = colors_of(axis), points(axis)
     assert marks[colors["scratch"]] == [(2.0, pytest.approx(200 / 3), True)]
@@ -66,14 +79,13 @@ def test_hours_with_and_without_pre_training(finished, drawn):
     assert sorted(marks[colors["probe"]]) == [(0.5, pytest.approx(40), True), (2.5, pytest.approx(40), False)]
 
 
-def test_the_fronts(finished, drawn):
-    without, with_pretraining = fronts(drawn(pareto, finished).figure.axes[0])
+def test_the_fronts(figure):
+    without, with_pretraining = fronts(figure.figure.axes[0])
     assert [x for x, _ in without] == [0.5, 2.0, 4.0]  # distillation costs 5 and gives less than fine-tuning
     assert [x for x, _ in with_pretraining] == [2.0, 5.0, 6.0]
 
 
-def test_bars_are_standard_deviations(finished, drawn):
-    figure = drawn(pareto, finished)
+def test_bars_are_standard_deviations(figure):
     (axis,) = figure.figure.axes
     bars = {each.lines[0].get_xdata()[0]: each for each in axis.containers if isinstance(each, ErrorbarContainer)}
     across, up = (segments.get_segments()[0] for segments in bars[2.0].lines[2])
@@ -133,8 +145,7 @@ def test_a_panel_for_each_data_set_and_student(make_lab, drawn):
     assert [next(iter(points(axis).values()))[0][0] for axis in axes] == [1.0, 2.0]
 
 
-def test_labels_stand_beside_the_points(finished, drawn):
-    figure = drawn(pareto, finished)
+def test_labels_stand_beside_the_points(figure):
     (axis,) = figure.figure.axes
     assert labels(axis) == ["scratch", "probe", "tune", "distil, big (scratch)"]
     assert legend(figure) == [GIVEN, COUNTED]  # what the two kinds of points and of lines stand for
@@ -166,9 +177,9 @@ def many(count: int, panels: int = 1) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize(
-    ("count", "panels", "width"), [(MOST_NARROW, 1, SINGLE), (MOST_LABELS, 1, DOUBLE), (6, MOST_PANELS, DOUBLE)]
+    ("count", "panels", "width", "theme"),
+    [(MOST_NARROW, 1, SINGLE, LIGHT), (MOST_LABELS, 1, DOUBLE, DARK), (6, MOST_PANELS, DOUBLE, LIGHT)],
 )
-@pytest.mark.parametrize("theme", THEMES)
 def test_no_label_covers_another_or_a_marker(count, panels, width, theme):
     with print_style(theme):
         figure = pareto_figure(many(count, panels), "many").figure

@@ -10,35 +10,26 @@ import pytest
 from PIL import Image
 
 from benchbench.reports.figure import SINGLE, Figure
-from benchbench.reports.figures.save import DPI, figure_bytes, gallery
+from benchbench.reports.figures.save import DPI, FORMATS, figure_bytes, gallery
 from benchbench.reports.latex import figure_inputs
 from benchbench.reports.report import make_report
 
 COMMAND = "benchbench report suites/tiny.yaml"
 
 
-def pareto_of(lab) -> Figure:
-    figures = make_report(lab.plan, lab.store, COMMAND).figures
-    return next(each for each in figures if each.name == "pareto")
-
-
 @pytest.fixture(scope="module")
 def saved() -> dict[str, tuple[Figure, bytes]]:
-    """Figures that tests of this file have drawn, and their files, by format."""
+    """The figure that these tests share, and its files, by format."""
     return {}
 
 
 @pytest.fixture
 def save(finished, saved) -> Callable[[str], tuple[Figure, bytes]]:
-    """A figure and its file in a format, drawn once for all tests."""
-
-    def draw(kind: str) -> tuple[Figure, bytes]:
-        if kind not in saved:
-            figure = pareto_of(finished)
-            saved[kind] = figure, figure_bytes(figure, kind)
-        return saved[kind]
-
-    return draw
+    """A figure and its file in a format, drawn and saved once for all tests."""
+    if not saved:
+        figure = make_report(finished.plan, finished.store, COMMAND).figure_by_name["pareto"]
+        saved |= {kind: (figure, figure_bytes(figure, kind)) for kind in FORMATS}
+    return saved.__getitem__
 
 
 def test_png(save):
@@ -79,13 +70,9 @@ def test_fonts_are_embedded_as_truetype(save):
         assert "/FontFile2" in descendant["/FontDescriptor"].get_object()
 
 
-@pytest.mark.parametrize("kind", ["pdf", "png"])
-def test_the_same_results_give_the_same_bytes(finished, save, kind):
-    assert figure_bytes(pareto_of(finished), kind) == save(kind)[1]
-
-
 @pytest.mark.whole_run
-def test_the_same_bytes_in_another_process(finished, save, python, tmp_path):
+def test_the_same_results_give_the_same_bytes_in_another_process(finished, save, python, tmp_path):
+    """In this one, the checks of figures draw each twice: tests/testing/test_figures.py."""
     code = (
         "import sys\nfrom pathlib import Path\nfrom benchbench.planning.expand import make_plan\n"
         "from benchbench.plugins import load_plugins\nfrom benchbench.suite.file import load_suite\n"
@@ -94,12 +81,12 @@ def test_the_same_bytes_in_another_process(finished, save, python, tmp_path):
         "file, store = load_suite(Path(sys.argv[1])), Store(Path(sys.argv[2]))\n"
         "plan = make_plan(file, load_plugins().registry, Devices('cpu', 'a processor', ('0',), 1), Path('data'))\n"
         f"figure = make_report(plan, store, '{COMMAND}').figure_by_name['pareto']\n"
-        "Path(sys.argv[3]).write_bytes(figure_bytes(figure, 'pdf'))\n"
+        f"for kind in {FORMATS}:\n    Path(sys.argv[3], f'figure.{{kind}}').write_bytes(figure_bytes(figure, kind))\n"
     )
-    file = tmp_path / "figure.pdf"
-    done = python("-c", code, finished.plan.file.path, finished.store.root, file, PYTHONHASHSEED="7")
+    done = python("-c", code, finished.plan.file.path, finished.store.root, tmp_path, PYTHONHASHSEED="7")
     assert done.code == 0, done.err
-    assert file.read_bytes() == save("pdf")[1]
+    for kind in FORMATS:
+        assert (tmp_path / f"figure.{kind}").read_bytes() == save(kind)[1]
 
 
 def test_captions(save):

