@@ -26,6 +26,7 @@ from benchbench.planning.model import Plan
 from benchbench.plugins import load_plugins
 from benchbench.suite.file import load_suite
 from tests import networks
+from tests.forked import ForkedProcess
 from tests.plans import FULL
 
 # Not while tests are collected: libraries make millions of objects as they are imported, and none of them goes.
@@ -228,6 +229,21 @@ def python() -> Callable[..., Outcome]:
             command, cwd=cwd, env={**os.environ, **env}, capture_output=True, text=True, timeout=seconds, check=False
         )
         return Outcome(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def forked() -> Callable[..., Outcome]:
+    """The same in a process that has torch imported, as `tests/forked.py` has them."""
+
+    def run(*arguments: object, cwd: Path | None = None, path: list[Path] | None = None, **env: str) -> Outcome:
+        if path:
+            env["PYTHONPATH"] = os.pathsep.join(str(folder) for folder in path)
+        pipe = subprocess.PIPE
+        process = ForkedProcess([sys.executable, *arguments], cwd=cwd, env=os.environ | env, stdout=pipe, stderr=pipe)
+        out, err = process.communicate(timeout=120)
+        return Outcome(process.wait(), out, err)
 
     return run
 

@@ -17,19 +17,36 @@ import pytest
 import benchbench
 from tests.plans import FULL
 
+# Plans once, and again for each edit of one file, which it takes back; keys are made of sources on disk.
 CODE_SCRIPT = """
 import json, sys
 from pathlib import Path
 import benchbench
 from benchbench.hardware.devices import Devices
+from benchbench.planning import source_hash
 from benchbench.planning.expand import make_plan
 from benchbench.plugins import load_plugins
 from benchbench.suite.file import load_suite
 assert Path(benchbench.__file__).is_relative_to(sys.argv[2]), benchbench.__file__
-plan = make_plan(load_suite(Path(sys.argv[1])), load_plugins().registry, Devices("cpu", "a", ("0",), 1), Path("data"))
-print(json.dumps({stage.label: [stage.kind, key] for key, stage in plan.stages.items()}))
+
+def stages():
+    file, registry = load_suite(Path(sys.argv[1])), load_plugins().registry
+    plan = make_plan(file, registry, Devices("cpu", "a", ("0",), 1), Path("data"))
+    return {stage.label: [stage.kind, key] for key, stage in plan.stages.items()}
+
+results = [stages()]
+for name, old, new in json.loads(sys.argv[3]):
+    path = Path(sys.argv[2], "benchbench", name)
+    text = path.read_text()
+    assert text.count(old) == 1, (name, old)
+    path.write_text(text.replace(old, new))
+    source_hash.forget_sources()
+    source_hash._parsed.cache_clear()
+    results.append(stages())
+    path.write_text(text)
+print(json.dumps(results))
 """
-Edit = Callable[[Path], None]
+Stages = dict[str, list[str]]
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -80,32 +97,27 @@ def move(package: Path) -> None:
         path.write_text(text, encoding="utf-8")
 
 
-def replace(file: str, old: str, new: str) -> Edit:
-    def edit(package: Path) -> None:
-        text = (package / file).read_text(encoding="utf-8")
-        assert text.count(old) == 1, (file, old)
-        (package / file).write_text(text.replace(old, new), encoding="utf-8")
-
-    return edit
-
-
 class TestCodeOfBenchBench:
     """Copies of the whole package, edited, and the keys of a suite with stages of every kind but one."""
 
     @pytest.fixture
-    def stages_of(self, full, python, tmp_path) -> Callable[[Edit], dict[str, list[str]]]:
-        """Kind and key of each stage by its label, as a copy of the package gives them that `edit` has changed."""
+    def stages_of(self, full, python, tmp_path) -> Callable[..., list[Stages]]:
+        """Kind and key of each stage by its label, as a copy of the package gives them, and then with each edit.
+
+        An edit is a file, a text in it, and what that becomes.
+        """
         generated = {"method": "scratch", "synthetic": "mixed", "recipe": {"precision": "auto"}}
         sets = {"mixed": {"source": "same_class_mixup"}}
         arms = FULL["arms"] | {"generated": generated}
         path = full(tmp_path, seeds=[0], arms=arms, synthetic=sets, quality={"teacher": "big"})
 
-        def run(edit: Edit) -> dict[str, list[str]]:
+        def run(prepare: Callable[[Path], None] | None, *edits: tuple[str, str, str]) -> list[Stages]:
             site, package = Path(tempfile.mkdtemp(dir=tmp_path)), Path(benchbench.__file__).parent
-            shutil.copytree(package, site / "benchbench", ignore=shutil.ignore_patterns("__pycache__", "bundled"))
+            shutil.copytree(package, site / "benchbench", ignore=shutil.ignore_patterns("bundled"))
             (site / "benchbench" / "data" / "bundled").symlink_to(package / "data" / "bundled")
-            edit(site / "benchbench")
-            done = python("-c", CODE_SCRIPT, path, site, cwd=site)
+            if prepare is not None:
+                prepare(site / "benchbench")
+            done = python("-c", CODE_SCRIPT, path, site, json.dumps(edits), cwd=site)
             assert done.code == 0, done.err
             return json.loads(done.out)
 
@@ -113,7 +125,10 @@ class TestCodeOfBenchBench:
 
     @pytest.mark.whole_run
     def test_code_counts_and_neither_words_nor_layout_nor_names_of_modules(self, stages_of):
-        stages = stages_of(lambda package: None)
+        kd = "losses/methods/kd.py", "temperature**2", "temperature**3"
+        helper = "losses/embeddings.py", "norm > 0, norm, 1.0", "norm > 0, norm, 2.0"
+        loader = "augmenters/draws.py", "import torch", "import torch as pytorch"
+        stages, *edited = stages_of(None, kd, helper, loader)
         kinds = {"tuning", "synthesis", "teacher", "outputs", "cell", "quality", "calibration"}
         assert {kind for kind, _ in stages.values()} == kinds
 
@@ -121,16 +136,11 @@ class TestCodeOfBenchBench:
             for edit in (reword, reformat, move):
                 edit(package)
 
-        assert stages_of(edit_all) == stages
+        assert stages_of(edit_all) == [stages]
         distilled = {"distil, big (linear_probe) | cifar | small | seed 0"}
-        aligned = {label for label in stages if label.startswith("align, ")}
+        aligned = {label for label in stages if label.startswith("align, ")}  # have a loss that uses the helper
+        # All stages that read images: the file is a helper of a helper of their loader.
         loading = {label for label, (kind, _) in stages.items() if kind not in ("tuning", "calibration")}
-        for edit, labels in (
-            (replace("losses/methods/kd.py", "temperature**2", "temperature**3"), distilled),
-            (replace("losses/embeddings.py", "norm > 0, norm, 1.0", "norm > 0, norm, 2.0"), aligned),  # of a helper
-            # Of a helper of a helper: the loader of all stages that read images.
-            (replace("augmenters/draws.py", "import torch", "import torch as pytorch"), loading),
-        ):
-            after = stages_of(edit)
+        for after, labels in zip(edited, (distilled, aligned, loading), strict=True):
             assert after.keys() == stages.keys()
             assert {label for label in stages if stages[label] != after[label]} == labels

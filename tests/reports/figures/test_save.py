@@ -71,7 +71,7 @@ def test_fonts_are_embedded_as_truetype(save):
 
 
 @pytest.mark.whole_run
-def test_the_same_results_give_the_same_bytes_in_another_process(finished, save, python, tmp_path):
+def test_the_same_results_give_the_same_bytes_in_another_process(finished, save, forked, tmp_path):
     """In this one, the checks of figures draw each twice: tests/testing/test_figures.py."""
     code = (
         "import sys\nfrom pathlib import Path\nfrom benchbench.planning.expand import make_plan\n"
@@ -83,7 +83,7 @@ def test_the_same_results_give_the_same_bytes_in_another_process(finished, save,
         f"figure = make_report(plan, store, '{COMMAND}').figure_by_name['pareto']\n"
         f"for kind in {FORMATS}:\n    Path(sys.argv[3], f'figure.{{kind}}').write_bytes(figure_bytes(figure, kind))\n"
     )
-    done = python("-c", code, finished.plan.file.path, finished.store.root, tmp_path, PYTHONHASHSEED="7")
+    done = forked("-c", code, finished.plan.file.path, finished.store.root, tmp_path)
     assert done.code == 0, done.err
     for kind in FORMATS:
         assert (tmp_path / f"figure.{kind}").read_bytes() == save(kind)[1]
