@@ -28,7 +28,7 @@ SUITE = """
 name: tiny
 seeds: [0, 1]
 data:
-  few: {{source: cifar10_subset, per_class: 6}}
+  few: {{source: {{imagefolder: {{path: {images}}}}}}}
 students:
   small: {{model: timm/test_efficientnet, weights: {{file: {weights}}}}}
 teachers:
@@ -37,8 +37,8 @@ teachers:
     weights: {{file: {teacher}}}
     adapt: [pretrained, linear_probe]
 recipes:
-  default: {{epochs: {epochs}, batch_size: 16, image_size: 32, precision: exact,
-    augment: {{flip: {{}}, random_crop: {{padding: 4}}}}}}
+  default: {{epochs: {epochs}, batch_size: 16, image_size: 16, precision: exact,
+    augment: {{flip: {{}}, random_crop: {{padding: 2}}}}}}
 arms:
   scratch: {{method: scratch}}
   tuned: {{method: finetune}}
@@ -46,8 +46,8 @@ arms:
 """
 
 
-def write_suite(path: Path, weights: dict[str, Path], epochs: int = 2, text: str = SUITE) -> Path:
-    path.write_text(text.format(epochs=epochs, **weights))
+def write_suite(path: Path, files: dict[str, Path], epochs: int = 2, text: str = SUITE) -> Path:
+    path.write_text(text.format(epochs=epochs, **files))
     return path
 
 

@@ -12,6 +12,7 @@ import torch
 from filelock import FileLock
 
 from tests.conftest import shared_folder
+from tests.images import write_images
 from tests.running.commands import run, write_suite
 
 
@@ -34,8 +35,14 @@ def made_once(tmp_path_factory) -> Callable[[str, Callable[[Path], None]], Path]
 
 
 @pytest.fixture(scope="session")
-def weights(made_once) -> dict[str, Path]:
-    """Weights of both networks in files, so that nothing is downloaded."""
+def images(made_once) -> Path:
+    """Few small images."""
+    return made_once("images", write_images)
+
+
+@pytest.fixture(scope="session")
+def files(made_once, images) -> dict[str, Path]:
+    """What suites read: the images, and weights of both networks, so that nothing is downloaded."""
 
     def fill(folder: Path) -> None:
         torch.manual_seed(0)
@@ -43,20 +50,20 @@ def weights(made_once) -> dict[str, Path]:
             torch.save(timm.create_model(name).state_dict(), folder / f"{name}.pth")
 
     folder = made_once("weights", fill)
-    return {"weights": folder / "test_efficientnet.pth", "teacher": folder / "test_resnet.pth"}
+    return {"images": images, "weights": folder / "test_efficientnet.pth", "teacher": folder / "test_resnet.pth"}
 
 
 @pytest.fixture
-def suite(tmp_path, weights) -> Path:
-    return write_suite(tmp_path / "tiny.yaml", weights)
+def suite(tmp_path, files) -> Path:
+    return write_suite(tmp_path / "tiny.yaml", files)
 
 
 @pytest.fixture(scope="session")
-def finished(made_once, weights) -> Path:
-    """A folder where the suite ran to its end in a worker process, without interruption."""
+def finished(made_once, files) -> Path:
+    """A folder where the suite ran to its end in a forked worker, without interruption."""
 
     def fill(folder: Path) -> None:
-        run(write_suite(folder / "tiny.yaml", weights), cwd=folder, figures=True, workers=True, spawned=True)
+        run(write_suite(folder / "tiny.yaml", files), cwd=folder, figures=True, workers=True)
 
     return made_once("finished", fill)
 

@@ -10,7 +10,7 @@ import pytest
 
 from benchbench.execution import tune
 from benchbench.executors.fork_server import LIBRARIES
-from tests.running.commands import ledger_of, run, write_suite
+from tests.running.commands import ledger_of, run
 
 pytestmark = pytest.mark.whole_run
 
@@ -47,9 +47,8 @@ def test_failed_cells_are_reported_and_the_others_go_on(suite, tmp_path, store_c
     assert any("ZeroDivisionError" in text and "Traceback" in text for text in logs)
 
 
-def test_a_failed_teacher_fails_the_cells_that_need_it(tmp_path, weights, store_copy, monkeypatch):
+def test_a_failed_teacher_fails_the_cells_that_need_it(suite, tmp_path, store_copy, monkeypatch):
     monkeypatch.setattr(tune, "ROUND_SECONDS", 0.1)
-    suite = write_suite(tmp_path / "tiny.yaml", weights)
     arms = "{taught: {method: distill, adapt: scratch, loss: {ce: 1, kd: 1}}, scratch: {method: scratch}}"
     recipe = "{scratch: {precision: fp16}}"
     arguments = [suite, "--set", "seeds=[0]", "--set", f"arms={arms}", "--set", f"teachers.big.adapt={recipe}"]

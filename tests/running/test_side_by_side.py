@@ -18,14 +18,14 @@ name: cohort
 seeds: [0, 1]
 data_seed: 4
 data:
-  few: {{source: cifar10_subset, per_class: 6}}
+  few: {{source: {{imagefolder: {{path: {images}}}}}}}
 students:
   small: {{model: timm/test_efficientnet}}
 teachers:
   big: {{model: timm/test_resnet, weights: {{file: {teacher}}}, adapt: [linear_probe]}}
 recipes:
-  default: {{epochs: {epochs}, batch_size: 16, image_size: 32, precision: exact,
-    augment: {{flip: {{}}, random_crop: {{padding: 4}}}}}}
+  default: {{epochs: {epochs}, batch_size: 16, image_size: 16, precision: exact,
+    augment: {{flip: {{}}, random_crop: {{padding: 2}}}}}}
 arms:
   kd: {{method: distill, loss: {{ce: 1, kd: 1}}}}
   au: {{method: distill, loss: {{ce: 1, align_uniform: 1}}}}
@@ -39,18 +39,18 @@ def cohorts(store: Path) -> dict[str, int]:
 
 
 @pytest.fixture(scope="session")
-def side_by_side(made_once, weights) -> Path:
+def side_by_side(made_once, files) -> Path:
     """A folder where a suite of two cohorts ran to its end: four cells behind one teacher, and two without."""
 
     def fill(folder: Path) -> None:
-        run(write_suite(folder / "cohort.yaml", weights, epochs=2, text=COHORT), cwd=folder)
+        run(write_suite(folder / "cohort.yaml", files, epochs=2, text=COHORT), cwd=folder)
 
     return made_once("cohort", fill)
 
 
 @pytest.fixture
-def suite(tmp_path, weights) -> Path:
-    return write_suite(tmp_path / "cohort.yaml", weights, epochs=2, text=COHORT)
+def suite(tmp_path, files) -> Path:
+    return write_suite(tmp_path / "cohort.yaml", files, epochs=2, text=COHORT)
 
 
 def test_cells_of_a_cohort_run_side_by_side_and_end_as_alone(side_by_side, suite, tmp_path):
