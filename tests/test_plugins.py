@@ -235,18 +235,6 @@ class TestInstalled:
         assert f"claimed by {path} and benchbench" in str(caught.value)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["list", "losses", "--json"], ["data", "quickstart"]])
-def test_listing_imports_no_torch(python, arguments):
-    code = (
-        "import sys\nfrom benchbench.cli.main import main\n"
-        "try:\n    main(sys.argv[1:])\nfinally:\n"
-        "    print(sorted({'torch', 'torchvision', 'timm'} & set(sys.modules)), file=sys.stderr)"
-    )
-    done = python("-c", code, *arguments)
-    assert (done.code, done.err.strip()) == (0, "[]")
-    assert done.out
-
-
 class TestContained:
     """A plugin that does odd things as it is imported."""
 

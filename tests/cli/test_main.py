@@ -206,17 +206,6 @@ class TestPlan:
         assert note in cli("plan", suite, *overrides).out
         assert "no known recipe" not in cli("plan", suite).out
 
-    def test_imports_no_torch_where_networks_are_known(self, cli, suite, fake_costs, python):
-        cli("plan", suite)
-        code = (
-            "import sys\nfrom benchbench.cli.main import main\n"
-            "try:\n    main(sys.argv[1:])\nfinally:\n"
-            "    print(sorted({'torch', 'torchvision', 'timm'} & set(sys.modules)), file=sys.stderr)"
-        )
-        done = python("-c", code, "plan", suite)
-        assert (done.code, done.err.strip()) == (0, "[]")
-        assert "2.64 T" in done.out  # with the numbers of the cards that were kept
-
     def test_a_process_that_cannot_build_networks(self, cli, suite, monkeypatch, tmp_path):
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 

@@ -216,26 +216,3 @@ class TestSeveralSuites:
     def test_overrides_count_for_each(self, cli, suite, second):
         rows = json.loads(cli("report", suite, second, "--json", "--set", "seeds=[7]").out)["cells"]
         assert {row["seed"] for row in rows} == {7}
-
-
-HEAVY = {"torch", "matplotlib", "pandas", "scipy"}
-
-
-@pytest.mark.parametrize(
-    ("arguments", "unwanted"),
-    [
-        (["--help"], {*HEAVY, "pydantic", "rich", "ruamel.yaml"}),
-        (["report", "--help"], {*HEAVY, "pydantic", "rich", "ruamel.yaml"}),
-        (["docs", "suite"], {*HEAVY, "pydantic", "rich", "ruamel.yaml"}),
-        (["list"], HEAVY),
-        (["plugins"], HEAVY),
-    ],
-)
-def test_help_and_lists_import_nothing_heavy(python, arguments, unwanted):
-    code = (
-        "import sys\nfrom benchbench.cli.main import main\n"
-        "try:\n    main(sys.argv[1:])\nfinally:\n    print(*sys.modules, file=sys.stderr)"
-    )
-    modules = set(python("-c", code, *arguments).err.split())
-    assert "benchbench.cli.main" in modules
-    assert modules & unwanted == set()

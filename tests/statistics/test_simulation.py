@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import runpy
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -29,16 +32,30 @@ def test_the_reference_is_shared_by_the_arms():
     assert (wrong[:, 0] & wrong[:, 1]).mean() > 1.5 * wrong[:, 0].mean() * wrong[:, 1].mean()
 
 
-@pytest.mark.whole_run
-def test_the_command_prints_four_tables(python):
-    done = python("-m", "benchbench.statistics", 20)
-    assert done.code == 0, done.err
-    assert done.out.count("|:---") == 4
-    assert "| normal |   3 |" in done.out
-    assert "20 draws" in done.out
+@pytest.fixture
+def command(monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
+    """Exit code, output and errors of `python -m benchbench.statistics ARGUMENTS`, in this process."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["", *arguments])
+        code = 0
+        try:
+            runpy.run_module("benchbench.statistics", run_name="__main__")
+        except SystemExit as error:
+            code = int(str(error.code))
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_the_command_prints_four_tables(command):
+    code, out, _ = command("20")
+    assert code == 0
+    assert out.count("|:---") == 4
+    assert "| normal |   3 |" in out
+    assert "20 draws" in out
 
 
 @pytest.mark.parametrize("argument", ["many", "0"])
-def test_draws_are_a_number(python, argument):
-    done = python("-m", "benchbench.statistics", argument)
-    assert (done.code, done.err) == (2, "usage: python -m benchbench.statistics [DRAWS], a whole number above 0\n")
+def test_draws_are_a_number(command, argument):
+    assert command(argument) == (2, "", "usage: python -m benchbench.statistics [DRAWS], a whole number above 0\n")
