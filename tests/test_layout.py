@@ -41,6 +41,7 @@ MOST_UNTYPED = 24
 MOST_LINES, MOST_PARAMETERS, MOST_NESTING = 45, 5, 4
 MOST_FILE_LINES = 400
 BLOCKS = (ast.For, ast.While, ast.If, ast.With, ast.Try, ast.Match)
+PARTS = ("body", "orelse", "handlers", "finalbody", "cases")  # fields that hold statements
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -50,15 +51,24 @@ def modules() -> dict[str, Path]:
     return {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in paths}
 
 
-def imports(known: Mapping[str, Path]) -> dict[str, set[str]]:
-    """Modules of the package that each one imports."""
-    return {name: imported(path.read_text(encoding="utf-8"), known) for name, path in known.items()}
+def statements(node: ast.AST) -> Iterator[ast.AST]:
+    """A node and all statements in it; expressions are passed over, which are most of a tree."""
+    nodes = [node]
+    while nodes:
+        node = nodes.pop()
+        yield node
+        nodes += inner(node)
 
 
-def imported(source: str, known: Iterable[str]) -> set[str]:
+def inner(node: ast.AST) -> list[ast.AST]:
+    """Statements directly inside a node, and the handlers and cases that have some."""
+    return [each for field in PARTS for each in getattr(node, field, ())]
+
+
+def imported(tree: ast.AST, known: Iterable[str]) -> set[str]:
     """Modules of the package that a source imports; in functions and for type checkers count too."""
     modules: set[str] = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in statements(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "benchbench":
             whole = [f"{node.module}.{alias.name}" for alias in node.names]
             modules |= {each if each in known else str(node.module) for each in whole}
@@ -72,11 +82,12 @@ def room(module: str) -> str:
     return module.split(".")[1] if "." in module else ""
 
 
-def functions(known: Mapping[str, Path]) -> Iterator[tuple[str, Function]]:
-    for path in known.values():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+def functions(trees: Mapping[str, ast.AST]) -> Iterator[tuple[str, Function]]:
+    """Functions with where they are, of trees by their file."""
+    for path, tree in trees.items():
+        for node in statements(tree):
             if isinstance(node, Function):
-                yield f"{path.relative_to(ROOT)}:{node.lineno} {node.name}", node
+                yield f"{path}:{node.lineno} {node.name}", node
 
 
 def body_lines(function: Function) -> int:
@@ -99,8 +110,8 @@ def parameters(function: Function) -> int:
 def nesting(node: ast.AST, depth: int = 0) -> int:
     """Blocks inside one another; an `elif` is no deeper than its `if`, and nested functions stand for themselves."""
     deepest = depth
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, (*Function.__args__, ast.ClassDef, ast.Lambda)):
+    for child in inner(node):
+        if isinstance(child, (*Function.__args__, ast.ClassDef)):
             continue
         chained = isinstance(node, ast.If) and isinstance(child, ast.If) and node.orelse == [child]
         deepest = max(deepest, nesting(child, depth + (isinstance(child, BLOCKS) and not chained)))
@@ -124,7 +135,9 @@ class Shape:
 @functools.cache
 def measure() -> Shape:
     known = modules()
-    edges = imports(known)
+    texts = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in known.values()}
+    trees = {path: ast.parse(text) for path, text in texts.items()}
+    edges = {name: imported(tree, known) for name, tree in zip(known, trees.values(), strict=True)}
     upward = [
         f"{name} -> {other}"
         for name, others in sorted(edges.items())
@@ -136,8 +149,7 @@ def measure() -> Shape:
         list(TopologicalSorter(edges).static_order())
     except CycleError as error:
         circle = error.args[1]
-    texts = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in known.values()}
-    each = list(functions(known))
+    each = list(functions(trees))
     return Shape(
         top_modules=len([path for path in PACKAGE.glob("*.py") if not path.name.startswith("__")]),
         upward=upward,
@@ -183,7 +195,7 @@ def test_every_kind_of_import_counts():
         "if TYPE_CHECKING:\n    from benchbench.cli.main import cli\n"
         "def f():\n    import benchbench.running.runner\n    from benchbench.planning import grid\n"
     )
-    assert imported(source, modules()) == {
+    assert imported(ast.parse(source), modules()) == {
         "benchbench.cli.main",
         "benchbench.running.runner",
         "benchbench.planning.grid",
