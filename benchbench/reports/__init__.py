@@ -31,6 +31,7 @@ TABLES = (
     ("gains", "tables.gains:gains", "teacher x student: gain over the student alone"),
     ("mismatch", "tables.mismatch:mismatch", "teacher x student: gain beside size, family and likeness"),
     ("losses", "tables.losses:losses", "losses ranked that share teacher, state and student"),
+    ("against_kd", "tables.against_kd:against_kd", "losses against KD at equal epochs and at equal hours"),
     ("ranking", "tables.ranking:ranking", "arms over all data sets and students"),
     ("profiles", "tables.ranking:profiles", "share of runs above each gain, over all data sets"),
     ("classes", "tables.answers:classes", "accuracy by class, the worst classes first"),

@@ -12,7 +12,7 @@ DEFAULT = "full"
 FIRST = ("accuracy", "verdicts", "gpu_hours", "savings", "break_even", "pareto")
 THEN = (
     *("crossings", "iso_compute", "verdict_map", "synthetic", "synthetic_gains", "contact_sheet"),
-    *("fractions", "gains", "losses", "ranking", "published"),
+    *("fractions", "gains", "losses", "against_kd", "ranking", "published"),
 )
 
 

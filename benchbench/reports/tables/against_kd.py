@@ -1,0 +1,146 @@
+"""Every distilled arm against plain KD of the same teacher: for equally many epochs, and for equally many hours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from benchbench.planning.model import Plan
+from benchbench.reports.groups import Group, Runs, groups_of
+from benchbench.reports.summary import finished, labels_of, level_of
+from benchbench.reports.table import Entry, Table
+from benchbench.reports.tables.losses import GROUP
+from benchbench.statistics.estimate import Estimate, welch
+from benchbench.statistics.noninferiority import holm
+
+
+@dataclass(frozen=True)
+class PlainKD:
+    """The runs of plain KD, by length.
+
+    Attributes:
+        rows: of its rungs, or the only one.
+        rungs: those with a finished run, from short to long.
+    """
+
+    rows: Sequence[str]
+    rungs: Sequence[Runs]
+
+    def as_long_as(self, runs: Runs) -> Runs | None:
+        """The runs of as many epochs as some others."""
+        return next((rung for rung in self.rungs if rung["epochs"][0] == runs["epochs"][0]), None)
+
+    def points_at(self, hours: float) -> np.ndarray | None:
+        """Accuracies at so many device-hours [seeds], straight between the rungs in the logarithm of their mean hours.
+
+        None below the hours of the first rung or above those of the last, and where no seed is finished on all.
+        """
+        costs = np.array([rung["own_hours"].mean() for rung in self.rungs])
+        if len(costs) < 2 or not costs.min() <= hours <= costs.max():
+            return None
+        seeds = sorted(set.intersection(*({*rung["seed"].tolist()} for rung in self.rungs)))
+        order = np.argsort(costs)
+        by_seed = [dict(zip(rung["seed"].tolist(), rung.points.tolist(), strict=True)) for rung in self.rungs]
+        lines = [[by_seed[index][seed] for index in order] for seed in seeds]
+        return np.array([np.interp(np.log(hours), np.log(costs[order]), line) for line in lines]) if lines else None
+
+
+def against_kd(results: pd.DataFrame, plan: Plan) -> Table | None:
+    """Each distilled arm against plain KD: the first arm whose losses are cross-entropy and `kd`, of the same teacher.
+
+    If its recipe has several lengths, an arm is also compared with KD of as many hours as it took itself. None where a
+    suite has no plain KD, or nothing beside it.
+    """
+    distilled = results[results.method == "distill"]
+    labels = labels_of(distilled, "data", "student")
+    groups, rows = groups_of(results), []
+    for (data, student, teacher, state), frame in distilled.groupby(GROUP, sort=False):
+        group = groups[data, student]
+        kd = _plain_kd(frame, group, plan)
+        if kd is None or not kd.rungs:
+            continue
+        others = {_name(arm, ladder, group[row]): group[row] for row, arm, ladder in _rows(frame) if row not in kd.rows}
+        start = [*([data, student] if labels else []), f"{teacher} ({state})"]
+        rows += [[Entry(text) for text in (*start, *texts)] for texts in _compared(others, kd, group, level_of(plan))]
+    if not rows:
+        return None
+    columns = [*labels, "teacher", "arm", "hours, × KD", "over KD, equal epochs", "over KD, equal hours"]
+    title = f"Losses against KD in {plan.suite.name}"
+    return Table("against_kd", title, columns, rows, _notes(results, plan), labels=len(labels) + 2)
+
+
+def _rows(frame: pd.DataFrame) -> Iterator[tuple[str, str, bool]]:
+    """Each row of the tables, with its arm and whether it is one of several lengths."""
+    for row, arm, ladder in frame[["row", "arm", "ladder"]].drop_duplicates("row").itertuples(index=False):
+        yield row, arm, isinstance(ladder, str)
+
+
+def _name(arm: str, is_rung: bool, runs: Runs) -> str:
+    return f"{arm}, {runs['epochs'][0]:g} epochs" if is_rung and runs.n else arm
+
+
+def _plain_kd(frame: pd.DataFrame, group: Group, plan: Plan) -> PlainKD | None:
+    """The first arm of plain KD, with all its lengths."""
+    losses = {arm: {ref.name for ref in plan.suite.arms[arm].loss} for _, arm, _ in _rows(frame)}
+    plain = next((arm for arm, names in losses.items() if names == {"ce", "kd"}), None)
+    if plain is None:
+        return None
+    rows = [row for row, arm, _ in _rows(frame) if arm == plain]
+    rungs = [group[row] for row in rows if group[row].n and group[row]["own_hours"].min() > 0]
+    return PlainKD(rows, sorted(rungs, key=lambda rung: rung["epochs"][0]))
+
+
+def _compared(others: Mapping[str, Runs], kd: PlainKD, group: Group, level: float) -> list[list[str]]:
+    """A row for each arm, the best at equal epochs first."""
+    epochs, hours, ratios = {}, {}, {}
+    others = {arm: runs for arm, runs in others.items() if runs.n}
+    for arm, runs in others.items():
+        same = kd.as_long_as(runs)
+        if same is not None:
+            epochs[arm] = runs.points, same.points
+            ratios[arm] = f"{runs.mean('own_hours') / same.mean('own_hours'):.2f}"
+        points = kd.points_at(runs.mean("own_hours"))
+        if points is not None:
+            hours[arm] = runs.points, points
+    by_epochs, by_hours = (_texts(sides, group.resolution, level) for sides in (epochs, hours))
+    order = sorted(others, key=lambda arm: -others[arm].points.mean())
+    return [[arm, ratios.get(arm, "–"), by_epochs.get(arm, "–"), by_hours.get(arm, "–")] for arm in order]
+
+
+def _texts(sides: Mapping[str, tuple[np.ndarray, np.ndarray]], resolution: float, level: float) -> dict[str, str]:
+    """Differences with intervals and verdicts, by arm: `+1.2 [+0.4, +2.0] better`."""
+    texts = {arm: f"{first.mean() - second.mean():+.1f}" for arm, (first, second) in sides.items()}
+    estimates = {
+        arm: welch(first, second, resolution)
+        for arm, (first, second) in sides.items()
+        if min(len(first), len(second)) > 1
+    }
+    for arm, verdict in zip(estimates, _verdicts(list(estimates.values()), level), strict=True):
+        low, high = estimates[arm].interval(level)
+        texts[arm] += f" [{low:+.1f}, {high:+.1f}] {verdict}"
+    return texts
+
+
+def _verdicts(estimates: Sequence[Estimate], level: float) -> list[str]:
+    """By two-sided tests with Holm's correction: better, worse or open."""
+    one_sided = [(float(each.p_above(0.0)), float(each.p_below(0.0))) for each in estimates]
+    corrected = holm(np.array([2 * min(pair) for pair in one_sided])) if one_sided else []
+    return [
+        "open" if p > 1 - level else "better" if above < below else "worse"
+        for p, (above, below) in zip(corrected, one_sided, strict=True)
+    ]
+
+
+def _notes(results: pd.DataFrame, plan: Plan) -> list[str]:
+    units = " or ".join(sorted(finished(results).unit.unique()))
+    return [
+        f"difference of the mean test accuracies in points, with its {100 * level_of(plan):g} % t-interval (Welch) "
+        "over seeds; better, worse: by a two-sided test with Holm's correction over the arms of a column that share a "
+        "teacher; else open",
+        f"hours: {units} of one run, with the teacher taken as given; × KD: of plain KD for as many epochs",
+        "equal hours: KD trained for as many hours as the arm took, between the lengths of KD in the suite, straight "
+        "in the logarithm of the hours; –: outside of them, or KD has one length; the spread of hours does not count",
+    ]
