@@ -123,16 +123,30 @@ arms: {scratch: {method: scratch}}
     def test_those_that_ship_can_be_planned(self, name, tmp_path, cli, monkeypatch):
         """Models and losses are checked by the real libraries, imported once, without a GPU and without a download."""
         monkeypatch.setattr("benchbench.costs.flops.subprocess", SimpleNamespace(run=in_this_process))
-        options = self.corpus(tmp_path / "corpus") if name == "pretraining_small" else ()
+        brought = {"pretraining_small": self.corpus, "losses_cifar10": self.weights}  # by users
+        options = brought[name](tmp_path) if name in brought else ()
         done = cli("plan", name, "--store", tmp_path / "runs", "--device", "cpu", *options)
         assert (done.code, done.err) == (0, "")
         assert " cells in " in done.out
 
     def corpus(self, folder: Path) -> tuple[str, str]:
         """Eight small files in the place of a corpus of the hub, whose sizes are known after its download alone."""
-        write_parquet(folder / "train.parquet", range(8))
-        write_parquet(folder / "valid.parquet", range(4))
-        return "--set", f"pretraining.corpus.data.source={{huggingface: {{path: {folder}, test_split: valid}}}}"
+        corpus = folder / "corpus"
+        write_parquet(corpus / "train.parquet", range(8))
+        write_parquet(corpus / "valid.parquet", range(4))
+        return "--set", f"pretraining.corpus.data.source={{huggingface: {{path: {corpus}, test_split: valid}}}}"
+
+    def weights(self, folder: Path) -> tuple[str, str]:
+        """Of a teacher with its classifier, under the names of public files."""
+        from safetensors.torch import save_file
+        from torch import nn
+
+        from benchbench.models.cifar import RESNETS
+
+        network = RESNETS["resnet56"](shortcut="A")
+        network.add_module("linear", nn.Linear(network.dim, 10))
+        save_file(network.state_dict(), folder / "weights.safetensors")
+        return "--set", f"teachers.resnet56.weights.file={folder / 'weights.safetensors'}"
 
     def test_all_that_ship_are_listed(self):
         text = TEXTS["get-started/first-suite.md"]
