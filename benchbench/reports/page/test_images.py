@@ -10,6 +10,7 @@ from benchbench.components import Registry
 from benchbench.data.images import ImageDataset
 from benchbench.data.info import DatasetParams
 from benchbench.data.sources import torchvision_sets as published
+from benchbench.data.sources.huggingface import HuggingFaceParams
 from benchbench.errors import DataError, one_line
 from benchbench.planning.data_sets import is_at_hand
 from benchbench.planning.model import Stage
@@ -75,10 +76,38 @@ class ImagesAtHand:
         component = self.registry.get("dataset", data.source.name)
         params = component.params.model_validate_json(json.dumps(data.source.arguments))
         assert isinstance(params, DatasetParams)
-        if not (is_at_hand(params, self.root) or params.place(self.root) or _is_unpacked(params, self.root)):
+        local = _without_download(params, self.root)
+        if local is None:
             raise DataError("it is not on this machine, and a report downloads nothing")
         load: Callable[..., ImageDataset] = component.load()
-        return load(params, self.root, "test")
+        return load(local, self.root, "test")
+
+
+def _without_download(params: DatasetParams, root: Path) -> DatasetParams | None:
+    """The parameters with which the images are read where they lie; None where they would have to be fetched."""
+    if isinstance(params, HuggingFaceParams) and params.repo is not None:
+        return _cached(params, root)
+    return params if is_at_hand(params, root) or params.place(root) or _is_unpacked(params, root) else None
+
+
+def _cached(params: HuggingFaceParams, root: Path) -> HuggingFaceParams | None:
+    """The files of a hub data set as a folder, where an earlier run has fetched them."""
+    if not (root / "huggingface").is_dir():
+        return None
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        folder = snapshot_download(
+            params.repo or "",
+            repo_type="dataset",
+            revision=params.revision,
+            cache_dir=root / "huggingface",
+            local_files_only=True,
+        )
+    except LocalEntryNotFoundError:
+        return None
+    return params.model_copy(update={"path": Path(folder), "repo": None, "revision": None})
 
 
 def _is_unpacked(params: DatasetParams, root: Path) -> bool:

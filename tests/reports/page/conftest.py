@@ -13,11 +13,8 @@ import pytest
 from benchbench.reports.page import write_page
 from benchbench.reports.page.data import page_data
 from benchbench.reports.report import make_report
+from tests.browser import MISSING, set_screen, start_chromium
 
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --disable-dev-shm-usage"
-)
 COMMAND = "benchbench report suite.yaml"
 
 
@@ -61,17 +58,9 @@ def page_of(tmp_path) -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def chromium(tmp_path_factory) -> Iterator[Any]:
     """A browser for the whole session."""
-    binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not binary or not driver:
-        pytest.skip("needs chromium and chromedriver (Debian: apt-get install chromium chromium-driver)")
-    webdriver = pytest.importorskip("selenium.webdriver")
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = binary
-    for flag in [*FLAGS.split(), f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"]:
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    browser = start_chromium(tmp_path_factory.mktemp("chromium"))
+    if browser is None:
+        pytest.skip(MISSING)
     yield browser
     browser.quit()
 
@@ -137,10 +126,7 @@ def screen(chromium) -> Iterator[Callable[..., None]]:
     """Sets the window's size and what the reader prefers; back to a desk in daylight afterwards."""
 
     def become(width: int = 1280, height: int = 900, scheme: str = "light", media: str = "") -> None:
-        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
-        chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
-        chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": features})
+        set_screen(chromium, (width, height), scheme, media)
 
     become()
     yield become

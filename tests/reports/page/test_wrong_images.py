@@ -14,12 +14,14 @@ import pytest
 from PIL import Image
 
 from benchbench.cli import options
-from benchbench.errors import BenchBenchError
+from benchbench.errors import BenchBenchError, DataError
+from benchbench.plugins import load_plugins
 from benchbench.reports import sheet_request
 from benchbench.reports.page import write_page, wrong_images
 from benchbench.reports.page.data import page_data
 from benchbench.reports.page.test_images import ImagesAtHand
 from benchbench.reports.report import make_report
+from benchbench.specs.parts import ComponentSpec, DataSpec
 from benchbench.store import Predictions, write_predictions
 from tests.reports.page.test_accessibility import RUN
 
@@ -183,6 +185,33 @@ def test_nothing_is_downloaded(make_lab, sheets_of, tmp_path):
     (tmp_path / "data" / "cifar-10-batches-py").mkdir(parents=True)  # as after a download that was cut short
     assert sheets_of(lab, "tune")[0][0] == {"note": note}
     assert [*(tmp_path / "data").rglob("*")] == [tmp_path / "data" / "cifar-10-batches-py"]
+
+
+def test_a_hub_s_data_set_is_read_where_a_run_has_left_it(tmp_path):
+    pytest.importorskip("huggingface_hub")
+    source = ComponentSpec(name="huggingface", params={"repo": "owner/name"})
+    data, images = DataSpec(source=source), ImagesAtHand(load_plugins().registry, tmp_path)
+    with pytest.raises(DataError, match="a report downloads nothing"):
+        images._read(data)
+    cache = tmp_path / "huggingface" / "datasets--owner--name"
+    for part, labels in (("train", [0, 1]), ("test", [1, 0, 1])):
+        write_parquet(cache / "snapshots" / "1234567" / f"{part}.parquet", labels)
+    with pytest.raises(DataError, match="a report downloads nothing"):
+        images._read(data)  # of no revision that is asked for
+    (cache / "refs").mkdir()
+    (cache / "refs" / "main").write_text("1234567")
+    assert images._read(data).labels.tolist() == [1, 0, 1]
+
+
+def write_parquet(path: Path, labels: list[int]) -> None:
+    """Images of one pixel with whole numbers for labels, in Hugging Face's layout."""
+    stream = io.BytesIO()
+    Image.new("RGB", (1, 1)).save(stream, "PNG")
+    pa = pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow.parquet")
+    pictures = pa.array([{"bytes": stream.getvalue(), "path": ""} for _ in labels])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pa.parquet.write_table(pa.table({"image": pictures, "label": labels}), path)
 
 
 def test_an_image_that_cannot_be_read_keeps_its_place(drawn, folder, sheets_of):
