@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchbench.execution import tune
-from benchbench.stages import calibrate
+from tests.proposal.quick import measure_quickly
 from tests.proposal.test_folder import fill
 
 
@@ -26,8 +25,7 @@ def test_bad_input_is_one_line(cli, tmp_path):
 
 @pytest.mark.whole_run
 def test_it_ends_with_what_the_suite_will_cost(cli, tmp_path, monkeypatch):
-    monkeypatch.setattr(calibrate, "MEASURED_SECONDS", 0.05)
-    monkeypatch.setattr(tune, "ROUND_SECONDS", 0.05)
+    measure_quickly(monkeypatch)
     folder = fill(tmp_path / "my birds", 10)
     monkeypatch.chdir(tmp_path)
     networks = ("--student", "timm/test_efficientnet", "--teacher", "timm/test_resnet")

@@ -5,13 +5,12 @@ from __future__ import annotations
 import pytest
 
 from benchbench.errors import BenchBenchError
-from benchbench.execution import tune
 from benchbench.proposal.folder import look_at
 from benchbench.proposal.length import LONGEST, SHORTEST
 from benchbench.proposal.propose import write_suite
 from benchbench.proposal.suite_text import Network, Proposal
-from benchbench.stages import calibrate
 from benchbench.suite.file import load_suite
+from tests.proposal.quick import measure_quickly
 from tests.proposal.test_folder import fill
 
 SMALL = Network.of_library("timm/test_efficientnet"), Network.of_library("timm/test_resnet", is_teacher=True)
@@ -19,8 +18,7 @@ SMALL = Network.of_library("timm/test_efficientnet"), Network.of_library("timm/t
 
 @pytest.fixture
 def proposal(tmp_path, monkeypatch) -> Proposal:
-    monkeypatch.setattr(calibrate, "MEASURED_SECONDS", 0.05)
-    monkeypatch.setattr(tune, "ROUND_SECONDS", 0.05)
+    measure_quickly(monkeypatch)
     return Proposal("photos", tmp_path / "photos.yaml", look_at(fill(tmp_path / "photos", 10)), *SMALL)
 
 
