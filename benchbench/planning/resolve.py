@@ -167,7 +167,8 @@ class Resolver:
             except WeightsError as error:
                 raise self.file.error(str(error), loc) from None
             except (OSError, ValueError) as error:
-                raise self.file.error(f"weights file {path} cannot be read ({one_line(error)})", loc) from None
+                reason = getattr(error, "strerror", None) or one_line(error)  # without the path once more
+                raise self.file.error(f"weights file {path} cannot be read ({reason})", loc) from None
         return self._weights_files[path]
 
     def mixers(self, recipe: Recipe, loc: Loc) -> list[str]:
