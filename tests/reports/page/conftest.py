@@ -37,10 +37,13 @@ def run_lab(finished):
 
 @pytest.fixture
 def data_of() -> Callable[..., dict]:
-    """The content of a lab's page: `data_of(lab, live=True)`."""
+    """The content of a lab's page: `data_of(lab, live=True)`; with `tables=True` those too, which take most time."""
 
-    def data(lab, **options) -> dict:
-        return page_data(make_report(lab.plan, lab.store, COMMAND), **options)
+    def data(lab, tables: bool = False, **options) -> dict:
+        report = make_report(lab.plan, lab.store, COMMAND)
+        if not tables:
+            vars(report)["table_by_name"] = {}
+        return page_data(report, **options)
 
     return data
 

@@ -208,7 +208,7 @@ class TestBounds:
 
 class TestTables:
     def test_verdicts_come_first_and_the_others_in_their_order(self, run_lab, data_of):
-        data = data_of(run_lab)
+        data = data_of(run_lab, tables=True)
         assert [table["name"] for table in data["tables"]] == [
             "verdicts",
             "accuracy",
@@ -238,7 +238,7 @@ def other(results, plan):
     return Table("verdicts", "By eye", ["arm", "verdict"], [[Entry("distil"), Entry("matches")]], ["a note"])
 """
         (tmp_path / "other.py").write_text(plugin)
-        data = data_of(make_lab(plugins=["other.py"]))
+        data = data_of(make_lab(plugins=["other.py"]), tables=True)
         first, second = data["tables"][:2]
         assert (first["name"], second["name"]) == ("verdicts", "verdicts")
         assert second["rows"] == [[{"text": "distil"}, {"text": "matches", "tone": "even"}]]
@@ -246,7 +246,7 @@ def other(results, plan):
         assert [item["label"] for item in data["summary"]["items"]] == ["distil"]
 
     def test_what_stands_out_is_marked(self, run_lab, data_of):
-        (rows,) = (table["rows"] for table in data_of(run_lab)["tables"] if table["name"] == "accuracy")
+        (rows,) = (table["rows"] for table in data_of(run_lab, tables=True)["tables"] if table["name"] == "accuracy")
         bold = {row[0]["text"]: row[1].get("bold", False) for row in rows}
         # With n = 3 the interval around 80 +- 10 holds 70, but not the 50 and the 40 of the others.
         assert bold == {"scratch": False, "probe": False, "tune": True, "distil, big (scratch)": True}
@@ -259,7 +259,7 @@ def test_the_store_is_only_read(run_lab, data_of):
     for path in run_lab.store.root.rglob("*"):
         os.utime(path, (1, 1))
     before = files()
-    data_of(run_lab)
+    data_of(run_lab, tables=True)
     assert files() == before
 
 
