@@ -11,7 +11,6 @@ import pytest
 import safetensors.torch
 import torch
 
-from benchbench.data.sources.bundled import Cifar10SubsetParams
 from benchbench.models.backbone import build_backbone
 from benchbench.specs.parts import ComponentSpec, EarlyStopSpec, TeacherSpec
 from benchbench.specs.records import Progress
@@ -27,7 +26,7 @@ from tests.stages.train.conftest import (
     TEST_IMAGES,
     KilledError,
     cell,
-    fewer_images,
+    few_images,
     images_of,
     recipe,
     teacher_spec,
@@ -41,8 +40,8 @@ def rebuilt(context: StageContext):
     return model.eval()
 
 
-def test_images(tmp_path):
-    images = fewer_images(Cifar10SubsetParams(), tmp_path, "test")
+def test_images():
+    images = few_images("test")
     pixels = torch.from_numpy(images.array.transpose(0, 3, 1, 2).copy()).float() / 255
     return pixels, torch.from_numpy(images.labels)
 
@@ -51,7 +50,7 @@ test_images.__test__ = False  # a helper
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_the_record_is_reproduced_by_the_weights(channels_last, stage, tmp_path):
+def test_the_record_is_reproduced_by_the_weights(channels_last, stage):
     spec = cell(recipe=recipe(channels_last=channels_last), data=images_of(validation=0.2), selection="best")
     reports = []
     context = stage(spec, threads=2, report=reports.append)
@@ -62,7 +61,7 @@ def test_the_record_is_reproduced_by_the_weights(channels_last, stage, tmp_path)
     assert context.folder.done() == record
     assert context.folder.read_curve() == result.curve
 
-    pixels, labels = test_images(tmp_path)
+    pixels, labels = test_images()
     model, correct, classes = rebuilt(context), [], []
     if channels_last:
         model = model.to(memory_format=torch.channels_last)
@@ -130,7 +129,7 @@ def test_a_killed_stage_goes_on_where_it_was(stage, monkeypatch):
         "method": "distill",
         "model": SMALL.model_copy(update={"params": {"drop_rate": 0.3}}),
         "teachers": (TeacherSpec(model=BIG, state="scratch"),),
-        "loss": (loss_spec("ce"), loss_spec("align_uniform"), loss_spec("seed")),
+        "loss": (loss_spec("ce"), loss_spec("align_uniform"), loss_spec("seed", queue=50)),
     }
     mixers = [ComponentSpec(name=name, params={"alpha": 1.0, "probability": 1.0}) for name in ("mixup", "cutmix")]
     needs, spec = {"teacher0": teacher.folder}, cell(**changes, recipe=recipe(mix=mixers))
