@@ -57,8 +57,9 @@ def print_report(finished: Report, tables: Sequence[str] = ()) -> None:
 
 def print_written(finished: Report, folder: Path, paths: Sequence[Path]) -> None:
     """Prints to standard error, in short, which files were written to a folder."""
-    if not paths:
-        click.echo("no cell is done, so no tables are written", err=True)
+    if not paths:  # a page alone may have been asked for
+        if not (finished.results.status == "done").any():
+            click.echo("no cell is done, so no tables are written", err=True)
         return
     names = {table.name for table in finished.tables}
     tables = [path for path in paths if path.stem in names and path.suffix not in (".png", ".pdf")]

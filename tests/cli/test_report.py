@@ -118,6 +118,11 @@ class TestReport:
         assert {"pareto.pdf", "pareto.png", "tables.tex", "figures.tex", "figures.md"} <= written
         assert done.err.startswith("written to reports/tiny: ")
 
+    def test_a_page_alone_with_wrong_images(self, cli, suite, one_done):
+        done = cli("report", suite, "--format", "html", "--wrong-images", "6")
+        assert (done.code, done.err) == (0, "written: reports/tiny/report.html\n")
+        assert "Its predictions were not stored." in Path("reports/tiny/report.html").read_text()
+
     def test_a_dark_theme(self, cli, suite, one_done):
         for theme, paper in (("light", (255, 255, 255)), ("dark", (13, 17, 23))):
             done = cli("report", suite, "--format", "png", "--theme", theme, "--report", theme)
