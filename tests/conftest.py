@@ -67,9 +67,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Files with whole runs come first for each worker of pytest, so that none is left with a long one at the end.
 
-    A worker begins with as many neighbours as each other one, and takes from the end of another's when it is done.
+    So do files with a browser, which one worker starts. A worker begins with as many neighbours as each other one, and
+    takes from the end of another's when it is done.
     """
-    whole = {item.path for item in items if item.get_closest_marker("whole_run")}
+    whole = {item.path for item in items if {"whole_run", "browser"} & {mark.name for mark in item.iter_markers()}}
     folders: dict[Path, list[pytest.Item]] = {}
     for item in items:
         if item.path in whole:

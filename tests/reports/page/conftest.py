@@ -64,6 +64,7 @@ def chromium(tmp_path_factory) -> Iterator[Any]:
     browser = start_chromium(tmp_path_factory.mktemp("chromium"))
     if browser is None:
         pytest.skip(MISSING)
+    browser.looked_at = None
     yield browser
     browser.quit()
 
@@ -142,6 +143,7 @@ def open_page(chromium, screen) -> Iterator[Callable[..., Page]]:
     opened: list[str] = []
 
     def open_(where: Path | str) -> Page:
+        chromium.looked_at = None
         chromium.get("about:blank")
         for kind in ("browser", "performance"):
             chromium.get_log(kind)  # of the test before
@@ -156,6 +158,31 @@ def open_page(chromium, screen) -> Iterator[Callable[..., Page]]:
     assert {url for url in asked if not url.startswith("data:")} <= {*opened, *(f"{url}data.json" for url in opened)}
 
 
+@pytest.fixture(scope="session")
+def written() -> dict[str, Path]:
+    """The page of the lab with everything, once a test has written it."""
+    return {}
+
+
 @pytest.fixture
-def page(run_lab, page_of, open_page) -> Page:
-    return open_page(page_of(run_lab))
+def run_page(request, written, tmp_path_factory) -> Path:
+    """The page of the lab with everything, written once for all tests that only open it."""
+    if "run" not in written:
+        lab = request.getfixturevalue("run_lab")
+        written["run"] = write_page(make_report(lab.plan, lab.store, COMMAND), tmp_path_factory.mktemp("page"))
+    return written["run"]
+
+
+@pytest.fixture
+def page(run_page, open_page) -> Page:
+    """That page, opened for this test."""
+    return open_page(run_page)
+
+
+@pytest.fixture
+def still_page(run_page, chromium, open_page) -> Page:
+    """The same for tests that only look: opened again only after a test that did more."""
+    if chromium.looked_at != run_page:
+        open_page(run_page)
+        chromium.looked_at = run_page
+    return Page(chromium)

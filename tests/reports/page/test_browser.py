@@ -19,7 +19,17 @@ from tests.specs import cost_record, tuning_record
 pytestmark = pytest.mark.browser
 
 
+def points(page) -> list[str]:
+    return [point.get_attribute("aria-label") for point in page.all(".point")]
+
+
 class TestFirstSight:
+    """Tests that only look, at one page."""
+
+    @pytest.fixture
+    def page(self, still_page):
+        return still_page
+
     def test_what_came_out_comes_first(self, page):
         assert page.browser.title == "tiny – BenchBench"
         assert page.one("h1").text == "tiny"
@@ -75,6 +85,20 @@ class TestFirstSight:
         assert len(controls) > 40
         assert [each.get_attribute("outerHTML") for each in controls if not each.accessible_name] == []
 
+    def test_a_point_an_arm_with_the_front(self, page):
+        assert points(page) == [
+            "scratch: 50.0 % (n=1) for 1.00 GPU-hours; on the Pareto front",
+            "probe: 40.0 ± 0.0 % (n=3) for 0.500 GPU-hours; on the Pareto front",
+            "tune: 80.0 ± 10.0 % (n=3) for 4.00 GPU-hours; on the Pareto front",
+            # With the teacher's 6 hours over 3 cells.
+            "distil, big (scratch): 70.0 ± 10.0 % (n=3) for 5.00 GPU-hours",
+        ]
+        assert len(page.all(".run")) == 10
+
+    def test_arms_differ_in_more_than_colour(self, page):
+        marks = [(m.get_attribute("d"), m.get_attribute("class")) for m in page.all(".legend .marker")]
+        assert len({shape for shape, _ in marks}) == len({color for _, color in marks}) == 4
+
 
 class TestTables:
     def test_numbers_are_sorted_as_numbers_and_what_is_none_comes_last(self, page):
@@ -87,11 +111,9 @@ class TestTables:
         assert page.sort("Cells", "accuracy (%)") == "none"
         assert page.column("Cells", "accuracy (%)") == before
 
-    def test_a_spread_does_not_hinder(self, page):
+    def test_a_spread_does_not_hinder_and_the_focus_stays_on_the_column(self, page):
         page.sort("GPU-hours", "own")
         assert [text.partition(" ")[0] for text in page.column("GPU-hours", "own")] == ["0.500", "1.00", "3.00", "4.00"]
-
-    def test_the_focus_stays_on_the_column(self, page):
         page.sort("Test accuracy", "cifar, small")
         assert page.run("return document.activeElement.closest('th').innerText").startswith("cifar, small")
 
@@ -118,19 +140,6 @@ class TestTables:
 
 
 class TestCharts:
-    def points(self, page) -> list[str]:
-        return [point.get_attribute("aria-label") for point in page.all(".point")]
-
-    def test_a_point_an_arm_with_the_front(self, page):
-        assert self.points(page) == [
-            "scratch: 50.0 % (n=1) for 1.00 GPU-hours; on the Pareto front",
-            "probe: 40.0 ± 0.0 % (n=3) for 0.500 GPU-hours; on the Pareto front",
-            "tune: 80.0 ± 10.0 % (n=3) for 4.00 GPU-hours; on the Pareto front",
-            # With the teacher's 6 hours over 3 cells.
-            "distil, big (scratch): 70.0 ± 10.0 % (n=3) for 5.00 GPU-hours",
-        ]
-        assert len(page.all(".run")) == 10
-
     def test_names_stand_beside_the_points(self, page):
         assert [name.text for name in page.all("svg .name")] == ["scratch", "probe", "tune", "distil, big (scratch)"]
         boxes = [name.rect for name in page.all("svg .name")]
@@ -144,10 +153,10 @@ class TestCharts:
     def test_other_costs_give_another_front(self, page):
         page.one("#charts select option[value=own]").click()
         front = "; on the Pareto front"
-        assert self.points(page)[3] == f"distil, big (scratch): 70.0 ± 10.0 % (n=3) for 3.00 GPU-hours{front}"
+        assert points(page)[3] == f"distil, big (scratch): 70.0 ± 10.0 % (n=3) for 3.00 GPU-hours{front}"
         # Fine-tuning takes 2 hours more in pre-training.
         page.one("#charts select option[value=total]").click()
-        assert [text.partition(" for ")[2] for text in self.points(page)] == [
+        assert [text.partition(" for ")[2] for text in points(page)] == [
             "1.00 GPU-hours; on the Pareto front",
             "2.50 GPU-hours",
             "6.00 GPU-hours; on the Pareto front",
@@ -156,7 +165,7 @@ class TestCharts:
 
     def test_a_point_says_what_it_is_and_leads_to_its_runs(self, page):
         page.run("document.querySelectorAll('.point')[2].focus()")
-        assert page.one(".readout").text == self.points(page)[2]
+        assert page.one(".readout").text == points(page)[2]
         page.browser.switch_to.active_element.send_keys(Keys.ENTER)
         assert page.column("Cells", "arm") == ["tune"] * 3
         assert page.one("#cells .count").text == "3 of 12 rows: tune, cifar, small"
@@ -166,12 +175,12 @@ class TestCharts:
     def test_arms_are_switched_off_and_on(self, page):
         boxes = page.all(".legend input")
         boxes[0].send_keys(Keys.SPACE)
-        assert [text.partition(":")[0] for text in self.points(page)] == ["probe", "tune", "distil, big (scratch)"]
+        assert [text.partition(":")[0] for text in points(page)] == ["probe", "tune", "distil, big (scratch)"]
         assert len(page.all("#charts .line")) == 3
         page.one(".legend .tools button:last-child").click()
         assert [empty.text for empty in page.all(".empty")] == ["No run to draw yet.", "No curve to draw yet."]
         page.one(".legend .tools button").click()
-        assert len(self.points(page)) == len(page.all("#charts .line")) == 4
+        assert len(points(page)) == len(page.all("#charts .line")) == 4
 
     def test_curves_tell_their_values_at_an_epoch(self, page):
         assert page.one(".values").text.splitlines()[:3] == ["Epoch 4", "scratch", "40.0"]
@@ -179,10 +188,6 @@ class TestCharts:
         assert page.one(".values").text.splitlines()[:3] == ["Epoch 3", "scratch", "30.0"]
         page.one("#charts select option[value=loss]").click()
         assert page.one(".values").text.splitlines()[:3] == ["Epoch 3", "scratch", "1.50"]
-
-    def test_arms_differ_in_more_than_colour(self, page):
-        marks = [(m.get_attribute("d"), m.get_attribute("class")) for m in page.all(".legend .marker")]
-        assert len({shape for shape, _ in marks}) == len({color for _, color in marks}) == 4
 
 
 class TestCells:
@@ -284,11 +289,11 @@ class TestEverywhere:
         script = "const s = getComputedStyle(document.body); return [s.backgroundColor, s.color]"
         return tuple(sum(map(int, each[4:-1].split(","))) // 3 for each in page.run(script))
 
-    def test_dark_where_the_reader_wants_it(self, page, screen):
-        ground, ink = self.colours(page)
+    def test_dark_where_the_reader_wants_it(self, still_page, screen):
+        ground, ink = self.colours(still_page)
         assert ground > 240 > 60 > ink
         screen(scheme="dark")
-        ground, ink = self.colours(page)
+        ground, ink = self.colours(still_page)
         assert ground < 30 < 200 < ink
 
     @pytest.mark.parametrize("opened", [False, True])
