@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from benchbench.execution import tune
 from benchbench.plugins import load_plugins
 from benchbench.specs.records import CalibrationMetrics
 from benchbench.stages import calibrate
@@ -34,7 +35,8 @@ def stage(tmp_path) -> Callable[..., StageContext]:
 @pytest.mark.parametrize("changes", [{}, {"precision": "fp32"}, {"precision": "bf16"}, {"channels_last": True}])
 def test_throughput_is_positive(stage, monkeypatch, changes):
     monkeypatch.setattr(calibrate, "MEASURED_SECONDS", 0.1)
-    context = stage(**changes)
+    monkeypatch.setattr(tune, "ROUND_SECONDS", 0.0)
+    context = stage(image_size=16, **changes)
     record = finish(calibrate, context).record
     assert context.folder.done() == record
     metrics, cost = record.metrics, record.cost
@@ -132,11 +134,11 @@ def test_a_gpu_s_throughput_is_that_of_full_batches(stage, monkeypatch, changes)
     monkeypatch.setattr(calibrate, "MEASURED_SECONDS", 0.1)
     tuned, real = [], calibrate.tune
 
-    def tune(model, images, constraints):
+    def counted(model, images, constraints):
         tuned.append(len(images))
         return real(model, images, constraints)
 
-    monkeypatch.setattr(calibrate, "tune", tune)
+    monkeypatch.setattr(calibrate, "tune", counted)
     context = replace(stage(**changes), device="cuda", unit="GPU-hours", num_devices=1)
     metrics = finish(calibrate, context).record.metrics
     assert metrics.batch_size == 256

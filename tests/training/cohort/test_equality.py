@@ -37,7 +37,24 @@ def test_the_order_of_the_members_does_not_matter(make, alone):
         assert_same_end(member, expected[name])
 
 
-def test_members_from_different_checkpoints_catch_up(make, tmp_path):
+class StoppedError(Exception):
+    pass
+
+
+class UpTo(EveryStep):
+    """Saves at every opportunity, and stops the run behind its save of that number."""
+
+    def __init__(self, folder: StageFolder, number: int):
+        super().__init__(folder)
+        self.number = number
+
+    def save(self, state):
+        super().save(state)
+        if len(self.files) > self.number:
+            raise StoppedError
+
+
+def test_members_from_different_checkpoints_catch_up(make, alone, tmp_path):
     """From its start, a first stage, the middle and the end of epochs, and one that had been done."""
     saves = {
         "plain": 0,
@@ -49,17 +66,15 @@ def test_members_from_different_checkpoints_catch_up(make, tmp_path):
         "maps": 17,  # after the last epoch
         "a longer first stage": None,
     }
-    expected, members = {}, {}
+    expected, members = alone(tuple(saves)), {}
     for index, (name, save) in enumerate(saves.items()):
-        folder = StageFolder(tmp_path / "every" / str(index))
-        folder.path.mkdir(parents=True)
-        every = EveryStep(folder)
-        expected[name] = make(**MEMBERS[name], checkpoints=every)
-        expected[name].run()
         # Other weights and projectors to begin with: all that counts is in the checkpoint.
         members[name] = make(**MEMBERS[name], start=0 if save is None else 50 + index)
         if save is not None:
-            folder.checkpoint.write_bytes(list(every.files.values())[save])
+            folder = StageFolder(tmp_path / "every" / str(index))
+            folder.path.mkdir(parents=True)
+            with pytest.raises(StoppedError):
+                make(**MEMBERS[name], checkpoints=UpTo(folder, save)).run()
             members[name].state = Checkpoints(folder, 1e9).load()
     states = [member.state for member in members.values() if member.state]
     assert len({(state["epoch"], state["step"]) for state in states}) == len(saves) - 1

@@ -33,8 +33,7 @@ pytestmark = pytest.mark.whole_run
 OTHERS = ["dropout", "memory bank", "two stages"]
 
 
-@pytest.mark.parametrize("place", [0, 1, 3])
-@pytest.mark.parametrize("when", [1, STEPS, STEPS + 2, EPOCHS * STEPS])
+@pytest.mark.parametrize(("when", "place"), [(1, 0), (STEPS, 1), (STEPS + 2, 3), (EPOCHS * STEPS, 0)])
 def test_one_that_raises_leaves_the_others(when, place, make, alone):
     expected = alone(OTHERS)
     members = {name: make(**MEMBERS[name]) for name in OTHERS}

@@ -47,12 +47,14 @@ RESUMED = {
     },
     "srrl, bf16": {"losses": ["ce", "srrl"], "dropout": 0.2, "precision": "bf16", "best": True},
 }
+EVERY = 4
 
 
 @pytest.mark.parametrize("case", RESUMED)
 @pytest.mark.whole_run
 def test_a_run_resumed_at_any_step_ends_bit_for_bit_the_same(case, make, tmp_path):
-    options = RESUMED[case]
+    """Each case at every fourth of its checkpoints, from another one on, so that two resume at any step."""
+    options, first = RESUMED[case], list(RESUMED).index(case) % EVERY
     undisturbed = make(**options)
     undisturbed.run()
     every = EveryStep(StageFolder(tmp_path))
@@ -60,7 +62,7 @@ def test_a_run_resumed_at_any_step_ends_bit_for_bit_the_same(case, make, tmp_pat
     saving.run()
     assert_same_end(saving, undisturbed)  # saving changes nothing
     assert len(every.files) == EPOCHS * (STEPS + 1)
-    for index, content in enumerate(every.files.values()):
+    for index, content in list(enumerate(every.files.values()))[first::EVERY]:
         folder = StageFolder(tmp_path / str(index) / tmp_path.name)  # a stage is known by its folder
         folder.path.mkdir(parents=True)
         folder.checkpoint.write_bytes(content)
