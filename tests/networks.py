@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from subprocess import CompletedProcess
+from subprocess import PIPE, CompletedProcess
+from tempfile import TemporaryFile
 from typing import Any
 
 from benchbench.costs.flops import answer
 from benchbench.costs.requests import Answers, NetworkCost, Question
+from tests.forked import ForkedProcess
 
 
 def network_cost(flops: float) -> NetworkCost:
@@ -47,6 +49,16 @@ def fake_process(
         return CompletedProcess([], 0, f"a library's chatter\n{answers.model_dump_json()}\n", "")
 
     return run
+
+
+def in_a_fork(command: Any, *, input: str, **_options: Any) -> CompletedProcess[str]:
+    """In place of `subprocess.run`: the same process, forked from one that has imported torch and its libraries."""
+    with TemporaryFile("w+") as stream:
+        stream.write(input)
+        stream.seek(0)
+        process = ForkedProcess(command, stdin=stream, stdout=PIPE, stderr=PIPE)
+        out, err = process.communicate(timeout=120)
+    return CompletedProcess(command, process.wait(), out, err)
 
 
 def in_this_process(_command: Any, *, input: str, **_options: Any) -> CompletedProcess[str]:

@@ -169,5 +169,10 @@ def answer(question: Question) -> Answers:
     return answers
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Answers the question on standard input, as a process of `ask` does."""
     print(answer(Question.model_validate_json(sys.stdin.read())).model_dump_json())
+
+
+if __name__ == "__main__":
+    main()

@@ -18,7 +18,7 @@ from benchbench.costs.requests import Answers, NetworkCost, NetworkRequest
 from benchbench.errors import BenchBenchError
 from benchbench.plugins import load_plugins
 from benchbench.specs.parts import ComponentVersion, ModelSpec
-from tests.networks import fake_process
+from tests.networks import fake_process, in_a_fork
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +105,7 @@ def test_the_cost_follows_the_model_s_params_and_input_size(registry):
 def test_networks_are_built_in_another_process_and_their_costs_cached(cache, monkeypatch, registry):
     small, shuffle = request_for("timm", "test_resnet"), request_for("torchvision", "shufflenet_v2_x0_5", 64)
     typo, tiny = request_for("timm", "test_resnett"), request_for("torchvision", "inception_v3", 16)
+    monkeypatch.setattr(subprocess, "run", in_a_fork)
     answers = ask([small, shuffle, request_for("timm", "test_resnet"), typo, tiny])
     assert answers.costs == {each.key: network_cost(each, registry) for each in (small, shuffle)}
     assert answers.errors.keys() == {typo.key, tiny.key}

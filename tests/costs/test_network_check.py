@@ -13,7 +13,7 @@ from benchbench.costs.network_check import check_networks, network_costs
 from benchbench.costs.requests import Question
 from benchbench.errors import SuiteError
 from benchbench.store import Store
-from tests.networks import fake_process, network_cost
+from tests.networks import fake_process, in_this_process, network_cost
 from tests.specs import training_record
 
 COSTS = {"test_efficientnet": network_cost(1e9), "test_resnet": network_cost(5e9), "test_vit": network_cost(7e9)}
@@ -164,10 +164,10 @@ def test_plugin_files_without_components_are_loaded_too(suite, plan_of, answer, 
     assert questions[0].plugins == (str(tmp_path / "mine.py"), str(tmp_path / "a_network.py"))
 
 
-@pytest.mark.whole_run
 def test_a_method_that_cannot_work_is_found_by_building_it(suite, plan_of, tmp_path, monkeypatch):
-    """The real process: SimKD takes the head of one teacher, and has two."""
+    """By real networks: SimKD takes the head of one teacher, and has two."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("benchbench.costs.flops.subprocess", SimpleNamespace(run=in_this_process))
     teachers = {
         "big": {"model": "timm/test_resnet", "adapt": {"scratch": {}}},
         "other": {"model": "timm/test_vit", "adapt": {"scratch": {}}},
