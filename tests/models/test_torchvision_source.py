@@ -170,8 +170,9 @@ def test_weights_from_a_file_are_in_the_trunk(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
-def test_an_inception_network_s_own_weights_load_without_their_auxiliary_classifiers(name, tmp_path):
+def test_an_inception_network_s_own_weights_load_without_their_auxiliary_classifiers(name, tmp_path, monkeypatch):
     """torchvision's files hold the auxiliary classifiers, and its weights expect images in -1..1."""
+    monkeypatch.setattr(torch.nn.init, "trunc_normal_", lambda tensor, **_: tensor)  # slow, and loaded over
     source = torchvision.models.get_model(name, aux_logits=True, transform_input=True, init_weights=False).eval()
     torch.save(source.state_dict(), tmp_path / "w.pth")
     model = Backbone(build(name, Weights(file=str(tmp_path / "w.pth"))), 3).eval()
