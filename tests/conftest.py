@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gc
 import importlib.metadata
+import io
 import json
 import os
 import subprocess
@@ -154,11 +155,18 @@ def tiny_suite() -> Callable[..., Path]:
         content = {key: value for key, value in (TINY | changes).items() if value is not None}
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "suite.yaml"
-        with path.open("w", encoding="utf-8") as stream:
-            YAML().dump(json.loads(json.dumps(content)), stream)  # by way of JSON: shared parts are written out
+        path.write_text(_yaml_of(json.dumps(content)), encoding="utf-8")  # by way of JSON: shared parts are written out
         return path
 
     return write
+
+
+@functools.cache
+def _yaml_of(content: str) -> str:
+    """JSON as YAML; many tests write the same."""
+    stream = io.StringIO()
+    YAML().dump(json.loads(content), stream)
+    return stream.getvalue()
 
 
 @pytest.fixture(scope="session")
