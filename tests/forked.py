@@ -35,6 +35,18 @@ MAINS = {"benchbench": "benchbench.cli.main:main", "pytest": "pytest:main"}
 HOLD = b"hold"
 MESSAGE_BYTES, MOST_DESCRIPTORS = 1 << 17, 16
 START_SECONDS = 300.0
+# What a run imports on its way, beside the libraries of its stages.
+OF_RUNS = ("torch._dynamo", "pandas", "pyarrow.pandas_compat", "pytest", "rich.live", "tabulate", "tests.networks")
+# Its plan reads the code of what runs most, whose hashes every plan of a forked process has then.
+SUITE = """
+name: plan
+seeds: [0]
+data: {few: {source: cifar10_subset}}
+students: {small: {model: timm/test_efficientnet}}
+teachers: {big: {model: timm/test_resnet, adapt: [scratch]}}
+recipes: {default: {epochs: 1, batch_size: 1, image_size: 32, augment: {flip: {}, random_crop: {}}}}
+arms: {kd: {method: distill, loss: {ce: 1, kd: 1}}, scratch: {method: scratch}}
+"""
 
 
 class Server:
@@ -272,10 +284,22 @@ def _import_libraries() -> None:
     cuda = "BENCHBENCH_CUDA_STUB" in os.environ or Path("/dev/nvidiactl").exists()
     stages = {RUNNERS[kind] for kind in (COMMON_KINDS if cuda else RUNNERS)}
     ours = "benchbench.cli.main", "benchbench.executors.worker", "benchbench.running.runner", *sorted(stages)
-    for name in (*LIBRARIES, "torch._dynamo", "pandas", "pytest", "tests.networks", *ours):
+    for name in (*LIBRARIES, *OF_RUNS, *ours):
         importlib.import_module(name)
+    importlib.import_module("PIL.Image").init()  # a module for each kind of file
+    _plan()
     gc.collect()
     gc.freeze()  # processes do not copy these pages only to look through them
+
+
+def _plan() -> None:
+    """Makes a plan; it computes with no tensor."""
+    from benchbench.api import load_suite
+    from benchbench.hardware.devices import Devices
+    from benchbench.planning.expand import make_plan
+    from benchbench.plugins import load_plugins
+
+    make_plan(load_suite(SUITE), load_plugins().registry, Devices("cpu", "a processor", ("0",), 1), Path())
 
 
 class _Loop:

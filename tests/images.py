@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SIDE, TEST = 16, 4  # pixels; test images of each class
 
@@ -34,6 +34,8 @@ def source(folder: Path) -> dict[str, Any]:
 
 def pixels(folder: Path, split: str) -> tuple[Tensor, Tensor, tuple[str, ...]]:
     """Images [N, 3, H, W] in 0..1 and labels [N] of a split, in the order of the data set, and names of classes."""
+    import torch
+
     from benchbench.data.sources.imagefolder import ImageFolderParams, load
 
     images = load(ImageFolderParams(path=folder), Path(), split)

@@ -33,8 +33,11 @@ time.sleep(600)
 
 
 def has_ended(pid: int) -> bool:
-    stat = Path(f"/proc/{pid}/stat")
-    return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z"
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):  # the second where it ends while its file is read
+        return True
+    return stat.rpartition(")")[2].split()[0] == "Z"
 
 
 def wait_for_end(pid: int) -> None:

@@ -116,7 +116,7 @@ def start(*arguments: object, cwd: Path) -> subprocess.Popen[str]:
 
 def start_inline(suite: Path, *arguments: object, cwd: Path) -> ForkedProcess:
     """Begins a run without workers, on one core, in a process that has its imports."""
-    return start_forked("run", suite, "--executor", "inline", *arguments, cwd=cwd)
+    return start_forked("run", suite, "--executor", "inline", "--format", "csv", *arguments, cwd=cwd)
 
 
 def start_forked(*arguments: object, cwd: Path, cores: set[int] | None = None) -> ForkedProcess:
@@ -128,7 +128,7 @@ def start_forked(*arguments: object, cwd: Path, cores: set[int] | None = None) -
 def start_with_two_jobs(suite: Path, *arguments: object, cwd: Path) -> ForkedProcess:
     """Begins a run with two forked workers of one thread each, in a process that has its imports."""
     two_cores = set(sorted(os.sched_getaffinity(0))[:2])
-    return start_forked("run", suite, *arguments, "--jobs", 2, cwd=cwd, cores=two_cores)
+    return start_forked("run", suite, "--format", "csv", *arguments, "--jobs", 2, cwd=cwd, cores=two_cores)
 
 
 def _with_one_job(arguments: tuple[object, ...]) -> list[str]:

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from benchbench.store import Store
+from tests.images import write_images
 from tests.running.commands import in_this_process, run
 
 pytestmark = pytest.mark.whole_run
@@ -21,9 +22,9 @@ STILL = {"optimizer": "sgd", "lr": 1e-12, "momentum": 0.0, "weight_decay": 0.0}
 SUITE: dict[str, Any] = {
     "name": "tiny",
     "seeds": [0],
-    "data": {"few": {"source": "cifar10_subset", "per_class": 2}},
+    "data": {"few": {"source": {"imagefolder": {"path": "labelled"}}, "per_class": 2}},
     "pretraining": {
-        "corpus": {"data": {"source": "cifar10_subset", "per_class": 4}},
+        "corpus": {"data": {"source": {"imagefolder": {"path": "labelled"}}, "per_class": 4}},
         "blind": {"data": {"source": {"unlabelled": {"path": "images"}}}, "method": "distill", "teacher": "big"},
     },
     "students": {"small": {"model": "timm/test_efficientnet", "weights": {"pretraining": "corpus"}}},
@@ -43,6 +44,7 @@ SUITE: dict[str, Any] = {
 def chain(tmp_path_factory) -> Path:
     """The suite, run to its end."""
     folder = tmp_path_factory.mktemp("chain")
+    write_images(folder / "labelled")
     (folder / "images").mkdir()
     for index in range(20):
         Image.effect_noise((16, 16), 5 * index + 1).save(folder / "images" / f"{index:02}.png")

@@ -18,7 +18,7 @@ SUITE = """
 name: generated
 seeds: [0]
 data:
-  few: {source: cifar10_subset, per_class: 4}
+  few: {source: {imagefolder: {path: IMAGES}}, per_class: 4}
 students:
   small: {model: timm/test_efficientnet}
 teachers:
@@ -31,7 +31,7 @@ synthetic:
     per_class: 2
 quality: {teacher: big, state: scratch}
 recipes:
-  default: {epochs: 2, batch_size: 16, image_size: 32, precision: exact, augment: {flip: {}, dsa: {}}}
+  default: {epochs: 2, batch_size: 16, image_size: 16, precision: exact, augment: {flip: {}, dsa: {}}}
 arms:
   scratch: {method: scratch}
   scratch + mixed: {method: scratch, synthetic: mixed}
@@ -49,9 +49,9 @@ arms:
 """
 
 
-def suite_in(folder: Path, text: str = SUITE) -> Path:
+def suite_in(folder: Path, images: Path, text: str = SUITE) -> Path:
     path = folder / "generated.yaml"
-    path.write_text(text)
+    path.write_text(text.replace("IMAGES", str(images)))
     return path
 
 
@@ -61,9 +61,12 @@ def results(folder: Path) -> dict[str, tuple[str, str, str]]:
 
 
 @pytest.fixture(scope="session")
-def generated(made_once) -> Path:
+def generated(made_once, images) -> Path:
+    """A folder where the suite ran to its end."""
+
     def fill(folder: Path) -> None:
-        run(suite_in(folder), cwd=folder, figures=True)
+        formats = [word for each in ("csv", "md", "png") for word in ("--format", each)]
+        run(suite_in(folder, images), *formats, cwd=folder, figures=True)
         assert {state for state, *_ in results(folder).values()} == {"done"}
 
     return made_once("generated", fill)
@@ -108,11 +111,12 @@ def test_the_report_has_quality_beside_gain(generated):
     assert "generating images" in (report / "ledger.md").read_text()
 
 
-def test_killed_anywhere_it_ends_with_the_same_numbers(generated, tmp_path):
+def test_killed_anywhere_it_ends_with_the_same_numbers(generated, images, tmp_path):
     def begun(kind: str) -> bool:
         return any(tmp_path.glob(f"runs/{kind}/*/checkpoint.pt"))
 
-    suite = suite_in(tmp_path, SUITE.partition("  kd + half:")[0])  # the arms behind it have no kind of stage more
+    text = SUITE.partition("  kd + half:")[0]  # the arms behind it have no kind of stage more
+    suite = suite_in(tmp_path, images, text)
     for kind in ("diffusion", "synthesis"):
         process = start_inline(suite, "--checkpoint-seconds", 1e-6, cwd=tmp_path)
         wait_for(partial(begun, kind), process)
@@ -129,10 +133,10 @@ def test_killed_anywhere_it_ends_with_the_same_numbers(generated, tmp_path):
         assert ours == theirs
 
 
-def test_a_generator_without_its_model_is_one_clear_failure(generated, tmp_path):
+def test_a_generator_without_its_model_is_one_clear_failure(generated, images, tmp_path):
     shutil.copytree(generated / "runs", tmp_path / "runs")  # all that needs no such generator is done
     text = SUITE.replace("same_class_mixup", "{pixel_diffusion: {path: absent}}")
-    done = run(suite_in(tmp_path, text), cwd=tmp_path, code=1)
+    done = run(suite_in(tmp_path, images, text), cwd=tmp_path, code=1)
     assert "no model can be loaded from" in done.out
     rows = results(tmp_path)
     assert rows["scratch + mixed"][0] == "failed"
