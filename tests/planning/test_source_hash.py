@@ -6,7 +6,7 @@ import ast
 import importlib
 import shutil
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FunctionType
 
@@ -33,32 +33,21 @@ FILES = {
 }
 
 
-def hash_in_process(python, site: Path, module: str) -> str:
-    code = "import sys; from benchbench.planning.source_hash import source_hash; print(source_hash(sys.argv[1]))"
-    done = python("-c", code, module, path=[site])
-    assert done.code == 0, done.err
-    return done.out.strip()
-
-
 @pytest.fixture
-def hashes_of(python) -> Callable[..., list[str]]:
-    """Hashes of a module in several folders that hold it, in one process."""
-    code = (
-        "import sys\nfrom benchbench.planning import source_hash as hashing\n"
-        "for site in sys.argv[2:]:\n"
-        "    sys.path.insert(0, site)\n"
-        "    for cached in (hashing.source_hash, hashing._file, hashing._source):\n"
-        "        cached.cache_clear()\n"
-        "    print(hashing.source_hash(sys.argv[1]))\n"
-        "    sys.path.pop(0)\n"
-    )
+def hashes_of(monkeypatch) -> Iterator[Callable[..., list[str]]]:
+    """Hashes of a module in several folders that hold it; nothing is imported."""
 
     def hashes(module: str, *sites: Path) -> list[str]:
-        done = python("-c", code, module, *sites)
-        assert done.code == 0, done.err
-        return done.out.split()
+        results = []
+        for site in sites:
+            with monkeypatch.context() as patch:
+                patch.syspath_prepend(str(site))
+                source_hashes.forget_sources()
+                results.append(source_hash(module))
+        return results
 
-    return hashes
+    yield hashes
+    source_hashes.forget_sources()
 
 
 class TestSourceHash:
@@ -134,21 +123,26 @@ class TestSourceHash:
         first, second = hashes_of("bb_pkg.main", site, other)
         assert first == second
 
-    def test_imports_nothing(self, site, python):
+    def test_imports_nothing(self, site, hashes_of):
         (site / "bb_pkg" / "__init__.py").write_text("raise RuntimeError('imported')\n")
-        assert len(hash_in_process(python, site, "bb_pkg.deep.leaf")) == 64
+        (digest,) = hashes_of("bb_pkg.deep.leaf", site)
+        assert len(digest) == 64
 
-    def test_line_endings_do_not_count(self, site, python):
-        before = hash_in_process(python, site, "bb_pkg.near")
-        path = site / "bb_pkg" / "near.py"
+    def test_line_endings_do_not_count(self, site, hashes_of):
+        other = site.parent / "other"
+        shutil.copytree(site, other)
+        path = other / "bb_pkg" / "near.py"
         path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
-        assert hash_in_process(python, site, "bb_pkg.near") == before
+        first, second = hashes_of("bb_pkg.near", site, other)
+        assert first == second
 
-    def test_a_module_that_is_one_file(self, site, python):
-        (site / "bb_single.py").write_text("x = 1\n")
-        before = hash_in_process(python, site, "bb_single")
-        (site / "bb_single.py").write_text("x = 2\n")
-        assert hash_in_process(python, site, "bb_single") != before
+    def test_a_module_that_is_one_file(self, tmp_path, hashes_of):
+        sites = [tmp_path / name for name in "ab"]
+        for number, folder in enumerate(sites):
+            folder.mkdir()
+            (folder / "bb_single.py").write_text(f"x = {number}\n")
+        first, second = hashes_of("bb_single", *sites)
+        assert first != second
 
     def test_modules_differ(self):
         assert source_hash("benchbench.losses.methods.kd") != source_hash("benchbench.losses.methods.ce")
