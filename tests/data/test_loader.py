@@ -20,7 +20,7 @@ from benchbench.data.order import steps_per_epoch
 from benchbench.data.sources.common import ArrayImages, FileImages
 from benchbench.data.streaming import StreamingLoader
 from benchbench.data.transforms import Transform, bind_augmenters, bind_mixers
-from benchbench.errors import DataError
+from benchbench.errors import DataError, clear_frames
 from benchbench.seeds import derive, generator
 from benchbench.specs.parts import ComponentSpec
 
@@ -295,6 +295,8 @@ def test_an_image_that_cannot_be_read_is_named(folder, workers, content):
         assert str(caught.value).startswith(f"cannot read the image {path} (")
         assert "\n" not in str(caught.value)
         assert "Traceback" not in str(caught.value)
+        clear_frames(caught.value)
+    del broken, batches  # now, and not while another test is collecting garbage: that may wait for the processes
 
 
 def test_small_sets_live_on_the_device_and_large_ones_stream(monkeypatch):

@@ -51,9 +51,9 @@ NETWORKS = [
     (timm_source, "test_resnet", 48),
     (timm_source, "test_efficientnet", 48),
     (timm_source, "test_mambaout", 48),
-    (torchvision_source, "resnet18", 48),
-    (torchvision_source, "mobilenet_v2", 48),
-    (torchvision_source, "densenet121", 48),
+    (torchvision_source, "resnet18", 32),
+    (torchvision_source, "mobilenet_v2", 32),
+    (torchvision_source, "densenet121", 32),
 ]
 
 

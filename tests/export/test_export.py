@@ -116,7 +116,8 @@ def normal(images):
 class TestTorchvision:
     @pytest.mark.parametrize("name", ["shufflenet_v2_x0_5", "mobilenet_v3_small", "googlenet"])
     @torch.no_grad()
-    def test_its_constructor_takes_it(self, trained, store, tmp_path, name, images):
+    def test_its_constructor_takes_it(self, trained, store, tmp_path, name, images, monkeypatch):
+        monkeypatch.setattr(torch.nn.init, "trunc_normal_", lambda tensor, **_: tensor)  # GoogLeNet's; it is slow
         folder = trained(f"torchvision/{name}")
         done = export(store, folder, tmp_path)
         config = json.loads((done.folder / "config.json").read_text())

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
 
+from benchbench.data.images import ImageDataset
+from benchbench.data.sources import bundled
+from benchbench.data.sources.common import ArrayImages
 from benchbench.models.backbone import build_backbone
 from benchbench.plugins import load_plugins
 from benchbench.specs.parts import ModelSpec, TeacherSpec
@@ -20,12 +25,31 @@ from tests.stages.contexts import finish, stage_context
 
 # Without batch normalisation, whose statistics change at any rate.
 VIT = ModelSpec(source="timm", name="test_vit", params={"img_size": 32})
+MEASURED = 60  # images
 RATE = 1e-9  # so that the trained student is still the one that it began as
 
 
 @pytest.fixture(scope="module")
 def registry():
     return load_plugins().registry
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_test_images() -> Iterator[None]:
+    """Of which the stage measures some."""
+    load = bundled.load
+
+    def few(params, root, split):
+        images = load(params, root, split)
+        if split == "train":
+            return images
+        array = images.array[::10]
+        return ImageDataset(images.labels[::10], images.classes, ArrayImages(array), array)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bundled, "load", few)
+        patch.setattr(similarity, "IMAGES", MEASURED)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +90,7 @@ def test_before_and_after(distilled):
     expected = linear_cka(embedding_of(context, VIT, context.folder), teacher)
     assert both.end == pytest.approx((expected,), abs=1e-4)
     assert both.start == pytest.approx(both.end, abs=1e-3)
-    assert (both.images, both.family, both.teacher_families) == (512, "vision_transformer", ("resnet",))
+    assert (both.images, both.family, both.teacher_families) == (MEASURED, "vision_transformer", ("resnet",))
     # Nothing else is changed.
     plain = measured.record.metrics.model_copy(update={"similarity": None})
     assert measured.record.model_copy(update={"metrics": plain}) == result.record

@@ -363,16 +363,20 @@ def test_half_precision_is_for_the_networks_and_losses_are_in_full(name, make):
     assert {parameter.dtype for parameter in run.losses.parameters()} == {torch.float32}
 
 
+# Within the first stage, between its epochs, after its last step, at the boundary, behind it, between two epochs.
+EVERYWHERE = ((-2, 1), (-1, 0), (-1, STEPS), (0, 0), (0, 1), (1, 0))
+
+
 @pytest.mark.parametrize(
-    ("losses", "options"),
+    ("losses", "options", "places"),
     [
-        ("parts_first", {"best": True}),
-        ("student_first", {"optimizer": "sgd", "schedule": "cosine"}),
-        ({"parts_first": {"share": 0.2}, "student_first": {}, "crd": {"dim": 4, "negatives": 5}}, {}),
+        ("parts_first", {"best": True}, EVERYWHERE[::2]),
+        ("student_first", {"optimizer": "sgd", "schedule": "cosine"}, EVERYWHERE[1::2]),
+        ({"parts_first": {"share": 0.2}, "student_first": {}, "crd": {"dim": 4, "negatives": 5}}, {}, EVERYWHERE[:4]),
     ],
     ids=["parts", "student", "both"],
 )
-def test_a_run_resumed_anywhere_ends_bit_for_bit_the_same(losses, options, make, tmp_path):
+def test_a_run_resumed_anywhere_ends_bit_for_bit_the_same(losses, options, places, make, tmp_path):
     undisturbed = make(losses, **options)
     undisturbed.run()
     every = EveryStep(StageFolder(tmp_path))
@@ -380,8 +384,7 @@ def test_a_run_resumed_anywhere_ends_bit_for_bit_the_same(losses, options, make,
     saving.run()
     assert_same_end(saving, undisturbed)
     assert len(every.files) == (PREPARATION + EPOCHS) * (STEPS + 1)
-    # Within the first stage, between its epochs, after its last step, at the boundary, behind it, between two epochs.
-    for epoch, step in ((-2, 1), (-1, 0), (-1, STEPS), (0, 0), (0, 1), (1, 0)):
+    for epoch, step in places:
         folder = StageFolder(tmp_path / f"{epoch} {step}" / tmp_path.name)  # a stage is known by its folder
         folder.path.mkdir(parents=True)
         folder.checkpoint.write_bytes(every.files[epoch, step])
