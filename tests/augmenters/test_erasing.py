@@ -23,17 +23,16 @@ def noise(count: int, height: int, width: int) -> torch.Tensor:
 
 def boxes(before: torch.Tensor, after: torch.Tensor) -> np.ndarray:
     """Top, left, height and width of what has changed in each image, all 0 where nothing has; it is a full box."""
-    results = []
-    for changed in (before != after).any(1):
-        rows, columns = changed.any(1).nonzero().flatten(), changed.any(0).nonzero().flatten()
-        if not len(rows):
-            results.append((0, 0, 0, 0))
-            continue
-        top, left = rows[0].item(), columns[0].item()
-        height, width = rows[-1].item() - top + 1, columns[-1].item() - left + 1
-        assert changed.sum() == height * width
-        results.append((top, left, height, width))
-    return np.array(results)
+    changed = (before != after).any(1)
+    (top, height), (left, width) = span(changed.any(2)), span(changed.any(1))
+    assert torch.equal(changed.sum((1, 2)), height * width)
+    return torch.stack([top, left, height, width], 1).numpy()
+
+
+def span(lines: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """First of the lines [N, L] that are True, and how many there are from it to the last; 0 and 0 where none is."""
+    first, behind = lines.int().argmax(1), lines.shape[1] - lines.flip(1).int().argmax(1)
+    return first, torch.where(lines.any(1), behind - first, 0)
 
 
 @pytest.mark.parametrize(("height", "width"), [(40, 40), (31, 50)])
