@@ -44,20 +44,21 @@ class StepTime(NamedTuple):
 def run(context: StageContext[CalibrationSpec]) -> StageResult:
     """Times full training steps on random images at the pre-training resolution; gives images per second.
 
-    Neighbours on the machine make steps slower and never faster, so that the fastest quarter of the steps counts. On
-    one CPU thread it is processor time that counts, which waiting for a core is no part of.
+    Neighbours on the machine make steps slower and never faster, so that the fastest quarter of the steps counts. On a
+    CPU it is processor time over threads that counts: the seconds of a step whose threads never wait, for a core or for
+    one another.
     """
     timer = StageTimer(context)
     torch.set_num_threads(context.threads)
     with timer.section("calibration"), float32_of(context):
         times, batch_size = _step_seconds(context, timer.device)
-    alone = timer.device.type == "cpu" and context.threads == 1
-    seconds = [each.processor if alone else each.wall for each in times]
+    on_cpu = timer.device.type == "cpu"
+    seconds = [each.processor / context.threads if on_cpu else each.wall for each in times]
     quartile, median, _ = statistics.quantiles(seconds, n=4)
     metrics = CalibrationMetrics(
         images_per_second=batch_size / quartile,
         images_per_second_range=(batch_size / median, batch_size / min(seconds)),
-        clock="processor" if alone else "wall",
+        clock="processor" if on_cpu else "wall",
         wall_images_per_second=batch_size / statistics.median(each.wall for each in times),
         steps=len(times),
         batch_size=batch_size,

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from benchbench.executors.inline import InlineExecutor
-from benchbench.executors.local import LocalExecutor
+from benchbench.executors.local import LocalExecutor, worker_environment
 from benchbench.hardware.devices import Devices
 from benchbench.store import Store
 from tests.executors.conftest import Runs, devices
@@ -137,7 +137,7 @@ DRIVER = """
 import sys, time
 from pathlib import Path
 from benchbench.executors.base import Assignment, RunSettings
-from benchbench.executors.local import LocalExecutor
+from benchbench.executors.local import LocalExecutor, worker_environment
 from benchbench.hardware.devices import Devices
 from benchbench.planning.expand import make_plan
 from benchbench.plugins import load_plugins
@@ -182,3 +182,13 @@ def wait_for_workers(store: Store, num_workers: int, driver: ForkedProcess) -> s
         if len(pids) == num_workers:
             return pids
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize(("own", "expected"), [(None, "passive"), ("active", "active")])
+def test_threads_that_wait_sleep_unless_the_user_says_otherwise(monkeypatch, own, expected):
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    if own:
+        monkeypatch.setenv("OMP_WAIT_POLICY", own)
+    environment = worker_environment(3)
+    assert (environment["OMP_WAIT_POLICY"], environment["OMP_NUM_THREADS"]) == (expected, "3")
+    assert environment.keys() == {*os.environ, "OMP_WAIT_POLICY", "OMP_NUM_THREADS"}
