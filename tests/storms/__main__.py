@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from tests.images import write_images
 from tests.storms import claims, damage, finished, hostile, kills, mutants
 
 
@@ -41,8 +42,9 @@ def storm(kind: str, seed: int, count: int, folder: Path) -> Iterator[tuple[str,
     else:
         names = [*hostile.DEADLY] if kind == "deadly" else [*hostile.FAILING, *hostile.OTHERS]
         executor = "local" if kind == "deadly" else "inline"
-        alone = hostile.run(folder / "alone", [], executor)
-        yield from hostile.faults(hostile.run(folder / "all", names, executor), alone, names)
+        images = write_images(folder / "images", train=4)
+        alone = hostile.run(folder / "alone", [], images, executor)
+        yield from hostile.faults(hostile.run(folder / "all", names, images, executor), alone, names)
 
 
 if __name__ == "__main__":

@@ -17,10 +17,11 @@ from tests.forked import ForkedProcess
 from tests.running.commands import one_core
 from tests.storms.kills import weights
 
-WORKERS, LEASE = 3, 3.0
+WORKERS, LEASE = 3, 1.0
+MOST_QUIET = 1.5  # seconds before an injury
 ROUND = 6  # injuries of one store's workers, at most
 PATIENCE = 900.0  # seconds until all must have ended
-RECIPE = {"epochs": 4, "batch_size": 20, "image_size": 32, "precision": "exact"}
+RECIPE = {"epochs": 8, "batch_size": 20, "image_size": 16, "precision": "exact"}
 
 
 def storm(seed: int, count: int, suite: Path, folder: Path) -> Iterator[tuple[str, str]]:
@@ -46,7 +47,7 @@ def _round(draw: random.Random, suite: Path, store: Path, most: int) -> tuple[li
     killed: set[int] = set()
     injuries: list[str] = []
     while len(injuries) < most and (living := [worker for worker in workers if worker.poll() is None]):
-        time.sleep(draw.uniform(0.1, 2.5))
+        time.sleep(draw.uniform(0.1, MOST_QUIET))
         victim, kills = draw.choice(living), draw.random() < 0.6
         try:
             victim.send_signal(signal.SIGKILL if kills else signal.SIGSTOP)

@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 
 from benchbench.errors import printable
 from benchbench.store import Store
+from tests.images import source
 from tests.running.commands import on_one_core
 from tests.storms.command import call, networks
 
@@ -93,8 +94,8 @@ class Outcome:
     crash: str = ""
 
 
-def run(folder: Path, names: Sequence[str], executor: str = "inline", jobs: int = 1) -> Outcome:
-    """Trains the plain arms, and one for each of these losses, into a store of its own."""
+def run(folder: Path, names: Sequence[str], images: Path, executor: str = "inline", jobs: int = 1) -> Outcome:
+    """Trains the plain arms, and one for each of these losses, on images in folders, into a store of its own."""
     folder.mkdir(parents=True)
     bodies = {name: body for name, (body, _) in FAILING.items()} | OTHERS | DEADLY
     functions = "".join(f"def {name}(student, teacher, batch):\n    {bodies[name]}\n\n" for name in names)
@@ -107,9 +108,9 @@ def run(folder: Path, names: Sequence[str], executor: str = "inline", jobs: int 
         "name": "hostile",
         "seeds": [0],
         "plugins": ["hostile.py"],
-        "data": {"few": {"source": "cifar10_subset", "per_class": 4}},
+        "data": {"few": {"source": source(images)}},
         "students": {"small": {"model": "timm/test_efficientnet"}},
-        "recipes": {"default": {"epochs": 2, "batch_size": 20, "image_size": 32, "precision": "exact"}},
+        "recipes": {"default": {"epochs": 2, "batch_size": 20, "image_size": 16, "precision": "exact"}},
         "arms": order,
     }
     path, store = folder / "suite.yaml", folder / "runs"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.images import source, write_images
 from tests.storms import claims, damage, finished, hostile, mutants
 from tests.storms.command import Ended, fault_of
 
@@ -14,15 +15,20 @@ LOSSES = ("raises", "nan", "nothing", "exits", "images_in_place", "labels_in_pla
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory) -> tuple[Path, hostile.Outcome]:
+def images(tmp_path_factory) -> Path:
+    return write_images(tmp_path_factory.mktemp("storms") / "images", train=4)
+
+
+@pytest.fixture(scope="module")
+def alone(images) -> tuple[Path, hostile.Outcome]:
     """The folder of a run without hostile losses, and what it came to."""
-    folder = tmp_path_factory.mktemp("storms") / "alone"
-    return folder, hostile.run(folder, [])
+    folder = images.parent / "alone"
+    return folder, hostile.run(folder, [], images)
 
 
 def test_mutants_of_suites(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert [(name, fault) for name, fault in mutants.storm(0, 25, tmp_path) if fault] == []
+    assert [(name, fault) for name, fault in mutants.storm(0, 16, tmp_path) if fault] == []
 
 
 @pytest.mark.whole_run
@@ -35,19 +41,20 @@ def test_damaged_stores(alone, tmp_path, monkeypatch):
 
 
 @pytest.mark.whole_run
-def test_hostile_losses(alone, tmp_path, monkeypatch):
+def test_hostile_losses(alone, images, tmp_path, monkeypatch):
     """Beside real trainings: nothing else shows that the weights of the others are the same."""
     monkeypatch.chdir(tmp_path)
     _, expected = alone
-    outcome = hostile.run(tmp_path / "beside", LOSSES)
+    outcome = hostile.run(tmp_path / "beside", LOSSES, images)
     assert expected.weights.keys() == hostile.PLAIN.keys()
     assert [(name, fault) for name, fault in hostile.faults(outcome, expected, LOSSES) if fault] == []
 
 
 @pytest.mark.whole_run
-def test_workers_of_one_store_that_are_killed_or_stopped(tmp_path):
-    suite = finished.write(tmp_path, seeds=[0], recipes={"default": claims.RECIPE})
-    assert [(name, fault) for name, fault in claims.storm(0, 4, suite, tmp_path) if fault] == []
+def test_workers_of_one_store_that_are_killed_or_stopped(images, tmp_path):
+    data = {"few": {"source": source(images)}}
+    suite = finished.write(tmp_path, seeds=[0], data=data, recipes={"default": claims.RECIPE})
+    assert [(name, fault) for name, fault in claims.storm(0, 3, suite, tmp_path) if fault] == []
 
 
 def test_a_fault_is_seen():

@@ -1,6 +1,7 @@
 """The MLflow run of a finished stage, read back by MLflow's own client."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -61,13 +62,24 @@ def runs(name="benchbench"):
     return client, client.search_runs([client.get_experiment_by_name(name).experiment_id])
 
 
-@pytest.fixture(autouse=True)
-def _a_database_of_its_own(tmp_path, monkeypatch, finished):
+@pytest.fixture(scope="module")
+def empty_database(tmp_path_factory):
+    """MLflow makes the tables of a database by tens of migrations, which takes seconds; tests have copies."""
+    from mlflow import MlflowClient
+
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def database(empty_database, tmp_path, monkeypatch, finished):
     """MLflow chooses its default database once per process; a test's is in its own folder."""
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
 
 
-def test_a_run_with_its_curve_and_its_metrics(finished):
+def test_a_run_with_its_curve_and_its_metrics(finished, database):
     finished()
     client, (run,) = runs()
     assert (run.info.run_name, run.info.status) == (STAGE.label, "FINISHED")
@@ -87,7 +99,7 @@ def test_a_run_with_its_curve_and_its_metrics(finished):
     assert [(point.step, point.value) for point in history] == [(0, 9.0), (1, 2.0), (2, 1.0)]
 
 
-def test_more_than_mlflow_takes_at_once(finished, tmp_path):
+def test_more_than_mlflow_takes_at_once(finished, database, tmp_path):
     (tmp_path / "stage" / "curve.jsonl").write_text("".join(f'{{"epoch": {n}, "loss": {n}}}\n' for n in range(1500)))
     finished()
     _, (run,) = runs()
@@ -95,7 +107,7 @@ def test_more_than_mlflow_takes_at_once(finished, tmp_path):
     assert run.data.metrics["test_accuracy"] == 0.625
 
 
-def test_the_experiment_can_be_another(finished, monkeypatch):
+def test_the_experiment_can_be_another(finished, database, monkeypatch):
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
     finished()
     finished(CALIBRATION, calibration_record(), curve=False)
