@@ -116,6 +116,8 @@ def parse(text: str, path: Path | str) -> CommentedMap:
     Raises:
         SuiteError: it is no YAML, no mapping, or larger than any suite; with the line.
     """
+    if "!" in text or "<<" in text:  # tags and merged keys are not what they were in a copy
+        return _parsed(text, path)
     if text not in _remembered:
         document = _parsed(text, path)
         if len(_remembered) == MOST_REMEMBERED:

@@ -12,10 +12,7 @@ from urllib.request import urlopen
 
 import pytest
 
-
-def interruptible() -> None:
-    """A shell starts background jobs with SIGINT ignored, and a child of the tests would ignore it too."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+from tests.forked import ForkedProcess
 
 
 @pytest.fixture
@@ -29,9 +26,7 @@ def suite(tiny_suite, tmp_path, monkeypatch) -> Path:
 def test_it_serves_until_it_is_interrupted(suite):
     """Before the first run, without a store; and it leaves none."""
     command = [sys.executable, "-m", "benchbench", "watch", str(suite), "--port", "0", "--json"]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=interruptible
-    )
+    process = ForkedProcess(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         assert process.stdout is not None
         url = json.loads(process.stdout.readline())["url"]
