@@ -18,7 +18,7 @@ REUSED = {"distil": {"method": "distill", "loss": {"simkd": 1}}}
 @pytest.fixture
 def student(trained):
     """With a head that no library can build: it leaves as ONNX alone."""
-    return trained("timm/test_resnet", teachers=TEACHER, arms=REUSED)
+    return trained("cifar/resnet8", teachers=TEACHER, arms=REUSED)
 
 
 @pytest.mark.whole_run
