@@ -28,7 +28,7 @@ REUSED = {"distil": {"method": "distill", "loss": {"simkd": 1}}}
 TIMM = [
     "timm/test_efficientnet",
     "timm/test_vit",
-    "timm/dpn48b",  # classifies by a 1 x 1 convolution
+    {"model": "timm/dpn48b", "params": {"k_sec": [1, 1, 1, 1]}},  # classifies by a 1 x 1 convolution
     {"model": "timm/test_resnet", "mean": [0.25, 0.5, 0.75], "std": [0.125, 0.25, 0.5]},
     {"model": "timm/test_vit2", "params": {"img_size": 32, "global_pool": "avg"}},
     {"model": "timm/test_efficientnet", "input_size": 48},
