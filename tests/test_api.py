@@ -10,6 +10,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 from unittest import mock
 
 import matplotlib.figure
@@ -24,6 +25,7 @@ from benchbench.experiment import Experiment, Run
 from benchbench.suite.file import SuiteFile
 from tests import networks
 from tests.conftest import TINY
+from tests.images import source, write_images
 from tests.running.commands import on_one_core
 
 SCRATCH = {**TINY, "seeds": [0], "arms": {"scratch": {"method": "scratch"}}, "teachers": {}}
@@ -53,19 +55,33 @@ def in_this_process() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module")
+def few(tmp_path_factory) -> dict[str, Any]:
+    """Parts of a suite whose images are few and small."""
+    images = write_images(tmp_path_factory.mktemp("images") / "few", train=4)
+    recipe = TINY["recipes"]["default"] | {"image_size": 16}
+    return {"data": {"few": {"source": source(images)}}, "recipes": {"default": recipe}}
+
+
 @pytest.fixture
-def plan() -> Iterator[Experiment]:
+def scratch(few) -> dict[str, Any]:
+    """A suite of one cell."""
+    return {**SCRATCH, **few}
+
+
+@pytest.fixture
+def plan(scratch) -> Iterator[Experiment]:
     """A plan of one cell."""
     with in_this_process():
-        yield bb.plan(SCRATCH, executor="inline", device="cpu")
+        yield bb.plan(scratch, executor="inline", device="cpu")
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> Run:
+def finished(few, tmp_path_factory) -> Run:
     """A run of a suite of two arms and two seeds, in a folder of its own."""
     folder = tmp_path_factory.mktemp("finished")
     with in_this_process():
-        experiment = bb.plan(TINY, store=folder / "runs", data=folder / "data", device="cpu", jobs=1)
+        experiment = bb.plan({**TINY, **few}, store=folder / "runs", data=folder / "data", device="cpu", jobs=1)
         return bb.run(experiment, executor="inline")
 
 
@@ -165,21 +181,21 @@ class TestRun:
         assert run.tables["accuracy"].to_dataframe().arm.tolist() == ["scratch"]
         assert isinstance(run.figures["pareto"], matplotlib.figure.Figure)
         student, classes = bb.load_trained(run.results.key[0], store="results")
-        logits = student(torch.rand(2, 3, 32, 32)).logits
+        logits = student(torch.rand(2, 3, 16, 16)).logits
         assert (logits.shape, len(classes)) == ((2, 10), 10)
         again = bb.run(plan, store="results", listeners=[listener])
         assert (again.outcome.reused, listener.keys) == ([key], [key])
         assert not plan.host.manager.is_registered(listener)  # the listener of a run hears of no other's
         assert not Path("runs").exists()
 
-    def test_ctrl_c_leaves_checkpoints(self, plan):
+    def test_ctrl_c_leaves_checkpoints(self, plan, scratch):
         class Impatient:
             @hookimpl
             def benchbench_progress(self, progress):
                 if progress.epoch == 2:
                     os.kill(os.getpid(), signal.SIGINT)
 
-        longer = bb.plan(SCRATCH, overrides={"recipes.default.epochs": 3}, executor="inline", device="cpu")
+        longer = bb.plan(scratch, overrides={"recipes.default.epochs": 3}, executor="inline", device="cpu")
         (key,) = longer.plan.stages
         before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
         try:
@@ -192,14 +208,14 @@ class TestRun:
         run = bb.run(longer)
         assert (run.outcome.ran, run.results.status.tolist()) == ([key], ["done"])
 
-    def test_a_failed_stage_has_its_reason(self, plan):
+    def test_a_failed_stage_has_its_reason(self, plan, scratch):
         Path("broken.py").write_text(
             "from benchbench import Component, hookimpl\n"
             "@hookimpl\ndef benchbench_losses():\n    yield Component('broken', __name__ + ':make')\n"
             "def make(student, teacher, batch):\n    raise ValueError('no such thing')\n"
         )
         arms = {"broken": {"method": "scratch", "loss": {"ce": 1, "broken": 1}}}
-        experiment = bb.plan({**SCRATCH, "arms": arms}, plugins=["broken.py"], executor="inline", device="cpu")
+        experiment = bb.plan({**scratch, "arms": arms}, plugins=["broken.py"], executor="inline", device="cpu")
         run = bb.run(experiment)
         (label,) = run.failed
         assert "broken" in label
@@ -234,16 +250,16 @@ class TestRun:
 
 @pytest.mark.whole_run
 class TestResults:
-    def test_of_a_plan_a_suite_and_a_file(self, finished):
+    def test_of_a_plan_a_suite_and_a_file(self, finished, few):
         paths = finished.write("report", ["csv"])
         store = finished.experiment.store.root
         kept = ["row", "data", "student", "seed", "status", "accuracy", "key"]
-        for source, options in (
+        for given, options in (
             (finished.experiment, {}),
-            (TINY, {"store": store}),
+            ({**TINY, **few}, {"store": store}),
             (next(path for path in paths if path.name == "results.csv"), {}),
         ):
-            loaded = bb.load_results(source, **options)
+            loaded = bb.load_results(given, **options)
             pd.testing.assert_frame_equal(loaded[kept], finished.results[kept], check_dtype=False)
 
     def test_of_what_is_not_there(self):
@@ -260,7 +276,7 @@ class TestResults:
             bb.load_trained(folder)[0],
             bb.load_trained(str(folder))[0],
         ]
-        images = torch.rand(1, 3, 32, 32)
+        images = torch.rand(1, 3, 16, 16)
         first, *others = (network(images).logits for network in networks)
         assert all(torch.equal(first, other) for other in others)
 
@@ -269,14 +285,14 @@ class TestResults:
         with pytest.raises(StoreError, match="no finished training in store runs"):
             bb.load_trained(cell)
 
-    def test_compare(self, finished, tiny_suite, tmp_path):
+    def test_compare(self, finished, few, tiny_suite, tmp_path):
         comparison = bb.compare(finished, finished.experiment)
         assert [each.verdict for each in comparison.differences] == ["identical", "identical"]
         assert (comparison.a, comparison.shared) == (f"tiny@{finished.experiment.store.root}", 4)
         assert list(comparison.tables) == ["changes", "differences"] or list(comparison.tables) == ["differences"]
         assert repr(comparison).endswith("2 rows on both sides: 2 are identical")
         assert comparison._repr_html_().count("<table>") == len(comparison.tables)
-        by_name = bb.compare(f"{tiny_suite(tmp_path)}@{finished.experiment.store.root}", finished)
+        by_name = bb.compare(f"{tiny_suite(tmp_path, **few)}@{finished.experiment.store.root}", finished)
         assert by_name.differences == comparison.differences
         with pytest.raises(bb.BenchBenchError, match="nowhere"):
             bb.compare("nowhere", finished)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,7 @@ from tests.running.commands import (
     start_inline,
     start_with_two_jobs,
     wait_for,
+    write_suite,
 )
 
 pytestmark = pytest.mark.whole_run
@@ -47,11 +49,19 @@ def kill_at(process: Process, condition: Callable[[], bool]) -> None:
     kill(process)
 
 
-def test_killed_and_started_again_it_ends_with_the_same_numbers(expected, suite, tmp_path):
-    """SIGKILL to the whole run, in stages of several kinds; workers must not outlive it."""
-    store = tmp_path / "runs"
-    kill_at(start_forked("run", suite, *ONE_SEED, *OFTEN, cwd=tmp_path), has_checkpoint(store, "teacher"))
-    kill_at(start_inline(suite, *ONE_SEED, *OFTEN, cwd=tmp_path), has_checkpoint(store, "cell"))
+@pytest.fixture(scope="module")
+def killed(files, tmp_path_factory) -> Path:
+    """A store whose run was killed in a teacher, by way of a worker, and then in a cell: SIGKILL to the whole run."""
+    folder = tmp_path_factory.mktemp("killed")
+    suite, store = write_suite(folder / "tiny.yaml", files), folder / "runs"
+    kill_at(start_forked("run", suite, *ONE_SEED, *OFTEN, cwd=folder), has_checkpoint(store, "teacher"))
+    kill_at(start_inline(suite, *ONE_SEED, *OFTEN, cwd=folder), has_checkpoint(store, "cell"))
+    return store
+
+
+def test_killed_and_started_again_it_ends_with_the_same_numbers(expected, killed, suite, tmp_path):
+    """In stages of several kinds; workers must not outlive it."""
+    store = shutil.copytree(killed, tmp_path / "runs")
     done = len(results(store))
     kill_at(
         start_inline(suite, *ONE_SEED, *OFTEN, cwd=tmp_path),
@@ -101,9 +111,8 @@ def test_interrupted_from_the_keyboard(expected, suite, tmp_path, executor):
     assert ledger_of(store).runs == 2
 
 
-def test_a_damaged_checkpoint_costs_only_time(expected, suite, tmp_path):
-    store = tmp_path / "runs"
-    kill_at(start_inline(suite, *ONE_SEED, *OFTEN, cwd=tmp_path), has_checkpoint(store, "cell"))
+def test_a_damaged_checkpoint_costs_only_time(expected, killed, suite, tmp_path):
+    store = shutil.copytree(killed, tmp_path / "runs")
     checkpoints = list(store.glob("*/*/checkpoint.pt"))
     assert checkpoints
     for checkpoint in checkpoints:
@@ -116,8 +125,8 @@ def test_a_damaged_checkpoint_costs_only_time(expected, suite, tmp_path):
 def test_sigterm_saves_a_checkpoint_and_says_how_to_go_on(suite, tmp_path, start_it):
     """No checkpoint is due by itself."""
     store = tmp_path / "runs"
-    often = "--set", "recipes.default.epochs=400"
-    process = start_it(suite, *ONE_SEED, *often, "--checkpoint-seconds", "1h", cwd=tmp_path)
+    changes = "--set", "recipes.default.epochs=400", "--set", "arms={scratch: {method: scratch}}", "--cohort", 1
+    process = start_it(suite, *changes, "--checkpoint-seconds", "1h", cwd=tmp_path)
     wait_for(lambda: any(store.glob("cell/*/progress.json")), process)
     assert not has_checkpoint(store, "cell")()
     process.send_signal(signal.SIGTERM)
