@@ -48,7 +48,7 @@ def test_failed_cells_are_reported_and_the_others_go_on(suite, tmp_path, store_c
 
 
 def test_a_failed_teacher_fails_the_cells_that_need_it(suite, tmp_path, store_copy, monkeypatch):
-    monkeypatch.setattr(tune, "ROUND_SECONDS", 0.1)
+    monkeypatch.setattr(tune, "ROUND_SECONDS", 0.01)
     arms = "{taught: {method: distill, adapt: scratch, loss: {ce: 1, kd: 1}}, scratch: {method: scratch}}"
     recipe = "{scratch: {precision: fp16}}"
     arguments = [suite, "--set", "seeds=[0]", "--set", f"arms={arms}", "--set", f"teachers.big.adapt={recipe}"]

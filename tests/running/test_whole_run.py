@@ -177,8 +177,8 @@ arms: {scratch: {method: scratch}}
 
 
 def test_hours_are_predicted_from_steps_that_plan_measures(suite, tmp_path, monkeypatch):
-    monkeypatch.setattr(calibrate, "MEASURED_SECONDS", 0.2)
-    monkeypatch.setattr(tune, "ROUND_SECONDS", 0.1)
+    monkeypatch.setattr(calibrate, "MEASURED_SECONDS", 0.05)
+    monkeypatch.setattr(tune, "ROUND_SECONDS", 0.01)
 
     def plan(*options: str) -> dict[str, Any]:
         arguments = "--set", "recipes.default.precision=fp32", "--jobs", 1, "--executor", "inline", "--json", *options
