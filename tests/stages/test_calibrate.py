@@ -19,8 +19,6 @@ from benchbench.stages.context import StageContext
 from tests.specs import BIG, calibration_spec
 from tests.stages.contexts import finish, stage_context
 
-pytestmark = pytest.mark.whole_run
-
 
 @pytest.fixture
 def stage(tmp_path) -> Callable[..., StageContext]:
@@ -32,6 +30,7 @@ def stage(tmp_path) -> Callable[..., StageContext]:
     return make
 
 
+@pytest.mark.whole_run
 @pytest.mark.parametrize("changes", [{}, {"precision": "fp32"}, {"precision": "bf16"}, {"channels_last": True}])
 def test_throughput_is_positive(stage, monkeypatch, changes):
     monkeypatch.setattr(calibrate, "MEASURED_SECONDS", 0.1)

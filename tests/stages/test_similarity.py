@@ -80,6 +80,7 @@ def embedding_of(context: StageContext, model: ModelSpec, folder) -> np.ndarray:
         return network.eval()(pixels).embedding.numpy()
 
 
+@pytest.mark.whole_run
 def test_before_and_after(distilled):
     context, result = distilled
     random = torch.get_rng_state()

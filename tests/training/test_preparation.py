@@ -367,6 +367,7 @@ def test_half_precision_is_for_the_networks_and_losses_are_in_full(name, make):
 EVERYWHERE = ((-2, 1), (-1, 0), (-1, STEPS), (0, 0), (0, 1), (1, 0))
 
 
+@pytest.mark.whole_run
 @pytest.mark.parametrize(
     ("losses", "options", "places"),
     [

@@ -32,6 +32,8 @@ from tests.stages.train.conftest import (
     teacher_spec,
 )
 
+pytestmark = pytest.mark.whole_run
+
 
 def rebuilt(context: StageContext):
     """The trained network from its weights file alone."""
@@ -118,7 +120,6 @@ def test_a_stage_is_its_spec_s(stage):
     assert one.record.metrics.validation_accuracy is None
 
 
-@pytest.mark.whole_run
 def test_a_killed_stage_goes_on_where_it_was(stage, monkeypatch):
     """An augmented, mixed, distilled, best-epoch run: killed after some checkpoint, then started with more threads."""
     teacher = stage(teacher_spec())
