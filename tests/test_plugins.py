@@ -183,6 +183,7 @@ class TestInstalled:
         ]
         assert host.registry.get("loss", "installed").load()(None, None, None) == 1
 
+    @pytest.mark.whole_run
     def test_is_listed_by_the_command(self, distribution, python):
         good = distribution("bb-good", {"bb_good.py": LOSS.format(name="good", value=1)}, {"good": "bb_good"})
         bad = distribution("bb-bad", {"bb_bad.py": "import no_such_module"}, {"bad": "bb_bad"})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 LIBRARIES = {"torch", "torchvision", "timm"}
 HEAVY = LIBRARIES | {"matplotlib", "pandas", "scipy"}
 PRINTED = HEAVY | {"pydantic", "rich", "ruamel.yaml"}
@@ -23,6 +25,7 @@ print(json.dumps(results))
 """
 
 
+@pytest.mark.whole_run
 def test_a_command_imports_no_more_than_it_needs(cli, suite, fake_costs, python):
     """One process runs them one after another, those that need less first; it tells what is there after each."""
     cli("plan", suite)  # costs of networks are known from now on

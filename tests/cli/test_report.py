@@ -112,6 +112,7 @@ class TestReport:
         assert "error: cannot write the report to suite.yaml/out (" in done.err
         assert "Test accuracy" in done.out  # printed all the same
 
+    @pytest.mark.whole_run
     def test_figures_and_a_front_page_come_with_the_tables(self, cli, suite, one_done):
         """The page has the answer, and leads to the rest."""
         done = cli("report", suite)

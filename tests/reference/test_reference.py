@@ -31,6 +31,7 @@ class TestPages:
         text = (DOCS / name).read_text(encoding="utf-8") if (DOCS / name).exists() else ""
         assert text == PAGES[name], f"docs/{FOLDER}/{name} is out of date; run `{COMMAND}`"
 
+    @pytest.mark.whole_run
     def test_are_made_anywhere_and_without_torch(self, tmp_path, python):
         code = (
             "import runpy, sys\nrunpy.run_module('benchbench.reference', run_name='__main__')\n"

@@ -76,7 +76,7 @@ def test_every_table_in_every_format(finished, tmp_path):
 
 def test_every_table_and_figure_says_what_made_it(finished):
     report = make_report(finished.plan, finished.store, COMMAND)
-    for each in (*report.tables, *report.figures):
+    for each in (*report.tables, report.figure_by_name["costs"]):  # a figure as any other gets its notes
         assert each.notes[-2] == "3 seeds per cell; tested: the last epoch, on Big GPU"
         assert each.notes[-1] == f"suite key {finished.plan.key[:16]}; made by: {COMMAND}"
 
@@ -128,8 +128,10 @@ class TestOneReport:
 
     @pytest.fixture
     def write(self, finished, tmp_path):
+        report = make_report(finished.plan, finished.store, COMMAND)  # its tables are made once for all files
+
         def write(*formats: str, further: dict[str, bytes] | None = None) -> set[str]:
-            write_report(make_report(finished.plan, finished.store, COMMAND), tmp_path / "out", formats, further)
+            write_report(report, tmp_path / "out", formats, further)
             return {path.name for path in (tmp_path / "out").iterdir()}
 
         return write
@@ -201,6 +203,7 @@ def test_a_plugin_s_table_comes_with_the_others(make_lab, tmp_path):
     assert (tmp_path / "out" / "count.csv").read_text() == "what,n\ncells,12\n"
 
 
+@pytest.mark.whole_run
 def test_figures_and_what_latex_inputs(finished, tmp_path):
     report = make_report(finished.plan, finished.store, COMMAND)
     figures = report.figures
@@ -274,8 +277,7 @@ def test_figures_of_many_panels_show_the_first_ones_and_say_so(finished, monkeyp
     monkeypatch.setattr("benchbench.reports.report.PANELS", 1)
     report = make_report(finished.plan, finished.store, COMMAND)
     more = pd.concat([report.results, report.results.assign(student="another")], ignore_index=True)
-    (figure, *_) = replace(report, results=more).figures
+    figure = replace(report, results=more).figure_by_name["costs"]
     assert len(figure.figure.axes) == 1
     assert any(note.startswith("drawn: the first 1 of 2 pairs of data set and student") for note in figure.notes)
-    (figure, *_) = report.figures
-    assert not any(note.startswith("drawn:") for note in figure.notes)
+    assert not any(note.startswith("drawn:") for note in report.figure_by_name["costs"].notes)

@@ -113,6 +113,7 @@ def two_panels():
     _sample.cache_clear()
 
 
+@pytest.mark.whole_run
 @pytest.mark.parametrize(
     ("kind", "component"),
     [("figure", each) for each in benchbench_figures()] + [("template", each) for each in benchbench_templates()],

@@ -66,6 +66,7 @@ def test_nothing_to_say_is_remarked_on(component):
     assert not any(remarks[1:])
 
 
+@pytest.mark.whole_run
 def test_those_that_come_with_benchbench_break_none():
     from benchbench.reports import benchbench_reports
 
