@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 from itertools import pairwise
@@ -80,9 +81,15 @@ SMALLEST = [
 ]
 
 
-def count(name: str, classes: int, **params) -> int:
+@functools.cache
+def without_memory(name: str, classes: int, **params) -> Backbone:
+    """A network in eval mode on the meta device, built once for the tests that measure it."""
     with torch.device("meta"):
-        return sum(parameter.numel() for parameter in Backbone(build(name, None, **params), classes).parameters())
+        return Backbone(build(name, None, **params), classes).eval()
+
+
+def count(name: str, classes: int, **params) -> int:
+    return sum(parameter.numel() for parameter in without_memory(name, classes, **params).parameters())
 
 
 def lively(name: str, **params) -> Backbone:
@@ -139,8 +146,8 @@ def test_wide_resnets_by_arithmetic(depth, k):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_maps_have_their_places_and_widths(name):
+    model = without_memory(name, 100)
     with torch.device("meta"), torch.no_grad():
-        model = Backbone(build(name, None), 100).eval()
         out = model(torch.rand(1, 3, 32, 32), features=True)
     expected = MAPS.get(name, NARROW)
     assert [tuple(each.shape) for each in out.features] == [(1, width, side, side) for width, side in expected]
