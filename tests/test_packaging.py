@@ -10,13 +10,17 @@ import tarfile
 import zipfile
 from email import message_from_string
 from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 from ruamel.yaml import YAML
 
 import benchbench
+from benchbench import api
 from benchbench.cli.main import cli
 from benchbench.store import FORMAT
+from tests.networks import in_this_process
 from tests.test_layout import FLOORS
 
 ROOT = Path(__file__).parent.parent
@@ -113,10 +117,15 @@ def test_metadata(site):
 
 @pytest.mark.whole_run
 def test_an_installed_wheel_runs_the_quickstart_from_anywhere(site, tmp_path):
-    """One arm, a small network, on a few images for one epoch: the fork server and its workers find the package too."""
+    """One arm, a small network, on a few images for one epoch: the fork server and its workers find the package too.
+
+    Its plan finds the cost of the network in the cache: it is built here, where the libraries are.
+    """
     changes = ["seeds=[0]", "teachers={}", "arms={scratch: {method: scratch}}", "data.cifar10-subset.per_class=4"]
     changes += ["students={small: {model: timm/test_efficientnet}}"]
     changes += ["recipes.default={epochs: 1, image_size: 32, precision: exact}"]
+    with mock.patch("benchbench.costs.flops.subprocess", SimpleNamespace(run=in_this_process)):
+        api.estimate(api.plan("quickstart", overrides=changes, device="cpu"))
     command = [sys.executable, "-m", "benchbench", "run", "quickstart", "--jobs", "2", "--format", "md"]
     command += [word for change in changes for word in ("--set", change)]
     env = {**os.environ, "PYTHONPATH": str(site), "PYTHONSAFEPATH": "1"}

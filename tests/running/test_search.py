@@ -9,15 +9,17 @@ from benchbench.plugins import load_plugins
 from benchbench.reports.results import results_frame
 from benchbench.running.runner import RunOptions, run_plan
 from benchbench.store import Store
+from tests.images import source
 
 # The only run of trials and of the cells that choose among them by way of plan, schedule and worker.
 pytestmark = pytest.mark.whole_run
 INLINE = Component("inline", "benchbench.executors.inline:InlineExecutor")
 
 
-def test_a_search_runs_and_is_resumed(tiny_suite, tmp_path, plan_of):
+def test_a_search_runs_and_is_resumed(tiny_suite, images, tmp_path, plan_of):
     suite = tiny_suite(
         tmp_path,
+        data={"few": {"source": source(images), "per_class": 4}},
         selection={"validation": 0.25},
         students={"small": {"model": "cifar/resnet8"}},
         teachers=None,
