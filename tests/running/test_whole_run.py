@@ -162,7 +162,7 @@ name: streamed
 seeds: [0]
 data: {mine: {source: {imagefolder: {path: images}}}}
 students: {small: {model: timm/test_efficientnet}}
-recipes: {default: {epochs: 2, batch_size: 4, image_size: 32, augment: {random_resized_crop: {}, flip: {}}}}
+recipes: {default: {epochs: 1, batch_size: 4, image_size: 16, augment: {random_resized_crop: {}, flip: {}}}}
 arms: {scratch: {method: scratch}}
 """)
     run("suite.yaml", "--jobs", 1, cwd=tmp_path, workers=True, pinned=False)
