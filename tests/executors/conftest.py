@@ -12,7 +12,6 @@ from benchbench.executors.base import Assignment, Event, Executor, RunSettings
 from benchbench.hardware.devices import Devices
 from benchbench.planning.model import Plan, Stage
 from benchbench.store import Store
-from tests.images import source, write_images
 
 # Losses that write to the log, kill their worker or fail; none adds anything to the sum.
 LOSSES = """
@@ -106,19 +105,14 @@ def plugin(tmp_path) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
-def images(tmp_path_factory) -> Path:
-    return write_images(tmp_path_factory.mktemp("images") / "few", train=4)
-
-
 @pytest.fixture
-def runs(tiny_suite, plan_of, plugin, images, tmp_path) -> Callable[..., Iterator[Runs]]:
+def runs(tiny_suite, plan_of, plugin, tmp_path) -> Callable[..., Iterator[Runs]]:
     """Runs of an executor's class on some slots: `with runs(LocalExecutor, devices(2)) as run`."""
 
     @contextmanager
     def make(executor: type[Executor], slots: Devices) -> Iterator[Runs]:
         recipe = {"epochs": 1, "batch_size": 20, "image_size": 16, "precision": "exact"}
-        suite = tiny_suite(tmp_path, arms=ARMS, data={"few": {"source": source(images)}}, recipes={"default": recipe})
+        suite = tiny_suite(tmp_path, arms=ARMS, recipes={"default": recipe})
         plan = plan_of(suite, plugins=[plugin], devices=slots)
         store = Store(tmp_path / "runs")
         store.open()
