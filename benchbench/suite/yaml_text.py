@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,6 @@ from benchbench.errors import SuiteError, one_line, quoted
 
 # Reading so much takes seconds.
 MOST_CHARACTERS, MOST_VALUES, MOST_LEVELS = 200_000, 20_000, 30
-# Documents that are remembered by their text: a plan is made several times of one, with other overrides.
-MOST_REMEMBERED = 16
-_remembered: dict[str, CommentedMap] = {}
 # Neither printable nor white space, as YAML 1.2 has it.
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 _LEADING_ZERO = re.compile(r"[-+]?0[0-9_]+")
@@ -116,17 +112,6 @@ def parse(text: str, path: Path | str) -> CommentedMap:
     Raises:
         SuiteError: it is no YAML, no mapping, or larger than any suite; with the line.
     """
-    if "!" in text or "<<" in text:  # tags and merged keys are not what they were in a copy
-        return _parsed(text, path)
-    if text not in _remembered:
-        document = _parsed(text, path)
-        if len(_remembered) == MOST_REMEMBERED:
-            _remembered.pop(next(iter(_remembered)), None)
-        _remembered[text] = document
-    return copy.deepcopy(_remembered[text])  # whose caller changes it
-
-
-def _parsed(text: str, path: Path | str) -> CommentedMap:
     if len(text) > MOST_CHARACTERS:
         raise _too_long(path)
     if unprintable := _UNPRINTABLE.search(text):

@@ -8,7 +8,7 @@ import pytest
 
 from benchbench.errors import SuiteError
 from benchbench.suite.file import load_suite
-from benchbench.suite.yaml_text import MOST_LEVELS, parse
+from benchbench.suite.yaml_text import MOST_LEVELS
 from tests.suite.file.conftest import SUITE, changed
 
 HEAD = b"name: tiny\nseeds: [0]\n"
@@ -60,24 +60,6 @@ def error_of_bytes(tmp_path):
 def test_line(error_of_bytes, content, line, words):
     error = error_of_bytes(content)
     assert (error.line, words in str(error)) == (line, True), str(error)
-
-
-def test_a_text_that_is_parsed_again_gives_a_document_of_its_own():
-    text = "a: &x [1, 2.50, 0x1F]\nb: *x\nc: {d: ~, e: 2020-01-01}\n"
-    first, second = parse(text, "one.yaml"), parse(text, "two.yaml")
-    assert (first, first.lc.data, first["c"].lc.data) == (second, second.lc.data, second["c"].lc.data)
-    assert second["a"] is second["b"]
-    first["a"].append(3)
-    assert second["a"] == parse(text, "three.yaml")["b"] == [1, 2.5, 31]
-
-
-@pytest.mark.parametrize("value", ["!!str tiny", "!mine {a: 1}", "2020-01-01", "!!set {a, b}"])
-def test_what_is_no_suite_is_none_the_second_time(tmp_path, value):
-    path = tmp_path / "suite.yaml"
-    path.write_text(f"seeds: {value}\n")
-    for _ in range(2):
-        with pytest.raises(SuiteError, match="seeds: no tags, dates, sets or bytes here"):
-            load_suite(path)
 
 
 def test_aliases_that_grow_beyond_measure(error_of_bytes):
