@@ -11,7 +11,15 @@ from dataclasses import replace
 from typing import Any, TextIO
 
 from benchbench.errors import BenchBenchError
-from benchbench.executors.base import Assignment, DeviceRequest, Event, Executor, RunSettings, worker_settings
+from benchbench.executors.base import (
+    PASSIVE,
+    Assignment,
+    DeviceRequest,
+    Event,
+    Executor,
+    RunSettings,
+    worker_settings,
+)
 from benchbench.executors.worker import Worker
 from benchbench.hardware.devices import Devices
 from benchbench.hardware.devices import find_devices as find_local_devices
@@ -24,6 +32,7 @@ class InlineExecutor(Executor):
 
     Output of Python code goes to the stage's log, that of C libraries to where it went before. A crash ends the run;
     Ctrl-C leaves checkpoints. Thread counts, torch's random numbers and its current GPU are restored afterwards.
+    Threads that wait sleep, as in a worker of its own, unless torch is there already, which reads that at its import.
     """
 
     @classmethod
@@ -37,6 +46,7 @@ class InlineExecutor(Executor):
 
     def __init__(self, devices: Devices, settings: RunSettings):
         super().__init__(devices, settings)
+        os.environ.setdefault(*PASSIVE)
         self._submitted: deque[tuple[str, list[Assignment]]] = deque()
         self._worker: Worker | None = None
         self._handle: Callable[[Event], None] = lambda event: None

@@ -18,6 +18,7 @@ from typing import IO, Protocol
 from benchbench.executors.base import (
     ASSIGNMENTS,
     EVENT,
+    PASSIVE,
     WORKER_SETTINGS,
     Assignment,
     Event,
@@ -98,13 +99,8 @@ class _Worker:
 
 
 def worker_environment(threads: int) -> dict[str, str]:
-    """Variables of a worker's process: what the user has set counts.
-
-    Threads of torch that wait for one another sleep. By default they spin for a while, which takes cores from whatever
-    else is at work, the threads that they wait for among it: beside other programs a step then takes several times as
-    long. A worker alone on its machine loses nothing that can be measured.
-    """
-    return {"OMP_WAIT_POLICY": "passive", **os.environ, "OMP_NUM_THREADS": str(threads)}
+    """Variables of a worker's process: what the user has set counts."""
+    return dict([PASSIVE]) | dict(os.environ) | {"OMP_NUM_THREADS": str(threads)}
 
 
 class LocalExecutor(Executor):

@@ -11,7 +11,7 @@ import pytest
 
 import benchbench.losses
 
-TEACHER, STUDENT, PAIRS = "cifar/resnet20", "cifar/resnet8", 3
+TEACHER, STUDENT, PAIRS = "cifar/resnet20", "cifar/resnet8", 5
 # `ce` is part of every run, and a convolutional student has no distillation token.
 METHODS = [c.name for c in benchbench.losses.benchbench_losses() if c.name != "ce" and "token" not in c.needs]
 

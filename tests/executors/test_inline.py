@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 
 import pytest
@@ -11,7 +12,7 @@ import torch
 from benchbench import hookimpl
 from benchbench.components import Component
 from benchbench.errors import BenchBenchError
-from benchbench.executors.base import DeviceRequest
+from benchbench.executors.base import DeviceRequest, RunSettings
 from benchbench.executors.inline import InlineExecutor
 from benchbench.plugins import load_plugins
 from benchbench.running.runner import RunOptions, run_plan
@@ -181,3 +182,12 @@ def test_it_takes_the_first_of_several_gpus(monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(6)))
     slots = InlineExecutor.find_devices(DeviceRequest("cuda"))
     assert (slots.slots, slots.threads, slots.sharing) == (("2",), 6, 1)
+
+
+@pytest.mark.parametrize(("own", "expected"), [("active", "active"), (None, "passive")])
+def test_threads_that_wait_sleep_unless_the_user_says_otherwise(tmp_path, monkeypatch, own, expected):
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    if own:
+        monkeypatch.setenv("OMP_WAIT_POLICY", own)
+    InlineExecutor(devices(1), RunSettings(tmp_path, (), tmp_path, 30.0, None))
+    assert os.environ["OMP_WAIT_POLICY"] == expected

@@ -127,7 +127,7 @@ def _texts(sides: Mapping[str, tuple[np.ndarray, np.ndarray]], resolution: float
 def _verdicts(estimates: Sequence[Estimate], level: float) -> list[str]:
     """By two-sided tests with Holm's correction: better, worse or open."""
     one_sided = [(float(each.p_above(0.0)), float(each.p_below(0.0))) for each in estimates]
-    corrected = holm(np.array([2 * min(pair) for pair in one_sided])) if one_sided else []
+    corrected = holm(np.array([2 * min(pair) for pair in one_sided])).tolist() if one_sided else []
     return [
         "open" if p > 1 - level else "better" if above < below else "worse"
         for p, (above, below) in zip(corrected, one_sided, strict=True)
