@@ -97,10 +97,10 @@ class Elsewhere:
         reason = self._failure(stage)
         return self._ended(stage, StageElsewhere("failed", holder, reason=reason)) if reason else None
 
-    def look(self) -> News:
-        """Changes since the last look; none where that was a moment ago."""
+    def look(self, at_once: bool = False) -> News:
+        """Changes since the last look; none where that was a moment ago, unless `at_once`."""
         begin = time.monotonic()
-        if begin < self._next_look:
+        if begin < self._next_look and not at_once:
             return
         names, now = self.claims.names(), self.claims.now()
         self.peer_slots = sum(held.holder.slots for held in self.claims.other_runs(names, now) if held.holder)

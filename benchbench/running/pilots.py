@@ -118,8 +118,8 @@ class PilotRun:
         left = [*self.schedule.waiting.values(), *self.schedule.elsewhere.values()]
         return any(stage.kind not in MEASURING for stage in left) or (bool(left) and not self._idle)
 
-    def _look(self) -> None:
-        for stage, news in self.elsewhere.look():
+    def _look(self, at_once: bool = False) -> None:
+        for stage, news in self.elsewhere.look(at_once):
             self._hear(stage, news)
         names = self.keeper.claims.names()
         for stage in self.schedule.ready():
@@ -201,7 +201,7 @@ class PilotRun:
 
     def _bury(self, pilot: Pilot) -> None:
         """Frees the stages of a pilot that has ended; those that may have been its end fail at some time."""
-        self._look()
+        self._look(at_once=True)  # it may have finished a stage since the last look
         self._remember_devices(pilot)
         stages = list(self._stages_of(pilot))
         for stage in stages:

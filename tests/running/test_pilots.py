@@ -174,6 +174,13 @@ def test_as_many_pilots_as_there_is_work_for(run, script):
     assert script.calls == ["withdraw"]
 
 
+def test_a_stage_that_ended_with_its_pilot_asks_for_no_other(run, script, monkeypatch):
+    """Between the look at the store, which is not taken again for a while, and that at the engine."""
+    monkeypatch.setattr(elsewhere, "LOOK_SECONDS", 0.05)
+    outcome, _ = run(3)
+    assert (len(outcome.elsewhere), [job.name for job in script.jobs]) == (3, ["j0", "j1", "j2"])
+
+
 def test_nothing_is_started_where_all_is_done(run, script, tmp_path):
     run(2)
     script.jobs.clear()
