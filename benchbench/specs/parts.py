@@ -93,7 +93,7 @@ class WeightsSpec(Spec):
     @model_serializer(mode="wrap")
     def _without_absent(self, handler: SerializerFunctionWrapHandler) -> Json:
         """The fields that are newer than the first keys stand in a spec only where they have a value."""
-        fields: Json = handler(self)
+        fields: dict[str, object] = handler(self)
         return {name: value for name, value in fields.items() if name not in ("part", "classes") or value is not None}
 
 
@@ -282,9 +282,9 @@ class RecipeSpec(InputSpec):
     early_stop: EarlyStopSpec | None = None
 
     @model_serializer(mode="wrap")
-    def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> Json:
+    def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
         """The fields that are newer than the first keys stand in a spec only where they have another value."""
-        fields: Json = handler(self)
+        fields: dict[str, object] = handler(self)
         defaults = {name: type(self).model_fields[name].default for name in _NEWER_FIELDS}
         return {name: value for name, value in fields.items() if getattr(self, name) != defaults.get(name, _NOTHING)}
 
