@@ -91,7 +91,7 @@ class WeightsSpec(Spec):
     classes: tuple[str, ...] | None = None
 
     @model_serializer(mode="wrap")
-    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> Json:
+    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
         """The fields that are newer than the first keys stand in a spec only where they have a value."""
         fields: dict[str, object] = handler(self)
         return {name: value for name, value in fields.items() if name not in ("part", "classes") or value is not None}
