@@ -22,7 +22,7 @@ def build_without_memory(build: Callable[[], Any]) -> Any:
 
 @contextlib.contextmanager
 def without_memory() -> Iterator[None]:
-    """New tensors are on the meta device, and are not filled: they have no numbers, and filling them takes as long."""
+    """New tensors are on the meta device, and are not filled: they have no numbers, and filling them takes long."""
     import torch
     from torch.overrides import TorchFunctionMode
 
@@ -34,7 +34,7 @@ def without_memory() -> Iterator[None]:
     class Unfilled(TorchFunctionMode):
         def __torch_function__(self, func, types, args=(), kwargs=None):
             kwargs = kwargs or {}
-            if func in fills or (func in scalings and isinstance(args[1], (int, float))):
+            if func in fills or (func in scalings and isinstance(args[-1], int | float)):
                 filled = args[0] if args else kwargs["tensor"]  # functions of `init` pass their arguments by name
                 if filled.is_meta:
                     return filled

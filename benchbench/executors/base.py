@@ -21,7 +21,7 @@ from benchbench.store import LOGS, Claim
 
 # Name and value in the environment of a process that computes: threads that wait for one another sleep. By default they
 # spin for a while and take cores from whatever else is at work, the threads that they wait for among it: on two busy
-# cores a step of two threads takes three to eight times as long.
+# cores a step of two threads takes up to eight times as long.
 PASSIVE = ("OMP_WAIT_POLICY", "passive")
 
 

@@ -17,7 +17,7 @@ class Initialised(nn.Module):
         self.weight = nn.Parameter(torch.empty(3, 4))
         nn.init.xavier_uniform_(self.weight)
         nn.init.trunc_normal_(self.weight, std=0.02)
-        nn.init.zeros_(self.weight)
+        nn.init.zeros_(self.weight.data.mul_(other=2).add_(other=1))
         self.register_buffer("steps", torch.arange(6).add_(torch.ones(6, dtype=torch.long)).view(2, 3))
 
 
