@@ -18,7 +18,7 @@ from benchbench.errors import DataError, StoreError, one_line
 from benchbench.planning.model import Stage
 from benchbench.planning.test_part import saw_other_test
 from benchbench.reports.answer_metrics import predictions_of
-from benchbench.reports.page.test_images import ImagesAtHand
+from benchbench.reports.page.images_at_hand import ImagesAtHand
 from benchbench.reports.report import Report
 from benchbench.reports.sheet_request import SheetRequest
 from benchbench.specs.parts import Json

@@ -19,7 +19,7 @@ from benchbench.plugins import load_plugins
 from benchbench.reports import sheet_request
 from benchbench.reports.page import write_page, wrong_images
 from benchbench.reports.page.data import page_data
-from benchbench.reports.page.test_images import ImagesAtHand
+from benchbench.reports.page.images_at_hand import ImagesAtHand
 from benchbench.reports.report import make_report
 from benchbench.specs.parts import ComponentSpec, DataSpec
 from benchbench.store import Predictions, write_predictions
