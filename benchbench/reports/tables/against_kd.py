@@ -12,6 +12,7 @@ from benchbench.planning.model import Plan
 from benchbench.reports.groups import Group, Runs, groups_of
 from benchbench.reports.summary import finished, labels_of, level_of
 from benchbench.reports.table import Entry, Table
+from benchbench.reports.tables.crossings import Arm
 from benchbench.reports.tables.losses import GROUP
 from benchbench.statistics.estimate import Estimate, welch
 from benchbench.statistics.noninferiority import holm
@@ -38,14 +39,14 @@ class PlainKD:
 
         None below the hours of the first rung or above those of the last, and where no seed is finished on all.
         """
-        costs = np.array([rung["own_hours"].mean() for rung in self.rungs])
-        if len(costs) < 2 or not costs.min() <= hours <= costs.max():
+        if len(self.rungs) < 2:
             return None
-        seeds = sorted(set.intersection(*({*rung["seed"].tolist()} for rung in self.rungs)))
-        order = np.argsort(costs)
-        by_seed = [dict(zip(rung["seed"].tolist(), rung.points.tolist(), strict=True)) for rung in self.rungs]
-        lines = [[by_seed[index][seed] for index in order] for seed in seeds]
-        return np.array([np.interp(np.log(hours), np.log(costs[order]), line) for line in lines]) if lines else None
+        line = Arm("KD", "distill", True, self.rungs).line("as given")
+        if not line.costs.min() <= hours <= line.costs.max() or not len(line.seed_scores):
+            return None
+        order = np.argsort(line.costs)
+        costs = np.log(line.costs[order])
+        return np.array([np.interp(np.log(hours), costs, scores[order]) for scores in line.seed_scores])
 
 
 def against_kd(results: pd.DataFrame, plan: Plan) -> Table | None:
