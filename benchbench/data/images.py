@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 # Sets of this many bytes and fewer are kept decoded, as uint8. It is the same on every device: draws depend on it.
 IN_MEMORY_BYTES = 2 * 2**30
+# The value of a mask's pixels that count nowhere: not in a loss, not in a score.
+IGNORED = 255
 # Of the free memory of a GPU, for the views of a set and the cached outputs of a network each.
 RESIDENT_SHARE = 0.25
 
@@ -40,6 +42,9 @@ class ImageDataset:
         pixels: decodes image i of other than three channels to [H, W, C], uint8, of which `image` gives a picture for
             people; None where the pixels are those of `image`.
         validation: indices of the validation part [V] that a training split comes with; else None.
+        mask: of a segmentation, decodes the classes of image i's pixels to [H, W], uint8, `IGNORED` where none counts;
+            raises DataError naming the file where it cannot be read or is of another size than the image. `classes` are
+            then those of pixels, and `labels` the strata that subsets are drawn by: all 0 mostly. Pickles, as `image`.
     """
 
     labels: np.ndarray
@@ -49,6 +54,7 @@ class ImageDataset:
     class_index: np.ndarray | None = None
     validation: np.ndarray | None = None
     pixels: Callable[[int], np.ndarray] | None = None
+    mask: Callable[[int], np.ndarray] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from benchbench.components import Params
+
+Task = Literal["classification", "segmentation"]
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,7 @@ class DataInfo:
         channels: of every image.
         note: something that the user must still do (get files that are absent, say); empty where there is nothing.
         names: of the classes, by number; empty where they are not known.
+        task: whether an image has one class, or each of its pixels has.
     """
 
     classes: int
@@ -28,6 +32,7 @@ class DataInfo:
     names: tuple[str, ...] = ()
     validation: int = 0
     channels: int = 3
+    task: Task = "classification"
 
     @property
     def labelled(self) -> bool:
