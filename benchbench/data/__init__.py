@@ -11,7 +11,10 @@ from benchbench.data.sources import (
     cub200,
     huggingface,
     imagefolder,
+    maskfolder,
     mit67,
+    nuclei,
+    segmentation_sets,
     torchvision_sets,
     unlabelled,
 )
@@ -51,6 +54,30 @@ DATASETS: tuple[tuple[str, str, type[Params], str], ...] = (
         huggingface.HuggingFaceParams,
         "parquet files in Hugging Face's layout, from a folder or from the hub",
     ),
+    (
+        "maskfolder",
+        "maskfolder:load",
+        maskfolder.MaskFolderParams,
+        "segmentation: your own images with masks, a folder of each",
+    ),
+    (
+        "voc_segmentation",
+        "segmentation_sets:voc_segmentation",
+        segmentation_sets.VocSegmentationParams,
+        "segmentation: Pascal VOC 2012, 20 kinds of object and the background",
+    ),
+    (
+        "cityscapes",
+        "segmentation_sets:cityscapes",
+        segmentation_sets.CityscapesParams,
+        "segmentation: Cityscapes, 19 classes of street scenes; put by hand",
+    ),
+    (
+        "pets_segmentation",
+        "segmentation_sets:pets_segmentation",
+        segmentation_sets.PetsSegmentationParams,
+        "segmentation: Oxford-IIIT Pet, the animal and its background",
+    ),
 )
 
 
@@ -63,6 +90,13 @@ def benchbench_datasets() -> Iterable[Component]:
         bundled.Cifar10SubsetParams,
         "2,000 images of CIFAR-10 that come with the package, for a first run without a download",
         version="8170aceea0d9",  # of the mosaic: other images are another data set
+    )
+    yield Component(
+        "nuclei",
+        "benchbench.data.sources.nuclei:load",
+        nuclei.NucleiParams,
+        "segmentation: 334 micrographs of nuclei that come with the package",
+        version="71f678f43b43",  # of the images and instance maps
     )
     for name, target, params, summary in DATASETS:
         yield Component(name, f"benchbench.data.sources.{target}", params, summary)

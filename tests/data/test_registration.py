@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from benchbench.data import benchbench_datasets
 from benchbench.data.info import DataInfo, DatasetParams
 from benchbench.data.sources.huggingface import HuggingFaceParams
+from benchbench.data.sources.segmentation_sets import VOC_NAMES
 from benchbench.data.sources.torchvision_sets import Cifar10Params, DtdParams
 
 COMPONENTS = {component.name: component for component in benchbench_datasets()}
@@ -20,6 +21,9 @@ OFFICIAL = {
     "caltech101": DataInfo(101, 6942, 1735),
     "flowers102": DataInfo(102, 2040, 6149),
     "pets": DataInfo(37, 3680, 3669),
+    "voc_segmentation": DataInfo(21, 1464, 1449, names=VOC_NAMES, task="segmentation"),
+    "pets_segmentation": DataInfo(2, 3680, 3669, names=("background", "pet"), task="segmentation"),
+    "nuclei": DataInfo(2, 234, 100, names=("background", "nucleus"), task="segmentation"),
 }
 HEAVY = ("torch", "torchvision", "numpy", "pandas", "PIL", "pyarrow", "huggingface_hub")
 
@@ -30,7 +34,8 @@ def run_python(code: str) -> str:
 
 
 def test_names():
-    assert set(COMPONENTS) == {*OFFICIAL, "cub200", "mit67", "imagefolder", "csv", "tsv", "huggingface", "unlabelled"}
+    own = {"imagefolder", "csv", "tsv", "huggingface", "unlabelled", "maskfolder"}
+    assert set(COMPONENTS) == {*OFFICIAL, *own, "cub200", "mit67", "cityscapes"}
     assert all(component.summary for component in COMPONENTS.values())
 
 
@@ -50,7 +55,7 @@ def test_official_sizes_import_nothing_heavy(tmp_path):
         "from benchbench.data import benchbench_datasets\n"
         f"root = pathlib.Path({str(tmp_path)!r})\n"
         "for component in benchbench_datasets():\n"
-        "    if component.name not in ('imagefolder', 'csv', 'tsv', 'huggingface', 'unlabelled'):\n"
+        "    if component.name not in ('imagefolder', 'csv', 'tsv', 'huggingface', 'unlabelled', 'maskfolder'):\n"
         "        component.params().info(root)\n"
         f"print([name for name in {HEAVY} if name in sys.modules])"
     )

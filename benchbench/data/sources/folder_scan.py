@@ -117,19 +117,24 @@ def class_folders(folder: Path) -> list[str]:
         return []
 
 
-def scan_images(folder: Path, more: tuple[str, ...] = ()) -> SplitScan:
-    """Reads the names of all images below a folder, as of one class without a name; `more` as of `scan_split`.
+def scan_images(folder: Path, more: tuple[str, ...] = (), source: str = "unlabelled") -> SplitScan:
+    """Reads the names of all images below a folder, as of one class without a name.
+
+    Args:
+        folder: that is read, with those below it.
+        more: extensions of images beside the usual ones.
+        source: name of the data set, for errors.
 
     Raises:
         DataError: it is no folder, or holds no image.
     """
     if not folder.is_dir():
-        raise DataError(f"unlabelled: {folder} is not a folder")
+        raise DataError(f"{source}: {folder} is not a folder")
     left_out = LeftOut()
     images = _images(folder.parent, folder.name, left_out, more)
     if not images:
         beside = f"; {left_out}" if left_out.kinds else ""
-        raise DataError(f"unlabelled: {folder} holds no image (of {' '.join(EXTENSIONS)}){beside}")
+        raise DataError(f"{source}: {folder} holds no image (of {' '.join(EXTENSIONS)}){beside}")
     return SplitScan(folder, {"": images}, left_out)
 
 

@@ -140,7 +140,7 @@ def _cifar(name: str, build: type[CIFAR10], params: DatasetParams, root: Path, s
     import numpy as np
 
     files = f"{build.filename}, or its unpacked folder {build.base_folder},"
-    data = _downloaded(name, root, root, files, lambda: build(root, train=split == "train", download=True))
+    data = downloaded(name, root, root, files, lambda: build(root, train=split == "train", download=True))
     listing = _Listing(name, split, root / build.base_folder, data.targets, data.classes)
     labels = listing.checked_labels(params.info(root))
     array = np.ascontiguousarray(data.data)  # torchvision keeps a transposed view
@@ -161,7 +161,7 @@ def dtd(params: DtdParams, root: Path, split: str) -> ImageDataset:
         lists = ("train", "val") if split == "train" else ("test",)
         return [DTD(root, each, params.partition, download=True) for each in lists]
 
-    parts = _downloaded("dtd", root, root / "dtd", files, build)
+    parts = downloaded("dtd", root, root / "dtd", files, build)
     # Labels are by class name: torchvision numbers the classes of each list by itself.
     classes = sorted({each for part in parts for each in part.classes})
     labels = [classes.index(part.classes[label]) for part in parts for label in part._labels]
@@ -181,7 +181,7 @@ def flowers102(params: Flowers102Params, root: Path, split: str) -> ImageDataset
     folder = root / "flowers-102"
     official = ("train", "val") if split == "train" else ("test",)
     parts = [
-        _downloaded("flowers102", root, folder, files, partial(Flowers102, root, part, download=True))
+        downloaded("flowers102", root, folder, files, partial(Flowers102, root, part, download=True))
         for part in official
     ]
     labels = [label for part in parts for label in part._labels]
@@ -202,7 +202,7 @@ def pets(params: PetsParams, root: Path, split: str) -> ImageDataset:
     folder = root / "oxford-iiit-pet"
     files = "images.tar.gz and annotations.tar.gz, or their unpacked folders images and annotations,"
     official = "trainval" if split == "train" else "test"
-    data = _downloaded("pets", root, folder, files, lambda: OxfordIIITPet(root, official, download=True))
+    data = downloaded("pets", root, folder, files, lambda: OxfordIIITPet(root, official, download=True))
     listing = _Listing("pets", split, folder, data._labels, data.classes)
     return listing.file_set(params.info(root), [str(file) for file in data._images])
 
@@ -222,7 +222,7 @@ def caltech101(params: Caltech101Params, root: Path, split: str) -> ImageDataset
 
     folder = root / "caltech101"
     files = "caltech-101.zip, or the folder 101_ObjectCategories that is in it,"
-    data = _downloaded("caltech101", root, folder, files, lambda: Caltech101(root, download=True))
+    data = downloaded("caltech101", root, folder, files, lambda: Caltech101(root, download=True))
     chosen = stratified_split(np.asarray(data.y, dtype=np.int64), len(data.categories), SPLIT_SEED)
     indices = np.flatnonzero(chosen if split == "train" else ~chosen)
     images_folder = folder / "101_ObjectCategories"
@@ -257,10 +257,12 @@ def stratified_split(labels: np.ndarray, classes: int, seed: int) -> np.ndarray:
     return chosen
 
 
-def _downloaded(name: str, root: Path, folder: Path, files: str, build: Callable[[], T]) -> T:
+def downloaded(name: str, root: Path, folder: Path, files: str, build: Callable[[], T]) -> T:
     """The result of `build`, which may download.
 
     Args:
+        name: of the data set.
+        root: the folder of downloads.
         folder: where the files belong.
         files: the names that belong there, for the error.
 
@@ -269,7 +271,8 @@ def _downloaded(name: str, root: Path, folder: Path, files: str, build: Callable
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _one_at_a_time(root, name), _no_endless_wait():
+        # Sets of the same files, as `pets` and `pets_segmentation`, wait for each other.
+        with _one_at_a_time(root, name.partition("_")[0]), _no_endless_wait():
             return build()
     except Exception as error:  # network, archive, disk and parser errors alike: the way out is the same
         raise DataError(
