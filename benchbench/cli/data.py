@@ -85,7 +85,8 @@ def _is_leak(copies: Copies) -> bool:
 def _lines(label: str, survey: Survey, show_all: bool) -> Iterator[str]:
     info = survey.info
     held_out = f", {info.validation:,} to validate on" if info.validation else ""
-    classes = f"{info.classes:,} classes, " if info.labelled else "no labels, "
+    of_pixels = " of pixels" if info.task == "segmentation" else ""
+    classes = f"{info.classes:,} classes{of_pixels}, " if info.labelled else "no labels, "
     counts = f"{classes}{info.train:,} images to train on{held_out}, {info.test:,} to test on"
     yield f"{printable(label)} ({survey.source}): {counts}"
     if survey.compared is None:
@@ -101,15 +102,16 @@ def _lines(label: str, survey: Survey, show_all: bool) -> Iterator[str]:
 
 
 def _class_lines(survey: Survey, show_all: bool) -> Iterator[str]:
-    if not survey.info.labelled:
+    if not survey.info.labelled or not survey.counts:
         return
     from benchbench.data.survey import PARTS
 
     parts = [part for part in PARTS if any(each[part] for each in survey.counts.values())]
     rows = [(printable(name), [f"{counts[part]:,}" for part in parts]) for name, counts in survey.counts.items()]
     shown = rows if show_all else rows[:MOST_CLASSES]
-    width = max(len("class"), *(len(name) for name, _ in shown))
-    for name, cells in [("class", [*map(str, parts)]), *shown]:
+    title = "images with" if survey.info.task == "segmentation" else "class"
+    width = max(len(title), *(len(name) for name, _ in shown))
+    for name, cells in [(title, [*map(str, parts)]), *shown]:
         yield f"  {name:<{width}}" + "".join(f"  {cell:>10}" for cell in cells)
     if len(shown) < len(rows):
         yield f"  ... and {len(rows) - len(shown):,} more classes (--all)"
@@ -152,7 +154,9 @@ def _copy_lines(survey: Survey, most: int) -> Iterator[str]:
 
 
 def _names(copies: Copies) -> str:
-    return " = ".join(f"{printable(each.name)} [{each.part}, {printable(each.label)}]" for each in copies.images[:6])
+    labels = [f", {printable(each.label)}" if each.label else "" for each in copies.images]
+    named = [f"{printable(each.name)} [{each.part}{label}]" for each, label in zip(copies.images, labels, strict=True)]
+    return " = ".join(named[:6])
 
 
 def _listed(title: str, items: Any, most: int) -> Iterator[str]:
@@ -168,6 +172,7 @@ def _as_json(survey: Survey) -> dict[str, Any]:
     info = survey.info
     return {
         "source": survey.source,
+        "task": info.task,
         "train": info.train,
         "validation": info.validation,
         "test": info.test,

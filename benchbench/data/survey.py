@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from benchbench.data.images import IGNORED
 from benchbench.data.info import DataInfo, DatasetParams
 from benchbench.data.sources.drawn_split import Part
 from benchbench.data.sources.own_images import OwnFileImages, open_own
@@ -34,7 +35,8 @@ class ImageFinding:
         part, label: where it belongs.
         size: width and height; None where it cannot be read.
         digest: sha256 of its decoded pixels or of its file; None where it cannot be read.
-        problem: why it cannot be read.
+        problem: why it, or its mask, cannot be read.
+        shows: names of the classes that its pixels have, of a segmentation whose masks are decoded; `label` is empty.
     """
 
     name: str
@@ -43,6 +45,7 @@ class ImageFinding:
     size: tuple[int, int] | None = None
     digest: str | None = None
     problem: str = ""
+    shows: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,8 @@ class Survey:
     Attributes:
         source: name of its component.
         info: its sizes, with notes on what is left out.
-        counts: number of images by class and part; empty where the images are not looked at.
+        counts: number of images by class and part, of a segmentation those that show a class; empty where the images or
+            their masks are not looked at.
         compared: what copies were found by: decoded pixels, or the bytes of files; None where images are not looked at.
         images: every image.
         splits: the images themselves, by split, for pictures.
@@ -116,10 +120,17 @@ def survey(
     splits = {split: load(params, root, split) for split in ("train", "test")}
     by_pixels = decode or all(_is_quick(images) for images in splits.values())
     images = [image for split in splits for image in _look(splits[split], split, by_pixels)]
-    counts: dict[str, dict[Part, int]] = {name: dict.fromkeys(PARTS, 0) for name in splits["train"].classes or ("",)}
-    for image in images:
-        counts[image.label][image.part] += 1
+    counts = {} if info.task == "segmentation" and not by_pixels else _counts(splits["train"], images)
     return Survey(source, info, counts, "pixels" if by_pixels else "bytes", images, splits)
+
+
+def _counts(train: ImageDataset, images: Sequence[ImageFinding]) -> dict[str, dict[Part, int]]:
+    """Number of images by class and part."""
+    counts: dict[str, dict[Part, int]] = {name: dict.fromkeys(PARTS, 0) for name in train.classes or ("",)}
+    for image in images:
+        for name in (image.label,) if train.mask is None else image.shows:
+            counts[name][image.part] += 1
+    return counts
 
 
 def _is_quick(images: ImageDataset) -> bool:
@@ -141,11 +152,12 @@ def _look(images: ImageDataset, split: str, by_pixels: bool) -> list[ImageFindin
         findings = []
         for index in range(start, min(start + CHUNK, len(images))):
             part: Part = "test" if split == "test" else "validation" if index in held_out else "train"
-            label = images.classes[images.labels[index]] if images.classes else ""
+            label = images.classes[images.labels[index]] if images.classes and images.mask is None else ""
             name = _name(images, index, split)
             try:
                 size, digest = _file(images, index) if by_file else _pixels(images, index)
-                findings.append(ImageFinding(name, part, label, size, digest))
+                shows = _shown(images, index) if by_pixels else ()
+                findings.append(ImageFinding(name, part, label, size, digest, shows=shows))
             except DataError as error:
                 findings.append(ImageFinding(name, part, label, problem=str(error)))
         return findings
@@ -167,6 +179,19 @@ def _pixels(images: ImageDataset, index: int) -> tuple[tuple[int, int], str]:
         return (pixels.shape[1], pixels.shape[0]), digest
     image = images.image(index)
     return image.size, hashlib.sha256(f"{image.mode} {image.size} ".encode() + image.tobytes()).hexdigest()
+
+
+def _shown(images: ImageDataset, index: int) -> tuple[str, ...]:
+    """Names of the classes of an image's pixels, where it comes with a mask.
+
+    Raises:
+        DataError: its mask cannot be read.
+    """
+    if images.mask is None:
+        return ()
+    import numpy as np
+
+    return tuple(images.classes[number] for number in np.unique(images.mask(index)) if number != IGNORED)
 
 
 def _file(images: ImageDataset, index: int) -> tuple[tuple[int, int], str]:

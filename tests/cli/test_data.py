@@ -100,6 +100,40 @@ def test_many_classes_and_drawn_parts(cli, tiny_suite, tmp_path):
     assert "c33" in cli("data", suite, "--all").out
 
 
+def test_a_segmentation(cli, tiny_suite, tmp_path, monkeypatch):
+    """Images are counted by the classes that their masks show, and masks are read."""
+    own = tmp_path / "own"
+    for number in range(5):
+        save(own / "images" / f"{number}.png", number)
+        (own / "masks").mkdir(exist_ok=True)
+        values = np.full((8, 12), 255 if number == 4 else 0, np.uint8)
+        values[:number] = 1
+        Image.fromarray(values).save(own / "masks" / f"{number}.png")
+    (own / "images" / "1.png").write_bytes((own / "images" / "0.png").read_bytes())
+    source = {"maskfolder": {"path": "own", "classes": ["ground", "tree", "house"], "split": {"test": 0.4}}}
+    suite = tiny_suite(tmp_path, data={"own": {"source": source}})
+    done = cli("data", suite, "--sheet", tmp_path / "sheet.png")
+    lines = done.out.replace(f"{own}/images/", "").splitlines()
+    assert lines[0] == "own (maskfolder): 3 classes of pixels, 3 images to train on, 2 to test on"
+    rows = {line.split()[0]: [int(count) for count in line.split()[1:]] for line in lines[2:5]}
+    assert lines[1].split() == ["images", "with", "train", "test"]
+    assert {name: sum(counts) for name, counts in rows.items()} == {"ground": 4, "tree": 4, "house": 0}
+    (copies,) = [line.split() for line in lines if " = " in line]
+    assert sorted(copies[::3]) == ["0.png", "1.png"]
+    assert {*copies[1::3]} <= {"[train]", "[test]"}  # without a label
+    monkeypatch.setattr("benchbench.data.sources.maskfolder.DECODED", 1)  # of each part the first, by the plan
+    whole = (own / "masks" / "4.png").read_bytes()
+    (own / "masks" / "4.png").write_bytes(whole[:50])
+    answer = json.loads(cli("data", suite, "--json").out)["own"]
+    assert answer["task"] == "segmentation"
+    assert [Path(each["name"]).name for each in answer["unreadable"]] == ["4.png"]
+    assert "cannot read the mask" in answer["unreadable"][0]["problem"]
+    monkeypatch.setattr("benchbench.data.survey.FEW_BYTES", 10)  # large sets are not decoded
+    done = cli("data", suite)
+    assert "images with" not in done.out
+    assert "3 images to train on, 2 to test on" in done.out
+
+
 def test_contact_sheet(cli, suite, tmp_path):
     spoil(tmp_path / "own")
     done = cli("data", suite, "--sheet", tmp_path / "sheet.png")
