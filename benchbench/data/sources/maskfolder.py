@@ -44,7 +44,8 @@ class MaskFolderParams(OwnFilesParams):
         classes: names of the classes in the order of their values 0, 1, 2, ...; or the values of each name, as in
             `{background: 0, cell: [1, 255]}`, where classes are numbered by their smallest value.
         ignore: values of pixels that count nowhere, unless a class has them: not in a loss, not in a score.
-        images_folder, masks_folder: the two folders of a part.
+        images_folder: the folder of a part that holds its images.
+        masks_folder: the one that holds their masks.
         mask_suffix: of a mask's name, behind that of its image: `_mask` where the mask of a.jpg is a_mask.png.
         train_folder: the part that trains.
         test_folder: the part that tests; where it is left at `test` and there is none, `val`, `valid` or `validation`.
