@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import pluggy
 from pydantic import BaseModel, ConfigDict
@@ -28,7 +28,7 @@ NEEDS_IN_WORDS = {
 }
 LOSS_NEEDS = frozenset(NEEDS_IN_WORDS)
 AUGMENTER_NEEDS = frozenset({"labels", "synthesis"})
-KINDS = ("teacher", "student", "loss", "augmenter", "dataset", "executor", "report", "figure", "template")
+KINDS = ("teacher", "student", "head", "loss", "augmenter", "dataset", "executor", "report", "figure", "template")
 
 
 class Params(BaseModel):
@@ -40,10 +40,14 @@ class Params(BaseModel):
         takes_channels: of a model source: its target takes `in_chans`, the number of channels of images, beside its
             parameters, where that is not 3.
         needs_rgb: of an augmenter: it works on images of three channels alone.
+        masks: of an augmenter, what becomes of the masks of a segmentation: "kept" where it moves no pixel; "moved"
+            where its target takes `masks` [B, H, W], uint8, beside its parameters, and gives (images, masks) then.
+            None: it is refused there.
     """
 
     takes_channels: ClassVar[bool] = False
     needs_rgb: ClassVar[bool] = False
+    masks: ClassVar[Literal["kept", "moved"] | None] = None
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -102,6 +106,7 @@ class Component:
         venue: where the method was published, "CVPR 2022"; for losses.
         presets: published settings; for losses.
         optional: parameters of truth values, each with the needs that it adds where it is true; for losses.
+        dense: of a loss: it works on a segmentation too, where logits are [B, classes, h, w] and labels are masks.
     """
 
     name: str
@@ -113,6 +118,7 @@ class Component:
     venue: str = ""
     presets: tuple[Preset, ...] = field(default=(), hash=False)
     optional: Mapping[str, frozenset[str]] = field(default_factory=dict, hash=False)
+    dense: bool = False
 
     def __post_init__(self) -> None:
         """Raises PluginError for a component that would only fail later, away from its plugin."""

@@ -30,6 +30,10 @@ class Everything:
         yield Component("my_student", "my:student", summary="one")
 
     @hookimpl
+    def benchbench_heads(self):
+        yield Component("my_head", "my:head", summary="one")
+
+    @hookimpl
     def benchbench_losses(self):
         yield Component("my_loss", "my:loss", summary="one")
 

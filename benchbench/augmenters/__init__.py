@@ -15,10 +15,14 @@ Strength = Annotated[float, Field(ge=0)]
 
 
 class FlipParams(Params):
+    masks = "moved"
+
     probability: float = Field(0.5, ge=0, le=1, description="of an image to be mirrored")
 
 
 class RandomCropParams(Params):
+    masks = "moved"
+
     padding: int = Field(0, ge=0, description="pixels added on each side, at the size before the crop")
     resize: int | None = Field(None, ge=8, description="shorter side before the crop; default: the image size")
 
@@ -39,6 +43,8 @@ class _BoxParams(Params):
 
 
 class RandomResizedCropParams(_BoxParams):
+    masks = "moved"
+
     min_scale: float = Field(0.08, gt=0, le=1, description="smallest share of the area")
     max_scale: float = Field(1.0, gt=0, le=1, description="largest share of the area")
     min_ratio: float = Field(3 / 4, gt=0, description="narrowest width / height")
@@ -49,6 +55,7 @@ class ColorJitterParams(Params):
     """The strengths are those of MoCo v2's code; 0 leaves a property as it is."""
 
     needs_rgb = True
+    masks = "kept"
 
     brightness: Strength = Field(0.4, description="factors are drawn from max(0, 1 - this) to 1 + this")
     contrast: Strength = Field(0.4, description="likewise")
@@ -64,6 +71,8 @@ class RandAugmentParams(Params):
 
 
 class RandomErasingParams(_BoxParams):
+    masks = "kept"
+
     probability: float = Field(0.5, ge=0, le=1, description="of an image to lose a rectangle")
     min_scale: float = Field(0.02, gt=0, le=1, description="smallest share of the area")
     max_scale: float = Field(0.4, gt=0, le=1, description="largest share of the area")
@@ -73,6 +82,8 @@ class RandomErasingParams(_BoxParams):
 
 
 class CutoutParams(Params):
+    masks = "kept"
+
     probability: float = Field(1.0, ge=0, le=1, description="of an image to lose a square")
     length: int = Field(16, ge=1, description="pixels a side, at the size that the image has by then")
     fill: Fill = Field("mean", description="a random value for each pixel, the image's mean colour, or black")

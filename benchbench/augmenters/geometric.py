@@ -1,4 +1,7 @@
-"""Flips and crops of whole batches, drawn from the generator that the pipeline seeds."""
+"""Flips and crops of whole batches, drawn from the generator that the pipeline seeds.
+
+Those of a recipe move masks with the images that they are of: [B, H, W], uint8, of the images' size.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from benchbench.augmenters.draws import to_device
+from benchbench.statistics.masks import IGNORED
 
 
 def resize(images: Tensor, shorter: int) -> Tensor:
@@ -21,26 +25,62 @@ def resize(images: Tensor, shorter: int) -> Tensor:
     return F.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False).clamp(0, 1)
 
 
+def resize_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
+    """Masks [B, H, W] of another size, each pixel that of the nearest one."""
+    if masks.shape[-2:] == size:
+        return masks
+    return F.interpolate(masks.unsqueeze(1), size=size, mode="nearest-exact").squeeze(1)
+
+
 def center_crop(images: Tensor, size: int) -> Tensor:
-    """The middle size x size pixels of images [B, 3, H, W] whose sides are at least that long."""
+    """The middle size x size pixels of images [..., H, W] whose sides are at least that long."""
     top, left = ((side - size) // 2 for side in images.shape[-2:])
     return images[..., top : top + size, left : left + size]
 
 
-def flip(images: Tensor, size: int, generator: Generator, *, probability: float) -> Tensor:
+def letterbox(images: Tensor, masks: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Images [B, 3, H, W] and their masks with the longer side at `size`, the rest of size x size black and ignored."""
+    height, width = images.shape[-2:]
+    scale = size / max(height, width)
+    shape = (max(1, round(height * scale)), max(1, round(width * scale)))
+    if shape != (height, width):
+        images = F.interpolate(images, size=shape, mode="bilinear", antialias=True, align_corners=False).clamp(0, 1)
+        masks = resize_masks(masks, shape)
+    rest = (0, size - shape[1], 0, size - shape[0])
+    return F.pad(images, rest), F.pad(masks, rest, value=IGNORED)
+
+
+def flip(
+    images: Tensor, size: int, generator: Generator, *, probability: float, masks: Tensor | None = None
+) -> Tensor | tuple[Tensor, Tensor]:
     """Mirrors each image left to right with that probability."""
     chosen = to_device(torch.rand(len(images), generator=generator) < probability, images.device)
-    return torch.where(chosen[:, None, None, None], images.flip(-1), images)
+    flipped = torch.where(chosen[:, None, None, None], images.flip(-1), images)
+    return flipped if masks is None else (flipped, torch.where(chosen[:, None, None], masks.flip(-1), masks))
 
 
-def random_crop(images: Tensor, size: int, generator: Generator, *, padding: int, resize: int | None) -> Tensor:
-    """Crops each image to size x size at a random place, after resizing and zero padding: gives [B, 3, size, size]."""
+def random_crop(
+    images: Tensor,
+    size: int,
+    generator: Generator,
+    *,
+    padding: int,
+    resize: int | None,
+    masks: Tensor | None = None,
+) -> Tensor | tuple[Tensor, Tensor]:
+    """Crops each image to size x size at a random place, after resizing and zero padding: gives [B, 3, size, size].
+
+    Masks are padded with pixels that do not count.
+    """
     images = _resize(images, max(resize or size, size))
+    if masks is not None:
+        masks = F.pad(resize_masks(masks, (images.shape[-2], images.shape[-1])), (padding,) * 4, value=IGNORED)
     images = F.pad(images, (padding,) * 4)
     height, width = images.shape[-2:]
     top = (torch.rand(len(images), generator=generator) * (height - size + 1)).long()
     left = (torch.rand(len(images), generator=generator) * (width - size + 1)).long()
-    return _windows(images, top, left, size)
+    cropped = _windows(images, top, left, size)
+    return cropped if masks is None else (cropped, _windows(masks.unsqueeze(1), top, left, size).squeeze(1))
 
 
 def random_resized_crop(
@@ -52,11 +92,13 @@ def random_resized_crop(
     max_scale: float,
     min_ratio: float,
     max_ratio: float,
-) -> Tensor:
+    masks: Tensor | None = None,
+) -> Tensor | tuple[Tensor, Tensor]:
     """Crops a random share of the area at a random ratio and resizes it: gives [B, 3, size, size].
 
     As in Szegedy et al., "Going deeper with convolutions" (2015), section 6; boxes that stick out are clipped to the
     image. Sampled bilinearly; where a box is far larger than the output the images are reduced first, against aliasing.
+    Masks take the nearest pixel.
     """
     count, _, height, width = images.shape
     share, shape, across, down = (torch.rand(count, generator=generator) for _ in range(4))
@@ -75,14 +117,20 @@ def random_resized_crop(
     boxes[:, 1, 2] = (2 * top + box_h) / height - 1
     theta = to_device(boxes, images.device)
     grid = F.affine_grid(theta, [count, 3, size, size], align_corners=False)
-    return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    cropped = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    if masks is None:
+        return cropped
+    nearest = F.grid_sample(
+        masks.unsqueeze(1).float(), grid, mode="nearest", padding_mode="border", align_corners=False
+    )
+    return cropped, nearest.squeeze(1).to(masks.dtype)
 
 
 _resize = resize  # `resize` is also the name of a parameter of `random_crop`
 
 
 def _windows(images: Tensor, top: Tensor, left: Tensor, size: int) -> Tensor:
-    """The size x size pixels of each image [B, 3, H, W] from its own corner on; corners are [B], on the CPU.
+    """The size x size pixels of each image [B, C, H, W] from its own corner on; corners are [B], on the CPU.
 
     A window is the same pattern of strides wherever it begins: taking one is copying rows, which is several times
     faster than an index for every pixel.

@@ -79,7 +79,7 @@ class LossDryRun:
         return None
 
     def _network(self, role: Role, model: ModelSpec, classes: int | None) -> Backbone:
-        from benchbench.models.backbone import build_backbone
+        from benchbench.models.build import build_backbone
 
         key = (role, model.model_dump_json(), classes)
         if key not in self.networks:

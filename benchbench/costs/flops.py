@@ -106,7 +106,7 @@ def network_cost(request: NetworkRequest, registry: Registry) -> NetworkCost:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from benchbench.models.backbone import build_backbone
+    from benchbench.models.build import build_backbone
 
     registry.get(request.role, request.model.source).load()  # some libraries compute with tensors at import
     backbone: Backbone = build_without_memory(

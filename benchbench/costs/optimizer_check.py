@@ -28,7 +28,7 @@ def optimizer_refusal(request: OptimizerRequest, registry: Registry) -> str | No
 def _require_layers(request: OptimizerRequest, registry: Registry) -> None:
     import torch
 
-    from benchbench.models.backbone import build_backbone
+    from benchbench.models.build import build_backbone
     from benchbench.training.optimizers import layers_of
 
     assert request.layered is not None

@@ -60,7 +60,7 @@ def _is_large(weights: Weights) -> bool:
 
 
 def _check_head(request: WeightsRequest, trunk: Trunk) -> None:
-    from benchbench.models.backbone import published_head
+    from benchbench.models.build import published_head
 
     weights, names = request.model.weights, request.names
     if not names:

@@ -35,6 +35,8 @@ class Batch:
         mix: of images that are mixtures of two (mixup, cutmix), the second ones; `labels` and `index` are of the first.
         host_index: `index` on the CPU, for values that lie there: to ask the device would wait for it. None where it
             is not known.
+        masks: of a segmentation, classes of the images' pixels [B, H, W], int64, `benchbench.data.images.IGNORED` where
+            none counts; `labels` are of no use then.
     """
 
     images: Tensor
@@ -44,6 +46,12 @@ class Batch:
     synthetic: Tensor | None = None
     mix: Mix | None = None
     host_index: Tensor | None = None
+    masks: Tensor | None = None
+
+    @property
+    def targets(self) -> Tensor:
+        """The classes that a network learns: one of each image [B], or of each of its pixels [B, H, W]."""
+        return self.main_labels if self.masks is None else self.masks
 
     @property
     def own_images(self) -> Tensor:
@@ -56,7 +64,7 @@ class Batch:
 
     def _without_images(self) -> tuple[Tensor | None, ...]:
         mix = (self.mix.labels, self.mix.share) if self.mix else ()
-        return self.labels, self.index, self.synthetic, *mix
+        return self.labels, self.index, self.synthetic, self.masks, *mix
 
     @property
     def main_labels(self) -> Tensor:
@@ -85,5 +93,5 @@ class Batch:
         """The samples at some indices [K]; of batches that are not mixed."""
         assert self.mix is None, "a sample of a mixture belongs to two labels"
         images, labels, index = (each[chosen] for each in (self.images, self.labels, self.index))
-        synthetic = None if self.synthetic is None else self.synthetic[chosen]
-        return Batch(images, labels, index, self.epoch, synthetic)
+        synthetic, masks = (None if each is None else each[chosen] for each in (self.synthetic, self.masks))
+        return Batch(images, labels, index, self.epoch, synthetic, masks=masks)

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from benchbench.statistics.masks import IGNORED as IGNORED
+
 if TYPE_CHECKING:
     import numpy as np
     import torch
@@ -13,8 +15,6 @@ if TYPE_CHECKING:
 
 # Sets of this many bytes and fewer are kept decoded, as uint8. It is the same on every device: draws depend on it.
 IN_MEMORY_BYTES = 2 * 2**30
-# The value of a mask's pixels that count nowhere: not in a loss, not in a score.
-IGNORED = 255
 # Of the free memory of a GPU, for the views of a set and the cached outputs of a network each.
 RESIDENT_SHARE = 0.25
 

@@ -32,6 +32,7 @@ class InMemoryLoader(TrainingOrder):
         pixels = np.ascontiguousarray(images.array[indices].transpose(0, 3, 1, 2))
         self.images = torch.from_numpy(pixels).to(device)
         self.labels = torch.from_numpy(images.labels[indices]).to(device)
+        self.masks = masks_of(subset, device)
         self.transform, self.blend = transform, blend
         self._views: dict[int, Tensor] = {}
         self._view_bytes = resident_bytes(device)
@@ -43,11 +44,15 @@ class InMemoryLoader(TrainingOrder):
         for step in range(start, len(order)):
             index = order[step]
             # This copies whole images; indexing with [index] would go pixel by pixel.
-            pixels = to_float((self.images if view is None else view).index_select(0, index))
-            if view is None:
-                pixels = self.transform.train(pixels, generator(seed, "augment", epoch, step))
+            pixels, masks = to_float((self.images if view is None else view).index_select(0, index)), None
+            random = generator(seed, "augment", epoch, step)
+            if self.masks is not None:
+                pixels, masks = self.transform.train_with_masks(pixels, self.masks.index_select(0, index), random)
+                masks = masks.long()
+            elif view is None:
+                pixels = self.transform.train(pixels, random)
             labels, host_index = self.labels.index_select(0, index), host_order[step]
-            batch = Batch(pixels, labels, index, synthetic=self._synthetic(index), host_index=host_index)
+            batch = Batch(pixels, labels, index, synthetic=self._synthetic(index), host_index=host_index, masks=masks)
             batch = self.transform.mix(batch, seed, epoch, step)
             # Augmentation draws for the whole batch at once, so that every process augments all of it.
             yield batch if self.share is None else SplitBatch.of(batch, self.share)
@@ -55,7 +60,12 @@ class InMemoryLoader(TrainingOrder):
     def test_batches(self, batch_size: int) -> Iterator[Batch]:
         batches = torch.arange(len(self.labels), device=self.images.device).split(batch_size)
         for index in [each for number, each in enumerate(batches) if self._takes(number)]:
-            yield Batch(self.transform.test(to_float(self.images[index])), self.labels[index], index)
+            pixels = to_float(self.images[index])
+            if self.masks is None:
+                yield Batch(self.transform.test(pixels), self.labels[index], index)
+            else:
+                pixels, masks = self.transform.test_with_masks(pixels, self.masks[index])
+                yield Batch(pixels, self.labels[index], index, masks=masks.long())
 
     def view_batches(self, batch_size: int, start: int) -> Iterator[list[Batch]]:
         for index in self._chunks(start):
@@ -81,3 +91,11 @@ class InMemoryLoader(TrainingOrder):
         first, last = int(chunk[0]), int(chunk[-1])
         random = generator(self.transform.view_seed, "view", view, first)
         return to_uint8(self.transform.train(to_float(self.images[first : last + 1]), random))
+
+
+def masks_of(subset: ImageSubset, device: torch.device) -> Tensor | None:
+    """The masks of images of one size, uint8 [N, H, W]; None where they have none."""
+    mask = subset.images.mask
+    if mask is None:
+        return None
+    return torch.from_numpy(np.stack([mask(int(index)) for index in subset.indices])).to(device)

@@ -112,11 +112,17 @@ class StreamingLoader(TrainingOrder):
         while (loaded := next(batches, None)) is not None:
             if isinstance(loaded, str):
                 raise DataError(loaded)
-            pixels, index = (tensor.to(self.device, non_blocking=self.device.type == "cuda") for tensor in loaded)
+            tensors = [tensor.to(self.device, non_blocking=self.device.type == "cuda") for tensor in loaded]
+            pixels, index = tensors[:2]
             images = to_float(pixels) if pixels.dtype == torch.uint8 else pixels
-            yield Batch(images, self.labels.index_select(0, index), index, host_index=loaded[1])
+            masks = tensors[2].long() if len(tensors) > 2 else None
+            yield Batch(images, self.labels.index_select(0, index), index, host_index=loaded[1], masks=masks)
             if self._series.keys is not keys:
                 raise RuntimeError("another series of this loader's batches has begun")
+
+
+# Views, the index, and of a segmentation the masks of the views.
+Item = tuple[Tensor, int] | tuple[Tensor, int, Tensor]
 
 
 class Key(NamedTuple):
@@ -148,17 +154,22 @@ class _Series:
 
 
 class _Decoded(Dataset):
-    """Decoded and cropped images; an item is an image's views [V, 3, S, S] and its index."""
+    """Decoded and cropped images; an item is an image's views [V, 3, S, S], its index, and where it has a mask that of
+    each view [V, S, S]."""
 
     def __init__(self, subset: ImageSubset, transform: Transform):
         self.subset, self.transform = subset, transform
 
-    def __getitem__(self, key: Key) -> tuple[Tensor, int] | str:
+    def __getitem__(self, key: Key) -> Item | str:
+        images, index = self.subset.images, int(self.subset.indices[key.image])
         try:
-            image = pixels_of(self.subset.images, int(self.subset.indices[key.image]))
+            image = pixels_of(images, index)
+            mask = None if images.mask is None else torch.from_numpy(images.mask(index)).unsqueeze(0)
         except DataError as error:  # as a value: an exception from a loader process arrives wrapped in its traceback
             return str(error)
         pixels = to_float(torch.from_numpy(image).permute(2, 0, 1).unsqueeze(0))
+        if mask is not None:
+            return self._with_mask(key, pixels, mask)
         if key.seeds is None:
             views = self.transform.test(pixels)
         else:
@@ -166,12 +177,21 @@ class _Decoded(Dataset):
             views = torch.cat([self.transform.train(pixels.clone(), random) for random in seeded])
         return to_uint8(views) if key.rounded else views, key.image
 
+    def _with_mask(self, key: Key, pixels: Tensor, mask: Tensor) -> Item:
+        if key.seeds is None:
+            pixels, mask = self.transform.test_with_masks(pixels, mask)
+        else:
+            random = torch.Generator().manual_seed(key.seeds[0])
+            pixels, mask = self.transform.train_with_masks(pixels, mask, random)
+        return pixels, key.image, mask
 
-def _collate(items: Sequence[tuple[Tensor, int] | str]) -> tuple[Tensor, Tensor] | str:
-    pairs = []
+
+def _collate(items: Sequence[Item | str]) -> tuple[Tensor, ...] | str:
+    whole: list[Item] = []
     for item in items:
         if isinstance(item, str):
             return item
-        pairs.append(item)
-    views = torch.stack([pixels for pixels, _ in pairs], dim=1)
-    return views.flatten(0, 1), torch.tensor([index for _, index in pairs])
+        whole.append(item)
+    views = torch.stack([item[0] for item in whole], dim=1)
+    masks = [torch.cat([item[2] for item in whole if len(item) == 3])] if len(whole[0]) == 3 else []
+    return views.flatten(0, 1), torch.tensor([item[1] for item in whole]), *masks

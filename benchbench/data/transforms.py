@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from benchbench.augmenters.geometric import center_crop, resize
+from benchbench.augmenters.geometric import center_crop, letterbox, resize, resize_masks
 from benchbench.data.batch import Batch, Mix
 from benchbench.seeds import generator
 from benchbench.specs.parts import ComponentSpec
@@ -19,8 +19,8 @@ from benchbench.specs.parts import ComponentSpec
 VIEW_CHUNK = 256
 
 
-# (images, size, generator) -> images.
-Augmenter = Callable[[Tensor, int, Generator], Tensor]
+# (images, size, generator) -> images; one that moves masks takes them by that name, and gives them beside the images.
+Augmenter = Callable[..., Any]
 # (images, generator) -> (images, partner of each image, share of its own in each).
 Mixer = Callable[[Tensor, Generator], tuple[Tensor, Tensor, Tensor]]
 
@@ -36,6 +36,7 @@ class Transform:
             afresh.
         view_seed: draws the views.
         mixers: augmenters that mix images and labels; each batch draws one of them.
+        moving: places of the augmenters that move pixels, and so masks.
     """
 
     image_size: int
@@ -44,6 +45,7 @@ class Transform:
     mixers: Sequence[Mixer] = ()
     views: int | None = None
     view_seed: int = 0
+    moving: frozenset[int] = frozenset()
 
     def train(self, images: Tensor, random: Generator) -> Tensor:
         for augment in self.augmenters:
@@ -51,6 +53,20 @@ class Transform:
         if images.shape[-2:] != (self.image_size, self.image_size):
             images = center_crop(resize(images, self.image_size), self.image_size)
         return images
+
+    def train_with_masks(self, images: Tensor, masks: Tensor, random: Generator) -> tuple[Tensor, Tensor]:
+        """The same for images with masks [B, H, W], uint8."""
+        for place, augment in enumerate(self.augmenters):
+            if place in self.moving:
+                images, masks = augment(images, self.image_size, random, masks=masks)
+            else:
+                images = augment(images, self.image_size, random)
+        if images.shape[-2:] != (self.image_size, self.image_size):
+            images = resize(images, self.image_size)
+            height, width = images.shape[-2:]
+            masks = center_crop(resize_masks(masks, (height, width)), self.image_size)
+            images = center_crop(images, self.image_size)
+        return images, masks
 
     def mix(self, batch: Batch, seed: int, epoch: int, step: int) -> Batch:
         """A finished training batch with its images mixed, where the transform does that."""
@@ -63,6 +79,10 @@ class Transform:
 
     def test(self, images: Tensor) -> Tensor:
         return center_crop(resize(images, max(self.eval_resize or 0, self.image_size)), self.image_size)
+
+    def test_with_masks(self, images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+        """Whole images with their masks, the longer side at `image_size`: no pixel of a mask is left out."""
+        return letterbox(images, masks, self.image_size)
 
 
 def to_float(pixels: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from benchbench.errors import one_line
 from benchbench.execution.network import ConfiguredModel, ExecutionConfig
 from benchbench.execution.tf32 import has_tf32, tf32_convolutions
 from benchbench.execution.timing import GraphedSteps, Step, step_seconds
-from benchbench.models.backbone import build_backbone
+from benchbench.models.build import build_backbone
 from benchbench.specs.parts import ModelSpec
 
 SECTION = "speed"

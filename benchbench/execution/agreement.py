@@ -20,7 +20,8 @@ class Sample(NamedTuple):
 
     Attributes:
         images: [N, 3, H, W] in 0..1, on the device that the network is to run on.
-        labels: class numbers [N]; without them a network without a head is taken to tell every image from all others.
+        labels: class numbers [N], or masks [N, H, W]; without them a network without a head is taken to tell every
+            image from all others.
     """
 
     images: Tensor

@@ -12,7 +12,6 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from benchbench.execution.agreement import CHUNK, Sample, changed_classes
 from benchbench.execution.compiled import compiled
@@ -22,6 +21,7 @@ from benchbench.execution.tf32 import tf32_convolutions
 from benchbench.hardware.accelerator import widest
 from benchbench.models.backbone import Backbone
 from benchbench.models.outputs import Outputs
+from benchbench.models.pixels import target_cross_entropy
 from benchbench.specs.records import ExecutionRecord
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -246,7 +246,7 @@ def _first_loss(model: Backbone, config: ExecutionConfig, sample: Sample) -> flo
                 continue
             logits = network(batch).logits
             assert logits is not None
-            loss = F.cross_entropy(logits.float(), classes)
+            loss = target_cross_entropy(logits.float(), classes)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()

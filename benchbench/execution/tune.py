@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from benchbench.execution.depthwise import DepthwiseMode, Pair, weight_gradient
 from benchbench.execution.folding import fold_batch_norm
@@ -19,6 +18,7 @@ from benchbench.execution.network import ConfiguredModel, ExecutionConfig
 from benchbench.execution.tf32 import has_tf32
 from benchbench.execution.timing import GraphedSteps, Step, step_seconds
 from benchbench.models.backbone import Backbone
+from benchbench.models.pixels import target_cross_entropy
 
 # A choice must be this much faster than the plainer one, or timing noise would decide what a run's last bits are.
 GAIN = 0.97
@@ -215,7 +215,8 @@ class _Tuning:
             logits = network(images).logits
             assert logits is not None
             network.model.zero_grad(set_to_none=True)
-            F.cross_entropy(logits.float(), labels).backward()
+            targets = labels if logits.dim() == 2 else labels.view(-1, 1, 1).expand(-1, *images.shape[-2:])
+            target_cross_entropy(logits.float(), targets).backward()
 
         return train if self.constraints.trained else forward
 

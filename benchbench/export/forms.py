@@ -18,7 +18,8 @@ from pydantic import JsonValue
 from torch import Tensor, nn
 
 from benchbench.errors import ExportError
-from benchbench.models.backbone import Backbone, build_backbone
+from benchbench.models.backbone import Backbone
+from benchbench.models.build import build_backbone
 from benchbench.plugins import load_plugins
 from benchbench.specs.parts import FileSpec, Json, ModelSpec, Spec, WeightsSpec
 from benchbench.specs.records import TrainingRecord

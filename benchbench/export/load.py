@@ -8,7 +8,8 @@ import safetensors.torch
 
 from benchbench.errors import StoreError
 from benchbench.losses.multi_teacher import add_student_heads
-from benchbench.models.backbone import Backbone, build_backbone
+from benchbench.models.backbone import Backbone
+from benchbench.models.build import build_backbone
 from benchbench.plugins import load_plugins
 from benchbench.specs.records import TrainingRecord
 from benchbench.specs.stages import TrainingSpec

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from benchbench.errors import StageError
 from benchbench.models.outputs import Outputs
+from benchbench.models.pixels import by_pixel
 
 EPS = 1e-7  # the official code's, beside the standard deviation
 
@@ -27,10 +28,14 @@ def task_logits(outputs: Outputs) -> Tensor:
 def both_logits(student: Outputs, teacher: Outputs, standardize: bool = False) -> tuple[Tensor, Tensor]:
     """The task logits [B, C] of student and teacher, in their `standardized` form with `standardize`.
 
+    Of a segmentation each pixel is a sample, at the size of the student's logits.
+
     Raises:
         StageError: one of them has no task head.
     """
     s, t = task_logits(student), task_logits(teacher)
+    if s.dim() > 2:
+        s, t = by_pixel(s, t)
     return (standardized(s), standardized(t)) if standardize else (s, t)
 
 

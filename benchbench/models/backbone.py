@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchbench.components import Registry
-from benchbench.errors import WeightsError
-from benchbench.models.class_names import ClassNameError, head_rows
 from benchbench.models.outputs import Outputs
-from benchbench.models.weights import Weights
-from benchbench.specs.parts import ModelSpec, Role
 
 
 @dataclass
@@ -75,11 +70,7 @@ class Backbone(nn.Module):
             images: [B, C, H, W] in 0..1, of three channels mostly; resized here where the network takes another size.
             features: whether to return the maps between stages as well.
         """
-        if self.input_size is not None and images.shape[-2:] != (self.input_size, self.input_size):
-            images = F.interpolate(
-                images, size=(self.input_size,) * 2, mode="bilinear", antialias=True, align_corners=False
-            )
-        images = (images - self.mean) / self.std
+        images = self.normalised(images)
         maps: list[Tensor] = []
         if self.token_head is not None and self.head is not None and self._with_token is not None:
             embedding, token, maps = self._with_token(images)
@@ -92,6 +83,14 @@ class Backbone(nn.Module):
         else:
             embedding = self.trunk(images)
         return Outputs(self.head(embedding) if self.head is not None else None, embedding, maps)
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """Images [B, C, H, W] in 0..1 as the trunk takes them: of its size, and normalised."""
+        if self.input_size is not None and images.shape[-2:] != (self.input_size, self.input_size):
+            images = F.interpolate(
+                images, size=(self.input_size,) * 2, mode="bilinear", antialias=True, align_corners=False
+            )
+        return (images - self.mean) / self.std
 
     @property
     def has_token(self) -> bool:
@@ -135,74 +134,3 @@ class Backbone(nn.Module):
 
     def train(self, mode: bool = True) -> Backbone:
         return super().train(mode and not self.frozen)
-
-
-def build_backbone(
-    model: ModelSpec, role: Role, registry: Registry, classes: int | None, published: Sequence[str] | None = None
-) -> Backbone:
-    """A model with its weights; random ones where its spec has none.
-
-    Args:
-        model: its spec.
-        role: the kind of component that its source is looked up as.
-        registry: the components at hand.
-        classes: width of the task head; None for none.
-        published: names of the data set's classes, where the task head is the classifier that the weights came with.
-
-    Raises:
-        WeightsError: the weights cannot be had or do not fit, or their classifier is of another task.
-        UnknownNameError: the source has no such model.
-    """
-    weights = Weights.of(model.weights) if model.weights is not None else None
-    trunk: Trunk = registry.get(role, model.source).load()(model.name, weights, **model.arguments)
-    if weights is not None and weights.pypi is not None:
-        trunk.licence = weights.licence
-    for name in ("mean", "std"):
-        setattr(trunk, name, _of_channels(getattr(trunk, name), model.channels))
-    for name in ("mean", "std", "input_size"):
-        if getattr(model, name) is not None:
-            setattr(trunk, name, getattr(model, name))
-    backbone = Backbone(trunk, classes)
-    if published is not None:
-        backbone.head = published_head(trunk, model, published)
-    return backbone
-
-
-def _of_channels(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
-    """A mean or deviation of RGB for images of C channels, as timm adapts the weights of the first convolution.
-
-    Grey images take the mean of the three; of more channels, each takes that of red, green and blue in turn.
-    """
-    if len(values) == channels:
-        return values
-    if channels == 1:
-        return (sum(values) / len(values),)
-    return tuple(values[index % len(values)] for index in range(channels))
-
-
-def published_head(trunk: Trunk, model: ModelSpec, names: Sequence[str]) -> nn.Linear:
-    """The classifier that weights came with, for the classes of a data set, in the data set's order.
-
-    Args:
-        trunk: the network with its weights.
-        model: its spec.
-        names: of the data set's classes, each of which must be one of the classifier's.
-
-    Raises:
-        WeightsError: the weights have no such classifier.
-    """
-    head, advice = trunk.head, "use linear_probe or finetune"
-    if head is None or head.in_features != trunk.dim:
-        problem = f"the weights of {model.label} come without a classifier of one linear layer"
-        raise WeightsError(f"{problem}, and `published` tests that; {advice}")
-    known = model.weights.classes if model.weights is not None else None
-    try:
-        rows = head_rows(names, head.out_features, known or trunk.class_names)
-    except ClassNameError as error:
-        problem = f"the weights of {model.label} come with a classifier of {head.out_features} classes, {error}"
-        raise WeightsError(f"{problem}; {advice}") from None
-    if rows == list(range(head.out_features)):
-        return head
-    part = torch.nn.utils.skip_init(nn.Linear, head.in_features, len(rows), device=head.weight.device)
-    part.load_state_dict({name: tensor[rows] for name, tensor in head.state_dict().items()})
-    return part

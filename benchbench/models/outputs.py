@@ -12,7 +12,8 @@ class Outputs:
     """One forward pass of a teacher or a student on a batch of B images.
 
     Attributes:
-        logits: task logits [B, classes]; None where the model has no task head (a teacher as it was pre-trained).
+        logits: task logits [B, classes], of a segmentation [B, classes, h, w]: a class for each part of the image; None
+            where the model has no task head (a teacher as it was pre-trained).
         embedding: the backbone's pooled penultimate output [B, D].
         features: the maps between stages, shallow to deep, [B, C, H, W] each, tokens of a transformer as maps; the last
             is what the embedding is pooled from, where the network has such a map. Empty unless a loss asks for them.

@@ -1,4 +1,4 @@
-"""The built-in model sources, for teachers and for students; imports no library."""
+"""The built-in model sources, for teachers and for students, and the heads of segmentations; imports no library."""
 
 from __future__ import annotations
 
@@ -35,6 +35,12 @@ class CifarParams(Params):
     )
 
 
+class FPNParams(Params):
+    """Parameters of `fpn`."""
+
+    width: int = Field(64, ge=1, le=4096, description="channels of the merged maps")
+
+
 def _sources() -> Iterable[Component]:
     # The library defines the network behind a name, so its version is part of every key that uses it.
     listings = {
@@ -65,3 +71,10 @@ def benchbench_teachers() -> Iterable[Component]:
 @hookimpl
 def benchbench_students() -> Iterable[Component]:
     return _sources()
+
+
+@hookimpl
+def benchbench_heads() -> Iterable[Component]:
+    """Each target is `(maps: list[MapShape], classes: int, **params) -> nn.Module`."""
+    summary = "maps of all sizes, merged from coarse to fine (Lin et al. 2017)"
+    yield Component("fpn", "benchbench.models.fpn:FPN", FPNParams, summary)

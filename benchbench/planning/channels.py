@@ -1,29 +1,44 @@
-"""Networks, augmenters and generated images for data of other than three channels."""
+"""Networks, augmenters and generated images for a data set: its channels and its task."""
 
 from __future__ import annotations
 
 from benchbench.data.info import DataInfo
 from benchbench.planning.draft import PlanDraft
 from benchbench.planning.model import corpus_of
+from benchbench.planning.spec_builder import SpecBuilder
 from benchbench.specs.parts import CHANNELS, IN_CHANS, ModelSpec
 from benchbench.suite.document import Loc
-from benchbench.suite.schema import Recipe
+from benchbench.suite.schema import Recipe, Ref
 
 OTHERS = "or leave `channels` out of the data set: its images then come in three"
 
 
-def with_channels(model: ModelSpec, loc: Loc, data: str, draft: PlanDraft) -> ModelSpec:
-    """A network for the images of a data set.
+HEAD = Ref(name="fpn")  # of a segmentation, where a network names none
+
+
+def for_data(model: ModelSpec, loc: Loc, data: str, draft: PlanDraft, builder: SpecBuilder) -> ModelSpec:
+    """A network for the images of a data set, and its task.
 
     Args:
-        model: its spec, for images of three channels.
+        model: its spec, for images of three channels and one class each.
         loc: of the network, `students` or `teachers` and its label.
         data: label of the data set.
         draft: the plan so far.
+        builder: of the stage's spec; it takes the head among its components.
 
     Raises:
-        SuiteError: its source has networks of three channels alone, or its mean or deviation is of others.
+        SuiteError: its source has networks of three channels alone, or its mean or deviation is of others; it names an
+            unknown head.
     """
+    model = _with_channels(model, loc, data, draft)
+    if draft.info[data].task == "classification":
+        return model
+    entries = draft.suite.students if loc[0] == "students" else draft.suite.teachers
+    head = builder.component("head", entries[str(loc[1])].head or HEAD, [*loc, "head"])
+    return model.model_copy(update={"head": head})
+
+
+def _with_channels(model: ModelSpec, loc: Loc, data: str, draft: PlanDraft) -> ModelSpec:
     file, info = draft.resolver.file, draft.info[data]
     for field in ("mean", "std"):
         values = getattr(model, field)

@@ -26,7 +26,8 @@ def checked_part(label: str, entry: DataEntry, info: DataInfo, loc: Loc, file: S
     if info.classes == 1:
         raise file.error(f"data set '{label}' has one class, and there is nothing to tell apart", [*loc, "source"])
     _require_validation(info, loc, file)
-    classes, notes, subset = max(info.classes, 1), [info.note], info.train
+    strata = info.classes if info.task == "classification" else 1  # that subsets are drawn by
+    classes, notes, subset = max(strata, 1), [info.note], info.train
     if entry.per_class is not None:
         subset = entry.per_class * classes
     elif entry.fraction is not None:

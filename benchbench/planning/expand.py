@@ -10,7 +10,7 @@ from benchbench.components import Registry
 from benchbench.data.info import DataInfo, DatasetParams
 from benchbench.errors import DataError
 from benchbench.hardware.devices import Devices
-from benchbench.planning.channels import for_rgb, require_start, with_channels
+from benchbench.planning.channels import for_data, for_rgb, require_start
 from benchbench.planning.data_checks import checked_part
 from benchbench.planning.dot import check_dot
 from benchbench.planning.draft import PlanDraft
@@ -23,6 +23,7 @@ from benchbench.planning.presets import with_presets
 from benchbench.planning.pretraining import published_recipe
 from benchbench.planning.published import check_published
 from benchbench.planning.resolve import Resolver
+from benchbench.planning.segmentation import SEGMENTATION, check_arm, with_metric
 from benchbench.planning.shared_stages import NetworkInputs, SharedStages, with_data_seed
 from benchbench.planning.source_hash import source_hash
 from benchbench.planning.spec_builder import SpecBuilder
@@ -57,6 +58,7 @@ def make_plan(file: SuiteFile, registry: Registry, devices: Devices, data_root: 
     for label, pretraining in file.suite.pretraining.items():
         loc = ("pretraining", label, "data")
         info[corpus_label(label)] = _data_info(label, pretraining.data, loc, resolver)
+    file = with_metric(file, info)
     draft = PlanDraft(file.suite, resolver, devices, info)
     grid = Grid(file, resolver)
     builder = CellBuilder(draft, grid)
@@ -215,8 +217,10 @@ class CellBuilder:
         builder = SpecBuilder(resolver)
         data = builder.data(self.suite.data[point.data], self.suite.selection, ("data", point.data))
         model = builder.model("student", entry, arm.method in PRETRAINED_METHODS and start is None, task.loc)
-        model = with_channels(model, task.loc, point.data, self.draft)
+        model = for_data(model, task.loc, point.data, self.draft, builder)
         require_start(model, start, task.loc, self.draft)
+        if self.draft.info[point.data].task == SEGMENTATION:
+            check_arm(point.arm, arm, point.data, self.draft)
         losses = self._losses(point.arm, arm, builder)
         recipe = builder.recipe(merged.recipe, arm.method, merged.loc)
         resolver.check_labels(point.arm, arm, merged.recipe, merged.loc)
@@ -240,7 +244,8 @@ class CellBuilder:
         )
         check_dot(resolver.file, merged, spec, resolver.registry)
         teachers = self._teachers(point, spec)
-        builder.use("teacher", *(teacher.model.source for teacher in teachers.specs))
+        for teacher in teachers.specs:
+            builder.use_network("teacher", teacher.model)
         needs = {**({"start": start} if start else {}), **synthetic.needs, **teachers.needs}
         spec = spec.model_copy(
             update={"teachers": teachers.specs, "needs": needs, "components": builder.components},

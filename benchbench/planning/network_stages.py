@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from benchbench.errors import did_you_mean
-from benchbench.planning.channels import require_start, with_channels
+from benchbench.planning.channels import for_data, require_start
 from benchbench.planning.model import corpus_label, corpus_of
 from benchbench.planning.shared_stages import Network, NetworkInputs
 from benchbench.planning.spec_builder import SpecBuilder
@@ -58,9 +58,8 @@ class NetworkStages:
         stage = self.own_start("teacher", label) if state == "pretrained" else self._adaptation(label, state, data)
         builder = SpecBuilder(self.draft.resolver)
         loc = ("teachers", label)
-        model = with_channels(
-            builder.model("teacher", self.suite.teachers[label], stage is None, loc), loc, data, self.draft
-        )
+        model = builder.model("teacher", self.suite.teachers[label], stage is None, loc)
+        model = for_data(model, loc, data, self.draft, builder)
         require_start(model, stage, loc, self.draft)
         network = Network(label, NetworkSpec(model=model, role="teacher", state=state), stage)
         self._teachers[label, state, data] = network
@@ -155,11 +154,12 @@ class NetworkStages:
             view_seed=self.suite.view_seed,
             # Without labels nothing can be validated.
             data=data if labelled else data.model_copy(update={"validation": 0.0}),
-            model=with_channels(
+            model=for_data(
                 builder.model(task.role, self.training.entry(task.role, task.label), False, task.loc),
                 task.loc,
                 corpus,
                 self.draft,
+                builder,
             ),
             role=task.role,
             loss=self._losses(label, entry, builder),
@@ -169,7 +169,8 @@ class NetworkStages:
             code=self.training.code,
         )
         teachers = self._corpus_teacher(entry, spec, corpus)
-        builder.use("teacher", *(teacher.model.source for teacher in teachers.specs))
+        for teacher in teachers.specs:
+            builder.use_network("teacher", teacher.model)
         spec = spec.model_copy(
             update={"teachers": teachers.specs, "needs": teachers.needs, "components": builder.components}
         )
@@ -223,7 +224,7 @@ class NetworkStages:
                 "take `linear_probe` or `finetune`",
             )
         model = builder.model("teacher", entry, method != "scratch" and start is None, task.loc)
-        model = with_channels(model, task.loc, data, self.draft)
+        model = for_data(model, task.loc, data, self.draft, builder)
         require_start(model, start, task.loc, self.draft)
         spec = TrainingSpec(
             kind="teacher",

@@ -160,7 +160,7 @@ class SharedStages:
         """The part of a stage's spec that describes its frozen network and the images that it is run on."""
         builder = SpecBuilder(self.draft.resolver)
         builder.use_inputs(inputs.data, inputs.recipe)
-        builder.use(network.spec.role, network.spec.model.source)
+        builder.use_network(network.spec.role, network.spec.model)
         adapted = {"teacher0": network.stage} if network.stage else {}
         return FrozenParts(
             data=inputs.data,
@@ -176,7 +176,7 @@ class SharedStages:
         if recipe.precision == "exact":
             return {}
         builder = SpecBuilder(self.draft.resolver)
-        builder.use(network.spec.role, network.spec.model.source)
+        builder.use_network(network.spec.role, network.spec.model)
         spec = TuningSpec(
             model=network.spec.model.without_weights(),
             role=network.spec.role,

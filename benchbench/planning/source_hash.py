@@ -29,6 +29,7 @@ IGNORED = frozenset(
         "benchbench.errors",
         "benchbench.hardware.energy",
         "benchbench.hookspecs",
+        "benchbench.lifecycle_hooks",
         "benchbench.planning.keys",
         "benchbench.store",
     }

@@ -45,6 +45,12 @@ class SpecBuilder:
         for name in names:
             self.components[f"{kind}/{name}"] = describe(self.resolver.registry.get(kind, name))
 
+    def use_network(self, role: Role, model: ModelSpec) -> None:
+        """Adds the components of a network."""
+        self.use(role, model.source)
+        if model.head is not None:
+            self.use("head", model.head.name)
+
     def use_inputs(self, data: DataSpec, recipe: InputSpec) -> None:
         """Adds the components of a data set and of the augmenters that work on it."""
         self.use("dataset", data.source.name)

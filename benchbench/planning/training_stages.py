@@ -9,6 +9,7 @@ from benchbench.planning.draft import PlanDraft
 from benchbench.planning.merged_recipe import MergedRecipe
 from benchbench.planning.model import corpus_of, train_images
 from benchbench.planning.recipe_checks import check_recipe
+from benchbench.planning.segmentation import check_segmentation
 from benchbench.planning.shared_stages import Network, NetworkInputs, SharedStages, cohort_key
 from benchbench.planning.source_hash import source_hash
 from benchbench.planning.spec_builder import PLAIN_OPTIMIZERS
@@ -92,8 +93,10 @@ class TrainingStages:
         if spec.recipe.epochs:
             self._check_parts(merged, spec, task.data)
             check_recipe(self.draft.resolver.file, merged, spec, self.draft.info[task.data])
+        if spec.model.head is not None:
+            spec = check_segmentation(self.draft.resolver.file, merged, spec, self.draft.resolver)
         network = Network(task.label, NetworkSpec(model=spec.model, role=spec.role), trained=True)
-        if spec.method == "linear_probe":
+        if spec.method == "linear_probe" and spec.model.head is None:
             # The trunk is frozen: its outputs are computed once, and the head trains on those.
             trunk = Network(task.label, network.spec, spec.needs.get("start"))
             inputs = NetworkInputs(task.data, spec.data, spec.recipe.inputs())

@@ -50,6 +50,13 @@ COMPONENT_PAGES = {
         "by the hooks [`benchbench_teachers`](hooks.md#benchbench_teachers) and "
         "[`benchbench_students`](hooks.md#benchbench_students).",
     ),
+    "heads.md": Page(
+        "Heads",
+        ("head",),
+        "Heads of segmentations: `head: {NAME: {parameter: value}}` of a student or a teacher in a "
+        "[suite](suite.md#students-label). A head takes the backbone's maps between stages and gives logits for every "
+        "pixel. Another one is offered by the hook [`benchbench_heads`](hooks.md#benchbench_heads).",
+    ),
     "datasets.md": Page(
         "Data sets",
         ("dataset",),

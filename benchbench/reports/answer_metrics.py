@@ -11,11 +11,20 @@ from benchbench.errors import StoreError
 from benchbench.specs.records import TrainingRecord
 from benchbench.statistics.classification import balanced_accuracy, calibration_error, confusion_matrix, top_k_accuracy
 from benchbench.statistics.examples import unpack
-from benchbench.store import Predictions, StageFolder, read_predictions
+from benchbench.statistics.segmentation import mean_iou, pixel_accuracy
+from benchbench.store import Predictions, StageFolder, read_confusions, read_predictions
 
 # Metrics that a suite may be about, by their names in suites, with the words of tables.
-METRICS = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "top5_accuracy": "top-5 accuracy"}
+METRICS = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "top5_accuracy": "top-5 accuracy",
+    "miou": "mIoU",
+    "pixel_accuracy": "pixel accuracy",
+}
+OF_PIXELS = ("miou", "pixel_accuracy")
 FEW = 5  # classes among which every label is one of the five likeliest
+TOLERANCE = 1e-9
 MOST_KEPT = 100  # classes of a confusion matrix that is remembered
 
 
@@ -37,6 +46,8 @@ def predictions_of(folder: StageFolder, record: TrainingRecord) -> Predictions |
     Raises:
         StoreError: they are damaged, or are not those of the record.
     """
+    if record.metrics.score == "miou":
+        return None
     predictions = read_predictions(folder.predictions)
     bits = record.metrics.test_correct
     if predictions is None or bits is None:
@@ -61,7 +72,9 @@ def answer_metrics(folder: StageFolder, record: TrainingRecord) -> dict[str, flo
 
 
 def confusions_of(folder: StageFolder, record: TrainingRecord) -> np.ndarray | None:
-    """Numbers of test images [C, C] by class (row) and likeliest class (column); None without predictions.
+    """Numbers of test images, or of their pixels, [C, C] by class (row) and likeliest class (column).
+
+    None without predictions.
 
     Raises:
         StoreError: they are damaged, or are not those of the record.
@@ -72,6 +85,25 @@ def confusions_of(folder: StageFolder, record: TrainingRecord) -> np.ndarray | N
     return _confusions(predictions_of(folder, record), record)
 
 
+def image_confusions(folder: StageFolder, record: TrainingRecord) -> np.ndarray | None:
+    """Numbers of pixels by class and predicted class of each test image of a segmentation [N, C, C].
+
+    None for another task, and where a network was not tested.
+
+    Raises:
+        StoreError: they are damaged, or are not those of the record.
+    """
+    if record.metrics.score != "miou" or not record.metrics.test_count:
+        return None
+    confusions = read_confusions(folder.predictions)
+    if confusions is None:
+        return None
+    score, shape = mean_iou(confusions.sum(0)), (record.metrics.test_count, *[len(record.data.names)] * 2)
+    if confusions.shape != shape or abs(score - (record.metrics.test_accuracy or 0.0)) > TOLERANCE:
+        raise StoreError(f"{folder.predictions} is not of the record beside it; delete {folder.path} to run it again")
+    return confusions
+
+
 def _answers(folder: StageFolder, record: TrainingRecord) -> _Answers | None:
     """The numbers from a stage's predictions, each once: tables and pages ask again and again."""
     try:
@@ -80,11 +112,24 @@ def _answers(folder: StageFolder, record: TrainingRecord) -> _Answers | None:
         return None
     version = state.st_mtime_ns, state.st_size, record.metrics.test_correct
     known = _KNOWN.get(folder.path)
-    if known is None or known.version != version:
+    if known is not None and known.version == version:
+        return known
+    if record.metrics.score == "miou":
+        known = _of_pixels(version, image_confusions(folder, record))
+    else:
         predictions = predictions_of(folder, record)
         kept = _confusions(predictions, record) if len(record.data.names) <= MOST_KEPT else None
-        _KNOWN[folder.path] = known = _Answers(version, _measure(predictions, record), kept)
+        known = _Answers(version, _measure(predictions, record), kept)
+    _KNOWN[folder.path] = known
     return known
+
+
+def _of_pixels(version: tuple[int, int, str | None], confusions: np.ndarray | None) -> _Answers:
+    if confusions is None:
+        return _Answers(version, {}, None)
+    total = confusions.sum(0)
+    total.flags.writeable = False
+    return _Answers(version, {"miou": mean_iou(total), "pixel_accuracy": pixel_accuracy(total)}, total)
 
 
 def _confusions(predictions: Predictions | None, record: TrainingRecord) -> np.ndarray | None:

@@ -15,11 +15,14 @@ COLUMNS = {
     "seed": "training seed",
     "status": "done, failed or missing",
     "reason": "reason for the failure",
-    "accuracy": "test accuracy, 0..1",
+    "accuracy": "test accuracy, 0..1; of a segmentation the same as miou",
     "top5_accuracy": "share of the test images whose label is among the 5 likeliest classes; empty for at most 5",
     "balanced_accuracy": "mean over the classes of the share of their test images that are right",
     "calibration_error": "expected calibration error over 15 bins, 0 is best; these three are empty where the stage "
     "is of a version that stored no predictions",
+    "miou": "of a segmentation, intersection over union of the pixels of each class, the mean over the classes; empty "
+    "for other tasks, as the three above are here",
+    "pixel_accuracy": "of a segmentation, share of the test images' pixels that are right",
     "validation_accuracy": "validation accuracy of the chosen epoch, 0..1; empty without a validation split",
     "chosen_epoch": "epoch whose weights were tested",
     "test_images": "images in the test split",

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pandas as pd
 
 from benchbench.planning.model import Plan
-from benchbench.reports.answer_metrics import METRICS
+from benchbench.reports.answer_metrics import METRICS, OF_PIXELS
 from benchbench.reports.figure import Figure
 from benchbench.reports.table import Table
 
@@ -34,7 +34,12 @@ def headline_notes(results: pd.DataFrame, plan: Plan) -> list[str]:
     metric = plan.suite.metric
     if metric == ACCURACY:
         return []
-    notes = [f"metric of the suite: {METRICS[metric]}, in place of accuracy; images won : lost are by the top class"]
+    if metric in OF_PIXELS:
+        notes = [f"metric of the suite: {METRICS[metric]}, over the pixels of all test images together"]
+    else:
+        notes = [
+            f"metric of the suite: {METRICS[metric]}, in place of accuracy; images won : lost are by the top class"
+        ]
     if lacking := int(((results.status == "done") & results[metric].isna()).sum()):
         notes.append(
             f"{lacking} cells that are done have no {METRICS[metric]} (5 classes or fewer, or no stored predictions) "

@@ -105,6 +105,7 @@ class ModelSpec(Spec):
         params: of the source.
         weights: None for random ones, and where another stage's weights are loaded.
         mean, std, input_size: of its input; None for the model's own.
+        head: of a segmentation; None for a linear classifier of images.
     """
 
     source: str
@@ -114,6 +115,13 @@ class ModelSpec(Spec):
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     input_size: int | None = None
+    head: ComponentSpec | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """The field that is newer than the first keys stands in a spec only where it has a value."""
+        fields: dict[str, object] = handler(self)
+        return {name: value for name, value in fields.items() if name != "head" or value is not None}
 
     @property
     def channels(self) -> int:

@@ -186,6 +186,9 @@ class GradientRecord(RecordPart):
 class TrainingMetrics(RecordPart):
     """Result of a training; `test_correct` has a bit for each test image (numpy.packbits, as hex).
 
+    Of a segmentation the accuracies are mean intersections over union, as `score` says: there is no `test_correct`, and
+    shares are of pixels.
+
     The accuracy is None, and the number of test images 0, where a network was pre-trained on images without labels.
 
     Attributes:
@@ -195,6 +198,7 @@ class TrainingMetrics(RecordPart):
         embedding_spread, constant_dimensions: of the test images' embeddings; see `benchbench.training.finite.Spread`.
         similarity: of a distilled student; None where it was not measured.
         gradients: of a distilled student's losses; None where they were not measured.
+        score: the measure that `test_accuracy` and `validation_accuracy` are.
     """
 
     test_accuracy: float | None
@@ -209,6 +213,7 @@ class TrainingMetrics(RecordPart):
     constant_dimensions: float | None = None
     similarity: SimilarityRecord | None = None
     gradients: GradientRecord | None = None
+    score: Literal["accuracy", "miou"] = "accuracy"
 
 
 class ChosenTrial(RecordPart):

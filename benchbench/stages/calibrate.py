@@ -16,7 +16,8 @@ from benchbench.execution.timing import GraphedSteps, Step
 from benchbench.execution.tune import tune
 from benchbench.hardware.accelerator import synchronize
 from benchbench.hardware.memory import free_memory
-from benchbench.models.backbone import Backbone, build_backbone
+from benchbench.models.backbone import Backbone
+from benchbench.models.build import build_backbone
 from benchbench.specs.records import CalibrationMetrics, CalibrationRecord, Progress
 from benchbench.specs.stages import CalibrationSpec
 from benchbench.stages.context import StageContext, StageResult

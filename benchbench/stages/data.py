@@ -179,6 +179,9 @@ def _transform(context: ImageContext) -> Transform:
     def load(name: str) -> Callable[..., Any]:
         return context.registry.get("augmenter", name).load()
 
+    def moves(name: str) -> bool:
+        return context.registry.get("augmenter", name).params.masks == "moved"
+
     return Transform(
         recipe.image_size,
         recipe.eval_resize,
@@ -186,6 +189,7 @@ def _transform(context: ImageContext) -> Transform:
         bind_mixers(recipe.mix, load),
         recipe.views,
         context.spec.view_seed,
+        moving=frozenset(place for place, each in enumerate(recipe.augment) if moves(each.name)),
     )
 
 

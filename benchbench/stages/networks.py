@@ -15,7 +15,8 @@ from benchbench.data.loader import Loader
 from benchbench.errors import StageError, one_line
 from benchbench.execution.agreement import Sample
 from benchbench.execution.network import FEW, ConfiguredModel, ExecutionConfig, frozen_network
-from benchbench.models.backbone import Backbone, build_backbone
+from benchbench.models.backbone import Backbone
+from benchbench.models.build import build_backbone
 from benchbench.models.outputs import Outputs
 from benchbench.specs.parts import NetworkSpec
 from benchbench.specs.records import ExecutionRecord, FrozenModelRecord, TuningRecord
@@ -44,11 +45,11 @@ def sample_of(context: StageContext[NetworkStage], loader: Loader, config: Execu
         size = -(-size // context.world.size)
     if config.precision == "fp32":
         batch = next(loader.test_batches(size if config.compile else FEW))
-        return Sample(batch.images, batch.labels)
+        return Sample(batch.images, batch.targets)
     stream = loader.train_batches(context.spec.view_seed, 0, size, 0)
     batches = list(itertools.islice(stream, math.ceil(COMPARED / size)))
     images = torch.cat([batch.images for batch in batches])
-    return Sample(images[:COMPARED], torch.cat([batch.main_labels for batch in batches])[:COMPARED])
+    return Sample(images[:COMPARED], torch.cat([batch.targets for batch in batches])[:COMPARED])
 
 
 def load_frozen(context: StageContext[BaseSpec], network: NetworkSpec, index: int, classes: int) -> Backbone:

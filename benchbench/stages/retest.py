@@ -12,7 +12,8 @@ from benchbench.data.loader import Loader
 from benchbench.errors import StoreError
 from benchbench.execution.network import ConfiguredModel, ExecutionConfig
 from benchbench.losses.multi_teacher import add_student_heads
-from benchbench.models.backbone import Backbone, build_backbone
+from benchbench.models.backbone import Backbone
+from benchbench.models.build import build_backbone
 from benchbench.planning.test_part import earlier_record
 from benchbench.specs.records import STAGE_RECORD, CurveRow, ExecutionRecord, TrainingRecord
 from benchbench.specs.stages import TrainingSpec
@@ -22,7 +23,8 @@ from benchbench.stages.float32 import float32_of
 from benchbench.stages.tested import TestedPart, tested_part, write_answers
 from benchbench.stages.timer import StageTimer
 from benchbench.store import StageFolder, file_sha256
-from benchbench.training.finite import EmbeddingSpread, require_finite_outputs, top_classes
+from benchbench.training.answers import answers_of
+from benchbench.training.finite import EmbeddingSpread, require_finite_outputs
 from benchbench.training.likely_classes import LikelyClasses
 
 TrainingContext = StageContext[TrainingSpec]
@@ -81,17 +83,18 @@ def test_part(network: ConfiguredModel, test: Loader, batch_size: int, folder: S
     Raises:
         StageError: its logits are not finite.
     """
-    classes, labels, spread, likely = [], [], EmbeddingSpread(), LikelyClasses()
+    parts, labels, spread, likely = [], [], EmbeddingSpread(), LikelyClasses()
     for batch in test.test_batches(batch_size):
         outputs = network(batch.images, eager=True)
         assert outputs.logits is not None
         spread.add(outputs.embedding)
-        likely.add(outputs.logits)
-        classes.append(top_classes(outputs.logits).cpu().numpy())
+        if batch.masks is None:
+            likely.add(outputs.logits)
+        parts.append(answers_of(outputs, batch).cpu().numpy())
         labels.append(batch.labels.cpu().numpy())
-    answers = np.concatenate(classes)
+    answers = np.concatenate(parts)
     require_finite_outputs(answers, "test")
-    write_answers(folder, likely, np.concatenate(labels))
+    write_answers(folder, answers, np.concatenate(labels), likely)
     return tested_part(answers, np.concatenate(labels), spread.measure())
 
 

@@ -21,7 +21,8 @@ from benchbench.data.loader import Loader, make_loader
 from benchbench.data.transforms import Transform
 from benchbench.errors import is_out_of_memory, one_line
 from benchbench.hardware.memory import free_memory
-from benchbench.models.backbone import Backbone, build_backbone
+from benchbench.models.backbone import Backbone
+from benchbench.models.build import build_backbone
 from benchbench.seeds import derive
 from benchbench.specs.records import SimilarityRecord, TrainingRecord
 from benchbench.specs.stages import TrainingSpec

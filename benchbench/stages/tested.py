@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 import numpy as np
 
-from benchbench.store import Predictions, StageFolder, write_predictions
+from benchbench.store import Predictions, StageFolder, write_confusions, write_predictions
+from benchbench.training.answers import score_of
 from benchbench.training.finite import Spread
 from benchbench.training.likely_classes import LikelyClasses
 
@@ -21,31 +22,64 @@ class TestedPart(TypedDict):
     largest_class_share: float | None
     embedding_spread: float | None
     constant_dimensions: float | None
+    score: Literal["accuracy", "miou"]
 
 
-def tested_part(classes: np.ndarray, labels: np.ndarray, spread: Spread | None) -> TestedPart:
+def tested_part(answers: np.ndarray, labels: np.ndarray, spread: Spread | None) -> TestedPart:
     """The results of a test.
 
     Args:
-        classes: top class of each test image [N]; N is 0 where there was none.
-        labels: theirs [N].
+        answers: top class of each test image [N], or of a segmentation its confusion [N, C, C]; N is 0 where there was
+            no test.
+        labels: classes of the images [N].
         spread: of the embeddings.
     """
-    hits = classes == labels
+    if answers.ndim > 1:
+        return _of_pixels(answers, spread)
+    hits = answers == labels
     return TestedPart(
-        test_accuracy=float(hits.mean()) if len(hits) else None,
+        test_accuracy=score_of(answers, labels) if len(hits) else None,
         test_count=len(hits),
         test_correct=np.packbits(hits).tobytes().hex() if len(hits) else None,
-        top_class_share=_largest_share(classes) if len(hits) else None,
+        top_class_share=_largest_share(answers) if len(hits) else None,
         largest_class_share=_largest_share(labels) if len(hits) else None,
         embedding_spread=spread.relative if spread else None,
         constant_dimensions=spread.constant if spread else None,
+        score="accuracy",
     )
 
 
-def write_answers(folder: StageFolder, likely: LikelyClasses | None, labels: np.ndarray) -> None:
-    """Writes the likeliest classes of the test images into a stage's folder; nothing where there was no test."""
-    if likely is not None and len(labels):
+def _of_pixels(confusions: np.ndarray, spread: Spread | None) -> TestedPart:
+    total = confusions.sum(0)
+    pixels = max(1, int(total.sum()))
+    score = score_of(confusions, np.zeros(0))
+    return TestedPart(
+        test_accuracy=0.0 if np.isnan(score) else score,
+        test_count=len(confusions),
+        test_correct=None,
+        top_class_share=float(total.sum(0).max() / pixels),
+        largest_class_share=float(total.sum(1).max() / pixels),
+        embedding_spread=spread.relative if spread else None,
+        constant_dimensions=spread.constant if spread else None,
+        score="miou",
+    )
+
+
+def write_answers(
+    folder: StageFolder, answers: np.ndarray, labels: np.ndarray, likely: LikelyClasses | None = None
+) -> None:
+    """Writes the answers on the test images into a stage's folder; nothing where there was no test.
+
+    Args:
+        folder: of the stage.
+        answers, labels: as of `tested_part`.
+        likely: the likeliest classes of images.
+    """
+    if not len(labels):
+        return
+    if answers.ndim > 1:
+        write_confusions(folder.predictions, answers)
+    elif likely is not None:
         write_predictions(folder.predictions, Predictions(labels, *likely.arrays()))
 
 

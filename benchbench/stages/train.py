@@ -17,7 +17,8 @@ from benchbench.execution.graph_pool import GraphPool
 from benchbench.execution.network import ExecutionConfig, trainable_precision
 from benchbench.losses.class_weights import class_weights
 from benchbench.losses.multi_teacher import LossSetup, MultiTeacherLoss, add_student_heads, build_losses
-from benchbench.models.backbone import Backbone, build_backbone
+from benchbench.models.backbone import Backbone
+from benchbench.models.build import build_backbone
 from benchbench.models.probe import Probe
 from benchbench.seeds import derive
 from benchbench.specs.records import ExecutionRecord, Executions, ModelRecord, TrainingMetrics, TrainingRecord
@@ -51,7 +52,7 @@ from benchbench.training.teachers import LiveTeacher, TeacherForward
 
 TrainingContext = StageContext[TrainingSpec]
 TrainTogether = Callable[[Sequence["Cell"], Clock, int], None]
-NONE = np.zeros(0, np.int64)  # classes of no images
+NONE = np.zeros(0, np.int64)  # answers on no images
 
 
 def run(context: TrainingContext) -> StageResult:
@@ -91,18 +92,18 @@ def results_of(contexts: Sequence[TrainingContext], train_together: TrainTogethe
 def _train_together(cells: Sequence[Cell], clock: Clock, side_by_side: int) -> None:
     shared = shared_by(cells, clock)
     cohort = trained(cells, shared, clock, side_by_side)
-    classes: dict[Member, np.ndarray] = {}
+    answers: dict[Member, np.ndarray] = {}
     labels = NONE
     if cohort.active() and shared.tested:
         with clock.section("loading", *cohort.accounts(cohort.active())):
             test = shared.split(shared.data.test())
-        classes, labels = predict(cohort, cohort.active(), test, likely=True), test.labels.cpu().numpy()
+        answers, labels = predict(cohort, cohort.active(), test, likely=True), test.labels.cpu().numpy()
     for cell in [cell for cell in cells if cell.result is None]:
         if cell.member in cohort.failures:
             cell.result = cohort.failures[cell.member]
             continue
         with cell.isolated():
-            cell.finish(shared, TestAnswers(classes.get(cell.member, NONE), labels), len(cells))
+            cell.finish(shared, TestAnswers(answers.get(cell.member, NONE), labels), len(cells))
 
 
 def shared_by(cells: Sequence[Cell], clock: Clock) -> Shared:
@@ -191,9 +192,9 @@ class Shared:
 
 
 class TestAnswers(NamedTuple):
-    """The top class of each test image, and its label: [N] each."""
+    """The answer on each test image, its top class [N] or its confusion [N, C, C], and its label [N]."""
 
-    classes: np.ndarray
+    images: np.ndarray
     labels: np.ndarray
 
 
@@ -313,12 +314,12 @@ class Cell:
             StageError: the network's logits are not finite.
         """
         spec, folder, member = self.context.spec, self.context.folder, self.member
-        require_finite_outputs(answers.classes, "test")
+        require_finite_outputs(answers.images, "test")
         with self.timer.section("checkpoint"):
             tensors = {name: tensor.contiguous().cpu() for name, tensor in self.network.state_dict().items()}
             if self.context.leads:
                 write_atomic(folder.weights, safetensors.torch.save(tensors))
-                write_answers(folder, member.likely, answers.labels)
+                write_answers(folder, answers.images, answers.labels, member.likely)
         steps = member.steps * (member.position[0] + member.preparation)
         images = steps * min(spec.recipe.batch_size, len(shared.data.train.labels))
         parameters = sum(p.numel() for p in self.network.parameters())
@@ -367,5 +368,5 @@ def _metrics(member: Member, answers: TestAnswers) -> TrainingMetrics:
         epochs=member.position[0],
         validation_accuracy=best.accuracy if best else None,
         gradients=member.gradients,
-        **tested_part(answers.classes, answers.labels, member.spread.measure()),
+        **tested_part(answers.images, answers.labels, member.spread.measure()),
     )

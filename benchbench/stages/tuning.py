@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from benchbench.execution.tune import TuningConstraints, tune
-from benchbench.models.backbone import build_backbone
+from benchbench.models.build import build_backbone
 from benchbench.specs.parts import Choice
 from benchbench.specs.records import TuningMetrics, TuningRecord
 from benchbench.specs.stages import CalibrationSpec, TuningSpec

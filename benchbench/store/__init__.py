@@ -24,7 +24,13 @@ from benchbench.store.files import (
     write_atomic,
     write_json,
 )
-from benchbench.store.predictions import Predictions, read_predictions, write_predictions
+from benchbench.store.predictions import (
+    Predictions,
+    read_confusions,
+    read_predictions,
+    write_confusions,
+    write_predictions,
+)
 from benchbench.store.stage_folder import StageFolder, StageState
 from benchbench.store.store import FORMAT, KEY_LENGTH, LOGS, Store
 
@@ -41,10 +47,12 @@ __all__ = [
     "Store",
     "file_sha256",
     "read_bytes",
+    "read_confusions",
     "read_json",
     "read_predictions",
     "remove_leftovers",
     "write_atomic",
+    "write_confusions",
     "write_json",
     "write_predictions",
 ]

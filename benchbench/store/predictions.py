@@ -1,4 +1,7 @@
-"""Predictions of a trained network on the test images, in a file of its stage: the likeliest classes and how likely."""
+"""Predictions of a trained network on the test images, in a file of its stage.
+
+Of images the file has the likeliest classes and how likely they are; of a segmentation what pixels are taken for.
+"""
 
 from __future__ import annotations
 
@@ -67,6 +70,35 @@ def read_predictions(path: Path) -> Predictions | None:
     if not whole or labels.ndim != 1 or classes.ndim != 2 or not len(labels) == len(classes) == len(probabilities):
         raise _damaged(path, "its arrays do not fit together")
     return Predictions(labels.astype(np.int64), classes.astype(np.int64), probabilities)
+
+
+def write_confusions(path: Path, confusions: np.ndarray) -> None:
+    """Writes the pixels of each image by class and predicted class [N, C, C] as .npz."""
+    import numpy as np
+
+    stream = io.BytesIO()
+    np.savez_compressed(stream, confusions=confusions.astype(np.min_scalar_type(int(confusions.max(initial=0)))))
+    write_atomic(path, stream.getvalue())
+
+
+def read_confusions(path: Path) -> np.ndarray | None:
+    """The pixels of each image by class and predicted class, int64 [N, C, C]; None where the stage has none.
+
+    Raises:
+        StoreError: the file is damaged.
+    """
+    import numpy as np
+
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            confusions: np.ndarray = content["confusions"]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise _damaged(path, one_line(error)) from None
+    if confusions.dtype.kind != "u" or confusions.ndim != 3 or confusions.shape[1] != confusions.shape[2]:
+        raise _damaged(path, "it holds no matrix for each image")
+    return confusions.astype(np.int64)
 
 
 def _damaged(path: Path, reason: str) -> StoreError:

@@ -20,7 +20,7 @@ class Statistics(Strict):
     )
 
 
-METRICS = ("accuracy", "balanced_accuracy", "top5_accuracy")
+METRICS = ("accuracy", "balanced_accuracy", "top5_accuracy", "miou", "pixel_accuracy")
 
 
 def _metric(value: Any) -> Any:
@@ -30,7 +30,9 @@ def _metric(value: Any) -> Any:
     return value
 
 
-Metric = Annotated[Literal["accuracy", "balanced_accuracy", "top5_accuracy"], BeforeValidator(_metric)]
+Metric = Annotated[
+    Literal["accuracy", "balanced_accuracy", "top5_accuracy", "miou", "pixel_accuracy"], BeforeValidator(_metric)
+]
 
 
 class Factors(Strict):

@@ -17,12 +17,16 @@ import torch
 from torch import Generator, Tensor
 
 from benchbench.components import Component
+from benchbench.statistics.masks import IGNORED
 from benchbench.testing import generators
 from benchbench.testing.check import Call, Options, require
 
 SIZE = 32
 # (images, height, width): square and not, larger than the size asked for, equal to it and smaller.
 SHAPES = ((5, 40, 40), (3, 48, 36), (4, 32, 32), (4, 20, 20))
+
+# Share of the pixels that an image resized smoothly and its mask may differ in: those along an edge.
+EDGE = 0.02
 
 
 @dataclass(frozen=True)
@@ -145,6 +149,22 @@ def check_pickles(case: AugmenterCase) -> None:
         raise AssertionError("it does not pickle: define it at the top level of its module") from error
 
 
+def check_masks(case: AugmenterCase) -> None:
+    """Masks move with the images that they are of, by the same draws."""
+    for shape in SHAPES:
+        masks = torch.zeros(shape, dtype=torch.uint8)
+        masks[:, 4:15, 6:13] = 1
+        images = masks[:, None].float().expand(-1, 3, -1, -1).contiguous()
+        moved, moved_masks = case.component.load()(images, SIZE, Generator().manual_seed(0), **case.params, masks=masks)
+        require(moved_masks.dtype == torch.uint8, f"masks become {moved_masks.dtype}: keep uint8")
+        require(moved.shape[-2:] == moved_masks.shape[-2:], "masks get another size than their images")
+        alone = case.component.load()(images, SIZE, Generator().manual_seed(0), **case.params)
+        require(torch.equal(moved, alone), "images move otherwise with masks than without: make the same draws")
+        inside = moved_masks != IGNORED
+        differ = ((moved[:, 0] - moved_masks.float()).abs() > 0.5) & inside
+        require(float(differ.float().mean()) < EDGE, "masks are not where their images are")
+
+
 AugmenterCheck = Callable[[AugmenterCase], str | None]
 CHECKS: Mapping[str, AugmenterCheck] = {
     "shape": check_shape,
@@ -154,6 +174,7 @@ CHECKS: Mapping[str, AugmenterCheck] = {
     "single": check_single,
     "pickles": check_pickles,
 }
+MOVING_CHECKS: Mapping[str, AugmenterCheck] = {**CHECKS, "masks": check_masks}
 MIXING_CHECKS: Mapping[str, AugmenterCheck] = {"mixture": check_mixture, **CHECKS}
 
 
@@ -167,7 +188,9 @@ def cases(component: Component, kind: str, options: Options) -> dict[str, Call]:
 
 def checks_for(component: Component) -> Mapping[str, AugmenterCheck]:
     """The checks of an augmenter by name."""
-    return MIXING_CHECKS if component.mixes else CHECKS
+    if component.mixes:
+        return MIXING_CHECKS
+    return MOVING_CHECKS if component.params.masks == "moved" else CHECKS
 
 
 def _kind(result: object) -> str:

@@ -20,6 +20,7 @@ from benchbench.testing.targets import Target, find_target
 SUITES = {
     "teacher": "benchbench.testing.models",
     "student": "benchbench.testing.models",
+    "head": "benchbench.testing.heads",
     "loss": "benchbench.testing.pairs",
     "augmenter": "benchbench.testing.augmenters",
     "dataset": "benchbench.testing.datasets",

@@ -31,13 +31,13 @@ def require_finite_outputs(classes: np.ndarray, images: str) -> None:
     """Fails where the logits of images are not finite.
 
     Args:
-        classes: of each image, as `top_classes` gives them [N].
+        classes: of each image, as `top_classes` gives them [N]; or of its pixels [N, C, C].
         images: "validation" or "test".
 
     Raises:
         DivergedError: with the number of such images and the first of them.
     """
-    broken = np.flatnonzero(classes == NO_CLASS)
+    broken = np.flatnonzero((classes == NO_CLASS).any(tuple(range(1, classes.ndim))))
     if len(broken):
         raise DivergedError(
             f"logits are not finite on {len(broken)} of {len(classes)} {images} images (the first is number "

@@ -19,6 +19,7 @@ from benchbench.data.loader import Loader
 from benchbench.data.prefetch import prefetch
 from benchbench.hardware.memory import forget_peak
 from benchbench.models.outputs import Outputs
+from benchbench.training.answers import score_of
 from benchbench.training.cohort import Cohort
 from benchbench.training.distributed import World
 from benchbench.training.finite import EmbeddingSpread, require_finite_outputs
@@ -104,27 +105,27 @@ def _end_epoch(cohort: Cohort, epoch: int) -> None:
     """Evaluates the members that have taken the epoch's last step, and notes the epoch in their curves."""
     cohort.check_functions(cohort.at(epoch))
     members, validation = cohort.at(epoch, cohort.inputs.steps), cohort.inputs.validation
-    classes: dict[Member, np.ndarray] = {}
+    answers: dict[Member, np.ndarray] = {}
     if members and validation is not None and epoch >= 0:
         with contextlib.ExitStack() as weights:
             for member in members:
                 weights.enter_context(member.evaluated())
-            classes = predict(cohort, members, validation)
+            answers = predict(cohort, members, validation)
     for member in members:
         if member not in cohort.failures:
             with cohort.isolated(member):
-                _end_epoch_of(member, classes.get(member), validation)
+                _end_epoch_of(member, answers.get(member), validation)
     cohort.clock.settle()
     _save(cohort, members)
 
 
-def _end_epoch_of(member: Member, classes: np.ndarray | None, validation: Loader | None) -> None:
-    """Notes the epoch in the curve, with the accuracy of the top classes of the validation images [N]."""
-    if classes is None or validation is None:
+def _end_epoch_of(member: Member, answers: np.ndarray | None, validation: Loader | None) -> None:
+    """Notes the epoch in the curve, with the score of the answers on the validation images."""
+    if answers is None or validation is None:
         member.end_epoch(None)
         return
-    member.end_epoch(float((classes == validation.labels.cpu().numpy()).mean()))
-    require_finite_outputs(classes, "validation")
+    member.end_epoch(score_of(answers, validation.labels.cpu().numpy()))
+    require_finite_outputs(answers, "validation")
 
 
 def _save(cohort: Cohort, members: Sequence[Member]) -> None:
@@ -139,16 +140,10 @@ def _save(cohort: Cohort, members: Sequence[Member]) -> None:
         STOP.leave()
 
 
-def evaluate(cohort: Cohort, members: Sequence[Member], loader: Loader) -> dict[Member, np.ndarray]:
-    """True for each image of a loader, in order, whose top class is right [N], by member; without those that fail."""
-    labels = loader.labels.cpu().numpy()
-    return {member: classes == labels for member, classes in predict(cohort, members, loader).items()}
-
-
 def predict(
     cohort: Cohort, members: Sequence[Member], loader: Loader, likely: bool = False
 ) -> dict[Member, np.ndarray]:
-    """The top class of each image of a loader, in order [N], by member, NO_CLASS where the logits are not finite.
+    """The answers on each image of a loader, in order, by member: see `benchbench.training.answers.answers_of`.
 
     Without the members that fail. The embeddings are in each one's `spread`, and the likeliest classes in its `likely`
     where that is asked for.
@@ -166,14 +161,14 @@ def predict(
                 if member in cohort.failures:
                     continue
                 with cohort.isolated(member), cohort.clock.section("evaluation", member.account):
-                    parts[member].append(member.top_classes(batch))
+                    parts[member].append(member.answers(batch))
         if cohort.inputs.world is not None:
             for member in members:
                 with cohort.isolated(member):
                     parts[member] = [_of_all(cohort.inputs.world, member, parts[member], indices, loader)]
         return {
-            member: torch.cat(classes).cpu().numpy()
-            for member, classes in parts.items()
+            member: torch.cat(answers).cpu().numpy()
+            for member, answers in parts.items()
             if member not in cohort.failures
         }
 

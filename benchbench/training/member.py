@@ -22,6 +22,7 @@ from benchbench.models.outputs import Outputs
 from benchbench.seeds import derive, seed_everything
 from benchbench.specs.parts import RecipeSpec
 from benchbench.specs.records import CurveRow, GradientRecord, Progress
+from benchbench.training.answers import answers_of, share_right
 from benchbench.training.checkpoints import Checkpoints
 from benchbench.training.clock import Account
 from benchbench.training.distributed import World
@@ -32,7 +33,6 @@ from benchbench.training.finite import (
     broken_tensors,
     require_finite_losses,
     require_finite_network,
-    top_classes,
 )
 from benchbench.training.gradients import accumulated, clip_gradients
 from benchbench.training.isolation import checked_copies
@@ -281,8 +281,7 @@ class Member:
         if not preparing:
             assert outputs is not None
             if outputs.logits is not None:  # None on images without labels
-                hits = outputs.logits.detach().argmax(1) == batch.main_labels
-                values["train_accuracy"] = hits.to(widest(self.device)).mean()
+                values["train_accuracy"] = share_right(outputs.logits, batch)
         return values if share == 1 else {name: share * value for name, value in values.items()}
 
     def _outputs(self, batch: Batch) -> Outputs:
@@ -291,14 +290,14 @@ class Member:
         return self.network(batch.images, maps) if self.world is None else self.world.forward(self.network, batch, maps)
 
     @torch.no_grad()
-    def top_classes(self, batch: Batch) -> Tensor:
-        """The top class of each image of a batch [B], as `finite.top_classes`; the model is in eval mode."""
+    def answers(self, batch: Batch) -> Tensor:
+        """The answers on a batch, as `benchbench.training.answers.answers_of`; the model is in eval mode."""
         outputs = self.network(batch.images, eager=True)
         assert outputs.logits is not None
         self.spread.add(outputs.embedding)
-        if self.likely is not None:
+        if self.likely is not None and batch.masks is None:
             self.likely.add(outputs.logits)
-        return top_classes(outputs.logits)
+        return answers_of(outputs, batch)
 
     def end_epoch(self, accuracy: float | None) -> None:
         """Adds an epoch to the curve; `accuracy` is that on the validation images, where there are any.

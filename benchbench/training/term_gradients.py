@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchbench.data.batch import Batch
@@ -22,6 +21,7 @@ from benchbench.hardware.memory import free_memory
 from benchbench.losses.multi_teacher import MultiTeacherLoss
 from benchbench.models.backbone import Backbone
 from benchbench.models.outputs import Outputs
+from benchbench.models.pixels import target_cross_entropy
 from benchbench.specs.parts import RecipeSpec
 from benchbench.specs.records import GradientRecord
 from benchbench.training.gradients import accumulated
@@ -81,7 +81,7 @@ def _measured(
     names = {term: term.partition(".")[0].partition(" ")[0] for term in terms}
     values = {term: weights[names[term]] * value for term, value in terms.items() if names[term] not in left_out}
     values = {term: value for term, value in values.items() if names[term] != "ce"}
-    reference = weights.get("ce", 1.0) * F.cross_entropy(outputs.logits, batch.main_labels)
+    reference = weights.get("ce", 1.0) * target_cross_entropy(outputs.logits, batch.targets)
     norms = [_norm(value, parameters) for value in (reference, *values.values())]
     first, *rest = torch.stack(norms).tolist()  # one wait for the device
     return GradientRecord(cross_entropy=first, terms=dict(zip(values, rest, strict=True)))

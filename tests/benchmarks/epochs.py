@@ -23,7 +23,8 @@ from benchbench.execution.agreement import Sample
 from benchbench.execution.network import ConfiguredModel, ExecutionConfig, frozen_network
 from benchbench.execution.tune import TuningConstraints, tune
 from benchbench.losses.multi_teacher import LossSetup, add_student_heads, build_losses
-from benchbench.models.backbone import Backbone, build_backbone
+from benchbench.models.backbone import Backbone
+from benchbench.models.build import build_backbone
 from benchbench.plugins import load_plugins
 from benchbench.specs.parts import LossSpec, ModelSpec, RecipeSpec
 from benchbench.store import StageFolder

@@ -14,7 +14,8 @@ from torchvision.models import swin_transformer
 
 from benchbench.execution.compiled import VARIANTS
 from benchbench.execution.network import ConfiguredModel, ExecutionConfig
-from benchbench.models.backbone import Backbone, Trunk, build_backbone
+from benchbench.models.backbone import Backbone, Trunk
+from benchbench.models.build import build_backbone
 from benchbench.plugins import load_plugins
 from benchbench.specs.parts import ModelSpec
 

@@ -10,7 +10,8 @@ import safetensors.torch
 import torch
 
 from benchbench.losses.multi_teacher import add_student_heads
-from benchbench.models.backbone import Backbone, build_backbone
+from benchbench.models.backbone import Backbone
+from benchbench.models.build import build_backbone
 from benchbench.planning.model import Plan
 from benchbench.specs.records import (
     DataRecord,

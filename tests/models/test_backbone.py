@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from benchbench.errors import BenchBenchError, UnknownNameError, WeightsError
-from benchbench.models.backbone import Backbone, Trunk, build_backbone, published_head
+from benchbench.models.backbone import Backbone, Trunk
+from benchbench.models.build import build_backbone, published_head
 from benchbench.plugins import load_plugins
 from benchbench.specs.parts import FileSpec, ModelSpec, WeightsSpec
 

@@ -4,7 +4,7 @@ import pytest
 import timm
 import torch
 
-from benchbench.models.backbone import build_backbone
+from benchbench.models.build import build_backbone
 from benchbench.plugins import load_plugins
 from benchbench.specs.parts import FileSpec, ModelSpec, WeightsSpec
 

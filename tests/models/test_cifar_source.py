@@ -16,7 +16,8 @@ from PIL import Image
 from torchvision.transforms.functional import pil_to_tensor
 
 from benchbench.errors import BenchBenchError, UnknownNameError, WeightsError
-from benchbench.models.backbone import Backbone, build_backbone
+from benchbench.models.backbone import Backbone
+from benchbench.models.build import build_backbone
 from benchbench.models.cifar import OTHERS, RESNETS
 from benchbench.models.cifar.resnet import ZeroPad
 from benchbench.models.cifar_source import MEAN, STD, build

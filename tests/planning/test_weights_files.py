@@ -12,7 +12,7 @@ import torch
 from benchbench.costs.network_check import check_networks
 from benchbench.errors import SuiteError, WeightsError
 from benchbench.export import ExportOptions, export_student
-from benchbench.models.backbone import build_backbone
+from benchbench.models.build import build_backbone
 from benchbench.planning.weights_files import WeightsFile, locate_weights
 from benchbench.store import Store, file_sha256
 from tests.export.conftest import CLASSES, finish

@@ -9,7 +9,7 @@ from torch import nn
 from benchbench.errors import StageError
 from benchbench.execution import tf32
 from benchbench.execution.network import ExecutionConfig
-from benchbench.models.backbone import build_backbone
+from benchbench.models.build import build_backbone
 from benchbench.models.outputs import Outputs
 from benchbench.plugins import load_plugins
 from benchbench.specs.parts import ModelSpec

@@ -12,7 +12,7 @@ import torch
 from benchbench.data.images import ImageDataset
 from benchbench.data.sources import bundled
 from benchbench.data.sources.common import ArrayImages
-from benchbench.models.backbone import build_backbone
+from benchbench.models.build import build_backbone
 from benchbench.plugins import load_plugins
 from benchbench.specs.parts import ModelSpec, TeacherSpec
 from benchbench.stages import similarity, train

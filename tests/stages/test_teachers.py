@@ -18,7 +18,8 @@ from benchbench.data.sources.bundled import Cifar10SubsetParams, load
 from benchbench.data.sources.common import ArrayImages
 from benchbench.errors import StageError, StoreError
 from benchbench.export.load import load_trained
-from benchbench.models.backbone import Backbone, build_backbone
+from benchbench.models.backbone import Backbone
+from benchbench.models.build import build_backbone
 from benchbench.plugins import load_plugins
 from benchbench.specs.parts import ModelSpec, TeacherSpec
 from benchbench.specs.records import TrainingRecord

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from benchbench.components import Params
 from benchbench.plugins import load_plugins
-from benchbench.testing.augmenters import CHECKS, MIXING_CHECKS, AugmenterCase, checks_for
+from benchbench.testing.augmenters import CHECKS, MIXING_CHECKS, MOVING_CHECKS, AugmenterCase, checks_for
 
 
 def fine(images, size, generator):
@@ -85,6 +86,46 @@ def test_one_that_mixes_wrongly_is_told_what_to_change(component, check, target,
 def test_one_that_mixes_well_breaks_no_check(component):
     case = AugmenterCase(component(mixes, needs=frozenset({"labels"})))
     assert set(checks_for(case.component)) == {*CHECKS, "mixture"}
+    for check in checks_for(case.component).values():
+        check(case)
+
+
+class Moved(Params):
+    masks = "moved"
+
+
+def moves(images, size, generator, masks=None):
+    """Mirrors all images."""
+    return images.flip(-1) if masks is None else (images.flip(-1), masks.flip(-1))
+
+
+def leaves_masks(images, size, generator, masks=None):
+    return images.flip(-1) if masks is None else (images.flip(-1), masks)
+
+
+def moves_again(images, size, generator, masks=None):
+    shift = int(torch.randint(9, (), generator=generator)) + (masks is not None)
+    moved = images.roll(shift, -1)
+    return moved if masks is None else (moved, masks.roll(shift, -1))
+
+
+BROKEN_MOVERS = [
+    (leaves_masks, "masks are not where their images are"),
+    (lambda x, size, g, masks=None: (x, masks.float()), "masks become torch.float32: keep uint8"),
+    (lambda x, size, g, masks=None: (x, masks[:, 1:]), "another size than their images"),
+    (moves_again, "make the same draws"),
+]
+
+
+@pytest.mark.parametrize(("target", "message"), BROKEN_MOVERS)
+def test_one_that_moves_masks_wrongly_is_told_what_to_change(component, target, message):
+    with pytest.raises(AssertionError, match=message):
+        MOVING_CHECKS["masks"](AugmenterCase(component(target, params=Moved)))
+
+
+def test_one_that_moves_masks_well_breaks_no_check(component):
+    case = AugmenterCase(component(moves, params=Moved))
+    assert set(checks_for(case.component)) == {*CHECKS, "masks"}
     for check in checks_for(case.component).values():
         check(case)
 

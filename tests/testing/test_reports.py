@@ -83,6 +83,13 @@ def test_the_sample_is_like_a_run_s_results():
     done = results[results.status == "done"]
     optional = {"teacher", "adapt", "teacher_accuracy", "reason", "teacher_parameters", "family", "teacher_family"}
     optional |= {"similarity_start", "similarity_end", "ladder", "trials", "pretraining_basis", "pretraining_joules"}
-    optional |= {"teacher_pretraining_basis", "balanced_accuracy", "top5_accuracy", "calibration_error"}
+    optional |= {
+        "teacher_pretraining_basis",
+        "balanced_accuracy",
+        "top5_accuracy",
+        "calibration_error",
+        "miou",
+        "pixel_accuracy",
+    }
     assert done.accuracy.between(0, 1).all()
     assert {name for name in COLUMNS if done[name].isna().any()} <= optional

@@ -37,10 +37,10 @@ from benchbench.training.checkpoints import Checkpoints
 from benchbench.training.clock import Clock
 from benchbench.training.cohort import Cohort, SharedInputs
 from benchbench.training.distributed import Meeting, World
-from benchbench.training.loop import evaluate, predict, train
+from benchbench.training.loop import predict, train
 from benchbench.training.member import Member
 from benchbench.training.teachers import LiveTeacher
-from tests.training.small import CLASSES, CPU, SIDE, coloured, small_recipe
+from tests.training.small import CLASSES, CPU, SIDE, coloured, evaluate, small_recipe
 
 # 7 images a batch, of which one process has 3 and the other 4; 3 steps in each of 2 epochs; 18 held out, 3 batches.
 BATCH, EPOCHS, TRAIN, HELD_OUT = 7, 2, np.arange(22), np.arange(22, 40)

@@ -9,7 +9,7 @@ from benchbench.data.batch import Batch
 from benchbench.execution.network import ConfiguredModel, ExecutionConfig
 from benchbench.hardware.memory import free_memory
 from benchbench.losses.multi_teacher import LossSetup, build_losses
-from benchbench.models.backbone import build_backbone
+from benchbench.models.build import build_backbone
 from benchbench.plugins import load_plugins
 from benchbench.specs.parts import LossSpec, ModelSpec
 from benchbench.store import StageFolder

@@ -11,7 +11,8 @@ from timm.optim import create_optimizer_v2
 from torch import nn
 
 from benchbench.errors import StageError
-from benchbench.models.backbone import Backbone, Trunk, build_backbone
+from benchbench.models.backbone import Backbone, Trunk
+from benchbench.models.build import build_backbone
 from benchbench.plugins import load_plugins
 from benchbench.specs.parts import ModelSpec
 from benchbench.training.optimizers import make_optimizer, rate_factor, set_rates

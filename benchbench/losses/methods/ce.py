@@ -12,6 +12,7 @@ from benchbench.losses.base import Loss, LossContext
 from benchbench.losses.catalog.labels import CEParams
 from benchbench.losses.logits import task_logits
 from benchbench.models.outputs import Outputs
+from benchbench.models.pixels import target_cross_entropy
 
 
 def cross_entropy(
@@ -66,6 +67,8 @@ def mixed_cross_entropy(
 class CE(Loss):
     """Term `ce`: `cross_entropy` of the student's logits; `mixed_cross_entropy` where images are mixed.
 
+    Of a segmentation it is that of every pixel, at the size of the masks.
+
     Classes have the weights that the recipe gives them.
     """
 
@@ -77,4 +80,4 @@ class CE(Loss):
         logits, smoothing = task_logits(student), self.params.label_smoothing
         if batch.mix is not None:
             return {"ce": mixed_cross_entropy(logits, batch.labels, batch.mix, smoothing, self.weights)}
-        return {"ce": cross_entropy(logits, batch.labels, smoothing, self.weights)}
+        return {"ce": target_cross_entropy(logits, batch.targets, self.weights, smoothing)}

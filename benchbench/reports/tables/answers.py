@@ -12,7 +12,7 @@ import pandas as pd
 
 from benchbench.errors import StoreError
 from benchbench.planning.model import Plan
-from benchbench.reports.answer_metrics import METRICS, confusions_of
+from benchbench.reports.answer_metrics import METRICS, OF_PIXELS, confusions_of
 from benchbench.reports.groups import Runs, groups_of
 from benchbench.reports.results import read_record
 from benchbench.reports.summary import finished, labels_of
@@ -21,30 +21,38 @@ from benchbench.specs.records import TrainingRecord
 from benchbench.store import Store
 
 MOST_CLASSES, MOST_CONFUSIONS, MOST_ARMS = 20, 5, 8
+OF_SEGMENTATION = (
+    "mIoU: over the pixels of all test images together, those that are of a class and taken for it, as a share of "
+    "those that are either; the mean over the classes"
+)
+OF_CLASSIFICATION = [
+    "balanced accuracy: the mean over the classes of the share of their test images that are right",
+    "top-5: the label is among the five likeliest classes; calibration error: the mean difference of confidence and "
+    "accuracy over 15 bins of confidence (Guo et al. 2017), 0 is best",
+]
 LEAST_RUNS = 2  # that show a spread
 
 
 def metrics(results: pd.DataFrame, plan: Plan) -> Table | None:
     """Accuracy, balanced accuracy, top-5 accuracy and calibration error of each arm; None without predictions.
 
-    They come from the five likeliest classes of each test image, which a stage stores with their probabilities.
+    They come from the five likeliest classes of each test image, which a stage stores with their probabilities. Of a
+    segmentation, mean intersection over union and pixel accuracy, from what the pixels of each image are taken for.
     """
-    if results.balanced_accuracy.isna().all():
+    of_pixels = plan.suite.metric in OF_PIXELS
+    names = OF_PIXELS if of_pixels else [*(name for name in METRICS if name not in OF_PIXELS), "calibration_error"]
+    if results[names[-1]].isna().all():
         return None
     labels = labels_of(results, "data", "student")
-    columns = [*labels, "arm", *METRICS.values(), "calibration error", "n"]
+    columns = [*labels, "arm", *(METRICS.get(name, "calibration error") for name in names), "n"]
     rows = []
     for group in groups_of(results).values():
         for row, runs in group.rows.items():
-            names = [group.data, group.student, row][-len(labels) - 1 :]
-            values = [_percent(runs, name) for name in (*METRICS, "calibration_error")]
-            rows.append([Entry(text) for text in (*names, *values, str(runs.n))])
-    notes = [
-        "all in %, mean ± standard deviation over n seeds (ddof = 1)",
-        "balanced accuracy: the mean over the classes of the share of their test images that are right",
-        "top-5: the label is among the five likeliest classes; calibration error: the mean difference of confidence "
-        "and accuracy over 15 bins of confidence (Guo et al. 2017), 0 is best",
-    ]
+            place = [group.data, group.student, row][-len(labels) - 1 :]
+            values = [_percent(runs, name) for name in names]
+            rows.append([Entry(text) for text in (*place, *values, str(runs.n))])
+    notes = ["all in %, mean ± standard deviation over n seeds (ddof = 1)"]
+    notes += [OF_SEGMENTATION] if of_pixels else OF_CLASSIFICATION
     return Table(
         "metrics", f"Metrics on the test images of {plan.suite.name} (%)", columns, rows, notes, len(labels) + 1
     )

@@ -11,7 +11,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from benchbench.models.backbone import build_backbone
+from benchbench.models.build import build_backbone
 from benchbench.specs.parts import ComponentSpec, EarlyStopSpec, TeacherSpec
 from benchbench.specs.records import Progress
 from benchbench.stages import train

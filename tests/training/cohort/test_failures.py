@@ -17,7 +17,7 @@ from benchbench.training.checkpoints import Checkpoints
 from benchbench.training.clock import Clock
 from benchbench.training.cohort import Cohort
 from benchbench.training.global_state import StateWatch
-from benchbench.training.loop import evaluate, train
+from benchbench.training.loop import train
 from tests.training.cohort.conftest import MEMBERS, STEPS, BoomError, breaking, cohort_of, together
 from tests.training.small import (
     CPU,
@@ -25,6 +25,7 @@ from tests.training.small import (
     EveryStep,
     Run,
     assert_same_end,
+    evaluate,
 )
 
 pytestmark = pytest.mark.whole_run

@@ -11,13 +11,13 @@ import torch
 
 from benchbench.store import StageFolder
 from benchbench.training.checkpoints import Checkpoints
-from benchbench.training.loop import evaluate
 from tests.training.cohort.conftest import HELD_OUT, MEMBERS, STEPS, BoomError, breaking, cohort_of, together
 from tests.training.small import (
     BATCH,
     EPOCHS,
     Passing,
     Run,
+    evaluate,
 )
 
 pytestmark = pytest.mark.whole_run

@@ -1,0 +1,73 @@
+"""A backbone with a head on its maps: a segmentation, with a class for every pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from benchbench.errors import StageError
+from benchbench.models.backbone import Backbone, Trunk
+from benchbench.models.outputs import Outputs
+
+# Pixels a side of the image that tells the sizes of a network's maps, where it takes any.
+PROBED = 128
+
+
+@dataclass(frozen=True)
+class MapShape:
+    """A map between stages: its channels, and pixels of the image for each of its own along a side."""
+
+    channels: int
+    stride: int
+
+
+MakeHead = Callable[[list[MapShape], int], nn.Module]
+
+
+class SegmentationNetwork(Backbone):
+    """A trunk with a head on its maps between stages; its embedding is that of the trunk, pooled over the image.
+
+    Logits are [B, classes, h, w], with h and w as the head gives them.
+    """
+
+    def __init__(self, trunk: Trunk, classes: int, make_head: MakeHead):
+        """Raises StageError where the trunk gives no maps."""
+        super().__init__(trunk, None)
+        self.classes = classes
+        self.head = make_head(self._maps(), classes)
+
+    def forward(self, images: Tensor, features: bool = False) -> Outputs:
+        assert self.head is not None
+        embedding, maps = self._features(self.normalised(images))
+        return Outputs(self.head(maps), embedding, maps if features else [])
+
+    def _features(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+        if self._with_features is None:
+            raise StageError("a segmentation needs the maps between the stages of its network, and this one gives none")
+        return self._with_features(images)
+
+    @torch.no_grad()
+    def _maps(self) -> list[MapShape]:
+        """Shapes of the trunk's maps; one image tells."""
+        size, training = self.input_size or PROBED, self.training
+        device = next((each.device for each in self.trunk.parameters()), self.mean.device)
+        images = torch.zeros(1, self.mean.shape[1], size, size, device=device)
+        maps = self.eval()._features(images)[1]
+        self.train(training)
+        if not maps:
+            raise StageError("a segmentation needs the maps between the stages of its network, and this one gives none")
+        return [MapShape(each.shape[1], max(1, round(size / each.shape[-1]))) for each in maps]
+
+
+# Finer maps cost most of a head's time and memory, and networks for large images have coarser ones.
+COARSE = 4
+
+
+def read_maps(maps: Sequence[MapShape]) -> list[int]:
+    """Places of the maps that a head reads: the last one of each stride, from stride 4 on where there are two such."""
+    last = {shape.stride: place for place, shape in enumerate(maps)}
+    coarse = [place for stride, place in last.items() if stride >= COARSE]
+    return sorted(coarse if len(coarse) > 1 else last.values())

@@ -1,0 +1,98 @@
+"""Segmentations in a plan: heads of networks, and what of a suite cannot work on them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from benchbench.data.info import DataInfo
+from benchbench.errors import did_you_mean
+from benchbench.planning.draft import PlanDraft
+from benchbench.planning.merged_recipe import MergedRecipe
+from benchbench.planning.resolve import Resolver
+from benchbench.specs.stages import TrainingSpec
+from benchbench.suite.file import SuiteFile
+from benchbench.suite.schema import Arm
+
+SEGMENTATION = "segmentation"
+PIXEL_METRICS = ("miou", "pixel_accuracy")
+# Of fields of a recipe that a segmentation cannot have.
+REASONS = {
+    "views": "outputs for every pixel are too large to be kept",
+    "eval_resize": "a segmentation is tested on whole images, with the longer side at image_size",
+    "sampling": "an image of a segmentation has pixels of many classes, and cannot balance them",
+    "class_weights": "pixels of a segmentation are not counted before a training; write a weight for each class",
+    "devices": "a segmentation trains on one device so far",
+}
+
+
+def with_metric(file: SuiteFile, info: dict[str, DataInfo]) -> SuiteFile:
+    """A suite about the measure of its task.
+
+    Raises:
+        SuiteError: its data sets are of several tasks, or the metric that it asks for is of another one.
+    """
+    tasks = {label: info[label].task for label in file.suite.data}
+    first = next(iter(tasks))
+    for label, task in tasks.items():
+        if task != tasks[first]:
+            problem = f"data set '{label}' is a {task}, and '{first}' a {tasks[first]}"
+            raise file.error(problem, ("data", label, "source"), "give each task a suite of its own")
+    metric, asked = file.suite.metric, "metric" in file.suite.model_fields_set
+    of_pixels = metric in PIXEL_METRICS
+    if tasks[first] != SEGMENTATION:
+        if of_pixels:
+            raise file.error(f"metric {metric} is of segmentations", ["metric"], "take accuracy")
+        return file
+    if asked and not of_pixels:
+        hint = did_you_mean(metric, PIXEL_METRICS)
+        raise file.error(f"metric {metric} is of images with one class each; {hint}", ["metric"])
+    return file if of_pixels else replace(file, suite=file.suite.model_copy(update={"metric": PIXEL_METRICS[0]}))
+
+
+def check_segmentation(file: SuiteFile, merged: MergedRecipe, spec: TrainingSpec, resolver: Resolver) -> TrainingSpec:
+    """The spec of a training on a segmentation, without views.
+
+    Raises:
+        SuiteError: its method, or a field of its recipe, is of images with one class each.
+    """
+    recipe = merged.recipe
+    refused = {
+        "views": recipe.views is not None,
+        "eval_resize": recipe.eval_resize is not None,
+        "sampling": recipe.sampling == "balanced",
+        "class_weights": recipe.class_weights == "balanced",
+        "devices": recipe.devices > 1,
+    }
+    for field, is_set in refused.items():
+        if is_set:
+            raise file.error(f"{field}: {REASONS[field]}", merged.loc_of(field), "take it out")
+    for index, ref in enumerate(recipe.augment):
+        loc = [*merged.loc, index, ref.name]
+        component = resolver.component("augmenter", ref.name, loc)
+        if component.params.masks is None:
+            others = [each.component.name for each in resolver.registry.of_kind("augmenter")]
+            fit = [name for name in others if resolver.registry.get("augmenter", name).params.masks]
+            problem = f"augmenter '{ref.name}' does not move the masks of a segmentation with its images"
+            raise file.error(problem, loc, f"take of {', '.join(fit)}")
+    return spec.model_copy(update={"recipe": spec.recipe.model_copy(update={"views": None})})
+
+
+def check_arm(label: str, arm: Arm, data: str, draft: PlanDraft) -> None:
+    """Refuses an arm that cannot work on a segmentation.
+
+    Raises:
+        SuiteError: its method is `published`, it trains on generated images, or a loss reads one class of each image.
+    """
+    resolver = draft.resolver
+    if arm.method == "published":
+        problem = "published classifiers are of images, and a segmentation has a class for every pixel"
+        raise resolver.file.error(problem, ("arms", label, "method"), "take finetune")
+    if arm.synthetic is not None:
+        problem = "generated images have no masks, and a segmentation trains on them"
+        raise resolver.file.error(problem, ("arms", label, "synthetic"), "take it out")
+    for ref in arm.loss:
+        loc = ("arms", label, "loss", ref.name)
+        if not resolver.component("loss", ref.name, loc).dense:
+            fit = [each.component.name for each in resolver.registry.of_kind("loss") if each.component.dense]
+            problem = f"loss '{ref.name}' reads one class of each image, and '{data}' has one for every pixel"
+            raise resolver.file.error(problem, loc, f"take of {', '.join(fit)}")

@@ -1,0 +1,69 @@
+"""Networks of segmentations: any backbone with a head on its maps."""
+
+import pytest
+import torch
+from torch import nn
+
+from benchbench.errors import StageError
+from benchbench.models.backbone import Backbone, Trunk
+from benchbench.models.build import build_backbone
+from benchbench.models.fpn import FPN
+from benchbench.models.segmentation import MapShape, SegmentationNetwork, read_maps
+from benchbench.plugins import load_plugins
+from benchbench.specs.parts import ComponentSpec, ModelSpec
+
+REGISTRY = load_plugins().registry
+HEAD = ComponentSpec(name="fpn", params={"width": 8})
+# Network, pixels a side, and those of its logits: of the finest map of stride 4 and more, where there are two such.
+NETWORKS = [
+    ("cifar/resnet8", 32, 32),
+    ("timm/test_efficientnet", 64, 16),
+    ("timm/test_vit", 160, 10),
+    ("torchvision/shufflenet_v2_x0_5", 64, 8),
+]
+
+
+def network(label: str, classes: int | None = 3) -> Backbone:
+    source, _, name = label.partition("/")
+    torch.manual_seed(0)
+    return build_backbone(ModelSpec(source=source, name=name, head=HEAD), "student", REGISTRY, classes).eval()
+
+
+@pytest.mark.parametrize(("label", "size", "side"), NETWORKS)
+def test_logits_are_of_pixels_and_embeddings_of_images(label, size, side):
+    model, images = network(label), torch.rand(2, 3, size, size)
+    with torch.no_grad():
+        outputs, plain = model(images), network(label, classes=None)
+        assert outputs.logits.shape == (2, 3, side, side)
+        torch.testing.assert_close(outputs.embedding, plain.eval()(images).embedding)
+    assert outputs.features == []
+    assert len(model(images, features=True).features) == len(model.map_shapes(size))
+
+
+def test_a_frozen_trunk_leaves_the_head_to_train():
+    model = network("timm/test_efficientnet").freeze(head=False).train()
+    model(torch.rand(2, 3, 64, 64)).logits.sum().backward()
+    trained = [name for name, parameter in model.named_parameters() if parameter.grad is not None]
+    assert trained
+    assert all(name.startswith("head.") for name in trained)
+
+
+def test_maps_that_a_head_reads():
+    strides = {(1, 2, 4): [0, 1, 2], (2, 4, 8, 16, 32, 32): [1, 2, 3, 5], (16, 16, 16): [2], (4, 8): [0, 1]}
+    for shapes, places in strides.items():
+        assert read_maps([MapShape(8, stride) for stride in shapes]) == places
+
+
+def test_the_pyramid_is_the_sum_of_its_levels():
+    shapes = [MapShape(4, 4), MapShape(6, 8)]
+    torch.manual_seed(0)
+    head, maps = FPN(shapes, classes=2, width=5), [torch.randn(1, 4, 8, 8), torch.randn(1, 6, 4, 4)]
+    fine, coarse = (lateral(each) for lateral, each in zip(head.laterals, maps, strict=True))
+    merged = fine + nn.Upsample(scale_factor=2, mode="bilinear")(coarse)
+    torch.testing.assert_close(head(maps), head.classifier(head.smooth(merged).relu()))
+
+
+def test_a_network_without_maps_is_refused():
+    trunk = Trunk(nn.Sequential(nn.Flatten(), nn.LazyLinear(4)), 4, (0.5,) * 3, (0.5,) * 3)
+    with pytest.raises(StageError, match="a segmentation needs the maps between the stages"):
+        SegmentationNetwork(trunk, 2, lambda maps, classes: nn.Identity())
