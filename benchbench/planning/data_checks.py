@@ -21,10 +21,14 @@ def checked_part(label: str, entry: DataEntry, info: DataInfo, loc: Loc, file: S
         file: the suite.
 
     Raises:
-        SuiteError: it has a single class, or no image to spare for a validation split that it needs.
+        SuiteError: it has a single class, or no image to spare for a validation split that it needs; it is a part of
+            each class of a segmentation.
     """
     if info.classes == 1:
         raise file.error(f"data set '{label}' has one class, and there is nothing to tell apart", [*loc, "source"])
+    if info.task != "classification" and entry.per_class is not None:
+        problem = f"per_class: images of '{label}' have pixels of many classes"
+        raise file.error(problem, [*loc, "per_class"], "give a `fraction` of them")
     _require_validation(info, loc, file)
     strata = info.classes if info.task == "classification" else 1  # that subsets are drawn by
     classes, notes, subset = max(strata, 1), [info.note], info.train

@@ -81,7 +81,8 @@ def _data_info(label: str, entry: DataEntry, loc: Loc, resolver: Resolver) -> Da
     if entry.classes is not None and entry.classes != info.classes:
         problem = f"data set '{label}' has {info.classes} classes, not {entry.classes}"
         raise file.error(problem, [*loc, "classes"])
-    if entry.per_class is not None and entry.per_class * info.classes > info.train:
+    by_class = info.task == "classification"
+    if by_class and entry.per_class is not None and entry.per_class * info.classes > info.train:
         most = info.train // info.classes
         problem = f"per_class: {entry.per_class} asks for more than there are; '{label}' has about {most} a class"
         raise file.error(problem, [*loc, "per_class"])

@@ -1,0 +1,84 @@
+"""Plans on segmentations: heads of networks, and what is refused there."""
+
+import pytest
+
+from benchbench.errors import SuiteError
+from tests.plans import keys
+from tests.segments import source, write_squares
+
+
+PRETRAINED = "students.small.weights=pretrained"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_squares(tmp_path_factory.mktemp("squares"), train=4, test=2)
+
+
+@pytest.fixture
+def planned(tiny_suite, plan_of, tmp_path, folder):
+    """Overrides -> the plan of the tiny suite on squares."""
+    suite = tiny_suite(tmp_path)
+    return lambda *overrides: plan_of(suite, f"data.cifar={{source: {source(folder)}}}", *overrides)
+
+
+def test_networks_get_a_head_that_enters_keys(planned):
+    plan = planned()
+    models = [stage.spec.model for stage in plan.stages.values() if stage.kind in ("cell", "teacher")]
+    assert {(model.name, model.head.name, model.head.params["width"]) for model in models} == {
+        ("test_efficientnet", "fpn", 64),
+        ("test_resnet", "fpn", 64),
+    }
+    assert all("head/fpn" in stage.spec.components for stage in plan.stages.values() if stage.kind != "calibration")
+    wide = planned("students.small.head={fpn: {width: 32}}")
+    assert not {*keys(plan, ["cell"])} & {*keys(wide, ["cell"])}
+    assert keys(plan, ["teacher"]) == keys(wide, ["teacher"])
+
+
+def test_a_probe_runs_its_trunk_and_keeps_no_outputs(planned):
+    plan = planned("arms.scratch.method=linear_probe", PRETRAINED)
+    assert "outputs" not in {stage.kind for stage in plan.stages.values()}
+    specs = [stage.spec for stage in plan.stages.values() if stage.kind == "cell"]
+    assert {spec.recipe.views for spec in specs if spec.method == "linear_probe"} == {None}
+
+
+def test_the_suite_is_about_the_mean_intersection_over_union(planned):
+    assert planned().suite.metric == "miou"
+    assert planned("metric=pixel_accuracy").suite.metric == "pixel_accuracy"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "problem"),
+    [
+        (["metric=balanced_accuracy"], "metric balanced_accuracy is of images with one class each"),
+        (["students.small.head=fnp"], r"unknown head 'fnp'; did you mean 'fpn'\?"),
+        (["students.small.head={fpn: {wide: 3}}"], r"unknown parameter 'wide' of 'fpn'; did you mean 'width'\?"),
+        (
+            ["arms.distil.loss={ce: 1, dkd: 1}"],
+            "loss 'dkd' reads one class of each image, and 'cifar' has one for every pixel",
+        ),
+        (["recipes.default.augment=[dsa]"], "augmenter 'dsa' does not move the masks .*take of .*random_crop"),
+        (["recipes.default.augment=[mixup]"], "augmenter 'mixup' does not move the masks"),
+        (["recipes.default.views=2"], "views: outputs for every pixel are too large to be kept"),
+        (["recipes.default.eval_resize=40"], "eval_resize: a segmentation is tested on whole images"),
+        (["recipes.default.sampling=balanced"], "sampling: an image of a segmentation has pixels of many classes"),
+        (["recipes.default.class_weights=balanced"], "class_weights: pixels of a segmentation are not counted"),
+        (["recipes.default.devices=2"], "devices: a segmentation trains on one device so far"),
+        (["arms.scratch.method=published", PRETRAINED], "published classifiers are of images"),
+        (
+            ["synthetic={set: {source: same_class_mixup, times: 1}}", "arms.scratch.synthetic=set"],
+            "generated images have no masks",
+        ),
+        (["data.cifar.per_class=2"], "per_class: images of 'cifar' have pixels of many classes; give a `fraction`"),
+        (["data.more={source: cifar10_subset}"], "data set 'more' is a classification, and 'cifar' a segmentation"),
+    ],
+)
+def test_what_is_of_images_is_refused_in_one_line(planned, overrides, problem):
+    with pytest.raises(SuiteError, match=problem) as caught:
+        planned(*overrides)
+    assert "\n" not in str(caught.value)
+
+
+def test_pixels_have_no_place_among_images(tiny_suite, plan_of, tmp_path):
+    with pytest.raises(SuiteError, match="metric miou is of segmentations; take accuracy"):
+        plan_of(tiny_suite(tmp_path), "metric=miou")
