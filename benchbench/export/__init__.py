@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from benchbench.errors import BenchBenchError, ExportError, StoreError, one_line
 from benchbench.export.card import model_card
-from benchbench.export.forms import Form, Student, cifar_form, torchvision_form
+from benchbench.export.forms import Form, Student, at_full_size, cifar_form, segmentation_form, torchvision_form
 from benchbench.export.load import load_trained
 from benchbench.export.onnx_form import onnx_form
 from benchbench.export.timm_form import timm_form
@@ -57,11 +57,13 @@ class ExportResult:
         folder: the new one.
         files: names of its files.
         differences: the largest difference between a logit of a form and `load_trained`'s, by form.
+        note: says that the student's library does not load it, and why; else None.
     """
 
     folder: Path
     files: list[str]
     differences: dict[str, float]
+    note: str | None = None
 
 
 def export_student(store: Store, stage: StageFolder, options: ExportOptions = ExportOptions()) -> ExportResult:
@@ -96,11 +98,19 @@ def export_student(store: Store, stage: StageFolder, options: ExportOptions = Ex
         folder.rename(out)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return ExportResult(out, sorted(path.name for path in out.iterdir()), differences)
+    return ExportResult(out, sorted(path.name for path in out.iterdir()), differences, _note(student))
+
+
+def _note(student: Student) -> str | None:
+    if not student.is_segmentation:
+        return None
+    return f"{student.source} builds no segmentation: benchbench.export.forms.load_exported loads these files"
 
 
 def _forms(student: Student, stage: StageFolder, onnx: bool) -> list[Form]:
     """The form of the student's library, where it can build the student; and ONNX."""
+    if student.is_segmentation:
+        return [segmentation_form(student), *([onnx_form(student)] if onnx else [])]
     try:
         forms = [FORMS[student.source](student)] if student.source in FORMS else [_no_form(student)]
     except ExportError as error:
@@ -119,7 +129,10 @@ def _load_student(stage: StageFolder, plugins: tuple[Path, ...]) -> Student:
     assert isinstance(record, TrainingRecord)
     if record.chosen is not None:
         spec = spec.model_copy(update={"recipe": record.chosen.recipe, "loss": record.chosen.loss})
-    return Student(model, classes, spec, record)
+    student = Student(model, classes, spec, record, plugins)
+    if student.is_segmentation:
+        at_full_size(model)
+    return student
 
 
 def _no_form(student: Student) -> Form:

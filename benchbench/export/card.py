@@ -42,11 +42,12 @@ def model_card(
         licence: None for unknown.
     """
     library = f"library_name: {forms[0].name}\n" if forms[0].name == "timm" else ""
-    front = f"---\nlicense: {licence or 'unknown'}\n{library}pipeline_tag: image-classification\n"
-    front += "tags:\n- image-classification\n- benchbench\n---\n"
+    task = "image-segmentation" if student.is_segmentation else "image-classification"
+    front = f"---\nlicense: {licence or 'unknown'}\n{library}pipeline_tag: {task}\n"
+    front += f"tags:\n- {task}\n- benchbench\n---\n"
     sections = {
         f"{student.label}, {len(student.classes)} classes": _about(student),
-        "Accuracy": _accuracy(student),
+        "Mean IoU" if student.is_segmentation else "Accuracy": _accuracy(student),
         "Training": _training(student),
         "Cost": _cost(student, store),
         "Use": _use(student, forms, differences),
@@ -58,23 +59,31 @@ def model_card(
 
 
 def _about(student: Student) -> str:
-    return (
+    method = METHODS[student.spec.method]
+    if student.is_segmentation:
+        method = method.replace("a linear classifier", "a head")
+    text = (
         f"A {student.spec.role} of a BenchBench suite: {escape_markdown(student.record.label)}. "
-        f"{METHODS[student.spec.method].capitalize()}. {student.record.model.parameters:,} parameters.\n"
+        f"{method.capitalize()}. {student.record.model.parameters:,} parameters.\n"
     )
+    if student.is_segmentation:
+        names = ", ".join(f"{number} {name}" for number, name in enumerate(student.classes))
+        text += f"\nSemantic segmentation: a class for each pixel. {escape_markdown(f'Classes: {names}')}.\n"
+    return text
 
 
 def _accuracy(student: Student) -> str:
     metrics = student.record.metrics
     if metrics.test_accuracy is None:
         return "Not tested: its images have no labels.\n"
+    measure = "mIoU" if metrics.score == "miou" else "accuracy"
     lines = [
-        f"Test accuracy {100 * metrics.test_accuracy:.2f} % (n = {metrics.test_count:,} test images, one seed); "
+        f"Test {measure} {100 * metrics.test_accuracy:.2f} % (n = {metrics.test_count:,} test images, one seed); "
         f"tested: {_tested_weights(student)}; the test split was read once.",
     ]
     if metrics.validation_accuracy is not None:
         images = student.record.data.validation
-        lines.append(f"Validation accuracy {100 * metrics.validation_accuracy:.2f} % (n = {images:,} images).")
+        lines.append(f"Validation {measure} {100 * metrics.validation_accuracy:.2f} % (n = {images:,} images).")
     return "\n".join(lines) + "\n"
 
 
@@ -141,11 +150,20 @@ def _kinds(role: str) -> tuple[str, ...]:
 
 def _use(student: Student, forms: Sequence[Form], differences: Mapping[str, float]) -> str:
     preprocessing, image_size = student.preprocessing, student.spec.recipe.image_size
-    parts = [
-        f"Images are resized so that their shorter side has {round(student.size / preprocessing.crop_pct)} pixels, "
-        f"cropped to the middle {student.size} x {student.size}, and normalised by mean {list(preprocessing.mean)}, "
-        f"std {list(preprocessing.std)}."
-    ]
+    side = student.size
+    if student.is_segmentation:
+        prepared = (
+            f"It was tested on images whose longer side has {side} pixels, at the upper left of {side} x {side}, the "
+            "rest black. The files normalise images themselves, and their logits have the size of the images: "
+            "[B, classes, H, W], enlarged bilinearly in the network. There is nothing else to do."
+        )
+    else:
+        prepared = (
+            f"Images are resized so that their shorter side has {round(side / preprocessing.crop_pct)} pixels, "
+            f"cropped to the middle {side} x {side}, and normalised by mean {list(preprocessing.mean)}, "
+            f"std {list(preprocessing.std)}."
+        )
+    parts = [prepared]
     if image_size != student.size:
         parts.append(
             f"In training and testing they were brought to {image_size} pixels first and then to the network's "

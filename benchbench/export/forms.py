@@ -1,4 +1,4 @@
-"""A student to export, and the forms of torchvision's networks and of the CIFAR networks.
+"""A student to export, and the forms of torchvision's networks, of the CIFAR networks and of segmentations.
 
 A form is written by one function and loaded again by another that uses its files alone, so that the check is of the
 files that other people get.
@@ -7,8 +7,8 @@ files that other people get.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import safetensors.torch
@@ -20,8 +20,11 @@ from torch import Tensor, nn
 from benchbench.errors import ExportError
 from benchbench.models.backbone import Backbone
 from benchbench.models.build import build_backbone
+from benchbench.models.outputs import Outputs
+from benchbench.models.pixels import enlarged
+from benchbench.models.segmentation import SegmentationNetwork
 from benchbench.plugins import load_plugins
-from benchbench.specs.parts import FileSpec, Json, ModelSpec, Spec, WeightsSpec
+from benchbench.specs.parts import ComponentSpec, FileSpec, Json, ModelSpec, Spec, WeightsSpec
 from benchbench.specs.records import TrainingRecord
 from benchbench.specs.stages import TrainingSpec
 from benchbench.store import file_sha256
@@ -29,10 +32,14 @@ from benchbench.store import file_sha256
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 # Fields of a model's spec that its config.json has beside mean and std.
 MODEL_FIELDS = {"source", "name", "params", "input_size"}
+SEGMENTATION = "segmentation"
 
 
 class Preprocessing(Spec):
-    """Preparation of images for the network, by timm's names: resized to size / crop_pct, cropped, normalised."""
+    """Preparation of images for the network, by timm's names: resized to size / crop_pct, cropped, normalised.
+
+    With the crop_mode `letterbox` the longer side has `size` pixels, and the rest, right of or below it, is black.
+    """
 
     input_size: tuple[int, int, int]
     interpolation: str
@@ -50,12 +57,18 @@ class Student:
         model: in eval mode, on the CPU.
         classes: names of the classes.
         spec, record: of its stage.
+        plugins: files that its network or its head come from.
     """
 
     model: Backbone
     classes: tuple[str, ...]
     spec: TrainingSpec
     record: TrainingRecord
+    plugins: tuple[Path, ...] = ()
+
+    @property
+    def is_segmentation(self) -> bool:
+        return isinstance(self.model, SegmentationNetwork)
 
     @property
     def source(self) -> str:
@@ -78,7 +91,7 @@ class Student:
             input_size=(3, self.size, self.size),
             interpolation="bilinear",
             crop_pct=recipe.image_size / max(recipe.eval_resize or 0, recipe.image_size),
-            crop_mode="center",
+            crop_mode="letterbox" if self.is_segmentation else "center",
             mean=_decimals(self.model.mean),
             std=_decimals(self.model.std),
         )
@@ -107,7 +120,8 @@ class Form:
     Attributes:
         name: of the library that loads it.
         write: writes its files into a folder.
-        logits: loads the folder anew and gives the logits [B, classes] of images [B, 3, H, W] in 0..1.
+        logits: loads the folder anew and gives the logits [B, classes] of images [B, 3, H, W] in 0..1; of a
+            segmentation [B, classes, H, W].
         usage: Python that loads it, for the card.
     """
 
@@ -198,19 +212,70 @@ model, classes = load_exported(".")  # images [B, 3, H, W] in 0..1 -> Outputs(lo
     return Form("benchbench", _writer(config, state), lambda folder, x: _logits(load_exported(folder)[0], x), usage)
 
 
-def load_exported(folder: str | Path) -> tuple[Backbone, tuple[str, ...]]:
+def segmentation_form(student: Student) -> Form:
+    """The state dict of backbone and head, by BenchBench's names: no library builds the two as one network."""
+    model = student.spec.model
+    assert model.head is not None
+    network = ModelSpec(
+        source=model.source,
+        name=model.name,
+        params=model.arguments,
+        input_size=model.input_size,
+        head=ComponentSpec(name=model.head.name, params=model.head.arguments),
+    )
+    fields: Json = {
+        "library": "benchbench",
+        "task": SEGMENTATION,
+        "role": student.spec.role,
+        "model": network.model_dump(mode="json", include={*MODEL_FIELDS, "head"}),
+    }
+    usage = """\
+from benchbench.export.forms import load_exported
+
+model, classes = load_exported(".")  # plugins=["FILE"] where the network or its head comes from a plugin's file
+logits = model(images).logits  # images [B, 3, H, W] in 0..1, of any size -> [B, classes, H, W]
+masks = logits.argmax(1)  # the class of each pixel
+"""
+
+    def logits(folder: Path, images: Tensor) -> Tensor:
+        return _logits(load_exported(folder, student.plugins)[0], images)
+
+    return Form("benchbench", _writer(_config(student, fields), student.model.state_dict()), logits, usage)
+
+
+def load_exported(folder: str | Path, plugins: Sequence[str | Path] = ()) -> tuple[Backbone, tuple[str, ...]]:
     """A network that `benchbench export` has written in its own form, in eval mode on the CPU, and its class names.
+
+    Logits of a segmentation have the size of the images that the network is given: [B, classes, H, W].
 
     Args:
         folder: with its weights and config.json.
+        plugins: files that its network or its head come from.
     """
     config = json.loads(Path(folder, CONFIG).read_text(encoding="utf-8"))
+    registry = load_plugins([Path(plugin) for plugin in plugins]).registry
     path = Path(folder, WEIGHTS)
+    if config.get("task") == SEGMENTATION:
+        names = tuple(config["label_names"])
+        network = build_backbone(ModelSpec(**config["model"]), config["role"], registry, len(names))
+        network.load_state_dict(safetensors.torch.load_file(path))
+        return at_full_size(network).eval(), names
     weights = WeightsSpec(file=FileSpec(path=str(path), content=file_sha256(path)))
     spec = ModelSpec(**config["model"], weights=weights, mean=config["mean"], std=config["std"])
     classes = tuple(config["label_names"])
-    model = build_backbone(spec, "student", load_plugins().registry, len(classes), published=classes)
+    model = build_backbone(spec, "student", registry, len(classes), published=classes)
     return model.eval(), classes
+
+
+def at_full_size(model: Backbone) -> Backbone:
+    """The same network, whose logits of a segmentation have the size of its images from now on."""
+    model.register_forward_hook(_enlarge, with_kwargs=True)
+    return model
+
+
+def _enlarge(_model: nn.Module, args: tuple[Tensor, ...], named: dict[str, Tensor], outputs: Outputs) -> Outputs:
+    assert outputs.logits is not None
+    return replace(outputs, logits=enlarged(outputs.logits, args[0] if args else named["images"]))
 
 
 def _logits(model: Backbone, images: Tensor) -> Tensor:

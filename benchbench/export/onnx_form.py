@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import json
 import logging
 import warnings
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ FILE = "model.onnx"
 
 
 class _Logits(nn.Module):
-    """Images [B, 3, H, W] in 0..1 -> logits [B, classes]."""
+    """Images [B, 3, H, W] in 0..1 -> logits [B, classes], or of a segmentation [B, classes, H, W]."""
 
     def __init__(self, model: nn.Module):
         super().__init__()
@@ -46,30 +47,41 @@ def onnx_form(student: Student) -> Form:
         images = torch.zeros(2, 3, student.size, student.size)
         batch = torch.export.Dim("batch")
         with _quiet():
-            torch.onnx.export(
+            program = torch.onnx.export(
                 _Logits(student.model).eval(),
                 (images,),
-                folder / FILE,
                 input_names=["images"],
                 output_names=["logits"],
                 dynamic_shapes={"images": {0: batch}},
                 dynamo=True,
-                external_data=False,
                 verbose=False,
             )
+            assert program is not None
+            program.model.metadata_props["names"] = json.dumps(student.classes)
+            program.save(folder / FILE, external_data=False)
 
     def logits(folder: Path, images: Tensor) -> Tensor:
         session = runtime.InferenceSession(folder / FILE, providers=["CPUExecutionProvider"])
         return torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0])
 
     usage = f"""\
+import json
+
 import onnxruntime
 
 session = onnxruntime.InferenceSession("{FILE}")
 # float32 images [B, 3, {student.size}, {student.size}] in 0..1: the file normalises them itself
 (logits,) = session.run(["logits"], {{"images": images}})
-"""
+{_names(student)}"""
     return Form("onnxruntime", write, logits, usage)
+
+
+def _names(student: Student) -> str:
+    """Lines of Python that give the names of classes, which lie in the file, and the masks of a segmentation."""
+    lines = 'names = json.loads(session.get_modelmeta().custom_metadata_map["names"])\n'
+    if student.is_segmentation:
+        lines += "masks = logits.argmax(1)  # of logits [B, classes, H, W], at the size of the images\n"
+    return lines
 
 
 def _library(name: str) -> ModuleType:
