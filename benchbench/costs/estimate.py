@@ -76,10 +76,11 @@ def forward_images(plan: Plan, spec: OutputsSpec, data: str) -> tuple[int, int]:
 def _training(plan: Plan, key: str, spec: TrainingSpec, data: str, networks: NetworkCosts) -> CostEstimate:
     images, evaluated = training_images(plan, spec, data), evaluation_images(plan, spec, data)
     student = networks[key, "model"]
-    if spec.method == "linear_probe":  # its trunk runs in the stage that stores its outputs
+    if spec.trains_head_alone:  # its trunk runs in the stage that stores its outputs
         head = 2.0 * student.dim * plan.info[data].classes
         return CostEstimate(images, head * (FORWARDS_PER_STEP * images + evaluated))
-    flops = images * student.flops * FORWARDS_PER_STEP
+    forwards = 1 if spec.method == "linear_probe" else FORWARDS_PER_STEP  # of a frozen trunk
+    flops = images * student.flops * forwards
     for index in range(len(spec.teachers)):
         if f"outputs{index}" not in spec.needs:
             flops += images * networks[key, f"teacher{index}"].flops

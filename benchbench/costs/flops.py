@@ -110,7 +110,7 @@ def network_cost(request: NetworkRequest, registry: Registry) -> NetworkCost:
 
     registry.get(request.role, request.model.source).load()  # some libraries compute with tensors at import
     backbone: Backbone = build_without_memory(
-        lambda: build_backbone(request.model, request.role, registry, classes=None)
+        lambda: build_backbone(request.model, request.role, registry, request.classes)
     )
     size = request.image_size
     backbone.requires_grad_(False)  # the counter would watch gradients, and a parameter that is an input has none

@@ -98,6 +98,7 @@ def _network_requests(plan: Plan, locs: dict[str, StageLocs]) -> dict[tuple[str,
             image_size=stage.spec.recipe.image_size,
             component=stage.spec.components[f"{network.role}/{network.model.source}"],
             one_image=part == "model" and _trains_on_one_image(plan, stage.spec, locs[key].data),
+            classes=None if network.model.head is None else plan.info[locs[key].data].classes,
             code=code,
         )
         for key, stage in plan.stages.items()

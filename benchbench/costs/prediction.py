@@ -93,12 +93,14 @@ class Predictor:
         images, evaluated = training_images(self._plan, spec, data), evaluation_images(self._plan, spec, data)
         if pace is not None:
             return pace.hours(images + evaluated / FORWARDS_PER_STEP)
-        if spec.method == "linear_probe":
+        if spec.trains_head_alone:
             return 0.0  # its trunk runs in a stage of its own, and is most of it
         step = self._step(stage, "student")
         if step is None:
             return None
-        seconds = images * step.seconds + evaluated * step.seconds / FORWARDS_PER_STEP
+        one_pass = step.seconds / FORWARDS_PER_STEP
+        frozen = spec.method == "linear_probe"  # a head, on a trunk that takes no backward pass
+        seconds = images * (one_pass if frozen else step.seconds) + evaluated * one_pass
         for index in range(len(spec.teachers)):
             if f"outputs{index}" in stage.needs:
                 continue

@@ -37,6 +37,7 @@ class NetworkRequest(BuildRequest):
         image_size: pixels a side.
         component: version and source of the model's source.
         one_image: whether it is trained on batches of one image.
+        classes: of a segmentation, whose head counts; None for images, whose classifier does not.
     """
 
     model: ModelSpec
@@ -44,6 +45,7 @@ class NetworkRequest(BuildRequest):
     image_size: int
     component: ComponentVersion
     one_image: bool = False
+    classes: int | None = None
 
 
 class LossRequest(BuildRequest):
@@ -101,7 +103,7 @@ class NetworkCost(RecordPart):
     """Size of a network.
 
     Attributes:
-        parameters: without a classifier.
+        parameters: without a classifier; with the head of a segmentation.
         flops: of one forward pass of one image; a multiplication with its addition counts as two.
         dim: width of its embedding.
     """

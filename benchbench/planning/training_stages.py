@@ -96,7 +96,7 @@ class TrainingStages:
         if spec.model.head is not None:
             spec = check_segmentation(self.draft.resolver.file, merged, spec, self.draft.resolver)
         network = Network(task.label, NetworkSpec(model=spec.model, role=spec.role), trained=True)
-        if spec.method == "linear_probe" and spec.model.head is None:
+        if spec.trains_head_alone:
             # The trunk is frozen: its outputs are computed once, and the head trains on those.
             trunk = Network(task.label, network.spec, spec.needs.get("start"))
             inputs = NetworkInputs(task.data, spec.data, spec.recipe.inputs())

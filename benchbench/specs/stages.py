@@ -76,6 +76,11 @@ class TrainingSpec(BaseSpec):
     selection: Literal["last", "best"] = "last"
 
     @property
+    def trains_head_alone(self) -> bool:
+        """True where a head trains on cached embeddings, and no trunk is run."""
+        return self.method == "linear_probe" and self.model.head is None
+
+    @property
     def searched(self) -> bool:
         """True where it chooses from trials."""
         return f"{TRIAL}0" in self.needs

@@ -6,7 +6,6 @@ from benchbench.errors import SuiteError
 from tests.plans import keys
 from tests.segments import source, write_squares
 
-
 PRETRAINED = "students.small.weights=pretrained"
 
 
