@@ -25,6 +25,7 @@ def plan_json(plan: Plan, store: Store, estimates: Estimates) -> Json:
     return {
         "suite": plan.suite.name,
         "key": plan.key,
+        "task": next(plan.info[label].task for label in plan.suite.data),
         "device": plan.devices.name,
         "cells": [_cell_json(cell) for cell in plan.cells],
         "stages": [

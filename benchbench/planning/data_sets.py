@@ -7,6 +7,7 @@ from pathlib import Path
 from benchbench.components import Registry
 from benchbench.data.info import DatasetParams
 from benchbench.data.sources.bundled import Cifar10SubsetParams
+from benchbench.data.sources.nuclei import NucleiParams
 from benchbench.data.sources.own_images import OwnImagesParams
 from benchbench.data.survey import Survey, survey
 from benchbench.errors import DataError
@@ -59,4 +60,4 @@ def is_at_hand(params: DatasetParams, root: Path) -> bool:
     """True for files that somebody put there and for those of the package: nothing is downloaded for a look."""
     if isinstance(params, OwnImagesParams):
         return params.split_files("train", root) is not None
-    return isinstance(params, Cifar10SubsetParams) or bool(named_paths(params))
+    return isinstance(params, Cifar10SubsetParams | NucleiParams) or bool(named_paths(params))

@@ -53,9 +53,11 @@ class PlanOverview:
 
     @property
     def axes(self) -> str:
-        """Data sets, students and seeds."""
-        suite = self.plan.suite
-        return f"data: {', '.join(suite.data)}   students: {', '.join(suite.students)}   seeds: {suite.seeds}"
+        """Data sets, with their task where it is not classification; students and seeds."""
+        suite, info = self.plan.suite, self.plan.info
+        tasks = {label: info[label].task for label in suite.data}
+        data = [label if task == "classification" else f"{label} ({task})" for label, task in tasks.items()]
+        return f"data: {', '.join(data)}   students: {', '.join(suite.students)}   seeds: {suite.seeds}"
 
     @property
     def rest_hours(self) -> float | None:

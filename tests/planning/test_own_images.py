@@ -17,6 +17,7 @@ from benchbench.specs import parts
 from benchbench.specs.records import Cost, TrainingMetrics, TrainingRecord
 from benchbench.store import Store
 from tests.plans import keys
+from tests.segments import write_squares
 
 
 @pytest.fixture
@@ -139,6 +140,17 @@ class TestImagesThatCannotBeRead:
         (folder / "train" / "cat" / "0.jpg").write_bytes(b"")
         with pytest.raises(SuiteError, match=r"train/cat/0\.jpg \(it is empty, of 0 bytes\); repair or remove"):
             check_images(plan(), Store(tmp_path / "runs"), tmp_path)
+
+    def test_masks_are_read_too(self, tiny_suite, plan_of, tmp_path, monkeypatch):
+        monkeypatch.setattr("benchbench.data.sources.maskfolder.DECODED", 1)  # of each part the first, by the plan
+        own = write_squares(tmp_path / "squares", 4, 2)
+        source = {"maskfolder": {"path": str(own), "classes": ["background", "square"]}}
+        plan = plan_of(tiny_suite(tmp_path / "suite", data={"own": {"source": source}}))
+        assert check_images(plan, Store(tmp_path / "runs"), tmp_path) == []
+        Image.new("L", (16, 16), 7).save(own / "train" / "masks" / "002.png")
+        plan = plan_of(tiny_suite(tmp_path / "suite", data={"own": {"source": source}}))
+        with pytest.raises(SuiteError, match=r"masks/002\.png holds the value 7, of no class; .*; repair or remove"):
+            check_images(plan, Store(tmp_path / "runs"), tmp_path)
 
     def test_repairing_one_changes_no_key(self, plan, folder, tmp_path):
         file, store = folder / "test" / "cat" / "0.jpg", Store(tmp_path / "runs")

@@ -2,7 +2,13 @@
 
 import pytest
 
+from benchbench.cli.describe import plan_json
+from benchbench.data.sources.nuclei import NucleiParams
+from benchbench.data.sources.segmentation_sets import VocSegmentationParams
 from benchbench.errors import SuiteError
+from benchbench.planning.data_sets import is_at_hand
+from benchbench.reports.plan_overview import overview
+from benchbench.store import Store
 from tests.plans import keys
 from tests.segments import source, write_squares
 
@@ -44,6 +50,17 @@ def test_a_probe_runs_its_trunk_and_keeps_no_outputs(planned):
 def test_the_suite_is_about_the_mean_intersection_over_union(planned):
     assert planned().suite.metric == "miou"
     assert planned("metric=pixel_accuracy").suite.metric == "pixel_accuracy"
+
+
+def test_the_plan_says_the_task(planned, tmp_path):
+    plan, store = planned(), Store(tmp_path / "runs")
+    assert overview(plan, store).axes.startswith("data: cifar (segmentation)   students: ")
+    assert plan_json(plan, store, {})["task"] == "segmentation"
+
+
+def test_the_nuclei_of_the_package_are_at_hand(tmp_path):
+    assert is_at_hand(NucleiParams(), tmp_path)
+    assert not is_at_hand(VocSegmentationParams(), tmp_path)
 
 
 @pytest.mark.parametrize(
