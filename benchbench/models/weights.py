@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -138,14 +139,14 @@ class _Network:
     tensors: dict[str, Tensor]
     classifiers: tuple[str, ...]
 
-    @property
+    @functools.cached_property
     def head(self) -> set[str]:
         return {name for name in self.tensors if self.is_head(name)}
 
     def is_head(self, name: str) -> bool:
         return name.startswith(tuple(f"{part}." for part in self.classifiers))
 
-    @property
+    @functools.cached_property
     def trunk(self) -> set[str]:
         """Names that weights must have: all but the classifier's, and counters."""
         return {name for name in self.tensors if not self.is_head(name) and not is_counter(name)}
