@@ -23,7 +23,9 @@ PROBLEMS = 1  # exit code
 
 @click.command()
 @click.argument("suite", type=suite_type)
-@click.option("--sheet", type=file_type, metavar="FILE", help="Write a few images of each class into a picture, a PNG.")
+@click.option(
+    "--sheet", type=file_type, metavar="FILE", help="Write a few images of each class, with their masks, into a PNG."
+)
 @click.option("--decode", is_flag=True, help="Decode every image, however many there are.")
 @click.option("--all", "show_all", is_flag=True, help="Print every class, every unreadable file and every copy.")
 @data_option
@@ -33,10 +35,10 @@ PROBLEMS = 1  # exit code
 def data(suite: Path, sheet: Path | None, decode: bool, show_all: bool, as_json: bool, **others: Any) -> None:
     """Show what the data sets of SUITE hold: classes, sizes, copies, and images that cannot be read.
 
-    Images are counted by class and part. Copies are found within and across the parts: by decoded pixels, of large sets
-    by the bytes of files unless `--decode` is given. Published sets are not downloaded for it: their sizes are shown.
-    Exit code 0: nothing is to be done; 1: images cannot be read, test images are among those to train on, or copies
-    have different labels; 2: bad input.
+    Images are counted by class and part, those of a segmentation by each class that they show. Copies are found within
+    and across the parts: by decoded pixels, of large sets by the bytes of files unless `--decode` is given. Published
+    sets are not downloaded for it: their sizes are shown. Exit code 0: nothing is to be done; 1: images cannot be read,
+    test images are among those to train on, or copies have different labels or masks; 2: bad input.
 
     \b
     Examples:
@@ -74,7 +76,7 @@ def _check_sheet(path: Path) -> None:
 
 
 def _has_problems(survey: Survey) -> bool:
-    return bool(survey.unreadable) or any(_is_leak(each) or len(each.labels) > 1 for each in survey.copies)
+    return bool(survey.unreadable) or any(_is_leak(each) or each.contradict for each in survey.copies)
 
 
 def _is_leak(copies: Copies) -> bool:
@@ -149,8 +151,9 @@ def _copy_lines(survey: Survey, most: int) -> Iterator[str]:
     for part in ("train", "validation", "test"):
         within = [each for each in copies if each.parts == (part,)]
         yield from _listed(f"images that are there several times in {part}", map(_names, within), most)
-    contradictions = [each for each in copies if len(each.labels) > 1]
-    yield from _listed("images with several labels", map(_names, contradictions), most)
+    contradictions = [each for each in copies if each.contradict]
+    kind = "masks" if survey.info.task == "segmentation" else "labels"
+    yield from _listed(f"images with several {kind}", map(_names, contradictions), most)
 
 
 def _names(copies: Copies) -> str:

@@ -1,22 +1,29 @@
-"""A contact sheet: a few images of each class and part of a data set in one picture."""
+"""A contact sheet: a few images of each class and part of a data set in one picture.
+
+Of a segmentation each row has images that show its class, each beside the same one with its mask laid over.
+"""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from benchbench.data.images import ImageDataset
+from benchbench.data.images import IGNORED, ImageDataset
+from benchbench.data.mask_pictures import class_colours, laid_over
 from benchbench.data.survey import Survey
 from benchbench.errors import DataError, one_line
 
 KINDS = (".png", ".jpg", ".jpeg", ".webp")
 TILE, GAP, LABEL_WIDTH, LINE = 96, 4, 180, 22  # pixels
 # Images of each class from each split, and classes of a data set.
-COLUMNS = {"train": 6, "test": 3}
+COLUMNS, PAIRS = {"train": 6, "test": 3}, {"train": 3, "test": 2}
 MOST_CLASSES = 40
+LOOKED_AT = 64  # masks of each split, where the survey has not read all
+SWATCH = 14  # pixels
 INK, PAPER, FAINT = "#202020", "#ffffff", "#d0d0d0"
 
 
@@ -46,45 +53,91 @@ def write_contact_sheet(surveys: Mapping[str, Survey], path: Path) -> None:
 
 def _sheet(label: str, found: Survey) -> Image.Image:
     """A row for each class: images to train on, and beside them those to test on."""
-    classes = found.splits["train"].classes or ("",)
+    train = found.splits["train"]
+    classes, columns = train.classes or ("",), COLUMNS if train.mask is None else PAIRS
+    width = TILE + GAP if train.mask is None else 2 * (TILE + GAP)
     numbers = np.unique(np.linspace(0, len(classes) - 1, min(MOST_CLASSES, len(classes))).astype(int))
-    row, count = TILE + GAP, sum(COLUMNS.values())
-    sheet = Image.new("RGB", (LABEL_WIDTH + count * row + 4 * GAP, 2 * LINE + len(numbers) * row), PAPER)
+    row = TILE + GAP
+    size = (LABEL_WIDTH + sum(columns.values()) * width + 8 * GAP, 2 * LINE + len(numbers) * row)
+    sheet = Image.new("RGB", size, PAPER)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
     more = f", {len(numbers)} of {len(classes)} classes" if len(numbers) < len(classes) else ""
+    more += "" if train.mask is None else "; grey stripes: pixels that count nowhere"
     draw.text((GAP, GAP), f"{label} ({found.source}){more}", INK, font)
     left = LABEL_WIDTH
-    for split, columns in COLUMNS.items():
+    for split, count in columns.items():
         draw.text((left, LINE), split, INK, font)
-        for line, number in enumerate(numbers):
-            tiles = _tiles(found.splits[split], int(number), columns)
-            for column, tile in enumerate(tiles):
-                sheet.paste(tile, (left + column * row, 2 * LINE + line * row))
-        left += columns * row + 4 * GAP
+        for line, chosen in enumerate(_chosen(found, split, numbers, count)):
+            for column, index in enumerate(chosen):
+                tiles = _tiles(found.splits[split], index)
+                for place, tile in enumerate(tiles):
+                    sheet.paste(tile, (left + column * width + place * row, 2 * LINE + line * row))
+        left += count * width + 4 * GAP
     for line, number in enumerate(numbers):
-        draw.text((GAP, 2 * LINE + line * row + GAP), _short(classes[number], font), INK, font)
+        top = 2 * LINE + line * row + GAP
+        draw.text((GAP, top), _short(classes[number], font), INK, font)
+        if train.mask is not None:
+            colour = tuple(class_colours(len(classes))[number].tolist())
+            draw.rectangle((GAP, top + LINE, GAP + SWATCH, top + LINE + SWATCH), colour, INK)
     return sheet
 
 
-def _tiles(images: ImageDataset, label: int, count: int) -> Sequence[Image.Image]:
-    """Small pictures of some images of a class, spread over it; a grey one for an image that cannot be read."""
-    members = np.flatnonzero(images.labels == label)
-    chosen = members[np.unique(np.linspace(0, len(members) - 1, min(count, len(members))).astype(int))]
+def _chosen(found: Survey, split: str, numbers: np.ndarray, count: int) -> list[list[int]]:
+    """Some images of each class, spread over it; of a segmentation those of no earlier row where there are others."""
+    images = found.splits[split]
+    if images.mask is None:
+        return [_spread(np.flatnonzero(images.labels == number), count) for number in numbers]
+    shown, rows, taken = _shown(found, split), [], set[int]()
+    for number in numbers:
+        members = [index for index, names in shown.items() if images.classes[number] in names]
+        rows.append(_spread([index for index in members if index not in taken] or members, count))
+        taken |= set(rows[-1])
+    return rows
+
+
+def _spread(members: Sequence[int] | np.ndarray, count: int) -> list[int]:
+    places = np.unique(np.linspace(0, len(members) - 1, min(count, len(members))).astype(int))
+    return [int(members[place]) for place in places]
+
+
+def _shown(found: Survey, split: str) -> Mapping[int, Sequence[str]]:
+    """Names of the classes that images of a split show, by index: of all that the survey has read, else of some."""
+    images, start = found.splits[split], 0 if split == "train" else len(found.splits["train"])
+    shown = {index: each.shows for index, each in enumerate(found.images[start : start + len(images)]) if each.shows}
+    if shown or images.mask is None:
+        return shown
+    looked: dict[int, Sequence[str]] = {}
+    for index in _spread(range(len(images)), LOOKED_AT):
+        with contextlib.suppress(DataError):
+            numbers = np.unique(images.mask(index))
+            looked[index] = [images.classes[number] for number in numbers if number != IGNORED]
+    return looked
+
+
+def _tiles(images: ImageDataset, index: int) -> Sequence[Image.Image]:
+    """A small picture of an image, and one with its mask where it has one; grey for what cannot be read."""
+    pictures: list[Image.Image] = []
+    with contextlib.suppress(DataError):
+        image = images.image(index).convert("RGB")
+        pictures.append(_fitted(image.copy()))
+        if images.mask is not None:  # before it is made smaller: lines of one pixel show too
+            pictures.append(_fitted(laid_over(image, images.mask(index), len(images.classes))))
     tiles = []
-    for index in chosen:
+    for place in range(1 if images.mask is None else 2):
         tile = Image.new("RGB", (TILE, TILE), FAINT)
-        try:
-            image = images.image(int(index)).convert("RGB")
-        except DataError:
-            tiles.append(tile)
-            continue
-        image.thumbnail((TILE, TILE))
-        if image.width < TILE and image.height < TILE:  # small ones are shown larger, pixel by pixel
-            scale = TILE // max(image.size)
-            image = image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
-        tile.paste(image, ((TILE - image.width) // 2, (TILE - image.height) // 2))
+        for picture in pictures[place : place + 1]:
+            tile.paste(picture, ((TILE - picture.width) // 2, (TILE - picture.height) // 2))
         tiles.append(tile)
     return tiles
+
+
+def _fitted(image: Image.Image) -> Image.Image:
+    """An image at the size of a tile; a small one is enlarged pixel by pixel."""
+    image.thumbnail((TILE, TILE))
+    if image.width >= TILE or image.height >= TILE:
+        return image
+    scale = TILE // max(image.size)
+    return image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
 
 
 def _short(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:

@@ -37,6 +37,7 @@ class ImageFinding:
         digest: sha256 of its decoded pixels or of its file; None where it cannot be read.
         problem: why it, or its mask, cannot be read.
         shows: names of the classes that its pixels have, of a segmentation whose masks are decoded; `label` is empty.
+        mask: sha256 of its mask, where that is decoded.
     """
 
     name: str
@@ -46,6 +47,7 @@ class ImageFinding:
     digest: str | None = None
     problem: str = ""
     shows: tuple[str, ...] = ()
+    mask: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,11 @@ class Copies:
     @property
     def labels(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(image.label for image in self.images))
+
+    @property
+    def contradict(self) -> bool:
+        """True where they have different labels or masks."""
+        return len({(image.label, image.mask) for image in self.images}) > 1
 
 
 @dataclass(frozen=True)
@@ -90,13 +97,13 @@ class Survey:
 
     @property
     def copies(self) -> list[Copies]:
-        """Groups of copies; those that lie in several parts come first, then those of several labels."""
+        """Groups of copies; those that lie in several parts come first, then those of several labels or masks."""
         groups: dict[str, list[ImageFinding]] = {}
         for image in self.images:
             if image.digest is not None:
                 groups.setdefault(image.digest, []).append(image)
         copies = [Copies(tuple(group)) for group in groups.values() if len(group) > 1]
-        return sorted(copies, key=lambda each: (-len(each.parts), -len(each.labels)))
+        return sorted(copies, key=lambda each: (-len(each.parts), -len(each.labels), not each.contradict))
 
 
 def survey(
@@ -156,8 +163,8 @@ def _look(images: ImageDataset, split: str, by_pixels: bool) -> list[ImageFindin
             name = _name(images, index, split)
             try:
                 size, digest = _file(images, index) if by_file else _pixels(images, index)
-                shows = _shown(images, index) if by_pixels else ()
-                findings.append(ImageFinding(name, part, label, size, digest, shows=shows))
+                shows, mask = _shown(images, index) if by_pixels else ((), "")
+                findings.append(ImageFinding(name, part, label, size, digest, shows=shows, mask=mask))
             except DataError as error:
                 findings.append(ImageFinding(name, part, label, problem=str(error)))
         return findings
@@ -181,17 +188,19 @@ def _pixels(images: ImageDataset, index: int) -> tuple[tuple[int, int], str]:
     return image.size, hashlib.sha256(f"{image.mode} {image.size} ".encode() + image.tobytes()).hexdigest()
 
 
-def _shown(images: ImageDataset, index: int) -> tuple[str, ...]:
-    """Names of the classes of an image's pixels, where it comes with a mask.
+def _shown(images: ImageDataset, index: int) -> tuple[tuple[str, ...], str]:
+    """Names of the classes of an image's pixels and the hash of its mask, where it comes with one.
 
     Raises:
         DataError: its mask cannot be read.
     """
     if images.mask is None:
-        return ()
+        return (), ""
     import numpy as np
 
-    return tuple(images.classes[number] for number in np.unique(images.mask(index)) if number != IGNORED)
+    mask = np.ascontiguousarray(images.mask(index))
+    shows = tuple(images.classes[number] for number in np.unique(mask) if number != IGNORED)
+    return shows, hashlib.sha256(f"{mask.shape} ".encode() + mask.tobytes()).hexdigest()
 
 
 def _file(images: ImageDataset, index: int) -> tuple[tuple[int, int], str]:
