@@ -21,6 +21,7 @@ TABLES = (
     ("resources", "tables.resources:resources", "size, memory, energy and price of one run"),
     ("ledger", "tables.ledger:ledger", "every device-hour of the runs, by line"),
     ("verdicts", "tables.verdicts:verdicts", "each distilled arm against pre-train + fine-tune"),
+    ("by_image", "tables.images:by_image", "segmentations: distilled arms over test images drawn anew"),
     ("savings", "tables.savings:savings", "time that distillation saves, with intervals"),
     ("break_even", "tables.break_even:break_even_table", "tasks from which one pre-training costs less"),
     ("crossings", "tables.crossings:crossings", "hours at which distillation and fine-tuning are equally good"),

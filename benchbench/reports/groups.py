@@ -129,9 +129,11 @@ class Group:
 
     @property
     def resolution(self) -> float:
-        """Value of one test image, in points; 0 before anything is done."""
+        """Value of one test image, in points; 0 before anything is done, and where pixels are counted."""
         finished = max((runs.finished[-1] for runs in self.rows.values() if runs.n), default=None)
-        return 0.0 if finished is None else 100 / int(self.columns.numbers("test_images", [finished])[0])
+        if finished is None or not math.isnan(self.columns.numbers("miou", [finished])[0]):
+            return 0.0
+        return 100 / int(self.columns.numbers("test_images", [finished])[0])
 
 
 def groups_of(results: pd.DataFrame) -> dict[tuple[str, str], Group]:

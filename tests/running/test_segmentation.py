@@ -75,6 +75,7 @@ def test_tables_are_about_the_mean_intersection_over_union(finished):
     out = in_this_process("report", "squares.yaml", "--tables", "all", "--format", "csv", cwd=finished).out
     assert "Test mIoU (%) of squares" in out
     assert "pixel accuracy" in out
+    assert "Distillation against tuned over the test images of squares" in out
     assert "metric of the suite: mIoU, over the pixels of all test images together" in out
 
 
