@@ -20,6 +20,7 @@ from benchbench.reports.tables.diagnosis_rules import (
     in_curve,
     in_gradients,
     not_finite,
+    under_floor,
     weaker_teacher,
 )
 from benchbench.specs.records import TrainingRecord
@@ -29,7 +30,7 @@ from benchbench.store import Store
 def diagnosis(results: pd.DataFrame, plan: Plan, store: Store) -> Table | None:
     """Runs that show a sign of failure, with the evidence in numbers; None where there is no sign.
 
-    The signs: a student far below the baseline, a teacher weaker than its student, unstable training, one class for all
+    The signs: a student far below the baseline, a teacher weaker than its student or that has learnt nothing, unstable training, one class for all
     images, a dead embedding, a loss whose gradient vanishes, slow convergence, projector collapse, overfitting,
     published weights at chance. The notes under the table have the rule of each sign and things to try; every threshold
     is an attribute of `benchbench.reports.tables.diagnosis_rules.Thresholds`.
@@ -37,7 +38,7 @@ def diagnosis(results: pd.DataFrame, plan: Plan, store: Store) -> Table | None:
     rows = []
     for (data, student), cells in _groups(results).items():
         for row, own in cells.items():
-            for sign, seeds in [*_of_runs(own, store), *_of_means(own, cells)]:
+            for sign, seeds in [*_of_runs(own, store), *_of_means(own, cells, store)]:
                 labels = [row, data, student, SIGNS[sign.sign].name]
                 rows.append((sign.sign, [Entry(text) for text in (*labels, seeds, sign.evidence)]))
     if not rows:
@@ -65,6 +66,7 @@ class ResultCell(NamedTuple):
     validation_images: float
     test_images: float
     teacher_accuracy: float
+    pixel_accuracy: float
 
 
 # The cells of one data set and student by their row of the tables.
@@ -103,10 +105,12 @@ def _of_run(cell: ResultCell, store: Store) -> list[DetectedSign]:
         sign = at_chance(float(cell.accuracy), len(record.data.names), float(cell.test_images))
         answers = [*answers, *([sign] if sign is not None else [])]
     images = int(cell.train_images), int(cell.validation_images)
-    return answers + in_curve(folder.read_curve(), *images, float(cell.accuracy))
+    # Accuracies of a curve are of pixels, where the test's is the mean intersection over union.
+    accuracy = cell.accuracy if pd.isna(cell.pixel_accuracy) else cell.pixel_accuracy
+    return answers + in_curve(folder.read_curve(), *images, float(accuracy))
 
 
-def _of_means(cells: Sequence[ResultCell], group: CellsByRow) -> Iterator[tuple[DetectedSign, str]]:
+def _of_means(cells: Sequence[ResultCell], group: CellsByRow, store: Store) -> Iterator[tuple[DetectedSign, str]]:
     """Signs of an arm that distils: against the arms without a teacher, and against its teacher."""
     done = [cell for cell in cells if cell.status == "done"]
     if not done or done[0].method != "distill":
@@ -126,10 +130,19 @@ def _of_means(cells: Sequence[ResultCell], group: CellsByRow) -> Iterator[tuple[
         if mean is not None:
             students[f"the student alone ({name})"] = mean
         best = max(students, key=lambda each: students[each])
-        signs.append(weaker_teacher(_mean(with_teacher, "teacher_accuracy"), students[best], images, best))
+        teacher = _mean(with_teacher, "teacher_accuracy")
+        signs += [weaker_teacher(teacher, students[best], images, best), _of_teacher(teacher, with_teacher[0], store)]
     for sign in signs:
         if sign is not None:
             yield sign, f"mean of {len(done)}"
+
+
+def _of_teacher(teacher: float, cell: ResultCell, store: Store) -> DetectedSign | None:
+    """A segmentation's teacher against one class for all pixels."""
+    record = store.stage("cell", cell.key).done()
+    if not isinstance(record, TrainingRecord) or record.metrics.score != "miou":
+        return None
+    return under_floor(teacher, record.metrics.largest_class_share or 0.0, len(record.data.names))
 
 
 def _baseline(group: CellsByRow, method: str) -> tuple[str, float | None]:

@@ -35,6 +35,7 @@ class Thresholds:
             network; where a class has more than that share of the images, half of the rest too.
         same_embedding: relative spread of embeddings below which all are the same.
         vanishing: share of cross-entropy's gradient under which a loss hardly trains the student.
+        teacher_floor: what a segmentation's teacher must have over one class for all pixels, in mIoU.
         same_dimensions: share of an embedding's dimensions that are constant above which it says nothing.
     """
 
@@ -52,6 +53,7 @@ class Thresholds:
     one_class: float = 0.95
     same_embedding: float = 0.1
     same_dimensions: float = 0.9
+    teacher_floor: float = 0.05
     vanishing: float = VANISHING
 
 
@@ -85,6 +87,12 @@ SIGNS = {
         "teacher weaker than the student",
         f"the adapted teacher's test accuracy under the student's, by more than {LIMITS.noise:g} standard errors",
         "adapt the teacher better (finetune, more epochs), or take a stronger one",
+    ),
+    "floor": Sign(
+        "teacher that has learnt nothing",
+        f"the mIoU of a segmentation's teacher less than {100 * LIMITS.teacher_floor:g} points above that of one class "
+        "for all pixels",
+        "adapt the teacher better (finetune, more epochs, a larger image_size); look at its curve",
     ),
     "unstable": Sign(
         "training unstable",
@@ -236,7 +244,8 @@ def _one_class(metrics: TrainingMetrics) -> DetectedSign | None:
         return None
     if share < max(LIMITS.one_class, (1 + largest) / 2):
         return None
-    numbers = f"one class for {100 * share:.4g} % of {metrics.test_count:,} test images"
+    unit = "the pixels of " if metrics.score == "miou" else ""
+    numbers = f"one class for {100 * share:.4g} % of {unit}{metrics.test_count:,} test images"
     return DetectedSign("constant", share, f"{numbers}, of which the largest class has {100 * largest:.4g} %")
 
 
@@ -285,6 +294,21 @@ def weaker_teacher(teacher: float, student: float, images: float, student_name: 
     if difference <= _noise(teacher, student, images):
         return None
     return DetectedSign("teacher", difference, f"teacher {100 * teacher:.1f} %, {student_name} {100 * student:.1f} %")
+
+
+def under_floor(teacher: float, largest: float, classes: int) -> DetectedSign | None:
+    """The teacher's mIoU against that of the answer that all pixels are of the largest class.
+
+    Args:
+        teacher: its mIoU.
+        largest: share of the test images' pixels that are of the largest class.
+        classes: of pixels.
+    """
+    constant = largest / classes
+    if teacher >= constant + LIMITS.teacher_floor:
+        return None
+    numbers = f"teacher {100 * teacher:.1f} % mIoU, one class for all pixels {100 * constant:.1f} %"
+    return DetectedSign("floor", constant + LIMITS.teacher_floor - teacher, numbers)
 
 
 def _noise(one: float, two: float, images: float) -> float:

@@ -9,7 +9,7 @@ import pytest
 
 from benchbench.reports.report import make_report
 from benchbench.reports.tables.diagnosis import diagnosis
-from benchbench.reports.tables.diagnosis_rules import LIMITS, SIGNS, at_chance, in_curve
+from benchbench.reports.tables.diagnosis_rules import LIMITS, SIGNS, at_chance, in_curve, under_floor
 from benchbench.specs.records import GradientRecord
 
 SMOOTH = [2.0 * 0.9**epoch + 0.3 for epoch in range(20)]
@@ -294,6 +294,27 @@ class TestAnswers:
         healthy.fail(key, reason)
         (row,) = rows_with(rows_of(healthy), "unstable")
         assert row[5] == reason
+
+
+class TestSegmentation:
+    @pytest.mark.parametrize(("teacher", "is_sign"), [(0.44, True), (0.49, True), (0.51, False), (0.8, False)])
+    def test_a_teacher_that_has_learnt_nothing(self, healthy, teacher, is_sign):
+        """Of two classes, one has 90 % of the pixels: that answer alone has an mIoU of 45 %."""
+        for cell in healthy.cells("distil"):
+            healthy.change(cell.stage, "metrics", score="miou", largest_class_share=0.9, test_correct=None)
+            healthy.change(cell.stage, "data", names=("background", "nucleus"))
+        healthy.finish(healthy.teacher(), accuracy=teacher)
+        (evidence,) = [row[5] for row in rows_with(rows_of(healthy), "floor")] or [None]
+        assert evidence == (f"teacher {100 * teacher:.1f} % mIoU, one class for all pixels 45.0 %" if is_sign else None)
+        assert (under_floor(teacher, 0.9, 2) is not None) == is_sign
+
+    def test_training_accuracies_are_compared_with_those_of_pixels(self, healthy, diagnosed):
+        """A high share of right pixels goes with a lower intersection over union, and is no overfitting."""
+        rows = diagnosed("distil", curve(train_accuracy=[0.97] * 20))
+        assert rows_with(rows, "overfitting")
+        frame = healthy.frame().assign(pixel_accuracy=0.96)
+        table = diagnosis(frame, healthy.plan, healthy.store)
+        assert table is None or SIGNS["overfitting"].name not in {row[3].text for row in table.rows}
 
 
 @pytest.mark.parametrize(
