@@ -30,10 +30,10 @@ from benchbench.store import Store
 def diagnosis(results: pd.DataFrame, plan: Plan, store: Store) -> Table | None:
     """Runs that show a sign of failure, with the evidence in numbers; None where there is no sign.
 
-    The signs: a student far below the baseline, a teacher weaker than its student or that has learnt nothing, unstable training, one class for all
-    images, a dead embedding, a loss whose gradient vanishes, slow convergence, projector collapse, overfitting,
-    published weights at chance. The notes under the table have the rule of each sign and things to try; every threshold
-    is an attribute of `benchbench.reports.tables.diagnosis_rules.Thresholds`.
+    The signs: a student far below the baseline, a teacher weaker than its student or that has learnt nothing, unstable
+    training, one class for all images, a dead embedding, a loss whose gradient vanishes, slow convergence, projector
+    collapse, overfitting, published weights at chance. The notes under the table have the rule of each sign and things
+    to try; every threshold is an attribute of `benchbench.reports.tables.diagnosis_rules.Thresholds`.
     """
     rows = []
     for (data, student), cells in _groups(results).items():

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from benchbench.planning.model import Plan
+from benchbench.reports.answer_metrics import OF_PIXELS
 from benchbench.reports.groups import Group, groups_of
 from benchbench.reports.summary import labels_of
 from benchbench.reports.table import Entry, Table
@@ -18,6 +19,7 @@ from benchbench.statistics.examples import McNemar, mcnemar
 from benchbench.statistics.noninferiority import holm, judge
 
 TOO_SMALL = "n too small to test"
+BY_IMAGE = ("images won : lost", "p (images)")
 
 
 @dataclass(frozen=True)
@@ -140,12 +142,16 @@ def verdicts(results: pd.DataFrame, plan: Plan) -> Table | None:
     if not references:
         return None
     labels = [*labels_of(results, "data", "student"), "arm"]
+    columns = [*labels, "difference", "verdict", "p", "n", *BY_IMAGE]
     rows = [[Entry(text) for text in [arm.data, arm.student, arm.row][-len(labels) :] + _texts(arm)] for arm in arms]
-    columns = [*labels, "difference", "verdict", "p", "n", "images won : lost", "p (images)"]
+    notes = _notes(references, margin, alpha)
+    if plan.suite.metric in OF_PIXELS:  # no image is right or wrong as a whole; the table `by_image` compares by them
+        columns, rows = columns[: -len(BY_IMAGE)], [row[: -len(BY_IMAGE)] for row in rows]
+        notes = [note for note in notes if "images won : lost" not in note]
     title = (
         f"Distillation against {' / '.join(references)} in {plan.suite.name}: test accuracy, margin {margin:g} points"
     )
-    return Table("verdicts", title, columns, rows, _notes(references, margin, alpha), len(labels))
+    return Table("verdicts", title, columns, rows, notes, len(labels))
 
 
 def _texts(arm: ArmComparison) -> list[str]:
