@@ -25,6 +25,7 @@ NEEDS_IN_WORDS = {
     "features": "the maps between stages of both networks",
     "token": "the student's distillation token",
     "hard_labels": "one label of each image, which mixed ones do not have",
+    "pixels": "the classes of pixels",
 }
 LOSS_NEEDS = frozenset(NEEDS_IN_WORDS)
 AUGMENTER_NEEDS = frozenset({"labels", "synthesis"})
@@ -97,7 +98,8 @@ class Component:
             `teacher` (its embedding), `teacher.logits` (task logits: an adapted teacher), `features` (the maps between
             stages, of the student and of the teacher if it has one), `token` (the logits of the student's
             distillation token) and `hard_labels` (`Batch.labels` or `Batch.index`, as the one class of an image: it
-            cannot work on mixed images). With several teachers, a loss that reads `teacher.logits` alone gets their
+            cannot work on mixed images) and `pixels` (`Batch.masks`, or logits as maps of the classes: it works on
+            segmentations alone). With several teachers, a loss that reads `teacher.logits` alone gets their
             weighted mean once; any other is built and added up once per teacher.
             For augmenters, `labels`: it mixes images and so their labels, and has the form for that; `synthesis`: it
             generates images, in a stage of its own, and its target is a `benchbench.synthesis.base.ImageGenerator`.

@@ -1,7 +1,8 @@
 """The weighted sum of a suite's losses, and once for all of them what each one needs.
 
 Every loss runs in float32, outside of autocast, and gets the outputs of a teacher as constants. A loss whose component
-needs an output that is missing is refused here.
+needs an output that is missing is refused here. Losses with `DenseParams` get positions of the last maps as embeddings
+where these say so, and know nothing of it.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchbench.components import Registry
+from benchbench.components import Component, Registry
 from benchbench.data.batch import Batch
 from benchbench.errors import PluginError, StageError
 from benchbench.losses.base import Loss, LossContext
+from benchbench.losses.catalog.embeddings import DenseParams
+from benchbench.losses.positions import dense_context, dense_outputs
 from benchbench.models.outputs import Outputs
 from benchbench.specs.parts import LossSpec
 
@@ -48,10 +51,11 @@ class LossSum(nn.Module):
             needs = component.needs_of(spec.params)
             _check_networks(spec.name, needs, context)
             target = component.load()
-            loss: Callable[..., Any] = partial(target, **spec.arguments)
+            own, positions = _without_positions(spec, component)
+            loss: Callable[..., Any] = partial(target, **own.arguments)
             if inspect.isclass(target):
-                loss = self.parts[spec.name] = loss(context)
-            self.losses.append(_Summand(spec, needs, loss))
+                loss = self.parts[spec.name] = loss(dense_context(context) if positions else context)
+            self.losses.append(_Summand(spec, needs, loss, positions))
         self.needs_features = any("features" in each.needs for each in self.losses)
 
     def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> LossValue:
@@ -66,8 +70,7 @@ class LossSum(nn.Module):
             for each in self.losses:
                 inputs = real if each.spec.images == "real" else outputs
                 if len(inputs[2].labels):  # a loss on real images leaves out a batch without any
-                    each.check(*inputs[:2])
-                    values.append((each.spec.name, each.spec.weight, each.loss(*inputs)))
+                    values.append((each.spec.name, each.spec.weight, each.value(*inputs)))
         return _weighted(values, batch)
 
     def preparing(self) -> list[Loss]:
@@ -85,7 +88,7 @@ class LossSum(nn.Module):
             for each in self.losses:
                 if isinstance(each.loss, Loss) and each.loss.prepares != "nothing":
                     trained = student if each.loss.prepares == "student" else None
-                    each.check(trained, teacher)
+                    each.check(trained, teacher, batch)
                     prepare: Callable[..., Any] = each.loss.prepare
                     values.append((each.spec.name, 1.0, prepare(trained, teacher, batch)))
         return _weighted(values, batch)
@@ -93,14 +96,26 @@ class LossSum(nn.Module):
 
 @dataclass(frozen=True)
 class _Summand:
-    """A loss as it is called, with its spec and the needs of its component."""
+    """A loss as it is called, with its spec and the needs of its component.
+
+    Attributes:
+        positions: of each image, whose vectors it gets as embeddings; None for the embeddings of images.
+    """
 
     spec: LossSpec
     needs: frozenset[str]
     loss: Callable[..., Any]
+    positions: int | None
 
-    def check(self, student: Outputs | None, teacher: Outputs | None) -> None:
-        """Raises StageError where an output is missing that the loss needs; a student that is not run lacks nothing."""
+    def value(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> Any:
+        """The loss itself. Raises StageError where something is missing that it needs."""
+        self.check(student, teacher, batch)
+        if self.positions is not None and teacher is not None:
+            student, teacher = dense_outputs(student, teacher, self.positions)
+        return self.loss(student, teacher, batch)
+
+    def check(self, student: Outputs | None, teacher: Outputs | None, batch: Batch) -> None:
+        """Raises StageError where something is missing that the loss needs; a student that is not run lacks nothing."""
         name = self.spec.name
         if self.needs & TEACHER_NEEDS and teacher is None:
             raise StageError(f"loss '{name}' needs a teacher")
@@ -108,6 +123,17 @@ class _Summand:
             raise StageError(f"loss '{name}' needs the teacher's task logits; adapt the teacher to the task")
         if "token" in self.needs and student is not None and student.token_logits is None:
             raise StageError(f"loss '{name}' needs a student with a distillation token, such as {TOKEN_EXAMPLE}")
+        if "pixels" in self.needs and batch.masks is None:
+            raise StageError(f"loss '{name}' reads the classes of pixels, and these images have one class each")
+
+
+def _without_positions(spec: LossSpec, component: Component) -> tuple[LossSpec, int | None]:
+    """The spec as the loss itself is built from it, and the positions of each image that it gets; None for images."""
+    if not issubclass(component.params, DenseParams):
+        return spec, None
+    own = {name: value for name, value in spec.params.items() if name not in DenseParams.model_fields}
+    read = DenseParams.model_validate({name: value for name, value in spec.params.items() if name not in own})
+    return spec.model_copy(update={"params": own}), read.positions if read.dense else None
 
 
 def _check_networks(name: str, needs: frozenset[str], context: LossContext) -> None:

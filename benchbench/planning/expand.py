@@ -23,7 +23,7 @@ from benchbench.planning.presets import with_presets
 from benchbench.planning.pretraining import published_recipe
 from benchbench.planning.published import check_published
 from benchbench.planning.resolve import Resolver
-from benchbench.planning.segmentation import SEGMENTATION, check_arm, with_metric
+from benchbench.planning.segmentation import check_arm, with_metric
 from benchbench.planning.shared_stages import NetworkInputs, SharedStages, with_data_seed
 from benchbench.planning.source_hash import source_hash
 from benchbench.planning.spec_builder import SpecBuilder
@@ -220,8 +220,7 @@ class CellBuilder:
         model = builder.model("student", entry, arm.method in PRETRAINED_METHODS and start is None, task.loc)
         model = for_data(model, task.loc, point.data, self.draft, builder)
         require_start(model, start, task.loc, self.draft)
-        if self.draft.info[point.data].task == SEGMENTATION:
-            check_arm(point.arm, arm, point.data, self.draft)
+        check_arm(point.arm, arm, point.data, self.draft)
         losses = self._losses(point.arm, arm, builder)
         recipe = builder.recipe(merged.recipe, arm.method, merged.loc)
         resolver.check_labels(point.arm, arm, merged.recipe, merged.loc)

@@ -10,6 +10,7 @@ from typing import Literal
 from benchbench.errors import did_you_mean
 from benchbench.planning.channels import for_data, require_start
 from benchbench.planning.model import corpus_label, corpus_of
+from benchbench.planning.segmentation import check_loss
 from benchbench.planning.shared_stages import Network, NetworkInputs
 from benchbench.planning.spec_builder import SpecBuilder
 from benchbench.planning.training_stages import TrainingStages, TrainingTask
@@ -187,8 +188,8 @@ class NetworkStages:
         labelled = self.draft.info[corpus_label(label)].labelled
         for ref in entry.losses:
             here = (*loc, ref.name) if entry.loss else loc[:-1]
-            component = resolver.component("loss", ref.name, here)
-            needs, distils = component.needs, component.reads_teacher
+            component, spec = resolver.component("loss", ref.name, here), builder.loss(ref, here)
+            needs, distils = component.needs_of(spec.params), component.reads_teacher
             if distils and entry.teacher is None:
                 raise self._error(f"loss '{ref.name}' needs a teacher, and the method is supervised", here)
             if "teacher.logits" in needs:
@@ -196,7 +197,8 @@ class NetworkStages:
                 raise self._error(problem, here, "take a loss of embeddings or maps, such as align_uniform")
             if not labelled and ("hard_labels" in needs or not distils):
                 raise self._error(f"loss '{ref.name}' needs labels, and the corpus has none", here)
-            losses.append(builder.loss(ref, here))
+            check_loss(ref, here, corpus_label(label), self.draft)
+            losses.append(spec)
         return tuple(losses)
 
     def _corpus_teacher(self, entry: PretrainingEntry, spec: TrainingSpec, corpus: str) -> TeacherParts:

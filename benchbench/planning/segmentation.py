@@ -8,10 +8,12 @@ from benchbench.data.info import DataInfo
 from benchbench.errors import did_you_mean
 from benchbench.planning.draft import PlanDraft
 from benchbench.planning.merged_recipe import MergedRecipe
+from benchbench.planning.model import corpus_of
 from benchbench.planning.resolve import Resolver
 from benchbench.specs.stages import TrainingSpec
+from benchbench.suite.document import Loc
 from benchbench.suite.file import SuiteFile
-from benchbench.suite.schema import Arm
+from benchbench.suite.schema import Arm, WeightedRef
 
 SEGMENTATION = "segmentation"
 PIXEL_METRICS = ("miou", "pixel_accuracy")
@@ -78,21 +80,37 @@ def check_segmentation(file: SuiteFile, merged: MergedRecipe, spec: TrainingSpec
 
 
 def check_arm(label: str, arm: Arm, data: str, draft: PlanDraft) -> None:
-    """Refuses an arm that cannot work on a segmentation.
+    """Refuses an arm that cannot work on the task of its data set.
 
     Raises:
-        SuiteError: its method is `published`, it trains on generated images, or a loss reads one class of each image.
+        SuiteError: a loss is of another task; or, on a segmentation, its method is `published`, or it trains on
+            generated images.
     """
     resolver = draft.resolver
-    if arm.method == "published":
+    if draft.info[data].task == SEGMENTATION and arm.method == "published":
         problem = "published classifiers are of images, and a segmentation has a class for every pixel"
         raise resolver.file.error(problem, ("arms", label, "method"), "take finetune")
-    if arm.synthetic is not None:
+    if draft.info[data].task == SEGMENTATION and arm.synthetic is not None:
         problem = "generated images have no masks, and a segmentation trains on them"
         raise resolver.file.error(problem, ("arms", label, "synthetic"), "take it out")
     for ref in arm.loss:
-        loc = ("arms", label, "loss", ref.name)
-        if not resolver.component("loss", ref.name, loc).dense:
-            fit = [each.component.name for each in resolver.registry.of_kind("loss") if each.component.dense]
-            problem = f"loss '{ref.name}' reads one class of each image, and '{data}' has one for every pixel"
-            raise resolver.file.error(problem, loc, f"take of {', '.join(fit)}")
+        check_loss(ref, ("arms", label, "loss", ref.name), data, draft)
+
+
+def check_loss(ref: WeightedRef, loc: Loc, data: str, draft: PlanDraft) -> None:
+    """Refuses a loss that is of another task than its data set.
+
+    Raises:
+        SuiteError: it reads one class of each image, and they are masks; or the other way round.
+    """
+    resolver, task, label = draft.resolver, draft.info[data].task, corpus_of(data) or data
+    component = resolver.component("loss", ref.name, loc)
+    if task == SEGMENTATION and not component.dense:
+        fit = [each.component.name for each in resolver.registry.of_kind("loss") if each.component.dense]
+        problem = f"loss '{ref.name}' reads one class of each image, and '{label}' has one for every pixel"
+        raise resolver.file.error(problem, loc, f"take of {', '.join(fit)}")
+    params = resolver.params(component, ref.params, loc).model_dump()
+    if task != SEGMENTATION and "pixels" in component.needs_of(params):
+        by = [f"without `{name}`" for name, needs in component.optional.items() if "pixels" in needs]
+        problem = f"loss '{ref.name}' reads the classes of pixels, and '{label}' has one class of each image"
+        raise resolver.file.error(problem, loc, f"take it {by[0] if by else 'out'}")

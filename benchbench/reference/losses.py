@@ -38,7 +38,18 @@ In formulas s is the student's and t the teacher's side, B the size of the batch
 where maps are compared), D the width of an embedding. No loss sends a gradient to the teacher.
 
 With [several teachers](../extend/two-stage-methods.md#several-teachers), a loss that reads nothing of the teacher but
-its logits gets their weighted mean; any other is built once for each of them."""
+its logits gets their weighted mean; any other is built once for each of them.
+
+On a segmentation, losses on logits take each pixel as a sample. Losses on embeddings compare the pooled embeddings of
+images, and with `dense: true` vectors of the last maps: `positions` places of each image, drawn anew in each step, the
+same for student and teacher, each a sample of its own. That works for classification too."""
+
+
+# Inputs that a parameter puts in place of the usual ones, by its names.
+INSTEAD = {
+    frozenset({"maps", "dense"}): "the maps between stages",
+    frozenset({"logits"}): "the logits of both networks",
+}
 
 
 MEASURED = f"""\
@@ -68,7 +79,7 @@ def _overview(members: Sequence[Component]) -> str:
     lines = ["| loss | method | published | reads | presets |", "| --- | --- | --- | --- | --- |"]
     for each in members:
         presets = ", ".join(f"`{preset.name}`" for preset in each.presets)
-        reads = each.reads + (", or the maps between stages" if "maps" in each.optional else "")
+        reads = each.reads + "".join(f", or {text}" for names, text in INSTEAD.items() if names & each.optional.keys())
         lines.append(f"| [`{each.name}`](#{each.name}) | {inline(each.summary)} | {each.venue} | {reads} | {presets} |")
     return "\n".join(lines)
 
@@ -80,7 +91,7 @@ def _entry(component: Component, losses: dict[str, Component]) -> list[str]:
     parts = [
         f"### `{component.name}`",
         f"{capital(component.summary)}; {component.venue}. Reads {component.reads}. "
-        f"{_stages(component, target)}".strip(),
+        f"{_task(component)} {_stages(component, target)}".strip(),
         parameters(component),
         _presets(component),
         _measured(component.name),
@@ -90,6 +101,13 @@ def _entry(component: Component, losses: dict[str, Component]) -> list[str]:
     for each in documented:
         parts += _described(each, link, titled=len(documented) > 1)
     return [*parts, code(component)]
+
+
+def _task(component: Component) -> str:
+    """The task of a loss where it is not classification alone."""
+    if "pixels" in component.needs:
+        return "For segmentations alone."
+    return "For segmentations too." if component.dense else ""
 
 
 def _presets(component: Component) -> str:

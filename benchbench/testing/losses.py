@@ -19,10 +19,12 @@ from benchbench.losses.weighted_sum import LossSum
 from benchbench.models.outputs import Outputs
 from benchbench.seeds import seed_everything
 from benchbench.specs.parts import LossSpec
+from benchbench.statistics.masks import IGNORED
 
 CPU = torch.device("cpu")
 HALF = (torch.float16, torch.bfloat16)
 CLASSES, STUDENT_DIM, TEACHER_DIM = 5, 6, 11
+LOGIT_SIZE, MASK_SIZE = (4, 4), (8, 8)  # of segmentations
 LABELS = (3, 0, 1, 4, 0, 0, 3, 1, 4, 2, 0, 1, 3, 0, 4, 1, 0, 3, 2, 0, 4, 0, 1)  # 23 samples of uneven classes
 # Maps of networks that differ in width, depth and size, (student, teacher); the last map is as wide as the embedding.
 CNN_STUDENT: list[Shape] = [(3, 8, 8), (4, 4, 4), (STUDENT_DIM, 2, 2)]
@@ -87,6 +89,8 @@ class LossCase:
     def step(self, size: int = 7, seed: int = 0, dtype: torch.dtype = torch.float32, epoch: float = 3.0) -> Step:
         """Outputs of both sides and the batch they are of: leaves that require gradients, the teacher's too."""
         generator = torch.Generator().manual_seed(seed)
+        needs = self.component.needs_of(self.params)
+        logits = (CLASSES, *LOGIT_SIZE) if "pixels" in needs else (CLASSES,)
 
         def leaf(*shape: int) -> Tensor:
             return (3 * torch.randn(size, *shape, generator=generator)).to(self.device, dtype).requires_grad_()
@@ -95,12 +99,21 @@ class LossCase:
         index = torch.randperm(len(LABELS), generator=generator)[:size]
         images, labels = torch.rand(size, 3, 4, 4, generator=generator), torch.tensor(LABELS)[index]
         batch = Batch(images.to(self.device), labels.to(self.device), index.to(self.device), epoch)
-        sides = Outputs(leaf(CLASSES), leaf(STUDENT_DIM)), Outputs(leaf(CLASSES), leaf(TEACHER_DIM))
-        if "features" in self.component.needs_of(self.params):
+        sides = Outputs(leaf(*logits), leaf(STUDENT_DIM)), Outputs(leaf(*logits), leaf(TEACHER_DIM))
+        if "features" in needs:
             sides[0].features, sides[1].features = [leaf(*s) for s in student], [leaf(*s) for s in teacher]
         if "token" in self.component.needs:
             sides[0].token_logits = leaf(CLASSES)
+        if "pixels" in needs:
+            batch.masks = masks_like(size, generator).to(self.device)
         return sides[0], sides[1] if self.component.reads_teacher else None, batch
+
+
+def masks_like(count: int, generator: torch.Generator) -> Tensor:
+    """Masks [B, H, W] of random classes, whose first row is ignored."""
+    masks = torch.randint(CLASSES, (count, *MASK_SIZE), generator=generator)
+    masks[:, 0] = IGNORED
+    return masks
 
 
 def run(loss: LossSum, step: Step, seed: int = 5) -> tuple[Tensor, dict[str, Tensor]]:
@@ -246,9 +259,10 @@ def check_teacher(case: LossCase) -> None:
 def check_mixing(case: LossCase) -> None:
     """On mixed images neither of the two labels is the label, and the index names neither of the two images.
 
-    The order of two mixed images is arbitrary: a loss whose value depends on it must need `hard_labels`.
+    The order of two mixed images is arbitrary: a loss whose value depends on it must need `hard_labels`. Masks are not
+    mixed.
     """
-    if "hard_labels" in case.component.needs:
+    if {"hard_labels", "pixels"} & case.component.needs_of(case.params):
         return
     values = []
     for swapped in (False, True):

@@ -162,8 +162,12 @@ def _outputs(needs: frozenset[str]) -> Step:
         return torch.randn(BATCH, *shape).requires_grad_(train)
 
     batch = Batch(torch.rand(BATCH, 3, 8, 8), torch.arange(BATCH) % CLASSES, torch.arange(BATCH), 1.0)
-    student = Outputs(leaf(CLASSES), leaf(STUDENT_DIM))
-    teacher = Outputs(leaf(CLASSES, train=False), leaf(TEACHER_DIM, train=False))
+    logits: tuple[int, ...] = (CLASSES,)
+    if "pixels" in needs:
+        _, height, width = STUDENT_MAPS[0]
+        logits, batch.masks = (CLASSES, height, width), torch.randint(CLASSES, (BATCH, 4 * height, 4 * width))
+    student = Outputs(leaf(*logits), leaf(STUDENT_DIM))
+    teacher = Outputs(leaf(*logits, train=False), leaf(TEACHER_DIM, train=False))
     if "features" in needs:
         student.features = [leaf(*shape) for shape in STUDENT_MAPS]
         teacher.features = [leaf(*shape, train=False) for shape in TEACHER_MAPS]

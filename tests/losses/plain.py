@@ -8,6 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+# Parameters that the weighted sum reads, and none of the losses that have them.
+DENSE = frozenset({"dense", "positions"})
+
 
 def array(tensor: torch.Tensor) -> np.ndarray:
     return tensor.detach().double().numpy()

@@ -47,6 +47,7 @@ review imagenet 1 ce=1 warm=1
 semckd cifar100 400 ce=1 kd=1
 mgd cifar100 1 ce=1 alpha=0.0012 ratio=0.15
 mgd imagenet 1 ce=1 alpha=0.00007 ratio=0.15
+cwd cityscapes 5 ce=1 T=1 logits
 """
 SHORT = {"T": "temperature", "z": "standardize", "warm": "warmup_epochs"}
 LINES = {tuple(words[:2]): words[2:] for line in TABLE.strip().splitlines() for words in [line.split()]}

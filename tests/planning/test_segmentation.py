@@ -95,6 +95,28 @@ def test_what_is_of_images_is_refused_in_one_line(planned, overrides, problem):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("loss", "problem"),
+    [
+        ("ifvd: 1", "loss 'ifvd' reads the classes of pixels, and 'cifar' has one class of each image; take it out"),
+        ("cwd: {weight: 1, logits: true}", "loss 'cwd' reads the classes of pixels, .*; take it without `logits`"),
+        ("sp: {weight: 1, maps: true, dense: true}", "`maps` compares whole maps, and `dense` positions"),
+    ],
+)
+def test_losses_of_pixels_are_refused_on_images(tiny_suite, plan_of, tmp_path, loss, problem):
+    with pytest.raises(SuiteError, match=problem) as caught:
+        plan_of(tiny_suite(tmp_path), f"arms.distil.loss={{ce: 1, {loss}}}")
+    assert "\n" not in str(caught.value)
+
+
+def test_losses_of_pixels_are_of_segmentations(planned):
+    plan = planned("arms.distil.loss={ce: 1, ifvd: 1, cwd: {weight: 1, logits: true}, align_uniform: {dense: true}}")
+    losses = [
+        {each.name: each.params for each in stage.spec.loss} for stage in plan.stages.values() if stage.kind == "cell"
+    ]
+    assert {"ce", "ifvd", "cwd", "align_uniform"} in [set(each) for each in losses]
+
+
 def test_pixels_have_no_place_among_images(tiny_suite, plan_of, tmp_path):
     with pytest.raises(SuiteError, match="metric miou is of segmentations; take accuracy"):
         plan_of(tiny_suite(tmp_path), "metric=miou")

@@ -5,4 +5,20 @@ Where a step's batch is run in parts, they see a part at a time, and differ from
 
 from __future__ import annotations
 
-COMPARING = frozenset({"align_uniform", "cc", "dist", "info_nce", "mlkd", "pkt", "rkd", "semckd", "sp", "srd", "wcord"})
+COMPARING = frozenset(
+    {
+        "align_uniform",
+        "cc",
+        "cirkd",
+        "dist",
+        "info_nce",
+        "mlkd",
+        "pkd",
+        "pkt",
+        "rkd",
+        "semckd",
+        "sp",
+        "srd",
+        "wcord",
+    }
+)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, FiniteFloat
+from pydantic import Field, FiniteFloat, model_validator
 
 from benchbench.components import Params
 from benchbench.losses.catalog.entry import loss
@@ -12,7 +12,23 @@ from benchbench.losses.catalog.entry import loss
 ProjectorKind = Literal["linear", "mocov2", "simclr", "simclrv2"]
 
 
-class AlignUniformParams(Params):
+class DenseParams(Params):
+    """Parameters of the losses on embeddings that take positions of the last maps as samples too.
+
+    The weighted sum does that, for losses of plugins too whose parameters derive from these.
+    """
+
+    dense: bool = Field(False, description="compare positions of the last maps in place of the embeddings")
+    positions: int = Field(16, gt=0, description="drawn from each image in each step where dense is true")
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if self.dense and getattr(self, "maps", False):
+            raise ValueError("`maps` compares whole maps, and `dense` positions of the last ones: take one of them")
+        return self
+
+
+class AlignUniformParams(DenseParams):
     """Parameters of `align_uniform`."""
 
     projector: ProjectorKind = Field("mocov2", description="architecture of the projectors of both sides")
@@ -32,14 +48,14 @@ class CRDParams(Params):
     projector: ProjectorKind = Field("linear", description="architecture of the projectors of both sides")
 
 
-class RKDParams(Params):
+class RKDParams(DenseParams):
     """Parameters of `rkd`."""
 
     distance: FiniteFloat = Field(25.0, ge=0, description="weight of the distances of pairs")
     angle: FiniteFloat = Field(50.0, ge=0, description="weight of the angles of triplets")
 
 
-class CCParams(Params):
+class CCParams(DenseParams):
     """Parameters of `cc`."""
 
     gamma: FiniteFloat = Field(0.4, gt=0, description="sharpness of the Gaussian kernel")
@@ -48,7 +64,7 @@ class CCParams(Params):
     dim: int = Field(128, gt=0, description="width of the projections where form is neighbours")
 
 
-class SPParams(Params):
+class SPParams(DenseParams):
     """Parameters of `sp`."""
 
     maps: bool = Field(False, description="compare the last maps in place of the embeddings")
@@ -60,14 +76,14 @@ class SRRLParams(Params):
     maps: bool = Field(False, description="connect the student's last map in place of its embedding")
 
 
-class VIDParams(Params):
+class VIDParams(DenseParams):
     """Parameters of `vid`."""
 
     variance: FiniteFloat = Field(5.0, ge=1e-3, description="initial variance of the prediction in every dimension")
     maps: bool = Field(False, description="compare the maps between stages in place of the embeddings")
 
 
-class InfoNCEParams(Params):
+class InfoNCEParams(DenseParams):
     """Parameters of `info_nce`."""
 
     temperature: FiniteFloat = Field(0.07, gt=0, description="T, divides the cosines")
@@ -82,7 +98,7 @@ class SimKDParams(Params):
     relu: bool = Field(True, description="ReLU behind the projector: for teachers that pool their embedding after one")
 
 
-class SEEDParams(Params):
+class SEEDParams(DenseParams):
     """Parameters of `seed`."""
 
     queue: int = Field(65536, gt=0, description="K, teacher embeddings that are kept")
@@ -92,7 +108,7 @@ class SEEDParams(Params):
     projector: ProjectorKind = Field("mocov2", description="architecture of the student's projector")
 
 
-class WCoRDParams(Params):
+class WCoRDParams(DenseParams):
     """Parameters of `wcord`."""
 
     local_weight: FiniteFloat = Field(1.0, ge=0, description="weight of the transport within the batch")
@@ -103,7 +119,7 @@ class WCoRDParams(Params):
     dim: int = Field(128, gt=0, description="d, width of the critic")
 
 
-class SRDParams(Params):
+class SRDParams(DenseParams):
     """Parameters of `srd`."""
 
     # Under 1 the gradient of |.|^alpha is unbounded where the two sides agree; far above, the power overflows.
@@ -132,18 +148,18 @@ EMBEDDINGS = (
     loss(
         "embedding_mse",
         "EmbeddingMSE",
-        Params,
+        DenseParams,
         "regression onto the teacher's embedding (Romero et al. 2015)",
         "teacher",
     ),
     loss(
         "embedding_cosine",
         "EmbeddingCosine",
-        Params,
+        DenseParams,
         "direction of the teacher's embedding (Sanh et al. 2019)",
         "teacher",
     ),
-    loss("pkt", "PKT", Params, "neighbourhood probabilities (Passalis and Tefas 2018)", "teacher"),
+    loss("pkt", "PKT", DenseParams, "neighbourhood probabilities (Passalis and Tefas 2018)", "teacher"),
     loss("rkd", "RKD", RKDParams, "distances and angles between samples (Park et al. 2019)", "teacher"),
     loss("cc", "CC", CCParams, "correlation congruence of the batch (Peng et al. 2019)", "teacher"),
     loss("sp", "SP", SPParams, "row-normalised similarities of the batch (Tung and Mori 2019)", "teacher"),
@@ -160,5 +176,5 @@ EMBEDDINGS = (
     loss("seed", "SEED", SEEDParams, "similarities to a queue of teacher embeddings (Fang et al. 2021)", "teacher"),
     loss("wcord", "WCoRD", WCoRDParams, "optimal transport and a Lipschitz critic (Chen et al. 2021)", "teacher"),
     loss("srd", "SRD", SRDParams, "LogSum distance of normalised embeddings (Miles and Mikolajczyk 2024)", "teacher"),
-    loss("vkd", "VkD", Params, "orthogonal projection onto the teacher's embedding (Miles et al. 2024)", "teacher"),
+    loss("vkd", "VkD", DenseParams, "orthogonal projection to the teacher's embedding (Miles et al. 2024)", "teacher"),
 )

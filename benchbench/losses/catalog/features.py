@@ -88,6 +88,20 @@ class CWDParams(Params):
     """Parameters of `cwd`."""
 
     temperature: FiniteFloat = Field(4.0, gt=0, description="T, divides the activations of both sides")
+    logits: bool = Field(False, description="compare the logits of a segmentation in place of the last maps")
+
+
+class SKDPairwiseParams(Params):
+    """Parameters of `skd_pairwise`."""
+
+    patch: int = Field(1, gt=0, description="positions a side of the squares that are nodes; two nodes are left")
+
+
+class CIRKDParams(Params):
+    """Parameters of `cirkd`."""
+
+    temperature: FiniteFloat = Field(0.1, gt=0, description="T, divides the cosines")
+    positions: int = Field(64, gt=1, description="drawn from each image in each step; all, where there are no more")
 
 
 class OFAParams(Params):
@@ -215,4 +229,30 @@ FEATURES: tuple[Component, ...] = (
     ),
     loss("diffkd", "DiffKD", DiffKDParams, "the student's map, denoised (Huang et al. 2023)", "teacher", "features"),
     loss("cwd", "CWD", CWDParams, "where each channel is active (Shu et al. 2021)", "teacher", "features"),
+    loss("pkd", "PKD", Params, "correlation of each channel (Cao et al. 2022)", "teacher", "features"),
+    loss(
+        "skd_pairwise",
+        "SKDPairwise",
+        SKDPairwiseParams,
+        "likeness of the parts of an image (Liu et al. 2019)",
+        "teacher",
+        "features",
+    ),
+    loss(
+        "ifvd",
+        "IFVD",
+        Params,
+        "distance of each position to its class (Wang et al. 2020)",
+        "teacher",
+        "features",
+        "pixels",
+    ),
+    loss(
+        "cirkd",
+        "CIRKD",
+        CIRKDParams,
+        "likeness of positions across images (Yang et al. 2022)",
+        "teacher",
+        "features",
+    ),
 )

@@ -11,7 +11,8 @@ REPDISTILLER = "RepDistiller, scripts/run_cifar_distill.sh"
 MDISTILLER = "mdistiller, configs"
 CLS_KD = "cls_KD, configs/distillers"
 SIMKD = "SimKD, scripts/run_distill.sh"
-CIFAR, IMAGENET = "cifar100", "imagenet"
+MMRAZOR = "mmrazor, configs/distill/mmseg"
+CIFAR, IMAGENET, CITYSCAPES = "cifar100", "imagenet", "cityscapes"
 
 PRESETS: dict[str, tuple[Preset, ...]] = {
     "kd": (
@@ -130,6 +131,14 @@ PRESETS: dict[str, tuple[Preset, ...]] = {
         Preset(IMAGENET, f"{MDISTILLER}/imagenet/r34_r18/reviewkd.yaml", 1.0, {"warmup_epochs": 1.0}),
     ),
     "semckd": (Preset(CIFAR, SIMKD, 400.0, beside={"ce": 1.0, "kd": 1.0}),),
+    "cwd": (
+        Preset(
+            CITYSCAPES,
+            f"{MMRAZOR}/cwd/cwd_logits_pspnet_r101_d8_pspnet_r18_d8_512x1024_cityscapes_80k.py",
+            5.0,
+            {"temperature": 1.0, "logits": True},
+        ),
+    ),
     "mgd": (
         Preset(CIFAR, f"{CLS_KD}/cifar100/res34_distill_res18_cifar.py", 1.0, {"alpha": 1.2e-3, "ratio": 0.15}),
         Preset(IMAGENET, f"{CLS_KD}/imagenet/res34_distill_res18_img.py", 1.0, {"alpha": 7e-5, "ratio": 0.15}),
