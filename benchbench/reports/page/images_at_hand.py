@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchbench.components import Registry
 from benchbench.data.images import ImageDataset
@@ -17,7 +18,9 @@ from benchbench.planning.model import Stage
 from benchbench.specs.parts import DataSpec
 from benchbench.specs.records import TrainingRecord
 from benchbench.specs.stages import TrainingSpec
-from benchbench.store import Predictions
+
+if TYPE_CHECKING:
+    import numpy as np
 
 # Of sets that torchvision downloads: the folder of their files, the class that looks whether they are whole, and which
 # part of them it is told to list. Without `download` it raises RuntimeError where they are not.
@@ -43,8 +46,12 @@ class ImagesAtHand:
         self.registry, self.root = registry, root
         self._splits: dict[str, ImageDataset | DataError] = {}
 
-    def of(self, stage: Stage, record: TrainingRecord, predictions: Predictions) -> ImageDataset:
+    def of(self, stage: Stage, record: TrainingRecord, labels: np.ndarray | None) -> ImageDataset:
         """The test split of a stage.
+
+        Args:
+            stage, record: a finished training.
+            labels: of the images that were tested [N]; None where they have masks.
 
         Raises:
             DataError: it is not on this machine, cannot be read, or is another than the one that was tested.
@@ -53,9 +60,10 @@ class ImagesAtHand:
 
         assert isinstance(stage.spec, TrainingSpec)
         images = self._split(stage.spec.data)
-        if len(images) != len(predictions.labels):
-            raise DataError(f"there are {len(images):,} test images now, and {len(predictions.labels):,} were tested")
-        if images.classes != record.data.names or not np.array_equal(images.labels, predictions.labels):
+        tested = record.metrics.test_count
+        if len(images) != tested:
+            raise DataError(f"there are {len(images):,} test images now, and {tested:,} were tested")
+        if images.classes != record.data.names or not (labels is None or np.array_equal(images.labels, labels)):
             raise DataError("the labels of the test images are not those that were tested")
         return images
 

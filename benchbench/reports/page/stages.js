@@ -43,8 +43,8 @@ function silence(stage) {
   return `no step for ${minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`}`;
 }
 
-/** Numbers of test images by class (rows) and predicted class (columns); those on the diagonal are right. */
-function confusion({ classes, counts }) {
+/** Numbers of test images, or pixels, by class (rows) and predicted class (columns); those on the diagonal are right. */
+function confusion({ classes, counts, of }) {
   const head = h("tr", {}, h("th", { scope: "col" }, "class"), ...classes.map((name) => h("th", { scope: "col" }, name)));
   const rows = counts.map((row, label) => {
     const cells = row.map((count, predicted) =>
@@ -52,7 +52,7 @@ function confusion({ classes, counts }) {
     );
     return h("tr", {}, h("th", { scope: "row" }, classes[label]), ...cells);
   });
-  const title = "Test images by class (rows) and predicted class (columns)";
+  const title = `${of === "pixels" ? "Pixels of the test images" : "Test images"} by class (rows) and predicted class (columns)`;
   return h(
     "div",
     { class: "scroller", tabindex: 0, role: "region", "aria-label": title },
@@ -144,7 +144,7 @@ function stageDialog(content) {
       curve(stage),
       ...sections(stage),
       stage.confusion && fold(stage, "Confusion matrix", false, () => [confusion(stage.confusion)]),
-      stage.wrong && fold(stage, "Wrong test images", false, () => wrongImages(stage.wrong, content().pictures)),
+      stage.wrong && fold(stage, wrongTitle(stage.wrong), false, () => wrongImages(stage.wrong, content().pictures)),
       ...needs(stage),
       fold(stage, "End of the log", stage.status !== "done", () => [
         h("pre", { tabindex: 0, role: "region", "aria-label": "Log" }, stage.log || "The log is empty."),

@@ -155,7 +155,8 @@ def _confusion(folder: StageFolder, record: StageRecord | None) -> Json:
         return {}
     with contextlib.suppress(StoreError):  # a damaged file; the tables say so
         if (counts := confusions_of(folder, record)) is not None:
-            return {"confusion": {"classes": list(record.data.names), "counts": counts.tolist()}}
+            of = "pixels" if record.metrics.score == "miou" else "images"
+            return {"confusion": {"classes": list(record.data.names), "counts": counts.tolist(), "of": of}}
     return {}
 
 

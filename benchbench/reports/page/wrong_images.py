@@ -1,11 +1,14 @@
-"""Contact sheets of wrong test images: the most confidently wrong ones of the best and the worst run of each arm."""
+"""Contact sheets of wrong test images: the most confidently wrong ones of the best and the worst run of each arm.
+
+Of a segmentation, the images with the lowest IoU.
+"""
 
 from __future__ import annotations
 
 import base64
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,21 +17,27 @@ from PIL import Image
 from pydantic import JsonValue
 
 from benchbench.data.images import ImageDataset
+from benchbench.data.mask_pictures import class_colours
 from benchbench.errors import DataError, StoreError, one_line
 from benchbench.planning.model import Stage
 from benchbench.planning.test_part import saw_other_test
-from benchbench.reports.answer_metrics import predictions_of
+from benchbench.reports.answer_metrics import OF_PIXELS, image_confusions, predictions_of
 from benchbench.reports.page.images_at_hand import ImagesAtHand
+from benchbench.reports.page.worst_masks import SIDE as MASK_SIDE
+from benchbench.reports.page.worst_masks import Answered, Trained, answer, worst
 from benchbench.reports.report import Report
 from benchbench.reports.sheet_request import SheetRequest
 from benchbench.specs.parts import Json
 from benchbench.specs.records import TrainingRecord
+from benchbench.specs.stages import TrainingSpec
 from benchbench.store import Predictions
 
 MOST_CELLS = 40
 MOST_BYTES = 1_000_000  # of all pictures, as text
 SIDE = 64  # pixels of the longer side of a picture, at most
 QUALITY = 80  # of WebP
+MOST_COLOURS = 24  # in the legend of a segmentation's sheet
+SAME = 1e-3  # of an image's pixels: rounding on another device changes so many
 PAIR_SHARE = 0.25  # of a sheet, for one pair of class and predicted class as long as there are others
 
 
@@ -38,7 +47,8 @@ class Sheets:
 
     Attributes:
         by_stage: of each finished cell, by key: "images" as (place among the pictures or None, number in the test
-            split, class, predicted class, probability), and a "note".
+            split, class, predicted class, probability), and a "note". Of a segmentation instead "masks" as (places of
+            image, mask and prediction, number in the test split, IoU), and the "colours" of classes.
         pictures: data URIs; cells share those of one test image.
         drawn: cells with pictures.
         sentences: on which cells have a sheet.
@@ -48,7 +58,7 @@ class Sheets:
     pictures: list[JsonValue] = field(default_factory=list)
     drawn: int = 0
     sentences: list[JsonValue] = field(default_factory=list)
-    _places: dict[tuple[int, int], int] = field(default_factory=dict)  # by split and number of the image
+    _places: dict[Hashable, int] = field(default_factory=dict)  # by split and number of the image, or stage and number
     _bytes: int = 0
 
     def of(self, key: str) -> Json:
@@ -65,20 +75,12 @@ class Sheets:
             predictions: of the cell.
             note: on the choice.
         """
-        new = {int(index): _data_uri(images, int(index)) for index in wrong if self._place(images, index) is None}
-        size = sum(len(uri) for uri in new.values())
-        if self._bytes + size > MOST_BYTES:
-            self.by_stage[key] = {"note": f"The pictures of this page have reached {MOST_BYTES:,} bytes."}
+        names = [(id(images), int(index)) for index in wrong]
+        if not self._take(key, {name: _data_uri(images, name[1]) for name in names if name not in self._places}):
             return
-        self._bytes += size
-        self.drawn += 1
-        for index, uri in new.items():
-            if uri:
-                self._places[id(images), index] = len(self.pictures)
-                self.pictures.append(uri)
         rows: list[JsonValue] = [
             [
-                self._place(images, index),
+                self._places.get((id(images), int(index))),
                 int(index),
                 images.classes[predictions.labels[index]],
                 images.classes[predictions.classes[index, 0]],
@@ -88,8 +90,52 @@ class Sheets:
         ]
         self.by_stage[key] = {"images": rows, "note": note}
 
-    def _place(self, images: ImageDataset, index: int) -> int | None:
-        return self._places.get((id(images), int(index)))
+    def add_masks(
+        self, key: str, images: ImageDataset, shown: Mapping[tuple[int, float], Answered], counted: np.ndarray
+    ) -> None:
+        """Adds the sheet of a segmentation's cell, or a note where its pictures find no room.
+
+        Args:
+            key: of its stage.
+            images: the test split.
+            shown: pictures by index and IoU of the image, in order.
+            counted: pixels of each test image by class and predicted class [N, C, C].
+        """
+        names = {index: ((id(images), index), ("mask", id(images), index), (key, index)) for index, _ in shown}
+        new: dict[Hashable, str] = {
+            name: _uri_of(picture, lossless=max(picture.size) < MASK_SIDE)  # colours of single pixels would blur
+            for (index, _), each in shown.items()
+            for name, picture in zip(names[index], (each.image, each.truth, each.answer), strict=True)
+            if name not in self._places
+        }
+        if not self._take(key, new):
+            return
+        total, colours = counted[[index for index, _ in shown]].sum(0), class_colours(len(images.classes))
+        seen = np.flatnonzero(total.sum(0) + total.sum(1))[:MOST_COLOURS]
+        note = (
+            f"{len(shown)} of {len(counted):,} test images, the lowest mean IoU first; the network ran again on them."
+        )
+        if (most := max(each.other for each in shown.values())) > SAME:
+            note += f" Here up to {100 * most:.1f} % of an image's pixels are taken for another class than in the test."
+        self.by_stage[key] = {
+            "masks": [[*(self._places[name] for name in names[index]), index, round(iou, 4)] for index, iou in shown],
+            "colours": [[images.classes[number], f"#{colours[number].tobytes().hex()}"] for number in seen],
+            "note": note,
+        }
+
+    def _take(self, key: str, new: Mapping[Hashable, str]) -> bool:
+        """Adds the pictures of a stage that are not there yet; False, with a note, where they find no room."""
+        size = sum(len(uri) for uri in new.values())
+        if self._bytes + size > MOST_BYTES:
+            self.by_stage[key] = {"note": f"The pictures of this page have reached {MOST_BYTES:,} bytes."}
+            return False
+        self._bytes += size
+        self.drawn += 1
+        for name, uri in new.items():
+            if uri:
+                self._places[name] = len(self.pictures)
+                self.pictures.append(uri)
+        return True
 
 
 def draw_sheets(report: Report, request: SheetRequest) -> Sheets:
@@ -105,8 +151,9 @@ def draw_sheets(report: Report, request: SheetRequest) -> Sheets:
         if saw_other_test(stage, report.store.stage(stage.kind, stage.key)):
             sheets.by_stage[stage.key] = {"note": "Not shown: the test images have changed since the test."}
     bounds = f"{request.count} images a run, {MOST_CELLS} runs and {MOST_BYTES:,} bytes at most"
+    kind = "Wrong" if report.plan.suite.metric not in OF_PIXELS else "The worst"
     sheets.sentences.append(
-        f"Wrong test images are shown of {sheets.drawn} of {len(done)} finished runs: the best and the worst of each "
+        f"{kind} test images are shown of {sheets.drawn} of {len(done)} finished runs: the best and the worst of each "
         f"arm, as far as there is room ({bounds}). Their pictures came from the data set when this page was written."
     )
     return sheets
@@ -117,6 +164,9 @@ def _draw(sheets: Sheets, stage: Stage, report: Report, splits: ImagesAtHand, co
     folder = report.store.stage(stage.kind, stage.key)
     try:
         record = folder.done()
+        if isinstance(record, TrainingRecord) and record.metrics.score == "miou":
+            _draw_masks(sheets, stage, report, splits, count)
+            return
         predictions = predictions_of(folder, record) if isinstance(record, TrainingRecord) else None
         if predictions is None or not isinstance(record, TrainingRecord):
             sheets.by_stage[stage.key] = {"note": "Its predictions were not stored."}
@@ -125,7 +175,7 @@ def _draw(sheets: Sheets, stage: Stage, report: Report, splits: ImagesAtHand, co
         if not len(wrong):
             sheets.by_stage[stage.key] = {"note": "It has no test image wrong."}
             return
-        images = splits.of(stage, record, predictions)
+        images = splits.of(stage, record, predictions.labels)
     except (DataError, StoreError) as error:
         sheets.by_stage[stage.key] = {"note": f"Not shown: {one_line(error)}."}
         return
@@ -134,6 +184,31 @@ def _draw(sheets: Sheets, stage: Stage, report: Report, splits: ImagesAtHand, co
     if len(wrong) < total:
         note += ": those with the highest probability, spread over pairs of classes"
     sheets.add(stage.key, images, wrong, predictions, f"{note}.")
+
+
+def _draw_masks(sheets: Sheets, stage: Stage, report: Report, splits: ImagesAtHand, count: int) -> None:
+    """The same of a segmentation.
+
+    Raises:
+        DataError: its images are not at hand, or are others than were tested.
+        StoreError: its weights or predictions are damaged.
+    """
+    folder = report.store.stage(stage.kind, stage.key)
+    record, spec = folder.done(), stage.spec
+    assert isinstance(record, TrainingRecord)
+    assert isinstance(spec, TrainingSpec)
+    counted = image_confusions(folder, record)
+    if counted is None:
+        sheets.by_stage[stage.key] = {"note": "Its predictions were not stored."}
+        return
+    chosen = worst(counted, count)
+    if not chosen:
+        sheets.by_stage[stage.key] = {"note": "It has every pixel of every test image right."}
+        return
+    images = splits.of(stage, record, None)
+    trained = Trained(folder, spec, record, report.plan.registry)
+    answered = answer(trained, images, [index for index, _ in chosen], counted)
+    sheets.add_masks(stage.key, images, dict(zip(chosen, answered, strict=True)), counted)
 
 
 def most_confident(predictions: Predictions, count: int) -> np.ndarray:
@@ -170,6 +245,10 @@ def _data_uri(images: ImageDataset, index: int) -> str:
     except DataError:
         return ""
     picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    return _uri_of(picture)
+
+
+def _uri_of(picture: Image.Image, lossless: bool = False) -> str:
     stream = io.BytesIO()
-    picture.save(stream, "WEBP", quality=QUALITY, method=6)
+    picture.save(stream, "WEBP", quality=QUALITY, method=6, lossless=lossless)
     return f"data:image/webp;base64,{base64.b64encode(stream.getvalue()).decode()}"
