@@ -56,7 +56,7 @@ class Backbone(nn.Module):
         self.head: nn.Module | None = nn.Linear(trunk.dim, classes) if classes is not None else None
         self.token_head: nn.Linear | None = None
         self.licence = trunk.licence
-        self.frozen = False
+        self.frozen = self._head_trains = False
         self._with_features, self._with_token = trunk.with_features, trunk.with_token
         self._map_shapes: dict[int, list[tuple[int, int, int]]] = {}
         # Saved with the weights: a network rebuilt without the pre-trained weights it came from has other defaults.
@@ -125,7 +125,7 @@ class Backbone(nn.Module):
 
     def freeze(self, head: bool = True) -> Backbone:
         """Puts the network in eval mode for good, without gradients; `head=False` leaves its heads trainable."""
-        self.frozen = True
+        self.frozen, self._head_trains = True, not head
         self.requires_grad_(False)
         for part in (self.head, self.token_head):
             if part is not None:
@@ -133,4 +133,7 @@ class Backbone(nn.Module):
         return self.train(False)
 
     def train(self, mode: bool = True) -> Backbone:
-        return super().train(mode and not self.frozen)
+        super().train(mode and not self.frozen)
+        if self._head_trains and self.head is not None:  # it may have statistics of its own
+            self.head.train(mode)
+        return self

@@ -41,6 +41,14 @@ class FPNParams(Params):
     width: int = Field(64, ge=1, le=4096, description="channels of the merged maps")
 
 
+class SMPParams(Params):
+    """Parameters of `smp`."""
+
+    decoder: Literal["unet", "unetplusplus", "manet", "linknet", "fpn", "upernet", "segformer"] = Field(
+        "unet", description="with the widths that the library's own networks have"
+    )
+
+
 def _sources() -> Iterable[Component]:
     # The library defines the network behind a name, so its version is part of every key that uses it.
     listings = {
@@ -78,3 +86,14 @@ def benchbench_heads() -> Iterable[Component]:
     """Each target is `(maps: list[MapShape], classes: int, **params) -> nn.Module`."""
     summary = "maps of all sizes, merged from coarse to fine (Lin et al. 2017)"
     yield Component("fpn", "benchbench.models.fpn:FPN", FPNParams, summary)
+    # The library defines the network, so its version is part of every key that uses it.
+    version = _version("segmentation_models_pytorch")
+    summary = "decoders of segmentation_models_pytorch (pip install 'benchbench[smp]')"
+    yield Component("smp", "benchbench.models.smp_head:SMPHead", SMPParams, summary, version=version)
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""

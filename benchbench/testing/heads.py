@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from benchbench.components import Component
+from benchbench.errors import StageError
 from benchbench.models.segmentation import MapShape
 from benchbench.seeds import seed_everything
 from benchbench.testing.check import Call, Options, require
@@ -47,10 +48,15 @@ def maps_of(shapes: tuple[MapShape, ...], count: int = COUNT) -> list[Tensor]:
     ]
 
 
-def check_shape(case: HeadCase) -> None:
-    """Logits [B, classes, h, w], finite, for maps of every kind of network."""
+def check_shape(case: HeadCase) -> str | None:
+    """Logits [B, classes, h, w], finite, for maps of every kind of network that it does not refuse."""
+    refusals = []
     for shapes in PYRAMIDS:
-        head = case.build(shapes)
+        try:
+            head = case.build(shapes)
+        except StageError as error:
+            refusals.append(str(error))
+            continue
         require(isinstance(head, nn.Module), f"it gives a {type(head).__name__}: give a torch.nn.Module")
         with torch.no_grad():
             logits = head.eval()(maps_of(shapes))
@@ -59,6 +65,8 @@ def check_shape(case: HeadCase) -> None:
         fits = logits.ndim == 4 and logits.shape[:2] == (COUNT, CLASSES) and min(logits.shape) > 0
         require(fits, f"for maps of strides {strides} it gives {list(logits.shape)}: give [B, classes, h, w]")
         require(logits.isfinite().all(), "its logits are not finite with fresh weights")
+    require(len(refusals) < len(PYRAMIDS), f"it refuses the maps of every network: {refusals[:1]}")
+    return f"it refuses some networks: {refusals[0]}" if refusals else None
 
 
 def check_single(case: HeadCase) -> None:
@@ -90,7 +98,7 @@ def check_gradients(case: HeadCase) -> None:
     require(any(each.grad is not None for each in maps), "no gradient reaches the backbone: the maps are detached")
 
 
-CHECKS: Mapping[str, Callable[[HeadCase], None]] = {
+CHECKS: Mapping[str, Callable[[HeadCase], str | None]] = {
     "shape": check_shape,
     "single": check_single,
     "determinism": check_determinism,

@@ -1,6 +1,7 @@
 """Networks of segmentations: any backbone with a head on its maps."""
 
 import pytest
+import segmentation_models_pytorch
 import torch
 from torch import nn
 
@@ -9,6 +10,7 @@ from benchbench.models.backbone import Backbone, Trunk
 from benchbench.models.build import build_backbone
 from benchbench.models.fpn import FPN
 from benchbench.models.segmentation import MapShape, SegmentationNetwork, read_maps
+from benchbench.models.smp_head import DECODERS
 from benchbench.plugins import load_plugins
 from benchbench.specs.parts import ComponentSpec, ModelSpec
 
@@ -23,10 +25,22 @@ NETWORKS = [
 ]
 
 
-def network(label: str, classes: int | None = 3) -> Backbone:
+def network(label: str, classes: int | None = 3, head: ComponentSpec = HEAD) -> Backbone:
     source, _, name = label.partition("/")
     torch.manual_seed(0)
-    return build_backbone(ModelSpec(source=source, name=name, head=HEAD), "student", REGISTRY, classes).eval()
+    return build_backbone(ModelSpec(source=source, name=name, head=head), "student", REGISTRY, classes).eval()
+
+
+def own_network(decoder: str, label: str) -> nn.Module:
+    """The library's network of that decoder on timm's encoder."""
+    names = {"unet": "Unet", "unetplusplus": "UnetPlusPlus", "manet": "MAnet", "linknet": "Linknet"}
+    names |= {"fpn": "FPN", "upernet": "UPerNet", "segformer": "Segformer"}
+    encoder = f"tu-{label.partition('/')[2]}"
+    return getattr(segmentation_models_pytorch, names[decoder])(encoder, encoder_weights=None, classes=3).eval()
+
+
+def parameters(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 @pytest.mark.parametrize(("label", "size", "side"), NETWORKS)
@@ -61,6 +75,25 @@ def test_the_pyramid_is_the_sum_of_its_levels():
     fine, coarse = (lateral(each) for lateral, each in zip(head.laterals, maps, strict=True))
     merged = fine + nn.Upsample(scale_factor=2, mode="bilinear")(coarse)
     torch.testing.assert_close(head(maps), head.classifier(head.smooth(merged).relu()))
+
+
+@pytest.mark.parametrize("label", ["timm/test_resnet", "timm/test_convnext"])
+@pytest.mark.parametrize("decoder", sorted(DECODERS))
+def test_decoders_of_a_library_are_those_of_its_own_networks(label, decoder):
+    """With the maps of timm's networks, and where there is none of half the size."""
+    head = ComponentSpec(name="smp", params={"decoder": decoder})
+    model = network(label, head=head)
+    with torch.no_grad():
+        logits = model(torch.rand(1, 3, 64, 64)).logits
+        assert logits.isfinite().all()
+        own = own_network(decoder, label)
+        assert logits.shape[-1] == own.decoder(own.encoder(torch.rand(1, 3, 64, 64))).shape[-1]
+    assert parameters(model.head.decoder) == parameters(own.decoder)
+
+
+def test_a_decoder_that_a_network_has_no_maps_for_is_refused():
+    with pytest.raises(StageError, match=r"decoder .unet. reads maps of strides 4, 8, 16, 32, and .* none of stride 8"):
+        network("cifar/resnet8", head=ComponentSpec(name="smp", params={"decoder": "unet"}))
 
 
 def test_a_network_without_maps_is_refused():

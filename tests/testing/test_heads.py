@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from benchbench.errors import StageError
 from benchbench.plugins import load_plugins
 from benchbench.testing import check_component
 from benchbench.testing.heads import CHECKS, HeadCase
@@ -25,6 +26,11 @@ class Last(nn.Module):
 class Pooled(Last):
     def forward(self, maps):
         return super().forward(maps).mean((2, 3))
+
+
+class Choosy(Last):
+    def __init__(self, maps, classes):
+        raise StageError("this head works on no network")
 
 
 class Detached(Last):
@@ -55,6 +61,7 @@ BROKEN = [
     ("shape", Pooled, r"for maps of strides 2, 4, 8, 16, 32 it gives \[2, 3\]: give \[B, classes, h, w\]"),
     ("shape", Fixed, "its logits are not finite with fresh weights"),
     ("shape", lambda maps, classes: "head", "it gives a str: give a torch.nn.Module"),
+    ("shape", Choosy, "it refuses the maps of every network: .'this head works on no network'"),
     ("single", BatchMean, "depend on the rest of its batch"),
     ("determinism", Unseeded, "the same seed gives other logits"),
     ("gradients", Detached, "no gradient reaches the backbone"),
