@@ -35,7 +35,7 @@ TABLES = (
     ("against_kd", "tables.against_kd:against_kd", "losses against KD at equal epochs and at equal hours"),
     ("ranking", "tables.ranking:ranking", "arms over all data sets and students"),
     ("profiles", "tables.ranking:profiles", "share of runs above each gain, over all data sets"),
-    ("classes", "tables.answers:classes", "accuracy by class, the worst classes first"),
+    ("classes", "tables.answers:classes", "accuracy or IoU by class, the worst classes first"),
     ("confusions", "tables.answers:confusions", "classes that are most often taken for others"),
     ("published", "tables.published:published", "published against reproduced accuracy, if any"),
     ("diagnosis", "tables.diagnosis:diagnosis", "signs of failure with their evidence, if any"),

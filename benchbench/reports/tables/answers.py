@@ -18,6 +18,7 @@ from benchbench.reports.results import read_record
 from benchbench.reports.summary import finished, labels_of
 from benchbench.reports.table import Entry, Table
 from benchbench.specs.records import TrainingRecord
+from benchbench.statistics.segmentation import class_ious
 from benchbench.store import Store
 
 MOST_CLASSES, MOST_CONFUSIONS, MOST_ARMS = 20, 5, 8
@@ -31,6 +32,9 @@ OF_CLASSIFICATION = [
     "accuracy over 15 bins of confidence (Guo et al. 2017), 0 is best",
 ]
 LEAST_RUNS = 2  # that show a spread
+MANY = 1000  # images or pixels, which are written out
+ACCURACY_OF_CLASS = "the share of a class's test images that are right"
+IOU_OF_CLASS = "the pixels that are of a class and taken for it, as a share of those that are either"
 
 
 def metrics(results: pd.DataFrame, plan: Plan) -> Table | None:
@@ -69,15 +73,16 @@ def _percent(runs: Runs, name: str) -> str:
 
 @dataclass
 class _Confusions:
-    """Images of all seeds of an arm by label and likeliest class [C, C], and the names of the classes."""
+    """Images, or pixels, of all seeds of an arm by label and likeliest class [C, C], and the names of the classes."""
 
     matrix: np.ndarray
     names: tuple[str, ...]
     runs: int = 1
 
-    @property
-    def accuracies(self) -> np.ndarray:
-        """Share of each class that is right [C]; NaN for one without test images."""
+    def scores(self, of_pixels: bool) -> np.ndarray:
+        """Share of each class that is right, or of pixels its intersection over union [C]; NaN for one without any."""
+        if of_pixels:
+            return class_ious(self.matrix)
         with np.errstate(invalid="ignore"):
             return np.diag(self.matrix) / self.matrix.sum(1)
 
@@ -111,7 +116,8 @@ def _matrix(key: str, store: Store) -> Iterator[_Confusions]:
 def classes(results: pd.DataFrame, plan: Plan, store: Store) -> Table | None:
     """Accuracy of each arm on each class, the worst classes first; None without predictions.
 
-    Of a grid of several data sets or students the first pair is shown.
+    Of a segmentation, the intersection over union of each class over the pixels of all test images. Of a grid of
+    several data sets or students the first pair is shown.
     """
     groups = _confusions(results, store)
     if not groups:
@@ -120,7 +126,8 @@ def classes(results: pd.DataFrame, plan: Plan, store: Store) -> Table | None:
     names = next(iter(rows.values())).names
     shown = {row: each for row, each in rows.items() if each.names == names}
     shown = dict(list(shown.items())[:MOST_ARMS])
-    accuracies = np.array([each.accuracies for each in shown.values()])
+    of_pixels = plan.suite.metric in OF_PIXELS
+    accuracies = np.array([each.scores(of_pixels) for each in shown.values()])
     means = [float(np.mean(column)) if not np.isnan(column).any() else math.inf for column in accuracies.T]
     order = sorted(range(len(names)), key=lambda index: (means[index], index))
     matrix = next(iter(shown.values()))
@@ -129,13 +136,15 @@ def classes(results: pd.DataFrame, plan: Plan, store: Store) -> Table | None:
         [Entry(names[index]), Entry(f"{images[index]:,}"), *(_share(each[index]) for each in accuracies)]
         for index in order[:MOST_CLASSES]
     ]
-    notes = [f"on {data} with {student}; the share of a class's test images that are right, over all seeds together"]
+    notes = [f"on {data} with {student}; {IOU_OF_CLASS if of_pixels else ACCURACY_OF_CLASS}, over all seeds together"]
+    if of_pixels:
+        notes.append("test pixels: of the class, in the test images at the size of the network's images")
     if len(names) > MOST_CLASSES:
         notes.append(f"the {MOST_CLASSES} worst of {len(names)} classes, by the mean over the arms")
     if len(groups) > 1:
         notes.append(f"the first of {len(groups)} pairs of data set and student")
-    title = f"Accuracy by class (%) of {plan.suite.name}"
-    return Table("classes", title, ["class", "test images", *shown], entries, notes)
+    title = f"{'IoU' if of_pixels else 'Accuracy'} by class (%) of {plan.suite.name}"
+    return Table("classes", title, ["class", f"test {'pixels' if of_pixels else 'images'}", *shown], entries, notes)
 
 
 def _share(value: float) -> Entry:
@@ -143,12 +152,12 @@ def _share(value: float) -> Entry:
 
 
 def confusions(results: pd.DataFrame, plan: Plan, store: Store) -> Table | None:
-    """The classes that each arm most often takes for others; None without predictions.
+    """The classes whose images, or pixels, each arm most often takes for others; None without predictions.
 
     The whole confusion matrix of a cell is `benchbench.statistics.classification.confusion_matrix` of the predictions
     in its folder.
     """
-    labels = labels_of(results, "data", "student")
+    labels, counted = labels_of(results, "data", "student"), "pixels" if plan.suite.metric in OF_PIXELS else "images"
     entries = []
     for (data, student), rows in _confusions(results, store).items():
         for row, found in rows.items():
@@ -157,15 +166,17 @@ def confusions(results: pd.DataFrame, plan: Plan, store: Store) -> Table | None:
     if not entries:
         return None
     notes = [
-        f"the {MOST_CONFUSIONS} largest shares of a class's test images that are taken for another, over all seeds"
+        f"the {MOST_CONFUSIONS} largest shares of a class's test {counted} that are taken for another, over all seeds"
     ]
-    columns = [*labels, "arm", "class", "taken for", "share (%)", "images"]
+    if counted == "pixels":
+        notes.append("pixels: of one run")
+    columns = [*labels, "arm", "class", "taken for", "share (%)", counted]
     title = f"Most frequent confusions of {plan.suite.name}"
     return Table("confusions", title, columns, entries, notes, len(labels) + 3)
 
 
 def _most_confused(found: _Confusions) -> Iterator[tuple[str, str, str, str]]:
-    """Class, other class, share and number of the images of one run, the largest shares first."""
+    """Class, other class, share and number of the images or pixels of one run, the largest shares first."""
     counts = found.matrix.copy()
     np.fill_diagonal(counts, 0)
     totals = np.maximum(found.matrix.sum(1, keepdims=True), 1)
@@ -174,4 +185,5 @@ def _most_confused(found: _Confusions) -> Iterator[tuple[str, str, str, str]]:
         label, other = np.unravel_index(index, shares.shape)
         if counts[label, other]:
             share, number = shares[label, other], counts[label, other] / found.runs
-            yield found.names[label], found.names[other], f"{100 * share:.1f}", f"{number:.3g}"
+            amount = f"{number:,.0f}" if number >= MANY else f"{number:.3g}"
+            yield found.names[label], found.names[other], f"{100 * share:.1f}", amount
