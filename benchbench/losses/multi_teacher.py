@@ -15,6 +15,7 @@ from benchbench.losses.base import Loss, LossContext
 from benchbench.losses.weighted_sum import TEACHER_NEEDS, LossSum, LossValue
 from benchbench.models.backbone import Backbone
 from benchbench.models.outputs import Outputs
+from benchbench.models.pixels import enlarged
 from benchbench.specs.parts import LossSpec
 
 
@@ -109,8 +110,9 @@ class MultiTeacherLoss(nn.Module):
         if any(each is None for each in logits):
             return Outputs(None, teachers[0].embedding)
         # A sum of products, since autocast takes a product of matrices (einsum too) in half precision.
-        pairs = zip(self.weights, logits, strict=True)
-        shares = [weight * each.float() for weight, each in pairs if each is not None]
+        known = [each.float() for each in logits if each is not None]
+        # Those of segmentations may differ in size.
+        shares = [weight * enlarged(each, known[0]) for weight, each in zip(self.weights, known, strict=True)]
         return Outputs(torch.stack(shares).sum(0), teachers[0].embedding)
 
 

@@ -14,13 +14,17 @@ pytestmark = pytest.mark.cuda
 COMPONENTS = {component.name: component for component in benchbench_losses()}
 # The host reads whether a singular value decomposition has converged; on the stub cuSOLVER has no memory for one.
 WAITING = {"kdsvd"}
+FORMS = [(name, {}) for name in COMPONENTS] + [
+    ("align_uniform", {"dense": True, "positions": 3}),
+    ("cwd", {"logits": True}),
+]
 
 
-@pytest.mark.parametrize("name", COMPONENTS)
-def test_a_step_stays_on_the_device_without_waiting(name):
+@pytest.mark.parametrize(("name", "params"), FORMS)
+def test_a_step_stays_on_the_device_without_waiting(name, params):
     if name in WAITING:
         pytest.skip("its singular value decomposition waits for the device")
-    case = LossCase(COMPONENTS[name], device=CUDA)
+    case = LossCase(COMPONENTS[name], params, device=CUDA)
     loss = case.build()
     assert_on_device(*loss.parameters(), *loss.buffers())
     run(loss, case.step())[0].backward()  # what happens once, such as the choice of pairs of maps

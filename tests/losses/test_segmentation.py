@@ -173,3 +173,13 @@ def test_losses_of_pixels_need_masks(student, teacher, batches, taught, name, pa
     losses = losses_of([specs_of(name, params, 1.0)], student, teacher)
     with pytest.raises(StageError, match=f"loss '{name}' reads the classes of pixels, and these images have one class"):
         losses(student(batches[0].images, features=True), taught[:1], replace(batches[0], masks=None))
+
+
+def test_the_mean_of_teachers_is_at_the_size_of_the_first_one(student, teacher, batches, taught):
+    coarse = replace(taught[0], logits=torch.nn.functional.avg_pool2d(taught[0].logits, 2))
+    setup = LossSetup(torch.zeros(2 * BATCH, dtype=torch.long), SIDE, 10, CPU, (1.0, 3.0))
+    losses = build_losses([specs_of("logit_mse", {}, 1.0)], REGISTRY, student, [teacher, teacher], setup)
+    outputs = student(batches[0].images)
+    enlarged = nn.Upsample(scale_factor=2, mode="bilinear")(coarse.logits)
+    expected = (outputs.logits - taught[0].logits / 4 - 3 * enlarged / 4).square().mean()
+    assert losses(outputs, [taught[0], coarse], batches[0])[0].item() == pytest.approx(expected.item(), rel=1e-5)

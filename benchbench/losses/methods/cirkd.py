@@ -21,7 +21,7 @@ def cross_image_kl(s: Tensor, t: Tensor, temperature: float = 0.1) -> Tensor:
     Each position i of image b has one distribution over the N positions j of every image d, its own too.
 
     Source: Yang et al. 2022, "Cross-Image Relational Knowledge Distillation for Semantic Segmentation" (arXiv
-    2204.06986), section 3.2: the term within the mini-batch. Their code has T = 0.1 and weight 1 beside `kd`, and two
+    2204.06986), section 3: the term within the mini-batch. Their code has T = 0.1 and weight 1 beside `kd`, and two
     terms with a memory of pixels and regions, which are not here.
 
     Args:

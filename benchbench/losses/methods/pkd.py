@@ -23,7 +23,7 @@ def correlation_gap(f_student: Tensor, f_teacher: Tensor) -> Tensor:
     with r_c the correlation of channel c of both sides.
 
     Source: Cao et al. 2022, "PKD: General Distillation Framework for Object Detectors via Pearson Correlation
-    Coefficient" (arXiv 2207.02039), section 3.3. eps is that of the official code in mmrazor, which divides the
+    Coefficient" (arXiv 2207.02039), section 3. eps is that of the official code in mmrazor, which divides the
     variance by n - 1 in place of n = B H W, and weighs each level of a feature pyramid by 6 or 10.
 
     Args:

@@ -22,8 +22,8 @@ def affinity_gap(f_student: Tensor, f_teacher: Tensor, patch: int = 1) -> Tensor
     A node is the mean of a square of `patch` x `patch` positions, or of what the map's border leaves of one.
 
     Source: Liu et al. 2019, "Structured Knowledge Distillation for Semantic Segmentation" (arXiv 1903.04197), section
-    3.2, with every node connected to every other. Their code takes the maximum in place of the mean, in four nodes an
-    image (squares half as wide as the map), takes the norms as constants, and weighs the term by 0.5 or 1.
+    3, with every node connected to every other. Their code takes the maximum in place of the mean, of squares half as
+    wide as the map; it takes the norms as constants, and weighs the term by 0.5 or 1.
 
     Args:
         f_student, f_teacher: maps [B, C_s, H, W] and [B, C_t, H, W]. Memory grows as B N^2.
