@@ -10,7 +10,7 @@ from typing import Literal
 from benchbench.errors import did_you_mean
 from benchbench.planning.channels import for_data, require_start
 from benchbench.planning.model import corpus_label, corpus_of
-from benchbench.planning.segmentation import check_loss
+from benchbench.planning.segmentation import PUBLISHED_OF_IMAGES, SEGMENTATION, check_loss
 from benchbench.planning.shared_stages import Network, NetworkInputs
 from benchbench.planning.spec_builder import SpecBuilder
 from benchbench.planning.training_stages import TrainingStages, TrainingTask
@@ -214,6 +214,8 @@ class NetworkStages:
     def _adaptation(self, label: str, method: AdaptedState, data: str) -> str:
         entry = self.suite.teachers[label]
         task = TrainingTask("teacher", label, method, data)
+        if method == "published" and self.draft.info[data].task == SEGMENTATION:
+            raise self._error(PUBLISHED_OF_IMAGES, (*task.loc, "adapt"), "take `linear_probe` or `finetune`")
         own = ((*task.loc, "recipe"), entry.recipe)
         merged = self.training.merged_recipe(task, own, ((*task.loc, "adapt", method), entry.adapt[method]))
         builder = SpecBuilder(self.draft.resolver)

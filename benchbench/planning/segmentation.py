@@ -17,6 +17,7 @@ from benchbench.suite.schema import Arm, WeightedRef
 
 SEGMENTATION = "segmentation"
 PIXEL_METRICS = ("miou", "pixel_accuracy")
+PUBLISHED_OF_IMAGES = "published classifiers are of images, and a segmentation has a class for every pixel"
 # Of fields of a recipe that a segmentation cannot have.
 REASONS = {
     "views": "outputs for every pixel are too large to be kept",
@@ -88,8 +89,7 @@ def check_arm(label: str, arm: Arm, data: str, draft: PlanDraft) -> None:
     """
     resolver = draft.resolver
     if draft.info[data].task == SEGMENTATION and arm.method == "published":
-        problem = "published classifiers are of images, and a segmentation has a class for every pixel"
-        raise resolver.file.error(problem, ("arms", label, "method"), "take finetune")
+        raise resolver.file.error(PUBLISHED_OF_IMAGES, ("arms", label, "method"), "take finetune")
     if draft.info[data].task == SEGMENTATION and arm.synthetic is not None:
         problem = "generated images have no masks, and a segmentation trains on them"
         raise resolver.file.error(problem, ("arms", label, "synthetic"), "take it out")

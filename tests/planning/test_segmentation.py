@@ -82,6 +82,10 @@ def test_the_nuclei_of_the_package_are_at_hand(tmp_path):
         (["recipes.default.devices=2"], "devices: a segmentation trains on one device so far"),
         (["arms.scratch.method=published", PRETRAINED], "published classifiers are of images"),
         (
+            ["teachers.big={model: timm/test_resnet, weights: pretrained, adapt: published}"],
+            "published classifiers are of images, and a segmentation .*take `linear_probe` or `finetune`",
+        ),
+        (
             ["synthetic={set: {source: same_class_mixup, times: 1}}", "arms.scratch.synthetic=set"],
             "generated images have no masks",
         ),
