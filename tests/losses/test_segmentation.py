@@ -153,7 +153,7 @@ def test_a_loss_trains_a_segmentation(student, teacher, batches, taught, name, p
     assert all(tensor.isfinite().all() for tensor in [*model.state_dict().values(), *losses.state_dict().values()])
 
 
-@pytest.mark.parametrize(("name", "params"), CASES[1:])
+@pytest.mark.parametrize(("name", "params"), [case for case in CASES[1:] if case not in READ_POSITIONS[1:]])
 def test_weight_0_is_plain_training_to_the_last_bit(student, teacher, batches, taught, plain, name, params):
     losses = losses_of([loss_spec("ce"), specs_of(name, params, 0.0)], student, teacher)
     model, terms, _ = trained(student, losses, batches, taught)
