@@ -1,4 +1,7 @@
-"""The contract of a data set: two splits of labelled images that agree with one another and with what was promised."""
+"""The contract of a data set: two splits of labelled images that agree with one another and with what was promised.
+
+Images of a segmentation come with masks, whose pixels have the classes.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from benchbench.components import Component
-from benchbench.data.images import ImageDataset
+from benchbench.data.images import IGNORED, ImageDataset
 from benchbench.data.info import DataInfo, DatasetParams
 from benchbench.planning.fingerprints import fingerprint_json, has_values, named_paths
 from benchbench.testing.check import Call, Options, require
@@ -68,7 +71,7 @@ def check_info(case: DatasetCase) -> str | None:
 
 
 def check_labels(case: DatasetCase) -> None:
-    """Class numbers as int64, in range; every class has a training image."""
+    """Class numbers as int64, in range; every class has a training image. With masks, they are numbers of strata."""
     for split in SPLITS:
         images = case.split(split)
         labels = images.labels
@@ -76,6 +79,9 @@ def check_labels(case: DatasetCase) -> None:
         form = f"{labels.dtype} {list(labels.shape)}" if isinstance(labels, np.ndarray) else type(labels).__name__
         require(is_array, f"the {split} labels are {form}: give np.array(labels, dtype=np.int64) of one dimension")
         require(len(labels), f"the {split} split holds no image")
+        if images.mask is not None:
+            require((labels >= 0).all(), f"a {split} label is {labels.min()}: number the strata of images from 0")
+            continue
         count = len(images.classes)
         outside = labels[(labels < 0) | (labels >= count)]
         require(not len(outside), f"a {split} label is {outside[:1]}, but {count} classes are numbered from 0")
@@ -119,8 +125,43 @@ def check_images(case: DatasetCase) -> None:
             require(same, f"image({index}) of {split} and array[{index}] differ: make one from the other")
 
 
+def check_masks(case: DatasetCase) -> str | None:
+    """Of a segmentation: a mask of each image's size with numbers of classes, or 255 for pixels that count nowhere."""
+    task = case.params.info(case.root).task
+    splits = [case.split(split) for split in SPLITS]
+    masked = [split for split, images in zip(SPLITS, splits, strict=True) if images.mask is not None]
+    if task != "segmentation":
+        require(not masked, "its images have masks: give DataInfo(..., task='segmentation')")
+        return None
+    require(masked == [*SPLITS], "info() has task='segmentation': give both splits a `mask`")
+    count = len(splits[0].classes)
+    require(count < IGNORED, f"it has {count} classes, and a mask has room for {IGNORED - 1}")
+    seen = np.zeros(IGNORED + 1, bool)
+    for split, images in zip(SPLITS, splits, strict=True):
+        for index in _some(images):
+            seen |= np.bincount(_checked_mask(images, f"mask({index}) of {split}", index).ravel(), minlength=256) > 0
+    require(seen[:count].any(), f"every pixel of the masks of {LOOKED_AT} images is {IGNORED}, and counts nowhere")
+    unseen = [name for name, is_seen in zip(splits[0].classes, seen, strict=False) if not is_seen]
+    return f"no pixel of '{unseen[0]}' in the masks that were looked at" if unseen else None
+
+
+def _checked_mask(images: ImageDataset, name: str, index: int) -> np.ndarray:
+    assert images.mask is not None
+    mask, size = images.mask(index), images.image(index).size
+    is_array = isinstance(mask, np.ndarray) and mask.dtype == np.uint8 and mask.ndim == 2
+    form = f"{mask.dtype} {list(mask.shape)}" if isinstance(mask, np.ndarray) else f"a {type(mask).__name__}"
+    require(is_array, f"{name} is {form}: give a uint8 array [H, W]")
+    rows, columns = mask.shape
+    fits = (columns, rows) == size
+    require(fits, f"{name} is {columns} x {rows} pixels, and its image {size[0]} x {size[1]}: give masks that size")
+    outside = mask[(mask >= len(images.classes)) & (mask != IGNORED)]
+    most = len(images.classes) - 1
+    require(not len(outside), f"{name} has the value {outside[:1]}: give 0 to {most}, or {IGNORED} for no class")
+    return mask
+
+
 def check_determinism(case: DatasetCase) -> None:
-    """Labels, order and pixels are the same when it is loaded again."""
+    """Labels, order, pixels and masks are the same when it is loaded again."""
     for split in SPLITS:
         first, second = case.split(split), case.load(split)
         same = np.array_equal(first.labels, second.labels)
@@ -131,17 +172,24 @@ def check_determinism(case: DatasetCase) -> None:
                 np.array_equal(pixels, again),
                 f"image({index}) of {split} differs when it is loaded again: fix the seed",
             )
+            if first.mask is not None and second.mask is not None:
+                same = np.array_equal(first.mask(index), second.mask(index))
+                require(same, f"mask({index}) of {split} differs when it is loaded again: fix the seed")
 
 
 def check_pickles(case: DatasetCase) -> None:
-    """The reader travels to loader processes."""
-    image = case.split("train").image
-    try:
-        copy = pickle.loads(pickle.dumps(image))  # noqa: S301  # made one line above
-    except Exception as error:
-        advice = "use a function of a module, or a dataclass with __call__, not a lambda or an open file"
-        raise AssertionError(f"its `image` does not pickle: {advice}") from error
-    require(np.array_equal(np.asarray(copy(0)), np.asarray(image(0))), "its `image` gives other pixels once pickled")
+    """The readers travel to loader processes."""
+    images = case.split("train")
+    for name, reader in (("image", images.image), ("mask", images.mask)):
+        if reader is None:
+            continue
+        try:
+            copy = pickle.loads(pickle.dumps(reader))  # noqa: S301  # made one line above
+        except Exception as error:
+            advice = "use a function of a module, or a dataclass with __call__, not a lambda or an open file"
+            raise AssertionError(f"its `{name}` does not pickle: {advice}") from error
+        same = np.array_equal(np.asarray(copy(0)), np.asarray(reader(0)))
+        require(same, f"its `{name}` gives other pixels once pickled")
 
 
 def check_files(case: DatasetCase) -> None:
@@ -152,6 +200,8 @@ def check_files(case: DatasetCase) -> None:
         with case.reads.recording():
             for index in _some(images):
                 images.image(index)
+                if images.mask is not None:
+                    images.mask(index)
     unknown = [path for path in case.reads.data(case.root) if not is_under(path, known.paths)]
     if known.states_values or case.component.target.startswith("benchbench."):  # ours check the sums of their files
         unknown = [path for path in unknown if not is_under(path, [case.root])]
@@ -198,6 +248,7 @@ CHECKS: Mapping[str, Callable[[DatasetCase], str | None]] = {
     "classes": check_classes,
     "sizes": check_sizes,
     "images": check_images,
+    "masks": check_masks,
     "determinism": check_determinism,
     "pickles": check_pickles,
     "files": check_files,

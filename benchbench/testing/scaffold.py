@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from benchbench.components import Registry  # not when it runs: `benchbench --help` needs the kinds alone
 
 # Kinds of components with an example to start from.
-SCAFFOLDS = ("loss", "teacher", "student", "augmenter", "dataset", "report")
+SCAFFOLDS = ("loss", "teacher", "student", "head", "augmenter", "dataset", "report")
 LONGEST = 30  # characters of a name: the example's lines stay short
 
 USES = {
     "loss": "loss: {ce: 1, $name: {weight: 0.5}}",
     "teacher": "teachers: {mine: {model: $name, adapt: [scratch]}}",
     "student": "students: {mine: {model: $name}}",
+    "head": "students: {mine: {model: timm/resnet18, head: $name}}",
     "augmenter": "recipes: {default: {augment: {flip: {}, $name: {}}}}",
     "dataset": "data: {mine: {source: $name}}",
     "report": "nothing to write: the table is in every report",

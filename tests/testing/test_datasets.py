@@ -17,6 +17,7 @@ from benchbench.data.info import DataInfo, DatasetParams
 from benchbench.data.sources.common import ArrayImages, FileImages
 from benchbench.testing import check_component, checks_of
 from benchbench.testing.datasets import CHECKS, DatasetCase
+from tests.segments import ArrayMasks
 
 
 class TinyParams(DatasetParams):
@@ -41,6 +42,34 @@ def with_(**changes):
         return replace(images, **given)
 
     return load
+
+
+def segmented(task="segmentation", **changes):
+    """A good data set of a segmentation with other fields."""
+
+    class Params(DatasetParams):
+        def info(self, root):
+            return DataInfo(3, train=6, test=4, task=task)
+
+    def load(params, root, split):
+        images = fine(params, root, split)
+        masks = np.random.default_rng(len(images)).integers(0, 3, (len(images), 8, 8), dtype=np.uint8)
+        masks[:, 0] = 255
+        whole = replace(images, labels=0 * images.labels, classes=("sky", "tree", "lake"), mask=ArrayMasks(masks))
+        given = {name: value(whole, split) if callable(value) else value for name, value in changes.items()}
+        return replace(whole, **given)
+
+    load.params = Params
+    return load
+
+
+def masks_as(change):
+    """Masks of which each is changed."""
+    return lambda images, _: lambda index: change(images.mask(index))
+
+
+def noisy_masks(images, _):
+    return ArrayMasks(np.random.randint(0, 3, (len(images), 8, 8), dtype=np.uint8))
 
 
 @dataclass
@@ -88,11 +117,28 @@ BROKEN = [
     ("determinism", shuffled, "comes in another order when it is loaded again"),
     ("determinism", noisy, r"image\(0\) of train differs when it is loaded again: fix the seed"),
     ("pickles", with_(image=lambda i, _: lambda index: i.image(index)), "does not pickle: use a function of a module"),
+    ("pickles", segmented(mask=masks_as(lambda mask: mask)), "its `mask` does not pickle: use a function of a module"),
+    ("labels", segmented(labels=lambda i, _: i.labels - 1), "a train label is -1: number the strata"),
+    ("masks", segmented(task="classification"), r"its images have masks: give DataInfo\(\.\.\., task='segmentation'\)"),
+    ("masks", segmented(mask=lambda i, split: i.mask if split == "train" else None), "give both splits a `mask`"),
+    ("masks", segmented(mask=masks_as(lambda m: m[..., None])), r"of train is uint8 \[8, 8, 1\]: give a uint8 array"),
+    ("masks", segmented(mask=masks_as(lambda m: m.astype(int))), r"of train is int64 \[8, 8\]: give a uint8 array"),
+    ("masks", segmented(mask=masks_as(Image.fromarray)), r"mask\(0\) of train is a Image: give a uint8 array"),
+    ("masks", segmented(mask=masks_as(lambda m: m[:6])), "of train is 8 x 6 pixels, and its image 8 x 8"),
+    (
+        "masks",
+        segmented(mask=masks_as(lambda m: m + np.uint8(m == 2))),
+        r"has the value \[3\]: give 0 to 2, or 255 for no class",
+    ),
+    ("masks", segmented(mask=masks_as(lambda m: 0 * m + 255)), "every pixel of the masks of 20 images is 255"),
+    ("masks", segmented(classes=tuple(map(str, range(255)))), "it has 255 classes, and a mask has room for 254"),
+    ("determinism", segmented(mask=noisy_masks), r"mask\(0\) of train differs when it is loaded again: fix the seed"),
 ]
 
 
 def case(component, target, params=None) -> DatasetCase:
-    return DatasetCase(component(target, params=TinyParams), params or TinyParams(), Path())
+    kind = getattr(target, "params", TinyParams)
+    return DatasetCase(component(target, params=kind), params or kind(), Path())
 
 
 @pytest.mark.parametrize(("check", "target", "message"), BROKEN)
@@ -118,15 +164,21 @@ def test_every_check_has_a_data_set_that_breaks_it():
     assert {check for check, _, _ in BROKEN} | {"info", "files"} == set(CHECKS)
 
 
-def test_a_good_data_set_breaks_none(component):
-    for check in CHECKS.values():
-        check(case(component, fine))
+@pytest.mark.parametrize("target", [fine, segmented()])
+def test_a_good_data_set_breaks_none(component, target):
+    assert {check(case(component, target)) for check in CHECKS.values()} <= {None, ""}
 
 
-def test_the_one_that_comes_with_benchbench_breaks_none(tmp_path):
+def test_a_class_that_no_mask_shows_is_a_remark(component):
+    target = segmented(mask=masks_as(lambda mask: np.where(mask == 1, np.uint8(0), mask)))
+    assert CHECKS["masks"](case(component, target)) == "no pixel of 'tree' in the masks that were looked at"
+
+
+@pytest.mark.parametrize("name", ["cifar10_subset", "nuclei"])
+def test_those_that_come_with_benchbench_break_none(tmp_path, name):
     from benchbench.data import benchbench_datasets
 
-    subset = next(each for each in benchbench_datasets() if each.name == "cifar10_subset")
+    subset = next(each for each in benchbench_datasets() if each.name == name)
     assert [str(f) for f in check_component("dataset", subset, data=tmp_path) if f.status != "ok"] == []
 
 
