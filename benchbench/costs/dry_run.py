@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from benchbench.components import Registry
-from benchbench.costs.without_memory import build_without_memory
+from benchbench.costs.without_memory import build_without_memory, without_memory
 from benchbench.errors import StageError, one_line
 from benchbench.specs.parts import LossSpec, ModelSpec, Role, Spec
 
@@ -67,6 +67,11 @@ class LossDryRun:
             device=torch.device("meta"),
             teacher_weights=(1.0,) * len(teachers),
         )
+        reads_maps = ("features" in self.registry.get("loss", loss.name).needs_of(loss.params) for loss in request.loss)
+        if any(reads_maps):
+            with without_memory():  # the networks keep the shapes, which losses ask for
+                for network in (student, *teachers):
+                    network.map_shapes(request.image_size)
         head, token_head = student.head, student.token_head
         try:
             with setup.device:

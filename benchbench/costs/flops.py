@@ -26,7 +26,7 @@ from benchbench.costs.requests import (
     WeightsRequest,
 )
 from benchbench.costs.weights_check import weights_refusal
-from benchbench.costs.without_memory import build_without_memory
+from benchbench.costs.without_memory import build_without_memory, without_memory
 from benchbench.errors import BenchBenchError, one_line
 from benchbench.planning.content_hash import user_cache
 from benchbench.store import write_json
@@ -115,7 +115,7 @@ def network_cost(request: NetworkRequest, registry: Registry) -> NetworkCost:
     size = request.image_size
     backbone.requires_grad_(False)  # the counter would watch gradients, and a parameter that is an input has none
     counter = FlopCounterMode(display=False)
-    with counter, torch.device("meta"), torch.no_grad():
+    with counter, without_memory(), torch.no_grad():
         embedding = backbone.eval()(torch.zeros(1, request.model.channels, size, size)).embedding
     if embedding.shape != (1, backbone.dim):
         shape = list(embedding.shape[1:])

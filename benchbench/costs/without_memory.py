@@ -22,11 +22,14 @@ def build_without_memory(build: Callable[[], Any]) -> Any:
 
 @contextlib.contextmanager
 def without_memory() -> Iterator[None]:
-    """New tensors are on the meta device, and are not filled: they have no numbers, and filling them takes long."""
+    """New tensors are on the meta device, and are not filled: they have no numbers, and filling them takes long.
+
+    Nor is batch normalisation computed, whose result has the shape of its input.
+    """
     import torch
     from torch.overrides import TorchFunctionMode
 
-    tensor, init = torch.Tensor, torch.nn.init
+    tensor, init, batch_norm = torch.Tensor, torch.nn.init, torch.nn.functional.batch_norm
     fills = {tensor.normal_, tensor.uniform_, tensor.erfinv_, tensor.clamp_, tensor.fill_, tensor.zero_}
     fills |= {init.normal_, init.uniform_, init.constant_, init.kaiming_normal_, init.kaiming_uniform_}
     scalings = {tensor.mul_, tensor.add_}  # of a fill, by a number
@@ -34,6 +37,8 @@ def without_memory() -> Iterator[None]:
     class Unfilled(TorchFunctionMode):
         def __torch_function__(self, func, types, args=(), kwargs=None):
             kwargs = kwargs or {}
+            if func is batch_norm and args and args[0].is_meta:
+                return torch.empty_like(args[0])
             if func in fills or (func in scalings and isinstance(args[-1], int | float)):
                 filled = args[0] if args else kwargs["tensor"]  # functions of `init` pass their arguments by name
                 if filled.is_meta:

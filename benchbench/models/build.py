@@ -43,11 +43,24 @@ def build_backbone(
         if getattr(model, name) is not None:
             setattr(trunk, name, getattr(model, name))
     if model.head is not None and classes is not None:
-        return SegmentationNetwork(trunk, classes, _maker(model.head, registry))
+        return _segmentation(trunk, model, role, registry, classes)
     backbone = Backbone(trunk, classes)
     if published is not None:
         backbone.head = published_head(trunk, model, published)
     return backbone
+
+
+# Shapes of the maps of trunks that were built before, by what builds them: to learn them takes a forward pass.
+_MAPS: dict[tuple[object, str], list[MapShape]] = {}
+
+
+def _segmentation(trunk: Trunk, model: ModelSpec, role: Role, registry: Registry, classes: int) -> SegmentationNetwork:
+    assert model.head is not None
+    plain = model.without_weights().model_copy(update={"head": None})
+    key = registry.get(role, model.source).load(), plain.model_dump_json()
+    network = SegmentationNetwork(trunk, classes, _maker(model.head, registry), _MAPS.get(key))
+    _MAPS[key] = network.maps
+    return network
 
 
 def _maker(head: ComponentSpec, registry: Registry) -> MakeHead:

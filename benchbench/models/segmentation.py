@@ -33,11 +33,21 @@ class SegmentationNetwork(Backbone):
     Logits are [B, classes, h, w], with h and w as the head gives them.
     """
 
-    def __init__(self, trunk: Trunk, classes: int, make_head: MakeHead):
-        """Raises StageError where the trunk gives no maps."""
+    def __init__(self, trunk: Trunk, classes: int, make_head: MakeHead, maps: list[MapShape] | None = None):
+        """
+        Args:
+            trunk: of the network.
+            classes: of pixels.
+            make_head: builds a head for the trunk's maps.
+            maps: their shapes, where they are known.
+
+        Raises:
+            StageError: the trunk gives no maps.
+        """
         super().__init__(trunk, None)
         self.classes = classes
-        self.head = make_head(self._maps(), classes)
+        self.maps = maps or self._maps()
+        self.head = make_head(self.maps, classes)
 
     def forward(self, images: Tensor, features: bool = False) -> Outputs:
         assert self.head is not None
