@@ -130,7 +130,7 @@ function labelPlaces(points, width) {
  * Accuracy against cost. Arms are {name, number, x, y, spread, n, runs: [{x, y}]}; tell(text) says what a point is, open(arm)
  * leads on to its runs.
  */
-function scatter(arms, width, xLabel, unit, tell, open) {
+function scatter(arms, width, xLabel, unit, measure, tell, open) {
   const all = arms.flatMap((arm) => [...arm.runs, arm]);
   const ends = arms.flatMap((arm) => [arm.y - (arm.spread || 0), arm.y + (arm.spread || 0)]);
   const x = scale(
@@ -140,7 +140,7 @@ function scatter(arms, width, xLabel, unit, tell, open) {
     true,
   );
   const y = scale([...all.map((point) => point.y), ...ends], HEIGHT - MARGIN.bottom, MARGIN.top);
-  const svg = frame(width, HEIGHT, x, y, xLabel, "test accuracy (%)", "Test accuracy against cost, a point an arm");
+  const svg = frame(width, HEIGHT, x, y, xLabel, `test ${measure} (%)`, `Test ${measure} against cost, a point an arm`);
   const front = paretoFront(arms);
   const steps = front.map((point, number) => `${number ? `H${x.at(point.x)}V` : `M${x.at(point.x)},`}${y.at(point.y)}`);
   svg.append(s("path", { class: "front", d: `${steps.join("")}H${width - MARGIN.right}` }));

@@ -32,7 +32,7 @@ function drawCells() {
       "student",
       "seed",
       "status",
-      "accuracy (%)",
+      `${content.measure} (%)`,
       "validation (%)",
       `${unitOf(content.cells)}, own`,
       "with stages",

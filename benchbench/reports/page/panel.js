@@ -20,10 +20,12 @@ const curveHost = h("div", { class: "chart" });
 const epoch = h("input", { type: "range", input: () => showEpoch(Number(epoch.value)) });
 const epochLabel = h("label", { class: "choice" }, "epoch", epoch);
 const curveValues = h("ul", { class: "values" });
+const chartsTitle = h("h2", {});
+const scatterTitle = h("h3", {});
 const charts = h(
   "section",
   { id: "charts" },
-  h("h2", {}, "Accuracy, cost and learning"),
+  chartsTitle,
   h("div", { class: "tools" }, place.node),
   legend,
   h(
@@ -32,7 +34,7 @@ const charts = h(
     h(
       "section",
       {},
-      h("h3", {}, "Accuracy against cost"),
+      scatterTitle,
       h("div", { class: "tools" }, cost.node),
       scatterHost,
       scatterValues,
@@ -125,6 +127,9 @@ function costOf(cell) {
 const emptied = (host, text) => host.replaceChildren(h("p", { class: "empty" }, text));
 
 function drawScatter() {
+  const measure = content.measure === "accuracy" ? "Accuracy" : content.measure;
+  chartsTitle.textContent = `${measure}, cost and learning`;
+  scatterTitle.textContent = `${measure} against cost`;
   const groups = chosen()
     .map((group) => ({ ...group, cells: group.cells.filter((cell) => cell.status === "done") }))
     .filter((group) => group.cells.length);
@@ -157,7 +162,7 @@ function drawScatter() {
     scatterValues.textContent = text;
   };
   return redrawn(scatterHost, () =>
-    scatterHost.replaceChildren(scatter(drawn, scatterHost.clientWidth, `${unit} of one run`, unit, tell, open)),
+    scatterHost.replaceChildren(scatter(drawn, scatterHost.clientWidth, `${unit} of one run`, unit, content.measure, tell, open)),
   );
 }
 

@@ -49,7 +49,8 @@ def summary(results: pd.DataFrame, tables: Sequence[Table]) -> Summary:
         items = _accuracies(results)
         if items:
             notes.insert(0, "Means only; whether a difference is more than chance is not tested here.")
-        return Summary("Accuracy in short", items, {}, notes)
+        measure = "mIoU" if results.miou.notna().any() else "Accuracy"
+        return Summary(f"{measure} in short", items, {}, notes)
     untested = sum(len(table.rows) for table in verdict_tables) - len(items)
     if untested:
         reason = "they or the arms they are compared with have no finished run"

@@ -109,6 +109,7 @@ def test_the_lowest_iou_comes_first_with_mask_and_prediction(lab, tmp_path):
         truth, predicted = (is_square(whole, pixels(data["pictures"][place])) for place in (mask, answer))
         np.testing.assert_array_equal(truth[1:], (masks()[index] == 1)[small][1:, small])
         np.testing.assert_array_equal(predicted, found[index][small][:, small] == 1)
+    assert data["measure"] == "mIoU"
     assert data["left_out"][0].startswith("The worst test images are shown of 1 of 1 finished runs")
 
 
