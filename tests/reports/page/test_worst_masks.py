@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch.nn import functional as F
 
 from benchbench.models.build import build_backbone
 from benchbench.reports import sheet_request
+from benchbench.reports.page import write_page
 from benchbench.reports.page.data import page_data
 from benchbench.reports.page.worst_masks import worst
 from benchbench.reports.report import make_report
@@ -22,6 +24,7 @@ from benchbench.specs.stages import TrainingSpec
 from benchbench.statistics.masks import IGNORED
 from benchbench.statistics.segmentation import mean_iou
 from benchbench.store import file_sha256, write_confusions
+from tests.reports.page.test_accessibility import RUN
 from tests.segments import CLASSES, arrays, write_squares
 
 COUNT, SIZE = 5, 32
@@ -168,6 +171,29 @@ def test_another_prediction_than_in_the_test_is_told(lab, tmp_path):
     lab.change(lab.cells("scratch")[0].stage, "metrics", test_accuracy=mean_iou(confusions.sum(0)))
     sheet, _ = sheet_of(lab, tmp_path)
     assert "Here up to 2.1 % of an image's pixels are taken for another class than in the test." in sheet["note"]
+
+
+@pytest.mark.browser
+def test_is_read_aloud_and_fits_a_phone(lab, open_page, screen, tmp_path):
+    report = make_report(lab.plan, lab.store, "command")
+    page = open_page(write_page(report, tmp_path / "out", sheet_request.SheetRequest(2, tmp_path)))
+    page.all("#cells tbody button")[0].send_keys("\ue007")  # enter
+    summary = "[...document.querySelectorAll('dialog summary')].find(each => each.innerText === 'Worst test images')"
+    page.run(f"{summary}.focus()")
+    page.browser.switch_to.active_element.send_keys("\ue007")
+    page.wait("document.querySelectorAll('.sheet.masks img').length === 6")
+    page.wait("[...document.images].every(each => each.complete && each.naturalWidth > 0)")
+    names = [each.accessible_name for each in page.all(".sheet.masks li:first-child img")]
+    assert names[0].startswith("Test image ")
+    assert names[1:] == ["its mask", "the prediction"]
+    assert [each.text for each in page.all(".swatches .swatch")] == list(CLASSES)
+    assert page.all("#charts h3")[0].text == "mIoU against cost"
+    screen(360, 740, scheme="dark")
+    body = "document.querySelector('dialog .body')"
+    assert page.run(f"return {body}.scrollWidth - {body}.clientWidth") == 0
+    source = (files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
+    page.browser.execute_cdp_cmd("Runtime.evaluate", {"expression": source})
+    assert page.browser.execute_async_script(RUN) == []
 
 
 def test_images_that_are_right_are_not_among_the_worst():
