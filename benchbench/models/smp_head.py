@@ -74,12 +74,14 @@ class SMPHead(nn.Module):
 def _half(maps: Sequence[Tensor], places: Sequence[int | None]) -> Tensor:
     """A map without channels of half the image's size, beside the finest one that there is: that of stride 4."""
     finest = maps[next(place for place in places if place is not None)]
-    return finest.new_zeros(len(finest), 0, 2 * finest.shape[2], 2 * finest.shape[3])
+    count, _, height, width = finest.shape
+    return finest.new_zeros(count, 0, 2 * height, 2 * width)
 
 
 def _image_of(maps: Sequence[Tensor]) -> Tensor:
     """In place of the image, of which decoders read the size alone."""
-    return maps[0].new_zeros(()).expand(len(maps[0]), 3, 2 * maps[0].shape[2], 2 * maps[0].shape[3])
+    count, _, height, width = maps[0].shape  # not `len`, which would fix the number of images in an exported graph
+    return maps[0].new_zeros(()).expand(count, 3, 2 * height, 2 * width)
 
 
 def _module(name: str) -> Any:

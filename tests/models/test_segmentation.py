@@ -96,6 +96,13 @@ def test_a_decoder_that_a_network_has_no_maps_for_is_refused():
         network("cifar/resnet8", head=ComponentSpec(name="smp", params={"decoder": "unet"}))
 
 
+def test_images_that_are_too_small_for_a_map_are_refused():
+    """torchvision's networks have none of a single position."""
+    model = network("torchvision/shufflenet_v2_x0_5")
+    with pytest.raises(StageError, match="images of 32 px give 3 maps .* made for 4; take a larger image_size"):
+        model(torch.rand(2, 3, 32, 32))
+
+
 def test_a_network_without_maps_is_refused():
     trunk = Trunk(nn.Sequential(nn.Flatten(), nn.LazyLinear(4)), 4, (0.5,) * 3, (0.5,) * 3)
     with pytest.raises(StageError, match="a segmentation needs the maps between the stages"):
