@@ -54,10 +54,8 @@ class SegmentationNetwork(Backbone):
         assert self.head is not None
         embedding, maps = self._features(self.normalised(images))
         if len(maps) != len(self.maps):
-            raise StageError(
-                f"images of {images.shape[-1]} px give {len(maps)} maps between the stages of the network, and its head "
-                f"was made for {len(self.maps)}; take a larger image_size"
-            )
+            given = f"images of {images.shape[-1]} px give {len(maps)} maps between the stages of the network"
+            raise StageError(f"{given}, and its head was made for {len(self.maps)}; take a larger image_size")
         return Outputs(self.head(maps), embedding, maps if features else [])
 
     def _features(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:

@@ -99,7 +99,7 @@ def test_a_decoder_that_a_network_has_no_maps_for_is_refused():
 def test_images_that_are_too_small_for_a_map_are_refused():
     """torchvision's networks have none of a single position."""
     model = network("torchvision/shufflenet_v2_x0_5")
-    with pytest.raises(StageError, match="images of 32 px give 3 maps .* made for 4; take a larger image_size"):
+    with pytest.raises(StageError, match=r"images of 32 px give 3 maps .* made for 4; take a larger image_size"):
         model(torch.rand(2, 3, 32, 32))
 
 
