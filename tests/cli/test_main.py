@@ -305,7 +305,10 @@ class TestBadInput:
             (["report", "suite.yaml", "--format", "svg"], "'svg' is not one of 'md', 'tex', 'csv', 'txt', 'pdf'"),
             (["report", "nowhere.yaml"], "suite file nowhere.yaml does not exist"),
             (["list", "lossess"], "unknown kind 'lossess'; did you mean 'losses'?"),
-            (["list", "xyzzy"], "unknown kind 'xyzzy'; known: augmenters, datasets, executors, figures, heads, losses, repor"),
+            (
+                ["list", "xyzzy"],
+                "unknown kind 'xyzzy'; known: augmenters, datasets, executors, figures, heads, losses, repor",
+            ),
             (["report", "suite.yaml", "--template", "papr"], "unknown template 'papr'; did you mean 'paper'?"),
             (["run", "suite.yaml", "--template", "papr"], "unknown template 'papr'; did you mean 'paper'?"),
             (["report", "suite.yaml", "nowhere.yaml"], "suite file nowhere.yaml does not exist"),
