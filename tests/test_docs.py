@@ -123,7 +123,8 @@ arms: {scratch: {method: scratch}}
     def test_those_that_ship_can_be_planned(self, name, tmp_path, cli, monkeypatch):
         """Models and losses are checked by the real libraries, imported once, without a GPU and without a download."""
         monkeypatch.setattr("benchbench.costs.flops.subprocess", SimpleNamespace(run=in_this_process))
-        brought = {"pretraining_small": self.corpus, "losses_cifar10": self.weights}  # by users
+        corpora = dict.fromkeys(("pretraining_small", "pretraining_small_lite2"), self.corpus)
+        brought = {**corpora, "losses_cifar10": self.weights}  # by users
         options = brought[name](tmp_path) if name in brought else ()
         done = cli("plan", name, "--store", tmp_path / "runs", "--device", "cpu", *options)
         assert (done.code, done.err) == (0, "")
