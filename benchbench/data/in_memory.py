@@ -45,12 +45,13 @@ class InMemoryLoader(TrainingOrder):
             index = order[step]
             # This copies whole images; indexing with [index] would go pixel by pixel.
             pixels, masks = to_float((self.images if view is None else view).index_select(0, index)), None
-            random = generator(seed, "augment", epoch, step)
-            if self.masks is not None:
-                pixels, masks = self.transform.train_with_masks(pixels, self.masks.index_select(0, index), random)
-                masks = masks.long()
-            elif view is None:
-                pixels = self.transform.train(pixels, random)
+            if view is None:
+                random = generator(seed, "augment", epoch, step)
+                if self.masks is None:
+                    pixels = self.transform.train(pixels, random)
+                else:
+                    pixels, masks = self.transform.train_with_masks(pixels, self.masks.index_select(0, index), random)
+                    masks = masks.long()
             labels, host_index = self.labels.index_select(0, index), host_order[step]
             batch = Batch(pixels, labels, index, synthetic=self._synthetic(index), host_index=host_index, masks=masks)
             batch = self.transform.mix(batch, seed, epoch, step)

@@ -13,10 +13,10 @@ from benchbench.planning.resolve import Resolver
 from benchbench.specs.stages import TrainingSpec
 from benchbench.suite.document import Loc
 from benchbench.suite.file import SuiteFile
+from benchbench.suite.reporting import PIXEL_METRICS
 from benchbench.suite.schema import Arm, WeightedRef
 
 SEGMENTATION = "segmentation"
-PIXEL_METRICS = ("miou", "pixel_accuracy")
 PUBLISHED_OF_IMAGES = "published classifiers are of images, and a segmentation has a class for every pixel"
 # Of fields of a recipe that a segmentation cannot have.
 REASONS = {
@@ -32,7 +32,7 @@ def with_metric(file: SuiteFile, info: dict[str, DataInfo]) -> SuiteFile:
     """A suite about the measure of its task.
 
     Raises:
-        SuiteError: its data sets are of several tasks, or the metric that it asks for is of another one.
+        SuiteError: its data sets are of several tasks, or a metric or a head that it asks for is of another one.
     """
     tasks = {label: info[label].task for label in file.suite.data}
     first = next(iter(tasks))
@@ -45,11 +45,21 @@ def with_metric(file: SuiteFile, info: dict[str, DataInfo]) -> SuiteFile:
     if tasks[first] != SEGMENTATION:
         if of_pixels:
             raise file.error(f"metric {metric} is of segmentations", ["metric"], "take accuracy")
+        _require_no_heads(file)
         return file
     if asked and not of_pixels:
         hint = did_you_mean(metric, PIXEL_METRICS)
         raise file.error(f"metric {metric} is of images with one class each; {hint}", ["metric"])
     return file if of_pixels else replace(file, suite=file.suite.model_copy(update={"metric": PIXEL_METRICS[0]}))
+
+
+def _require_no_heads(file: SuiteFile) -> None:
+    """Refuses heads of segmentations in a suite without one, where they would do nothing."""
+    for section, entries in (("students", file.suite.students), ("teachers", file.suite.teachers)):
+        for label, entry in entries.items():
+            if entry.head is not None:
+                problem = f"head '{entry.head.name}' is of segmentations, and the data sets have one class an image"
+                raise file.error(problem, (section, label, "head"), "take it out")
 
 
 def check_segmentation(file: SuiteFile, merged: MergedRecipe, spec: TrainingSpec, resolver: Resolver) -> TrainingSpec:
@@ -73,8 +83,8 @@ def check_segmentation(file: SuiteFile, merged: MergedRecipe, spec: TrainingSpec
         loc = [*merged.loc, index, ref.name]
         component = resolver.component("augmenter", ref.name, loc)
         if component.params.masks is None:
-            others = [each.component.name for each in resolver.registry.of_kind("augmenter")]
-            fit = [name for name in others if resolver.registry.get("augmenter", name).params.masks]
+            others = [each.component for each in resolver.registry.of_kind("augmenter")]
+            fit = [other.name for other in others if other.params.masks]
             problem = f"augmenter '{ref.name}' does not move the masks of a segmentation with its images"
             raise file.error(problem, loc, f"take of {', '.join(fit)}")
     return spec.model_copy(update={"recipe": spec.recipe.model_copy(update={"views": None})})

@@ -22,7 +22,6 @@ METRICS = {
     "miou": "mIoU",
     "pixel_accuracy": "pixel accuracy",
 }
-OF_PIXELS = ("miou", "pixel_accuracy")
 FEW = 5  # classes among which every label is one of the five likeliest
 TOLERANCE = 1e-9
 MOST_KEPT = 100  # classes of a confusion matrix that is remembered

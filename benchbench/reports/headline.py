@@ -8,9 +8,10 @@ from dataclasses import replace
 import pandas as pd
 
 from benchbench.planning.model import Plan
-from benchbench.reports.answer_metrics import METRICS, OF_PIXELS
+from benchbench.reports.answer_metrics import METRICS
 from benchbench.reports.figure import Figure
 from benchbench.reports.table import Table
+from benchbench.suite.reporting import PIXEL_METRICS
 
 ACCURACY = "accuracy"
 # Tables and figures that are about the top class itself, or have metrics of their own.
@@ -34,7 +35,7 @@ def headline_notes(results: pd.DataFrame, plan: Plan) -> list[str]:
     metric = plan.suite.metric
     if metric == ACCURACY:
         return []
-    if metric in OF_PIXELS:
+    if metric in PIXEL_METRICS:
         notes = [f"metric of the suite: {METRICS[metric]}, over the pixels of all test images together"]
     else:
         notes = [

@@ -121,6 +121,11 @@ def test_losses_of_pixels_are_of_segmentations(planned):
     assert {"ce", "ifvd", "cwd", "align_uniform"} in [set(each) for each in losses]
 
 
+def test_a_head_that_would_do_nothing_is_refused(tiny_suite, plan_of, tmp_path):
+    with pytest.raises(SuiteError, match=r"students.small.head: head 'fpn' is of segmentations"):
+        plan_of(tiny_suite(tmp_path), "students.small.head=fpn")
+
+
 def test_pixels_have_no_place_among_images(tiny_suite, plan_of, tmp_path):
     with pytest.raises(SuiteError, match="metric miou is of segmentations; take accuracy"):
         plan_of(tiny_suite(tmp_path), "metric=miou")

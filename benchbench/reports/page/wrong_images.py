@@ -21,7 +21,7 @@ from benchbench.data.mask_pictures import class_colours
 from benchbench.errors import DataError, StoreError, one_line
 from benchbench.planning.model import Stage
 from benchbench.planning.test_part import saw_other_test
-from benchbench.reports.answer_metrics import OF_PIXELS, image_confusions, predictions_of
+from benchbench.reports.answer_metrics import image_confusions, predictions_of
 from benchbench.reports.page.images_at_hand import ImagesAtHand
 from benchbench.reports.page.worst_masks import SIDE as MASK_SIDE
 from benchbench.reports.page.worst_masks import Answered, Trained, answer, worst
@@ -31,6 +31,7 @@ from benchbench.specs.parts import Json
 from benchbench.specs.records import TrainingRecord
 from benchbench.specs.stages import TrainingSpec
 from benchbench.store import Predictions
+from benchbench.suite.reporting import PIXEL_METRICS
 
 MOST_CELLS = 40
 MOST_BYTES = 1_000_000  # of all pictures, as text
@@ -151,7 +152,7 @@ def draw_sheets(report: Report, request: SheetRequest) -> Sheets:
         if saw_other_test(stage, report.store.stage(stage.kind, stage.key)):
             sheets.by_stage[stage.key] = {"note": "Not shown: the test images have changed since the test."}
     bounds = f"{request.count} images a run, {MOST_CELLS} runs and {MOST_BYTES:,} bytes at most"
-    kind = "Wrong" if report.plan.suite.metric not in OF_PIXELS else "The worst"
+    kind = "Wrong" if report.plan.suite.metric not in PIXEL_METRICS else "The worst"
     sheets.sentences.append(
         f"{kind} test images are shown of {sheets.drawn} of {len(done)} finished runs: the best and the worst of each "
         f"arm, as far as there is room ({bounds}). Their pictures came from the data set when this page was written."

@@ -12,7 +12,7 @@ import pandas as pd
 
 from benchbench.errors import StoreError
 from benchbench.planning.model import Plan
-from benchbench.reports.answer_metrics import METRICS, OF_PIXELS, confusions_of
+from benchbench.reports.answer_metrics import METRICS, confusions_of
 from benchbench.reports.groups import Runs, groups_of
 from benchbench.reports.results import read_record
 from benchbench.reports.summary import finished, labels_of
@@ -20,6 +20,7 @@ from benchbench.reports.table import Entry, Table
 from benchbench.specs.records import TrainingRecord
 from benchbench.statistics.segmentation import class_ious
 from benchbench.store import Store
+from benchbench.suite.reporting import PIXEL_METRICS
 
 MOST_CLASSES, MOST_CONFUSIONS, MOST_ARMS = 20, 5, 8
 OF_SEGMENTATION = (
@@ -43,8 +44,10 @@ def metrics(results: pd.DataFrame, plan: Plan) -> Table | None:
     They come from the five likeliest classes of each test image, which a stage stores with their probabilities. Of a
     segmentation, mean intersection over union and pixel accuracy, from what the pixels of each image are taken for.
     """
-    of_pixels = plan.suite.metric in OF_PIXELS
-    names = OF_PIXELS if of_pixels else [*(name for name in METRICS if name not in OF_PIXELS), "calibration_error"]
+    of_pixels = plan.suite.metric in PIXEL_METRICS
+    names = (
+        PIXEL_METRICS if of_pixels else [*(name for name in METRICS if name not in PIXEL_METRICS), "calibration_error"]
+    )
     if results[names[-1]].isna().all():
         return None
     labels = labels_of(results, "data", "student")
@@ -126,7 +129,7 @@ def classes(results: pd.DataFrame, plan: Plan, store: Store) -> Table | None:
     names = next(iter(rows.values())).names
     shown = {row: each for row, each in rows.items() if each.names == names}
     shown = dict(list(shown.items())[:MOST_ARMS])
-    of_pixels = plan.suite.metric in OF_PIXELS
+    of_pixels = plan.suite.metric in PIXEL_METRICS
     accuracies = np.array([each.scores(of_pixels) for each in shown.values()])
     means = [float(np.mean(column)) if not np.isnan(column).any() else math.inf for column in accuracies.T]
     order = sorted(range(len(names)), key=lambda index: (means[index], index))
@@ -157,7 +160,10 @@ def confusions(results: pd.DataFrame, plan: Plan, store: Store) -> Table | None:
     The whole confusion matrix of a cell is `benchbench.statistics.classification.confusion_matrix` of the predictions
     in its folder.
     """
-    labels, counted = labels_of(results, "data", "student"), "pixels" if plan.suite.metric in OF_PIXELS else "images"
+    labels, counted = (
+        labels_of(results, "data", "student"),
+        "pixels" if plan.suite.metric in PIXEL_METRICS else "images",
+    )
     entries = []
     for (data, student), rows in _confusions(results, store).items():
         for row, found in rows.items():

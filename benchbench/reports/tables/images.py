@@ -9,7 +9,7 @@ import pandas as pd
 
 from benchbench.errors import StoreError
 from benchbench.planning.model import Plan
-from benchbench.reports.answer_metrics import OF_PIXELS, image_confusions
+from benchbench.reports.answer_metrics import image_confusions
 from benchbench.reports.results import read_record
 from benchbench.reports.summary import finished, labels_of
 from benchbench.reports.table import Entry, Table
@@ -18,6 +18,7 @@ from benchbench.specs.records import TrainingRecord
 from benchbench.statistics.bootstrap import RESAMPLES, ImageBootstrap, bootstrap_miou
 from benchbench.statistics.noninferiority import holm
 from benchbench.store import Store
+from benchbench.suite.reporting import PIXEL_METRICS
 
 
 def by_image(results: pd.DataFrame, plan: Plan, store: Store) -> Table | None:
@@ -25,7 +26,7 @@ def by_image(results: pd.DataFrame, plan: Plan, store: Store) -> Table | None:
 
     None for another task, and without an arm of either kind.
     """
-    if plan.suite.metric not in OF_PIXELS:
+    if plan.suite.metric not in PIXEL_METRICS:
         return None
     alpha, rows, references = plan.suite.statistics.alpha, [], []
     labels = [*labels_of(results, "data", "student"), "arm"]

@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 
 from benchbench.planning.model import Plan
-from benchbench.reports.answer_metrics import OF_PIXELS
 from benchbench.reports.groups import Group, groups_of
 from benchbench.reports.summary import labels_of
 from benchbench.reports.table import Entry, Table
 from benchbench.statistics.estimate import Estimate, welch
 from benchbench.statistics.examples import McNemar, mcnemar
 from benchbench.statistics.noninferiority import holm, judge
+from benchbench.suite.reporting import PIXEL_METRICS
 
 TOO_SMALL = "n too small to test"
 BY_IMAGE = ("images won : lost", "p (images)")
@@ -145,7 +145,9 @@ def verdicts(results: pd.DataFrame, plan: Plan) -> Table | None:
     columns = [*labels, "difference", "verdict", "p", "n", *BY_IMAGE]
     rows = [[Entry(text) for text in [arm.data, arm.student, arm.row][-len(labels) :] + _texts(arm)] for arm in arms]
     notes = _notes(references, margin, alpha)
-    if plan.suite.metric in OF_PIXELS:  # no image is right or wrong as a whole; the table `by_image` compares by them
+    if (
+        plan.suite.metric in PIXEL_METRICS
+    ):  # no image is right or wrong as a whole; the table `by_image` compares by them
         columns, rows = columns[: -len(BY_IMAGE)], [row[: -len(BY_IMAGE)] for row in rows]
         notes = [note for note in notes if "images won : lost" not in note]
     title = (
