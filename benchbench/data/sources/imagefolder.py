@@ -14,14 +14,10 @@ from benchbench.data.info import DataInfo
 from benchbench.data.sources.channels import CHANNELS, MOST_CHANNELS, OwnFilesParams
 from benchbench.data.sources.common import check_labels
 from benchbench.data.sources.drawn_split import Split, draw_parts
+from benchbench.data.sources.folder_parts import STAND_INS, distinct, files_of, unread
 from benchbench.data.sources.folder_scan import SplitScan, class_folders, scan_split
 from benchbench.data.sources.own_images import Range, survey_files
 from benchbench.errors import DataError, did_you_mean
-
-# Folders of images that were put aside, in the order in which one stands in for `test`.
-STAND_INS = ("val", "valid", "validation")
-# Of a name that no folder can have: files of the validation part beside those to train on.
-VALIDATION = "../validation"
 
 
 class ImageFolderParams(OwnFilesParams):
@@ -56,11 +52,7 @@ class ImageFolderParams(OwnFilesParams):
         return sizes(self)
 
     def split_files(self, split: Literal["train", "test"], root: Path) -> dict[str, Path]:
-        scans = _scan(self)
-        files = scans[split].files()
-        if split == "train" and "validation" in scans:
-            files |= {f"{VALIDATION}/{name}": path for name, path in scans["validation"].files().items()}
-        return files
+        return files_of(_scan(self), split)
 
 
 def sizes(params: ImageFolderParams) -> DataInfo:
@@ -70,9 +62,9 @@ def sizes(params: ImageFolderParams) -> DataInfo:
         DataError: as `load`.
     """
     scans = _scan(params)
-    notes = [f"{scan.folder.name}/: {words}" for scan in _distinct(scans) for words in _doubts(scan)]
+    notes = [f"{scan.folder.name}/: {words}" for scan in distinct(scans) for words in _doubts(scan)]
     counts = {split: sum(map(len, scan.by_class.values())) for split, scan in scans.items()}
-    notes += _unread(params, scans)
+    notes += unread(params, scans)
     files = [str(path) for path in scans["train"].files().values()]
     notes += survey_files(files, params.reading)
     names = tuple(scans["train"].by_class)
@@ -109,24 +101,8 @@ def load(params: ImageFolderParams, root: Path, split: str) -> ImageDataset:
     return replace(images, validation=held_out)
 
 
-def _distinct(scans: dict[str, SplitScan]) -> list[SplitScan]:
-    """The scans of different folders: parts of one that was drawn from share what is left out."""
-    return list({scan.folder: scan for scan in scans.values()}.values())
-
-
 def _doubts(scan: SplitScan) -> list[str]:
     return [words for words in (str(scan.left_out), scan.doubtful_names()) if words]
-
-
-def _unread(params: ImageFolderParams, scans: dict[str, SplitScan]) -> list[str]:
-    """A note on a part that stands in for the test part, and on folders that look like parts and are not read."""
-    read = {scan.folder for scan in scans.values()}
-    test = scans["test"].folder.name
-    notes = [f"{test}/ tests, as there is no test/"] if params.split is None and test != params.test_folder else []
-    for name in STAND_INS:
-        if params.path / name not in read and params.path not in read and (params.path / name).is_dir():
-            notes.append(f"{name}/ is not read (`validation_folder: {name}` chooses epochs by it)")
-    return notes
 
 
 def _scan(params: ImageFolderParams) -> dict[str, SplitScan]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -15,8 +15,8 @@ from benchbench.data.images import IGNORED, ImageDataset
 from benchbench.data.info import DataInfo
 from benchbench.data.sources.channels import CHANNELS, MOST_CHANNELS, OwnFilesParams
 from benchbench.data.sources.drawn_split import Split, draw_parts
+from benchbench.data.sources.folder_parts import STAND_INS, distinct, files_of, unread
 from benchbench.data.sources.folder_scan import class_folders
-from benchbench.data.sources.imagefolder import STAND_INS, VALIDATION
 from benchbench.data.sources.mask_files import (
     LARGEST_VALUE,
     MOST_CLASSES,
@@ -122,11 +122,7 @@ class MaskFolderParams(OwnFilesParams):
         return sizes(self)
 
     def split_files(self, split: Literal["train", "test"], root: Path) -> dict[str, Path]:
-        scans = _scan(self)
-        files = scans[split].files()
-        if split == "train" and "validation" in scans:
-            files |= {f"{VALIDATION}/{name}": path for name, path in scans["validation"].files().items()}
-        return files
+        return files_of(_scan(self), split)
 
 
 def _problem(given: object) -> str:
@@ -168,8 +164,8 @@ def sizes(params: MaskFolderParams) -> DataInfo:
     scans = _scan(params)
     if not params.classes:
         raise DataError(f"maskfolder: {_found_values(scans['train'], params)}name their classes: {FORM}")
-    notes = [f"{scan.folder.name}/: {note}" for scan in _distinct(scans) for note in scan.notes]
-    notes += _unread(params, scans)
+    notes = [f"{scan.folder.name}/: {note}" for scan in distinct(scans) for note in scan.notes]
+    notes += unread(params, scans)
     for scan in scans.values():
         for pair in _spread(scan.pairs, SAMPLE):
             check_header(pair.mask, pair.image, params.reading)
@@ -256,22 +252,6 @@ def _check_values(params: MaskFolderParams, scan: PairScan) -> None:
         f"{f' but {quoted(first)}' if only else ''}, and the value {value}, which is ignored; if it is a class, write "
         f"{remedy}; if not, `ignore: {value}`"
     )
-
-
-def _distinct(scans: dict[str, PairScan]) -> list[PairScan]:
-    """The scans of different folders: parts of one that was drawn from share what is left out."""
-    return list({scan.folder: scan for scan in scans.values()}.values())
-
-
-def _unread(params: MaskFolderParams, scans: dict[str, PairScan]) -> Iterator[str]:
-    """Notes on a part that stands in for the test part, and on folders that look like parts and are not read."""
-    read = {scan.folder for scan in scans.values()}
-    test = scans["test"].folder.name
-    if params.split is None and test != params.test_folder:
-        yield f"{test}/ tests, as there is no test/"
-    for name in STAND_INS:
-        if params.path / name not in read and params.path not in read and (params.path / name).is_dir():
-            yield f"{name}/ is not read (`validation_folder: {name}` chooses epochs by it)"
 
 
 def _scan(params: MaskFolderParams) -> dict[str, PairScan]:
