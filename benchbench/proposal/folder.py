@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchbench.data.sources.drawn_split import Split
-from benchbench.data.sources.imagefolder import STAND_INS, ImageFolderParams, load
+from benchbench.data.sources.folder_parts import STAND_INS
+from benchbench.data.sources.imagefolder import ImageFolderParams, load
 from benchbench.data.survey import survey
 from benchbench.errors import BenchBenchError
 
