@@ -44,11 +44,15 @@ class Params(BaseModel):
         masks: of an augmenter, what becomes of the masks of a segmentation: "kept" where it moves no pixel; "moved"
             where its target takes `masks` [B, H, W], uint8, beside its parameters, and gives (images, masks) then.
             None: it is refused there.
+        boxes: of an augmenter, what becomes of boxes: "moved" where its target takes their corners `boxes` [B, M, 4],
+            in pixels, beside its parameters, and gives (images, boxes) then; they may leave the image, and are cut
+            afterwards. One that keeps masks keeps boxes.
     """
 
     takes_channels: ClassVar[bool] = False
     needs_rgb: ClassVar[bool] = False
     masks: ClassVar[Literal["kept", "moved"] | None] = None
+    boxes: ClassVar[Literal["moved"] | None] = None
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 

@@ -15,13 +15,13 @@ Strength = Annotated[float, Field(ge=0)]
 
 
 class FlipParams(Params):
-    masks = "moved"
+    masks = boxes = "moved"
 
     probability: float = Field(0.5, ge=0, le=1, description="of an image to be mirrored")
 
 
 class RandomCropParams(Params):
-    masks = "moved"
+    masks = boxes = "moved"
 
     padding: int = Field(0, ge=0, description="pixels added on each side, at the size before the crop")
     resize: int | None = Field(None, ge=8, description="shorter side before the crop; default: the image size")
@@ -43,7 +43,7 @@ class _BoxParams(Params):
 
 
 class RandomResizedCropParams(_BoxParams):
-    masks = "moved"
+    masks = boxes = "moved"
 
     min_scale: float = Field(0.08, gt=0, le=1, description="smallest share of the area")
     max_scale: float = Field(1.0, gt=0, le=1, description="largest share of the area")

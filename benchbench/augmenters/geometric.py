@@ -1,6 +1,7 @@
 """Flips and crops of whole batches, drawn from the generator that the pipeline seeds.
 
-Those of a recipe move masks with the images that they are of: [B, H, W], uint8, of the images' size.
+Those of a recipe move masks with the images that they are of: [B, H, W], uint8, of the images' size; or the corners of
+boxes [B, M, 4]: left, top, right and bottom in pixels.
 """
 
 from __future__ import annotations
@@ -40,22 +41,59 @@ def center_crop(images: Tensor, size: int) -> Tensor:
 
 def letterbox(images: Tensor, masks: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """Images [B, 3, H, W] and their masks with the longer side at `size`, the rest of size x size black and ignored."""
+    boxed, (height, width) = fitted(images, size)
+    return boxed, F.pad(resize_masks(masks, (height, width)), (0, size - width, 0, size - height), value=IGNORED)
+
+
+def fitted(images: Tensor, size: int) -> tuple[Tensor, tuple[int, int]]:
+    """Images [B, 3, H, W] in the left upper corner of black squares, and the height and width that they have there.
+
+    The longer side has `size` pixels, and the ratio is kept.
+    """
     height, width = images.shape[-2:]
     scale = size / max(height, width)
     shape = (max(1, round(height * scale)), max(1, round(width * scale)))
     if shape != (height, width):
         images = F.interpolate(images, size=shape, mode="bilinear", antialias=True, align_corners=False).clamp(0, 1)
-        masks = resize_masks(masks, shape)
-    rest = (0, size - shape[1], 0, size - shape[0])
-    return F.pad(images, rest), F.pad(masks, rest, value=IGNORED)
+    return F.pad(images, (0, size - shape[1], 0, size - shape[0])), shape
+
+
+def letterbox_boxes(images: Tensor, corners: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """The same for images and the corners of their boxes [B, M, 4]."""
+    boxed, (height, width) = fitted(images, size)
+    return boxed, _scaled(corners, width / images.shape[-1], height / images.shape[-2])
+
+
+def _scaled(corners: Tensor, across: float | Tensor, down: float | Tensor) -> Tensor:
+    """Corners [B, M, 4] times a factor of columns and one of rows: numbers, or of each image [B]."""
+    if isinstance(across, Tensor) and isinstance(down, Tensor):
+        return corners * to_device(torch.stack([across, down] * 2, -1), corners.device)[:, None]
+    return corners * corners.new_tensor([across, down, across, down])
+
+
+def _shifted(corners: Tensor, across: Tensor, down: Tensor) -> Tensor:
+    """Corners [B, M, 4] moved by so many pixels of each image [B], on the CPU."""
+    moved = torch.stack([across, down, across, down], -1).to(corners.dtype)
+    return corners + to_device(moved, corners.device)[:, None]
 
 
 def flip(
-    images: Tensor, size: int, generator: Generator, *, probability: float, masks: Tensor | None = None
+    images: Tensor,
+    size: int,
+    generator: Generator,
+    *,
+    probability: float,
+    masks: Tensor | None = None,
+    boxes: Tensor | None = None,
 ) -> Tensor | tuple[Tensor, Tensor]:
     """Mirrors each image left to right with that probability."""
     chosen = to_device(torch.rand(len(images), generator=generator) < probability, images.device)
     flipped = torch.where(chosen[:, None, None, None], images.flip(-1), images)
+    if boxes is not None:
+        left, top, right, bottom = boxes.unbind(-1)
+        width = images.shape[-1]
+        mirrored = torch.stack([width - right, top, width - left, bottom], -1)
+        return flipped, torch.where(chosen[:, None, None], mirrored, boxes)
     return flipped if masks is None else (flipped, torch.where(chosen[:, None, None], masks.flip(-1), masks))
 
 
@@ -67,12 +105,16 @@ def random_crop(
     padding: int,
     resize: int | None,
     masks: Tensor | None = None,
+    boxes: Tensor | None = None,
 ) -> Tensor | tuple[Tensor, Tensor]:
     """Crops each image to size x size at a random place, after resizing and zero padding: gives [B, 3, size, size].
 
     Masks are padded with pixels that do not count.
     """
+    before = images.shape
     images = _resize(images, max(resize or size, size))
+    if boxes is not None:
+        boxes = _scaled(boxes, images.shape[-1] / before[-1], images.shape[-2] / before[-2])
     if masks is not None:
         masks = F.pad(resize_masks(masks, (images.shape[-2], images.shape[-1])), (padding,) * 4, value=IGNORED)
     images = F.pad(images, (padding,) * 4)
@@ -80,6 +122,8 @@ def random_crop(
     top = (torch.rand(len(images), generator=generator) * (height - size + 1)).long()
     left = (torch.rand(len(images), generator=generator) * (width - size + 1)).long()
     cropped = _windows(images, top, left, size)
+    if boxes is not None:
+        return cropped, _shifted(boxes, padding - left, padding - top)
     return cropped if masks is None else (cropped, _windows(masks.unsqueeze(1), top, left, size).squeeze(1))
 
 
@@ -93,6 +137,7 @@ def random_resized_crop(
     min_ratio: float,
     max_ratio: float,
     masks: Tensor | None = None,
+    boxes: Tensor | None = None,
 ) -> Tensor | tuple[Tensor, Tensor]:
     """Crops a random share of the area at a random ratio and resizes it: gives [B, 3, size, size].
 
@@ -111,13 +156,15 @@ def random_resized_crop(
     if min(height, width) > 2 * size:
         images = _resize(images, 2 * size)
     # The box of each image, in the [-1, 1] coordinates of affine_grid.
-    boxes = torch.zeros(count, 2, 3)
-    boxes[:, 0, 0], boxes[:, 1, 1] = box_w / width, box_h / height
-    boxes[:, 0, 2] = (2 * left + box_w) / width - 1
-    boxes[:, 1, 2] = (2 * top + box_h) / height - 1
-    theta = to_device(boxes, images.device)
+    windows = torch.zeros(count, 2, 3)
+    windows[:, 0, 0], windows[:, 1, 1] = box_w / width, box_h / height
+    windows[:, 0, 2] = (2 * left + box_w) / width - 1
+    windows[:, 1, 2] = (2 * top + box_h) / height - 1
+    theta = to_device(windows, images.device)
     grid = F.affine_grid(theta, [count, 3, size, size], align_corners=False)
     cropped = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    if boxes is not None:
+        return cropped, _scaled(_shifted(boxes, -left, -top), size / box_w, size / box_h)
     if masks is None:
         return cropped
     nearest = F.grid_sample(

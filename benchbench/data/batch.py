@@ -37,6 +37,8 @@ class Batch:
             is not known.
         masks: of a segmentation, classes of the images' pixels [B, H, W], int64, `benchbench.data.images.IGNORED` where
             none counts; `labels` are of no use then.
+        boxes: of a detection, the boxes of every image [B, M, 6], float32: left, top, right and bottom in pixels, the
+            class, and 1 for a box to be ignored. Rows of class -1 fill up; `labels` are of no use.
     """
 
     images: Tensor
@@ -47,6 +49,7 @@ class Batch:
     mix: Mix | None = None
     host_index: Tensor | None = None
     masks: Tensor | None = None
+    boxes: Tensor | None = None
 
     @property
     def targets(self) -> Tensor:
@@ -64,7 +67,7 @@ class Batch:
 
     def _without_images(self) -> tuple[Tensor | None, ...]:
         mix = (self.mix.labels, self.mix.share) if self.mix else ()
-        return self.labels, self.index, self.synthetic, self.masks, *mix
+        return self.labels, self.index, self.synthetic, self.masks, self.boxes, *mix
 
     @property
     def main_labels(self) -> Tensor:
@@ -93,5 +96,6 @@ class Batch:
         """The samples at some indices [K]; of batches that are not mixed."""
         assert self.mix is None, "a sample of a mixture belongs to two labels"
         images, labels, index = (each[chosen] for each in (self.images, self.labels, self.index))
-        synthetic, masks = (None if each is None else each[chosen] for each in (self.synthetic, self.masks))
-        return Batch(images, labels, index, self.epoch, synthetic, masks=masks)
+        others = (self.synthetic, self.masks, self.boxes)
+        synthetic, masks, boxes = (None if each is None else each[chosen] for each in others)
+        return Batch(images, labels, index, self.epoch, synthetic, masks=masks, boxes=boxes)

@@ -28,6 +28,23 @@ def resident_bytes(device: torch.device) -> int:
     return max(IN_MEMORY_BYTES, int(RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]))
 
 
+@dataclass(frozen=True)
+class Boxes:
+    """Boxes around the objects of one image.
+
+    Attributes:
+        corners: left, top, right and bottom of each [N, 4], float32, in pixels from the left upper corner of the image;
+            within it, and right and bottom are larger than left and top.
+        classes: class numbers [N], int64.
+        ignored: boxes that count neither as found nor as missed [N], bool, and that nothing is trained on: groups of
+            objects (COCO's `iscrowd`), and those that are too hard (VOC's `difficult`).
+    """
+
+    corners: np.ndarray
+    classes: np.ndarray
+    ignored: np.ndarray
+
+
 @dataclass
 class ImageDataset:
     """N labelled images.
@@ -45,6 +62,8 @@ class ImageDataset:
         mask: of a segmentation, decodes the classes of image i's pixels to [H, W], uint8, `IGNORED` where none counts;
             raises DataError naming the file where it cannot be read or is of another size than the image. `classes` are
             then those of pixels, and `labels` the strata that subsets are drawn by: all 0 mostly. Pickles, as `image`.
+        boxes: of a detection, the boxes of image i; raises DataError naming the file where they cannot be read.
+            `classes` are then those of boxes, and `labels` strata, as with masks. It decodes no image. Pickles.
     """
 
     labels: np.ndarray
@@ -55,6 +74,7 @@ class ImageDataset:
     validation: np.ndarray | None = None
     pixels: Callable[[int], np.ndarray] | None = None
     mask: Callable[[int], np.ndarray] | None = None
+    boxes: Callable[[int], Boxes] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

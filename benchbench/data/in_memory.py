@@ -10,6 +10,7 @@ from torch import Tensor
 
 from benchbench.augmenters.draws import to_device
 from benchbench.data.batch import Batch
+from benchbench.data.boxes import boxes_of
 from benchbench.data.images import ImageSubset, resident_bytes
 from benchbench.data.order import Blend, TrainingOrder
 from benchbench.data.share import SplitBatch
@@ -33,6 +34,7 @@ class InMemoryLoader(TrainingOrder):
         self.images = torch.from_numpy(pixels).to(device)
         self.labels = torch.from_numpy(images.labels[indices]).to(device)
         self.masks = masks_of(subset, device)
+        self.boxes = boxes_of(subset, device)
         self.transform, self.blend = transform, blend
         self._views: dict[int, Tensor] = {}
         self._view_bytes = resident_bytes(device)
@@ -44,29 +46,39 @@ class InMemoryLoader(TrainingOrder):
         for step in range(start, len(order)):
             index = order[step]
             # This copies whole images; indexing with [index] would go pixel by pixel.
-            pixels, masks = to_float((self.images if view is None else view).index_select(0, index)), None
+            pixels = to_float((self.images if view is None else view).index_select(0, index))
+            batch = Batch(pixels, self.labels.index_select(0, index), index, host_index=host_order[step])
+            batch.synthetic = self._synthetic(index)
             if view is None:
-                random = generator(seed, "augment", epoch, step)
-                if self.masks is None:
-                    pixels = self.transform.train(pixels, random)
-                else:
-                    pixels, masks = self.transform.train_with_masks(pixels, self.masks.index_select(0, index), random)
-                    masks = masks.long()
-            labels, host_index = self.labels.index_select(0, index), host_order[step]
-            batch = Batch(pixels, labels, index, synthetic=self._synthetic(index), host_index=host_index, masks=masks)
+                self._augment(batch, generator(seed, "augment", epoch, step))
             batch = self.transform.mix(batch, seed, epoch, step)
             # Augmentation draws for the whole batch at once, so that every process augments all of it.
             yield batch if self.share is None else SplitBatch.of(batch, self.share)
+
+    def _augment(self, batch: Batch, random: torch.Generator) -> None:
+        """Augments a batch of images as they are stored, with their masks or boxes."""
+        if self.masks is not None:
+            masks = self.masks.index_select(0, batch.index)
+            batch.images, masks = self.transform.train_with_masks(batch.images, masks, random)
+            batch.masks = masks.long()
+        elif self.boxes is not None:
+            boxes = self.boxes.index_select(0, batch.index)
+            batch.images, batch.boxes = self.transform.train_with_boxes(batch.images, boxes, random)
+        else:
+            batch.images = self.transform.train(batch.images, random)
 
     def test_batches(self, batch_size: int) -> Iterator[Batch]:
         batches = torch.arange(len(self.labels), device=self.images.device).split(batch_size)
         for index in [each for number, each in enumerate(batches) if self._takes(number)]:
             pixels = to_float(self.images[index])
-            if self.masks is None:
-                yield Batch(self.transform.test(pixels), self.labels[index], index)
-            else:
+            if self.masks is not None:
                 pixels, masks = self.transform.test_with_masks(pixels, self.masks[index])
                 yield Batch(pixels, self.labels[index], index, masks=masks.long())
+            elif self.boxes is not None:
+                pixels, boxes = self.transform.test_with_boxes(pixels, self.boxes[index])
+                yield Batch(pixels, self.labels[index], index, boxes=boxes)
+            else:
+                yield Batch(self.transform.test(pixels), self.labels[index], index)
 
     def view_batches(self, batch_size: int, start: int) -> Iterator[list[Batch]]:
         for index in self._chunks(start):

@@ -8,7 +8,7 @@ from typing import Literal
 
 from benchbench.components import Params
 
-Task = Literal["classification", "segmentation"]
+Task = Literal["classification", "segmentation", "detection"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class DataInfo:
         channels: of every image.
         note: something that the user must still do (get files that are absent, say); empty where there is nothing.
         names: of the classes, by number; empty where they are not known.
-        task: whether an image has one class, or each of its pixels has.
+        task: whether an image has one class, each of its pixels has, or boxes in it have.
     """
 
     classes: int

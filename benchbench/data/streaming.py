@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchbench.augmenters.draws import to_device
 from benchbench.data.batch import Batch
+from benchbench.data.boxes import boxes_of
 from benchbench.data.decoded import pixels_of
 from benchbench.data.images import ImageSubset
 from benchbench.data.order import Blend, TrainingOrder
@@ -40,6 +41,7 @@ class StreamingLoader(TrainingOrder):
     ):
         self.subset, self.transform = subset, transform
         self.device, self.blend = device, blend
+        self._targets: Literal["masks", "boxes"] = "masks" if subset.images.boxes is None else "boxes"
         self.labels = torch.from_numpy(subset.images.labels[subset.indices]).to(device)
         self._series = _Series()
         self._loader: DataLoader[Any] = DataLoader(
@@ -115,13 +117,15 @@ class StreamingLoader(TrainingOrder):
             tensors = [tensor.to(self.device, non_blocking=self.device.type == "cuda") for tensor in loaded]
             pixels, index = tensors[:2]
             images = to_float(pixels) if pixels.dtype == torch.uint8 else pixels
-            masks = tensors[2].long() if len(tensors) > 2 else None
-            yield Batch(images, self.labels.index_select(0, index), index, host_index=loaded[1], masks=masks)
+            batch = Batch(images, self.labels.index_select(0, index), index, host_index=loaded[1])
+            if len(tensors) > 2:
+                setattr(batch, self._targets, tensors[2].long() if self._targets == "masks" else tensors[2])
+            yield batch
             if self._series.keys is not keys:
                 raise RuntimeError("another series of this loader's batches has begun")
 
 
-# Views, the index, and of a segmentation the masks of the views.
+# Views, the index, and of a segmentation or a detection the masks or boxes of the views.
 Item = tuple[Tensor, int] | tuple[Tensor, int, Tensor]
 
 
@@ -154,11 +158,12 @@ class _Series:
 
 
 class _Decoded(Dataset):
-    """Decoded and cropped images; an item is an image's views [V, 3, S, S], its index, and where it has a mask that of
-    each view [V, S, S]."""
+    """Decoded and cropped images; an item is an image's views [V, 3, S, S], its index, and where it has a mask or boxes
+    those of each view: [V, S, S], [V, M, 6]."""
 
     def __init__(self, subset: ImageSubset, transform: Transform):
         self.subset, self.transform = subset, transform
+        self.boxes = boxes_of(subset, torch.device("cpu"))
 
     def __getitem__(self, key: Key) -> Item | str:
         images, index = self.subset.images, int(self.subset.indices[key.image])
@@ -170,6 +175,8 @@ class _Decoded(Dataset):
         pixels = to_float(torch.from_numpy(image).permute(2, 0, 1).unsqueeze(0))
         if mask is not None:
             return self._with_mask(key, pixels, mask)
+        if self.boxes is not None:
+            return self._with_boxes(key, pixels, self.boxes[key.image].unsqueeze(0))
         if key.seeds is None:
             views = self.transform.test(pixels)
         else:
@@ -185,6 +192,14 @@ class _Decoded(Dataset):
             pixels, mask = self.transform.train_with_masks(pixels, mask, random)
         return pixels, key.image, mask
 
+    def _with_boxes(self, key: Key, pixels: Tensor, boxes: Tensor) -> Item:
+        if key.seeds is None:
+            pixels, boxes = self.transform.test_with_boxes(pixels, boxes)
+        else:
+            random = torch.Generator().manual_seed(key.seeds[0])
+            pixels, boxes = self.transform.train_with_boxes(pixels, boxes, random)
+        return pixels, key.image, boxes
+
 
 def _collate(items: Sequence[Item | str]) -> tuple[Tensor, ...] | str:
     whole: list[Item] = []
@@ -193,5 +208,5 @@ def _collate(items: Sequence[Item | str]) -> tuple[Tensor, ...] | str:
             return item
         whole.append(item)
     views = torch.stack([item[0] for item in whole], dim=1)
-    masks = [torch.cat([item[2] for item in whole if len(item) == 3])] if len(whole[0]) == 3 else []
-    return views.flatten(0, 1), torch.tensor([item[1] for item in whole]), *masks
+    targets = [torch.cat([item[2] for item in whole if len(item) == 3])] if len(whole[0]) == 3 else []
+    return views.flatten(0, 1), torch.tensor([item[1] for item in whole]), *targets

@@ -180,7 +180,8 @@ def _transform(context: ImageContext) -> Transform:
         return context.registry.get("augmenter", name).load()
 
     def moves(name: str) -> bool:
-        return context.registry.get("augmenter", name).params.masks == "moved"
+        params = context.registry.get("augmenter", name).params
+        return "moved" in (params.masks, params.boxes)
 
     return Transform(
         recipe.image_size,
