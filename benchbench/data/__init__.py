@@ -14,6 +14,7 @@ from benchbench.data.sources import (
     maskfolder,
     mit67,
     nuclei,
+    nuclei_boxes,
     segmentation_sets,
     torchvision_sets,
     unlabelled,
@@ -97,6 +98,13 @@ def benchbench_datasets() -> Iterable[Component]:
         nuclei.NucleiParams,
         "segmentation: 334 micrographs of nuclei that come with the package",
         version="71f678f43b43",  # of the images and instance maps
+    )
+    yield Component(
+        "nuclei_boxes",
+        "benchbench.data.sources.nuclei_boxes:load",
+        nuclei_boxes.NucleiBoxesParams,
+        "detection: the same micrographs, with a box around each nucleus",
+        version="71f678f43b43",
     )
     for name, target, params, summary in DATASETS:
         yield Component(name, f"benchbench.data.sources.{target}", params, summary)

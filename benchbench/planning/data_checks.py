@@ -24,7 +24,7 @@ def checked_part(label: str, entry: DataEntry, info: DataInfo, loc: Loc, file: S
         SuiteError: it has a single class, or no image to spare for a validation split that it needs; it is a part of
             each class of a segmentation.
     """
-    if info.classes == 1:
+    if info.classes == 1 and info.task != "detection":
         raise file.error(f"data set '{label}' has one class, and there is nothing to tell apart", [*loc, "source"])
     if info.task != "classification" and entry.per_class is not None:
         problem = f"per_class: images of '{label}' have pixels of many classes"

@@ -8,6 +8,7 @@ from benchbench.components import Registry
 from benchbench.data.info import DatasetParams
 from benchbench.data.sources.bundled import Cifar10SubsetParams
 from benchbench.data.sources.nuclei import NucleiParams
+from benchbench.data.sources.nuclei_boxes import NucleiBoxesParams
 from benchbench.data.sources.own_images import OwnImagesParams
 from benchbench.data.survey import Survey, survey
 from benchbench.errors import DataError
@@ -17,6 +18,8 @@ from benchbench.planning.resolve import Resolver
 from benchbench.suite.document import Loc
 from benchbench.suite.file import SuiteFile
 from benchbench.suite.schema import DataEntry
+
+IN_THE_PACKAGE = (Cifar10SubsetParams, NucleiParams, NucleiBoxesParams)
 
 
 def survey_suite(file: SuiteFile, registry: Registry, data_root: Path, decode: bool = False) -> dict[str, Survey]:
@@ -60,4 +63,4 @@ def is_at_hand(params: DatasetParams, root: Path) -> bool:
     """True for files that somebody put there and for those of the package: nothing is downloaded for a look."""
     if isinstance(params, OwnImagesParams):
         return params.split_files("train", root) is not None
-    return isinstance(params, Cifar10SubsetParams | NucleiParams) or bool(named_paths(params))
+    return isinstance(params, IN_THE_PACKAGE) or bool(named_paths(params))

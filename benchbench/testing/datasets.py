@@ -1,6 +1,6 @@
 """The contract of a data set: two splits of labelled images that agree with one another and with what was promised.
 
-Images of a segmentation come with masks, whose pixels have the classes.
+Images of a segmentation come with masks, whose pixels have the classes, and those of a detection with boxes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from benchbench.components import Component
-from benchbench.data.images import IGNORED, ImageDataset
+from benchbench.data.images import IGNORED, Boxes, ImageDataset
 from benchbench.data.info import DataInfo, DatasetParams
 from benchbench.planning.fingerprints import fingerprint_json, has_values, named_paths
 from benchbench.testing.check import Call, Options, require
@@ -71,7 +71,7 @@ def check_info(case: DatasetCase) -> str | None:
 
 
 def check_labels(case: DatasetCase) -> None:
-    """Class numbers as int64, in range; every class has a training image. With masks, they are numbers of strata."""
+    """Class numbers as int64, in range; every class has a training image. With masks or boxes, they are strata."""
     for split in SPLITS:
         images = case.split(split)
         labels = images.labels
@@ -79,7 +79,7 @@ def check_labels(case: DatasetCase) -> None:
         form = f"{labels.dtype} {list(labels.shape)}" if isinstance(labels, np.ndarray) else type(labels).__name__
         require(is_array, f"the {split} labels are {form}: give np.array(labels, dtype=np.int64) of one dimension")
         require(len(labels), f"the {split} split holds no image")
-        if images.mask is not None:
+        if images.mask is not None or images.boxes is not None:
             require((labels >= 0).all(), f"a {split} label is {labels.min()}: number the strata of images from 0")
             continue
         count = len(images.classes)
@@ -160,8 +160,54 @@ def _checked_mask(images: ImageDataset, name: str, index: int) -> np.ndarray:
     return mask
 
 
+def check_boxes(case: DatasetCase) -> str | None:
+    """Of a detection: boxes within each image, with numbers of classes."""
+    task = case.params.info(case.root).task
+    splits = [case.split(split) for split in SPLITS]
+    boxed = [split for split, images in zip(SPLITS, splits, strict=True) if images.boxes is not None]
+    if task != "detection":
+        require(not boxed, "its images have boxes: give DataInfo(..., task='detection')")
+        return None
+    require(boxed == [*SPLITS], "info() has task='detection': give both splits `boxes`")
+    seen = set[int]()
+    for split, images in zip(SPLITS, splits, strict=True):
+        for index in _some(images):
+            boxes = _checked_boxes(images, f"boxes({index}) of {split}", index)
+            seen |= set(boxes.classes[~boxes.ignored].tolist())
+    require(seen, f"no image of {LOOKED_AT} of each split has a box that counts")
+    unseen = [name for number, name in enumerate(splits[0].classes) if number not in seen]
+    return f"no box of '{unseen[0]}' in the images that were looked at" if unseen else None
+
+
+def _checked_boxes(images: ImageDataset, name: str, index: int) -> Boxes:
+    assert images.boxes is not None
+    boxes, (width, height) = images.boxes(index), images.image(index).size
+    require(isinstance(boxes, Boxes), f"{name} is a {type(boxes).__name__}: give Boxes")
+    count = len(boxes.classes)
+    for part, dtype, shape in (
+        ("corners", "float32", (count, 4)),
+        ("classes", "int64", (count,)),
+        ("ignored", "bool", (count,)),
+    ):
+        given = getattr(boxes, part)
+        fits = isinstance(given, np.ndarray) and given.dtype == dtype and given.shape == shape
+        form = f"{given.dtype} {list(given.shape)}" if isinstance(given, np.ndarray) else type(given).__name__
+        require(fits, f"the {part} of {name} are {form}: give {dtype} {list(shape)}")
+    most = len(images.classes) - 1
+    outside = boxes.classes[(boxes.classes < 0) | (boxes.classes > most)]
+    require(not len(outside), f"{name} have the class {outside[:1]}: give 0 to {most}")
+    least, largest = boxes.corners[:, :2], boxes.corners[:, 2:]
+    degenerate = boxes.corners[~(largest > least).all(1)]
+    require(not len(degenerate), f"{name} have the corners {degenerate[:1]}: leave boxes without an area out")
+    beyond = boxes.corners[(least < 0).any(1) | (largest > (width, height)).any(1)]
+    require(
+        not len(beyond), f"{name} have the corners {beyond[:1]}, and the image is {width} x {height}: cut them to it"
+    )
+    return boxes
+
+
 def check_determinism(case: DatasetCase) -> None:
-    """Labels, order, pixels and masks are the same when it is loaded again."""
+    """Labels, order, pixels, masks and boxes are the same when it is loaded again."""
     for split in SPLITS:
         first, second = case.split(split), case.load(split)
         same = np.array_equal(first.labels, second.labels)
@@ -175,12 +221,22 @@ def check_determinism(case: DatasetCase) -> None:
             if first.mask is not None and second.mask is not None:
                 same = np.array_equal(first.mask(index), second.mask(index))
                 require(same, f"mask({index}) of {split} differs when it is loaded again: fix the seed")
+            if first.boxes is not None and second.boxes is not None:
+                same = _are_equal(first.boxes(index), second.boxes(index))
+                require(same, f"boxes({index}) of {split} differ when it is loaded again: fix the seed")
+
+
+def _are_equal(first: object, second: object) -> bool:
+    """True for the same pixels of images or masks, and for the same boxes."""
+    if isinstance(first, Boxes) and isinstance(second, Boxes):
+        return all(np.array_equal(getattr(first, part), getattr(second, part)) for part in vars(first))
+    return np.array_equal(np.asarray(first), np.asarray(second))
 
 
 def check_pickles(case: DatasetCase) -> None:
     """The readers travel to loader processes."""
     images = case.split("train")
-    for name, reader in (("image", images.image), ("mask", images.mask)):
+    for name, reader in (("image", images.image), ("mask", images.mask), ("boxes", images.boxes)):
         if reader is None:
             continue
         try:
@@ -188,8 +244,8 @@ def check_pickles(case: DatasetCase) -> None:
         except Exception as error:
             advice = "use a function of a module, or a dataclass with __call__, not a lambda or an open file"
             raise AssertionError(f"its `{name}` does not pickle: {advice}") from error
-        same = np.array_equal(np.asarray(copy(0)), np.asarray(reader(0)))
-        require(same, f"its `{name}` gives other pixels once pickled")
+        kind = "boxes" if name == "boxes" else "pixels"
+        require(_are_equal(copy(0), reader(0)), f"its `{name}` gives other {kind} once pickled")
 
 
 def check_files(case: DatasetCase) -> None:
@@ -202,6 +258,8 @@ def check_files(case: DatasetCase) -> None:
                 images.image(index)
                 if images.mask is not None:
                     images.mask(index)
+                if images.boxes is not None:
+                    images.boxes(index)
     unknown = [path for path in case.reads.data(case.root) if not is_under(path, known.paths)]
     if known.states_values or case.component.target.startswith("benchbench."):  # ours check the sums of their files
         unknown = [path for path in unknown if not is_under(path, [case.root])]
@@ -249,6 +307,7 @@ CHECKS: Mapping[str, Callable[[DatasetCase], str | None]] = {
     "sizes": check_sizes,
     "images": check_images,
     "masks": check_masks,
+    "boxes": check_boxes,
     "determinism": check_determinism,
     "pickles": check_pickles,
     "files": check_files,

@@ -24,6 +24,7 @@ OFFICIAL = {
     "voc_segmentation": DataInfo(21, 1464, 1449, names=VOC_NAMES, task="segmentation"),
     "pets_segmentation": DataInfo(2, 3680, 3669, names=("background", "pet"), task="segmentation"),
     "nuclei": DataInfo(2, 234, 100, names=("background", "nucleus"), task="segmentation"),
+    "nuclei_boxes": DataInfo(1, 234, 100, names=("nucleus",), task="detection"),
 }
 HEAVY = ("torch", "torchvision", "numpy", "pandas", "PIL", "pyarrow", "huggingface_hub")
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from benchbench.components import Params
-from benchbench.data.images import ImageDataset
+from benchbench.data.images import Boxes, ImageDataset
 from benchbench.data.info import DataInfo, DatasetParams
 from benchbench.data.sources.common import ArrayImages, FileImages
 from benchbench.testing import check_component, checks_of
@@ -70,6 +70,40 @@ def masks_as(change):
 
 def noisy_masks(images, _):
     return ArrayMasks(np.random.randint(0, 3, (len(images), 8, 8), dtype=np.uint8))
+
+
+@dataclass
+class OneBox:
+    """The same box on every image, with other fields."""
+
+    changes: dict[str, Any]
+
+    def __call__(self, index: int) -> Boxes:
+        boxes = Boxes(np.array([[0, 1, 8, 6]], np.float32), np.array([1]), np.array([False]))
+        return replace(boxes, **self.changes)
+
+
+def detected(task="detection", reader=None, **changes):
+    """A good data set of a detection, whose boxes have other fields."""
+
+    class Params(DatasetParams):
+        def info(self, root):
+            return DataInfo(2, train=6, test=4, task=task)
+
+    def load(params, root, split):
+        images = fine(params, root, split)
+        return replace(images, labels=0 * images.labels, boxes=reader(split) if reader else OneBox(changes))
+
+    load.params = Params
+    return load
+
+
+def at(*corners):
+    return detected(corners=np.array([corners], np.float32))
+
+
+def noisy_boxes(split):
+    return OneBox({"ignored": np.random.rand(1) < np.random.rand()})
 
 
 @dataclass
@@ -132,6 +166,20 @@ BROKEN = [
     ),
     ("masks", segmented(mask=masks_as(lambda m: 0 * m + 255)), "every pixel of the masks of 20 images is 255"),
     ("masks", segmented(classes=tuple(map(str, range(255)))), "it has 255 classes, and a mask has room for 254"),
+    ("boxes", detected(task="classification"), r"its images have boxes: give DataInfo\(\.\.\., task='detection'\)"),
+    ("boxes", detected(reader=lambda split: OneBox({}) if split == "train" else None), "give both splits `boxes`"),
+    ("boxes", detected(reader=lambda _: lambda index: [index]), r"boxes\(0\) of train is a list: give Boxes"),
+    (
+        "boxes",
+        detected(corners=np.ones((1, 5))),
+        r"the corners of boxes\(0\) of train are float64 \[1, 5\]: give float32",
+    ),
+    ("boxes", detected(classes=np.array([2])), r"boxes\(0\) of train have the class \[2\]: give 0 to 1"),
+    ("boxes", detected(ignored=[False]), r"the ignored of boxes\(0\) of train are list: give bool \[1\]"),
+    ("boxes", detected(ignored=np.array([True])), "no image of 20 of each split has a box that counts"),
+    ("boxes", at(2, 1, 2, 6), r"have the corners \[\[2\. 1\. 2\. 6\.\]\]: leave boxes without an area out"),
+    ("boxes", at(0, 1, np.nan, 6), "leave boxes without an area out"),
+    ("boxes", at(0, 1, 9, 6), "and the image is 8 x 8: cut them to it"),
     ("determinism", segmented(mask=noisy_masks), r"mask\(0\) of train differs when it is loaded again: fix the seed"),
 ]
 
@@ -164,9 +212,10 @@ def test_every_check_has_a_data_set_that_breaks_it():
     assert {check for check, _, _ in BROKEN} | {"info", "files"} == set(CHECKS)
 
 
-@pytest.mark.parametrize("target", [fine, segmented()])
+@pytest.mark.parametrize("target", [fine, segmented(), detected()])
 def test_a_good_data_set_breaks_none(component, target):
-    assert {check(case(component, target)) for check in CHECKS.values()} <= {None, ""}
+    remarks = {check(case(component, target)) for check in CHECKS.values()}
+    assert remarks <= {None, "", "no box of 'cat' in the images that were looked at"}
 
 
 def test_a_class_that_no_mask_shows_is_a_remark(component):
@@ -174,7 +223,7 @@ def test_a_class_that_no_mask_shows_is_a_remark(component):
     assert CHECKS["masks"](case(component, target)) == "no pixel of 'tree' in the masks that were looked at"
 
 
-@pytest.mark.parametrize("name", ["cifar10_subset", "nuclei"])
+@pytest.mark.parametrize("name", ["cifar10_subset", "nuclei", "nuclei_boxes"])
 def test_those_that_come_with_benchbench_break_none(tmp_path, name):
     from benchbench.data import benchbench_datasets
 
