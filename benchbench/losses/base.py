@@ -65,8 +65,9 @@ class Loss(nn.Module):
         preparation: length of that stage as a share of the recipe's epochs; set by the loss's constructor.
         preparation_rate: the stage's learning rate, constant, as a share of the recipe's.
         make_head: for methods that give the student another classifier: `(student_dim, teacher_dim, classes, **params)
-            -> nn.Module`, embedding [B, D_s] -> logits [B, classes]. It becomes the student's task head before the loss
-            is built, is trained as such, and is saved with the student. None: the student's own linear head.
+            -> nn.Module`, embedding [B, D_s] -> logits [B, classes]; a `benchbench.models.backbone.MapHead` reads the
+            last map [B, C, h, w] in its place. It becomes the student's task head before the loss is built, is trained
+            as such, and is saved with the student. None: the student's own linear head.
     """
 
     prepares: Preparation = "nothing"

@@ -41,6 +41,10 @@ class Trunk:
     licence: str | None = None
 
 
+class MapHead(nn.Module):
+    """A classifier that reads the last map [B, C, h, w], where any other reads the embedding [B, D]."""
+
+
 class Backbone(nn.Module):
     """A trunk with its own normalisation, its own input size and a linear task head (none where `classes` is None)."""
 
@@ -78,11 +82,13 @@ class Backbone(nn.Module):
             if not self.training:
                 logits = (logits + token_logits) / 2
             return Outputs(logits, (embedding + token) / 2, maps if features else [], token_logits)
-        if features and self._with_features is not None:
+        of_map = isinstance(self.head, MapHead)
+        if (features or of_map) and self._with_features is not None:
             embedding, maps = self._with_features(images)
         else:
             embedding = self.trunk(images)
-        return Outputs(self.head(embedding) if self.head is not None else None, embedding, maps)
+        logits = self.head(maps[-1] if of_map else embedding) if self.head is not None else None
+        return Outputs(logits, embedding, maps if features else [])
 
     def normalised(self, images: Tensor) -> Tensor:
         """Images [B, C, H, W] in 0..1 as the trunk takes them: of its size, and normalised."""

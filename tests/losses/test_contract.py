@@ -48,7 +48,7 @@ MORE = [
     ("review", {"warmup_epochs": 0}),
     ("sdd", {"base": "nkd"}),
     ("kdsvd", {"rank": 2}),
-    *[(name, {"maps": True}) for name in ("sp", "vid", "srrl")],
+    *[(name, {"maps": True}) for name in ("sp", "vid", "srrl", "simkd")],
     ("norm", {"copies": 2}),
 ]
 FIXED_START = {"ctkd"}  # their parameters start from a number, not from a random one

@@ -35,8 +35,8 @@ rkd cifar100 1 ce=1 distance=25 angle=50
 cc cifar100 0.02 ce=1 form=neighbours
 sp cifar100 3000 ce=1 maps
 vid cifar100 1 ce=1 variance=5 maps
-simkd cifar100 1 factor=2
-simkd imagenet 1 factor=2
+simkd cifar100 1 factor=2 maps
+simkd imagenet 1 factor=2 maps
 fitnets cifar100 100 ce=1 relu preparation=0
 at cifar100 1000 ce=1 p=2
 nst cifar100 50 ce=1

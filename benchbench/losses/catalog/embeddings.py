@@ -96,6 +96,7 @@ class SimKDParams(Params):
 
     factor: int = Field(2, gt=0, description="r, the projector's hidden layers are D_t / r wide")
     relu: bool = Field(True, description="ReLU behind the projector: for teachers that pool their embedding after one")
+    maps: bool = Field(False, description="project the student's last map in place of its embedding")
 
 
 class SEEDParams(DenseParams):

@@ -118,8 +118,8 @@ PRESETS: dict[str, tuple[Preset, ...]] = {
     "sp": (Preset(CIFAR, REPDISTILLER, 3000.0, {"maps": True}),),
     "vid": (Preset(CIFAR, REPDISTILLER, 1.0, {"variance": 5.0, "maps": True}),),
     "simkd": (
-        Preset(CIFAR, SIMKD, 1.0, {"factor": 2}, {}),
-        Preset(IMAGENET, SIMKD, 1.0, {"factor": 2}, {}),
+        Preset(CIFAR, SIMKD, 1.0, {"factor": 2, "maps": True}, {}),
+        Preset(IMAGENET, SIMKD, 1.0, {"factor": 2, "maps": True}, {}),
     ),
     "fitnets": (Preset(CIFAR, REPDISTILLER, 100.0, {"relu": True, "preparation": 0.0}),),
     "at": (Preset(CIFAR, REPDISTILLER, 1000.0, {"p": 2.0}),),

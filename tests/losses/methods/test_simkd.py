@@ -11,7 +11,11 @@ from benchbench.errors import StageError
 from benchbench.losses.base import LossContext
 from benchbench.losses.methods.simkd import ReusedHead, SimKD
 from benchbench.losses.projectors import BatchNorm
+from benchbench.models.build import build_backbone
 from benchbench.models.outputs import Outputs
+from benchbench.plugins import load_plugins
+from benchbench.specs.parts import ModelSpec
+from tests.losses.plain import array, conv, normed, pooled
 
 
 @pytest.fixture
@@ -135,3 +139,45 @@ def test_another_head_of_the_student_is_refused(context):
     context.student_head = nn.Linear(6, 5)
     with pytest.raises(StageError, match="'simkd' needs the student's head"):
         SimKD(context)
+
+
+def on_maps(head: ReusedHead, x: np.ndarray) -> np.ndarray:
+    """Three times a convolution of 1, 3 and 1 positions, BN by the batch's own statistics, ReLU."""
+    for step, layer in enumerate(part for part in head.projector if isinstance(part, nn.Conv2d)):
+        x = np.maximum(normed(conv(x, array(layer.weight))), 0)
+        assert layer.weight.shape[2] == (1, 3, 1)[step]
+    return x
+
+
+def test_maps(context, make_step):
+    student, teacher, batch = make_step()
+    context.student_head = head = SimKD.make_head(6, 11, 5, maps=True)
+    loss = SimKD(context, maps=True)
+    projected = on_maps(head, array(student.features[-1]))
+    expected = ((projected - pooled(array(teacher.features[-1]), 2)) ** 2).mean()
+    value = loss(student, teacher, batch)["simkd"]
+    assert value.item() == pytest.approx(expected, rel=1e-5)
+    logits = projected.mean(axis=(2, 3)) @ array(head.classifier.weight).T + array(head.classifier.bias)
+    np.testing.assert_allclose(array(head(student.features[-1])), logits, rtol=1e-4, atol=1e-5)
+    assert torch.equal(head.classifier.weight, context.teacher_head.weight)
+    value.backward()
+    assert all(parameter.grad.abs().sum() > 0 for parameter in head.projector.parameters())
+
+
+@pytest.mark.parametrize(("side", "message"), [("student", "they have 4 and 6"), ("teacher", "the map has 4 channels")])
+def test_a_map_that_is_not_pooled_into_the_embedding_is_refused(context, side, message):
+    context.student_head = SimKD.make_head(6, 11, 5, maps=True)
+    getattr(context, f"{side}_features")[-1] = (4, 2, 2)
+    with pytest.raises(StageError, match=f"{message}.*; take another {side}"):
+        SimKD(context, maps=True)
+
+
+def test_the_network_gives_its_last_map_to_the_head():
+    """And the same logits whether the maps are asked for or not."""
+    model = build_backbone(ModelSpec(source="cifar", name="resnet8"), "student", load_plugins().registry, 5)
+    model.head = SimKD.make_head(model.dim, 11, 5, maps=True)
+    images = torch.rand(3, 3, 16, 16)
+    plain, with_maps = model.eval()(images), model(images, features=True)
+    assert not plain.features
+    torch.testing.assert_close(plain.logits, model.head(with_maps.features[-1]))
+    torch.testing.assert_close(plain.logits, with_maps.logits)
