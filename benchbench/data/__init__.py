@@ -18,6 +18,7 @@ from benchbench.data.sources import (
     segmentation_sets,
     torchvision_sets,
     unlabelled,
+    voc,
 )
 
 # Name, module and function under `benchbench.data.sources`, parameters, summary.
@@ -60,6 +61,12 @@ DATASETS: tuple[tuple[str, str, type[Params], str], ...] = (
         "maskfolder:load",
         maskfolder.MaskFolderParams,
         "segmentation: your own images with masks, a folder of each",
+    ),
+    (
+        "voc",
+        "voc:load",
+        voc.VocParams,
+        "detection: your own images with boxes in XML files, as of Pascal VOC and LabelImg",
     ),
     (
         "voc_segmentation",

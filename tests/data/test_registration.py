@@ -26,6 +26,7 @@ OFFICIAL = {
     "nuclei": DataInfo(2, 234, 100, names=("background", "nucleus"), task="segmentation"),
     "nuclei_boxes": DataInfo(1, 234, 100, names=("nucleus",), task="detection"),
 }
+OWN = ("imagefolder", "csv", "tsv", "huggingface", "unlabelled", "maskfolder", "voc")
 HEAVY = ("torch", "torchvision", "numpy", "pandas", "PIL", "pyarrow", "huggingface_hub")
 
 
@@ -35,8 +36,7 @@ def run_python(code: str) -> str:
 
 
 def test_names():
-    own = {"imagefolder", "csv", "tsv", "huggingface", "unlabelled", "maskfolder"}
-    assert set(COMPONENTS) == {*OFFICIAL, *own, "cub200", "mit67", "cityscapes"}
+    assert set(COMPONENTS) == {*OFFICIAL, *OWN, "cub200", "mit67", "cityscapes"}
     assert all(component.summary for component in COMPONENTS.values())
 
 
@@ -56,7 +56,7 @@ def test_official_sizes_import_nothing_heavy(tmp_path):
         "from benchbench.data import benchbench_datasets\n"
         f"root = pathlib.Path({str(tmp_path)!r})\n"
         "for component in benchbench_datasets():\n"
-        "    if component.name not in ('imagefolder', 'csv', 'tsv', 'huggingface', 'unlabelled', 'maskfolder'):\n"
+        f"    if component.name not in {OWN}:\n"
         "        component.params().info(root)\n"
         f"print([name for name in {HEAVY} if name in sys.modules])"
     )

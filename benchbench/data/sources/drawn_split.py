@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -87,6 +88,29 @@ def draw_parts(source: str, labels: Sequence[str], groups: Sequence[str], split:
     drawn = [parts[group] for group in groups]
     _check_classes(source, labels, drawn, split)
     return drawn
+
+
+def draw_unlabelled(source: str, names: Sequence[str], split: Split) -> list[Part]:
+    """The part of each of N images that have no class of their own.
+
+    Args:
+        source: name of the data set, for errors.
+        names: of the images; those of one sub-folder are one group, where groups are kept together.
+        split: the shares.
+
+    Raises:
+        DataError: there are too few images or groups.
+    """
+    by_group = split.by == "group"
+    groups = [os.path.dirname(name) if by_group and "/" in name else name for name in names]
+    try:
+        return draw_parts(source, ["images"] * len(names), groups, split)
+    except DataError:  # it speaks of classes, of which images have none here
+        in_groups = f" in {len(set(groups))} sub-folder{'s' if len(set(groups)) > 1 else ''}" if by_group else ""
+        raise DataError(
+            f"{source}: {len(names)} image{'s' if len(names) > 1 else ''}{in_groups} are too few for `split`, which "
+            "leaves none to train or to test on; add images"
+        ) from None
 
 
 def _check_classes(source: str, labels: Sequence[str], drawn: Sequence[Part], split: Split) -> None:

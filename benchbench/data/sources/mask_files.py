@@ -162,7 +162,7 @@ def check_size(mask: str, size: tuple[int, int], image: str, reading: Reading) -
         DataError: it has another; with both.
     """
     try:
-        expected = _image_size(image, reading)
+        expected = image_size(image, reading)
     except Exception:  # its decoder says why, when the image is read
         return
     if size != expected:
@@ -172,8 +172,8 @@ def check_size(mask: str, size: tuple[int, int], image: str, reading: Reading) -
         )
 
 
-def _image_size(image: str, reading: Reading) -> tuple[int, int]:
-    """Width and height, by the header."""
+def image_size(image: str, reading: Reading) -> tuple[int, int]:
+    """Width and height of an image as it is read, by its header; its decoder's errors where that is damaged."""
     if os.path.splitext(image)[1].lower() == ".npy":
         import numpy as np
 

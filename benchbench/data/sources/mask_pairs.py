@@ -83,8 +83,8 @@ def scan_pairs(source: str, folder: Path, names: PairNames) -> PairScan:
                 f"{names.masks}/, of files with the same names"
             )
     images, masks = (scan_images(folder / name, names.more, source) for name in (names.images, names.masks))
-    image_of = _by_stem(source, images.folder, images.files(), "images")
-    mask_of = _by_stem(source, masks.folder, masks.files(), "masks")
+    image_of = by_stem(source, images.folder, images.files(), "images")
+    mask_of = by_stem(source, masks.folder, masks.files(), "masks")
     _check_kinds(source, mask_of.values())
     paired = {name: mask_of.pop(name + names.suffix, None) for name in image_of}
     absent = [name for name, mask in paired.items() if mask is None]
@@ -102,7 +102,7 @@ def scan_pairs(source: str, folder: Path, names: PairNames) -> PairScan:
     return PairScan(folder, tuple(sorted(pairs, key=lambda pair: pair.name)), tuple(notes))
 
 
-def _by_stem(source: str, folder: Path, files: dict[str, Path], kind: str) -> dict[str, str]:
+def by_stem(source: str, folder: Path, files: dict[str, Path], kind: str) -> dict[str, str]:
     """Paths by names without the extension.
 
     Raises:

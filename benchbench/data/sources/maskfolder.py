@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from pydantic_core import PydanticCustomError
 from benchbench.data.images import IGNORED, ImageDataset
 from benchbench.data.info import DataInfo
 from benchbench.data.sources.channels import CHANNELS, MOST_CHANNELS, OwnFilesParams
-from benchbench.data.sources.drawn_split import Split, draw_parts
+from benchbench.data.sources.drawn_split import Split, draw_unlabelled
 from benchbench.data.sources.folder_parts import STAND_INS, distinct, files_of, unread
 from benchbench.data.sources.folder_scan import class_folders
 from benchbench.data.sources.mask_files import (
@@ -306,26 +305,8 @@ def _drawn(params: MaskFolderParams) -> dict[str, PairScan]:
     if params.validation_folder is not None and (params.split.validation or folder == params.path):
         raise DataError("maskfolder: `validation_folder` lies beside train/; here `split: {validation: ...}` draws one")
     whole = _pairs(params, folder)
-    parts = _drawn_parts(whole.pairs, params.split)
+    parts = draw_unlabelled("maskfolder", [pair.name for pair in whole.pairs], params.split)
     names = ("train", "test", *(["validation"] if params.split.validation else []))
     return {
         name: whole.part(pair for pair, part in zip(whole.pairs, parts, strict=True) if part == name) for name in names
     }
-
-
-def _drawn_parts(pairs: Sequence[Pair], split: Split) -> Sequence[str]:
-    """The part of each pair.
-
-    Raises:
-        DataError: there are too few images or groups.
-    """
-    by_group = split.by == "group"
-    groups = [os.path.dirname(pair.name) if by_group and "/" in pair.name else pair.name for pair in pairs]
-    try:
-        return draw_parts("maskfolder", ["images"] * len(pairs), groups, split)
-    except DataError:  # it speaks of classes, of which images have none here
-        in_groups = f" in {len(set(groups))} sub-folder{'s' if len(set(groups)) > 1 else ''}" if by_group else ""
-        raise DataError(
-            f"maskfolder: {len(pairs)} image{'s' if len(pairs) > 1 else ''}{in_groups} are too few for `split`, which "
-            "leaves none to train or to test on; add images"
-        ) from None
