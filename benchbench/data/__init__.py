@@ -19,6 +19,7 @@ from benchbench.data.sources import (
     torchvision_sets,
     unlabelled,
     voc,
+    yolo,
 )
 
 # Name, module and function under `benchbench.data.sources`, parameters, summary.
@@ -67,6 +68,12 @@ DATASETS: tuple[tuple[str, str, type[Params], str], ...] = (
         "voc:load",
         voc.VocParams,
         "detection: your own images with boxes in XML files, as of Pascal VOC and LabelImg",
+    ),
+    (
+        "yolo",
+        "yolo:load",
+        yolo.YoloParams,
+        "detection: your own images with boxes in text files, as of YOLO",
     ),
     (
         "voc_segmentation",

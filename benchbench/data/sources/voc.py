@@ -189,14 +189,14 @@ def _listed(params: VocParams, file: Path) -> list[str]:
 def _paired(params: VocParams, images: Mapping[str, str], notes: list[str]) -> list[str]:
     """Names of the images that have an XML file, sorted; of the others there is a note."""
     folder = params.path / params.annotations_folder
-    annotated = {file.relative_to(folder).with_suffix("").as_posix() for file in folder.rglob(f"*{ENDING}")}
-    alone = sorted(set(images) - annotated), sorted(annotated - set(images))
+    paired = sorted(name for name in images if os.path.isfile(folder / f"{name}{ENDING}"))  # by way of links too
+    annotations = {file.relative_to(folder).with_suffix("").as_posix() for file in folder.rglob(f"*{ENDING}")}
+    alone = sorted({*images} - {*paired}), sorted(annotations - {*paired})
     for names, problem in zip(alone, ("without an XML file", "without an image"), strict=True):
         if names:
             kind = ("image" if "XML" in problem else "XML file") + "s" * (len(names) > 1)
             verb, more = ("are", ", ...") if len(names) > 1 else ("is", "")
             notes.append(f"{len(names)} {kind} {problem} {verb} left out ({printable(names[0])}{more})")
-    paired = sorted(annotated & set(images))
     if not paired:
         raise DataError(
             f"voc: no image in {params.path / params.images_folder} has an XML file of its name in {folder}"
