@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from benchbench.components import Component, Params, hookimpl
 from benchbench.data.sources import (
     bundled,
+    coco,
     csv_file,
     cub200,
     huggingface,
@@ -68,6 +69,12 @@ DATASETS: tuple[tuple[str, str, type[Params], str], ...] = (
         "voc:load",
         voc.VocParams,
         "detection: your own images with boxes in XML files, as of Pascal VOC and LabelImg",
+    ),
+    (
+        "coco",
+        "coco:load",
+        coco.CocoParams,
+        "detection: your own images with boxes in a JSON file, as of COCO",
     ),
     (
         "yolo",

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -18,11 +18,12 @@ from PIL import Image
 from benchbench.components import Component
 from benchbench.data.images import IGNORED, Boxes, ImageDataset
 from benchbench.data.info import DataInfo, DatasetParams
+from benchbench.data.sources.own_images import OwnImagesParams
 from benchbench.planning.fingerprints import fingerprint_json, has_values, named_paths
 from benchbench.testing.check import Call, Options, require
 from benchbench.testing.file_reads import FileReads, is_under
 
-SPLITS = ("train", "test")
+SPLITS: tuple[Literal["train"], Literal["test"]] = ("train", "test")
 LOOKED_AT = 20  # images of a split
 
 
@@ -297,6 +298,9 @@ def _known_files(case: DatasetCase) -> _KnownFiles:
     require(not absent, f"{name} names {absent[:1] and absent[0]}, which does not exist")
     folder = params.place(case.root) if isinstance(params, DatasetParams) else None
     paths = [*named_paths(params), *own, *reads.read, *([folder] if folder else [])]
+    if isinstance(params, OwnImagesParams):
+        for split in SPLITS:
+            paths += (params.split_files(split, case.root) or {}).values()
     return _KnownFiles(paths, bool(case.component.version) or has_values(given))
 
 

@@ -26,7 +26,7 @@ OFFICIAL = {
     "nuclei": DataInfo(2, 234, 100, names=("background", "nucleus"), task="segmentation"),
     "nuclei_boxes": DataInfo(1, 234, 100, names=("nucleus",), task="detection"),
 }
-OWN = ("imagefolder", "csv", "tsv", "huggingface", "unlabelled", "maskfolder", "voc", "yolo")
+OWN = ("imagefolder", "csv", "tsv", "huggingface", "unlabelled", "maskfolder", "voc", "yolo", "coco")
 HEAVY = ("torch", "torchvision", "numpy", "pandas", "PIL", "pyarrow", "huggingface_hub")
 
 

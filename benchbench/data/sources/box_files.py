@@ -28,7 +28,7 @@ class WrittenBox(NamedTuple):
         label: name of its class.
         left, top, right, bottom: in pixels from the left upper corner of the image, or in shares of its sides.
         ignored: as of `Boxes`.
-        place: line of its file, or its number.
+        place: line of its file, or its number or other name.
     """
 
     label: str
@@ -37,7 +37,7 @@ class WrittenBox(NamedTuple):
     right: float
     bottom: float
     ignored: bool
-    place: int
+    place: int | str
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,9 @@ class BoxedImage:
         image: its file.
         boxes: in the order of the file.
         size: width and height by the annotation; None where it does not say.
-        annotation: file of its own, whose lines are the places of boxes; empty where all images share one.
+        annotation: the file that its boxes are written in; empty where there is none.
         relative: whether boxes are in shares of the sides.
+        is_shared: whether that file has the boxes of other images too; places are then numbers, and else lines of it.
     """
 
     name: str
@@ -59,12 +60,19 @@ class BoxedImage:
     size: tuple[int, int] | None = None
     annotation: str = ""
     relative: bool = False
+    is_shared: bool = False
 
     def place(self, box: WrittenBox) -> str:
-        """The place of a box for people: `a.xml:12`, or `a.jpg, annotation 12`."""
-        if self.annotation:
-            return printable(f"{os.path.basename(self.annotation)}:{box.place}")
-        return printable(f"{self.name}, annotation {box.place}")
+        """The place of a box in a note: `a.xml:12`, or `annotation 12 of a.jpg`."""
+        if self.is_shared:
+            return printable(f"annotation {box.place} of {self.name}")
+        return printable(f"{os.path.basename(self.annotation)}:{box.place}")
+
+    def location(self, box: WrittenBox) -> str:
+        """The place of a box for an error, with the path of its file."""
+        return printable(
+            f"{self.annotation}: {self.place(box)}" if self.is_shared else f"{self.annotation}:{box.place}"
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +81,7 @@ class FileBoxes:
 
     Attributes:
         images: the files.
-        annotations: the files that boxes are written in.
+        annotations: the files that boxes are written in; empty where there is none.
         sizes: width and height by the annotations [N, 2]; 0 where they do not say.
         corners: of all boxes [M, 4], float64.
         classes: class numbers of all boxes [M], int64.
@@ -106,14 +114,13 @@ class FileBoxes:
         return Boxes(cut[whole], self.classes[chosen][whole], self.ignored[chosen][whole])
 
 
-def file_boxes(images: Sequence[BoxedImage], classes: Sequence[str], reading: Reading, shared: str = "") -> FileBoxes:
+def file_boxes(images: Sequence[BoxedImage], classes: Sequence[str], reading: Reading) -> FileBoxes:
     """Boxes of some images, whose labels are all among the classes.
 
     Args:
         images: with their annotations.
         classes: names by number.
         reading: of the images.
-        shared: the file of all annotations, where images have none of their own.
     """
     import numpy as np
 
@@ -121,7 +128,7 @@ def file_boxes(images: Sequence[BoxedImage], classes: Sequence[str], reading: Re
     boxes = [box for image in images for box in image.boxes]
     return FileBoxes(
         images=tuple(image.image for image in images),
-        annotations=tuple(image.annotation or shared for image in images),
+        annotations=tuple(image.annotation for image in images),
         sizes=np.array([image.size or (0, 0) for image in images], np.int64).reshape(-1, 2),
         corners=np.array([box[1:5] for box in boxes], np.float64).reshape(-1, 4),
         classes=np.array([numbers[box.label] for box in boxes], np.int64),
@@ -267,9 +274,8 @@ def check_labels(source: str, images: Sequence[BoxedImage], classes: Sequence[st
     if unknown:
         image, box = unknown[0]
         others = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
-        place = f"{image.annotation}:{box.place}" if image.annotation else image.place(box)
         raise DataError(
-            f"{source}: {printable(place)}{others}: the class '{quoted(box.label)}' is none of {group}; "
+            f"{source}: {image.location(box)}{others}: the class '{quoted(box.label)}' is none of {group}; "
             f"{did_you_mean(box.label, classes)}"
         )
 

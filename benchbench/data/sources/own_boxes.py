@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -38,14 +38,14 @@ class BoxedParts:
         parts: `train`, `test` and, where there is one, `validation`; images sorted by name.
         classes: names of the classes by number; those of the boxes to train on, sorted, where it is None.
         notes: on what is left out.
-        shared: of each part the file that holds all its annotations, where images have none of their own.
+        group: what the classes are called where a box has none of them.
     """
 
     source: str
     parts: Mapping[str, Sequence[BoxedImage]]
     classes: tuple[str, ...] | None
     notes: tuple[str, ...] = ()
-    shared: Mapping[str, Path] = field(default_factory=dict)
+    group: str = "those to train on"
 
     def checked_classes(self) -> tuple[str, ...]:
         """Names of the classes, once every box has one of them.
@@ -57,9 +57,8 @@ class BoxedParts:
         classes = self.classes or tuple(sorted({box.label for image in trained for box in image.boxes}))
         if not any(image.boxes for image in self.parts["train"]):
             raise DataError(f"{self.source}: none of the {len(self.parts['train'])} images to train on has a box")
-        group = "`classes`" if self.classes else "those to train on"
         for name, images in self.parts.items():
-            check_labels(self.source, images, classes, group)
+            check_labels(self.source, images, classes, self.group)
             check_units(self.source, name, images)
         return classes
 
@@ -84,9 +83,9 @@ def boxed_sizes(params: OwnFilesParams, boxed: BoxedParts) -> DataInfo:
     classes = boxed.checked_classes()
     ordered = [boxed.parts[part] for part in ("train", "validation", "test") if part in boxed.parts]
     every = [sized(image, params.reading) for images in ordered for image in images]
-    for name, images in boxed.parts.items():
+    for images in ordered:
         for image in images[:: max(1, -(-len(images) // SAMPLE))]:
-            _check_header(image, str(boxed.shared.get(name, "")), params)
+            _check_header(image, params)
     notes = [*boxed.notes, *box_notes(every), *untrained(boxed.parts["train"], classes)]
     notes += survey_files([image.image for image in boxed.parts["train"]], params.reading)
     counts = {part: len(images) for part, images in boxed.parts.items()}
@@ -115,12 +114,12 @@ def boxed_images(params: OwnFilesParams, boxed: BoxedParts, split: str) -> Image
     held_out = np.arange(counts[0], counts[-1]) if counts[-1] > counts[0] else None
     is_rgb = params.channels == CHANNELS and isinstance(dataset.image, OwnFileImages)
     array = array_of(OwnFileImages(files, params.reading)) if is_rgb else None
-    boxes = file_boxes(images, classes, params.reading, str(boxed.shared.get(split, "")))
+    boxes = file_boxes(images, classes, params.reading)
     return replace(dataset, array=array, validation=held_out, boxes=boxes)
 
 
 def boxed_files(images: Mapping[str, Sequence[BoxedImage]], split: Literal["train", "test"]) -> dict[str, Path]:
-    """Images and annotations of a split, by names that do not depend on the place of the folder.
+    """Images of a split and their own annotations, by names that do not depend on the place of the folder.
 
     Args:
         images: of each part; their boxes are not looked at.
@@ -131,15 +130,15 @@ def boxed_files(images: Mapping[str, Sequence[BoxedImage]], split: Literal["trai
         folder = f"{VALIDATION}/" if part == "validation" else ""
         for image in images.get(part, ()):
             files[f"{folder}image/{image.name}"] = Path(image.image)
-            if image.annotation:
+            if image.annotation and not image.is_shared:
                 stem, ending = os.path.splitext(image.name)[0], os.path.splitext(image.annotation)[1]
                 files[f"{folder}annotation/{stem}{ending}"] = Path(image.annotation)
     return files
 
 
-def _check_header(image: BoxedImage, shared: str, params: OwnFilesParams) -> None:
+def _check_header(image: BoxedImage, params: OwnFilesParams) -> None:
     try:
-        checked_size(image.image, image.size or (0, 0), image.annotation or shared, params.reading)
+        checked_size(image.image, image.size or (0, 0), image.annotation, params.reading)
     except DataError as error:
         if "cannot read the image" not in str(error):  # those are found with all others, before anything trains
             raise

@@ -112,7 +112,9 @@ def _read(params: VocParams) -> BoxedParts:
     if zeros and params.corners == "pixels":
         count = f"boxes of {zeros} image{'s' if zeros > 1 else ''}"
         notes.append(f"{count} begin at 0, where VOC counts from 1 (`corners: edges` is for files that count from 0)")
-    return BoxedParts("voc", parts, tuple(params.classes) if params.classes else None, tuple(notes))
+    if params.classes is None:
+        return BoxedParts("voc", parts, None, tuple(notes))
+    return BoxedParts("voc", parts, tuple(params.classes), tuple(notes), "`classes`")
 
 
 def _scan(params: VocParams) -> _Scan:

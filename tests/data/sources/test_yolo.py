@@ -120,9 +120,9 @@ def test_what_is_dropped_cut_or_left_out(write, folder):
     (folder / "labels" / "train" / "z.txt").write_text(WHOLE)
     (folder / "images" / "train" / "note.md").write_text("")
     assert params_of(folder).info(folder).note == (
-        "train/: 1 file is left out: 1 .md (train/note.md); train/: 1 text file without an image (z.txt); 1 box without "
-        "an area is dropped (a.txt:1); 1 box outside of the image is dropped (a.txt:3); 1 box reaches beyond its "
-        "image and is cut to it (a.txt:2)"
+        "train/: 1 file is left out: 1 .md (train/note.md); train/: 1 text file without an image (z.txt); 1 box "
+        "without an area is dropped (a.txt:1); 1 box outside of the image is dropped (a.txt:3); 1 box reaches beyond "
+        "its image and is cut to it (a.txt:2)"
     )
     boxes = load(params_of(folder), folder, "train").boxes(0)
     np.testing.assert_allclose(boxes.corners, [[5.6, 1.5, 8, 4.5], [0, 0, 8, 6]], atol=1e-5)
