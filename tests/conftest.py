@@ -7,6 +7,7 @@ import gc
 import importlib.metadata
 import io
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -32,6 +33,13 @@ from tests.plans import FULL
 
 # Not while tests are collected: libraries make millions of objects as they are imported, and none of them goes.
 gc.disable()
+
+# Code is compiled once, and not by each worker and process of tests, also in a container that keeps no compiled files.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# What a library logs is not printed among what a test looks at; without any handler, it would be.
+logging.getLogger().addHandler(logging.NullHandler())
 
 # Read when torch is imported, here and in processes of tests: threads that wait for work do not spin, which slows all
 # others ten times on busy cores.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,18 @@ Code of [the base class](../../benchbench/losses/base.py), [all plugins](../../p
 
 
 @pytest.fixture
-def site(tmp_path, caplog):
+def messages() -> Iterator[list[str]]:
+    """The warnings that MkDocs logs."""
+    texts: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: texts.append(record.getMessage())
+    logging.getLogger("mkdocs").addHandler(handler)
+    yield texts
+    logging.getLogger("mkdocs").removeHandler(handler)
+
+
+@pytest.fixture
+def site(tmp_path):
     """Builds a site of one page in a folder, `guides/page.md`, and gives the folder of the result."""
     pytest.importorskip("mkdocs", reason="needs the extra docs")
     from mkdocs.commands.build import build
@@ -33,7 +45,6 @@ def site(tmp_path, caplog):
         (tmp_path / "docs" / "guides" / "page.md").write_text(text, encoding="utf-8")
         (tmp_path / "docs" / "changelog.md").write_text("# Changelog\n", encoding="utf-8")
         (tmp_path / "mkdocs.yml").write_text("site_name: test\n", encoding="utf-8")
-        caplog.set_level(logging.WARNING, "mkdocs")
         config = load_config(
             str(tmp_path / "mkdocs.yml"),
             docs_dir=str(tmp_path / "docs"),
@@ -48,10 +59,10 @@ def site(tmp_path, caplog):
     return make
 
 
-def test_includes_and_links_of_the_repository_lead_to_copies(site, caplog):
+def test_includes_and_links_of_the_repository_lead_to_copies(site, messages):
     folder = site(PAGE)
     page = (folder / "guides" / "page" / "index.html").read_text(encoding="utf-8")
-    assert caplog.messages == []
+    assert messages == []
     assert ">pre-train + fine-tune</td>" in page
     assert "<code>[text](../../nothing.md)</code>" in page
     copies = folder / "repository"
@@ -80,6 +91,6 @@ def test_includes_and_links_of_the_repository_lead_to_copies(site, caplog):
         ("<!-- include reports/nothing.md -->", "no file reports/nothing.md to include"),
     ],
 )
-def test_what_is_not_there_is_a_warning_which_ends_a_strict_build(site, caplog, text, warning):
+def test_what_is_not_there_is_a_warning_which_ends_a_strict_build(site, messages, text, warning):
     site(f"# A page\n\n{text}\n")
-    assert warning in caplog.messages
+    assert warning in messages
