@@ -26,6 +26,7 @@ NEEDS_IN_WORDS = {
     "token": "the student's distillation token",
     "hard_labels": "one label of each image, which mixed ones do not have",
     "pixels": "the classes of pixels",
+    "boxes": "the boxes of objects",
 }
 LOSS_NEEDS = frozenset(NEEDS_IN_WORDS)
 AUGMENTER_NEEDS = frozenset({"labels", "synthesis"})
@@ -103,7 +104,8 @@ class Component:
             stages, of the student and of the teacher if it has one), `token` (the logits of the student's
             distillation token) and `hard_labels` (`Batch.labels` or `Batch.index`, as the one class of an image: it
             cannot work on mixed images) and `pixels` (`Batch.masks`, or logits as maps of the classes: it works on
-            segmentations alone). With several teachers, a loss that reads `teacher.logits` alone gets their
+            segmentations alone) and `boxes` (`Batch.boxes`, or outputs as those of detections: it works on these alone,
+            and `boxes` below is set). With several teachers, a loss that reads `teacher.logits` alone gets their
             weighted mean once; any other is built and added up once per teacher.
             For augmenters, `labels`: it mixes images and so their labels, and has the form for that; `synthesis`: it
             generates images, in a stage of its own, and its target is a `benchbench.synthesis.base.ImageGenerator`.
@@ -113,6 +115,8 @@ class Component:
         presets: published settings; for losses.
         optional: parameters of truth values, each with the needs that it adds where it is true; for losses.
         dense: of a loss: it works on a segmentation too, where logits are [B, classes, h, w] and labels are masks.
+        boxes: of a loss: it works on a detection too, where logits are [B, A, classes] and labels are boxes. Of a head:
+            it is one of detections, a `benchbench.models.detection.DetectionHead`.
     """
 
     name: str
@@ -125,6 +129,7 @@ class Component:
     presets: tuple[Preset, ...] = field(default=(), hash=False)
     optional: Mapping[str, frozenset[str]] = field(default_factory=dict, hash=False)
     dense: bool = False
+    boxes: bool = False
 
     def __post_init__(self) -> None:
         """Raises PluginError for a component that would only fail later, away from its plugin."""

@@ -20,8 +20,8 @@ class Sample(NamedTuple):
 
     Attributes:
         images: [N, 3, H, W] in 0..1, on the device that the network is to run on.
-        labels: class numbers [N], or masks [N, H, W]; without them a network without a head is taken to tell every
-            image from all others.
+        labels: class numbers [N], masks [N, H, W] or boxes [N, M, 6]; without them a network without a head is taken to
+            tell every image from all others.
     """
 
     images: Tensor
@@ -44,6 +44,8 @@ def changed_classes(
     ours, theirs = ([network(images) for images in parts] for network in (actual, expected))
     if ours[0].logits is not None and theirs[0].logits is not None:
         one, other = (torch.cat([part.logits.float() for part in outputs]) for outputs in (ours, theirs))  # type: ignore[union-attr]
+        if ours[0].boxes is not None:  # decisions at points, of which most are sure to be no
+            return _changed_decisions(one, other)
         classes, others = one.argmax(1), other.argmax(1)
     else:
         wide = widest(sample.images.device)
@@ -55,3 +57,11 @@ def changed_classes(
     if not bool(one.isfinite().all() & other.isfinite().all()):
         return 1.0
     return float((classes != others).cpu().double().mean())
+
+
+def _changed_decisions(one: Tensor, other: Tensor) -> float:
+    """Classes of points [N, A, C] that are taken to be there in one of two alone, by number of those in the second."""
+    if not bool(one.isfinite().all() & other.isfinite().all()):
+        return 1.0
+    changed = ((one > 0) != (other > 0)).sum()
+    return min(1.0, float(changed / (other > 0).sum().clamp_min(1)))

@@ -20,6 +20,7 @@ from benchbench.execution.folding import fold_batch_norm
 from benchbench.execution.tf32 import tf32_convolutions
 from benchbench.hardware.accelerator import widest
 from benchbench.models.backbone import Backbone
+from benchbench.models.detection import task_loss
 from benchbench.models.outputs import Outputs
 from benchbench.models.pixels import target_cross_entropy
 from benchbench.specs.records import ExecutionRecord
@@ -104,7 +105,7 @@ class ConfiguredModel:
         depthwise = DepthwiseMode(config.depthwise) if config.depthwise else contextlib.nullcontext()
         with self.autocast(), depthwise:
             outputs: Outputs = (self.model if eager else self._forward_of(len(images)))(images, features)
-        return _each(outputs, Tensor.float) if self.widen and config.precision != "fp32" else outputs
+        return outputs.each(Tensor.float) if self.widen and config.precision != "fp32" else outputs
 
     def _forward_of(self, count: int) -> Callable[[Tensor, bool], Outputs]:
         """The compiled forward pass for the number of images of the first batch; a last batch would not be worth it."""
@@ -117,16 +118,6 @@ class ConfiguredModel:
         """The context in which this network's outputs are computed, and a loss on them."""
         dtype = DTYPES.get(self.config.precision)
         return torch.autocast(self.device.type, dtype) if dtype else contextlib.nullcontext()
-
-
-def _each(outputs: Outputs, function: Callable[[Tensor], Tensor]) -> Outputs:
-    token, logits = outputs.token_logits, outputs.logits
-    return Outputs(
-        function(logits) if logits is not None else None,
-        function(outputs.embedding),
-        [function(value) for value in outputs.features],
-        function(token) if token is not None else None,
-    )
 
 
 @torch.no_grad()
@@ -244,9 +235,12 @@ def _first_loss(model: Backbone, config: ExecutionConfig, sample: Sample) -> flo
         for batch, classes in zip(images.split(CHUNK), labels.split(CHUNK), strict=True):
             if losses and len(batch) == 1:  # a last one, which batch normalisation cannot take
                 continue
-            logits = network(batch).logits
-            assert logits is not None
-            loss = target_cross_entropy(logits.float(), classes)
+            outputs = network(batch)
+            assert outputs.logits is not None
+            if outputs.boxes is not None:
+                loss = task_loss(network.model, outputs, classes)
+            else:
+                loss = target_cross_entropy(outputs.logits.float(), classes)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -260,13 +254,10 @@ def deviation(actual: Outputs, expected: Outputs) -> float:
     Relative to the spread of the expected values over the batch, so that a large constant part, such as embeddings
     after a ReLU have, does not hide a difference. Infinite where a value is not finite.
     """
-    both = [
-        [outputs.logits, outputs.embedding, *outputs.features, outputs.token_logits] for outputs in (actual, expected)
-    ]
+    if actual.logits is None or expected.logits is None:
+        actual, expected = (replace(each, logits=None) for each in (actual, expected))
     largest = 0.0
-    for one, other in zip(*both, strict=True):
-        if one is None or other is None:
-            continue
+    for one, other in zip(actual.tensors(), expected.tensors(), strict=True):
         one, other = (each.to(widest(each.device)) for each in (one, other))
         if not bool(one.isfinite().all() & other.isfinite().all()):
             return float("inf")

@@ -18,6 +18,7 @@ from benchbench.execution.network import ConfiguredModel, ExecutionConfig
 from benchbench.execution.tf32 import has_tf32
 from benchbench.execution.timing import GraphedSteps, Step, step_seconds
 from benchbench.models.backbone import Backbone
+from benchbench.models.detection import some_boxes, task_loss
 from benchbench.models.pixels import target_cross_entropy
 
 # A choice must be this much faster than the plainer one, or timing noise would decide what a run's last bits are.
@@ -212,9 +213,14 @@ class _Tuning:
 
         def train() -> None:
             network.model.train()
-            logits = network(images).logits
+            outputs = network(images)
+            logits = outputs.logits
             assert logits is not None
             network.model.zero_grad(set_to_none=True)
+            if outputs.boxes is not None:
+                boxes = some_boxes(len(images), images.shape[-1], images.device)
+                task_loss(network.model, outputs, boxes).backward()
+                return
             targets = labels if logits.dim() == 2 else labels.view(-1, 1, 1).expand(-1, *images.shape[-2:])
             target_cross_entropy(logits.float(), targets).backward()
 

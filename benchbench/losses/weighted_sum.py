@@ -124,7 +124,9 @@ class _Summand:
         if "token" in self.needs and student is not None and student.token_logits is None:
             raise StageError(f"loss '{name}' needs a student with a distillation token, such as {TOKEN_EXAMPLE}")
         if "pixels" in self.needs and batch.masks is None:
-            raise StageError(f"loss '{name}' reads the classes of pixels, and these images have one class each")
+            raise StageError(f"loss '{name}' reads the classes of pixels, and these images have none")
+        if "boxes" in self.needs and batch.boxes is None:
+            raise StageError(f"loss '{name}' reads the boxes of objects, and these images have none")
 
 
 def _without_positions(spec: LossSpec, component: Component) -> tuple[LossSpec, int | None]:
@@ -148,16 +150,11 @@ def _check_networks(name: str, needs: frozenset[str], context: LossContext) -> N
 
 
 def _float32(outputs: Outputs) -> Outputs:
-    return _each(outputs, Tensor.float)
+    return outputs.each(Tensor.float)
 
 
 def _constants(teacher: Outputs | None) -> Outputs | None:
-    return _each(teacher, lambda value: value.detach().float()) if teacher is not None else None
-
-
-def _each(outputs: Outputs, function: Callable[[Tensor], Tensor]) -> Outputs:
-    logits, token = (None if each is None else function(each) for each in (outputs.logits, outputs.token_logits))
-    return Outputs(logits, function(outputs.embedding), [function(each) for each in outputs.features], token)
+    return teacher.each(lambda value: value.detach().float()) if teacher is not None else None
 
 
 def _weighted(values: Sequence[tuple[str, float, Any]], batch: Batch) -> LossValue:

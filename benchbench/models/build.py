@@ -11,7 +11,8 @@ from benchbench.components import Registry
 from benchbench.errors import WeightsError
 from benchbench.models.backbone import Backbone, Trunk
 from benchbench.models.class_names import ClassNameError, head_rows
-from benchbench.models.segmentation import MakeHead, MapShape, SegmentationNetwork
+from benchbench.models.detection import DetectionNetwork
+from benchbench.models.segmentation import MakeHead, MapShape, MapsNetwork, SegmentationNetwork
 from benchbench.models.weights import Weights
 from benchbench.specs.parts import ComponentSpec, ModelSpec, Role
 
@@ -31,7 +32,7 @@ def build_backbone(
     Raises:
         WeightsError: the weights cannot be had or do not fit, or their classifier is of another task.
         UnknownNameError: the source has no such model.
-        StageError: a segmentation's network gives no maps.
+        StageError: the network of a segmentation or a detection gives no maps, or none that its head can read.
     """
     weights = Weights.of(model.weights) if model.weights is not None else None
     trunk: Trunk = registry.get(role, model.source).load()(model.name, weights, **model.arguments)
@@ -43,7 +44,7 @@ def build_backbone(
         if getattr(model, name) is not None:
             setattr(trunk, name, getattr(model, name))
     if model.head is not None and classes is not None:
-        return _segmentation(trunk, model, role, registry, classes)
+        return _with_maps(trunk, model, role, registry, classes)
     backbone = Backbone(trunk, classes)
     if published is not None:
         backbone.head = published_head(trunk, model, published)
@@ -54,11 +55,13 @@ def build_backbone(
 _MAPS: dict[tuple[object, str], list[MapShape]] = {}
 
 
-def _segmentation(trunk: Trunk, model: ModelSpec, role: Role, registry: Registry, classes: int) -> SegmentationNetwork:
+def _with_maps(trunk: Trunk, model: ModelSpec, role: Role, registry: Registry, classes: int) -> MapsNetwork:
+    """A segmentation or a detection, as its head says."""
     assert model.head is not None
+    kind = DetectionNetwork if registry.get("head", model.head.name).boxes else SegmentationNetwork
     plain = model.without_weights().model_copy(update={"head": None})
     key = registry.get(role, model.source).load(), plain.model_dump_json()
-    network = SegmentationNetwork(trunk, classes, _maker(model.head, registry), _MAPS.get(key))
+    network = kind(trunk, classes, _maker(model.head, registry), _MAPS.get(key))
     _MAPS[key] = network.maps
     return network
 

@@ -1,4 +1,4 @@
-"""The built-in model sources, for teachers and for students, and the heads of segmentations; imports no library."""
+"""The built-in model sources, for teachers and for students, and heads on maps; imports no library."""
 
 from __future__ import annotations
 
@@ -39,6 +39,15 @@ class FPNParams(Params):
     """Parameters of `fpn`."""
 
     width: int = Field(64, ge=1, le=4096, description="channels of the merged maps")
+
+
+class FCOSParams(Params):
+    """Parameters of `fcos`."""
+
+    width: int = Field(128, ge=32, le=1024, multiple_of=32, description="channels of the pyramid and of its branches")
+    convolutions: int = Field(2, ge=0, le=8, description="of each branch, before its last one; 4 in the paper")
+    finest: int = Field(8, ge=1, le=128, description="stride of the finest level in pixels")
+    extra_levels: bool = Field(True, description="two levels coarser than the coarsest map, for large objects")
 
 
 class SMPParams(Params):
@@ -86,6 +95,10 @@ def benchbench_heads() -> Iterable[Component]:
     """Each target is `(maps: list[MapShape], classes: int, **params) -> nn.Module`."""
     summary = "maps of all sizes, merged from coarse to fine (Lin et al. 2017)"
     yield Component("fpn", "benchbench.models.fpn:FPN", FPNParams, summary)
+    summary = "detection: torchvision's FCOS on a pyramid of maps (Tian et al. 2019)"
+    # The library defines the head, so its version is part of every key that uses it.
+    version = importlib.metadata.version("torchvision")
+    yield Component("fcos", "benchbench.models.fcos:FCOS", FCOSParams, summary, version=version, boxes=True)
     # The library defines the network, so its version is part of every key that uses it.
     version = _version("segmentation_models_pytorch")
     summary = "decoders of segmentation_models_pytorch (pip install 'benchbench[smp]')"

@@ -1,9 +1,9 @@
-"""A backbone with a head on its maps: a segmentation, with a class for every pixel."""
+"""A backbone with a head on its maps: a segmentation, with a class for every pixel, and what a detection shares."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from benchbench.models.outputs import Outputs
 
 # Pixels a side of the image that tells the sizes of a network's maps, where it takes any.
 PROBED = 128
+NO_MAPS = "a head on maps needs those between the stages of its network, and this one gives none"
 
 
 @dataclass(frozen=True)
@@ -27,17 +28,14 @@ class MapShape:
 MakeHead = Callable[[list[MapShape], int], nn.Module]
 
 
-class SegmentationNetwork(Backbone):
-    """A trunk with a head on its maps between stages; its embedding is that of the trunk, pooled over the image.
-
-    Logits are [B, classes, h, w], with h and w as the head gives them.
-    """
+class MapsNetwork(Backbone):
+    """A trunk with a head on its maps between stages; its embedding is that of the trunk, pooled over the image."""
 
     def __init__(self, trunk: Trunk, classes: int, make_head: MakeHead, maps: list[MapShape] | None = None):
         """
         Args:
             trunk: of the network.
-            classes: of pixels.
+            classes: of pixels, or of boxes.
             make_head: builds a head for the trunk's maps.
             maps: their shapes, where they are known.
 
@@ -51,16 +49,20 @@ class SegmentationNetwork(Backbone):
 
     def forward(self, images: Tensor, features: bool = False) -> Outputs:
         """One forward pass; see `Backbone.forward`. Raises StageError where images are too small for some maps."""
-        assert self.head is not None
         embedding, maps = self._features(self.normalised(images))
         if len(maps) != len(self.maps):
             given = f"images of {images.shape[-1]} px give {len(maps)} maps between the stages of the network"
             raise StageError(f"{given}, and its head was made for {len(self.maps)}; take a larger image_size")
-        return Outputs(self.head(maps), embedding, maps if features else [])
+        outputs = self.outputs_of(maps, embedding)
+        return outputs if features else replace(outputs, features=[])
+
+    def outputs_of(self, maps: list[Tensor], embedding: Tensor) -> Outputs:
+        """The outputs of the head for the trunk's maps [B, C, h, w], with these."""
+        raise NotImplementedError
 
     def _features(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
         if self._with_features is None:
-            raise StageError("a segmentation needs the maps between the stages of its network, and this one gives none")
+            raise StageError(NO_MAPS)
         return self._with_features(images)
 
     @torch.no_grad()
@@ -72,8 +74,16 @@ class SegmentationNetwork(Backbone):
         maps = self.eval()._features(images)[1]
         self.train(training)
         if not maps:
-            raise StageError("a segmentation needs the maps between the stages of its network, and this one gives none")
+            raise StageError(NO_MAPS)
         return [MapShape(each.shape[1], max(1, round(size / each.shape[-1]))) for each in maps]
+
+
+class SegmentationNetwork(MapsNetwork):
+    """A segmentation: logits are [B, classes, h, w], with h and w as the head gives them."""
+
+    def outputs_of(self, maps: list[Tensor], embedding: Tensor) -> Outputs:
+        assert self.head is not None
+        return Outputs(self.head(maps), embedding, maps)
 
 
 # Finer maps cost most of a head's time and memory, and networks for large images have coarser ones.

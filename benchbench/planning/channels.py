@@ -6,14 +6,12 @@ from benchbench.data.info import DataInfo
 from benchbench.planning.draft import PlanDraft
 from benchbench.planning.model import corpus_of
 from benchbench.planning.spec_builder import SpecBuilder
+from benchbench.planning.tasks import checked_head
 from benchbench.specs.parts import CHANNELS, IN_CHANS, ModelSpec
 from benchbench.suite.document import Loc
-from benchbench.suite.schema import Recipe, Ref
+from benchbench.suite.schema import Recipe
 
 OTHERS = "or leave `channels` out of the data set: its images then come in three"
-
-
-HEAD = Ref(name="fpn")  # of a segmentation, where a network names none
 
 
 def for_data(model: ModelSpec, loc: Loc, data: str, draft: PlanDraft, builder: SpecBuilder) -> ModelSpec:
@@ -27,15 +25,13 @@ def for_data(model: ModelSpec, loc: Loc, data: str, draft: PlanDraft, builder: S
         builder: of the stage's spec; it takes the head among its components.
 
     Raises:
-        SuiteError: its source has networks of three channels alone, or its mean or deviation is of others; it names an
-            unknown head.
+        SuiteError: its source has networks of three channels alone, or its mean or deviation is of others; its head is
+            unknown, or of another task.
     """
     model = _with_channels(model, loc, data, draft)
     if draft.info[data].task == "classification":
         return model
-    entries = draft.suite.students if loc[0] == "students" else draft.suite.teachers
-    head = builder.component("head", entries[str(loc[1])].head or HEAD, [*loc, "head"])
-    return model.model_copy(update={"head": head})
+    return checked_head(model, draft.info[data].task, loc, draft, builder)
 
 
 def _with_channels(model: ModelSpec, loc: Loc, data: str, draft: PlanDraft) -> ModelSpec:

@@ -23,11 +23,11 @@ from benchbench.planning.presets import with_presets
 from benchbench.planning.pretraining import published_recipe
 from benchbench.planning.published import check_published
 from benchbench.planning.resolve import Resolver
-from benchbench.planning.segmentation import check_arm, with_metric
 from benchbench.planning.shared_stages import NetworkInputs, SharedStages, with_data_seed
 from benchbench.planning.source_hash import source_hash
 from benchbench.planning.spec_builder import SpecBuilder
 from benchbench.planning.synthetic_stages import SyntheticStages
+from benchbench.planning.tasks import check_arm, with_metric
 from benchbench.planning.training_stages import TrainingStages, TrainingTask
 from benchbench.specs.parts import LossSpec, RecipeSpec, Role
 from benchbench.specs.stages import OTHER_SEEDS, TRIAL, CalibrationSpec, TrainingSpec

@@ -10,9 +10,9 @@ from typing import Literal
 from benchbench.errors import did_you_mean
 from benchbench.planning.channels import for_data, require_start
 from benchbench.planning.model import corpus_label, corpus_of
-from benchbench.planning.segmentation import PUBLISHED_OF_IMAGES, SEGMENTATION, check_loss
 from benchbench.planning.shared_stages import Network, NetworkInputs
 from benchbench.planning.spec_builder import SpecBuilder
+from benchbench.planning.tasks import check_loss, require_classes
 from benchbench.planning.training_stages import TrainingStages, TrainingTask
 from benchbench.specs.parts import LossSpec, NetworkSpec, Role, State, TeacherSpec
 from benchbench.specs.stages import Method, TrainingSpec
@@ -214,8 +214,8 @@ class NetworkStages:
     def _adaptation(self, label: str, method: AdaptedState, data: str) -> str:
         entry = self.suite.teachers[label]
         task = TrainingTask("teacher", label, method, data)
-        if method == "published" and self.draft.info[data].task == SEGMENTATION:
-            raise self._error(PUBLISHED_OF_IMAGES, (*task.loc, "adapt"), "take `linear_probe` or `finetune`")
+        if method == "published":
+            require_classes((*task.loc, "adapt"), data, "take `linear_probe` or `finetune`", self.draft)
         own = ((*task.loc, "recipe"), entry.recipe)
         merged = self.training.merged_recipe(task, own, ((*task.loc, "adapt", method), entry.adapt[method]))
         builder = SpecBuilder(self.draft.resolver)

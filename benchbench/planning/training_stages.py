@@ -9,10 +9,10 @@ from benchbench.planning.draft import PlanDraft
 from benchbench.planning.merged_recipe import MergedRecipe
 from benchbench.planning.model import corpus_of, train_images
 from benchbench.planning.recipe_checks import check_recipe
-from benchbench.planning.segmentation import check_segmentation
 from benchbench.planning.shared_stages import Network, NetworkInputs, SharedStages, cohort_key
 from benchbench.planning.source_hash import source_hash
 from benchbench.planning.spec_builder import PLAIN_OPTIMIZERS
+from benchbench.planning.tasks import check_task
 from benchbench.specs.parts import NetworkSpec, Role
 from benchbench.specs.stages import Method, TrainingSpec
 from benchbench.suite.document import Loc
@@ -94,7 +94,8 @@ class TrainingStages:
             self._check_parts(merged, spec, task.data)
             check_recipe(self.draft.resolver.file, merged, spec, self.draft.info[task.data])
         if spec.model.head is not None:
-            spec = check_segmentation(self.draft.resolver.file, merged, spec, self.draft.resolver)
+            about = self.draft.info[task.data].task
+            spec = check_task(self.draft.resolver.file, merged, spec, self.draft.resolver, about)
         network = Network(task.label, NetworkSpec(model=spec.model, role=spec.role), trained=True)
         if spec.trains_head_alone:
             # The trunk is frozen: its outputs are computed once, and the head trains on those.

@@ -10,9 +10,10 @@ import numpy as np
 from benchbench.errors import StoreError
 from benchbench.specs.records import TrainingRecord
 from benchbench.statistics.classification import balanced_accuracy, calibration_error, confusion_matrix, top_k_accuracy
+from benchbench.statistics.detection import average_precisions, match, mean_average_precision
 from benchbench.statistics.examples import unpack
 from benchbench.statistics.segmentation import mean_iou, pixel_accuracy
-from benchbench.store import Predictions, StageFolder, read_confusions, read_predictions
+from benchbench.store import Predictions, StageFolder, read_boxes, read_confusions, read_predictions
 
 # Metrics that a suite may be about, by their names in suites, with the words of tables.
 METRICS = {
@@ -21,6 +22,8 @@ METRICS = {
     "top5_accuracy": "top-5 accuracy",
     "miou": "mIoU",
     "pixel_accuracy": "pixel accuracy",
+    "map": "mAP",
+    "ap50": "AP50",
 }
 FEW = 5  # classes among which every label is one of the five likeliest
 TOLERANCE = 1e-9
@@ -45,7 +48,7 @@ def predictions_of(folder: StageFolder, record: TrainingRecord) -> Predictions |
     Raises:
         StoreError: they are damaged, or are not those of the record.
     """
-    if record.metrics.score == "miou":
+    if record.metrics.score != "accuracy":
         return None
     predictions = read_predictions(folder.predictions)
     bits = record.metrics.test_correct
@@ -79,7 +82,7 @@ def confusions_of(folder: StageFolder, record: TrainingRecord) -> np.ndarray | N
         StoreError: they are damaged, or are not those of the record.
     """
     answers = _answers(folder, record)
-    if answers is None or answers.confusions is not None:
+    if answers is None or answers.confusions is not None or record.metrics.score != "accuracy":
         return None if answers is None else answers.confusions
     return _confusions(predictions_of(folder, record), record)
 
@@ -103,6 +106,22 @@ def image_confusions(folder: StageFolder, record: TrainingRecord) -> np.ndarray 
     return confusions
 
 
+def image_boxes(folder: StageFolder, record: TrainingRecord) -> np.ndarray | None:
+    """Boxes of each test image of a detection, as `benchbench.statistics.detection` has them [N, L, 7].
+
+    None for another task, and where a network was not tested.
+
+    Raises:
+        StoreError: they are damaged, or are not those of the record.
+    """
+    if record.metrics.score != "map" or not record.metrics.test_count:
+        return None
+    rows = read_boxes(folder.predictions)
+    if rows is not None and len(rows) != record.metrics.test_count:
+        raise StoreError(f"{folder.predictions} is not of the record beside it; delete {folder.path} to run it again")
+    return rows
+
+
 def _answers(folder: StageFolder, record: TrainingRecord) -> _Answers | None:
     """The numbers from a stage's predictions, each once: tables and pages ask again and again."""
     try:
@@ -115,6 +134,8 @@ def _answers(folder: StageFolder, record: TrainingRecord) -> _Answers | None:
         return known
     if record.metrics.score == "miou":
         known = _of_pixels(version, image_confusions(folder, record))
+    elif record.metrics.score == "map":
+        known = _of_boxes(version, image_boxes(folder, record))
     else:
         predictions = predictions_of(folder, record)
         kept = _confusions(predictions, record) if len(record.data.names) <= MOST_KEPT else None
@@ -129,6 +150,14 @@ def _of_pixels(version: tuple[int, int, str | None], confusions: np.ndarray | No
     total = confusions.sum(0)
     total.flags.writeable = False
     return _Answers(version, {"miou": mean_iou(total), "pixel_accuracy": pixel_accuracy(total)}, total)
+
+
+def _of_boxes(version: tuple[int, int, str | None], rows: np.ndarray | None) -> _Answers:
+    if rows is None:
+        return _Answers(version, {}, None)
+    precisions = average_precisions(match(rows))
+    whole = {"map": mean_average_precision(precisions), "ap50": mean_average_precision(precisions[:1])}
+    return _Answers(version, {name: 0.0 if np.isnan(value) else value for name, value in whole.items()}, None)
 
 
 def _confusions(predictions: Predictions | None, record: TrainingRecord) -> np.ndarray | None:

@@ -15,7 +15,7 @@ COLUMNS = {
     "seed": "training seed",
     "status": "done, failed or missing",
     "reason": "reason for the failure",
-    "accuracy": "test accuracy, 0..1; of a segmentation the same as miou",
+    "accuracy": "test accuracy, 0..1; of a segmentation the same as miou, of a detection as map",
     "top5_accuracy": "share of the test images whose label is among the 5 likeliest classes; empty for at most 5",
     "balanced_accuracy": "mean over the classes of the share of their test images that are right",
     "calibration_error": "expected calibration error over 15 bins, 0 is best; these three are empty where the stage "
@@ -23,6 +23,9 @@ COLUMNS = {
     "miou": "of a segmentation, intersection over union of the pixels of each class, the mean over the classes; empty "
     "for other tasks, as the three above are here",
     "pixel_accuracy": "of a segmentation, share of the test images' pixels that are right",
+    "map": "of a detection, mean average precision over overlaps of 0.5 to 0.95 and over the classes, as COCO "
+    "counts it; empty for other tasks",
+    "ap50": "of a detection, the same at an overlap of 0.5",
     "validation_accuracy": "validation accuracy of the chosen epoch, 0..1; empty without a validation split",
     "chosen_epoch": "epoch whose weights were tested",
     "test_images": "images in the test split",

@@ -129,9 +129,10 @@ class Group:
 
     @property
     def resolution(self) -> float:
-        """Value of one test image, in points; 0 before anything is done, and where pixels are counted."""
+        """Value of one test image, in points; 0 before anything is done, and where pixels or boxes are counted."""
         finished = max((runs.finished[-1] for runs in self.rows.values() if runs.n), default=None)
-        if finished is None or not math.isnan(self.columns.numbers("miou", [finished])[0]):
+        counted = ("miou", "map")
+        if finished is None or any(not math.isnan(self.columns.numbers(name, [finished])[0]) for name in counted):
             return 0.0
         return 100 / int(self.columns.numbers("test_images", [finished])[0])
 

@@ -11,7 +11,7 @@ from benchbench.planning.model import Plan
 from benchbench.reports.answer_metrics import METRICS
 from benchbench.reports.figure import Figure
 from benchbench.reports.table import Table
-from benchbench.suite.reporting import PIXEL_METRICS
+from benchbench.suite.reporting import BOX_METRICS, PIXEL_METRICS
 
 ACCURACY = "accuracy"
 # Tables and figures that are about the top class itself, or have metrics of their own.
@@ -37,6 +37,10 @@ def headline_notes(results: pd.DataFrame, plan: Plan) -> list[str]:
         return []
     if metric in PIXEL_METRICS:
         notes = [f"metric of the suite: {METRICS[metric]}, over the pixels of all test images together"]
+    elif metric in BOX_METRICS:
+        notes = [
+            f"metric of the suite: {METRICS[metric]}, as COCO counts it, over the boxes of all test images together"
+        ]
     else:
         notes = [
             f"metric of the suite: {METRICS[metric]}, in place of accuracy; images won : lost are by the top class"

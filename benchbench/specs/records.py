@@ -70,6 +70,7 @@ class DataRecord(RecordPart):
     Attributes:
         synthetic: selection of generated images, where there are any.
         note: of the source, on a user's own files: those that are left out, say.
+        decoder: of images that stream from disk, under `decode: gpu`; empty under the default, which is Pillow.
     """
 
     names: tuple[str, ...]
@@ -79,6 +80,7 @@ class DataRecord(RecordPart):
     sha256: str | None = None
     synthetic: Json | None = None
     note: str = ""
+    decoder: str = ""
 
 
 class ModelRecord(RecordPart):
@@ -187,7 +189,7 @@ class TrainingMetrics(RecordPart):
     """Result of a training; `test_correct` has a bit for each test image (numpy.packbits, as hex).
 
     Of a segmentation the accuracies are mean intersections over union, as `score` says: there is no `test_correct`, and
-    shares are of pixels.
+    shares are of pixels. Of a detection they are mean average precisions, and there are no such shares.
 
     The accuracy is None, and the number of test images 0, where a network was pre-trained on images without labels.
 
@@ -213,7 +215,7 @@ class TrainingMetrics(RecordPart):
     constant_dimensions: float | None = None
     similarity: SimilarityRecord | None = None
     gradients: GradientRecord | None = None
-    score: Literal["accuracy", "miou"] = "accuracy"
+    score: Literal["accuracy", "miou", "map"] = "accuracy"
 
 
 class ChosenTrial(RecordPart):

@@ -157,8 +157,7 @@ def check_finite(name: str, outputs: Outputs, remedy: str, first: int = 0) -> No
     Raises:
         StageError: with the number of such images and the first few of them.
     """
-    values = [outputs.logits, outputs.embedding, *outputs.features, outputs.token_logits]
-    finite = [value.flatten(1).isfinite().all(1) for value in values if value is not None]
+    finite = [value.flatten(1).isfinite().all(1) for value in outputs.tensors()]
     broken = (~torch.stack(finite).all(0)).nonzero().flatten().tolist()
     if broken:
         numbers = ", ".join(str(first + number) for number in broken[:LISTED]) + (", ..." if broken[LISTED:] else "")

@@ -88,9 +88,9 @@ def test_part(network: ConfiguredModel, test: Loader, batch_size: int, folder: S
         outputs = network(batch.images, eager=True)
         assert outputs.logits is not None
         spread.add(outputs.embedding)
-        if batch.masks is None:
+        if batch.masks is None and batch.boxes is None:
             likely.add(outputs.logits)
-        parts.append(answers_of(outputs, batch).cpu().numpy())
+        parts.append(answers_of(network.model, outputs, batch).cpu().numpy())
         labels.append(batch.labels.cpu().numpy())
     answers = np.concatenate(parts)
     require_finite_outputs(answers, "test")

@@ -6,8 +6,8 @@ from typing import Literal, TypedDict
 
 import numpy as np
 
-from benchbench.store import Predictions, StageFolder, write_confusions, write_predictions
-from benchbench.training.answers import score_of
+from benchbench.store import Predictions, StageFolder, write_boxes, write_confusions, write_predictions
+from benchbench.training.answers import are_boxes, score_of
 from benchbench.training.finite import Spread
 from benchbench.training.likely_classes import LikelyClasses
 
@@ -22,18 +22,20 @@ class TestedPart(TypedDict):
     largest_class_share: float | None
     embedding_spread: float | None
     constant_dimensions: float | None
-    score: Literal["accuracy", "miou"]
+    score: Literal["accuracy", "miou", "map"]
 
 
 def tested_part(answers: np.ndarray, labels: np.ndarray, spread: Spread | None) -> TestedPart:
     """The results of a test.
 
     Args:
-        answers: top class of each test image [N], or of a segmentation its confusion [N, C, C]; N is 0 where there was
-            no test.
+        answers: top class of each test image [N], of a segmentation its confusion [N, C, C], of a detection its boxes
+            [N, L, 7]; N is 0 where there was no test.
         labels: classes of the images [N].
         spread: of the embeddings.
     """
+    if are_boxes(answers):
+        return _of_boxes(answers, spread)
     if answers.ndim > 1:
         return _of_pixels(answers, spread)
     hits = answers == labels
@@ -65,6 +67,20 @@ def _of_pixels(confusions: np.ndarray, spread: Spread | None) -> TestedPart:
     )
 
 
+def _of_boxes(rows: np.ndarray, spread: Spread | None) -> TestedPart:
+    score = score_of(rows, np.zeros(0))
+    return TestedPart(
+        test_accuracy=0.0 if np.isnan(score) else score,
+        test_count=len(rows),
+        test_correct=None,
+        top_class_share=None,
+        largest_class_share=None,
+        embedding_spread=spread.relative if spread else None,
+        constant_dimensions=spread.constant if spread else None,
+        score="map",
+    )
+
+
 def write_answers(
     folder: StageFolder, answers: np.ndarray, labels: np.ndarray, likely: LikelyClasses | None = None
 ) -> None:
@@ -77,7 +93,9 @@ def write_answers(
     """
     if not len(labels):
         return
-    if answers.ndim > 1:
+    if are_boxes(answers):
+        write_boxes(folder.predictions, answers)
+    elif answers.ndim > 1:
         write_confusions(folder.predictions, answers)
     elif likely is not None:
         write_predictions(folder.predictions, Predictions(labels, *likely.arrays()))

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
+from benchbench.statistics.detection import Matches, average_precisions, mean_average_precision
+
 RESAMPLES, SEED = 2000, 0
+# Of a detection, whose scores go through all boxes again for each of them.
+BOX_RESAMPLES = 500
 # Resamples that are scored at a time: one of them takes classes^2 numbers for each run.
 CHUNK = 200
 
@@ -27,6 +33,9 @@ class ImageBootstrap:
     p: float
 
 
+Scores = Callable[[np.ndarray], np.ndarray]
+
+
 def bootstrap_miou(first: np.ndarray, second: np.ndarray, level: float) -> ImageBootstrap:
     """The difference in mean intersection over union of two arms, over images drawn anew with replacement.
 
@@ -39,18 +48,55 @@ def bootstrap_miou(first: np.ndarray, second: np.ndarray, level: float) -> Image
         second: the same images for the other arm; the numbers of runs may differ.
         level: share of the resamples between the bounds, 0..1.
     """
-    images = first.shape[1]
+    return paired(ious_of(first), ious_of(second), first.shape[1], level)
+
+
+def ious_of(runs: np.ndarray) -> Scores:
+    """The mean over the runs of an arm of the mean intersection over union, by row of counts of images [S, N]: [S].
+
+    Args:
+        runs: numbers of pixels by class and predicted class of each run and image [runs, N, C, C].
+    """
+    return partial(_scores, runs)
+
+
+def precisions_of(runs: Sequence[Matches]) -> Scores:
+    """The mean over the runs of an arm of the mean average precision, by row of counts of images [S, N]: [S].
+
+    Counts that were asked for before are not counted again: an arm is compared with several.
+    """
+    known: dict[bytes, np.ndarray] = {}
+
+    def scores(counts: np.ndarray) -> np.ndarray:
+        key = counts.tobytes()
+        if key not in known:
+            means = [[mean_average_precision(average_precisions(run, row)) for run in runs] for row in counts]
+            known[key] = np.nan_to_num(np.array(means)).mean(1)
+        return known[key]
+
+    return scores
+
+
+def paired(first: Scores, second: Scores, images: int, level: float, resamples: int = RESAMPLES) -> ImageBootstrap:
+    """The difference of two scores over images drawn anew with replacement.
+
+    Args:
+        first, second: scores of two arms by row of counts of images [S, N]: [S].
+        images: N.
+        level: share of the resamples between the bounds, 0..1.
+        resamples: number of draws.
+    """
     random = np.random.default_rng(SEED)
     differences = []
-    for begin in range(0, RESAMPLES, CHUNK):
-        counts = random.multinomial(images, np.full(images, 1 / images), size=min(CHUNK, RESAMPLES - begin))
-        differences.append(_scores(first, counts) - _scores(second, counts))
+    for begin in range(0, resamples, CHUNK):
+        counts = random.multinomial(images, np.full(images, 1 / images), size=min(CHUNK, resamples - begin))
+        differences.append(first(counts) - second(counts))
     values = np.concatenate(differences)
     once = np.ones((1, images), int)
     tail = min((values <= 0).sum(), (values >= 0).sum())
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return ImageBootstrap(
-        difference=float(_scores(first, once)[0] - _scores(second, once)[0]),
+        difference=float(first(once)[0] - second(once)[0]),
         low=float(low),
         high=float(high),
         p=float(min(1.0, 2 * (tail + 1) / (len(values) + 1))),

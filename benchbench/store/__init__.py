@@ -26,8 +26,10 @@ from benchbench.store.files import (
 )
 from benchbench.store.predictions import (
     Predictions,
+    read_boxes,
     read_confusions,
     read_predictions,
+    write_boxes,
     write_confusions,
     write_predictions,
 )
@@ -46,12 +48,14 @@ __all__ = [
     "StageState",
     "Store",
     "file_sha256",
+    "read_boxes",
     "read_bytes",
     "read_confusions",
     "read_json",
     "read_predictions",
     "remove_leftovers",
     "write_atomic",
+    "write_boxes",
     "write_confusions",
     "write_json",
     "write_predictions",

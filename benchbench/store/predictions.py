@@ -1,6 +1,7 @@
 """Predictions of a trained network on the test images, in a file of its stage.
 
-Of images the file has the likeliest classes and how likely they are; of a segmentation what pixels are taken for.
+Of images the file has the likeliest classes and how likely they are; of a segmentation what pixels are taken for; of a
+detection the boxes that were found and those that are there.
 """
 
 from __future__ import annotations
@@ -89,16 +90,48 @@ def read_confusions(path: Path) -> np.ndarray | None:
     """
     import numpy as np
 
+    confusions = _read(path, "confusions")
+    if confusions is None:
+        return None
+    if confusions.dtype.kind != "u" or confusions.ndim != 3 or confusions.shape[1] != confusions.shape[2]:
+        raise _damaged(path, "it holds no matrix for each image")
+    return confusions.astype(np.int64)
+
+
+def write_boxes(path: Path, rows: np.ndarray) -> None:
+    """Writes the boxes of each image, as `benchbench.statistics.detection` has them [N, L, 7], as .npz."""
+    import numpy as np
+
+    stream = io.BytesIO()
+    np.savez_compressed(stream, boxes=rows.astype(np.float32))
+    write_atomic(path, stream.getvalue())
+
+
+def read_boxes(path: Path) -> np.ndarray | None:
+    """The boxes of each image, float32 [N, L, 7]; None where the stage has none.
+
+    Raises:
+        StoreError: the file is damaged.
+    """
+    import numpy as np
+
+    rows = _read(path, "boxes")
+    if rows is not None and (rows.dtype != np.float32 or rows.ndim != 3 or rows.shape[2] != 7):
+        raise _damaged(path, "it holds no boxes for each image")
+    return rows
+
+
+def _read(path: Path, name: str) -> np.ndarray | None:
+    import numpy as np
+
     try:
         with np.load(path, allow_pickle=False) as content:
-            confusions: np.ndarray = content["confusions"]
+            array: np.ndarray = content[name]
+            return array
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise _damaged(path, one_line(error)) from None
-    if confusions.dtype.kind != "u" or confusions.ndim != 3 or confusions.shape[1] != confusions.shape[2]:
-        raise _damaged(path, "it holds no matrix for each image")
-    return confusions.astype(np.int64)
 
 
 def _damaged(path: Path, reason: str) -> StoreError:

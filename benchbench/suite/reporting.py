@@ -20,9 +20,11 @@ class Statistics(Strict):
     )
 
 
-# Of segmentations; the first one is what a suite compares where it names none.
+# Of segmentations and of detections; the first one is what a suite compares where it names none.
 PIXEL_METRICS = ("miou", "pixel_accuracy")
-METRICS = ("accuracy", "balanced_accuracy", "top5_accuracy", *PIXEL_METRICS)
+BOX_METRICS = ("map", "ap50")
+DENSE_METRICS = (*PIXEL_METRICS, *BOX_METRICS)
+METRICS = ("accuracy", "balanced_accuracy", "top5_accuracy", *DENSE_METRICS)
 
 
 def _metric(value: Any) -> Any:
@@ -33,7 +35,8 @@ def _metric(value: Any) -> Any:
 
 
 Metric = Annotated[
-    Literal["accuracy", "balanced_accuracy", "top5_accuracy", "miou", "pixel_accuracy"], BeforeValidator(_metric)
+    Literal["accuracy", "balanced_accuracy", "top5_accuracy", "miou", "pixel_accuracy", "map", "ap50"],
+    BeforeValidator(_metric),
 ]
 
 

@@ -151,13 +151,7 @@ class World:
             whole: Tensor = _Gathered.apply(rows, self, count)
             return whole
 
-        token, logits = outputs.token_logits, outputs.logits
-        return Outputs(
-            None if logits is None else gather(logits),
-            gather(outputs.embedding),
-            [gather(each) for each in outputs.features],
-            None if token is None else gather(token),
-        )
+        return outputs.each(gather)
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Puts the mean of all processes' gradients in the place of this one's.

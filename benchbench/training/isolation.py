@@ -35,6 +35,5 @@ def shared_tensors(batch: Batch, teacher_outputs: Sequence[Outputs]) -> list[Ten
     """All tensors that runs share in a step."""
     tensors = batch.tensors()
     for outputs in teacher_outputs:
-        each = (outputs.logits, outputs.embedding, *outputs.features, outputs.token_logits)
-        tensors += [tensor for tensor in each if tensor is not None]
+        tensors += outputs.tensors()
     return tensors

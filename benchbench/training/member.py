@@ -280,7 +280,7 @@ class Member:
         values = {name: value.detach() for name, value in terms.items()} | {"loss": total.detach()}
         if not preparing:
             assert outputs is not None
-            if outputs.logits is not None:  # None on images without labels
+            if outputs.logits is not None and batch.boxes is None:  # None on images without labels
                 values["train_accuracy"] = share_right(outputs.logits, batch)
         return values if share == 1 else {name: share * value for name, value in values.items()}
 
@@ -295,9 +295,9 @@ class Member:
         outputs = self.network(batch.images, eager=True)
         assert outputs.logits is not None
         self.spread.add(outputs.embedding)
-        if self.likely is not None and batch.masks is None:
+        if self.likely is not None and batch.masks is None and batch.boxes is None:
             self.likely.add(outputs.logits)
-        return answers_of(outputs, batch)
+        return answers_of(self.model, outputs, batch)
 
     def end_epoch(self, accuracy: float | None) -> None:
         """Adds an epoch to the curve; `accuracy` is that on the validation images, where there are any.

@@ -20,6 +20,7 @@ from benchbench.hardware.accelerator import widest
 from benchbench.hardware.memory import free_memory
 from benchbench.losses.multi_teacher import MultiTeacherLoss
 from benchbench.models.backbone import Backbone
+from benchbench.models.detection import task_loss
 from benchbench.models.outputs import Outputs
 from benchbench.models.pixels import target_cross_entropy
 from benchbench.specs.parts import RecipeSpec
@@ -81,7 +82,11 @@ def _measured(
     names = {term: term.partition(".")[0].partition(" ")[0] for term in terms}
     values = {term: weights[names[term]] * value for term, value in terms.items() if names[term] not in left_out}
     values = {term: value for term, value in values.items() if names[term] != "ce"}
-    reference = weights.get("ce", 1.0) * target_cross_entropy(outputs.logits, batch.targets)
+    if batch.boxes is not None:
+        task = task_loss(model, outputs, batch.boxes)
+    else:
+        task = target_cross_entropy(outputs.logits, batch.targets)
+    reference = weights.get("ce", 1.0) * task
     norms = [_norm(value, parameters) for value in (reference, *values.values())]
     first, *rest = torch.stack(norms).tolist()  # one wait for the device
     return GradientRecord(cross_entropy=first, terms=dict(zip(values, rest, strict=True)))

@@ -54,7 +54,8 @@ def test_boxes_stay_around_what_they_show(name):
 def test_letterbox_scales_boxes_with_wide_images():
     images, corners = torch.rand(1, 3, 20, 40), torch.tensor([[[10.0, 5, 30, 15]]])
     boxed, boxes = letterbox_boxes(images, corners, 20)
-    assert boxed.shape == (1, 3, 20, 20) and boxed[0, :, 10:].abs().max() == 0
+    assert boxed.shape == (1, 3, 20, 20)
+    assert boxed[0, :, 10:].abs().max() == 0
     assert boxes.tolist() == [[[5, 2.5, 15, 7.5]]]
 
 
@@ -82,9 +83,11 @@ def test_both_loaders_give_the_same_boxes_of_test_images(wide):
         for loader in (InMemoryLoader(subset, transform, device), StreamingLoader(subset, transform, device, 0))
     )
     for one, other in zip(memory, streamed, strict=True):
-        assert torch.equal(one.boxes, other.boxes) and torch.equal(one.images, other.images)
+        assert torch.equal(one.boxes, other.boxes)
+        assert torch.equal(one.images, other.images)
     boxes = torch.cat([each.boxes for each in memory])
-    assert boxes.shape == (6, 1, 6) and boxes[:, 0, 4].tolist() == [NO_BOX, 1, 0, 1, 0, 1]
+    assert boxes.shape == (6, 1, 6)
+    assert boxes[:, 0, 4].tolist() == [NO_BOX, 1, 0, 1, 0, 1]
     assert boxes[:, 0, 5].tolist() == [0, 1, 0, 0, 0, 0]
     scale = 0.5 if wide else 1.0
     assert torch.equal(boxes[1:, 0, :4], scale * boxes_of(subset, device)[1:, 0, :4])

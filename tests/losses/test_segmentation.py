@@ -171,7 +171,7 @@ def test_losses_of_images_with_one_class():
 @pytest.mark.parametrize(("name", "params"), [("ifvd", {}), ("cwd", {"logits": True})])
 def test_losses_of_pixels_need_masks(student, teacher, batches, taught, name, params):
     losses = losses_of([specs_of(name, params, 1.0)], student, teacher)
-    with pytest.raises(StageError, match=f"loss '{name}' reads the classes of pixels, and these images have one class"):
+    with pytest.raises(StageError, match=f"loss '{name}' reads the classes of pixels, and these images have none"):
         losses(student(batches[0].images, features=True), taught[:1], replace(batches[0], masks=None))
 
 

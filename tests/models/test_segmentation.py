@@ -105,5 +105,5 @@ def test_images_that_are_too_small_for_a_map_are_refused():
 
 def test_a_network_without_maps_is_refused():
     trunk = Trunk(nn.Sequential(nn.Flatten(), nn.LazyLinear(4)), 4, (0.5,) * 3, (0.5,) * 3)
-    with pytest.raises(StageError, match="a segmentation needs the maps between the stages"):
+    with pytest.raises(StageError, match="a head on maps needs those between the stages"):
         SegmentationNetwork(trunk, 2, lambda maps, classes: nn.Identity())

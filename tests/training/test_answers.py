@@ -42,7 +42,9 @@ def test_an_image_whose_logits_are_not_finite_has_no_class():
     logits = torch.zeros(2, 2, 2, 2)
     logits[1, 0, 0, 0] = float("nan")
     counts = answers_of(
-        Outputs(logits, torch.zeros(2, 1)), batch_of(torch.zeros(2, 2, 2).long(), torch.zeros(2).long())
+        torch.nn.Identity(),
+        Outputs(logits, torch.zeros(2, 1)),
+        batch_of(torch.zeros(2, 2, 2).long(), torch.zeros(2).long()),
     )
     assert counts[0].tolist() == [[4, 0], [0, 0]]
     assert bool((counts[1] == NO_CLASS).all())
@@ -50,7 +52,7 @@ def test_an_image_whose_logits_are_not_finite_has_no_class():
 
 def test_of_images_it_is_the_top_class():
     labels, logits = torch.tensor([0, 1, 1]), torch.tensor([[2.0, 1.0], [2.0, 1.0], [0.0, 1.0]])
-    answers = answers_of(Outputs(logits, torch.zeros(3, 1)), batch_of(None, labels))
+    answers = answers_of(torch.nn.Identity(), Outputs(logits, torch.zeros(3, 1)), batch_of(None, labels))
     assert answers.tolist() == [0, 0, 1]
     assert score_of(answers.numpy(), labels.numpy()) == 2 / 3
     assert share_right(logits, batch_of(None, labels)) == 2 / 3

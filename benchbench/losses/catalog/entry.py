@@ -26,7 +26,9 @@ def loss(name: str, attribute: str, params: type[Params], summary: str, *needs: 
     target = f"benchbench.losses.methods.{name}:{attribute}"
     presets = PRESETS.get(name, ())
     optional = {name: added for name, added in OPTIONAL.items() if name in params.model_fields}
-    dense = name in BY_PIXEL or not (name in OF_CLASSIFIERS or OF_IMAGES & set(needs) or not needs)
+    of_detections = "boxes" in needs
+    # They read embeddings or maps, which every task has.
+    of_all = not (of_detections or name in OF_CLASSIFIERS or OF_IMAGES & set(needs) or not needs)
     return Component(
         name,
         target,
@@ -36,5 +38,6 @@ def loss(name: str, attribute: str, params: type[Params], summary: str, *needs: 
         venue=VENUES[name],
         presets=presets,
         optional=optional,
-        dense=dense,
+        dense=name in BY_PIXEL or of_all,
+        boxes=name == "ce" or of_detections or (of_all and "pixels" not in needs and name not in BY_PIXEL),
     )

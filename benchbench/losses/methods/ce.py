@@ -11,6 +11,7 @@ from benchbench.data.batch import Batch, Mix
 from benchbench.losses.base import Loss, LossContext
 from benchbench.losses.catalog.labels import CEParams
 from benchbench.losses.logits import task_logits
+from benchbench.models.detection import DetectionHead
 from benchbench.models.outputs import Outputs
 from benchbench.models.pixels import target_cross_entropy
 
@@ -67,7 +68,8 @@ def mixed_cross_entropy(
 class CE(Loss):
     """Term `ce`: `cross_entropy` of the student's logits; `mixed_cross_entropy` where images are mixed.
 
-    Of a segmentation it is that of every pixel, at the size of the masks.
+    Of a segmentation it is that of every pixel, at the size of the masks. Of a detection it is the loss of the head in
+    its place, with that one's terms: of classes, boxes and centreness for `fcos`.
 
     Classes have the weights that the recipe gives them.
     """
@@ -75,8 +77,12 @@ class CE(Loss):
     def __init__(self, context: LossContext, **params: Any):
         super().__init__(context)
         self.params, self.weights = CEParams(**params), context.class_weights
+        object.__setattr__(self, "head", context.student_head)  # the student's own part, and none of this loss
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
+        if batch.boxes is not None:
+            assert isinstance(self.head, DetectionHead)
+            return self.head.loss(student, batch.boxes)
         logits, smoothing = task_logits(student), self.params.label_smoothing
         if batch.mix is not None:
             return {"ce": mixed_cross_entropy(logits, batch.labels, batch.mix, smoothing, self.weights)}

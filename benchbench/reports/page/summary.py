@@ -49,7 +49,8 @@ def summary(results: pd.DataFrame, tables: Sequence[Table]) -> Summary:
         items = _accuracies(results)
         if items:
             notes.insert(0, "Means only; whether a difference is more than chance is not tested here.")
-        measure = "mIoU" if results.miou.notna().any() else "Accuracy"
+        named = {"mIoU": results.miou, "mAP": results["map"]}
+        measure = next((name for name, values in named.items() if values.notna().any()), "Accuracy")
         return Summary(f"{measure} in short", items, {}, notes)
     untested = sum(len(table.rows) for table in verdict_tables) - len(items)
     if untested:

@@ -17,15 +17,20 @@ from benchbench.reports.groups import Runs, groups_of
 from benchbench.reports.results import read_record
 from benchbench.reports.summary import finished, labels_of
 from benchbench.reports.table import Entry, Table
+from benchbench.reports.tables.boxes import class_precisions
 from benchbench.specs.records import TrainingRecord
 from benchbench.statistics.segmentation import class_ious
 from benchbench.store import Store
-from benchbench.suite.reporting import PIXEL_METRICS
+from benchbench.suite.reporting import BOX_METRICS, DENSE_METRICS, PIXEL_METRICS
 
 MOST_CLASSES, MOST_CONFUSIONS, MOST_ARMS = 20, 5, 8
 OF_SEGMENTATION = (
     "mIoU: over the pixels of all test images together, those that are of a class and taken for it, as a share of "
     "those that are either; the mean over the classes"
+)
+OF_DETECTION = (
+    "mAP: the mean of precisions over recalls of 0 to 1, over overlaps of 0.5, 0.55, ... 0.95 from which on a box "
+    "counts as found, and over the classes; AP50: at an overlap of 0.5 (Lin et al. 2014, COCO)"
 )
 OF_CLASSIFICATION = [
     "balanced accuracy: the mean over the classes of the share of their test images that are right",
@@ -42,12 +47,13 @@ def metrics(results: pd.DataFrame, plan: Plan) -> Table | None:
     """Accuracy, balanced accuracy, top-5 accuracy and calibration error of each arm; None without predictions.
 
     They come from the five likeliest classes of each test image, which a stage stores with their probabilities. Of a
-    segmentation, mean intersection over union and pixel accuracy, from what the pixels of each image are taken for.
+    segmentation, mean intersection over union and pixel accuracy, from what the pixels of each image are taken for; of
+    a detection average precisions, from the boxes of each image.
     """
-    of_pixels = plan.suite.metric in PIXEL_METRICS
-    names = (
-        PIXEL_METRICS if of_pixels else [*(name for name in METRICS if name not in PIXEL_METRICS), "calibration_error"]
-    )
+    names, about = [*(name for name in METRICS if name not in DENSE_METRICS), "calibration_error"], OF_CLASSIFICATION
+    for of_task, text in ((PIXEL_METRICS, OF_SEGMENTATION), (BOX_METRICS, OF_DETECTION)):
+        if plan.suite.metric in of_task:
+            names, about = [*of_task], [text]
     if results[names[-1]].isna().all():
         return None
     labels = labels_of(results, "data", "student")
@@ -59,7 +65,7 @@ def metrics(results: pd.DataFrame, plan: Plan) -> Table | None:
             values = [_percent(runs, name) for name in names]
             rows.append([Entry(text) for text in (*place, *values, str(runs.n))])
     notes = ["all in %, mean ± standard deviation over n seeds (ddof = 1)"]
-    notes += [OF_SEGMENTATION] if of_pixels else OF_CLASSIFICATION
+    notes += about
     return Table(
         "metrics", f"Metrics on the test images of {plan.suite.name} (%)", columns, rows, notes, len(labels) + 1
     )
@@ -119,9 +125,12 @@ def _matrix(key: str, store: Store) -> Iterator[_Confusions]:
 def classes(results: pd.DataFrame, plan: Plan, store: Store) -> Table | None:
     """Accuracy of each arm on each class, the worst classes first; None without predictions.
 
-    Of a segmentation, the intersection over union of each class over the pixels of all test images. Of a grid of
+    Of a segmentation, the intersection over union of each class over the pixels of all test images; of a detection, its
+    average precision. Of a grid of
     several data sets or students the first pair is shown.
     """
+    if plan.suite.metric in BOX_METRICS:
+        return class_precisions(results, plan, store)
     groups = _confusions(results, store)
     if not groups:
         return None

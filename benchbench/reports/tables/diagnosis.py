@@ -22,6 +22,7 @@ from benchbench.reports.tables.diagnosis_rules import (
     not_finite,
     under_floor,
     weaker_teacher,
+    without_boxes,
 )
 from benchbench.specs.records import TrainingRecord
 from benchbench.store import Store
@@ -138,10 +139,12 @@ def _of_means(cells: Sequence[ResultCell], group: CellsByRow, store: Store) -> I
 
 
 def _of_teacher(teacher: float, cell: ResultCell, store: Store) -> DetectedSign | None:
-    """A segmentation's teacher against one class for all pixels."""
+    """A segmentation's teacher against one class for all pixels, and a detection's against no box at all."""
     record = store.stage("cell", cell.key).done()
-    if not isinstance(record, TrainingRecord) or record.metrics.score != "miou":
+    if not isinstance(record, TrainingRecord) or record.metrics.score == "accuracy":
         return None
+    if record.metrics.score == "map":
+        return without_boxes(teacher)
     return under_floor(teacher, record.metrics.largest_class_share or 0.0, len(record.data.names))
 
 

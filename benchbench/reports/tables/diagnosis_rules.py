@@ -35,7 +35,8 @@ class Thresholds:
             network; where a class has more than that share of the images, half of the rest too.
         same_embedding: relative spread of embeddings below which all are the same.
         vanishing: share of cross-entropy's gradient under which a loss hardly trains the student.
-        teacher_floor: what a segmentation's teacher must have over one class for all pixels, in mIoU.
+        teacher_floor: what a segmentation's teacher must have over one class for all pixels, in mIoU, and a
+            detection's at all, in mAP.
         same_dimensions: share of an embedding's dimensions that are constant above which it says nothing.
     """
 
@@ -91,7 +92,7 @@ SIGNS = {
     "floor": Sign(
         "teacher that has learnt nothing",
         f"the mIoU of a segmentation's teacher less than {100 * LIMITS.teacher_floor:g} points above that of one class "
-        "for all pixels",
+        "for all pixels, or the mAP of a detection's under that",
         "adapt the teacher better (finetune, more epochs, a larger image_size); look at its curve",
     ),
     "unstable": Sign(
@@ -309,6 +310,13 @@ def under_floor(teacher: float, largest: float, classes: int) -> DetectedSign | 
         return None
     numbers = f"teacher {100 * teacher:.1f} % mIoU, one class for all pixels {100 * constant:.1f} %"
     return DetectedSign("floor", constant + LIMITS.teacher_floor - teacher, numbers)
+
+
+def without_boxes(teacher: float) -> DetectedSign | None:
+    """A detection's teacher that finds next to nothing; `teacher` is its mAP."""
+    if teacher >= LIMITS.teacher_floor:
+        return None
+    return DetectedSign("floor", LIMITS.teacher_floor - teacher, f"teacher {100 * teacher:.1f} % mAP")
 
 
 def _noise(one: float, two: float, images: float) -> float:

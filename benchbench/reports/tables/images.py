@@ -1,43 +1,84 @@
-"""Distilled arms against pre-training + fine-tuning on a segmentation, over test images drawn anew."""
+"""Distilled arms against pre-training + fine-tuning on maps or boxes of images, over test images drawn anew."""
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from benchbench.errors import StoreError
 from benchbench.planning.model import Plan
-from benchbench.reports.answer_metrics import image_confusions
+from benchbench.reports.answer_metrics import image_boxes, image_confusions
 from benchbench.reports.results import read_record
 from benchbench.reports.summary import finished, labels_of
 from benchbench.reports.table import Entry, Table
 from benchbench.reports.tables.verdicts import p_text
 from benchbench.specs.records import TrainingRecord
-from benchbench.statistics.bootstrap import RESAMPLES, ImageBootstrap, bootstrap_miou
+from benchbench.statistics.bootstrap import (
+    BOX_RESAMPLES,
+    RESAMPLES,
+    ImageBootstrap,
+    Scores,
+    ious_of,
+    paired,
+    precisions_of,
+)
+from benchbench.statistics.detection import match
 from benchbench.statistics.noninferiority import holm
-from benchbench.store import Store
-from benchbench.suite.reporting import PIXEL_METRICS
+from benchbench.store import StageFolder, Store
+from benchbench.suite.reporting import DENSE_METRICS, PIXEL_METRICS
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """A kind of answers on images.
+
+    Attributes:
+        score: its name in words.
+        read: those of a stage, images first; None where it has none.
+        scores: of several runs, by row of counts of images.
+        resamples: draws of images.
+    """
+
+    score: str
+    read: Callable[[StageFolder, TrainingRecord], np.ndarray | None]
+    scores: Callable[[Sequence[np.ndarray]], Scores]
+    resamples: int
+
+
+@dataclass(frozen=True)
+class _Images:
+    """Scores of an arm's runs over its test images, of which there are `count`."""
+
+    count: int
+    scores: Scores
+
+
+PIXELS = _Answers("mIoU", image_confusions, lambda runs: ious_of(np.stack(runs)), RESAMPLES)
+BOXES = _Answers("mAP", image_boxes, lambda runs: precisions_of([match(run) for run in runs]), BOX_RESAMPLES)
 
 
 def by_image(results: pd.DataFrame, plan: Plan, store: Store) -> Table | None:
-    """Each distilled arm of a segmentation against the first that fine-tunes, by bootstrap over the test images.
+    """Each distilled arm against the first that fine-tunes, by bootstrap over the test images.
 
-    None for another task, and without an arm of either kind.
+    By mIoU of a segmentation, or mAP of a detection. None for another task, and without an arm of either kind.
     """
-    if plan.suite.metric not in PIXEL_METRICS:
+    if plan.suite.metric not in DENSE_METRICS:
         return None
+    answers = PIXELS if plan.suite.metric in PIXEL_METRICS else BOXES
     alpha, rows, references = plan.suite.statistics.alpha, [], []
     labels = [*labels_of(results, "data", "student"), "arm"]
     for (data, student), group in finished(results).groupby(["data", "student"], sort=False):
-        runs = {str(row): _confusions(cells, store) for row, cells in group.groupby("row", sort=False)}
+        runs = {str(row): _images(cells, store, answers) for row, cells in group.groupby("row", sort=False)}
         methods = dict(zip(group["row"].astype(str), group.method, strict=True))
         reference = next((row for row in runs if methods[row] == "finetune" and runs[row] is not None), None)
         if reference is None:
             continue
         references.append(reference)
-        tested = _tested(runs, [row for row in runs if methods[row] == "distill"], reference, 1 - alpha)
+        tested = _tested(runs, [row for row in runs if methods[row] == "distill"], reference, 1 - alpha, answers)
         for (row, result), p in zip(tested.items(), holm(np.array([each.p for each in tested.values()])), strict=True):
             place = [str(data), str(student), row][-len(labels) :]
             bounds = f"{100 * result.low:+.2f} to {100 * result.high:+.2f}"
@@ -48,9 +89,9 @@ def by_image(results: pd.DataFrame, plan: Plan, store: Store) -> Table | None:
     names = " / ".join(dict.fromkeys(references))
     level = f"{100 * (1 - alpha):g} %"
     notes = [
-        f"difference: mIoU of the arm - that of {names}, in points, the mean over the runs of each",
-        f"{level} of images: between these bounds the difference lies in {level} of {RESAMPLES:,} draws of as many "
-        "test images with replacement, the same for both arms: the variation over test images, for these trained "
+        f"difference: {answers.score} of the arm - that of {names}, in points, the mean over the runs of each",
+        f"{level} of images: between these bounds the difference lies in {level} of {answers.resamples:,} draws of as "
+        "many test images with replacement, the same for both arms: the variation over test images, for these trained "
         "networks",
         "p: of a difference of 0, two-sided, with Holm's correction over the distilled arms of a data set and student",
     ]
@@ -59,25 +100,27 @@ def by_image(results: pd.DataFrame, plan: Plan, store: Store) -> Table | None:
 
 
 def _tested(
-    runs: dict[str, np.ndarray | None], rows: list[str], reference: str, level: float
+    runs: dict[str, _Images | None], rows: list[str], reference: str, level: float, answers: _Answers
 ) -> dict[str, ImageBootstrap]:
     other = runs[reference]
     tested = {}
     for row in rows:
         own = runs[row]
-        if own is not None and other is not None and own.shape[1:] == other.shape[1:]:
-            tested[row] = bootstrap_miou(own, other, level)
+        if own is not None and other is not None and own.count == other.count:
+            tested[row] = paired(own.scores, other.scores, own.count, level, answers.resamples)
     return tested
 
 
-def _confusions(cells: pd.DataFrame, store: Store) -> np.ndarray | None:
-    """Pixels of each run and image by class and predicted class [runs, N, C, C]; None where no run has any."""
+def _images(cells: pd.DataFrame, store: Store, answers: _Answers) -> _Images | None:
+    """The scores of an arm's runs over test images; None where no run has any, or they are of different images."""
     parts = []
     for key in cells.key.astype(str):
         folder = store.stage("cell", key)
         with contextlib.suppress(StoreError):
             record = read_record(folder, TrainingRecord)
-            counts = None if record is None else image_confusions(folder, record)
+            counts = None if record is None else answers.read(folder, record)
             if counts is not None:
                 parts.append(counts)
-    return np.stack(parts) if parts and len({each.shape for each in parts}) == 1 else None
+    if not parts or len({each.shape for each in parts}) > 1:
+        return None
+    return _Images(len(parts[0]), answers.scores(parts))

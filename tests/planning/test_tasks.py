@@ -66,16 +66,19 @@ def test_the_nuclei_of_the_package_are_at_hand(tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "problem"),
     [
-        (["metric=balanced_accuracy"], "metric balanced_accuracy is of images with one class each"),
+        (
+            ["metric=balanced_accuracy"],
+            "metric balanced_accuracy is of another task, and images of .*take of miou, pixel_accuracy",
+        ),
         (["students.small.head=fnp"], r"unknown head 'fnp'; did you mean 'fpn'\?"),
         (["students.small.head={fpn: {wide: 3}}"], r"unknown parameter 'wide' of 'fpn'; did you mean 'width'\?"),
         (
             ["arms.distil.loss={ce: 1, dkd: 1}"],
-            "loss 'dkd' reads one class of each image, and 'cifar' has one for every pixel",
+            "loss 'dkd' reads one class of each image, and those of 'cifar' have a class for every pixel",
         ),
         (["recipes.default.augment=[dsa]"], "augmenter 'dsa' does not move the masks .*take of .*random_crop"),
         (["recipes.default.augment=[mixup]"], "augmenter 'mixup' does not move the masks"),
-        (["recipes.default.views=2"], "views: outputs for every pixel are too large to be kept"),
+        (["recipes.default.views=2"], "views: outputs of a segmentation are too large to be kept"),
         (["recipes.default.eval_resize=40"], "eval_resize: a segmentation is tested on whole images"),
         (["recipes.default.sampling=balanced"], "sampling: an image of a segmentation has pixels of many classes"),
         (["recipes.default.class_weights=balanced"], "class_weights: pixels of a segmentation are not counted"),
@@ -102,7 +105,7 @@ def test_what_is_of_images_is_refused_in_one_line(planned, overrides, problem):
 @pytest.mark.parametrize(
     ("loss", "problem"),
     [
-        ("ifvd: 1", "loss 'ifvd' reads the classes of pixels, and 'cifar' has one class of each image; take it out"),
+        ("ifvd: 1", "loss 'ifvd' reads the classes of pixels, and images of 'cifar' have one class each; take it out"),
         ("cwd: {weight: 1, logits: true}", "loss 'cwd' reads the classes of pixels, .*; take it without `logits`"),
         ("sp: {weight: 1, maps: true, dense: true}", "`maps` compares whole maps, and `dense` positions"),
     ],
@@ -127,5 +130,7 @@ def test_a_head_that_would_do_nothing_is_refused(tiny_suite, plan_of, tmp_path):
 
 
 def test_pixels_have_no_place_among_images(tiny_suite, plan_of, tmp_path):
-    with pytest.raises(SuiteError, match="metric miou is of segmentations; take accuracy"):
+    with pytest.raises(
+        SuiteError, match="metric miou is of another task, and images of 'cifar' have one class each; take of accuracy"
+    ):
         plan_of(tiny_suite(tmp_path), "metric=miou")
