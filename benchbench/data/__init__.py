@@ -10,6 +10,7 @@ from benchbench.data.sources import (
     coco,
     csv_file,
     cub200,
+    detection_sets,
     huggingface,
     imagefolder,
     maskfolder,
@@ -81,6 +82,18 @@ DATASETS: tuple[tuple[str, str, type[Params], str], ...] = (
         "yolo:load",
         yolo.YoloParams,
         "detection: your own images with boxes in text files, as of YOLO",
+    ),
+    (
+        "voc_detection",
+        "detection_sets:voc_detection",
+        detection_sets.VocDetectionParams,
+        "detection: Pascal VOC 2007 and 2012, 20 kinds of object",
+    ),
+    (
+        "coco_detection",
+        "detection_sets:coco_detection",
+        detection_sets.CocoDetectionParams,
+        "detection: COCO 2017, 80 kinds of object; put by hand",
     ),
     (
         "voc_segmentation",

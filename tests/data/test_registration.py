@@ -25,6 +25,7 @@ OFFICIAL = {
     "pets_segmentation": DataInfo(2, 3680, 3669, names=("background", "pet"), task="segmentation"),
     "nuclei": DataInfo(2, 234, 100, names=("background", "nucleus"), task="segmentation"),
     "nuclei_boxes": DataInfo(1, 234, 100, names=("nucleus",), task="detection"),
+    "voc_detection": DataInfo(20, 5011, 4952, names=VOC_NAMES[1:], task="detection"),
 }
 OWN = ("imagefolder", "csv", "tsv", "huggingface", "unlabelled", "maskfolder", "voc", "yolo", "coco")
 HEAVY = ("torch", "torchvision", "numpy", "pandas", "PIL", "pyarrow", "huggingface_hub")
@@ -36,7 +37,7 @@ def run_python(code: str) -> str:
 
 
 def test_names():
-    assert set(COMPONENTS) == {*OFFICIAL, *OWN, "cub200", "mit67", "cityscapes"}
+    assert set(COMPONENTS) == {*OFFICIAL, *OWN, "cub200", "mit67", "cityscapes", "coco_detection"}
     assert all(component.summary for component in COMPONENTS.values())
 
 

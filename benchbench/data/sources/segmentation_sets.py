@@ -98,7 +98,7 @@ def voc_segmentation(params: VocSegmentationParams, root: Path, split: str) -> I
         return VOCSegmentation(root, "2012", part, download=not folder.is_dir())
 
     data = downloaded("voc_segmentation", root, root, files, build)
-    _check_count("voc_segmentation", split, folder, len(data.images), params.info(root))
+    check_count("voc_segmentation", split, folder, len(data.images), params.info(root))
     pairs = (*((value, value) for value in range(len(VOC_NAMES))), (255, IGNORED))
     listed = list(zip(data.images, data.masks, strict=True))
     return _file_set("voc_segmentation", listed, VOC_NAMES, pairs, CUT_SHORT.format(folder=folder))
@@ -117,7 +117,7 @@ def pets_segmentation(params: PetsSegmentationParams, root: Path, split: str) ->
     part = "trainval" if split == "train" else "test"
     build = partial(OxfordIIITPet, root, part, "segmentation", download=True)
     data = downloaded("pets_segmentation", root, folder, files, build)
-    _check_count("pets_segmentation", split, folder, len(data._images), params.info(root))
+    check_count("pets_segmentation", split, folder, len(data._images), params.info(root))
     listed = [(str(image), str(mask)) for image, mask in zip(data._images, data._segs, strict=True)]
     return _file_set("pets_segmentation", listed, PETS_NAMES, PETS_VALUES, CUT_SHORT.format(folder=folder))
 
@@ -166,7 +166,7 @@ def _cityscapes_files(folder: Path, part: str) -> list[Path]:
     return files
 
 
-def _check_count(name: str, split: str, folder: Path, count: int, info: DataInfo) -> None:
+def check_count(name: str, split: str, folder: Path, count: int, info: DataInfo) -> None:
     """As many images as are published; plans and costs were made with that.
 
     Raises:
