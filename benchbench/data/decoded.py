@@ -1,7 +1,7 @@
 """Images that are decoded once, and read from files of their pixels in every later epoch, stage and run.
 
 Decoding a JPEG takes most of the time of a streamed image, and a GPU waits for it. The pixels are those of the decoder,
-at their full size, so nothing changes but the time.
+at their full size, so nothing changes but the time; a loader that crops on the device asks for smaller ones.
 
 The folders of all splits lie in one. There is a bound to what they take together: for a new one, those go that were not
 used for the longest time. A split that a process uses is locked, and stays.
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import math
 import os
 import shutil
 import time
@@ -22,9 +23,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from PIL import Image
 
+from benchbench.augmenters.geometric import resize
 from benchbench.data.images import ImageDataset
+from benchbench.data.jpeg import encoded
+from benchbench.data.transforms import to_float, to_uint8
 
 # Bytes of one split's pixels, and their share of the free disk space, that are kept at most; and bytes of all splits.
 MOST_BYTES, MOST_OF_FREE, ALL_BYTES = 32 * 2**30, 0.25, 64 * 2**30
@@ -36,7 +41,9 @@ FITS = "fits"
 LEFTOVER_SECONDS = 3600  # age at which a file that is not finished is no writer's any more
 
 
-def decoded_once(images: ImageDataset, folder: Path) -> ImageDataset:
+def decoded_once(
+    images: ImageDataset, folder: Path, largest_side: int | None = None, by_device: bool = False
+) -> ImageDataset:
     """The same split, which reads pixels from a folder where they are there, and puts them there where they are not.
 
     It is left as it is where it lies in memory, where it is not of RGB, or where the folder has no room for it.
@@ -44,19 +51,38 @@ def decoded_once(images: ImageDataset, folder: Path) -> ImageDataset:
     Args:
         images: the split.
         folder: of its own, named by its content.
+        largest_side: of larger images, the shorter side with which they are kept; None keeps all of their pixels.
+        by_device: whether a device decodes the files that it can each time.
     """
     if images.array is not None or images.pixels is not None:
         return images
-    needed = 0 if (folder / FITS).exists() else _estimate(images)
+    needed = 0
+    if not (folder / FITS).exists():
+        needed = _estimate(images, largest_side, by_device)
+        if not needed:
+            return images
     lock = _reserve(folder, needed)
-    return images if lock is None else replace(images, image=DecodedImages(images.image, folder, lock))
+    return images if lock is None else replace(images, image=DecodedImages(images.image, folder, lock, largest_side))
 
 
-def _estimate(images: ImageDataset) -> int:
-    """Bytes of all pixels, from the sizes of some images."""
-    indices = np.linspace(0, len(images) - 1, min(SAMPLE, len(images))).astype(int)
-    sizes = [images.image(int(index)).size for index in indices]
-    return round(len(images) * float(np.mean([3 * width * height for width, height in sizes])))
+def reduced(pixels: np.ndarray, largest_side: int | None) -> np.ndarray:
+    """Pixels [H, W, C], uint8, with the shorter side at a limit where it is above: antialiased, and rounded again."""
+    if largest_side is None or min(pixels.shape[:2]) <= largest_side:
+        return pixels
+    images = to_float(torch.from_numpy(pixels).permute(2, 0, 1).unsqueeze(0))
+    return np.ascontiguousarray(to_uint8(resize(images, largest_side))[0].permute(1, 2, 0).numpy())
+
+
+def _estimate(images: ImageDataset, largest_side: int | None = None, by_device: bool = False) -> int:
+    """Bytes of all pixels to be kept, from the sizes of some images."""
+    limit, pixels = largest_side or math.inf, []
+    for index in np.linspace(0, len(images) - 1, min(SAMPLE, len(images))).astype(int):
+        if by_device and encoded(images.image, int(index), limit):
+            pixels.append(0.0)
+            continue
+        width, height = images.image(int(index)).size
+        pixels.append(width * height * min(1.0, limit / min(width, height)) ** 2)
+    return round(len(images) * 3 * float(np.mean(pixels)))
 
 
 def _reserve(folder: Path, needed: int) -> BufferedReader | None:
@@ -149,11 +175,13 @@ class DecodedImages:
         image: decodes image i.
         folder: of files of pixels; one that is damaged is written again.
         lock: keeps the folder while this object lives, and the processes that were forked meanwhile.
+        largest_side: of larger images, the shorter side with which they are kept.
     """
 
     image: Callable[[int], Image.Image]
     folder: Path
     lock: BufferedReader | None = field(default=None, compare=False, repr=False)
+    largest_side: int | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "lock": None}
@@ -162,17 +190,17 @@ class DecodedImages:
         return Image.fromarray(self.pixels(index))
 
     def pixels(self, index: int) -> np.ndarray:
-        """RGB pixels of image i: uint8 [H, W, 3].
+        """RGB pixels of image i: uint8 [H, W, 3], reduced where it is larger than asked for.
 
         Raises:
             DataError: it cannot be decoded.
         """
         path = self.folder / f"{index // FILES_PER_FOLDER:04}" / f"{index:07}.npy"
         with contextlib.suppress(OSError, ValueError, EOFError):  # absent, or cut short by a power cut
-            array = np.load(path, allow_pickle=False)
+            array = np.load(path, mmap_mode="c", allow_pickle=False)  # copied once, on its way to the batch
             if array.dtype == np.uint8 and array.ndim == 3:
                 return array
-        array = np.array(self.image(index).convert("RGB"))
+        array = reduced(np.array(self.image(index).convert("RGB")), self.largest_side)
         temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
         with contextlib.suppress(OSError):  # a full disk, say
             path.parent.mkdir(exist_ok=True)

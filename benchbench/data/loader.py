@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from benchbench.data.batch import Batch
+from benchbench.data.device_streaming import DeviceStreamingLoader
 from benchbench.data.images import IN_MEMORY_BYTES, ImageSubset
 from benchbench.data.in_memory import InMemoryLoader
 from benchbench.data.order import Blend
@@ -78,4 +79,5 @@ def make_loader(
     view_bytes = 3 * transform.image_size**2 * count if transform.views else 0  # a view lies in memory as a whole
     if array is not None and max(array[0].nbytes * count, view_bytes) <= IN_MEMORY_BYTES:
         return InMemoryLoader(subset, transform, device, blend)
-    return StreamingLoader(subset, transform, device, workers, blend)
+    streaming = DeviceStreamingLoader if transform.on_device else StreamingLoader
+    return streaming(subset, transform, device, workers, blend)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
@@ -44,15 +44,20 @@ class StreamingLoader(TrainingOrder):
         self._targets: Literal["masks", "boxes"] = "masks" if subset.images.boxes is None else "boxes"
         self.labels = torch.from_numpy(subset.images.labels[subset.indices]).to(device)
         self._series = _Series()
+        items, collate = self._reading()
         self._loader: DataLoader[Any] = DataLoader(
-            _Decoded(subset, transform),
+            items,
             batch_sampler=self._series,
             num_workers=workers,
-            collate_fn=_collate,
+            collate_fn=collate,
             pin_memory=device.type == "cuda",
             persistent_workers=workers > 0,
             worker_init_fn=partial(_begin_loading, os.getpid()),
         )
+
+    def _reading(self) -> tuple[Dataset[Any], Callable[[Sequence[Any]], Any]]:
+        """The items that loader processes read by their `Key`s, and the function that makes a batch of some."""
+        return _Decoded(self.subset, self.transform), _collate
 
     def train_batches(self, seed: int, epoch: int, batch_size: int, start: int) -> Iterator[Batch]:
         views = self.transform.views
@@ -68,12 +73,15 @@ class StreamingLoader(TrainingOrder):
         for step, batch in enumerate(self._load(keys), start):
             if self.share is None:
                 batch.synthetic = self._synthetic(batch.index)
-                yield self.transform.mix(batch, seed, epoch, step)
+                yield self._finish(batch, seed, epoch, step)
                 continue
             whole = self._whole(batch.images, order[step - start], self.share)
-            if self.transform.mixers:
-                whole = SplitBatch.of(self.transform.mix(whole, seed, epoch, step), self.share)
-            yield whole
+            finished = self._finish(whole, seed, epoch, step)
+            yield whole if finished is whole else SplitBatch.of(finished, self.share)
+
+    def _finish(self, batch: Batch, seed: int, epoch: int, step: int) -> Batch:
+        """A training batch after what sees it as a whole; the same object where nothing does."""
+        return self.transform.mix(batch, seed, epoch, step)
 
     def _whole(self, own: Tensor, host_index: Tensor, share: Share) -> SplitBatch:
         """A batch of which this process has decoded its own images; mixing asks for the others, and losses may."""
@@ -114,15 +122,23 @@ class StreamingLoader(TrainingOrder):
         while (loaded := next(batches, None)) is not None:
             if isinstance(loaded, str):
                 raise DataError(loaded)
-            tensors = [tensor.to(self.device, non_blocking=self.device.type == "cuda") for tensor in loaded]
-            pixels, index = tensors[:2]
-            images = to_float(pixels) if pixels.dtype == torch.uint8 else pixels
-            batch = Batch(images, self.labels.index_select(0, index), index, host_index=loaded[1])
-            if len(tensors) > 2:
-                setattr(batch, self._targets, tensors[2].long() if self._targets == "masks" else tensors[2])
-            yield batch
+            yield self._batch(loaded)
             if self._series.keys is not keys:
                 raise RuntimeError("another series of this loader's batches has begun")
+
+    def _batch(self, loaded: Any) -> Batch:
+        """What loader processes sent, as a batch on the device."""
+        tensors = [self._sent(tensor) for tensor in loaded]
+        pixels, index = tensors[:2]
+        images = to_float(pixels) if pixels.dtype == torch.uint8 else pixels
+        batch = Batch(images, self.labels.index_select(0, index), index, host_index=loaded[1])
+        if len(tensors) > 2:
+            setattr(batch, self._targets, tensors[2].long() if self._targets == "masks" else tensors[2])
+        return batch
+
+    def _sent(self, tensor: Tensor) -> Tensor:
+        """A tensor of a loader process on the device."""
+        return tensor.to(self.device, non_blocking=self.device.type == "cuda")
 
 
 # Views, the index, and of a segmentation or a detection the masks or boxes of the views.

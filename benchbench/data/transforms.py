@@ -43,6 +43,8 @@ class Transform:
         view_seed: draws the views.
         mixers: augmenters that mix images and labels; each batch draws one of them.
         moving: places of the augmenters that move pixels, and so masks and boxes.
+        on_device: whether images that stream are cropped, and decoded where it can, on the device; see
+            `benchbench.data.device_streaming`.
     """
 
     image_size: int
@@ -52,6 +54,7 @@ class Transform:
     views: int | None = None
     view_seed: int = 0
     moving: frozenset[int] = frozenset()
+    on_device: bool = False
 
     def train(self, images: Tensor, random: Generator) -> Tensor:
         for augment in self.augmenters:

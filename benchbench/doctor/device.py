@@ -12,7 +12,9 @@ import time
 from collections.abc import Iterator
 
 import torch
+import torchvision
 
+from benchbench.data.jpeg import decoder_problem
 from benchbench.doctor.finding import Finding
 from benchbench.execution.tf32 import has_tf32
 from benchbench.hardware.devices import Devices
@@ -53,6 +55,7 @@ def look(devices: Devices, device: torch.device) -> Iterator[Finding]:
     yield bfloat16(device)
     if device.type == "cuda":
         yield tensor_float32(device)
+        yield jpeg_decoder(device)
     yield compiler(device)
     yield energy(devices)
 
@@ -101,6 +104,16 @@ def tensor_float32(device: torch.device) -> Finding:
     if has_tf32(device):
         return Finding(SECTION, "TF32", "ok", "for convolutions under `precision: fp32`; `exact` does without")
     return Finding(SECTION, "TF32", "ok", "not on this device: float32 is exact")
+
+
+def jpeg_decoder(device: torch.device) -> Finding:
+    """True where the device decodes JPEG files, for recipes with `decode: gpu`; it is tried."""
+    name = "JPEG files"
+    problem = decoder_problem(device)
+    if problem is None:
+        return Finding(SECTION, name, "ok", f"decoded by nvJPEG (torchvision {torchvision.__version__})")
+    advice = "`decode: gpu` decodes on the CPU here; a CUDA build of torchvision brings nvJPEG"
+    return Finding(SECTION, name, "note", f"not decoded on the device: {problem}", advice)
 
 
 def compiler(device: torch.device) -> Finding:

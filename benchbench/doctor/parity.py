@@ -15,6 +15,7 @@ from torch import Tensor
 from benchbench.augmenters.geometric import flip, random_crop
 from benchbench.components import Component, Registry
 from benchbench.data.batch import Batch
+from benchbench.data.device_streaming import DeviceStreamingLoader
 from benchbench.data.images import ImageDataset, ImageSubset
 from benchbench.data.in_memory import InMemoryLoader
 from benchbench.data.loader import Loader
@@ -189,6 +190,7 @@ def _transform() -> Transform:
 LOADERS: dict[str, Callable[[torch.device], Loader]] = {
     "in memory": lambda device: InMemoryLoader(_subset(), _transform(), device),
     "streaming": lambda device: StreamingLoader(_subset(), _transform(), device, 1),
+    "cropped on the device": lambda device: DeviceStreamingLoader(_subset(), _transform(), device, 1),
 }
 
 

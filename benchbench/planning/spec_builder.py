@@ -134,6 +134,8 @@ class SpecBuilder:
         if views is not None:
             views = min(recipe.epochs if views == "all" else views, recipe.epochs if recipe.augment else 1)
         fields = recipe.model_dump(exclude={"augment", "views", "devices"})
+        if views is not None:
+            fields["decode"] = "cpu"  # views are drawn by the loader processes
         fields["dot"] = recipe.dot if method == "distill" else None  # there is one gradient, and no other
         if "/" not in recipe.optimizer and recipe.optimizer not in PLAIN_OPTIMIZERS:
             fields["optimizer"] = f"timm/{recipe.optimizer}"

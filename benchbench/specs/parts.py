@@ -259,7 +259,7 @@ class EarlyStopSpec(Spec):
 
 _NEWER_FIELDS = (
     *("clip_grad", "clip_mode", "accumulate", "dot", "ema", "ema_warmup", "optimizer_params", "layer_decay"),
-    *("class_weights", "sampling", "early_stop"),
+    *("class_weights", "sampling", "early_stop", "decode"),
 )
 _NOTHING = object()
 
@@ -287,6 +287,7 @@ class RecipeSpec(InputSpec):
     layer_decay: float | None = None
     class_weights: Literal["balanced"] | dict[str, float] | None = None
     sampling: Literal["shuffled", "balanced"] = "shuffled"
+    decode: Literal["cpu", "gpu"] = "cpu"
     early_stop: EarlyStopSpec | None = None
 
     @model_serializer(mode="wrap")

@@ -28,6 +28,7 @@ from benchbench.specs.parts import DataSpec, RecipeSpec, SyntheticUseSpec, conte
 from benchbench.specs.records import DataRecord, SynthesisRecord
 from benchbench.specs.stages import DiffusionSpec, OutputsSpec, QualitySpec, SynthesisSpec, TrainingSpec
 from benchbench.stages.context import StageContext
+from benchbench.stages.decoding import kept_pixels, with_decoder
 from benchbench.synthesis.shards import open_shards
 from benchbench.training.cached_outputs import CachedOutputs
 
@@ -46,11 +47,12 @@ class SplitData:
 
     def __init__(self, context: ImageContext):
         self._context, self._device = context, torch.device(context.device)
-        self._transform = _transform(context)
         # Loader processes take cores from the other workers, so a worker of one thread decodes by itself.
         self._workers = 0 if context.threads == 1 else min(8, context.threads)
         spec = context.spec
-        images = self._images("train")
+        raw = load_split(context, "train")
+        self._transform, decoder = with_decoder(_transform(context), raw, spec.recipe, self._device)
+        images = self._kept(raw, "train")
         part, train, held_out = _split(spec.data, images)
         if isinstance(spec, TrainingSpec) and spec.selection == "best" and not len(held_out):
             raise DataError("no class has an image to spare for validation; take more images, or `selection: last`")
@@ -62,6 +64,7 @@ class SplitData:
             validation=len(held_out),
             sha256=_checksum(images, part),
             note=_note(context),
+            decoder=decoder,
         )
         real, use = ImageSubset(images, part[train]), spec.data.synthetic
         self.train = self._loader(real) if use is None else self._blended(real, use)
@@ -78,18 +81,19 @@ class SplitData:
 
     def test(self) -> Loader:
         """The test images, whose number enters the record."""
-        images = self._images("test")
+        images = self._kept(load_split(self._context, "test"), "test")
         if images.classes != self.classes:
             raise DataError("the test split has other classes than the training split")
         self.record = self.record.model_copy(update={"test": len(images)})
         return self._loader(_whole(images))
 
-    def _images(self, split: str) -> ImageDataset:
+    def _kept(self, images: ImageDataset, split: str) -> ImageDataset:
         """A split, decoded once where a GPU would wait for it."""
-        images = load_split(self._context, split)
         if self._device.type != "cuda":
             return images
-        return decoded_once(images, self._context.data_root / "decoded" / _content_key(self._context.spec, split))
+        side, by_device = kept_pixels(self._transform, self._device)
+        key = _content_key(self._context.spec, split) + (f"-{side}" if side else "")
+        return decoded_once(images, self._context.data_root / "decoded" / key, side, by_device)
 
     def _blended(self, real: ImageSubset, use: SyntheticUseSpec) -> Loader:
         """Real images with the generated ones that a training takes."""

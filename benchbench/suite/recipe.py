@@ -112,6 +112,11 @@ class Recipe(Strict):
         description="augmenters in this order, as in `{flip: {}, random_crop: {padding: 4}}`; those that mix images "
         "come last, and of several each batch draws one",
     )
+    decode: Literal["cpu", "gpu"] = Field(
+        "cpu",
+        description="where images that stream from disk are decoded and cropped; gpu: cropped on the GPU, and JPEG "
+        "files decoded there, as far as it can, which the record tells; for trainings without `views`",
+    )
     views: Annotated[int, Field(ge=1)] | Literal["all"] | None = Field(
         None,
         description="draw so many augmented views of each image and cache the outputs of frozen networks on them; "

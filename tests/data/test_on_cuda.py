@@ -7,13 +7,15 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from benchbench.augmenters.geometric import flip, random_crop
+from benchbench.augmenters.geometric import flip, random_crop, random_resized_crop
+from benchbench.data.device_streaming import DeviceStreamingLoader
 from benchbench.data.images import ImageDataset, ImageSubset
 from benchbench.data.in_memory import InMemoryLoader
 from benchbench.data.prefetch import prefetch
 from benchbench.data.transforms import Transform
-from tests.cuda import CUDA, STREAMS, STUB, assert_on_device, no_waiting, stub_count
+from tests.cuda import CUDA, LAUNCHES, STREAMS, STUB, assert_on_device, no_waiting, stub_count
 
 pytestmark = pytest.mark.cuda
 COUNT, BATCH = 64, 16
@@ -39,6 +41,44 @@ def test_batches_are_on_the_device_and_no_one_waits(views):
     for batch in (first, *rest):
         assert_on_device(batch.images, batch.labels, batch.index)
     assert len(rest) == COUNT // BATCH - 1
+
+
+def photographs(transform: Transform, device: torch.device) -> DeviceStreamingLoader:
+    """Images of two sizes, cropped on the device."""
+    arrays = [
+        np.random.default_rng(index).integers(0, 256, (40 + index % 2, 48, 3), np.uint8) for index in range(COUNT)
+    ]
+    images = ImageDataset(np.arange(COUNT) % 10, tuple("0123456789"), lambda index: Image.fromarray(arrays[index]))
+    return DeviceStreamingLoader(ImageSubset(images, np.arange(COUNT)), transform, device, 0)
+
+
+CROPPED = Transform(
+    32, 36, [partial(random_resized_crop, min_scale=0.2, max_scale=1, min_ratio=0.75, max_ratio=1.5)], on_device=True
+)
+
+
+def test_images_are_cropped_on_the_device_in_few_launches():
+    on_device = photographs(CROPPED, CUDA)
+    next(on_device.train_batches(0, 0, BATCH, 0))
+    before = stub_count(LAUNCHES)
+    batches = prefetch(on_device.train_batches(0, 1, BATCH, 0), CUDA)
+    first = next(batches)
+    with no_waiting():
+        rest = list(batches)
+    for batch in (first, *rest):
+        assert_on_device(batch.images, batch.labels, batch.index)
+    assert stub_count(LAUNCHES) - before <= 24 * (COUNT // BATCH)
+    assert len(rest) == COUNT // BATCH - 1
+
+
+@pytest.mark.skipif(STUB is not None, reason="numbers mean nothing on the stub")
+def test_crops_are_the_cpus():
+    for one, other in zip(
+        *(photographs(CROPPED, device).train_batches(0, 0, BATCH, 0) for device in (CUDA, torch.device("cpu"))),
+        strict=True,
+    ):
+        assert torch.equal(one.index.cpu(), other.index)
+        torch.testing.assert_close(one.images.cpu(), other.images, rtol=0, atol=1e-4)
 
 
 @pytest.mark.skipif(STUB is not None, reason="numbers mean nothing on the stub")

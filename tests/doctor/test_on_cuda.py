@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchbench.doctor.device import bfloat16, driver, graphics_card, tensor_float32, usable
+from benchbench.doctor.device import bfloat16, driver, graphics_card, jpeg_decoder, tensor_float32, usable
 from benchbench.doctor.parity import TOLERANCE, Comparison, compare_augmenter, compare_loader, compare_loss
 from benchbench.doctor.speed import graphed, measure, ways
 from benchbench.doctor.waiting import noted_waits
@@ -62,8 +62,15 @@ def test_augmenters_are_compared(name):
     assert_equal_without_waits(compare_augmenter(REGISTRY.get("augmenter", name), CUDA))
 
 
-def test_loaders_are_compared():
-    assert_equal_without_waits(compare_loader("in memory", CUDA))
+@pytest.mark.parametrize("name", ["in memory", "cropped on the device"])
+def test_loaders_are_compared(name):
+    assert_equal_without_waits(compare_loader(name, CUDA))
+
+
+def test_the_decoder_of_jpeg_files_is_tried():
+    finding = jpeg_decoder(CUDA)
+    assert "nvjpeg" in finding.text.lower()
+    assert (finding.level, bool(finding.advice)) in ({("note", True)} if STUB else {("ok", False), ("note", True)})
 
 
 def assert_equal_without_waits(comparison: Comparison) -> None:

@@ -5,11 +5,16 @@ from __future__ import annotations
 import numpy as np
 import PIL
 import pytest
+import torch
 from PIL import Image
 
+from benchbench.data.device_streaming import DeviceStreamingLoader
+from benchbench.data.jpeg import decoder_problem
+from benchbench.data.prefetch import prefetch
 from benchbench.plugins import load_plugins
 from benchbench.specs.parts import ComponentSpec, ComponentVersion, file_json
 from benchbench.stages.data import SplitData, _content_key
+from tests.cuda import CUDA, STUB, assert_on_device
 from tests.specs import data_spec, recipe_spec, training_spec
 from tests.stages.contexts import stage_context
 
@@ -69,6 +74,38 @@ def test_a_validation_part_of_the_source_is_held_out_as_a_whole(folder, tmp_path
     assert (data.record.train, data.record.validation) == (8, 12)
     assert data.train.labels.tolist() == [0] * 4 + [1] * 4
     assert data.validation.labels.tolist() == [0] * 6 + [1] * 6
+
+
+def test_a_record_says_why_a_cpu_decodes(folder, tmp_path, capsys):
+    spec = spec_of(image_folder(folder))
+    spec = spec.model_copy(update={"recipe": spec.recipe.model_copy(update={"decode": "gpu"})})
+    data = SplitData(stage_context(spec, tmp_path / "stage", load_plugins().registry))
+    assert data.record.decoder == "CPU (the device is a CPU)"
+    assert capsys.readouterr().out.count("decoded and cropped on the CPU: the device is a CPU") == 1
+    expected = loaded(folder, tmp_path, "cpu")
+    assert expected.record.decoder == ""
+    for one, two in zip(data.train.train_batches(0, 0, 4, 0), expected.train.train_batches(0, 0, 4, 0), strict=True):
+        assert torch.equal(one.images, two.images)
+
+
+@pytest.mark.cuda
+def test_a_gpu_crops_and_decodes_as_far_as_it_can(folder, tmp_path, capsys):
+    spec = spec_of(image_folder(folder))
+    spec = spec.model_copy(update={"recipe": spec.recipe.model_copy(update={"decode": "gpu"})})
+    data = SplitData(stage_context(spec, tmp_path / "stage", load_plugins().registry, device="cuda"))
+    for loader in (data.train, data.test()):
+        assert isinstance(loader, DeviceStreamingLoader)
+        for batch in prefetch(loader.train_batches(0, 0, 4, 0), CUDA):
+            assert_on_device(batch.images, batch.labels, batch.index)
+    files = list((tmp_path / "data").rglob("*.npy"))
+    if STUB is None and decoder_problem(torch.device("cuda")) is None:
+        assert data.record.decoder.startswith("nvJPEG by torchvision ")
+        assert files == []
+    else:
+        assert "nvjpeg" in data.record.decoder
+        assert capsys.readouterr().out.count("decoded on the CPU, and cropped on the GPU: ") == 1
+        assert {np.load(file).shape for file in files} <= {(20 + number, 24, 3) for number in range(6)}
+        assert {folder.name[-3:] for folder in (tmp_path / "data" / "decoded").iterdir() if folder.is_dir()} == {"-32"}
 
 
 @pytest.mark.cuda
