@@ -24,7 +24,10 @@ PROBLEMS = 1  # exit code
 @click.command()
 @click.argument("suite", type=suite_type)
 @click.option(
-    "--sheet", type=file_type, metavar="FILE", help="Write a few images of each class, with their masks, into a PNG."
+    "--sheet",
+    type=file_type,
+    metavar="FILE",
+    help="Write a few images of each class, with their masks or boxes, into a PNG.",
 )
 @click.option("--decode", is_flag=True, help="Decode every image, however many there are.")
 @click.option("--all", "show_all", is_flag=True, help="Print every class, every unreadable file and every copy.")
@@ -35,10 +38,11 @@ PROBLEMS = 1  # exit code
 def data(suite: Path, sheet: Path | None, decode: bool, show_all: bool, as_json: bool, **others: Any) -> None:
     """Show what the data sets of SUITE hold: classes, sizes, copies, and images that cannot be read.
 
-    Images are counted by class and part, those of a segmentation by each class that they show. Copies are found within
-    and across the parts: by decoded pixels, of large sets by the bytes of files unless `--decode` is given. Published
-    sets are not downloaded for it: their sizes are shown. Exit code 0: nothing is to be done; 1: images cannot be read,
-    test images are among those to train on, or copies have different labels or masks; 2: bad input.
+    Images are counted by class and part, those of a segmentation by each class that they show, and of a detection the
+    boxes. Copies are found within and across the parts: by decoded pixels, of large sets by the bytes of files unless
+    `--decode` is given. Published sets are not downloaded for it: their sizes are shown. Exit code 0: nothing is to be
+    done; 1: images cannot be read, test images are among those to train on, or copies have different labels, masks or
+    boxes; 2: bad input.
 
     \b
     Examples:
@@ -87,8 +91,8 @@ def _is_leak(copies: Copies) -> bool:
 def _lines(label: str, survey: Survey, show_all: bool) -> Iterator[str]:
     info = survey.info
     held_out = f", {info.validation:,} to validate on" if info.validation else ""
-    of_pixels = " of pixels" if info.task == "segmentation" else ""
-    classes = f"{info.classes:,} classes{of_pixels}, " if info.labelled else "no labels, "
+    kind = {"segmentation": " of pixels", "detection": " of boxes"}.get(info.task, "")
+    classes = f"{info.classes:,} class{'es' * (info.classes > 1)}{kind}, " if info.labelled else "no labels, "
     counts = f"{classes}{info.train:,} images to train on{held_out}, {info.test:,} to test on"
     yield f"{printable(label)} ({survey.source}): {counts}"
     if survey.compared is None:
@@ -111,7 +115,7 @@ def _class_lines(survey: Survey, show_all: bool) -> Iterator[str]:
     parts = [part for part in PARTS if any(each[part] for each in survey.counts.values())]
     rows = [(printable(name), [f"{counts[part]:,}" for part in parts]) for name, counts in survey.counts.items()]
     shown = rows if show_all else rows[:MOST_CLASSES]
-    title = "images with" if survey.info.task == "segmentation" else "class"
+    title = {"segmentation": "images with", "detection": "boxes of"}.get(survey.info.task, "class")
     width = max(len(title), *(len(name) for name, _ in shown))
     for name, cells in [(title, [*map(str, parts)]), *shown]:
         yield f"  {name:<{width}}" + "".join(f"  {cell:>10}" for cell in cells)
@@ -152,7 +156,7 @@ def _copy_lines(survey: Survey, most: int) -> Iterator[str]:
         within = [each for each in copies if each.parts == (part,)]
         yield from _listed(f"images that are there several times in {part}", map(_names, within), most)
     contradictions = [each for each in copies if each.contradict]
-    kind = "masks" if survey.info.task == "segmentation" else "labels"
+    kind = {"segmentation": "masks", "detection": "sets of boxes"}.get(survey.info.task, "labels")
     yield from _listed(f"images with several {kind}", map(_names, contradictions), most)
 
 

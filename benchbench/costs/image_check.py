@@ -1,4 +1,4 @@
-"""The check that a suite's own images, and their masks, can be read, before anything trains on them.
+"""The check that a suite's own images, and their masks or boxes, can be read, before anything trains on them.
 
 A test image that cannot be read would end every cell after all its training, and one of the training split an epoch at
 its end. Each is decoded once, in threads: what can be read is remembered by the hashes of the files.
@@ -136,7 +136,7 @@ class _CheckedData:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def _decode(self, images: ImageDataset, split: str) -> None:
-        if images.array is not None and images.mask is None:  # decoded when it was loaded
+        if images.array is not None and images.mask is None and images.boxes is None:  # decoded when it was loaded
             return
         if len(images) > MANY:
             print(
@@ -155,13 +155,15 @@ class _CheckedData:
 
 
 def _problems(images: ImageDataset, indices: range) -> Iterator[str]:
-    """What is wrong with images and their masks, one line for each image."""
+    """What is wrong with images and their masks or boxes, one line for each image."""
     for index in indices:
         try:
             if images.array is None:
                 images.image(index)
             if images.mask is not None:
                 images.mask(index)
+            if images.boxes is not None:
+                images.boxes(index)
         except DataError as error:
             yield str(error)
 

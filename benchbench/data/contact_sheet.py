@@ -1,6 +1,7 @@
 """A contact sheet: a few images of each class and part of a data set in one picture.
 
-Of a segmentation each row has images that show its class, each beside the same one with its mask laid over.
+Of a segmentation each row has images that show its class, each beside the same one with its mask laid over; of a
+detection they are larger, with all their boxes.
 """
 
 from __future__ import annotations
@@ -12,15 +13,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from benchbench.data.box_pictures import box_colours, with_boxes
 from benchbench.data.images import IGNORED, ImageDataset
 from benchbench.data.mask_pictures import class_colours, laid_over
-from benchbench.data.survey import Survey
+from benchbench.data.survey import Survey, has_targets
 from benchbench.errors import DataError, one_line
 
 KINDS = (".png", ".jpg", ".jpeg", ".webp")
-TILE, GAP, LABEL_WIDTH, LINE = 96, 4, 180, 22  # pixels
+TILE, BOXES_TILE, GAP, LABEL_WIDTH, LINE = 96, 240, 4, 180, 22  # pixels
 # Images of each class from each split, and classes of a data set.
-COLUMNS, PAIRS = {"train": 6, "test": 3}, {"train": 3, "test": 2}
+COLUMNS, LARGE = {"train": 6, "test": 3}, {"train": 3, "test": 2}
 MOST_CLASSES = 40
 LOOKED_AT = 64  # masks of each split, where the survey has not read all
 SWATCH = 14  # pixels
@@ -54,38 +56,41 @@ def write_contact_sheet(surveys: Mapping[str, Survey], path: Path) -> None:
 def _sheet(label: str, found: Survey) -> Image.Image:
     """A row for each class: images to train on, and beside them those to test on."""
     train = found.splits["train"]
-    classes, columns = train.classes or ("",), COLUMNS if train.mask is None else PAIRS
-    width = TILE + GAP if train.mask is None else 2 * (TILE + GAP)
+    classes, columns = train.classes or ("",), LARGE if has_targets(train) else COLUMNS
+    side = TILE if train.boxes is None else BOXES_TILE
+    width = 2 * (side + GAP) if train.mask is not None else side + GAP
     numbers = np.unique(np.linspace(0, len(classes) - 1, min(MOST_CLASSES, len(classes))).astype(int))
-    row = TILE + GAP
+    row = side + GAP
     size = (LABEL_WIDTH + sum(columns.values()) * width + 8 * GAP, 2 * LINE + len(numbers) * row)
     sheet = Image.new("RGB", size, PAPER)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
     more = f", {len(numbers)} of {len(classes)} classes" if len(numbers) < len(classes) else ""
     more += "" if train.mask is None else "; grey stripes: pixels that count nowhere"
+    more += "" if train.boxes is None else "; grey: boxes that count nowhere"
     draw.text((GAP, GAP), f"{label} ({found.source}){more}", INK, font)
     left = LABEL_WIDTH
     for split, count in columns.items():
         draw.text((left, LINE), split, INK, font)
         for line, chosen in enumerate(_chosen(found, split, numbers, count)):
             for column, index in enumerate(chosen):
-                tiles = _tiles(found.splits[split], index)
+                tiles = _tiles(found.splits[split], index, side)
                 for place, tile in enumerate(tiles):
                     sheet.paste(tile, (left + column * width + place * row, 2 * LINE + line * row))
         left += count * width + 4 * GAP
     for line, number in enumerate(numbers):
         top = 2 * LINE + line * row + GAP
         draw.text((GAP, top), _short(classes[number], font), INK, font)
-        if train.mask is not None:
-            colour = tuple(class_colours(len(classes))[number].tolist())
+        if has_targets(train):
+            colours = class_colours(len(classes)) if train.boxes is None else box_colours(len(classes))
+            colour = tuple(colours[number].tolist())
             draw.rectangle((GAP, top + LINE, GAP + SWATCH, top + LINE + SWATCH), colour, INK)
     return sheet
 
 
 def _chosen(found: Survey, split: str, numbers: np.ndarray, count: int) -> list[list[int]]:
-    """Some images of each class, spread over it; of a segmentation those of no earlier row where there are others."""
+    """Some images of each class, spread over it; with masks or boxes those of no earlier row where there are others."""
     images = found.splits[split]
-    if images.mask is None:
+    if not has_targets(images):
         return [_spread(np.flatnonzero(images.labels == number), count) for number in numbers]
     shown, rows, taken = _shown(found, split), [], set[int]()
     for number in numbers:
@@ -114,29 +119,32 @@ def _shown(found: Survey, split: str) -> Mapping[int, Sequence[str]]:
     return looked
 
 
-def _tiles(images: ImageDataset, index: int) -> Sequence[Image.Image]:
-    """A small picture of an image, and one with its mask where it has one; grey for what cannot be read."""
+def _tiles(images: ImageDataset, index: int, side: int) -> Sequence[Image.Image]:
+    """A small picture of an image, with its boxes, and one with its mask, where it has them; grey if it is damaged."""
     pictures: list[Image.Image] = []
     with contextlib.suppress(DataError):
         image = images.image(index).convert("RGB")
-        pictures.append(_fitted(image.copy()))
+        picture = _fitted(image.copy(), side)
+        if images.boxes is not None:
+            picture = with_boxes(picture, images.boxes(index), image.size, len(images.classes))
+        pictures.append(picture)
         if images.mask is not None:  # before it is made smaller: lines of one pixel show too
-            pictures.append(_fitted(laid_over(image, images.mask(index), len(images.classes))))
+            pictures.append(_fitted(laid_over(image, images.mask(index), len(images.classes)), side))
     tiles = []
     for place in range(1 if images.mask is None else 2):
-        tile = Image.new("RGB", (TILE, TILE), FAINT)
+        tile = Image.new("RGB", (side, side), FAINT)
         for picture in pictures[place : place + 1]:
-            tile.paste(picture, ((TILE - picture.width) // 2, (TILE - picture.height) // 2))
+            tile.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
         tiles.append(tile)
     return tiles
 
 
-def _fitted(image: Image.Image) -> Image.Image:
+def _fitted(image: Image.Image, side: int) -> Image.Image:
     """An image at the size of a tile; a small one is enlarged pixel by pixel."""
-    image.thumbnail((TILE, TILE))
-    if image.width >= TILE or image.height >= TILE:
+    image.thumbnail((side, side))
+    if image.width >= side or image.height >= side:
         return image
-    scale = TILE // max(image.size)
+    scale = side // max(image.size)
     return image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
 
 

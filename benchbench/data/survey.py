@@ -35,9 +35,10 @@ class ImageFinding:
         part, label: where it belongs.
         size: width and height; None where it cannot be read.
         digest: sha256 of its decoded pixels or of its file; None where it cannot be read.
-        problem: why it, or its mask, cannot be read.
-        shows: names of the classes that its pixels have, of a segmentation whose masks are decoded; `label` is empty.
-        mask: sha256 of its mask, where that is decoded.
+        problem: why it, or its mask or boxes, cannot be read.
+        shows: names of the classes that its pixels have, of a segmentation whose masks are decoded; of a detection the
+            class of each box that is not ignored. `label` is empty.
+        targets: sha256 of its mask, where that is decoded, or of its boxes.
     """
 
     name: str
@@ -47,7 +48,7 @@ class ImageFinding:
     digest: str | None = None
     problem: str = ""
     shows: tuple[str, ...] = ()
-    mask: str = ""
+    targets: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,8 @@ class Copies:
 
     @property
     def contradict(self) -> bool:
-        """True where they have different labels or masks."""
-        return len({(image.label, image.mask) for image in self.images}) > 1
+        """True where they have different labels, masks or boxes."""
+        return len({(image.label, image.targets) for image in self.images}) > 1
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,8 @@ class Survey:
     Attributes:
         source: name of its component.
         info: its sizes, with notes on what is left out.
-        counts: number of images by class and part, of a segmentation those that show a class; empty where the images or
-            their masks are not looked at.
+        counts: number of images by class and part, of a segmentation those that show a class, of a detection that of
+            boxes; empty where the images or their masks are not looked at.
         compared: what copies were found by: decoded pixels, or the bytes of files; None where images are not looked at.
         images: every image.
         splits: the images themselves, by split, for pictures.
@@ -132,12 +133,17 @@ def survey(
 
 
 def _counts(train: ImageDataset, images: Sequence[ImageFinding]) -> dict[str, dict[Part, int]]:
-    """Number of images by class and part."""
+    """Number of images, or of boxes, by class and part."""
     counts: dict[str, dict[Part, int]] = {name: dict.fromkeys(PARTS, 0) for name in train.classes or ("",)}
     for image in images:
-        for name in (image.label,) if train.mask is None else image.shows:
+        for name in image.shows if has_targets(train) else (image.label,):
             counts[name][image.part] += 1
     return counts
+
+
+def has_targets(images: ImageDataset) -> bool:
+    """True for images with masks or boxes, which have no class of their own."""
+    return images.mask is not None or images.boxes is not None
 
 
 def _is_quick(images: ImageDataset) -> bool:
@@ -159,12 +165,12 @@ def _look(images: ImageDataset, split: str, by_pixels: bool) -> list[ImageFindin
         findings = []
         for index in range(start, min(start + CHUNK, len(images))):
             part: Part = "test" if split == "test" else "validation" if index in held_out else "train"
-            label = images.classes[images.labels[index]] if images.classes and images.mask is None else ""
+            label = images.classes[images.labels[index]] if images.classes and not has_targets(images) else ""
             name = _name(images, index, split)
             try:
                 size, digest = _file(images, index) if by_file else _pixels(images, index)
-                shows, mask = _shown(images, index) if by_pixels else ((), "")
-                findings.append(ImageFinding(name, part, label, size, digest, shows=shows, mask=mask))
+                shows, targets = _shown(images, index, by_pixels)
+                findings.append(ImageFinding(name, part, label, size, digest, shows=shows, targets=targets))
             except DataError as error:
                 findings.append(ImageFinding(name, part, label, problem=str(error)))
         return findings
@@ -188,16 +194,26 @@ def _pixels(images: ImageDataset, index: int) -> tuple[tuple[int, int], str]:
     return image.size, hashlib.sha256(f"{image.mode} {image.size} ".encode() + image.tobytes()).hexdigest()
 
 
-def _shown(images: ImageDataset, index: int) -> tuple[tuple[str, ...], str]:
-    """Names of the classes of an image's pixels and the hash of its mask, where it comes with one.
+def _shown(images: ImageDataset, index: int, by_pixels: bool) -> tuple[tuple[str, ...], str]:
+    """Names of the classes of an image's pixels, or of each of its boxes, and the hash of its mask or boxes.
+
+    Args:
+        images: a split.
+        index: of the image.
+        by_pixels: whether masks are decoded.
 
     Raises:
-        DataError: its mask cannot be read.
+        DataError: its mask or its boxes cannot be read.
     """
-    if images.mask is None:
-        return (), ""
     import numpy as np
 
+    if images.boxes is not None:
+        boxes = images.boxes(index)
+        content = b"".join(part.tobytes() for part in (boxes.corners, boxes.classes, boxes.ignored))
+        shows = tuple(images.classes[number] for number in boxes.classes[~boxes.ignored])
+        return shows, hashlib.sha256(content).hexdigest()
+    if images.mask is None or not by_pixels:
+        return (), ""
     mask = np.ascontiguousarray(images.mask(index))
     shows = tuple(images.classes[number] for number in np.unique(mask) if number != IGNORED)
     return shows, hashlib.sha256(f"{mask.shape} ".encode() + mask.tobytes()).hexdigest()

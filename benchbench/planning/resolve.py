@@ -109,7 +109,7 @@ class Resolver:
                     return None
                 hashes.append(files_hash(dict(sorted(files.items())), f"{split} of {name}"))
             self._split_specs[name] = FileSpec(path=str(path), content=hashes[0], test=hashes[1])
-        return self._split_specs[name]
+        return self._split_specs[name].model_copy(update={"path": str(path)})  # a source may have several
 
     def file_spec(self, path: Path) -> FileSpec:
         """A path with the hash of its content, which is read once."""

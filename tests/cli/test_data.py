@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.objects import write_objects
+
 
 def save(path: Path, seed: int, size: tuple[int, int] = (12, 8)) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -134,6 +136,32 @@ def test_a_segmentation(cli, tiny_suite, tmp_path, monkeypatch):
     done = cli("data", suite)
     assert "images with" not in done.out
     assert "3 images to train on, 2 to test on" in done.out
+
+
+def test_a_detection(cli, tiny_suite, tmp_path, monkeypatch):
+    """Boxes are counted by class, and are read; larger images of the sheet have them."""
+    own = write_objects(tmp_path / "own")
+    suite = tiny_suite(
+        tmp_path, data={"own": {"source": {"coco": {"train": "own/train.json", "test": "own/test.json"}}}}
+    )
+    done = cli("data", suite, "--sheet", tmp_path / "sheet.png")
+    lines = done.out.splitlines()
+    assert lines[0] == "own (coco): 2 classes of boxes, 12 images to train on, 4 to test on"
+    assert lines[1].split() == ["boxes", "of", "train", "test"]
+    assert np.sum([[int(count) for count in line.split()[1:]] for line in lines[2:4]], 0).tolist() == [11, 3]
+    assert (done.code, done.err) == (0, f"written: {tmp_path / 'sheet.png'}\n")
+    (own / "test" / "000.png").write_bytes((own / "train" / "001.png").read_bytes())
+    monkeypatch.setattr("benchbench.data.sources.own_boxes.SAMPLE", 1)  # of each part the first, by the plan
+    Image.new("RGB", (31, 32)).save(own / "train" / "002.png")
+    whole = (own / "test" / "003.png").read_bytes()
+    (own / "test" / "003.png").write_bytes(whole[:-40])
+    answer = json.loads(cli("data", suite, "--json").out)["own"]
+    problems = [each["problem"] for each in answer["unreadable"]]
+    assert "train.json has boxes of an image of 32 x 32 pixels, and" in problems[0]
+    assert "test/003.png" in problems[1]
+    done = cli("data", suite)
+    assert done.code == 1
+    assert "  images with several sets of boxes: 1\n" in done.out
 
 
 def test_contact_sheet(cli, suite, tmp_path):

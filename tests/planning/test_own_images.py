@@ -16,6 +16,7 @@ from benchbench.running.schedule import Schedule
 from benchbench.specs import parts
 from benchbench.specs.records import Cost, TrainingMetrics, TrainingRecord
 from benchbench.store import Store
+from tests.objects import write_objects
 from tests.plans import keys
 from tests.segments import write_squares
 
@@ -151,6 +152,17 @@ class TestImagesThatCannotBeRead:
         plan = plan_of(tiny_suite(tmp_path / "suite", data={"own": {"source": source}}))
         with pytest.raises(SuiteError, match=r"masks/002\.png holds the value 7, of no class; .*; repair or remove"):
             check_images(plan, Store(tmp_path / "runs"), tmp_path)
+
+    def test_boxes_are_read_too(self, tiny_suite, plan_of, tmp_path, monkeypatch):
+        monkeypatch.setattr("benchbench.data.sources.own_boxes.SAMPLE", 1)  # of each part the first, by the plan
+        own = write_objects(tmp_path / "own", 4, 2)
+        source = {"coco": {"train": str(own / "train.json"), "test": str(own / "test.json")}}
+        parts = {"data": {"own": {"source": source}}, "arms": {"direct": {"method": "scratch"}}, "teachers": None}
+        suite = tiny_suite(tmp_path / "suite", **parts)
+        assert check_images(plan_of(suite), Store(tmp_path / "runs"), tmp_path) == []
+        Image.new("RGB", (16, 16)).save(own / "train" / "002.png")
+        with pytest.raises(SuiteError, match=r"train\.json has boxes of an image of 32 x 32 .* repair or remove such"):
+            check_images(plan_of(suite), Store(tmp_path / "runs"), tmp_path)
 
     def test_repairing_one_changes_no_key(self, plan, folder, tmp_path):
         file, store = folder / "test" / "cat" / "0.jpg", Store(tmp_path / "runs")

@@ -180,24 +180,23 @@ def _has_orientation(image: str) -> bool:
 
 
 def array_of(images: OwnFileImages) -> np.ndarray | None:
-    """All pixels [N, H, W, 3], uint8, of images that have one size and fit in memory; else None.
-
-    Raises:
-        DataError: one cannot be read.
-    """
+    """All pixels [N, H, W, 3], uint8, of images that have one size and fit in memory; None where one is damaged."""
     import numpy as np
 
     sizes = set[tuple[int, int]]()
-    for file in images.files:
-        sizes.add(checked_size(file, (0, 0), "", images.reading))
-        if len(sizes) > 1:
+    try:
+        for file in images.files:
+            sizes.add(checked_size(file, (0, 0), "", images.reading))
+            if len(sizes) > 1:
+                return None
+        width, height = sizes.pop()
+        if 3 * width * height * len(images.files) > IN_MEMORY_BYTES:
             return None
-    width, height = sizes.pop()
-    if 3 * width * height * len(images.files) > IN_MEMORY_BYTES:
+        array = np.empty((len(images.files), height, width, 3), np.uint8)
+        for index in range(len(array)):
+            array[index] = np.asarray(images(index))
+    except DataError:  # it is named, with its reason and all others, when images are checked
         return None
-    array = np.empty((len(images.files), height, width, 3), np.uint8)
-    for index in range(len(array)):
-        array[index] = np.asarray(images(index))
     return array
 
 
