@@ -27,6 +27,7 @@ NEEDS_IN_WORDS = {
     "hard_labels": "one label of each image, which mixed ones do not have",
     "pixels": "the classes of pixels",
     "boxes": "the boxes of objects",
+    "second_view": "a second view of each image",
 }
 LOSS_NEEDS = frozenset(NEEDS_IN_WORDS)
 AUGMENTER_NEEDS = frozenset({"labels", "synthesis"})
@@ -104,9 +105,10 @@ class Component:
             stages, of the student and of the teacher if it has one), `token` (the logits of the student's
             distillation token) and `hard_labels` (`Batch.labels` or `Batch.index`, as the one class of an image: it
             cannot work on mixed images) and `pixels` (`Batch.masks`, or logits as maps of the classes: it works on
-            segmentations alone) and `boxes` (`Batch.boxes`, or outputs as those of detections: it works on these alone,
-            and `boxes` below is set). With several teachers, a loss that reads `teacher.logits` alone gets their
-            weighted mean once; any other is built and added up once per teacher.
+            segmentations alone), `boxes` (`Batch.boxes`, or outputs as those of detections: it works on these alone,
+            and `boxes` below is set) and `second_view` (the outputs and the images of another draw of each image's
+            augmentation). With several teachers, a loss that reads `teacher.logits` alone gets their weighted mean
+            once; any other is built and added up once per teacher.
             For augmenters, `labels`: it mixes images and so their labels, and has the form for that; `synthesis`: it
             generates images, in a stage of its own, and its target is a `benchbench.synthesis.base.ImageGenerator`.
         version: part of the key of every stage that uses the component, beside the hash of its source. Set it where

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from benchbench.costs.locs import locs_of
 from benchbench.costs.network_check import NetworkCosts, network_costs
+from benchbench.losses.needs import losses_with
 from benchbench.planning.model import Plan
 from benchbench.specs.stages import OutputsSpec, TrainingSpec
 
@@ -59,6 +60,11 @@ def training_images(plan: Plan, spec: TrainingSpec, data: str) -> int:
     return max(1, count // batch) * batch * epochs
 
 
+def views_of(plan: Plan, spec: TrainingSpec) -> int:
+    """Views of each image that the networks of a training are run on."""
+    return 2 if losses_with("second_view", spec.loss, plan.registry) else 1
+
+
 def evaluation_images(plan: Plan, spec: TrainingSpec, data: str) -> int:
     """Images of the test, and of the validation split in every epoch; of a search, each in a stage of its own."""
     tested = 0 if spec.kind == "trial" else plan.info[data].test
@@ -80,8 +86,9 @@ def _training(plan: Plan, key: str, spec: TrainingSpec, data: str, networks: Net
         head = 2.0 * student.dim * plan.info[data].classes
         return CostEstimate(images, head * (FORWARDS_PER_STEP * images + evaluated))
     forwards = 1 if spec.method == "linear_probe" else FORWARDS_PER_STEP  # of a frozen trunk
-    flops = images * student.flops * forwards
+    views = views_of(plan, spec)
+    flops = images * views * student.flops * forwards
     for index in range(len(spec.teachers)):
         if f"outputs{index}" not in spec.needs:
-            flops += images * networks[key, f"teacher{index}"].flops
+            flops += images * views * networks[key, f"teacher{index}"].flops
     return CostEstimate(images, float(flops + evaluated * student.flops))

@@ -17,6 +17,7 @@ from benchbench.costs.estimate import (
     evaluation_images,
     forward_images,
     training_images,
+    views_of,
 )
 from benchbench.costs.history import History, Pace
 from benchbench.costs.locs import locs_of
@@ -100,14 +101,15 @@ class Predictor:
             return None
         one_pass = step.seconds / FORWARDS_PER_STEP
         frozen = spec.method == "linear_probe"  # a head, on a trunk that takes no backward pass
-        seconds = images * (one_pass if frozen else step.seconds) + evaluated * one_pass
+        views = views_of(self._plan, spec)
+        seconds = images * views * (one_pass if frozen else step.seconds) + evaluated * one_pass
         for index in range(len(spec.teachers)):
             if f"outputs{index}" in stage.needs:
                 continue
             forward = self._step(stage, f"teacher{index}")
             if forward is None:
                 return None
-            seconds += images * forward.seconds
+            seconds += images * views * forward.seconds
         return seconds * step.num_devices / 3600
 
     def _step(self, stage: Stage, role: str) -> TunedStep | None:

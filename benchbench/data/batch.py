@@ -39,6 +39,7 @@ class Batch:
             none counts; `labels` are of no use then.
         boxes: of a detection, the boxes of every image [B, M, 6], float32: left, top, right and bottom in pixels, the
             class, and 1 for a box to be ignored. Rows of class -1 fill up; `labels` are of no use.
+        second_view: of the same images, each augmented by another draw [B, 3, H, W]; None unless a loss asks for it.
     """
 
     images: Tensor
@@ -50,6 +51,7 @@ class Batch:
     host_index: Tensor | None = None
     masks: Tensor | None = None
     boxes: Tensor | None = None
+    second_view: Tensor | None = None
 
     @property
     def targets(self) -> Tensor:
@@ -69,7 +71,7 @@ class Batch:
 
     def _without_images(self) -> tuple[Tensor | None, ...]:
         mix = (self.mix.labels, self.mix.share) if self.mix else ()
-        return self.labels, self.index, self.synthetic, self.masks, self.boxes, *mix
+        return self.labels, self.index, self.synthetic, self.masks, self.boxes, self.second_view, *mix
 
     @property
     def main_labels(self) -> Tensor:
@@ -98,6 +100,6 @@ class Batch:
         """The samples at some indices [K]; of batches that are not mixed."""
         assert self.mix is None, "a sample of a mixture belongs to two labels"
         images, labels, index = (each[chosen] for each in (self.images, self.labels, self.index))
-        others = (self.synthetic, self.masks, self.boxes)
-        synthetic, masks, boxes = (None if each is None else each[chosen] for each in others)
-        return Batch(images, labels, index, self.epoch, synthetic, masks=masks, boxes=boxes)
+        others = (self.synthetic, self.masks, self.boxes, self.second_view)
+        synthetic, masks, boxes, second = (None if each is None else each[chosen] for each in others)
+        return Batch(images, labels, index, self.epoch, synthetic, masks=masks, boxes=boxes, second_view=second)

@@ -51,6 +51,9 @@ class InMemoryLoader(TrainingOrder):
             batch.synthetic = self._synthetic(index)
             if view is None:
                 self._augment(batch, generator(seed, "augment", epoch, step))
+            if self.second_view:
+                images = to_float(self.images.index_select(0, index))
+                batch.second_view = self.transform.train(images, generator(seed, "second view", epoch, step))
             batch = self.transform.mix(batch, seed, epoch, step)
             # Augmentation draws for the whole batch at once, so that every process augments all of it.
             yield batch if self.share is None else SplitBatch.of(batch, self.share)

@@ -38,11 +38,14 @@ class Loader(Protocol):
         share: of this process, where several train one network together: training batches are then split, and test
             batches are those of this process alone.
         balanced: whether training batches have each class as often, drawn with replacement.
+        second_view: whether training batches have a second view of each image: another draw of its augmentation, from a
+            generator of its own, so that the first view is the same as without.
     """
 
     labels: Tensor
     share: Share | None
     balanced: bool
+    second_view: bool
 
     def steps(self, batch_size: int) -> int:
         """Batches of one epoch."""

@@ -57,12 +57,14 @@ class TrainingOrder:
     Attributes:
         share: of this process, where several share every batch; None where it has all of it.
         balanced: whether every epoch draws each class as often.
+        second_view: whether training batches have a second view of each image.
     """
 
     labels: Tensor
     blend: Blend | None
     share: Share | None = None
     balanced: bool = False
+    second_view: bool = False
 
     def _takes(self, batch: int) -> bool:
         """True where a test batch, by its number, is this process's."""

@@ -65,7 +65,8 @@ class StreamingLoader(TrainingOrder):
         def key(index: int) -> Key:
             if views:
                 return Key(index, (self._view_seed(epoch % views, index),), rounded=True)
-            return Key(index, (derive(seed, "augment", epoch, index),))
+            names = ("augment", "second view") if self.second_view else ("augment",)
+            return Key(index, tuple(derive(seed, name, epoch, index) for name in names))
 
         order = self._order(seed, epoch, batch_size)[start:]
         own = order if self.share is None else order[:, self.share.rows(order.shape[1])]
@@ -73,6 +74,8 @@ class StreamingLoader(TrainingOrder):
         for step, batch in enumerate(self._load(keys), start):
             if self.share is None:
                 batch.synthetic = self._synthetic(batch.index)
+                if self.second_view:
+                    batch.images, batch.second_view = batch.images.chunk(2)
                 yield self._finish(batch, seed, epoch, step)
                 continue
             whole = self._whole(batch.images, order[step - start], self.share)

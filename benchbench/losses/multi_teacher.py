@@ -106,6 +106,8 @@ class MultiTeacherLoss(nn.Module):
     def _mean(self, teachers: Sequence[Outputs]) -> Outputs | None:
         if len(teachers) < 2:
             return teachers[0] if teachers else None
+        second_views = [teacher.second_view for teacher in teachers if teacher.second_view is not None]
+        second_view = self._mean(second_views) if second_views else None
         logits = [teacher.logits for teacher in teachers]
         if any(each is None for each in logits):
             return Outputs(None, teachers[0].embedding)
@@ -113,7 +115,7 @@ class MultiTeacherLoss(nn.Module):
         known = [each.float() for each in logits if each is not None]
         # Those of segmentations may differ in size.
         shares = [weight * enlarged(each, known[0]) for weight, each in zip(self.weights, known, strict=True)]
-        return Outputs(torch.stack(shares).sum(0), teachers[0].embedding)
+        return Outputs(torch.stack(shares).sum(0), teachers[0].embedding, second_view=second_view)
 
 
 def _reads_more_than_logits(loss: LossSpec, registry: Registry) -> bool:

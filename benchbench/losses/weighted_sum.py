@@ -123,6 +123,8 @@ class _Summand:
             raise StageError(f"loss '{name}' needs the teacher's task logits; adapt the teacher to the task")
         if "token" in self.needs and student is not None and student.token_logits is None:
             raise StageError(f"loss '{name}' needs a student with a distillation token, such as {TOKEN_EXAMPLE}")
+        if "second_view" in self.needs and any(each and each.second_view is None for each in (student, teacher)):
+            raise StageError(f"loss '{name}' needs a second view of each image, and this batch has one")
         if "pixels" in self.needs and batch.masks is None:
             raise StageError(f"loss '{name}' reads the classes of pixels, and these images have none")
         if "boxes" in self.needs and batch.boxes is None:

@@ -40,6 +40,7 @@ class Outputs:
         token_logits: of the head on the distillation token [B, classes]; None unless a loss asks for it and the
             network has such a token.
         boxes: of a detection; else None.
+        second_view: those of a second view of the same images; None unless a loss asks for it.
     """
 
     logits: Tensor | None
@@ -47,12 +48,14 @@ class Outputs:
     features: list[Tensor] = field(default_factory=list)
     token_logits: Tensor | None = None
     boxes: BoxOutputs | None = None
+    second_view: Outputs | None = None
 
     def tensors(self) -> list[Tensor]:
         """All of an image's values, each with the images first."""
         boxes = (self.boxes.distances, self.boxes.centerness) if self.boxes else ()
         every = (self.logits, self.embedding, *self.features, self.token_logits, *boxes)
-        return [each for each in every if each is not None]
+        second = self.second_view.tensors() if self.second_view else []
+        return [each for each in every if each is not None] + second
 
     def each(self, function: Callable[[Tensor], Tensor]) -> Outputs:
         """The outputs with a function applied to each tensor."""
@@ -60,7 +63,9 @@ class Outputs:
         boxes = self.boxes
         if boxes is not None:
             boxes = replace(boxes, distances=function(boxes.distances), centerness=function(boxes.centerness))
-        return Outputs(logits, function(self.embedding), [function(value) for value in self.features], token, boxes)
+        second, maps = self.second_view, [function(value) for value in self.features]
+        view = None if second is None else second.each(function)
+        return Outputs(logits, function(self.embedding), maps, token, boxes, view)
 
     def part(self, chosen: Tensor | slice) -> Outputs:
         """The outputs of the images at some indices [K], or of every so many."""

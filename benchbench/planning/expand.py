@@ -23,6 +23,7 @@ from benchbench.planning.presets import with_presets
 from benchbench.planning.pretraining import published_recipe
 from benchbench.planning.published import check_published
 from benchbench.planning.resolve import Resolver
+from benchbench.planning.second_view import check_second_view
 from benchbench.planning.shared_stages import NetworkInputs, SharedStages, with_data_seed
 from benchbench.planning.source_hash import source_hash
 from benchbench.planning.spec_builder import SpecBuilder
@@ -243,6 +244,7 @@ class CellBuilder:
             needs=synthetic.needs,
         )
         check_dot(resolver.file, merged, spec, resolver.registry)
+        check_second_view(resolver, ("arms", point.arm, "loss"), merged.recipe, spec)
         teachers = self._teachers(point, spec)
         for teacher in teachers.specs:
             builder.use_network("teacher", teacher.model)

@@ -10,6 +10,7 @@ from typing import Literal
 from benchbench.errors import did_you_mean
 from benchbench.planning.channels import for_data, require_start
 from benchbench.planning.model import corpus_label, corpus_of
+from benchbench.planning.second_view import check_second_view
 from benchbench.planning.shared_stages import Network, NetworkInputs
 from benchbench.planning.spec_builder import SpecBuilder
 from benchbench.planning.tasks import check_loss, require_classes
@@ -169,6 +170,7 @@ class NetworkStages:
             components=builder.components,
             code=self.training.code,
         )
+        check_second_view(self.draft.resolver, (*loc, "loss"), merged.recipe, spec)
         teachers = self._corpus_teacher(entry, spec, corpus)
         for teacher in teachers.specs:
             builder.use_network("teacher", teacher.model)

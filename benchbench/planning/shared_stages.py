@@ -99,8 +99,13 @@ class FrozenParts(TypedDict):
     needs: dict[str, str]
 
 
-def cohort_key(spec: TrainingSpec) -> str | None:
-    """The cohort of a cell: equal for cells that see the same batches, at the same time, and the same teachers."""
+def cohort_key(spec: TrainingSpec, second_view: bool = False) -> str | None:
+    """The cohort of a cell: equal for cells that see the same batches, at the same time, and the same teachers.
+
+    Args:
+        spec: of the cell.
+        second_view: whether its batches have a second view of each image, which cells without do not pay for.
+    """
     if spec.method in ("linear_probe", "published"):  # they have no batches to share
         return None
     needs = set(spec.needs) - {"start"}  # each has its own
@@ -111,6 +116,7 @@ def cohort_key(spec: TrainingSpec) -> str | None:
         exclude={"recipe": OPTIMIZER_FIELDS},
     )
     text = json.dumps(contents_only(shared), sort_keys=True) + ("" if spec.kind == "cell" else spec.kind)
+    text += " second view" if second_view else ""
     return with_data_seed(hashlib.sha256(text.encode()).hexdigest(), spec.data_seed)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from benchbench.losses.needs import losses_with
 from benchbench.planning.channels import require_augmenters
 from benchbench.planning.draft import PlanDraft
 from benchbench.planning.merged_recipe import MergedRecipe
@@ -109,7 +110,9 @@ class TrainingStages:
             share = spec.recipe.model_copy(update={"batch_size": -(-spec.recipe.batch_size // parts)})
             tuning = self.shared.tuning("student", network, share, self.steps(spec, task.data))
             soft_needs = {**soft_needs, **tuning}
-        key = self.draft.add(spec, label, soft_needs, cohort_key(spec) if spec.kind in ("cell", "trial") else None)
+        second_view = bool(losses_with("second_view", spec.loss, self.draft.resolver.registry))
+        cohort = cohort_key(spec, second_view) if spec.kind in ("cell", "trial") else None
+        key = self.draft.add(spec, label, soft_needs, cohort)
         if loc := _optimizer_loc(merged, spec):
             self.draft.optimizer_locs.setdefault(key, loc)
         self.draft.take_devices(key, devices, merged.loc_of("devices"))

@@ -17,6 +17,7 @@ from benchbench.execution.graph_pool import GraphPool
 from benchbench.execution.network import ExecutionConfig, trainable_precision
 from benchbench.losses.class_weights import class_weights
 from benchbench.losses.multi_teacher import LossSetup, MultiTeacherLoss, add_student_heads, build_losses
+from benchbench.losses.needs import losses_with
 from benchbench.models.backbone import Backbone
 from benchbench.models.build import build_backbone
 from benchbench.models.probe import Probe
@@ -147,6 +148,7 @@ class Shared:
         self.data = EmbeddingData(CachedOutputs(features, device)) if features else SplitData(context)
         self.classes, size = len(self.data.classes), spec.recipe.image_size
         self.data.train.balanced = spec.recipe.sampling == "balanced"
+        self.data.train.second_view = bool(losses_with("second_view", spec.loss, context.registry))
         self.tested = self.classes > 0
         self.teachers = [
             load_frozen(context, network, index, self.classes) for index, network in enumerate(spec.teachers)

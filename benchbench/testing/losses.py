@@ -100,6 +100,10 @@ class LossCase:
         images, labels = torch.rand(size, 3, 4, 4, generator=generator), torch.tensor(LABELS)[index]
         batch = Batch(images.to(self.device), labels.to(self.device), index.to(self.device), epoch)
         sides = Outputs(leaf(*logits), leaf(STUDENT_DIM)), Outputs(leaf(*logits), leaf(TEACHER_DIM))
+        if "second_view" in needs:
+            batch.second_view = torch.rand(size, 3, 4, 4, generator=generator).to(self.device)
+            sides[0].second_view = Outputs(leaf(*logits), leaf(STUDENT_DIM))
+            sides[1].second_view = Outputs(leaf(*logits), leaf(TEACHER_DIM))
         if "features" in needs:
             sides[0].features, sides[1].features = [leaf(*s) for s in student], [leaf(*s) for s in teacher]
         if "token" in self.component.needs:
@@ -127,7 +131,7 @@ def leaves(outputs: Outputs | None) -> list[Tensor]:
     if outputs is None:
         return []
     single = (outputs.logits, outputs.embedding, outputs.token_logits)
-    return [tensor for tensor in single if tensor is not None] + outputs.features
+    return [tensor for tensor in single if tensor is not None] + outputs.features + leaves(outputs.second_view)
 
 
 def check_terms(case: LossCase) -> None:
@@ -259,10 +263,10 @@ def check_teacher(case: LossCase) -> None:
 def check_mixing(case: LossCase) -> None:
     """On mixed images neither of the two labels is the label, and the index names neither of the two images.
 
-    The order of two mixed images is arbitrary: a loss whose value depends on it must need `hard_labels`. Masks are not
-    mixed.
+    The order of two mixed images is arbitrary: a loss whose value depends on it must need `hard_labels`. Images with
+    masks or with a second view are not mixed.
     """
-    if {"hard_labels", "pixels"} & case.component.needs_of(case.params):
+    if {"hard_labels", "pixels", "second_view"} & case.component.needs_of(case.params):
         return
     values = []
     for swapped in (False, True):

@@ -168,6 +168,9 @@ def _outputs(needs: frozenset[str]) -> Step:
         logits, batch.masks = (CLASSES, height, width), torch.randint(CLASSES, (BATCH, 4 * height, 4 * width))
     student = Outputs(leaf(*logits), leaf(STUDENT_DIM))
     teacher = Outputs(leaf(*logits, train=False), leaf(TEACHER_DIM, train=False))
+    if "second_view" in needs:
+        student.second_view = Outputs(leaf(*logits), leaf(STUDENT_DIM))
+        teacher.second_view = Outputs(leaf(*logits, train=False), leaf(TEACHER_DIM, train=False))
     if "features" in needs:
         student.features = [leaf(*shape) for shape in STUDENT_MAPS]
         teacher.features = [leaf(*shape, train=False) for shape in TEACHER_MAPS]

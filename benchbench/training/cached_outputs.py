@@ -91,6 +91,7 @@ class EmbeddingLoader:
 
     share: Share | None = None
     balanced = False
+    second_view = False
 
     def __init__(self, embedding: Tensor, labels: Tensor):
         self.embedding, self.labels = embedding if embedding.dim() == 3 else embedding[None], labels

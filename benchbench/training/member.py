@@ -40,6 +40,7 @@ from benchbench.training.likely_classes import LikelyClasses
 from benchbench.training.member_state import BestEpoch, MemberState, TensorDict
 from benchbench.training.optimizers import is_capturable, make_optimizer, rate_factor, rates_on, set_rates
 from benchbench.training.step_graph import StepGraph
+from benchbench.training.views import outputs_of
 from benchbench.training.weight_average import WeightAverage
 
 # Seconds between reports of progress within an epoch.
@@ -287,7 +288,9 @@ class Member:
     def _outputs(self, batch: Batch) -> Outputs:
         """The network's outputs for a whole training batch."""
         maps = self.losses.needs_features
-        return self.network(batch.images, maps) if self.world is None else self.world.forward(self.network, batch, maps)
+        if self.world is not None:
+            return self.world.forward(self.network, batch, maps)
+        return outputs_of(self.network, batch, maps)
 
     @torch.no_grad()
     def answers(self, batch: Batch) -> Tensor:

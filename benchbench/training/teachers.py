@@ -11,6 +11,7 @@ from benchbench.execution.network import ConfiguredModel
 from benchbench.models.outputs import Outputs
 from benchbench.training.distributed import World
 from benchbench.training.step_graph import StepGraph
+from benchbench.training.views import outputs_of
 
 # (batch, with the maps between stages) -> outputs; `benchbench.training.cached_outputs.CachedTeacher` is another.
 TeacherForward = Callable[[Batch, bool], Outputs]
@@ -37,7 +38,7 @@ class LiveTeacher:
         if self.world is not None:
             return self.world.gathered(self.network(batch.own_images, maps), len(batch.labels))
         if self.graph_pool is None:
-            return self.network(batch.images, maps)
+            return outputs_of(self.network, batch, maps)
         if maps not in self._graphs:
             forward = functools.partial(self._forward, maps)
             self._graphs[maps] = StepGraph(forward, self.graph_pool, [self.network.model])
@@ -45,4 +46,4 @@ class LiveTeacher:
         return outputs
 
     def _forward(self, maps: bool, batch: Batch, _: Sequence[Outputs]) -> Outputs:
-        return self.network(batch.images, maps)
+        return outputs_of(self.network, batch, maps)

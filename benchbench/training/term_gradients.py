@@ -26,6 +26,7 @@ from benchbench.models.pixels import target_cross_entropy
 from benchbench.specs.parts import RecipeSpec
 from benchbench.specs.records import GradientRecord
 from benchbench.training.gradients import accumulated
+from benchbench.training.views import outputs_of
 
 
 def term_gradients(
@@ -75,7 +76,7 @@ def _measured(
     model: Backbone, losses: MultiTeacherLoss, batch: Batch, teacher_outputs: Sequence[Outputs]
 ) -> GradientRecord:
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    outputs: Outputs = model(batch.images, losses.needs_features)
+    outputs = outputs_of(model, batch, losses.needs_features)
     assert outputs.logits is not None
     _, terms = losses(outputs, teacher_outputs, batch)
     weights, left_out = losses.loss_weights(), losses.trained_first()

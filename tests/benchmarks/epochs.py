@@ -140,6 +140,7 @@ class Epoch:
     ):
         specs, needs = loss_specs(losses), {need for name, _ in losses for need in registry().get("loss", name).needs}
         loader = _loader(VIEWS if cached else None)
+        loader.second_view = "second_view" in needs
         networks: list[ConfiguredModel] = []
         if needs & {"teacher", "teacher.logits"}:
             sample, config = next(loader.test_batches(16)).images, execution_of(teacher_name, False)

@@ -50,6 +50,7 @@ MORE = [
     ("kdsvd", {"rank": 2}),
     *[(name, {"maps": True}) for name in ("sp", "vid", "srrl", "simkd")],
     ("norm", {"copies": 2}),
+    ("vrm", {"standardize": True, "pruned": 0}),
 ]
 FIXED_START = {"ctkd"}  # their parameters start from a number, not from a random one
 CASES = [(name, {}) for name in COMPONENTS] + MORE
@@ -85,7 +86,7 @@ def test_half_precision_outputs_are_read_in_float32(name, params):
     """With and without autocast, to the last bit."""
     case = case_of(name, params)
     half, full = case.step(dtype=torch.bfloat16), case.step(dtype=torch.bfloat16)
-    for side in filter(None, full[:2]):
+    for side in filter(None, (*full[:2], *(each.second_view for each in full[:2] if each))):
         side.logits, side.embedding = side.logits.float(), side.embedding.float()
         side.token_logits = side.token_logits.float() if side.token_logits is not None else None
         side.features = [value.float() for value in side.features]
@@ -106,6 +107,9 @@ def test_missing_outputs_are_refused_at_every_step(name):
     if "teacher.logits" in case.component.needs:
         with pytest.raises(StageError, match=f"loss '{name}' needs the teacher's task logits; adapt the teacher"):
             loss(student, replace(teacher, logits=None), batch)
+    if "second_view" in case.component.needs:
+        with pytest.raises(StageError, match=f"loss '{name}' needs a second view of each image, and this batch has"):
+            loss(replace(student, second_view=None), teacher, batch)
     if "token" in case.component.needs:
         advice = (
             f"loss '{name}' needs a student with a distillation token, such as timm/deit_tiny_distilled_patch16_224"
@@ -234,6 +238,7 @@ def test_a_fresh_loss_does_not_go_on_alike(name):
         ("vitkd", {"share": 0}),
         ("norm", {"copies": 0}),
         ("diffkd", {"steps": 11}),
+        ("vrm", {"pruned": 1}),
     ],
 )
 def test_bad_parameters_are_refused(name, bad):

@@ -214,8 +214,9 @@ def cases(folder: Path) -> dict[str, Case]:
 
 
 def groups() -> list[list[str]]:
-    """All built-in losses but those of segmentations; one that replaces the student's classifier has none beside it."""
-    names = sorted(name for name in REGISTRY.offers["loss"] if "pixels" not in REGISTRY.get("loss", name).needs)
+    """All built-in losses but those of one process; one that replaces the student's classifier has none beside it."""
+    alone_only = {"pixels", "second_view"}
+    names = sorted(name for name in REGISTRY.offers["loss"] if not alone_only & REGISTRY.get("loss", name).needs)
     alone = [name for name in names if getattr(REGISTRY.get("loss", name).load(), "make_head", None) is not None]
     together = [name for name in names if name not in alone]
     return [*([name] for name in alone), *(together[first : first + GROUP] for first in range(0, len(together), GROUP))]

@@ -19,6 +19,7 @@ COMPARING = frozenset(
         "semckd",
         "sp",
         "srd",
+        "vrm",
         "wcord",
     }
 )

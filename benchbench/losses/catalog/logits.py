@@ -106,6 +106,14 @@ class DeiTParams(Params):
     temperature: FiniteFloat = Field(3.0, gt=0, description="tau, divides the logits of both sides where kind is soft")
 
 
+class VRMParams(LogitParams):
+    """Parameters of `vrm`."""
+
+    alpha: FiniteFloat = Field(128.0, ge=0, description="weight of the relations between samples")
+    beta: FiniteFloat = Field(32.0, ge=0, description="weight of the relations between classes")
+    pruned: FiniteFloat = Field(0.1, ge=0, lt=1, description="share of the samples' relations that do not count")
+
+
 class WKDLogitsParams(Params):
     """Parameters of `wkd_logits`."""
 
@@ -167,6 +175,14 @@ LOGITS = (
         "teacher",
         "teacher.logits",
         "hard_labels",
+    ),
+    loss(
+        "vrm",
+        "VRM",
+        VRMParams,
+        "relations of predictions between two views (Zhang et al. 2025)",
+        "teacher.logits",
+        "second_view",
     ),
     loss(
         "tf_kd_self",

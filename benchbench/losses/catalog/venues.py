@@ -54,6 +54,7 @@ VENUES = {
     "vid": "CVPR 2019",
     "vitkd": "CVPR workshops 2024",
     "vkd": "CVPR 2024",
+    "vrm": "ICCV 2025",
     "wcord": "CVPR 2021",
     "wkd_features": "NeurIPS 2024",
     "wkd_logits": "NeurIPS 2024",

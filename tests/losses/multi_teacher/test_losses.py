@@ -298,3 +298,14 @@ def test_the_state_of_every_teacher_s_parts_is_saved(registry, contexts, step):
     separate = [part(losses, name, index) for name in ("crd", "align_uniform") for index in (0, 1)]
     owned = {id(parameter) for loss in (part(losses, "parts"), *separate) for parameter in loss.parameters()}
     assert {id(parameter) for parameter in losses.parameters()} == owned
+
+
+def test_the_ensemble_has_a_second_view(registry, contexts, step):
+    """The mean of the teachers' logits for it, as for the first one."""
+    student, teachers, batch = step
+    views = [Outputs(-each.logits, each.embedding) for each in teachers]
+    both = [replace(each, second_view=view) for each, view in zip(teachers, views, strict=True)]
+    losses = MultiTeacherLoss([loss_spec("on_logits")], registry, contexts, WEIGHTS)
+    losses(student, both, batch)
+    ((_, mean),) = part(losses, "on_logits").calls
+    torch.testing.assert_close(mean.second_view.logits, -mean.logits)

@@ -102,12 +102,14 @@ def make(registry, images, tmp_path):
             epochs=full.epochs,
             device=CPU,
         )
+        loaders = tuple(InMemoryLoader(ImageSubset(images, indices), transform, CPU) for indices in (TRAIN, HELD_OUT))
+        loaders[0].second_view = "second_view" in needs
         seed_everything(start + 1000, CPU)
         return make_run(
             model,
             MultiTeacherLoss(specs, registry, [context], [1.0] if teacher else []),
             full,
-            tuple(InMemoryLoader(ImageSubset(images, indices), transform, CPU) for indices in (TRAIN, HELD_OUT)),
+            loaders,
             StageFolder(tmp_path),
             teachers=[teacher] if teacher else [],
             seed=seed,

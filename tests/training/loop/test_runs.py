@@ -35,6 +35,7 @@ RESUMED = {
         "warmup_epochs": 1,
     },
     "mixed images": {"losses": ["ce", "kd"], "mix": ["mixup"]},
+    "two views": {"losses": ["ce", "vrm"], "dropout": 0.2, "accumulate": 2},
     "two momenta": {"losses": ["ce", SIMCLR, "kd"], "optimizer": "sgd", "dot": 0.075},
     "clipped parts, averaged": {
         "losses": ["ce", "kd"],
