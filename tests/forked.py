@@ -1,7 +1,6 @@
 """Processes of Python that have torch imported: a server imports it once for all workers of pytest, and forks them.
 
-For tests of what a process does, not of how Python starts. `python -m tests.forked ADDRESS` is the server; it ends with
-the last process that holds it.
+For tests of what a process does, not of how Python starts. `python -m tests.forked ADDRESS` is the server.
 """
 
 from __future__ import annotations
@@ -253,8 +252,9 @@ class Request:
         paths = [self.cwd, *filter(None, self.environment.get("PYTHONPATH", "").split(os.pathsep))]
         sys.path[:0] = [path for path in paths if path not in sys.path]
         sys.argv = [target if option == "-m" else option, *rest]
-        here = SimpleNamespace(run=networks.in_this_process)
-        with forked_workers(), mock.patch("benchbench.costs.flops.subprocess", here):
+        here = mock.patch("benchbench.costs.flops.subprocess", SimpleNamespace(run=networks.in_this_process))
+        once = mock.patch.multiple("benchbench.hardware.reference_step", WARM_UP=0, REPEATS=1)  # by each of them
+        with forked_workers(), here, once:
             if option == "-c":
                 exec(target, {"__name__": "__main__"})  # noqa: S102
                 return
