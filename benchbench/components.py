@@ -30,6 +30,8 @@ NEEDS_IN_WORDS = {
     "second_view": "a second view of each image",
 }
 LOSS_NEEDS = frozenset(NEEDS_IN_WORDS)
+# Of losses that compare the outputs of a detection point by point.
+OF_POINTS = frozenset({"teacher.logits", "boxes"})
 AUGMENTER_NEEDS = frozenset({"labels", "synthesis"})
 KINDS = ("teacher", "student", "head", "loss", "augmenter", "dataset", "executor", "report", "figure", "template")
 
@@ -106,9 +108,10 @@ class Component:
             distillation token) and `hard_labels` (`Batch.labels` or `Batch.index`, as the one class of an image: it
             cannot work on mixed images) and `pixels` (`Batch.masks`, or logits as maps of the classes: it works on
             segmentations alone), `boxes` (`Batch.boxes`, or outputs as those of detections: it works on these alone,
-            and `boxes` below is set) and `second_view` (the outputs and the images of another draw of each image's
-            augmentation). With several teachers, a loss that reads `teacher.logits` alone gets their weighted mean
-            once; any other is built and added up once per teacher.
+            and `boxes` below is set; with `teacher.logits`, teacher and student have the same points) and
+            `second_view` (the outputs and the images of another draw of each image's augmentation). With several
+            teachers, a loss that reads `teacher.logits` alone gets their weighted mean once; any other is built and
+            added up once per teacher.
             For augmenters, `labels`: it mixes images and so their labels, and has the form for that; `synthesis`: it
             generates images, in a stage of its own, and its target is a `benchbench.synthesis.base.ImageGenerator`.
         version: part of the key of every stage that uses the component, beside the hash of its source. Set it where

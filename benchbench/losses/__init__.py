@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from benchbench.components import Component, hookimpl
+from benchbench.losses.catalog.boxes import BOXES
 from benchbench.losses.catalog.embeddings import EMBEDDINGS
 from benchbench.losses.catalog.features import FEATURES
 from benchbench.losses.catalog.labels import LABELS
@@ -13,5 +14,5 @@ from benchbench.losses.catalog.logits import LOGITS
 
 @hookimpl
 def benchbench_losses() -> Iterable[Component]:
-    """Losses without a teacher, then those on logits, on embeddings and on the maps between stages."""
-    return [*LABELS, *LOGITS, *EMBEDDINGS, *FEATURES]
+    """Losses without a teacher, then those on logits, on embeddings, on the maps between stages, and of detections."""
+    return [*LABELS, *LOGITS, *EMBEDDINGS, *FEATURES, *BOXES]

@@ -14,6 +14,7 @@ from benchbench.errors import StageError
 from benchbench.losses.base import Loss, LossContext
 from benchbench.losses.weighted_sum import TEACHER_NEEDS, LossSum, LossValue
 from benchbench.models.backbone import Backbone
+from benchbench.models.detection import DetectionHead
 from benchbench.models.outputs import Outputs
 from benchbench.models.pixels import enlarged
 from benchbench.specs.parts import LossSpec
@@ -24,7 +25,7 @@ class MultiTeacherLoss(nn.Module):
 
     With several teachers, a loss that reads their logits alone sees the weighted mean of the logits (the ensemble); any
     other loss, with projectors and banks of its own, is built once per teacher, and the teachers' weights multiply its
-    terms.
+    terms. Of a detection, whose logits are at points that teachers need not share, every loss that reads them is.
 
     Attributes:
         needs_features: True if any loss reads the maps between stages.
@@ -43,7 +44,8 @@ class MultiTeacherLoss(nn.Module):
         """`contexts`: one per teacher, or a single one without; `weights`: the teachers', of any positive sum."""
         super().__init__()
         several = len(contexts) > 1
-        separate = [loss for loss in losses if several and _reads_more_than_logits(loss, registry)]
+        self.of_boxes = isinstance(contexts[0].student_head, DetectionHead)
+        separate = [loss for loss in losses if several and _reads_more_than_logits(loss, registry, self.of_boxes)]
         self.ensemble = LossSum([loss for loss in losses if loss not in separate], registry, contexts[0])
         self.per_teacher = nn.ModuleList(LossSum(separate, registry, context) for context in contexts if separate)
         self.weights = [weight / sum(weights) for weight in weights]
@@ -108,7 +110,8 @@ class MultiTeacherLoss(nn.Module):
             return teachers[0] if teachers else None
         second_views = [teacher.second_view for teacher in teachers if teacher.second_view is not None]
         second_view = self._mean(second_views) if second_views else None
-        logits = [teacher.logits for teacher in teachers]
+        # Points of detections differ from teacher to teacher, and no loss here reads their logits.
+        logits = [None if self.of_boxes else teacher.logits for teacher in teachers]
         if any(each is None for each in logits):
             return Outputs(None, teachers[0].embedding)
         # A sum of products, since autocast takes a product of matrices (einsum too) in half precision.
@@ -118,9 +121,9 @@ class MultiTeacherLoss(nn.Module):
         return Outputs(torch.stack(shares).sum(0), teachers[0].embedding, second_view=second_view)
 
 
-def _reads_more_than_logits(loss: LossSpec, registry: Registry) -> bool:
+def _reads_more_than_logits(loss: LossSpec, registry: Registry, of_boxes: bool) -> bool:
     needs = registry.get("loss", loss.name).needs_of(loss.params)
-    return "teacher" in needs or {"features", "teacher.logits"} <= needs
+    return "teacher" in needs or {"features", "teacher.logits"} <= needs or (of_boxes and "teacher.logits" in needs)
 
 
 def add_student_heads(

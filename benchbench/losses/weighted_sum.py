@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchbench.components import Component, Registry
+from benchbench.components import OF_POINTS, Component, Registry
 from benchbench.data.batch import Batch
 from benchbench.errors import PluginError, StageError
 from benchbench.losses.base import Loss, LossContext
@@ -129,6 +129,8 @@ class _Summand:
             raise StageError(f"loss '{name}' reads the classes of pixels, and these images have none")
         if "boxes" in self.needs and batch.boxes is None:
             raise StageError(f"loss '{name}' reads the boxes of objects, and these images have none")
+        if self.needs >= OF_POINTS and student is not None and teacher is not None:
+            _check_points(name, student, teacher)
 
 
 def _without_positions(spec: LossSpec, component: Component) -> tuple[LossSpec, int | None]:
@@ -149,6 +151,15 @@ def _check_networks(name: str, needs: frozenset[str], context: LossContext) -> N
             shapes["teacher"] = context.teacher_features
         for side in (side for side, maps in shapes.items() if not maps):
             raise StageError(f"loss '{name}' reads feature maps, and this {side} has none; take another {side}")
+
+
+def _check_points(name: str, student: Outputs, teacher: Outputs) -> None:
+    counts = [list(side.boxes.levels) if side.boxes else "no" for side in (student, teacher)]
+    if counts[0] != counts[1]:
+        raise StageError(
+            f"loss '{name}' compares both sides point by point, and levels of the student have {counts[0]} points, "
+            f"those of the teacher {counts[1]}; take networks and heads whose levels have the same strides"
+        )
 
 
 def _float32(outputs: Outputs) -> Outputs:

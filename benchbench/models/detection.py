@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -17,7 +19,13 @@ MOST_DETECTED = 100
 
 
 class DetectionHead(nn.Module):
-    """Base of heads of detections: `forward` on a backbone's maps, the loss of the task, and the boxes of images."""
+    """Base of heads of detections: `forward` on a backbone's maps, the loss of the task, and the boxes of images.
+
+    Attributes:
+        places: of the backbone's maps that it reads, shallow to deep; empty where it does not say.
+    """
+
+    places: Sequence[int] = ()
 
     def forward(self, maps: list[Tensor]) -> tuple[Tensor, BoxOutputs]:
         """Maps [B, C, h, w] of the backbone -> logits of classes [B, A, classes], and boxes at A points."""

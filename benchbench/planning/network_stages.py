@@ -13,7 +13,7 @@ from benchbench.planning.model import corpus_label, corpus_of
 from benchbench.planning.second_view import check_second_view
 from benchbench.planning.shared_stages import Network, NetworkInputs
 from benchbench.planning.spec_builder import SpecBuilder
-from benchbench.planning.tasks import check_loss, require_classes
+from benchbench.planning.tasks import check_loss, check_points, require_classes
 from benchbench.planning.training_stages import TrainingStages, TrainingTask
 from benchbench.specs.parts import LossSpec, NetworkSpec, Role, State, TeacherSpec
 from benchbench.specs.stages import Method, TrainingSpec
@@ -83,6 +83,7 @@ class NetworkStages:
         needs_maps = any("features" in registry.get("loss", loss.name).needs_of(loss.params) for loss in spec.loss)
         specs: list[TeacherSpec] = []
         for index, (network, weight) in enumerate(networks):
+            check_points(spec, network.name, network.spec.model, self.draft)
             specs.append(TeacherSpec(model=network.spec.model, state=network.spec.state, weight=weight))
             if network.stage is not None:
                 parts.needs[f"teacher{index}"] = network.stage

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from benchbench.components import Params
+from benchbench.components import NEEDS_IN_WORDS, OF_POINTS, Params
 from benchbench.data.info import DataInfo, Task
 from benchbench.planning.draft import PlanDraft
 from benchbench.planning.merged_recipe import MergedRecipe
@@ -32,6 +32,8 @@ TASK_METRICS: dict[Task, tuple[str, ...]] = {
     "detection": BOX_METRICS,
 }
 HEADS: dict[Task, Ref] = {"segmentation": Ref(name="fpn"), "detection": Ref(name="fcos")}
+# Parameters of heads that decide where their points are.
+POINTS = ("finest", "extra_levels")
 # Of fields of a recipe that neither a segmentation nor a detection can have.
 REASONS = {
     "views": "outputs of a {task} are too large to be kept",
@@ -39,6 +41,7 @@ REASONS = {
     "sampling": "an image of a {task} has {labels} of many classes, and cannot balance them",
     "class_weights": "{labels} of a {task} are not counted before a training; write a weight for each class",
     "devices": "a {task} trains on one device so far",
+    "decode": "{labels} of a {task} move with their images on the CPU",
 }
 
 
@@ -112,6 +115,7 @@ def check_task(
         "sampling": recipe.sampling == "balanced",
         "class_weights": recipe.class_weights == "balanced",
         "devices": recipe.devices > 1,
+        "decode": recipe.decode == "gpu",
     }
     for field, is_set in refused.items():
         if is_set:
@@ -175,6 +179,11 @@ def check_loss(ref: WeightedRef, loc: Loc, data: str, draft: PlanDraft) -> None:
     resolver, task, label = draft.resolver, draft.info[data].task, corpus_of(data) or data
     component = resolver.component("loss", ref.name, loc)
     params = resolver.params(component, ref.params, loc).model_dump()
+    for need, reader in (("pixels", "segmentation"), ("boxes", "detection")):
+        if task != reader and need in component.needs_of(params):
+            by = [f"without `{name}`" for name, needs in component.optional.items() if need in needs]
+            problem = f"loss '{ref.name}' reads {NEEDS_IN_WORDS[need]}, and images of '{label}' have {LABELS[task]}"
+            raise resolver.file.error(problem, loc, f"take it {by[0] if by else 'out'}")
     own = {"segmentation": component.dense, "detection": component.boxes}.get(task, True)
     if not own:
         fit = [
@@ -184,10 +193,32 @@ def check_loss(ref: WeightedRef, loc: Loc, data: str, draft: PlanDraft) -> None:
         ]
         problem = f"loss '{ref.name}' reads one class of each image, and those of '{label}' have {LABELS[task]}"
         raise resolver.file.error(problem, loc, f"take of {', '.join(fit)}")
-    for need, reader in (("pixels", "segmentation"), ("boxes", "detection")):
-        if task != reader and need in component.needs_of(params):
-            by = [f"without `{name}`" for name, needs in component.optional.items() if need in needs]
-            problem = f"loss '{ref.name}' reads the classes of {need}, and images of '{label}' have {LABELS[task]}"
-            raise resolver.file.error(problem, loc, f"take it {by[0] if by else 'out'}")
     if task == "detection" and params.get("label_smoothing"):
         raise resolver.file.error(f"label_smoothing of '{ref.name}' does nothing on a detection", loc, "take it out")
+
+
+def check_points(spec: TrainingSpec, label: str, teacher: ModelSpec, draft: PlanDraft) -> None:
+    """Refuses a teacher whose head has other points than the student's, where a loss compares them point by point.
+
+    Strides of the maps are known when the networks are built alone, so that this sees parameters of one kind of head.
+
+    Args:
+        spec: of the student's training.
+        label: of the teacher.
+        teacher: its model.
+        draft: the plan so far.
+
+    Raises:
+        SuiteError: it has.
+    """
+    own, other, registry = spec.model.head, teacher.head, draft.resolver.registry
+    if own is None or other is None or own.name != other.name:
+        return
+    for loss in spec.loss:
+        of_points = registry.get("loss", loss.name).needs_of(loss.params) >= OF_POINTS
+        for name in POINTS if of_points else ():
+            ours, theirs = own.params.get(name), other.params.get(name)
+            if ours != theirs:
+                problem = f"loss '{loss.name}' compares boxes point by point, and the head of '{label}' has"
+                problem = f"{problem} {name}: {str(theirs).lower()}, that of its student {str(ours).lower()}"
+                raise draft.resolver.file.error(problem, ("teachers", label, "head"), f"give both the same {name}")

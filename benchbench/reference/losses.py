@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection, Sequence
 
 from benchbench.components import Component
+from benchbench.losses.catalog.boxes import BOXES
 from benchbench.losses.catalog.embeddings import EMBEDDINGS
 from benchbench.losses.catalog.features import FEATURES
 from benchbench.losses.catalog.labels import LABELS
@@ -27,6 +28,7 @@ FAMILIES: dict[str, tuple[str, Sequence[Component]]] = {
         EMBEDDINGS,
     ),
     "features": ("On the maps between stages, of networks that give them.", FEATURES),
+    "boxes": ("On maps and outputs of detections.", BOXES),
 }
 
 INTRO = """\
@@ -42,7 +44,9 @@ its logits gets their weighted mean; any other is built once for each of them.
 
 On a segmentation, losses on logits take each pixel as a sample. Losses on embeddings compare the pooled embeddings of
 images, and with `dense: true` vectors of the last maps: `positions` places of each image, drawn anew in each step, the
-same for student and teacher, each a sample of its own. That works for classification too."""
+same for student and teacher, each a sample of its own. That works for classification too.
+
+On a detection, losses on maps and on embeddings work as on images; those of the last family read boxes."""
 
 
 # Inputs that a parameter puts in place of the usual ones, by its names.
@@ -107,7 +111,10 @@ def _task(component: Component) -> str:
     """The task of a loss where it is not classification alone."""
     if "pixels" in component.needs:
         return "For segmentations alone."
-    return "For segmentations too." if component.dense else ""
+    if "boxes" in component.needs:
+        return "For detections alone."
+    others = [name for name, fits in (("segmentations", component.dense), ("detections", component.boxes)) if fits]
+    return f"For {' and '.join(others)} too." if others else ""
 
 
 def _presets(component: Component) -> str:

@@ -20,11 +20,13 @@ from benchbench.models.outputs import Outputs
 from benchbench.seeds import seed_everything
 from benchbench.specs.parts import LossSpec
 from benchbench.statistics.masks import IGNORED
+from benchbench.testing.boxes import at_points, boxes_like, head_on, points_of
 
 CPU = torch.device("cpu")
 HALF = (torch.float16, torch.bfloat16)
 CLASSES, STUDENT_DIM, TEACHER_DIM = 5, 6, 11
 LOGIT_SIZE, MASK_SIZE = (4, 4), (8, 8)  # of segmentations
+SIDE, FINEST = 16, 4  # pixels of the images of detections, and stride of the finest maps that their head reads
 LABELS = (3, 0, 1, 4, 0, 0, 3, 1, 4, 2, 0, 1, 3, 0, 4, 1, 0, 3, 2, 0, 4, 0, 1)  # 23 samples of uneven classes
 # Maps of networks that differ in width, depth and size, (student, teacher); the last map is as wide as the embedding.
 CNN_STUDENT: list[Shape] = [(3, 8, 8), (4, 4, 4), (STUDENT_DIM, 2, 2)]
@@ -56,11 +58,13 @@ class LossCase:
         student, teacher = PAIRS[self.pair]
         seed_everything(0, CPU)
         head = nn.Linear(TEACHER_DIM, CLASSES).requires_grad_(False)
+        of_boxes = "boxes" in self.component.needs_of(self.params)
+        own = head_on(student, CLASSES, SIDE, FINEST) if of_boxes else nn.Linear(STUDENT_DIM, CLASSES)
         return LossContext(
             classes=CLASSES,
             student_dim=STUDENT_DIM,
             teacher_dim=TEACHER_DIM,
-            student_head=nn.Linear(STUDENT_DIM, CLASSES).to(self.device),
+            student_head=own.to(self.device),
             teacher_head=head.to(self.device),
             labels=torch.tensor(LABELS, device=self.device),
             epochs=10,
@@ -100,6 +104,11 @@ class LossCase:
         images, labels = torch.rand(size, 3, 4, 4, generator=generator), torch.tensor(LABELS)[index]
         batch = Batch(images.to(self.device), labels.to(self.device), index.to(self.device), epoch)
         sides = Outputs(leaf(*logits), leaf(STUDENT_DIM)), Outputs(leaf(*logits), leaf(TEACHER_DIM))
+        if "boxes" in needs:
+            points = points_of(head_on(student, CLASSES, SIDE, FINEST).to(self.device), student)
+            sides = tuple(at_points(points, CLASSES, side.embedding, leaf) for side in sides)
+            batch.images = torch.rand(size, 3, SIDE, SIDE, generator=generator).to(self.device)
+            batch.boxes = boxes_like(size, CLASSES, SIDE, generator).to(self.device)
         if "second_view" in needs:
             batch.second_view = torch.rand(size, 3, 4, 4, generator=generator).to(self.device)
             sides[0].second_view = Outputs(leaf(*logits), leaf(STUDENT_DIM))
@@ -130,8 +139,7 @@ def leaves(outputs: Outputs | None) -> list[Tensor]:
     """Every tensor of a network's outputs."""
     if outputs is None:
         return []
-    single = (outputs.logits, outputs.embedding, outputs.token_logits)
-    return [tensor for tensor in single if tensor is not None] + outputs.features + leaves(outputs.second_view)
+    return outputs.tensors()
 
 
 def check_terms(case: LossCase) -> None:
@@ -264,9 +272,9 @@ def check_mixing(case: LossCase) -> None:
     """On mixed images neither of the two labels is the label, and the index names neither of the two images.
 
     The order of two mixed images is arbitrary: a loss whose value depends on it must need `hard_labels`. Images with
-    masks or with a second view are not mixed.
+    masks, boxes or a second view are not mixed.
     """
-    if {"hard_labels", "pixels", "second_view"} & case.component.needs_of(case.params):
+    if {"hard_labels", "pixels", "boxes", "second_view"} & case.component.needs_of(case.params):
         return
     values = []
     for swapped in (False, True):

@@ -19,9 +19,11 @@ from benchbench.errors import StageError
 from benchbench.losses import benchbench_losses
 from benchbench.losses.base import LossContext, Shape
 from benchbench.losses.weighted_sum import TEACHER_NEEDS, LossSum
+from benchbench.models.fcos import FCOS
 from benchbench.models.outputs import Outputs
 from benchbench.seeds import seed_everything
 from benchbench.specs.records import VANISHING
+from benchbench.testing.boxes import at_points, boxes_like, head_on, points_of
 from benchbench.testing.check import Call, Options, Refusal, require
 from benchbench.testing.losses import CHECKS, PAIRS, LossCase, Step, leaves
 
@@ -29,6 +31,7 @@ from benchbench.testing.losses import CHECKS, PAIRS, LossCase, Step, leaves
 BATCH, CLASSES, SAMPLES, STUDENT_DIM, TEACHER_DIM = 64, 100, 10_000, 256, 512
 STUDENT_MAPS: list[Shape] = [(32, 28, 28), (64, 14, 14), (128, 7, 7), (STUDENT_DIM, 4, 4)]
 TEACHER_MAPS: list[Shape] = [(64, 28, 28), (128, 14, 14), (256, 7, 7), (TEACHER_DIM, 4, 4)]
+IMAGE, FINEST = 112, 8  # pixels, and stride of the finest maps that a detection reads
 ROUNDS, SECONDS = 15, 3.0  # of timing: at most
 
 
@@ -143,17 +146,23 @@ class _Step:
 
 
 def _context(case: LossCase) -> LossContext:
+    of_boxes = "boxes" in case.component.needs_of(case.params)
+    head = _detector() if of_boxes else nn.Linear(STUDENT_DIM, CLASSES)
     return replace(
         case.context(),
         classes=CLASSES,
         student_dim=STUDENT_DIM,
         teacher_dim=TEACHER_DIM,
-        student_head=nn.Linear(STUDENT_DIM, CLASSES),
+        student_head=head,
         teacher_head=nn.Linear(TEACHER_DIM, CLASSES).requires_grad_(False),
         labels=torch.arange(SAMPLES) % CLASSES,
         student_features=list(STUDENT_MAPS),
         teacher_features=list(TEACHER_MAPS),
     )
+
+
+def _detector() -> FCOS:
+    return head_on(STUDENT_MAPS, CLASSES, IMAGE, FINEST)
 
 
 def _outputs(needs: frozenset[str]) -> Step:
@@ -168,6 +177,12 @@ def _outputs(needs: frozenset[str]) -> Step:
         logits, batch.masks = (CLASSES, height, width), torch.randint(CLASSES, (BATCH, 4 * height, 4 * width))
     student = Outputs(leaf(*logits), leaf(STUDENT_DIM))
     teacher = Outputs(leaf(*logits, train=False), leaf(TEACHER_DIM, train=False))
+    if "boxes" in needs:
+        points = points_of(_detector(), STUDENT_MAPS)
+        student = at_points(points, CLASSES, student.embedding, leaf)
+        teacher = at_points(points, CLASSES, teacher.embedding, partial(leaf, train=False))
+        batch.images = torch.rand(BATCH, 3, IMAGE, IMAGE)
+        batch.boxes = boxes_like(BATCH, CLASSES, IMAGE, torch.Generator().manual_seed(0))
     if "second_view" in needs:
         student.second_view = Outputs(leaf(*logits), leaf(STUDENT_DIM))
         teacher.second_view = Outputs(leaf(*logits, train=False), leaf(TEACHER_DIM, train=False))

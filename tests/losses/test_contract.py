@@ -50,6 +50,7 @@ MORE = [
     ("kdsvd", {"rank": 2}),
     *[(name, {"maps": True}) for name in ("sp", "vid", "srrl", "simkd")],
     ("norm", {"copies": 2}),
+    ("head_kd", {"power": 0, "temperature": 2}),
     ("vrm", {"standardize": True, "pruned": 0}),
 ]
 FIXED_START = {"ctkd"}  # their parameters start from a number, not from a random one
@@ -85,12 +86,9 @@ def test_contract(name, params, pair):
 def test_half_precision_outputs_are_read_in_float32(name, params):
     """With and without autocast, to the last bit."""
     case = case_of(name, params)
-    half, full = case.step(dtype=torch.bfloat16), case.step(dtype=torch.bfloat16)
-    for side in filter(None, (*full[:2], *(each.second_view for each in full[:2] if each))):
-        side.logits, side.embedding = side.logits.float(), side.embedding.float()
-        side.token_logits = side.token_logits.float() if side.token_logits is not None else None
-        side.features = [value.float() for value in side.features]
-    _, expected = run(case.build(), full)
+    half, (student, teacher, batch) = case.step(dtype=torch.bfloat16), case.step(dtype=torch.bfloat16)
+    student, teacher = (side.each(torch.Tensor.float) if side else None for side in (student, teacher))
+    _, expected = run(case.build(), (student, teacher, batch))
     for autocast in (False, True):
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
             _, terms = run(case.build(), half)
@@ -238,6 +236,10 @@ def test_a_fresh_loss_does_not_go_on_alike(name):
         ("vitkd", {"share": 0}),
         ("norm", {"copies": 0}),
         ("diffkd", {"steps": 11}),
+        *[("fgd", {name: -1}) for name in ("alpha", "beta", "gamma", "relation")],
+        ("fgd", {"temperature": 0}),
+        *[("head_kd", {name: -1}) for name in ("power", "giou", "centerness")],
+        ("head_kd", {"temperature": 0}),
         ("vrm", {"pruned": 1}),
     ],
 )

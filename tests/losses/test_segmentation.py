@@ -165,6 +165,7 @@ def test_losses_of_images_with_one_class():
     assert {name for name in COMPONENTS if name not in DENSE} == {
         *("tf_kd", "dkd", "rld", "nkd", "wsld", "mlkd", "wkd_logits", "deit"),
         *("crd", "srrl", "simkd", "catkd", "ofa", "sdd", "norm", "vrm"),
+        *("fgd", "head_kd"),
     }
 
 

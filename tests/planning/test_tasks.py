@@ -82,6 +82,7 @@ def test_the_nuclei_of_the_package_are_at_hand(tmp_path):
         (["recipes.default.eval_resize=40"], "eval_resize: a segmentation is tested on whole images"),
         (["recipes.default.sampling=balanced"], "sampling: an image of a segmentation has pixels of many classes"),
         (["recipes.default.class_weights=balanced"], "class_weights: pixels of a segmentation are not counted"),
+        (["recipes.default.decode=gpu"], "decode: pixels of a segmentation move with their images on the CPU"),
         (["recipes.default.devices=2"], "devices: a segmentation trains on one device so far"),
         (["arms.scratch.method=published", PRETRAINED], "published classifiers are of images"),
         (
@@ -105,6 +106,7 @@ def test_what_is_of_images_is_refused_in_one_line(planned, overrides, problem):
 @pytest.mark.parametrize(
     ("loss", "problem"),
     [
+        ("fgd: 1", "loss 'fgd' reads the boxes of objects, and images of 'cifar' have one class each; take it out"),
         ("ifvd: 1", "loss 'ifvd' reads the classes of pixels, and images of 'cifar' have one class each; take it out"),
         ("cwd: {weight: 1, logits: true}", "loss 'cwd' reads the classes of pixels, .*; take it without `logits`"),
         ("sp: {weight: 1, maps: true, dense: true}", "`maps` compares whole maps, and `dense` positions"),
@@ -113,6 +115,25 @@ def test_what_is_of_images_is_refused_in_one_line(planned, overrides, problem):
 def test_losses_of_pixels_are_refused_on_images(tiny_suite, plan_of, tmp_path, loss, problem):
     with pytest.raises(SuiteError, match=problem) as caught:
         plan_of(tiny_suite(tmp_path), f"arms.distil.loss={{ce: 1, {loss}}}")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "problem"),
+    [
+        (["arms.distil.loss={ce: 1, kd: 1}"], "loss 'kd' reads one class of each image, .* boxes .*take of .*head_kd"),
+        (["arms.distil.loss={ce: 1, ifvd: 1}"], "loss 'ifvd' reads the classes of pixels, .*have boxes with classes"),
+        (
+            ["arms.distil.loss={ce: 1, head_kd: 1}", "teachers.big.head={fcos: {extra_levels: false}}"],
+            "loss 'head_kd' compares boxes point by point, and the head of 'big' has extra_levels: false, that of its "
+            "student true; give both the same extra_levels",
+        ),
+    ],
+)
+def test_losses_of_detections(tiny_suite, plan_of, tmp_path, overrides, problem):
+    suite, boxes = tiny_suite(tmp_path), "data.cifar={source: nuclei_boxes}"
+    with pytest.raises(SuiteError, match=problem) as caught:
+        plan_of(suite, boxes, *overrides)
     assert "\n" not in str(caught.value)
 
 

@@ -215,8 +215,8 @@ def cases(folder: Path) -> dict[str, Case]:
 
 def groups() -> list[list[str]]:
     """All built-in losses but those of one process; one that replaces the student's classifier has none beside it."""
-    alone_only = {"pixels", "second_view"}
-    names = sorted(name for name in REGISTRY.offers["loss"] if not alone_only & REGISTRY.get("loss", name).needs)
+    needs = {name: REGISTRY.get("loss", name).needs for name in REGISTRY.offers["loss"]}
+    names = sorted(name for name in needs if not {"pixels", "boxes", "second_view"} & needs[name])
     alone = [name for name in names if getattr(REGISTRY.get("loss", name).load(), "make_head", None) is not None]
     together = [name for name in names if name not in alone]
     return [*([name] for name in alone), *(together[first : first + GROUP] for first in range(0, len(together), GROUP))]

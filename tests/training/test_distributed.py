@@ -20,7 +20,7 @@ from tests.forked import ForkedProcess
 LOSSES = sorted(
     offer.component.name
     for offer in load_plugins().registry.of_kind("loss")
-    if not {"pixels", "second_view"} & offer.component.needs  # those train in one process
+    if not {"pixels", "boxes", "second_view"} & offer.component.needs  # those train in one process
 )
 LARGEST = 1e-6  # relative, in float64, after 6 steps
 

@@ -12,7 +12,7 @@ MDISTILLER = "mdistiller, configs"
 CLS_KD = "cls_KD, configs/distillers"
 SIMKD = "SimKD, scripts/run_distill.sh"
 MMRAZOR = "mmrazor, configs/distill/mmseg"
-CIFAR, IMAGENET, CITYSCAPES = "cifar100", "imagenet", "cityscapes"
+CIFAR, IMAGENET, CITYSCAPES, COCO = "cifar100", "imagenet", "cityscapes", "coco"
 
 PRESETS: dict[str, tuple[Preset, ...]] = {
     "kd": (
@@ -137,6 +137,14 @@ PRESETS: dict[str, tuple[Preset, ...]] = {
             f"{MMRAZOR}/cwd/cwd_logits_pspnet_r101_d8_pspnet_r18_d8_512x1024_cityscapes_80k.py",
             5.0,
             {"temperature": 1.0, "logits": True},
+        ),
+    ),
+    "fgd": (
+        Preset(
+            COCO,
+            "FGD, configs/distillers/fgd/fgd_fcos_r101_distill_fcos_r50_2x_coco.py, on levels of feature pyramids",
+            1.0,
+            {"temperature": 0.8, "alpha": 1.6e-3, "beta": 8e-4, "gamma": 8e-4, "relation": 8e-6},
         ),
     ),
     "mgd": (
