@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -31,8 +32,11 @@ DRAWN = "`split: {test: 0.2, by: seed}` draws a test part"
 class VocParams(OwnFilesParams):
     """Images with one XML file each, as Pascal VOC, LabelImg and CVAT write them.
 
+    Parts are lists of names. Where there are none, they are sub-folders of the images, and of the XML files.
+
     Attributes:
-        path: the folder that holds JPEGImages/, Annotations/ and ImageSets/Main/.
+        path: the folder that holds JPEGImages/, Annotations/ and ImageSets/Main/; without the first two, images and XML
+            files lie beside one another.
         classes: names of the classes in the order of their numbers; by default those of the boxes to train on, sorted.
         difficult: `ignore` leaves objects that are marked as difficult out of training and of scores, as VOC does;
             `keep` takes them as any other.
@@ -41,11 +45,11 @@ class VocParams(OwnFilesParams):
         images_folder: the folder of images.
         annotations_folder: the one of XML files.
         lists_folder: the one of lists, of a name without an extension a line.
-        train_list: the list of images to train on, without its ending `.txt`.
+        train_list: the list of images to train on, without its ending `.txt`, or their sub-folder.
         test_list: the one of those to test on; where it is left at `test` and there is none, `val`, `valid` or
             `validation`.
-        validation_list: images to validate on, in place of the share that `selection` holds out.
-        split: draws the parts where there are no lists: `{test: 0.2, by: seed}`. `by: group` keeps the images of one
+        validation_list: the one of those to validate on, in place of the share that `selection` holds out.
+        split: draws the parts where there are none: `{test: 0.2, by: seed}`. `by: group` keeps the images of one
             sub-folder together.
         exif: `apply` turns an image as its EXIF orientation says, where boxes were drawn over the image as it is shown;
             by default pixels are taken as they are stored.
@@ -119,57 +123,135 @@ def _read(params: VocParams) -> BoxedParts:
 
 def _scan(params: VocParams) -> _Scan:
     """The images of all parts, by the names of files alone."""
-    folders = [params.path / params.images_folder, params.path / params.annotations_folder]
-    for folder in folders:
-        if not folder.is_dir():
-            raise DataError(
-                f"voc: {folder} is not a folder; {params.path} should hold {params.images_folder}/ and "
-                f"{params.annotations_folder}/, of files with the same names"
-            )
-    scan = scan_images(folders[0], params.more_extensions, "voc")
-    images = by_stem("voc", folders[0], scan.files(), "images")
-    notes = [note for note in (str(scan.left_out),) if note]
-    lists = _lists(params, notes)
-    names = {part: _listed(params, file) for part, file in lists.items()}
+    files = _Files(params)
+    names = {part: files.named(name) for part, name in _part_names(files).items()}
     if params.split is not None:
-        pool = names.get("train") or _paired(params, images, notes)
+        pool = names.get("train") or files.paired
         drawn = draw_unlabelled("voc", pool, params.split)
         parts = ("train", "test", *(["validation"] if params.split.validation else []))
         names |= {each: [name for name, part in zip(pool, drawn, strict=True) if part == each] for each in parts}
-    _check_parts(params, names)
-    return _Scan({part: _images(params, images, listed, part) for part, listed in names.items()}, tuple(notes))
+    _check_parts(names)
+    return _Scan({part: files.boxed(part, listed) for part, listed in names.items()}, tuple(files.notes))
 
 
-def _lists(params: VocParams, notes: list[str]) -> dict[str, Path]:
-    """The lists that are read, by part; there is a note on one beside them.
+class _Files:
+    """The names of images, of XML files and of lists.
+
+    Attributes:
+        images, annotations: folders; both are the whole where it holds neither, and files lie beside one another.
+        lists: files by the names of parts; empty where sub-folders are the parts.
+        parts: names of all parts that there are.
+        notes: on what is left out.
+    """
+
+    def __init__(self, params: VocParams):
+        self.params, self.notes = params, list[str]()
+        self.images, self.annotations = self._folders()
+        scan = scan_images(self.images, params.more_extensions, "voc")
+        if self.images == self.annotations:
+            scan.left_out.kinds.pop(ENDING, None)
+        self._image_of = by_stem("voc", self.images, scan.files(), "images")
+        folder = params.path / params.lists_folder
+        self.lists = {file.stem: file for file in sorted(folder.glob("*.txt"))}
+        self.parts = sorted(self.lists or {name.split("/")[0] for name in self._image_of if "/" in name})
+        self.notes += [note for note in (str(scan.left_out),) if note]
+
+    def place(self, name: str) -> str:
+        """Where a part is, or would be."""
+        if self.lists:
+            return f"{self.params.path / self.params.lists_folder / name}.txt"
+        return f"{self.images / name}/"
+
+    def named(self, name: str) -> list[str]:
+        """Names of the images of a part, sorted."""
+        if self.lists:
+            return _listed(self.lists[name], self.images)
+        inside = [each for each in self.paired if each.startswith(f"{name}/")]
+        if not inside:
+            raise DataError(f"voc: no image in {self.place(name)} has an XML file of its name")
+        return inside
+
+    @cached_property
+    def paired(self) -> list[str]:
+        """Names of the images that have an XML file, sorted; of the others there is a note."""
+        folder, images = self.annotations, self._image_of
+        paired = sorted(name for name in images if os.path.isfile(folder / f"{name}{ENDING}"))  # by way of links too
+        annotated = {file.relative_to(folder).with_suffix("").as_posix() for file in folder.rglob(f"*{ENDING}")}
+        for kind, other, names in (
+            ("image", "XML file", {*images} - {*paired}),
+            ("XML file", "image", annotated - {*paired}),
+        ):
+            if names:
+                kinds, more = (f"{kind}s", ", ...") if len(names) > 1 else (kind, "")
+                self.notes.append(f"{len(names)} {kinds} without an {other} left out ({printable(min(names))}{more})")
+        if not paired:
+            raise DataError(f"voc: no image in {self.images} has an XML file of its name in {folder}")
+        return paired
+
+    def boxed(self, part: str, names: Sequence[str]) -> list[BoxedImage]:
+        """Images of a part, without boxes.
+
+        Raises:
+            DataError: one is not there, or its XML file is not.
+        """
+        listed = [(name, str(self.annotations / f"{name}{ENDING}")) for name in names]
+        absent = [name for name in names if name not in self._image_of]
+        unannotated = [name for name, file in listed if not os.path.isfile(file)]
+        for missing, kind, folder in ((absent, "images", self.images), (unannotated, "XML files", self.annotations)):
+            if missing:
+                named = printable(missing[0]) + (", ..." if len(missing) > 1 else "")
+                raise DataError(
+                    f"voc: {len(missing)} of {len(names)} {kind} of the {part} part are not in {folder} ({named}); add "
+                    "them, or take their names out of the list"
+                )
+        images = [(self._image_of[name], name, file) for name, file in listed]
+        return [BoxedImage(name + os.path.splitext(image)[1], image, (), None, file) for image, name, file in images]
+
+    def _folders(self) -> tuple[Path, Path]:
+        params, fields = self.params, VocParams.model_fields
+        given = (params.images_folder, params.annotations_folder)
+        images, annotations = params.path / given[0], params.path / given[1]
+        is_usual = given == (fields["images_folder"].default, fields["annotations_folder"].default)
+        if is_usual and params.path.is_dir() and not images.is_dir() and not annotations.is_dir():
+            return params.path, params.path
+        for folder in (images, annotations):
+            if not folder.is_dir():
+                raise DataError(
+                    f"voc: {folder} is not a folder; {params.path} should hold {given[0]}/ and {given[1]}/, of files "
+                    "with the same names"
+                )
+        return images, annotations
+
+
+def _part_names(files: _Files) -> dict[str, str]:
+    """Names of the parts that are read; there is a note on one beside them.
 
     Raises:
-        DataError: there is none to train or to test on, or a test list where the test part is to be drawn.
+        DataError: there is none to train or to test on, or a test part where one is to be drawn.
     """
-    folder = params.path / params.lists_folder
-    there = sorted(file.stem for file in folder.glob("*.txt")) if folder.is_dir() else []
-    lists = {} if params.validation_list is None else {"validation": params.validation_list}
+    params, there = files.params, files.parts
+    parts = {} if params.validation_list is None else {"validation": params.validation_list}
     if params.split is None:
         test = params.test_list
         if test not in there and test == VocParams.model_fields["test_list"].default:
             test = next((name for name in STAND_INS if name in there and name != params.validation_list), test)
-            notes.append(f"{test}.txt tests, as there is no {params.test_list}.txt")
-        lists |= {"train": params.train_list, "test": test}
+            files.notes.append(f"{test} tests, as there is no {params.test_list}")
+        parts |= {"train": params.train_list, "test": test}
     elif params.test_list in there:
-        raise DataError(f"voc: {folder / params.test_list}.txt is there already; take `split` out, or the list")
+        raise DataError(f"voc: {files.place(params.test_list)} is there already; take `split` out, or that part")
     elif params.train_list in there or params.train_list != VocParams.model_fields["train_list"].default:
-        lists["train"] = params.train_list
-    for part, name in lists.items():
+        parts["train"] = params.train_list
+    for part, name in parts.items():
         if name not in there:
             hint = did_you_mean(name, there) if there else DRAWN
-            raise DataError(f"voc: there is no list {folder / name}.txt; name it with `{part}_list`; {hint}")
+            raise DataError(f"voc: there is no {files.place(name)}; name the part with `{part}_list`; {hint}")
     for name in STAND_INS:
-        if name in there and name not in lists.values() and params.split is None:
-            notes.append(f"{name}.txt is not read (`validation_list: {name}` chooses epochs by it)")
-    return {part: folder / f"{name}.txt" for part, name in lists.items()}
+        if name in there and name not in parts.values() and params.split is None:
+            files.notes.append(f"{name} is not read (`validation_list: {name}` chooses epochs by it)")
+    return parts
 
 
-def _listed(params: VocParams, file: Path) -> list[str]:
+def _listed(file: Path, images: Path) -> list[str]:
     """Names in a list, sorted.
 
     Raises:
@@ -183,30 +265,12 @@ def _listed(params: VocParams, file: Path) -> list[str]:
         if name in seen:
             raise DataError(f"voc: {file}: '{quoted(name)}' is there twice; keep one line")
         if os.path.isabs(name) or ".." in Path(name).parts:
-            raise DataError(f"voc: {file}:{line}: '{quoted(name)}' lies outside of {params.images_folder}/")
+            raise DataError(f"voc: {file}:{line}: '{quoted(name)}' lies outside of {images}")
         seen.add(name)
     return sorted(names)
 
 
-def _paired(params: VocParams, images: Mapping[str, str], notes: list[str]) -> list[str]:
-    """Names of the images that have an XML file, sorted; of the others there is a note."""
-    folder = params.path / params.annotations_folder
-    paired = sorted(name for name in images if os.path.isfile(folder / f"{name}{ENDING}"))  # by way of links too
-    annotations = {file.relative_to(folder).with_suffix("").as_posix() for file in folder.rglob(f"*{ENDING}")}
-    alone = sorted({*images} - {*paired}), sorted(annotations - {*paired})
-    for names, problem in zip(alone, ("without an XML file", "without an image"), strict=True):
-        if names:
-            kind = ("image" if "XML" in problem else "XML file") + "s" * (len(names) > 1)
-            verb, more = ("are", ", ...") if len(names) > 1 else ("is", "")
-            notes.append(f"{len(names)} {kind} {problem} {verb} left out ({printable(names[0])}{more})")
-    if not paired:
-        raise DataError(
-            f"voc: no image in {params.path / params.images_folder} has an XML file of its name in {folder}"
-        )
-    return paired
-
-
-def _check_parts(params: VocParams, names: Mapping[str, Sequence[str]]) -> None:
+def _check_parts(names: Mapping[str, Sequence[str]]) -> None:
     """No image is in two parts that are to differ.
 
     Raises:
@@ -216,27 +280,5 @@ def _check_parts(params: VocParams, names: Mapping[str, Sequence[str]]) -> None:
         if both := sorted({*names.get(one, ())} & {*names.get(other, ())}):
             raise DataError(
                 f"voc: {len(both)} image{'s are' if len(both) > 1 else ' is'} both to {one} and to {other} on "
-                f"({printable(both[0])}{', ...' if len(both) > 1 else ''}); name other lists in {params.lists_folder}/"
+                f"({printable(both[0])}{', ...' if len(both) > 1 else ''}); name other lists"
             )
-
-
-def _images(params: VocParams, images: Mapping[str, str], names: Sequence[str], part: str) -> list[BoxedImage]:
-    """Images of a part, without boxes.
-
-    Raises:
-        DataError: one is not there, or its XML file is not.
-    """
-    listed = [(name, str(params.path / params.annotations_folder / (name + ENDING))) for name in names]
-    absent = [name for name, _ in listed if name not in images]
-    unannotated = [file for _, file in listed if not os.path.isfile(file)]
-    for missing, kind, folder in (
-        (absent, "images", params.images_folder),
-        (unannotated, "XML files", params.annotations_folder),
-    ):
-        if missing:
-            raise DataError(
-                f"voc: {len(missing)} of {len(names)} {kind} of the {part} part are not in {params.path / folder} "
-                f"({printable(os.path.basename(missing[0]))}{', ...' if len(missing) > 1 else ''}); add them, or take "
-                "their names out of the list"
-            )
-    return [BoxedImage(name + Path(images[name]).suffix, images[name], (), None, file) for name, file in listed]

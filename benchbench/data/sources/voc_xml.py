@@ -65,7 +65,7 @@ class _Reader:
         self._path, self._text = list[str](), list[str]()
         self._parser = parser = expat.ParserCreate()
         parser.StartElementHandler, parser.EndElementHandler = self._start, self._end
-        parser.CharacterDataHandler = self._text.append
+        parser.CharacterDataHandler, parser.buffer_text = self._text.append, True
         parser.StartDoctypeDeclHandler = self._refuse_document_type
         try:
             if os.path.getsize(file) > LARGEST_BYTES:
@@ -82,23 +82,25 @@ class _Reader:
         return DataError(f"voc: {printable(self.file)}{f':{line}' if line else ''}: {problem}")
 
     def _start(self, name: str, _attributes: dict[str, str]) -> None:
-        line = self._parser.CurrentLineNumber
-        if not self._path and name != "annotation":
-            raise self.error(f"the outermost element is '{quoted(name)}', where VOC has 'annotation'", line)
-        self._path.append(name)
-        if len(self._path) > DEEPEST:
-            raise self.error(f"elements lie more than {DEEPEST} deep in one another", line)
+        path = self._path
+        path.append(name)
         self._text.clear()
-        if self._path[1:] == ["object"]:
-            self.objects.append(_Object(line))
+        if len(path) == 2 and name == "object":
+            self.objects.append(_Object(self._parser.CurrentLineNumber))
+        elif len(path) == 1 and name != "annotation":
+            problem = f"the outermost element is '{quoted(name)}', where VOC has 'annotation'"
+            raise self.error(problem, self._parser.CurrentLineNumber)
+        elif len(path) > DEEPEST:
+            problem = f"elements lie more than {DEEPEST} deep in one another"
+            raise self.error(problem, self._parser.CurrentLineNumber)
 
     def _end(self, name: str) -> None:
-        match self._path[1:]:
-            case ["size", _]:
-                self.sides[name] = "".join(self._text).strip()
-            case ["object", _] | ["object", "bndbox", _]:
-                self.objects[-1].texts[name] = "".join(self._text).strip()
-        self._path.pop()
+        path, depth = self._path, len(self._path)
+        if depth > 2 and path[1] == "object" and (depth == 3 or (depth == 4 and path[2] == "bndbox")):
+            self.objects[-1].texts[name] = "".join(self._text).strip()
+        elif depth == 3 and path[1] == "size":
+            self.sides[name] = "".join(self._text).strip()
+        path.pop()
         self._text.clear()
 
     def _refuse_document_type(self, *_: object) -> None:

@@ -159,7 +159,7 @@ def test_an_image_of_another_size_than_its_annotation(folder, save_image):
 class TestLists:
     def test_parts_and_keys(self, folder):
         listed(folder, train=["a"], val=["b"])
-        note = "val.txt is not read (`validation_list: val` chooses epochs by it)"
+        note = "val is not read (`validation_list: val` chooses epochs by it)"
         write(folder, ("person", (1, 1, 3, 3)), name="a")
         assert params_of(folder).info(folder).note == note
         params = params_of(folder, validation_list="val", classes=["car", "person"])
@@ -170,9 +170,7 @@ class TestLists:
             *("../validation/annotation/b.xml", "../validation/image/b.png", "annotation/a.xml", "image/a.png")
         ]
         (folder / "ImageSets" / "Main" / "test.txt").unlink()
-        assert (
-            "val.txt tests, as there is no test.txt" in params_of(folder, classes=["car", "person"]).info(folder).note
-        )
+        assert "val tests, as there is no test" in params_of(folder, classes=["car", "person"]).info(folder).note
 
     def test_drawn(self, folder, save_image):
         for name in "defg":
@@ -181,22 +179,40 @@ class TestLists:
         (folder / "Annotations" / "z.xml").write_text(xml())
         save_image(folder / "JPEGImages" / "new.png")
         params = params_of(folder, split={"test": 0.3}, classes=["car", "person"])
-        assert refusal(params) == "voc: ImageSets/Main/test.txt is there already; take `split` out, or the list"
+        assert refusal(params) == "voc: ImageSets/Main/test.txt is there already; take `split` out, or that part"
         for name in ("train", "test"):
             (folder / "ImageSets" / "Main" / f"{name}.txt").unlink()
         info = params.info(folder)
         assert (info.train, info.test) == (5, 2)
-        notes = ["1 image without an XML file is left out (new)", "1 XML file without an image is left out (z)"]
+        notes = ["1 image without an XML file left out (new)", "1 XML file without an image left out (z)"]
         assert info.note.split("; ")[:2] == notes
         files = [*params.split_files("train", folder), *params.split_files("test", folder)]
         assert len(set(files)) == 14
         assert "image/new.png" not in files
 
+    @pytest.mark.parametrize("is_beside", [True, False])
+    def test_sub_folders(self, folder, tmp_path, save_image, is_beside):
+        whole = tmp_path / "whole"
+        for part in ("train", "valid"):
+            images, annotations = (("", ""), ("JPEGImages", "Annotations"))[not is_beside]
+            for seed, name in enumerate("ab"):
+                save_image(whole / images / part / f"{name}.png", seed)
+                (whole / annotations / part).mkdir(parents=True, exist_ok=True)
+                (whole / annotations / part / f"{name}.xml").write_text(xml(("car", (1, 1, 3, 3))))
+        params = params_of(whole)
+        assert params.info(whole) == DataInfo(1, 2, 2, "valid tests, as there is no test", ("car",), task="detection")
+        assert sorted(params.split_files("test", whole)) == [
+            *("annotation/valid/a.xml", "annotation/valid/b.xml", "image/valid/a.png", "image/valid/b.png")
+        ]
+        message = refusal(params_of(whole, train_list="trian"))
+        assert message.endswith("trian/; name the part with `train_list`; did you mean 'train'?")
+        assert params_of(whole, test_list="no", split={"test": 0.5, "by": "seed"}).info(whole).train == 1  # of train/
+
 
 BROKEN = [
     ({"train": ["a", "a"]}, "voc: ImageSets/Main/train.txt: 'a' is there twice; keep one line"),
-    ({"train": ["../a"]}, "voc: ImageSets/Main/train.txt:1: '../a' lies outside of JPEGImages/"),
-    ({"train": ["b", "c"]}, "voc: 1 image is both to train and to test on (c); name other lists in ImageSets/Main/"),
+    ({"train": ["../a"]}, "voc: ImageSets/Main/train.txt:1: '../a' lies outside of JPEGImages"),
+    ({"train": ["b", "c"]}, "voc: 1 image is both to train and to test on (c); name other lists"),
     ({"train": []}, "voc: the list ImageSets/Main/train.txt names no image"),
     (
         {"train": ["b", "x", "y"]},
@@ -214,9 +230,9 @@ def test_broken_lists(folder, lists, message):
 
 def test_what_is_absent_is_named(folder):
     message = refusal(params_of(folder, train_list="trian"))
-    assert message.endswith("ImageSets/Main/trian.txt; name it with `train_list`; did you mean 'train'?")
+    assert message.endswith("ImageSets/Main/trian.txt; name the part with `train_list`; did you mean 'train'?")
     (folder / "Annotations" / "b.xml").unlink()
-    assert "voc: 1 of 2 XML files of the train part are not in Annotations (b.xml); add" in refusal(params_of(folder))
+    assert "voc: 1 of 2 XML files of the train part are not in Annotations (b); add" in refusal(params_of(folder))
     assert "Labels is not a folder; " in refusal(params_of(folder, annotations_folder="Labels"))
 
 
