@@ -51,11 +51,16 @@ def fitted(images: Tensor, size: int) -> tuple[Tensor, tuple[int, int]]:
     The longer side has `size` pixels, and the ratio is kept.
     """
     height, width = images.shape[-2:]
-    scale = size / max(height, width)
-    shape = (max(1, round(height * scale)), max(1, round(width * scale)))
+    shape = fitted_shape((height, width), size)
     if shape != (height, width):
         images = F.interpolate(images, size=shape, mode="bilinear", antialias=True, align_corners=False).clamp(0, 1)
     return F.pad(images, (0, size - shape[1], 0, size - shape[0])), shape
+
+
+def fitted_shape(shape: tuple[int, int], size: int) -> tuple[int, int]:
+    """Height and width of an image of this height and width whose longer side is brought to `size`."""
+    scale = size / max(shape)
+    return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
 
 
 def letterbox_boxes(images: Tensor, corners: Tensor, size: int) -> tuple[Tensor, Tensor]:

@@ -117,7 +117,11 @@ def image_boxes(folder: StageFolder, record: TrainingRecord) -> np.ndarray | Non
     if record.metrics.score != "map" or not record.metrics.test_count:
         return None
     rows = read_boxes(folder.predictions)
-    if rows is not None and len(rows) != record.metrics.test_count:
+    if rows is None:
+        return None
+    numbers = rows[rows[..., 6] > 0][:, 4]
+    known = np.isin(numbers, np.arange(len(record.data.names))).all()
+    if len(rows) != record.metrics.test_count or not known or not np.isfinite(rows).all():
         raise StoreError(f"{folder.predictions} is not of the record beside it; delete {folder.path} to run it again")
     return rows
 

@@ -24,7 +24,7 @@ class Matches:
     """Boxes that were found in N images, D in all, the highest score first, and what became of each.
 
     Attributes:
-        images, classes: of each [D].
+        images, classes, scores: of each [D].
         right: an object of its class is there, by overlap [T, D].
         ignored: it counts neither as right nor as wrong, by overlap [T, D].
         objects: that are there, by image and class [N, C].
@@ -32,6 +32,7 @@ class Matches:
 
     images: np.ndarray
     classes: np.ndarray
+    scores: np.ndarray
     right: np.ndarray
     ignored: np.ndarray
     objects: np.ndarray
@@ -61,11 +62,11 @@ def match(rows: np.ndarray) -> Matches:
             parts.append((own[:, 5], np.full(len(own), image), own[:, 4].astype(int), right, ignored))
     if not parts:
         none, nothing = np.zeros(0, np.int64), np.zeros((len(OVERLAPS), 0), bool)
-        return Matches(none, none, nothing, nothing, objects)
+        return Matches(none, none, np.zeros(0, rows.dtype), nothing, nothing, objects)
     scores, images, numbers = (np.concatenate([part[place] for part in parts]) for place in range(3))
     right, ignored = (np.concatenate([part[place] for part in parts], 1) for place in (3, 4))
     order = np.argsort(-scores, kind="stable")
-    return Matches(images[order], numbers[order], right[:, order], ignored[:, order], objects)
+    return Matches(images[order], numbers[order], scores[order], right[:, order], ignored[:, order], objects)
 
 
 def _chosen(found: np.ndarray, there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -134,3 +135,31 @@ def average_precisions(matches: Matches, counts: np.ndarray | None = None) -> np
 def mean_average_precision(precisions: np.ndarray) -> float:
     """Mean over overlaps and over classes with objects of average precisions [T, C], 0..1; NaN where there is none."""
     return float("nan") if np.isnan(precisions).all() else float(np.nanmean(precisions))
+
+
+def f1_scores(matches: Matches, least: float) -> np.ndarray:
+    """F1 of each image [N], 0..1: the harmonic mean of precision and recall, at an overlap of 0.5.
+
+    NaN where no object is there and no box was found.
+
+    Args:
+        matches: of all images.
+        least: score of the boxes that count as found, at least.
+    """
+    counted = (matches.scores >= least) & ~matches.ignored[0]
+    right, found = (
+        np.bincount(matches.images[chosen], minlength=len(matches.objects))
+        for chosen in (counted & matches.right[0], counted)
+    )
+    both = found + matches.objects.sum(1)
+    return np.divide(2.0 * right, both, out=np.full(len(both), np.nan), where=both > 0)
+
+
+def best_score(matches: Matches) -> float:
+    """The score from which on the found boxes have the highest F1 over all images together; 1 where none is right."""
+    right = np.cumsum(matches.right[0])
+    if not len(right) or not right[-1]:
+        return 1.0
+    f1 = 2 * right / (np.cumsum(~matches.ignored[0]) + matches.objects.sum())
+    f1[:-1][matches.scores[:-1] == matches.scores[1:]] = -1  # boxes of one score count together
+    return float(matches.scores[f1.argmax()])

@@ -6,7 +6,7 @@ import io
 import numpy as np
 import pytest
 
-from benchbench.statistics.detection import average_precisions, match, mean_average_precision
+from benchbench.statistics.detection import average_precisions, best_score, f1_scores, match, mean_average_precision
 
 
 def row(corners, number, score=0.0, kind=2):
@@ -109,3 +109,26 @@ def test_counts_of_images_are_as_good_as_copies():
     copies = average_precisions(match(np.repeat(rows, counts, 0)))
     np.testing.assert_allclose(average_precisions(match(rows), counts), copies, atol=0.02)
     assert not np.allclose(average_precisions(match(rows)), copies, atol=1e-3)
+
+
+def test_f1_of_images_by_hand():
+    there = [row([0, 0, 10, 10], 0), row([20, 0, 30, 10], 1), row([40, 0, 50, 10], 1, kind=3)]
+    found = [row([0, 0, 10, 9], 0, 0.9, 1), row([20, 0, 30, 10], 0, 0.6, 1), row([40, 0, 49, 10], 1, 0.8, 1)]
+    rows = images_of([*there, *found], [row([0, 0, 5, 5], 0, 0.3, 1)], [], [row([0, 0, 5, 5], 0)])
+    matches = match(rows)
+    # Of the first image one of two objects is found, and one box is of the wrong class; the ignored one counts nowhere.
+    np.testing.assert_allclose(f1_scores(matches, 0.2), [2 / 4, 0, np.nan, 0])
+    np.testing.assert_allclose(f1_scores(matches, 0.7), [2 / 3, np.nan, np.nan, 0])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_best_score_is_that_of_the_highest_f1(seed):
+    matches = match(random_rows(seed))
+
+    def whole(least):
+        counted = (matches.scores >= least) & ~matches.ignored[0]
+        return 2 * matches.right[0][counted].sum() / (counted.sum() + matches.objects.sum())
+
+    values = {score: whole(score) for score in matches.scores}
+    assert values[best_score(matches)] == max(values.values())
+    assert best_score(match(images_of([row([0, 0, 4, 4], 0), row([9, 9, 12, 12], 0, 0.5, 1)]))) == 1

@@ -6,42 +6,26 @@ again on the few images of a sheet, on the CPU. What is found then is compared w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from benchbench.components import Registry
 from benchbench.data.images import IGNORED, ImageDataset
-from benchbench.data.mask_pictures import laid_over
+from benchbench.data.mask_pictures import class_colours, laid_over
 from benchbench.errors import DataError, StoreError, one_line
-from benchbench.specs.records import TrainingRecord
-from benchbench.specs.stages import TrainingSpec
+from benchbench.reports.answer_metrics import image_confusions
+from benchbench.reports.page.sheets import NOT_STORED, Sheets, TestedCell, legend, lowest, small, uri_of
 from benchbench.statistics.segmentation import mean_iou
-from benchbench.store import StageFolder
 
 if TYPE_CHECKING:
     from torch import nn
 
 SIDE = 96  # pixels of the longer side of a picture, at most
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A finished stage of a segmentation.
-
-    Attributes:
-        folder: with its weights.
-        spec, record: of the stage.
-        registry: the components of its plan.
-    """
-
-    folder: StageFolder
-    spec: TrainingSpec
-    record: TrainingRecord
-    registry: Registry
+MOST_COLOURS = 24  # in the legend
+SAME = 1e-3  # of an image's pixels: rounding on another device changes so many
 
 
 @dataclass(frozen=True)
@@ -61,80 +45,92 @@ class Answered:
     other: float
 
 
-def worst(confusions: np.ndarray, count: int) -> list[tuple[int, float]]:
-    """Indices of images and their mean IoU, the lowest first, of those that are not wholly right.
+def draw_masks(sheets: Sheets, cell: TestedCell) -> None:
+    """Adds the sheet of a segmentation's cell, or a note where there is nothing to show.
 
-    Args:
-        confusions: pixels of each image by class and predicted class [N, C, C].
-        count: images at most.
-    """
-    ious = [mean_iou(each) for each in confusions]
-    order = sorted((iou, index) for index, iou in enumerate(ious) if iou < 1)  # NaN, without pixels, is not below
-    return [(index, iou) for iou, index in order[:count]]
-
-
-def answer(trained: Trained, images: ImageDataset, indices: Sequence[int], confusions: np.ndarray) -> list[Answered]:
-    """Runs a network on some test images.
-
-    Args:
-        trained: the stage.
-        images: its test split.
-        indices: of the images.
-        confusions: what the test has counted [N, C, C].
+    "masks" are (places of image, mask and prediction, number in the test split, IoU), "colours" those of classes.
 
     Raises:
-        DataError: an image or its mask cannot be read, or is not the one that was tested.
-        StoreError: the weights are absent or damaged, or are not of this network.
+        DataError: its images are not at hand, or are others than were tested.
+        StoreError: its weights or predictions are damaged.
     """
     import torch
 
-    model = _network(trained)
+    key, counted = cell.stage.key, image_confusions(cell.folder, cell.record)
+    if counted is None:
+        sheets.by_stage[key] = {"note": NOT_STORED}
+        return
+    chosen = lowest((mean_iou(each) for each in counted), cell.count)
+    if not chosen:
+        sheets.by_stage[key] = {"note": "It has every pixel of every test image right."}
+        return
+    images, model = cell.images(), _network(cell)
     with torch.no_grad():
-        return [_answer(model, trained, images, index, confusions[index]) for index in indices]
+        shown = {index: _answer(model, cell, images, index, counted[index]) for index, _ in chosen}
+    names = {index: ((id(images), index, SIDE), ("mask", id(images), index), (key, index)) for index in shown}
+    if not sheets.add_pictures(key, _pictures(sheets, names, shown)):
+        return
+    total, colours = counted[[*shown]].sum(0), class_colours(len(images.classes))
+    note = f"{len(shown)} of {len(counted):,} test images, the lowest mean IoU first; the network ran again on them."
+    if (most := max(each.other for each in shown.values())) > SAME:
+        note += f" Here up to {100 * most:.1f} % of an image's pixels are taken for another class than in the test."
+    sheets.by_stage[key] = {
+        "masks": [[*(sheets.places[name] for name in names[index]), index, round(iou, 4)] for index, iou in chosen],
+        "colours": legend(images.classes, np.flatnonzero(total.sum(0) + total.sum(1))[:MOST_COLOURS], colours),
+        "note": note,
+    }
 
 
-def _network(trained: Trained) -> nn.Module:
+def _pictures(
+    sheets: Sheets, names: Mapping[int, tuple[Hashable, ...]], shown: Mapping[int, Answered]
+) -> dict[Hashable, str]:
+    """Those that the sheets have not yet, by name."""
+    return {
+        name: uri_of(picture, lossless=max(picture.size) < SIDE)  # colours of single pixels would blur
+        for index, each in shown.items()
+        for name, picture in zip(names[index], (each.image, each.truth, each.answer), strict=True)
+        if name not in sheets.places
+    }
+
+
+def _network(cell: TestedCell) -> nn.Module:
     """The trained network, in eval mode on the CPU; of the store's files only its weights are read, by safetensors."""
     import safetensors.torch
 
     from benchbench.models.build import build_backbone
 
-    spec = trained.spec
-    weights = safetensors.torch.load_file(trained.folder.verified_weights())
+    spec = cell.spec
+    weights = safetensors.torch.load_file(cell.folder.verified_weights())
     try:
-        model = build_backbone(
-            spec.model.without_weights(), spec.role, trained.registry, len(trained.record.data.names)
-        )
+        model = build_backbone(spec.model.without_weights(), spec.role, cell.registry, len(cell.record.data.names))
         model.load_state_dict(weights)
     except Exception as error:  # a plugin's network may raise anything; a page is made all the same
         raise StoreError(f"its network cannot be built again ({one_line(error)})") from None
     return model.eval()
 
 
-def _answer(model: nn.Module, trained: Trained, images: ImageDataset, index: int, counted: np.ndarray) -> Answered:
+def _answer(model: nn.Module, cell: TestedCell, images: ImageDataset, index: int, counted: np.ndarray) -> Answered:
     import torch
 
-    from benchbench.augmenters.geometric import letterbox
+    from benchbench.augmenters.geometric import fitted_shape, letterbox
     from benchbench.data.decoded import pixels_of
     from benchbench.data.transforms import to_float
     from benchbench.models.pixels import enlarged
     from benchbench.training.answers import confusions as count_pixels
 
     assert images.mask is not None
-    recipe = trained.record.chosen.recipe if trained.record.chosen is not None else trained.spec.recipe
+    size = cell.recipe.image_size
     mask, pixels = images.mask(index), to_float(torch.from_numpy(pixels_of(images, index)).permute(2, 0, 1)[None])
-    boxed, masks = letterbox(pixels, torch.from_numpy(mask)[None], recipe.image_size)
+    boxed, masks = letterbox(pixels, torch.from_numpy(mask)[None], size)
     whole = np.bincount(masks[masks != IGNORED].numpy(), minlength=len(counted))
     if not np.array_equal(whole, counted.sum(1)):
         raise DataError("the masks of the test images are not those that were tested")
     logits = model(boxed).logits
     now = count_pixels(logits, masks.long())[0].numpy()
-    scale = recipe.image_size / max(mask.shape)
-    height, width = (max(1, round(side * scale)) for side in mask.shape)
+    height, width = fitted_shape((mask.shape[0], mask.shape[1]), size)
     predicted = enlarged(logits, masks).argmax(1)[0, :height, :width].to(torch.uint8).numpy()
     picture, classes = images.image(index).convert("RGB"), len(images.classes)
     other = np.abs(now - counted).sum() / 2 / max(1, counted.sum())
     pictures = [picture, *(laid_over(picture, each, classes) for each in (mask, predicted))]
-    for each in pictures:
-        each.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-    return Answered(pictures[0], pictures[1], pictures[2], float(other))
+    image, truth, answer = (small(each, SIDE) for each in pictures)
+    return Answered(image, truth, answer, float(other))

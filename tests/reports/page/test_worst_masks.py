@@ -18,7 +18,7 @@ from benchbench.models.build import build_backbone
 from benchbench.reports import sheet_request
 from benchbench.reports.page import write_page
 from benchbench.reports.page.data import page_data
-from benchbench.reports.page.worst_masks import worst
+from benchbench.reports.page.sheets import lowest
 from benchbench.reports.report import make_report
 from benchbench.specs.stages import TrainingSpec
 from benchbench.statistics.masks import IGNORED
@@ -197,7 +197,6 @@ def test_is_read_aloud_and_fits_a_phone(lab, open_page, screen, tmp_path):
 
 
 def test_images_that_are_right_are_not_among_the_worst():
-    right, wrong, empty = np.diag([3, 4]), np.array([[1, 2], [0, 4]]), np.zeros((2, 2), int)
-    half = np.array([[2, 1], [0, 4]])
-    assert [index for index, _ in worst(np.array([right, half, empty, wrong]), 8)] == [3, 1]
-    assert len(worst(np.array([right, half, empty, wrong]), 1)) == 1
+    scores = [1, 0.75, float("nan"), 0.25]
+    assert lowest(scores, 8) == [(3, 0.25), (1, 0.75)]
+    assert lowest(scores, 1) == [(3, 0.25)]

@@ -17,7 +17,7 @@ from benchbench.cli import options
 from benchbench.errors import BenchBenchError, DataError
 from benchbench.plugins import load_plugins
 from benchbench.reports import sheet_request
-from benchbench.reports.page import write_page, wrong_images
+from benchbench.reports.page import sheets, write_page, wrong_images
 from benchbench.reports.page.data import page_data
 from benchbench.reports.page.images_at_hand import ImagesAtHand
 from benchbench.reports.report import make_report
@@ -131,7 +131,7 @@ def test_one_confusion_does_not_fill_a_sheet():
 @pytest.mark.parametrize(("bound", "value"), [("MOST_CELLS", 1), ("MOST_BYTES", 1500)])
 def test_a_page_stays_small(drawn, sheets_of, monkeypatch, bound, value):
     predict(drawn, drawn.cells("scratch")[1].stage, ANSWERS)
-    monkeypatch.setattr(wrong_images, bound, value)
+    monkeypatch.setattr({"MOST_CELLS": wrong_images, "MOST_BYTES": sheets}[bound], bound, value)
     (best, _, worst), data = sheets_of(drawn, "scratch")
     assert len(best["images"]) == len(data["pictures"]) == 6
     assert sum(map(len, data["pictures"])) <= 1500
