@@ -106,7 +106,8 @@ class LossCase:
         sides = Outputs(leaf(*logits), leaf(STUDENT_DIM)), Outputs(leaf(*logits), leaf(TEACHER_DIM))
         if "boxes" in needs:
             points = points_of(head_on(student, CLASSES, SIDE, FINEST).to(self.device), student)
-            sides = tuple(at_points(points, CLASSES, side.embedding, leaf) for side in sides)
+            first, second = (at_points(points, CLASSES, side.embedding, leaf) for side in sides)
+            sides = first, second
             batch.images = torch.rand(size, 3, SIDE, SIDE, generator=generator).to(self.device)
             batch.boxes = boxes_like(size, CLASSES, SIDE, generator).to(self.device)
         if "second_view" in needs:

@@ -94,8 +94,8 @@ class GlobalContext(nn.Module):
             nn.Linear(channels, middle), nn.LayerNorm(middle), nn.ReLU(), nn.Linear(middle, channels)
         )
         nn.init.kaiming_normal_(self.key.weight)
-        for zero in (self.key.bias, *self.transform[-1].parameters()):
-            nn.init.zeros_(zero)
+        for name in ("key.bias", "transform.3.weight", "transform.3.bias"):
+            nn.init.zeros_(self.get_parameter(name))
 
     def forward(self, features: Tensor) -> Tensor:
         attention = F.softmax(self.key(features).flatten(1), dim=1)
@@ -119,13 +119,16 @@ class FGD(Loss):
         self.pairs = _levels(context)
         widths = [(context.student_features[s][0], context.teacher_features[t][0]) for s, t in self.pairs]
         self.connectors = nn.ModuleList(nn.Identity() if s == t else connector(s, t, norm=False) for s, t in widths)
-        self.contexts = nn.ModuleList(nn.ModuleList([GlobalContext(t), GlobalContext(t)]) for _, t in widths)
+        self.contexts_student, self.contexts_teacher = (
+            nn.ModuleList(GlobalContext(channels) for _, channels in widths) for _ in range(2)
+        )
         self.to(context.device)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
         assert batch.boxes is not None
         pixels, values = (batch.images.shape[2], batch.images.shape[3]), []
-        for (s, t), connect, (r_student, r_teacher) in zip(self.pairs, self.connectors, self.contexts, strict=True):
+        parts = zip(self.pairs, self.connectors, self.contexts_student, self.contexts_teacher, strict=True)
+        for (s, t), connect, r_student, r_teacher in parts:
             f_student, f_teacher = same_size(student.features[s], teacher.features[t])
             f_student = connect(f_student)
             scales = region_scales(batch.boxes, pixels, (f_student.shape[2], f_student.shape[3]))

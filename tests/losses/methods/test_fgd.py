@@ -111,7 +111,7 @@ def test_terms():
         weight, bias = array(convolution.weight)[:, :, 0, 0], array(convolution.bias)
         f_student = np.einsum("dc,bcij->bdij", weight, array(student.features[s])) + bias[:, None, None]
         f_teacher = pooled(array(teacher.features[t]), side)
-        own, others = loss.contexts[level]
+        own, others = loss.contexts_student[level], loss.contexts_teacher[level]
         gaps = [plain_context(others, b) - plain_context(own, a) for a, b in zip(f_student, f_teacher, strict=True)]
         focal = plain_focal(f_student, f_teacher, batch.boxes.tolist(), (16, 16), 0.5)
         expected += *focal, sum((gap**2).sum() for gap in gaps) / len(gaps)
