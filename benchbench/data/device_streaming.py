@@ -38,14 +38,14 @@ class Source(NamedTuple):
         data: its file, or its pixels [H, W, C], as uint8 [bytes].
         shape: height, width.
         is_file: which of the two.
-        window: its crop.
+        windows: its crop in each view; the whole image is brought to one shape for all of them.
         image: its index in the subset.
     """
 
     data: np.ndarray
     shape: Shape
     is_file: bool
-    window: Window
+    windows: tuple[Window, ...]
     image: int
 
 
@@ -56,7 +56,7 @@ class Sources(NamedTuple):
         files, pixels: all bytes, uint8.
         layout: of each image its number of bytes, its height and width, and those of the window's image [B, 5].
         num_files: how many of them are files.
-        grid: of the windows [B, 2, S].
+        grid: of the windows of each view [V, B, 2, S].
         places: where each image of the batch stands among them [B].
         indices: of the images of the batch in the subset [B].
     """
@@ -85,19 +85,24 @@ class DeviceStreamingLoader(StreamingLoader):
 
     def _finish(self, batch: Batch, seed: int, epoch: int, step: int) -> Batch:
         if self._draws.later:
-            transform = replace(self.transform, augmenters=self._draws.later)
-            images = transform.train(batch.images, generator(seed, "augment", epoch, step))
-            batch = replace(batch, images=images)
+            later = replace(self.transform, augmenters=self._draws.later)
+            batch = replace(batch, images=later.train(batch.images, generator(seed, "augment", epoch, step)))
+            if batch.second_view is not None:
+                batch.second_view = later.train(batch.second_view, generator(seed, "second view", epoch, step))
         return super()._finish(batch, seed, epoch, step)
 
     def _batch(self, loaded: Sources) -> Batch:
         grid, places, index = (self._sent(each) for each in (loaded.grid, loaded.places, loaded.indices))
-        pictures = iter(zip([*self._decoded(loaded), *self._pixels(loaded)], grid.split(1), strict=True))
-        parts = []
+        pictures = iter([*self._decoded(loaded), *self._pixels(loaded)])
+        parts: list[list[Tensor]] = [[] for _ in grid]
+        start = 0
         for (*_, height, width), rows in groupby(loaded.layout.tolist(), key=lambda row: row[1:]):
-            alike, windows = zip(*(next(pictures) for _ in rows), strict=True)
-            parts.append(sample(torch.stack(alike), (height, width), torch.cat(windows), self._draws.zeros))
-        images = torch.cat(parts).index_select(0, places)
+            alike = torch.stack([next(pictures) for _ in rows])
+            end = start + len(alike)
+            for views, windows in zip(parts, grid, strict=True):
+                views.append(sample(alike, (height, width), windows[start:end], self._draws.zeros))
+            start = end
+        images = torch.cat([torch.cat(views).index_select(0, places) for views in parts])
         return Batch(images, self.labels.index_select(0, index), index, host_index=loaded.indices)
 
     def _pixels(self, loaded: Sources) -> list[Tensor]:
@@ -147,10 +152,10 @@ class _Undecoded(Dataset[Any]):
         except DataError as error:  # as a value: an exception from a loader process arrives wrapped in its traceback
             return str(error)
         if key.seeds is None:
-            window = self.draws.test(shape)
+            windows = [self.draws.test(shape)]
         else:
-            window = self.draws.train(shape, torch.Generator().manual_seed(key.seeds[0]))
-        return Source(data, shape, is_file, window, key.image)
+            windows = [self.draws.train(shape, torch.Generator().manual_seed(seed)) for seed in key.seeds]
+        return Source(data, shape, is_file, tuple(windows), key.image)
 
     def _read(self, index: int) -> tuple[np.ndarray, Shape, bool]:
         images, side = self.subset.images, self.draws.largest_side
@@ -174,16 +179,16 @@ def _join(items: Sequence[Source | str], size: int) -> Sources | str:
     return Sources(
         files=_bytes(files),
         pixels=_bytes(pixels),
-        layout=torch.tensor([[len(each.data), *each.shape, *each.window.shape] for each in alike]),
+        layout=torch.tensor([[len(each.data), *each.shape, *each.windows[0].shape] for each in alike]),
         num_files=torch.tensor(len(files)),
-        grid=grids([each.window for each in alike], size),
+        grid=torch.stack([grids(view, size) for view in zip(*(each.windows for each in alike), strict=True)]),
         places=torch.tensor(order).argsort(),
         indices=torch.tensor([each.image for each in sources]),
     )
 
 
 def _kind(source: Source) -> tuple[bool, Shape, Shape]:
-    return not source.is_file, source.shape, source.window.shape
+    return not source.is_file, source.shape, source.windows[0].shape
 
 
 def _bytes(parts: Sequence[np.ndarray]) -> Tensor:

@@ -41,7 +41,7 @@ def kept_pixels(transform: Transform, device: torch.device) -> tuple[int | None,
 def _problem(transform: Transform, images: ImageDataset, device: torch.device) -> str:
     """A reason why images are not cropped on a device; empty where there is none."""
     if device.type != "cuda":
-        return "the device is a CPU"
+        return "the device is no CUDA GPU"
     if images.mask is not None or images.boxes is not None:
         return "masks and boxes move with their images there"
     if images.pixels is not None:

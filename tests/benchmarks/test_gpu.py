@@ -14,18 +14,27 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.nn import functional as F
 
+from benchbench.augmenters.geometric import flip, random_resized_crop
+from benchbench.data.decoded import decoded_once
 from benchbench.data.images import ImageDataset, ImageSubset
 from benchbench.data.in_memory import InMemoryLoader
+from benchbench.data.jpeg import decoder_problem
+from benchbench.data.loader import Loader, make_loader
+from benchbench.data.prefetch import prefetch
+from benchbench.data.sources.common import FileImages
 from benchbench.data.transforms import Transform
 from benchbench.execution.graph_pool import GraphPool
 from benchbench.execution.network import ConfiguredModel, ExecutionConfig
 from benchbench.specs.records import Progress
+from benchbench.stages.decoding import kept_pixels
 from benchbench.training.cohort import SharedInputs
 from benchbench.training.member import Member
 from benchbench.training.optimizers import make_optimizer
@@ -38,6 +47,8 @@ DEVICE = torch.device(NAME)
 ON_GPU = DEVICE.type == "cuda"
 PAIRS = 3 if ON_GPU else 1
 EXECUTION = ExecutionConfig("bf16", channels_last=True) if ON_GPU else ExecutionConfig()
+
+CLASSES = tuple("0123456789")
 
 pytestmark = pytest.mark.skipif(ON_GPU and not torch.cuda.is_available(), reason="it measures a GPU, and there is none")
 
@@ -73,19 +84,24 @@ if not ON_GPU:
 class Training:
     """Epochs of a case as the training loop runs them, and as many steps on a fixed batch."""
 
-    def __init__(self, case: Networks, folder, graphs: bool):
+    def __init__(self, case: Networks, folder, graphs: bool, loader: Loader | None = None):
         self.case, self.folder, self.steps = case, folder, 80 if ON_GPU else 5
         self.pool = GraphPool(DEVICE) if graphs and ON_GPU else None
-        count, random = self.steps * case.batch, np.random.default_rng(0)
-        array = random.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
-        images = ImageDataset(random.integers(0, 10, count), tuple("0123456789"), lambda _: None, array)
-        loader = InMemoryLoader(ImageSubset(images, np.arange(count)), Transform(case.size, None, AUGMENTERS), DEVICE)
+        loader = self._in_memory() if loader is None else loader
+        self.steps = loader.steps(case.batch)
         self.teacher = None
         if case.teacher:
             self.teacher = ConfiguredModel(build(case.teacher).to(DEVICE).freeze(), EXECUTION, DEVICE)
         teachers = [LiveTeacher(self.teacher, self.pool)] if self.teacher else []
         self.inputs = SharedInputs(loader, None, teachers, case.batch, 0, DEVICE)
         self.recipe = recipe_spec(batch_size=case.batch, image_size=case.size, epochs=1 + PAIRS, lr=1e-6)
+
+    def _in_memory(self) -> InMemoryLoader:
+        count, random = self.steps * self.case.batch, np.random.default_rng(0)
+        array = random.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
+        images = ImageDataset(random.integers(0, 10, count), CLASSES, lambda _: None, array)
+        transform = Transform(self.case.size, None, AUGMENTERS)
+        return InMemoryLoader(ImageSubset(images, np.arange(count)), transform, DEVICE)
 
     def member(self, seed: int) -> Member:
         losses, teachers = loss_specs(KD if self.teacher else [("ce", {})]), []
@@ -180,6 +196,50 @@ def test_images_per_second(benchmark, report, tmp_path, case):
         report("largest memory, GB", case.name, [torch.cuda.max_memory_allocated() / 2**30])
     if (busy := busy_share(graphs.epochs)) is not None:
         report(f"share of time in which {where} was busy", case.name, [busy])
+
+
+PHOTOGRAPHS = Networks("timm/resnet18", None, 224, 128) if ON_GPU else Networks("cifar/resnet8", None, 32, 8)
+CROPS = [
+    partial(random_resized_crop, min_scale=0.08, max_scale=1, min_ratio=3 / 4, max_ratio=4 / 3),
+    partial(flip, probability=0.5),
+]
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory) -> ImageDataset:
+    """JPEG files of 500 x 375 pixels and about 60 kB."""
+    folder, count = tmp_path_factory.mktemp("photographs"), 12 * PHOTOGRAPHS.batch
+    few = np.random.default_rng(0).integers(0, 256, (count, 40, 60, 3), dtype=np.uint8)
+    files = [str(folder / f"{number}.jpg") for number in range(count)]
+    for file, pixels in zip(files, few, strict=True):
+        Image.fromarray(pixels).resize((500, 375), Image.Resampling.BICUBIC).save(file, quality=92)
+    return ImageDataset(np.arange(count) % 10, CLASSES, FileImages(tuple(files)))
+
+
+@pytest.mark.parametrize("decode", ["cpu", "gpu"])
+def test_images_per_second_from_files(benchmark, report, tmp_path, photographs, decode):
+    """With `decode: gpu` an epoch should take at most a quarter longer than its steps: a fifth of it waits for data."""
+    transform = Transform(PHOTOGRAPHS.size, 256, CROPS, on_device=decode == "gpu")
+    images = decoded_once(photographs, tmp_path / "pixels", *kept_pixels(transform, DEVICE))
+    subset, workers = ImageSubset(images, np.arange(len(images))), min(8, len(os.sched_getaffinity(0)))
+    loader = make_loader(subset, transform, DEVICE, workers)
+    decoder = "Pillow" if decode == "cpu" or decoder_problem(DEVICE) else "nvJPEG"
+    name = f"{PHOTOGRAPHS.name}, decode: {decode} ({decoder})"
+
+    def epoch(number: int) -> float:
+        begun = now()
+        for _ in prefetch(loader.train_batches(0, number, PHOTOGRAPHS.batch, 0), DEVICE):
+            pass
+        return now() - begun
+
+    epoch(0)  # pixels that are kept are decoded here
+    report("images a second of a loader of files", name, [len(images) / epoch(1 + each) for each in range(PAIRS)])
+    training = Training(PHOTOGRAPHS, tmp_path, True, loader)
+    ours = benchmark.pedantic(training.epochs, rounds=1)
+    report("images a second, trained from files", name, [len(images) / seconds for seconds in ours])
+    memory = Training(PHOTOGRAPHS, tmp_path, True)
+    steps = [seconds * training.steps / memory.steps for seconds in memory.epochs()]
+    report("speed, of training from memory", name, ratios(steps, ours), 0.8)
 
 
 def ratios(theirs: list[float], ours: list[float]) -> list[float]:

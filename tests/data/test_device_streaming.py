@@ -109,6 +109,19 @@ def test_later_augmenters_draw_for_the_batch(images, monkeypatch):
     assert torch.equal(resumed.images, list(other.train_batches(3, 1, BATCH, 0))[1].images)
 
 
+def test_a_second_view_is_another_crop_of_the_same_images(images, monkeypatch):
+    pixels_alone(monkeypatch)
+    plain, other = loaders(images, [RESIZED_CROP, FLIP])
+    jittered = loaders(images, [RESIZED_CROP, FLIP, JITTER])[1]
+    plain.second_view = other.second_view = jittered.second_view = True
+    batches = [next(each.train_batches(3, 1, BATCH, 0)) for each in (plain, other, jittered)]
+    for view in ("images", "second_view"):
+        one, two, three = (getattr(batch, view) for batch in batches)
+        assert one.shape == two.shape == three.shape == (BATCH, 3, SIZE, SIZE)
+        assert (one - two).abs().max() < OF_ROUNDING
+    assert (JITTER(two, SIZE, generator(3, "second view", 1, 0)) - three).abs().max() < 1e-3
+
+
 def test_processes_that_share_a_batch_see_the_same_images(images):
     _, other = loaders(images, [RESIZED_CROP, FLIP, JITTER])
     (whole, _) = other.train_batches(3, 1, BATCH, 0)

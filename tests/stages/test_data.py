@@ -80,8 +80,8 @@ def test_a_record_says_why_a_cpu_decodes(folder, tmp_path, capsys):
     spec = spec_of(image_folder(folder))
     spec = spec.model_copy(update={"recipe": spec.recipe.model_copy(update={"decode": "gpu"})})
     data = SplitData(stage_context(spec, tmp_path / "stage", load_plugins().registry))
-    assert data.record.decoder == "CPU (the device is a CPU)"
-    assert capsys.readouterr().out.count("decoded and cropped on the CPU: the device is a CPU") == 1
+    assert data.record.decoder == "CPU (the device is no CUDA GPU)"
+    assert capsys.readouterr().out.count("decoded and cropped on the CPU: the device is no CUDA GPU") == 1
     expected = loaded(folder, tmp_path, "cpu")
     assert expected.record.decoder == ""
     for one, two in zip(data.train.train_batches(0, 0, 4, 0), expected.train.train_batches(0, 0, 4, 0), strict=True):
