@@ -42,6 +42,15 @@ BUILT_INS = (
 )
 
 
+class _Manager(pluggy.PluginManager):
+    """Looks for hooks of the built-in plugins by their names alone, which takes a fraction of the time."""
+
+    def parse_hookimpl_opts(self, plugin: object, name: str) -> pluggy.HookimplOpts | None:
+        if not name.startswith("benchbench_") and getattr(plugin, "__name__", None) in BUILT_INS:
+            return None
+        return super().parse_hookimpl_opts(plugin, name)
+
+
 class PluginFileError(PluginError):
     """A plugin file that is absent or does not load."""
 
@@ -150,7 +159,7 @@ class PluginHost:
 
 def load_plugins(files: Sequence[Path] = ()) -> PluginHost:
     """The built-in plugins, the installed ones (entry-point group `benchbench`), and these files."""
-    manager = pluggy.PluginManager(PROJECT)
+    manager = _Manager(PROJECT)
     manager.add_hookspecs(hookspecs.Registration)
     manager.add_hookspecs(hookspecs.Lifecycle)
     host = PluginHost(manager, Registry())

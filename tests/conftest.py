@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -116,13 +117,30 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+def pytest_unconfigure() -> None:
+    gc.freeze()  # pytest collects garbage several times as it ends, to warn of errors in it
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _installed_packages_are_read_once() -> Iterator[None]:
-    """There are hundreds, and every plan asks for the plugins among them."""
-    read = importlib.metadata.entry_points
-    cached = functools.cache(lambda _path, **params: read(**params))
+    """There are hundreds. Every plan asks for the plugins among them, and every plan and stage for versions."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("importlib.metadata.entry_points", lambda **params: cached(tuple(sys.path), **params))
+        for name in ("entry_points", "version"):
+            read = getattr(importlib.metadata, name)
+            cached = functools.cache(lambda _path, *args, _read=read, **params: _read(*args, **params))
+            patch.setattr(importlib.metadata, name, partial(_cached_by_path, cached))
+        yield
+
+
+def _cached_by_path(cached: Callable[..., Any], *args: Any, **params: Any) -> Any:
+    return cached(tuple(sys.path), *args, **params)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_disk_is_waited_for() -> Iterator[None]:
+    """No test outlives a crash of the machine; those of full disks have an `os.fsync` of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _descriptor: None)
         yield
 
 

@@ -143,8 +143,12 @@ class _Network:
     def head(self) -> set[str]:
         return {name for name in self.tensors if self.is_head(name)}
 
+    @functools.cached_property
+    def _heads(self) -> tuple[str, ...]:
+        return tuple(f"{part}." for part in self.classifiers)
+
     def is_head(self, name: str) -> bool:
-        return name.startswith(tuple(f"{part}." for part in self.classifiers))
+        return name.startswith(self._heads)
 
     @functools.cached_property
     def trunk(self) -> set[str]:
