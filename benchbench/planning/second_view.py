@@ -30,7 +30,6 @@ def check_second_view(resolver: Resolver, loc: Loc, recipe: Recipe, spec: Traini
         ("`views` keeps a teacher's outputs of one at a time", "take `views` out"): spec.recipe.views is not None,
         ("`augment` is empty, so both would be the same", "add an augmenter, `flip` say"): not spec.recipe.augment,
         ("mixed images have no other view", "take out the augmenter that mixes"): bool(spec.recipe.mix),
-        ("`decode: gpu` crops an image once", "take `decode` out"): spec.recipe.decode == "gpu",
         ("several devices share a batch of one", "take `devices: 1`"): recipe.devices > 1,
     }
     for (problem, hint), applies in checks.items():

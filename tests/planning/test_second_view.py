@@ -36,7 +36,6 @@ def test_cells_without_it_do_not_pay_for_it(plan):
         ({"views": 2}, "`views` keeps a teacher's outputs of one at a time; take `views` out"),
         ({"augment": {}}, "`augment` is empty, so both would be the same; add an augmenter"),
         ({"augment": {"flip": {}, "mixup": {}}}, "mixed images have no other view; take out the augmenter that mixes"),
-        ({"decode": "gpu"}, "`decode: gpu` crops an image once; take `decode` out"),
         ({"devices": 2}, "several devices share a batch of one; take `devices: 1`"),
     ],
 )
