@@ -342,7 +342,8 @@ def load_trained(
     Returns:
         The network, in eval mode on the CPU, and the names of the C classes. It takes images [B, 3, H, W] with values
         in 0..1, which it normalises itself; its output has logits [B, C] and embedding [B, D]. Logits of a
-        segmentation are [B, C, h, w], as its head gives them.
+        segmentation are [B, C, h, w], as its head gives them. Boxes of a detection are those of
+        `network.detector.detections(network(images), size)`: of each image corners [K, 4] in pixels, scores, classes.
 
     Raises:
         StoreError: there is no such finished training, or its weights are damaged.

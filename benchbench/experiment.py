@@ -363,7 +363,8 @@ class Run:
 
         Args:
             folder: made where it does not exist; default: `reports/NAME-OF-SUITE`.
-            wrong_images: images of a run that it shows, at most 24: those that it takes most surely for another class.
+            wrong_images: images of a run that it shows, at most 24: those that it takes most surely for another class;
+                of a segmentation or a detection the worst ones.
 
         Returns:
             The file.

@@ -85,9 +85,15 @@ class Registration:
 
     @hookspec
     def benchbench_heads(self) -> Iterable[Component]:  # type: ignore[empty-body]
-        """Heads of segmentations. The target builds one: `(maps: list[MapShape], classes: int, **params) -> nn.Module`,
-        for a backbone's maps between stages, shallow to deep. It takes those maps, [B, C, h, w] each, and gives logits
-        [B, classes, h, w] of any size: losses and scores enlarge them to that of the images.
+        """Heads of segmentations and detections.
+
+        The target builds one: `(maps: list[MapShape], classes: int, **params) -> nn.Module`, for a backbone's maps
+        between stages, shallow to deep. It takes those maps, [B, C, h, w] each, and gives logits [B, classes, h, w] of
+        any size: losses and scores enlarge them to that of the images.
+
+        The head of a detection has `boxes=True` of its component, and is a `benchbench.models.detection.DetectionHead`:
+        it gives logits [B, A, classes] and `BoxOutputs` at A points of the image, and has the loss of the task.
+        Overlapping boxes are dropped by its base class.
 
         Example:
             from benchbench import Component, hookimpl
@@ -95,6 +101,7 @@ class Registration:
             @hookimpl
             def benchbench_heads():
                 yield Component("last_map", f"{__name__}:build", summary="a 1x1 convolution of the last map")
+                yield Component("near_boxes", f"{__name__}:build_boxes", summary="boxes count twice", boxes=True)
 
             def build(maps, classes):
                 from torch import nn
@@ -108,6 +115,16 @@ class Registration:
                         return self.classifier(features[-1])
 
                 return LastMap()
+
+            def build_boxes(maps, classes):
+                from benchbench.models.fcos import FCOS
+
+                class NearBoxes(FCOS):
+                    def loss(self, outputs, boxes):
+                        terms = super().loss(outputs, boxes)
+                        return terms | {"boxes": 2 * terms["boxes"]}
+
+                return NearBoxes(maps, classes, width=64, convolutions=1, finest=8, extra_levels=False)
         """
 
     @hookspec

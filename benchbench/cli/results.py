@@ -39,8 +39,9 @@ def export(
 
     CELL is a stage's key (`results.csv` and `benchbench plan --all` have them) or the beginning of it; a teacher's is
     taken too. A timm network is written so that timm alone loads it, one of torchvision as a state dict for its
-    constructor, one of the CIFAR zoo by the names of the public weight files, a segmentation for BenchBench itself.
-    What was written is loaded again and must give the same logits before the folder appears.
+    constructor, one of the CIFAR zoo by the names of the public weight files, a segmentation or a detection for
+    BenchBench itself. What was written is loaded again and must give the same logits or boxes before the folder
+    appears.
 
     \b
     Examples:

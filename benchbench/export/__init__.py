@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from benchbench.errors import BenchBenchError, ExportError, StoreError, one_line
 from benchbench.export.card import model_card
-from benchbench.export.forms import Form, Student, at_full_size, cifar_form, segmentation_form, torchvision_form
+from benchbench.export.forms import Form, Student, answers_of, at_full_size, cifar_form, own_form, torchvision_form
 from benchbench.export.load import load_trained
 from benchbench.export.onnx_form import onnx_form
 from benchbench.export.timm_form import timm_form
@@ -28,8 +28,9 @@ FORMS: dict[str, Callable[[Student], Form]] = {
     "torchvision": torchvision_form,
     "cifar": cifar_form,
 }
-# Logits of the copy may differ by this share of the largest logit: sums in another order, nothing else.
-TOLERANCE = 1e-4
+# Logits and boxes of the copy may differ by this share of the largest: sums in another order, nothing else. Scores are
+# at most 1, and come from logits many times as large.
+TOLERANCE, SCORE_TOLERANCE = 1e-4, 1e-3
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class ExportResult:
     Attributes:
         folder: the new one.
         files: names of its files.
-        differences: the largest difference between a logit of a form and `load_trained`'s, by form.
+        differences: the largest difference between a logit, box or score of a form and `load_trained`'s, by form.
         note: says that the student's library does not load it, and why; else None.
     """
 
@@ -102,15 +103,15 @@ def export_student(store: Store, stage: StageFolder, options: ExportOptions = Ex
 
 
 def _note(student: Student) -> str | None:
-    if not student.is_segmentation:
+    if student.task == "classification":
         return None
-    return f"{student.source} builds no segmentation: benchbench.export.forms.load_exported loads these files"
+    return f"{student.source} builds no {student.task}: benchbench.export.forms.load_exported loads these files"
 
 
 def _forms(student: Student, stage: StageFolder, onnx: bool) -> list[Form]:
     """The form of the student's library, where it can build the student; and ONNX."""
-    if student.is_segmentation:
-        return [segmentation_form(student), *([onnx_form(student)] if onnx else [])]
+    if student.task != "classification":
+        return [own_form(student), *([onnx_form(student)] if onnx else [])]
     try:
         forms = [FORMS[student.source](student)] if student.source in FORMS else [_no_form(student)]
     except ExportError as error:
@@ -129,10 +130,7 @@ def _load_student(stage: StageFolder, plugins: tuple[Path, ...]) -> Student:
     assert isinstance(record, TrainingRecord)
     if record.chosen is not None:
         spec = spec.model_copy(update={"recipe": record.chosen.recipe, "loss": record.chosen.loss})
-    student = Student(model, classes, spec, record, plugins)
-    if student.is_segmentation:
-        at_full_size(model)
-    return student
+    return Student(at_full_size(model), classes, spec, record, plugins)
 
 
 def _no_form(student: Student) -> Form:
@@ -141,24 +139,35 @@ def _no_form(student: Student) -> Form:
 
 @torch.no_grad()
 def _write_checked(form: Form, student: Student, folder: Path) -> float:
-    """Writes a form, loads it anew and compares its logits with the student's; gives the largest difference."""
+    """Writes a form, loads it anew and compares its answers with the student's; gives the largest difference."""
     images = _images(student.size)
-    expected = student.model(images).logits
-    assert expected is not None
+    expected = answers_of(student.model, images)
     try:
         form.write(folder)
-        logits: Tensor = form.logits(folder, images)
+        answers = form.answers(folder, images)
     except BenchBenchError:
         raise
     except Exception as error:  # of any class that a library raises; torch's exporter adds pages of advice
         reason = one_line(str(error).strip().partition("\n")[0])[:300] or type(error).__name__
         raise ExportError(f"{student.label} cannot be written for {form.name}, or loaded by it ({reason})") from error
-    if logits.shape != expected.shape:
-        raise ExportError(f"the {form.name} form gives logits {list(logits.shape)}, not {list(expected.shape)}")
-    difference = (logits - expected).abs().max().item()
-    if not difference <= TOLERANCE * max(expected.abs().max().item(), 1.0):
+    return max(
+        _difference(form, student, name, *pair)
+        for name, *pair in zip(_ANSWERS[student.task], answers, expected, strict=True)
+    )
+
+
+# What a network gives, by its task.
+_ANSWERS = {"classification": ["logits"], "segmentation": ["logits"], "detection": ["boxes", "scores"]}
+
+
+def _difference(form: Form, student: Student, name: str, given: Tensor, expected: Tensor) -> float:
+    if given.shape != expected.shape:
+        raise ExportError(f"the {form.name} form gives {name} {list(given.shape)}, not {list(expected.shape)}")
+    difference = (given - expected).abs().max().item()
+    bound = SCORE_TOLERANCE if name == "scores" else TOLERANCE * max(expected.abs().max().item(), 1.0)
+    if not difference <= bound:
         raise ExportError(
-            f"loaded by {form.name}, {student.label} gives other logits (by up to {difference:.3g}); nothing is written"
+            f"loaded by {form.name}, {student.label} gives other {name} (by up to {difference:.3g}); nothing is written"
         )
     return difference
 

@@ -25,6 +25,29 @@ METHODS = {
     "published": "tested with its published weights and their own classifier",
     "distill": "trained from random weights, with the losses below, under a frozen teacher",
 }
+# Of a network, by its task: what model hubs call it, and the title of its score; the score's name in a sentence.
+PIPELINES = {
+    "classification": "image-classification",
+    "segmentation": "image-segmentation",
+    "detection": "object-detection",
+}
+SCORES = {"classification": "Accuracy", "segmentation": "Mean IoU", "detection": "Mean average precision"}
+MEASURES = {"accuracy": "accuracy", "miou": "mIoU", "map": "mAP"}
+ABOUT = {
+    "segmentation": "Semantic segmentation: a class for each pixel.",
+    "detection": "Object detection: boxes around objects, each with a class and a score.",
+}
+# How images are prepared for a network with a head on maps, and what it gives.
+SQUARE = (
+    "It was tested on images whose longer side has {side} pixels, at the upper left of {side} x {side}, the rest "
+    "black. The files normalise images themselves"
+)
+PREPARED = {
+    "segmentation": SQUARE + ", and their logits have the size of the images: [B, classes, H, W], enlarged bilinearly "
+    "in the network. There is nothing else to do.",
+    "detection": SQUARE + ". Boxes are left, top, right and bottom in pixels of the {side} x {side} square: divided by "
+    "{side} and times the longer side of an image, they are in its own pixels.",
+}
 # Fields of a recipe that come first on its line, and those that have a line of their own.
 FIRST_FIELDS, COMPONENT_FIELDS = ("epochs", "batch_size", "optimizer", "lr"), ("augment", "mix")
 
@@ -42,12 +65,12 @@ def model_card(
         licence: None for unknown.
     """
     library = f"library_name: {forms[0].name}\n" if forms[0].name == "timm" else ""
-    task = "image-segmentation" if student.is_segmentation else "image-classification"
+    task = PIPELINES[student.task]
     front = f"---\nlicense: {licence or 'unknown'}\n{library}pipeline_tag: {task}\n"
     front += f"tags:\n- {task}\n- benchbench\n---\n"
     sections = {
         f"{student.label}, {len(student.classes)} classes": _about(student),
-        "Mean IoU" if student.is_segmentation else "Accuracy": _accuracy(student),
+        SCORES[student.task]: _accuracy(student),
         "Training": _training(student),
         "Cost": _cost(student, store),
         "Use": _use(student, forms, differences),
@@ -60,15 +83,15 @@ def model_card(
 
 def _about(student: Student) -> str:
     method = METHODS[student.spec.method]
-    if student.is_segmentation:
+    if student.task != "classification":
         method = method.replace("a linear classifier", "a head")
     text = (
         f"A {student.spec.role} of a BenchBench suite: {escape_markdown(student.record.label)}. "
         f"{method.capitalize()}. {student.record.model.parameters:,} parameters.\n"
     )
-    if student.is_segmentation:
+    if student.task in ABOUT:
         names = ", ".join(f"{number} {name}" for number, name in enumerate(student.classes))
-        text += f"\nSemantic segmentation: a class for each pixel. {escape_markdown(f'Classes: {names}')}.\n"
+        text += f"\n{ABOUT[student.task]} {escape_markdown(f'Classes: {names}')}.\n"
     return text
 
 
@@ -76,7 +99,7 @@ def _accuracy(student: Student) -> str:
     metrics = student.record.metrics
     if metrics.test_accuracy is None:
         return "Not tested: its images have no labels.\n"
-    measure = "mIoU" if metrics.score == "miou" else "accuracy"
+    measure = MEASURES[metrics.score]
     lines = [
         f"Test {measure} {100 * metrics.test_accuracy:.2f} % (n = {metrics.test_count:,} test images, one seed); "
         f"tested: {_tested_weights(student)}; the test split was read once.",
@@ -151,12 +174,8 @@ def _kinds(role: str) -> tuple[str, ...]:
 def _use(student: Student, forms: Sequence[Form], differences: Mapping[str, float]) -> str:
     preprocessing, image_size = student.preprocessing, student.spec.recipe.image_size
     side = student.size
-    if student.is_segmentation:
-        prepared = (
-            f"It was tested on images whose longer side has {side} pixels, at the upper left of {side} x {side}, the "
-            "rest black. The files normalise images themselves, and their logits have the size of the images: "
-            "[B, classes, H, W], enlarged bilinearly in the network. There is nothing else to do."
-        )
+    if student.task in PREPARED:
+        prepared = PREPARED[student.task].format(side=side)
     else:
         prepared = (
             f"Images are resized so that their shorter side has {round(side / preprocessing.crop_pct)} pixels, "
@@ -167,12 +186,13 @@ def _use(student: Student, forms: Sequence[Form], differences: Mapping[str, floa
     if image_size != student.size:
         parts.append(
             f"In training and testing they were brought to {image_size} pixels first and then to the network's "
-            f"{student.size}: other images than these, and accuracy may differ."
+            f"{student.size}: other images than these, and {MEASURES[student.record.metrics.score]} may differ."
         )
     for form in forms:
         parts.append(f"By {form.name}:\n\n```python\n{form.usage}```")
+    given = "boxes and scores" if student.task == "detection" else "logits"
     checks = ", ".join(f"{name} {difference:.1e}" for name, difference in differences.items())
-    parts.append(f"Checked when written: the same logits as in BenchBench, to within {checks} (random images).")
+    parts.append(f"Checked when written: the same {given} as in BenchBench, to within {checks} (random images).")
     return "\n\n".join(parts) + "\n"
 
 

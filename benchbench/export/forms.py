@@ -1,4 +1,4 @@
-"""A student to export, and the forms of torchvision's networks, of the CIFAR networks and of segmentations.
+"""A student to export, and its forms: of torchvision, of the CIFAR networks, and of segmentations and detections.
 
 A form is written by one function and loaded again by another that uses its files alone, so that the check is of the
 files that other people get.
@@ -17,9 +17,11 @@ import torchvision
 from pydantic import JsonValue
 from torch import Tensor, nn
 
+from benchbench.data.info import Task
 from benchbench.errors import ExportError
 from benchbench.models.backbone import Backbone
 from benchbench.models.build import build_backbone
+from benchbench.models.detection import DetectionNetwork, candidates
 from benchbench.models.outputs import Outputs
 from benchbench.models.pixels import enlarged
 from benchbench.models.segmentation import SegmentationNetwork
@@ -32,7 +34,8 @@ from benchbench.store import file_sha256
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 # Fields of a model's spec that its config.json has beside mean and std.
 MODEL_FIELDS = {"source", "name", "params", "input_size"}
-SEGMENTATION = "segmentation"
+SEGMENTATION: Task = "segmentation"
+DETECTION: Task = "detection"
 
 
 class Preprocessing(Spec):
@@ -67,8 +70,10 @@ class Student:
     plugins: tuple[Path, ...] = ()
 
     @property
-    def is_segmentation(self) -> bool:
-        return isinstance(self.model, SegmentationNetwork)
+    def task(self) -> Task:
+        if isinstance(self.model, DetectionNetwork):
+            return DETECTION
+        return SEGMENTATION if isinstance(self.model, SegmentationNetwork) else "classification"
 
     @property
     def source(self) -> str:
@@ -91,7 +96,7 @@ class Student:
             input_size=(3, self.size, self.size),
             interpolation="bilinear",
             crop_pct=recipe.image_size / max(recipe.eval_resize or 0, recipe.image_size),
-            crop_mode="letterbox" if self.is_segmentation else "center",
+            crop_mode="center" if self.task == "classification" else "letterbox",
             mean=_decimals(self.model.mean),
             std=_decimals(self.model.std),
         )
@@ -113,6 +118,19 @@ class Student:
         return linear
 
 
+# Logits [B, classes], of a segmentation [B, classes, H, W]; of a detection boxes [B, A, 4] and scores [B, A, classes].
+Answers = tuple[Tensor, ...]
+
+
+def answers_of(model: nn.Module, images: Tensor) -> Answers:
+    """The answers of a network on images [B, 3, H, W] in 0..1."""
+    outputs: Outputs = model(images)
+    if outputs.boxes is not None:
+        return candidates(outputs, images.shape[-1])
+    assert outputs.logits is not None
+    return (outputs.logits,)
+
+
 @dataclass(frozen=True)
 class Form:
     """One way of writing a student.
@@ -120,14 +138,13 @@ class Form:
     Attributes:
         name: of the library that loads it.
         write: writes its files into a folder.
-        logits: loads the folder anew and gives the logits [B, classes] of images [B, 3, H, W] in 0..1; of a
-            segmentation [B, classes, H, W].
+        answers: loads the folder anew and gives the answers on images [B, 3, H, W] in 0..1, as `answers_of`.
         usage: Python that loads it, for the card.
     """
 
     name: str
     write: Callable[[Path], None]
-    logits: Callable[[Path, Tensor], Tensor]
+    answers: Callable[[Path, Tensor], Answers]
     usage: str
 
 
@@ -185,14 +202,14 @@ model = torchvision.models.get_model(config["architecture"], **config["model_arg
 model.load_state_dict(load_file("model.safetensors"))
 model.eval()  # takes images normalised by config["mean"] and config["std"]
 """
-    return Form("torchvision", _writer(config, library_state(student, module, [last])), _torchvision_logits, usage)
+    return Form("torchvision", _writer(config, library_state(student, module, [last])), _torchvision_answers, usage)
 
 
-def _torchvision_logits(folder: Path, images: Tensor) -> Tensor:
+def _torchvision_answers(folder: Path, images: Tensor) -> Answers:
     config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     module = torchvision.models.get_model(config["architecture"], **config["model_args"])
     module.load_state_dict(safetensors.torch.load_file(folder / WEIGHTS))
-    return module.eval()(normalised(images, config))
+    return (module.eval()(normalised(images, config)),)
 
 
 def cifar_form(student: Student) -> Form:
@@ -209,10 +226,10 @@ from benchbench.export.forms import load_exported
 
 model, classes = load_exported(".")  # images [B, 3, H, W] in 0..1 -> Outputs(logits, embedding, features)
 """
-    return Form("benchbench", _writer(config, state), lambda folder, x: _logits(load_exported(folder)[0], x), usage)
+    return Form("benchbench", _writer(config, state), lambda folder, x: answers_of(load_exported(folder)[0], x), usage)
 
 
-def segmentation_form(student: Student) -> Form:
+def own_form(student: Student) -> Form:
     """The state dict of backbone and head, by BenchBench's names: no library builds the two as one network."""
     model = student.spec.model
     assert model.head is not None
@@ -225,28 +242,41 @@ def segmentation_form(student: Student) -> Form:
     )
     fields: Json = {
         "library": "benchbench",
-        "task": SEGMENTATION,
+        "task": student.task,
         "role": student.spec.role,
         "model": network.model_dump(mode="json", include={*MODEL_FIELDS, "head"}),
     }
-    usage = """\
+
+    def answers(folder: Path, images: Tensor) -> Answers:
+        return answers_of(load_exported(folder, student.plugins)[0], images)
+
+    usage = OWN_USAGE + (DETECTION_USAGE if student.task == DETECTION else SEGMENTATION_USAGE).format(size=student.size)
+    return Form("benchbench", _writer(_config(student, fields), student.model.state_dict()), answers, usage)
+
+
+OWN_USAGE = """\
 from benchbench.export.forms import load_exported
 
-model, classes = load_exported(".")  # plugins=["FILE"] where the network or its head comes from a plugin's file
+model, names = load_exported(".")  # plugins=["FILE"] where the network or its head comes from a plugin's file
+"""
+SEGMENTATION_USAGE = """\
 logits = model(images).logits  # images [B, 3, H, W] in 0..1, of any size -> [B, classes, H, W]
 masks = logits.argmax(1)  # the class of each pixel
 """
-
-    def logits(folder: Path, images: Tensor) -> Tensor:
-        return _logits(load_exported(folder, student.plugins)[0], images)
-
-    return Form("benchbench", _writer(_config(student, fields), student.model.state_dict()), logits, usage)
+DETECTION_USAGE = """\
+outputs = model(images)  # [B, 3, {size}, {size}] in 0..1
+# Of each image corners [K, 4] in pixels, scores and class numbers [K], overlapping boxes dropped.
+for corners, scores, numbers in model.detector.detections(outputs, {size}):
+    for corner, score, number in zip(corners.tolist(), scores.tolist(), numbers.tolist()):
+        print(names[number], score, corner)
+"""
 
 
 def load_exported(folder: str | Path, plugins: Sequence[str | Path] = ()) -> tuple[Backbone, tuple[str, ...]]:
     """A network that `benchbench export` has written in its own form, in eval mode on the CPU, and its class names.
 
-    Logits of a segmentation have the size of the images that the network is given: [B, classes, H, W].
+    Logits of a segmentation have the size of the images that the network is given: [B, classes, H, W]. The boxes of a
+    detection are those of `network.detector.detections(network(images), size)`.
 
     Args:
         folder: with its weights and config.json.
@@ -255,7 +285,7 @@ def load_exported(folder: str | Path, plugins: Sequence[str | Path] = ()) -> tup
     config = json.loads(Path(folder, CONFIG).read_text(encoding="utf-8"))
     registry = load_plugins([Path(plugin) for plugin in plugins]).registry
     path = Path(folder, WEIGHTS)
-    if config.get("task") == SEGMENTATION:
+    if config.get("task") in (SEGMENTATION, DETECTION):
         names = tuple(config["label_names"])
         network = build_backbone(ModelSpec(**config["model"]), config["role"], registry, len(names))
         network.load_state_dict(safetensors.torch.load_file(path))
@@ -269,19 +299,14 @@ def load_exported(folder: str | Path, plugins: Sequence[str | Path] = ()) -> tup
 
 def at_full_size(model: Backbone) -> Backbone:
     """The same network, whose logits of a segmentation have the size of its images from now on."""
-    model.register_forward_hook(_enlarge, with_kwargs=True)
+    if isinstance(model, SegmentationNetwork):
+        model.register_forward_hook(_enlarge, with_kwargs=True)
     return model
 
 
 def _enlarge(_model: nn.Module, args: tuple[Tensor, ...], named: dict[str, Tensor], outputs: Outputs) -> Outputs:
     assert outputs.logits is not None
     return replace(outputs, logits=enlarged(outputs.logits, args[0] if args else named["images"]))
-
-
-def _logits(model: Backbone, images: Tensor) -> Tensor:
-    logits = model(images).logits
-    assert logits is not None
-    return logits
 
 
 def _config(student: Student, fields: Json) -> Json:

@@ -16,21 +16,21 @@ import torch
 from torch import Tensor, nn
 
 from benchbench.errors import ExportError, one_line
-from benchbench.export.forms import Form, Student
+from benchbench.export.forms import DETECTION, SEGMENTATION, Answers, Form, Student, answers_of
+from benchbench.models.detection import LEAST_SCORE, MOST_DETECTED, OVERLAP
 
 FILE = "model.onnx"
 
 
-class _Logits(nn.Module):
-    """Images [B, 3, H, W] in 0..1 -> logits [B, classes], or of a segmentation [B, classes, H, W]."""
+class _Answers(nn.Module):
+    """Images [B, 3, H, W] in 0..1 -> `answers_of` the network."""
 
     def __init__(self, model: nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.model(images).logits
-        return logits
+    def forward(self, images: Tensor) -> Answers:
+        return answers_of(self.model, images)
 
 
 def onnx_form(student: Student) -> Form:
@@ -42,16 +42,17 @@ def onnx_form(student: Student) -> Form:
     _library("onnx")
     _library("onnxscript")
     runtime = _library("onnxruntime")
+    names = ["boxes", "scores"] if student.task == DETECTION else ["logits"]
 
     def write(folder: Path) -> None:
         images = torch.zeros(2, 3, student.size, student.size)
         batch = torch.export.Dim("batch")
         with _quiet():
             program = torch.onnx.export(
-                _Logits(student.model).eval(),
+                _Answers(student.model).eval(),
                 (images,),
                 input_names=["images"],
-                output_names=["logits"],
+                output_names=names,
                 dynamic_shapes={"images": {0: batch}},
                 dynamo=True,
                 verbose=False,
@@ -60,28 +61,41 @@ def onnx_form(student: Student) -> Form:
             program.model.metadata_props["names"] = json.dumps(student.classes)
             program.save(folder / FILE, external_data=False)
 
-    def logits(folder: Path, images: Tensor) -> Tensor:
+    def answers(folder: Path, images: Tensor) -> Answers:
         session = runtime.InferenceSession(folder / FILE, providers=["CPUExecutionProvider"])
-        return torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0])
+        return tuple(torch.from_numpy(each) for each in session.run(names, {"images": images.numpy()}))
 
-    usage = f"""\
-import json
+    return Form("onnxruntime", write, answers, _usage(student))
 
-import onnxruntime
 
+def _usage(student: Student) -> str:
+    """Python that gives a file's answers, and the names of classes, which lie in the file."""
+    of_boxes, size = student.task == DETECTION, student.size
+    imports = "import json\n\nimport onnxruntime\n"
+    if of_boxes:
+        imports += "import torch\nfrom torchvision.ops import batched_nms\n"
+    answers = "boxes, scores = session.run(None, {" if of_boxes else '(logits,) = session.run(["logits"], {'
+    text = f"""\
+{imports}
 session = onnxruntime.InferenceSession("{FILE}")
-# float32 images [B, 3, {student.size}, {student.size}] in 0..1: the file normalises them itself
-(logits,) = session.run(["logits"], {{"images": images}})
-{_names(student)}"""
-    return Form("onnxruntime", write, logits, usage)
+# float32 images [B, 3, {size}, {size}] in 0..1: the file normalises them itself
+{answers}"images": images}})
+names = json.loads(session.get_modelmeta().custom_metadata_map["names"])
+"""
+    if student.task == SEGMENTATION:
+        text += "masks = logits.argmax(1)  # of logits [B, classes, H, W], at the size of the images\n"
+    return text + DROP_OVERLAPPING if of_boxes else text
 
 
-def _names(student: Student) -> str:
-    """Lines of Python that give the names of classes, which lie in the file, and the masks of a segmentation."""
-    lines = 'names = json.loads(session.get_modelmeta().custom_metadata_map["names"])\n'
-    if student.is_segmentation:
-        lines += "masks = logits.argmax(1)  # of logits [B, classes, H, W], at the size of the images\n"
-    return lines
+DROP_OVERLAPPING = f"""\
+# Corners [B, A, 4] in pixels and scores [B, A, classes] of all boxes: overlapping ones of a class are dropped here.
+for corners, values in zip(torch.from_numpy(boxes), torch.from_numpy(scores)):
+    points, numbers = (values > {LEAST_SCORE}).nonzero(as_tuple=True)
+    corners, values = corners[points], values[points, numbers]
+    kept = batched_nms(corners, values, numbers, {OVERLAP})[:{MOST_DETECTED}]
+    for corner, score, number in zip(corners[kept].tolist(), values[kept].tolist(), numbers[kept].tolist()):
+        print(names[number], score, corner)
+"""
 
 
 def _library(name: str) -> ModuleType:

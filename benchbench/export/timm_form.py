@@ -10,7 +10,7 @@ from timm.models import save_for_hf
 from torch import Tensor, nn
 
 from benchbench.errors import ExportError
-from benchbench.export.forms import Form, Student, library_state, normalised
+from benchbench.export.forms import Answers, Form, Student, library_state, normalised
 
 # Of timm's description of its own weights these hold for any others; the rest (tag, licence, paper, hub) does not.
 ARCHITECTURE_FIELDS = ("architecture", "fixed_input_size", "first_conv", "classifier")
@@ -39,7 +39,7 @@ model = timm.create_model("local-dir:.", pretrained=True).eval()  # or hf-hub:US
 transform = timm.data.create_transform(**timm.data.resolve_data_config({}, model=model))
 names = model.pretrained_cfg["label_names"]
 """
-    return Form("timm", write, _logits, usage)
+    return Form("timm", write, _answers, usage)
 
 
 def _classifiers(module: Any, student: Student) -> list[str]:
@@ -57,6 +57,6 @@ def _classifiers(module: Any, student: Student) -> list[str]:
     return classifiers
 
 
-def _logits(folder: Path, images: Tensor) -> Tensor:
+def _answers(folder: Path, images: Tensor) -> Answers:
     module: Any = timm.create_model(f"local-dir:{folder}", pretrained=True)
-    return module.eval()(normalised(images, module.pretrained_cfg))
+    return (module.eval()(normalised(images, module.pretrained_cfg)),)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torchvision.ops import batched_nms
 
 from benchbench.models.outputs import BoxOutputs, Outputs
 from benchbench.models.segmentation import MapsNetwork
@@ -16,6 +17,8 @@ COLUMNS = 7
 NOTHING, DETECTED, OBJECT, IGNORED_OBJECT = 0, 1, 2, 3
 # Boxes of an image that are kept, as COCO counts them.
 MOST_DETECTED = 100
+# Of boxes before overlapping ones are dropped, and where they are (Tian et al. 2019, section 3.1).
+LEAST_SCORE, OVERLAP, CANDIDATES = 0.05, 0.6, 1000
 
 
 class DetectionHead(nn.Module):
@@ -43,15 +46,31 @@ class DetectionHead(nn.Module):
     def detections(self, outputs: Outputs, size: int) -> list[tuple[Tensor, Tensor, Tensor]]:
         """For each image the corners of its boxes [K, 4] in pixels, their scores [K], 0..1, and their classes [K].
 
+        Here those of `candidates`, of which a box that overlaps a better one of its class is dropped.
+
         Args:
             outputs: of a batch, in float32.
             size: pixels of the images a side.
         """
-        raise NotImplementedError
+        found = []
+        for corners, scores in zip(*candidates(outputs, size), strict=True):
+            values, places = scores.flatten().topk(min(CANDIDATES, scores.numel()))
+            places, values = places[values > LEAST_SCORE], values[values > LEAST_SCORE]
+            points, classes = places // scores.shape[1], places % scores.shape[1]
+            kept = batched_nms(corners[points], values, classes, OVERLAP)[:MOST_DETECTED]
+            found.append((corners[points[kept]], values[kept], classes[kept]))
+        return found
 
 
 class DetectionNetwork(MapsNetwork):
     """A trunk with a head of detections on its maps; its embedding is that of the trunk, pooled over the image."""
+
+    def forward(self, images: Tensor, features: bool = False) -> Outputs:
+        """One forward pass, with points in pixels of these images, whatever size the trunk takes; see `MapsNetwork`."""
+        outputs, side = super().forward(images, features), images.shape[-1]
+        if outputs.boxes is not None and self.input_size not in (None, side):
+            outputs.boxes.points = outputs.boxes.points * (side / self.input_size)
+        return outputs
 
     def outputs_of(self, maps: list[Tensor], embedding: Tensor) -> Outputs:
         assert self.head is not None
@@ -82,6 +101,24 @@ def some_boxes(count: int, size: int, device: torch.device) -> Tensor:
     """One box in the middle of each image, of class 0 [B, 1, 6]: something to measure steps on."""
     box = torch.tensor([size / 4, size / 4, 3 * size / 4, 3 * size / 4, 0, 0], device=device)
     return box.expand(count, 1, 6)
+
+
+def candidates(outputs: Outputs, size: int) -> tuple[Tensor, Tensor]:
+    """The boxes of all points, overlapping ones too: corners [B, A, 4] in pixels, and scores [B, A, classes], 0..1.
+
+    A score is the root of the product of its class's probability and the centreness (Tian et al. 2020, arXiv
+    2006.09214).
+
+    Args:
+        outputs: of a batch, in float32.
+        size: pixels of the images a side.
+    """
+    assert outputs.logits is not None
+    assert outputs.boxes is not None
+    x, y, stride = outputs.boxes.points.unbind(-1)
+    left, top, right, bottom = (outputs.boxes.distances * stride[:, None]).unbind(-1)
+    corners = torch.stack([x - left, y - top, x + right, y + bottom], -1).clamp(0, size)
+    return corners, (outputs.logits.sigmoid() * outputs.boxes.centerness.sigmoid().unsqueeze(-1)).sqrt()
 
 
 @torch.no_grad()

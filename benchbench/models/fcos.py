@@ -10,12 +10,9 @@ from torchvision.models.detection import fcos
 from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelP6P7
 
 from benchbench.errors import StageError
-from benchbench.models.detection import MOST_DETECTED, DetectionHead
+from benchbench.models.detection import CANDIDATES, LEAST_SCORE, MOST_DETECTED, OVERLAP, DetectionHead
 from benchbench.models.outputs import BoxOutputs, Outputs
 from benchbench.models.segmentation import MapShape
-
-# Of boxes that are kept before and after overlapping ones are dropped (Tian et al. 2019, section 3.1).
-LEAST_SCORE, OVERLAP, CANDIDATES = 0.05, 0.6, 1000
 
 
 class FCOS(DetectionHead):

@@ -53,9 +53,10 @@ COMPONENT_PAGES = {
     "heads.md": Page(
         "Heads",
         ("head",),
-        "Heads of segmentations: `head: {NAME: {parameter: value}}` of a student or a teacher in a "
+        "Heads of segmentations and detections: `head: {NAME: {parameter: value}}` of a student or a teacher in a "
         "[suite](suite.md#students-label). A head takes the backbone's maps between stages and gives logits for every "
-        "pixel. Another one is offered by the hook [`benchbench_heads`](hooks.md#benchbench_heads).",
+        "pixel, or classes and boxes. Another one is offered by the hook "
+        "[`benchbench_heads`](hooks.md#benchbench_heads).",
     ),
     "datasets.md": Page(
         "Data sets",

@@ -21,7 +21,7 @@ TABLES = (
     ("resources", "tables.resources:resources", "size, memory, energy and price of one run"),
     ("ledger", "tables.ledger:ledger", "every device-hour of the runs, by line"),
     ("verdicts", "tables.verdicts:verdicts", "each distilled arm against pre-train + fine-tune"),
-    ("by_image", "tables.images:by_image", "segmentations: distilled arms over test images drawn anew"),
+    ("by_image", "tables.images:by_image", "segmentations and detections: distilled arms over test images drawn anew"),
     ("savings", "tables.savings:savings", "time that distillation saves, with intervals"),
     ("break_even", "tables.break_even:break_even_table", "tasks from which one pre-training costs less"),
     ("crossings", "tables.crossings:crossings", "hours at which distillation and fine-tuning are equally good"),
@@ -56,6 +56,13 @@ FIGURES = (
 @hookimpl
 def benchbench_reports() -> Iterable[Component]:
     return _components(TABLES)
+
+
+@hookimpl
+def benchbench_metrics() -> Iterable[Component]:
+    """Each target is `(answers, classes: int) -> float`, 0..1."""
+    target, summary = "benchbench.reports.metrics:ap75", "AP at an overlap of 0.75 (Lin et al. 2014, COCO)"
+    yield Component("ap75", target, summary=summary, boxes=True)
 
 
 @hookimpl

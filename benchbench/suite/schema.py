@@ -73,7 +73,7 @@ class ModelEntry(Strict):
         None, ge=8, description="resize images to this before the model; default: as they come"
     )
     head: Annotated[Ref | None, BeforeValidator(lambda value: None if value is None else one_ref(value))] = Field(
-        None, description="its head on a segmentation, as in `{fpn: {width: 128}}`; default: fpn"
+        None, description="its head on a segmentation or detection, as in `{fpn: {width: 128}}`; default: fpn or fcos"
     )
     by_name: bool = Field(False, description="only arms that name it take it; default: every arm does")
     pretraining: PreTraining | None = Field(

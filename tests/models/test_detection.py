@@ -5,7 +5,7 @@ import torch
 
 from benchbench.errors import StageError
 from benchbench.models.build import build_backbone
-from benchbench.models.detection import COLUMNS, MOST_DETECTED, box_rows, some_boxes, task_loss
+from benchbench.models.detection import COLUMNS, MOST_DETECTED, DetectionHead, box_rows, some_boxes, task_loss
 from benchbench.models.fcos import FCOS
 from benchbench.models.outputs import Outputs
 from benchbench.models.segmentation import MapShape
@@ -123,3 +123,25 @@ def test_a_network_learns_where_objects_are():
     found = model.detector.detections(model(images), SIZE)
     best = torch.stack([corners[scores.argmax()] for corners, scores, _ in found])
     assert (best - boxes[:, 0, :4]).abs().max() < 6
+
+
+def test_boxes_of_any_head_are_dropped_as_torchvision_drops_those_of_fcos():
+    head = head_of()
+    outputs = outputs_of(head, maps_of())
+    random = torch.Generator().manual_seed(2)
+    outputs.logits = 2 * torch.randn(outputs.logits.shape, generator=random)
+    outputs.boxes.distances = 3 * torch.rand(outputs.boxes.distances.shape, generator=random)
+    pairs = zip(head.detections(outputs, SIZE), DetectionHead.detections(head, outputs, SIZE), strict=True)
+    for expected, found in pairs:
+        assert 5 < len(found[0]) < 60
+        for first, second in zip(expected, found, strict=True):
+            torch.testing.assert_close(first, second)
+
+
+def test_points_are_in_pixels_of_the_images_whatever_size_the_trunk_takes():
+    head = ComponentSpec(name="fcos", params={"width": 32, "convolutions": 0, "finest": 2, "extra_levels": False})
+    spec = ModelSpec(source="cifar", name="resnet8", head=head, input_size=64)
+    model = build_backbone(spec, "student", load_plugins().registry, 2).eval()
+    boxes = model(torch.rand(1, 3, SIZE, SIZE)).boxes
+    assert boxes.points[:2].tolist() == [[0.5, 0.5, 1], [1.5, 0.5, 1]]  # of stride 2 in an image of 64 pixels
+    assert boxes.points[:, :2].max() < SIZE

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
 from benchbench.errors import StageError
+from benchbench.models.fcos import FCOS
 from benchbench.plugins import load_plugins
-from benchbench.testing import check_component
-from benchbench.testing.heads import CHECKS, HeadCase
+from benchbench.testing import check_component, checks_of
+from benchbench.testing.heads import BOX_CHECKS, CHECKS, HeadCase
 
 
 class Last(nn.Module):
@@ -68,18 +73,84 @@ BROKEN = [
 ]
 
 
-@pytest.mark.parametrize(("check", "target", "message"), BROKEN)
-def test_a_broken_head_is_told_what_to_change(component, check, target, message):
+class Boxes(FCOS):
+    """A head of detections; what a test breaks is a method of its own."""
+
+    def __init__(self, maps, classes):
+        super().__init__(maps, classes, width=32, convolutions=0, finest=8, extra_levels=False)
+
+
+class OnePoint(Boxes):
+    def forward(self, maps):
+        logits, boxes = super().forward(maps)
+        return logits[:, :1], boxes
+
+
+class Far(Boxes):
+    def forward(self, maps):
+        logits, boxes = super().forward(maps)
+        boxes.points = boxes.points * 10
+        return logits, boxes
+
+
+class MeanOfObjects(Boxes):
+    def loss(self, outputs, boxes):
+        return {"boxes": outputs.boxes.distances.mean() / (boxes[..., 4] >= 0).sum()}
+
+
+class Summed(Boxes):
+    def loss(self, outputs, boxes):
+        return sum(super().loss(outputs, boxes).values())
+
+
+class Outside(Boxes):
+    def detections(self, outputs, size):
+        return [(corners + size, *rest) for corners, *rest in super().detections(outputs, size)]
+
+
+class Single(Boxes):
+    def detections(self, outputs, size):
+        return super().detections(outputs, size)[:1]
+
+
+BROKEN_BOXES = [
+    ("shape", Last, r"it gives a Tensor: give \(logits \[B, A, classes\], BoxOutputs\)"),
+    ("shape", OnePoint, r"strides 2, 4, 8, 16, 32 it gives logits \[2, 1, 3\]: give \[2, 84, 3\]"),
+    ("shape", Far, "its points are not x, y and stride in pixels of the image"),
+    ("loss", Last, "its head is a Last: give a benchbench.models.detection.DetectionHead"),
+    ("loss", Summed, "its loss is a Tensor: give a dict of scalars"),
+    ("loss", MeanOfObjects, "without objects the term 'boxes' of its loss is .*: give a finite scalar"),
+    ("detections", Outside, "its boxes are not left, top, right and bottom within the image: clamp them"),
+    ("detections", Single, "detections has 1 entries for 2 images"),
+]
+
+
+@pytest.mark.parametrize(
+    ("check", "target", "message", "boxes"),
+    [(*each, False) for each in BROKEN] + [(*each, True) for each in BROKEN_BOXES],
+)
+def test_a_broken_head_is_told_what_to_change(component, check, target, message, boxes):
     with pytest.raises(AssertionError, match=message):
-        CHECKS[check](HeadCase(component(target)))
+        {**CHECKS, **BOX_CHECKS}[check](HeadCase(replace(component(target), boxes=boxes)))
 
 
 def test_every_check_has_a_head_that_breaks_it():
     assert {check for check, _, _ in BROKEN} == set(CHECKS)
+    assert {check for check, _, _ in BROKEN_BOXES} == {"shape", *BOX_CHECKS}
+
+
+def test_the_head_of_the_guide_breaks_none(tmp_path):
+    guide = (Path(__file__).parents[2] / "docs/extend/models.md").read_text()
+    path = tmp_path / "middles.py"
+    path.write_text(next(code for code in re.findall(r"```python\n(.*?)```", guide, re.S) if "boxes=True" in code))
+    results = [check.run() for check in checks_of(path)]
+    assert {result.status for result in results} == {"ok"}, [str(result) for result in results]
+    assert {*CHECKS, *BOX_CHECKS} <= {result.check for result in results}
 
 
 @pytest.mark.parametrize("offer", load_plugins().registry.of_kind("head"), ids=lambda offer: offer.component.name)
 def test_those_that_come_with_benchbench_break_none(offer):
     results = check_component("head", offer.component)
     assert {result.status for result in results} == {"ok"}, [str(result) for result in results]
-    assert {*CHECKS} < {result.check for result in results}
+    expected = {*CHECKS, *(BOX_CHECKS if offer.component.boxes else ())}
+    assert expected < {result.check for result in results}

@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image
 from pydantic import JsonValue
 
-from benchbench.data.images import ImageDataset
 from benchbench.data.box_pictures import box_colours
+from benchbench.data.images import ImageDataset
 from benchbench.errors import DataError
 from benchbench.reports.answer_metrics import image_boxes
 from benchbench.reports.page.sheets import NOT_STORED, Sheets, TestedCell, legend, lowest, small, uri_of
