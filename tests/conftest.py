@@ -13,7 +13,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -122,18 +121,24 @@ def pytest_unconfigure() -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _installed_packages_are_read_once() -> Iterator[None]:
-    """There are hundreds. Every plan asks for the plugins among them, and every plan and stage for versions."""
+def _installed_packages_are_read_once(tmp_path_factory) -> Iterator[None]:
+    """There are hundreds. Every plan asks for the plugins among them, and every plan and stage for versions.
+
+    Versions are read anew while a test has packages of its own, which it may change.
+    """
+    folder = str(tmp_path_factory.getbasetemp())
+    entry_points, version = importlib.metadata.entry_points, importlib.metadata.version
+    cached_entries = functools.cache(lambda _path, **params: entry_points(**params))
+    cached_version = functools.cache(lambda _path, name: version(name))
+
+    def version_of(name: str) -> str:
+        own = any(path.startswith(folder) for path in sys.path)
+        return version(name) if own else cached_version(tuple(sys.path), name)
+
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("entry_points", "version"):
-            read = getattr(importlib.metadata, name)
-            cached = functools.cache(lambda _path, *args, _read=read, **params: _read(*args, **params))
-            patch.setattr(importlib.metadata, name, partial(_cached_by_path, cached))
+        patch.setattr("importlib.metadata.entry_points", lambda **params: cached_entries(tuple(sys.path), **params))
+        patch.setattr("importlib.metadata.version", version_of)
         yield
-
-
-def _cached_by_path(cached: Callable[..., Any], *args: Any, **params: Any) -> Any:
-    return cached(tuple(sys.path), *args, **params)
 
 
 @pytest.fixture(autouse=True, scope="session")
