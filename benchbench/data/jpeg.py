@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import io
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,8 @@ from benchbench.errors import one_line
 
 # Mean difference from Pillow's pixels, of 255 levels, at which a decoder is refused.
 MOST_DIFFERENCE = 4.0
+# The place in torchvision's own source that its errors begin with.
+PLACE = re.compile(r"^.*\.cpp:\d+, ")
 END_OF_IMAGE = b"\xff\xd9"
 RGB_COMPONENTS = {82, 71, 66}  # names of components ("R", "G", "B") by which decoders know colours that are not YCbCr
 
@@ -38,7 +41,7 @@ def decoder_problem(device: torch.device) -> str | None:
     try:
         first, second = (each.permute(1, 2, 0).cpu().numpy() for each in decode([file, file], device))
     except Exception as error:  # of torchvision, nvJPEG and CUDA
-        return one_line(error)[:200]
+        return PLACE.sub("", one_line(error))[:200]
     if first.shape != pillow.shape or not np.array_equal(first, second):
         return "it gives other pixels each time, or an image of another size"
     difference = float(np.abs(first - pillow).mean())

@@ -13,6 +13,7 @@ from benchbench.models.build import build_backbone
 from benchbench.plugins import load_plugins
 from benchbench.specs.parts import LossSpec, ModelSpec
 from benchbench.store import StageFolder
+from benchbench.training.cached_outputs import CachedTeacher
 from benchbench.training.checkpoints import Checkpoints
 from benchbench.training.clock import Clock
 from benchbench.training.cohort import Cohort, SharedInputs
@@ -74,6 +75,15 @@ def test_a_step_never_waits(tmp_path, precision):
     with no_waiting():
         step()
     assert_on_device(*member._sums.values(), *member.model.parameters())
+
+
+def test_kept_outputs_that_the_device_has_no_room_for_are_read_without_waiting():
+    teacher, batches = CachedTeacher(torch.rand(2, COUNT, 10), torch.rand(2, COUNT, 8)), loader(CUDA)
+    batch, other = list(batches.train_batches(0, 0, BATCH, 0))[:2]
+    teacher(batch, False)
+    with no_waiting():
+        outputs = teacher(other, False)
+    assert_on_device(outputs.logits, outputs.embedding)
 
 
 def test_a_run_resumes_on_the_device(tmp_path):
