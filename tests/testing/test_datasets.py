@@ -223,12 +223,21 @@ def test_a_class_that_no_mask_shows_is_a_remark(component):
     assert CHECKS["masks"](case(component, target)) == "no pixel of 'tree' in the masks that were looked at"
 
 
-@pytest.mark.parametrize("name", ["cifar10_subset", "nuclei", "nuclei_boxes"])
+@pytest.mark.parametrize("name", ["cifar10_subset", "nuclei"])
 def test_those_that_come_with_benchbench_break_none(tmp_path, name):
     from benchbench.data import benchbench_datasets
 
     subset = next(each for each in benchbench_datasets() if each.name == name)
     assert [str(f) for f in check_component("dataset", subset, data=tmp_path) if f.status != "ok"] == []
+
+
+def test_boxes_that_come_with_benchbench(tmp_path):
+    from benchbench.data import benchbench_datasets
+
+    nuclei = next(each for each in benchbench_datasets() if each.name == "nuclei_boxes")
+    checked = DatasetCase(nuclei, nuclei.params(), tmp_path)  # its files are those of `nuclei`, checked above
+    for name in ("info", "labels", "classes", "sizes", "images", "boxes", "pickles"):
+        assert not CHECKS[name](checked)
 
 
 class TestFiles:
