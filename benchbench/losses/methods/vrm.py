@@ -49,8 +49,8 @@ class VRM(Loss):
     """Terms `samples`: alpha `edge_error` of the `edges` between the logits of one view of each image and those of the
     other view of each; `classes`: beta that of the edges between the logits of each class over the batch, likewise.
 
-    The first view is the batch, the second one another draw of the recipe's augmentation. Of the samples' edges the
-    `reliable` ones count. Edges within a view, and the other half of those between views, are redundant and left out,
+    The first view is the batch, the second one another draw of the recipe's augmentation; both networks run on both. Of
+    the samples' edges the `reliable` ones count. Edges within a view, and the other half of those between views, are redundant and left out,
     as in the paper. Memory grows with B^2 C and C^2 B.
 
     Source: as `edges`. In the paper the second view alone has RandAugment. Its official code could not be compared:
