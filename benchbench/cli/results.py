@@ -59,7 +59,7 @@ def export(
     result = export_student(results, stage, ExportOptions(out, onnx, licence, plugins))
     click.echo(f"written to {result.folder}: {', '.join(result.files)}")
     for form, difference in result.differences.items():
-        click.echo(f"checked: loaded by {form} it gives the same logits (largest difference {difference:.1e})")
+        click.echo(f"checked: loaded by {form} it gives the same {result.given} (largest difference {difference:.1e})")
     if result.note:
         click.echo(f"note: {result.note}")
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchbench.errors import BenchBenchError, ExportError, StoreError, one_line
-from benchbench.export.card import model_card
+from benchbench.export.card import given_by, model_card
 from benchbench.export.forms import Form, Student, answers_of, at_full_size, cifar_form, own_form, torchvision_form
 from benchbench.export.load import load_trained
 from benchbench.export.onnx_form import onnx_form
@@ -59,12 +59,14 @@ class ExportResult:
         files: names of its files.
         differences: the largest difference between a logit, box or score of a form and `load_trained`'s, by form.
         note: says that the student's library does not load it, and why; else None.
+        given: what was compared, in words.
     """
 
     folder: Path
     files: list[str]
     differences: dict[str, float]
     note: str | None = None
+    given: str = "logits"
 
 
 def export_student(store: Store, stage: StageFolder, options: ExportOptions = ExportOptions()) -> ExportResult:
@@ -99,7 +101,8 @@ def export_student(store: Store, stage: StageFolder, options: ExportOptions = Ex
         folder.rename(out)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return ExportResult(out, sorted(path.name for path in out.iterdir()), differences, _note(student))
+    files = sorted(path.name for path in out.iterdir())
+    return ExportResult(out, files, differences, _note(student), given_by(student))
 
 
 def _note(student: Student) -> str | None:

@@ -190,10 +190,15 @@ def _use(student: Student, forms: Sequence[Form], differences: Mapping[str, floa
         )
     for form in forms:
         parts.append(f"By {form.name}:\n\n```python\n{form.usage}```")
-    given = "boxes and scores" if student.task == "detection" else "logits"
     checks = ", ".join(f"{name} {difference:.1e}" for name, difference in differences.items())
-    parts.append(f"Checked when written: the same {given} as in BenchBench, to within {checks} (random images).")
+    same = f"the same {given_by(student)} as in BenchBench"
+    parts.append(f"Checked when written: {same}, to within {checks} (random images).")
     return "\n\n".join(parts) + "\n"
+
+
+def given_by(student: Student) -> str:
+    """What a network gives, in words."""
+    return "boxes and scores" if student.task == "detection" else "logits"
 
 
 def _licence(student: Student, store: Store, licence: str | None) -> str:

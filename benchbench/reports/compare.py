@@ -100,7 +100,8 @@ class RunComparison:
         shared: number of cells on both sides.
         changes: parts of the specs of shared cells that differ.
         unknown: number of shared cells whose keys differ and whose spec is not known on both sides.
-        differences: of accuracy, one per row.
+        differences: of accuracy, or what takes its place, one per row.
+        measure: what they are of, in words.
     """
 
     a: str
@@ -111,6 +112,7 @@ class RunComparison:
     changes: list[SpecChange]
     unknown: int
     differences: list[Difference]
+    measure: str = "accuracy"
 
     def as_json(self) -> Json:
         return asdict(self)
@@ -142,7 +144,14 @@ def compare(a: Side, b: Side) -> RunComparison:
         changes=[SpecChange(*change, count) for change, count in counts.items()],
         unknown=changes.count(None),
         differences=_differences(a.frame, b.frame),
+        measure=_measure(a.frame, b.frame),
     )
+
+
+def _measure(*frames: pd.DataFrame) -> str:
+    """What the column `accuracy` has: a segmentation's cells have mIoU too, and a detection's mAP."""
+    found = {name for frame in frames for name in ("miou", "map") if name in frame and frame[name].notna().any()}
+    return {"miou": "mIoU", "map": "mAP"}[found.pop()] if len(found) == 1 else "accuracy"
 
 
 def _keys(frame: pd.DataFrame) -> dict[CellPosition, str]:
@@ -312,8 +321,8 @@ def _differences_table(comparison: RunComparison) -> Table:
         "hours B/A",
     ]
     notes = [
-        f"A: {comparison.a}; B: {comparison.b}; test accuracy in %, B - A in points with its interval by the t "
-        "distribution",
+        f"A: {comparison.a}; B: {comparison.b}; test {comparison.measure} in %, B - A in points with its interval by "
+        "the t distribution",
         "test: paired by seed where both have the same seeds, else Welch's; real: p < 5 % after Holm's correction over "
         f"the rows tested; from {LEAST} seeds on",
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -210,3 +211,13 @@ def test_nothing_in_common():
     comparison = compare(side(rows=seeds("a", [0.5])), side("B", seeds("b", [0.5])))
     assert (comparison.shared, comparison.differences) == (0, [])
     assert summary(comparison) == "no row is done on both sides"
+
+
+@pytest.mark.parametrize(
+    ("columns", "measure"), [({}, "accuracy"), ({"miou": None, "map": 0.5}, "mAP"), ({"miou": 0.5}, "mIoU")]
+)
+def test_what_is_compared_has_its_name(columns, measure):
+    one = side(rows=seeds("KD", [0.5, 0.6, 0.7]))
+    one = replace(one, frame=one.frame.assign(**columns))
+    comparison = compare(one, replace(one, name="B"))
+    assert f"test {measure} in %" in " ".join(tables(comparison)[-1].notes)
