@@ -73,7 +73,7 @@ def _scaled(corners: Tensor, across: float | Tensor, down: float | Tensor) -> Te
     """Corners [B, M, 4] times a factor of columns and one of rows: numbers, or of each image [B]."""
     if isinstance(across, Tensor) and isinstance(down, Tensor):
         return corners * to_device(torch.stack([across, down] * 2, -1), corners.device)[:, None]
-    return corners * corners.new_tensor([across, down, across, down])
+    return corners * to_device(torch.tensor([across, down] * 2), corners.device)
 
 
 def _shifted(corners: Tensor, across: Tensor, down: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -16,6 +17,7 @@ from benchbench.data.in_memory import InMemoryLoader
 from benchbench.data.prefetch import prefetch
 from benchbench.data.transforms import Transform
 from tests.cuda import CUDA, LAUNCHES, STREAMS, STUB, assert_on_device, no_waiting, stub_count
+from tests.data.test_boxes import subset_of
 
 pytestmark = pytest.mark.cuda
 COUNT, BATCH = 64, 16
@@ -43,6 +45,23 @@ def test_batches_are_on_the_device_and_no_one_waits(views):
     assert len(rest) == COUNT // BATCH - 1
 
 
+@pytest.mark.parametrize("targets", ["boxes", "masks"])
+def test_boxes_and_masks_move_without_waiting(targets):
+    subset = subset_of(COUNT, wide=True)
+    if targets == "masks":
+        mask = np.zeros((32, 64), np.uint8)
+        subset = ImageSubset(replace(subset.images, boxes=None, mask=lambda index: mask), subset.indices)
+    augmenters = [partial(flip, probability=0.5), CROP, partial(random_crop, padding=4, resize=None)]
+    on_device = InMemoryLoader(subset, Transform(32, None, augmenters, moving=frozenset({0, 1, 2})), CUDA)
+    for batches in (lambda: on_device.train_batches(0, 0, BATCH, 0), lambda: on_device.test_batches(BATCH)):
+        list(prefetch(batches(), CUDA))
+        series = prefetch(batches(), CUDA)
+        next(series)
+        with no_waiting():
+            batch = next(series)
+        assert_on_device(batch.images, getattr(batch, targets))
+
+
 def photographs(transform: Transform, device: torch.device) -> DeviceStreamingLoader:
     """Images of two sizes, cropped on the device."""
     arrays = [
@@ -52,9 +71,8 @@ def photographs(transform: Transform, device: torch.device) -> DeviceStreamingLo
     return DeviceStreamingLoader(ImageSubset(images, np.arange(COUNT)), transform, device, 0)
 
 
-CROPPED = Transform(
-    32, 36, [partial(random_resized_crop, min_scale=0.2, max_scale=1, min_ratio=0.75, max_ratio=1.5)], on_device=True
-)
+CROP = partial(random_resized_crop, min_scale=0.2, max_scale=1, min_ratio=0.75, max_ratio=1.5)
+CROPPED = Transform(32, 36, [CROP], on_device=True)
 
 
 def test_images_are_cropped_on_the_device_in_few_launches():

@@ -7,13 +7,14 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.ops import generalized_box_iou_loss
 
 from benchbench.data.batch import Batch
 from benchbench.losses.base import Loss, LossContext
 from benchbench.losses.catalog.boxes import HeadKDParams
 from benchbench.losses.logits import task_logits
 from benchbench.models.outputs import Outputs
+
+EPSILON = 1e-7  # keeps empty boxes from dividing by zero, as in torchvision's GIoU
 
 
 def class_gaps(student_logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0, power: int = 1) -> Tensor:
@@ -33,10 +34,22 @@ def class_gaps(student_logits: Tensor, teacher_logits: Tensor, temperature: floa
 
 
 def box_gaps(student_distances: Tensor, teacher_distances: Tensor) -> Tensor:
-    """1 - GIoU of the boxes of both sides at each point [B, A], from their distances [B, A, 4]."""
-    outward = student_distances.new_tensor([-1, -1, 1, 1])
-    gaps: Tensor = generalized_box_iou_loss(outward * student_distances, outward * teacher_distances)
-    return gaps
+    """1 - GIoU of both sides' boxes at each point [B, A], from distances [B, A, 4] to left, top, right and bottom.
+
+    As `torchvision.ops.generalized_box_iou_loss`, which makes the host wait for a GPU.
+    """
+    student, teacher = (_area(each) for each in (student_distances, teacher_distances))
+    shared = _area(torch.minimum(student_distances, teacher_distances), least=0.0)
+    around = _area(torch.maximum(student_distances, teacher_distances))
+    union = student + teacher - shared
+    return 1 - shared / (union + EPSILON) + (around - union) / (around + EPSILON)
+
+
+def _area(distances: Tensor, least: float | None = None) -> Tensor:
+    """Areas [B, A] of boxes by their distances; sides are at least `least`."""
+    sides = distances[..., :2] + distances[..., 2:]
+    sides = sides if least is None else sides.clamp(min=least)
+    return sides[..., 0] * sides[..., 1]
 
 
 class HeadKD(Loss):
