@@ -113,6 +113,7 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def pytest_collection_finish() -> None:
     gc.freeze()  # what libraries have made is not looked at again
+    gc.set_threshold(10_000, 10, 10)  # nor is the rest as often: a plan or a table makes many objects that stay
     gc.enable()
 
 
