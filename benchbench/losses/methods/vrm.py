@@ -50,8 +50,8 @@ class VRM(Loss):
     other view of each; `classes`: beta that of the edges between the logits of each class over the batch, likewise.
 
     The first view is the batch, the second one another draw of the recipe's augmentation; both networks run on both. Of
-    the samples' edges the `reliable` ones count. Edges within a view, and the other half of those between views, are redundant and left out,
-    as in the paper. Memory grows with B^2 C and C^2 B.
+    the samples' edges the `reliable` ones count. Edges within a view, and the other half of those between views, are
+    redundant and left out, as in the paper. Memory grows with B^2 C and C^2 B.
 
     Source: as `edges`. In the paper the second view alone has RandAugment. Its official code could not be compared:
     the two weights, the share that is pruned, and entropies that add up as those of independent predictions are this
