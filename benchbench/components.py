@@ -33,7 +33,19 @@ LOSS_NEEDS = frozenset(NEEDS_IN_WORDS)
 # Of losses that compare the outputs of a detection point by point.
 OF_POINTS = frozenset({"teacher.logits", "boxes"})
 AUGMENTER_NEEDS = frozenset({"labels", "synthesis"})
-KINDS = ("teacher", "student", "head", "loss", "augmenter", "dataset", "executor", "report", "figure", "template")
+KINDS = (
+    "teacher",
+    "student",
+    "head",
+    "loss",
+    "augmenter",
+    "dataset",
+    "executor",
+    "metric",
+    "report",
+    "figure",
+    "template",
+)
 
 
 class Params(BaseModel):
@@ -119,9 +131,11 @@ class Component:
         venue: where the method was published, "CVPR 2022"; for losses.
         presets: published settings; for losses.
         optional: parameters of truth values, each with the needs that it adds where it is true; for losses.
-        dense: of a loss: it works on a segmentation too, where logits are [B, classes, h, w] and labels are masks.
+        dense: of a loss: it works on a segmentation too, where logits are [B, classes, h, w] and labels are masks. Of a
+            metric: it reads the answers of a segmentation.
         boxes: of a loss: it works on a detection too, where logits are [B, A, classes] and labels are boxes. Of a head:
-            it is one of detections, a `benchbench.models.detection.DetectionHead`.
+            it is one of detections, a `benchbench.models.detection.DetectionHead`. Of a metric: it reads those of a
+            detection.
     """
 
     name: str

@@ -247,6 +247,25 @@ class Registration:
         """
 
     @hookspec
+    def benchbench_metrics(self) -> Iterable[Component]:  # type: ignore[empty-body]
+        """Metrics: scores of a cell's stored answers on the test images, each a column of the results and of the table
+        `metrics`; a suite is about one where its `metric:` names it. The target is a function `(answers, classes: int)
+        -> float`, 0..1, the best is 1. Answers are `benchbench.store.Predictions`; with `dense=True` the pixels of each
+        image of a segmentation by class and predicted class [N, C, C], and with `boxes=True` the boxes of each image of
+        a detection [N, L, 7], as `benchbench.statistics.detection` has them. Metrics are part of no key.
+
+        Example:
+            from benchbench import Component, hookimpl
+
+            @hookimpl
+            def benchbench_metrics():
+                yield Component("top3_accuracy", f"{__name__}:top3", summary="the label is among the 3 likeliest")
+
+            def top3(answers, classes):
+                return (answers.classes[:, :3] == answers.labels[:, None]).any(1).mean()
+        """
+
+    @hookspec
     def benchbench_reports(self) -> Iterable[Component]:  # type: ignore[empty-body]
         """Tables of a report. The target is a function `(results: pandas.DataFrame, plan: Plan) -> Table | None`; None
         where the suite has nothing for it. One with a third argument, `store: Store`, may read the folders of

@@ -86,7 +86,7 @@ def test_target_that_cannot_be_had(target):
         ({"params": dict}, "its params must be a class"),
         (
             {"needs": "teacher"},
-            r"its needs must be a frozenset of features, hard_labels, labels, pixels, .*, teacher.logits, token",
+            r"its needs must be a frozenset of boxes, features, hard_labels, labels, pixels, .*, teacher.logits, token",
         ),
         ({"needs": frozenset({"teachers"})}, "its needs must be a frozenset"),
     ],
@@ -99,7 +99,7 @@ def test_records_that_cannot_work_are_refused_at_once(wrong, message):
 @pytest.mark.parametrize(
     ("kind", "need", "message"),
     [
-        ("loss", "labels", "component 'some': loss may need features, hard_labels, .*; not labels"),
+        ("loss", "labels", "component 'some': loss may need boxes, features, hard_labels, .*; not labels"),
         ("augmenter", "hard_labels", "component 'some': augmenter may need labels, synthesis; not hard_labels"),
         ("dataset", "labels", "component 'some': dataset has no needs; not labels"),
     ],

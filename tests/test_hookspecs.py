@@ -50,6 +50,10 @@ class Everything:
         yield Component("my_executor", "my:executor", summary="one")
 
     @hookimpl
+    def benchbench_metrics(self):
+        yield Component("my_metric", "my:metric", summary="one")
+
+    @hookimpl
     def benchbench_reports(self):
         yield Component("my_report", "my:report", summary="one")
 

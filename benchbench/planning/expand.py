@@ -59,7 +59,7 @@ def make_plan(file: SuiteFile, registry: Registry, devices: Devices, data_root: 
     for label, pretraining in file.suite.pretraining.items():
         loc = ("pretraining", label, "data")
         info[corpus_label(label)] = _data_info(label, pretraining.data, loc, resolver)
-    file = with_metric(file, info)
+    file = with_metric(file, info, registry)
     draft = PlanDraft(file.suite, resolver, devices, info)
     grid = Grid(file, resolver)
     builder = CellBuilder(draft, grid)

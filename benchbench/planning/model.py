@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 from benchbench.components import Registry
-from benchbench.data.info import DataInfo
+from benchbench.data.info import DataInfo, Task
 from benchbench.hardware.devices import Devices
 from benchbench.specs.parts import DataSpec, State
 from benchbench.specs.stages import OTHER_SEEDS, Method, StageSpec
@@ -157,6 +157,11 @@ class Plan:
     @property
     def suite(self) -> Suite:
         return self.file.suite
+
+    @property
+    def task(self) -> Task:
+        """The task of the suite's data sets."""
+        return self.info[next(iter(self.suite.data))].task
 
     @property
     def key(self) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from benchbench.components import NEEDS_IN_WORDS, OF_POINTS, Params
+from benchbench.components import NEEDS_IN_WORDS, OF_POINTS, Component, Params, Registry
 from benchbench.data.info import DataInfo, Task
+from benchbench.errors import did_you_mean
 from benchbench.planning.draft import PlanDraft
 from benchbench.planning.merged_recipe import MergedRecipe
 from benchbench.planning.model import corpus_of
@@ -45,11 +46,12 @@ REASONS = {
 }
 
 
-def with_metric(file: SuiteFile, info: dict[str, DataInfo]) -> SuiteFile:
+def with_metric(file: SuiteFile, info: dict[str, DataInfo], registry: Registry) -> SuiteFile:
     """A suite about the measure of its task.
 
     Raises:
-        SuiteError: its data sets are of several tasks, or a metric or a head that it asks for is of another one.
+        SuiteError: its data sets are of several tasks, or a metric or a head that it asks for is of another one; there
+            is no such metric.
     """
     tasks = {label: info[label].task for label in file.suite.data}
     first = next(iter(tasks))
@@ -57,15 +59,30 @@ def with_metric(file: SuiteFile, info: dict[str, DataInfo]) -> SuiteFile:
         if task != tasks[first]:
             problem = f"data set '{label}' is a {task}, and '{first}' a {tasks[first]}"
             raise file.error(problem, ("data", label, "source"), "give each task a suite of its own")
-    task, fit = tasks[first], TASK_METRICS[tasks[first]]
+    task = tasks[first]
     _require_heads(file, task)
     metric, asked = file.suite.metric, "metric" in file.suite.model_fields_set
+    others = [each.component.name for each in registry.of_kind("metric")]
+    fit = [*TASK_METRICS[task], *(each.name for each in metrics_of_task(registry, task))]
+    if metric not in (*METRICS, *others):
+        raise file.error(f"metric '{metric}' does not exist; {did_you_mean(metric, fit)}", ["metric"])
     if metric in fit:
         return file
     if asked:
         problem = f"metric {metric} is of another task, and images of '{first}' have {LABELS[task]}"
         raise file.error(problem, ["metric"], f"take of {', '.join(fit)}")
     return replace(file, suite=file.suite.model_copy(update={"metric": fit[0]}))
+
+
+def metrics_of_task(registry: Registry, task: Task) -> list[Component]:
+    """The metrics that read the answers of a task: of images with one class, where a component says no other."""
+    metrics = [each.component for each in registry.of_kind("metric")]
+    return [each for each in metrics if task_of(each) == task]
+
+
+def task_of(metric: Component) -> Task:
+    """The task whose answers a metric reads."""
+    return "detection" if metric.boxes else "segmentation" if metric.dense else "classification"
 
 
 def _require_heads(file: SuiteFile, task: Task) -> None:

@@ -83,6 +83,13 @@ COMPONENT_PAGES = {
         "are for this machine, the others [for a cluster](../how-to/cluster.md). Another one is offered by the hook "
         "[`benchbench_executors`](hooks.md#benchbench_executors).",
     ),
+    "metrics.md": Page(
+        "Metrics",
+        ("metric",),
+        "Scores of the stored answers on the test images, beside those that a suite always has: "
+        "each is a column of the [results](results.md), and the suite is about it where it names it. Another one is "
+        "offered by the hook [`benchbench_metrics`](hooks.md#benchbench_metrics).",
+    ),
     "reports.md": Page(
         "Reports",
         ("report",),

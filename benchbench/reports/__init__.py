@@ -59,6 +59,13 @@ def benchbench_reports() -> Iterable[Component]:
 
 
 @hookimpl
+def benchbench_metrics() -> Iterable[Component]:
+    """Each target is `(answers, classes: int) -> float`, 0..1."""
+    target, summary = "benchbench.reports.metrics:ap75", "AP at an overlap of 0.75 (Lin et al. 2014, COCO)"
+    yield Component("ap75", target, summary=summary, boxes=True)
+
+
+@hookimpl
 def benchbench_figures() -> Iterable[Component]:
     return _components(FIGURES)
 

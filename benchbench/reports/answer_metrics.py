@@ -25,6 +25,13 @@ METRICS = {
     "map": "mAP",
     "ap50": "AP50",
 }
+
+
+def metric_words(name: str) -> str:
+    """The name of a metric in tables; that of a plugin's is its own."""
+    return METRICS.get(name, name)
+
+
 FEW = 5  # classes among which every label is one of the five likeliest
 TOLERANCE = 1e-9
 MOST_KEPT = 100  # classes of a confusion matrix that is remembered

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pandas as pd
 
 from benchbench.planning.model import Plan
-from benchbench.reports.answer_metrics import METRICS
+from benchbench.reports.answer_metrics import metric_words
 from benchbench.reports.figure import Figure
 from benchbench.reports.table import Table
 from benchbench.suite.reporting import BOX_METRICS, PIXEL_METRICS
@@ -35,19 +35,18 @@ def headline_notes(results: pd.DataFrame, plan: Plan) -> list[str]:
     metric = plan.suite.metric
     if metric == ACCURACY:
         return []
+    words = metric_words(metric)
     if metric in PIXEL_METRICS:
-        notes = [f"metric of the suite: {METRICS[metric]}, over the pixels of all test images together"]
+        notes = [f"metric of the suite: {words}, over the pixels of all test images together"]
     elif metric in BOX_METRICS:
-        notes = [
-            f"metric of the suite: {METRICS[metric]}, as COCO counts it, over the boxes of all test images together"
-        ]
+        notes = [f"metric of the suite: {words}, as COCO counts it, over the boxes of all test images together"]
+    elif plan.task != "classification":
+        notes = [f"metric of the suite: {metric}"]
     else:
-        notes = [
-            f"metric of the suite: {METRICS[metric]}, in place of accuracy; images won : lost are by the top class"
-        ]
+        notes = [f"metric of the suite: {words}, in place of accuracy; images won : lost are by the top class"]
     if lacking := int(((results.status == "done") & results[metric].isna()).sum()):
         notes.append(
-            f"{lacking} cells that are done have no {METRICS[metric]} (5 classes or fewer, or no stored predictions) "
+            f"{lacking} cells that are done have no {words} (5 classes or fewer, or no stored predictions) "
             "and count as missing"
         )
     return notes
@@ -55,12 +54,12 @@ def headline_notes(results: pd.DataFrame, plan: Plan) -> list[str]:
 
 def renamed(text: str, plan: Plan) -> str:
     """A text about accuracy as one about the suite's metric."""
-    return text if plan.suite.metric == ACCURACY else _WORD.sub(METRICS[plan.suite.metric], text)
+    return text if plan.suite.metric == ACCURACY else _WORD.sub(metric_words(plan.suite.metric), text)
 
 
 def renamed_answer(text: str, plan: Plan) -> str:
     """The answer, with the metric that its numbers are of."""
-    return text if plan.suite.metric == ACCURACY else f"By {METRICS[plan.suite.metric]}: {text}"
+    return text if plan.suite.metric == ACCURACY else f"By {metric_words(plan.suite.metric)}: {text}"
 
 
 def renamed_table(table: Table, plan: Plan) -> Table:

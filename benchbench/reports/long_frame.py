@@ -30,6 +30,7 @@ def long_frame(results: pd.DataFrame, columns: Sequence[str] = ()) -> pd.DataFra
         UnknownNameError: there is no such column.
     """
     names = [name for name in COLUMNS if name not in HIDDEN]
+    names += [name for name in results if name not in COLUMNS]  # metrics of plugins
     for name in columns:
         if name not in (ALL, *names):
             raise UnknownNameError(f"no column '{name}'; {did_you_mean(name, names)}")

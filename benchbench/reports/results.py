@@ -11,10 +11,12 @@ import pandas as pd
 from benchbench.costs.pricing import Hours, Measurements, PretrainingPrices
 from benchbench.errors import StoreError
 from benchbench.planning.model import Cell, Plan, Stage
+from benchbench.planning.tasks import metrics_of_task
 from benchbench.planning.test_part import saw_other_test
 from benchbench.reports.answer_metrics import answer_metrics
 from benchbench.reports.columns import COLUMNS, WHOLE
 from benchbench.reports.cost_parts import cost_parts
+from benchbench.reports.metrics import metric_values
 from benchbench.specs.records import Cost, Record, StageRecord, TrainingRecord
 from benchbench.specs.stages import TrainingSpec
 from benchbench.store import StageFolder, Store
@@ -25,7 +27,8 @@ _Record = TypeVar("_Record", bound=Record)
 
 
 def results_frame(plan: Plan, store: Store) -> pd.DataFrame:
-    """One row per cell of a plan, from its records in a store; columns as in `benchbench.reports.columns`.
+    """One row per cell of a plan, from its records in a store; columns as in `benchbench.reports.columns`, and
+    one for each metric of a plugin.
 
     A cell whose record cannot be read counts as failed.
     """
@@ -37,7 +40,8 @@ def results_frame(plan: Plan, store: Store) -> pd.DataFrame:
             rows.append(row | _outcome(cell, reader))
         except StoreError as error:
             rows.append(row | {"status": "failed", "reason": str(error)})
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    names = [each.name for each in reader.metrics if each.name not in COLUMNS]
+    return pd.DataFrame(rows, columns=[*COLUMNS, *names])
 
 
 def readable(results: pd.DataFrame) -> pd.DataFrame:
@@ -67,12 +71,14 @@ class _Reader:
         dependencies: keys of the stages that each cell's stage needs, directly or not, without trials of other seeds.
         users: number of cells that need each stage.
         parts: the stages that each cell's stage needs, by the part of its cost that they are.
+        metrics: those of plugins, for the suite's task.
     """
 
     def __init__(self, plan: Plan, store: Store):
         self.plan, self.store = plan, store
         self.dependencies = {cell.stage: plan.dependencies(cell.stage, own_seed=True) for cell in plan.cells}
         self.users = Counter(key for cell in plan.cells for key in self.dependencies[cell.stage])
+        self.metrics = metrics_of_task(plan.registry, plan.task)
         self.parts = {cell.stage: cost_parts(plan, cell.stage) for cell in plan.cells}
         self._records: dict[str, StageRecord | None] = {}
         self._prices = PretrainingPrices(plan, store)
@@ -126,6 +132,7 @@ def _outcome(cell: Cell, reader: _Reader) -> Row:
     return {
         "status": "done",
         **_measurements(record, _own_costs(record, reader)),
+        **metric_values(folder, record, reader.metrics),
         **answer_metrics(folder, record),
         **_pretraining(cell, record, reader),
         **_shared_costs(stage, reader, record.chosen.key if record.chosen else None),

@@ -25,6 +25,7 @@ SUITES = {
     "augmenter": "benchbench.testing.augmenters",
     "dataset": "benchbench.testing.datasets",
     "executor": "benchbench.testing.executors",
+    "metric": "benchbench.testing.metrics",
     "report": "benchbench.testing.reports",
     "figure": "benchbench.testing.figures",
     "template": "benchbench.testing.figures",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from benchbench.components import Registry  # not when it runs: `benchbench --help` needs the kinds alone
 
 # Kinds of components with an example to start from.
-SCAFFOLDS = ("loss", "teacher", "student", "head", "augmenter", "dataset", "report")
+SCAFFOLDS = ("loss", "teacher", "student", "head", "augmenter", "dataset", "metric", "report")
 LONGEST = 30  # characters of a name: the example's lines stay short
 
 USES = {
@@ -25,6 +25,7 @@ USES = {
     "head": "students: {mine: {model: timm/resnet18, head: $name}}",
     "augmenter": "recipes: {default: {augment: {flip: {}, $name: {}}}}",
     "dataset": "data: {mine: {source: $name}}",
+    "metric": "metric: $name",
     "report": "nothing to write: the table is in every report",
 }
 

@@ -89,15 +89,15 @@ def test_predictions_of_another_record_are_named(lab):
 
 
 def test_words():
-    plan = SimpleNamespace(suite=SimpleNamespace(metric="top5_accuracy"))
+    plan = SimpleNamespace(suite=SimpleNamespace(metric="top5_accuracy"), task="classification")
     text = "test accuracy; validation accuracy; mean accuracy of a teacher"
     assert renamed(text, plan) == "test top-5 accuracy; validation accuracy; mean top-5 accuracy of a teacher"
 
 
-def test_an_unknown_metric_is_named(tiny_suite, tmp_path):
+def test_an_unknown_metric_is_named(tiny_suite, tmp_path, plan_of):
     path = tiny_suite(tmp_path, metric="balanced_acuracy")
-    with pytest.raises(SuiteError, match=r"metric: no such metric; did you mean 'balanced_accuracy'\?"):
-        load_suite(path)
+    with pytest.raises(SuiteError, match=r"metric 'balanced_acuracy' does not exist; did you mean 'balanced_accuracy'\?"):
+        plan_of(path)
 
 
 def test_tables_of_classes_and_confusions(lab):

@@ -72,6 +72,7 @@ def test_every_way_is_trained_and_tested(finished):
         precisions = average_precisions(match(boxes))
         assert row["accuracy"] == row["map"] == pytest.approx(mean_average_precision(precisions))
         assert row["ap50"] == pytest.approx(mean_average_precision(precisions[:1]))
+        assert row["ap75"] == pytest.approx(mean_average_precision(precisions[5:6]))
         assert row["pretraining_basis"] == ("measured" if row["arm"] in ("probe", "tuned") else None)
         assert row["miou"] is None
 
@@ -83,6 +84,39 @@ def test_tables_are_about_the_mean_average_precision(finished):
     assert "Distillation against tuned over the test images of objects" in out
     assert "metric of the suite: mAP, as COCO counts it, over the boxes of all test images together" in out
     assert "teacher that has learnt nothing" in out
+
+
+PLUGIN = """
+from benchbench import Component, hookimpl
+
+@hookimpl
+def benchbench_metrics():
+    yield Component("empty_right", f"{__name__}:empty_right", summary="images without objects and boxes", boxes=True)
+    yield Component("of_images", f"{__name__}:fails")
+
+def empty_right(rows, classes):
+    assert classes == 2
+    none = (rows[..., 6] != 2).all(1)
+    return float((rows[none, :, 6] == 0).all(1).mean())
+
+def fails(answers, classes):
+    raise ValueError("it is never asked on a detection")
+"""
+
+
+def test_a_suite_is_about_the_metric_of_a_plugin(finished):
+    (finished / "metric.py").write_text(PLUGIN)
+    options = ("--plugin", "metric.py", "--set", "metric=empty_right", "--format", "csv")
+    out = in_this_process("report", "objects.yaml", *options, "--tables", "all", cwd=finished).out
+    assert "Test empty_right (%) of objects" in out
+    assert "empty_right: images without objects and boxes" in out
+    refused = in_this_process("plan", "objects.yaml", *options[:2], "--set", "metric=of_images", cwd=finished)
+    assert refused.code == 2
+    assert "metric of_images is of another task, and images of 'objects' have boxes with classes" in refused.err
+    (finished / "metric.py").write_text(PLUGIN.replace("float(", "complex("))
+    failed = in_this_process("report", "objects.yaml", *options, cwd=finished)
+    assert failed.code == 2
+    assert "metric 'empty_right' failed" in failed.err
 
 
 def test_killed_and_started_again_it_ends_with_the_same_numbers(finished, folder, tmp_path):

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from benchbench import __version__
 from benchbench.errors import visible
-from benchbench.reports.answer_metrics import METRICS
+from benchbench.reports.answer_metrics import metric_words
 from benchbench.reports.page.stages import Bounds, StageReader
 from benchbench.reports.page.summary import summary, tone_of
 from benchbench.reports.page.wrong_images import Sheets, draw_sheets
@@ -20,7 +20,6 @@ from benchbench.reports.report import Report
 from benchbench.reports.sheet_request import SheetRequest
 from benchbench.reports.table import Entry, Table
 from benchbench.specs.parts import Json
-from benchbench.suite.reporting import DENSE_METRICS
 
 # Columns of the results by their names in the page; the rest of a cell is in its stage.
 _CELL = {
@@ -63,7 +62,7 @@ def page_data(report: Report, live: bool = False, sheets: SheetRequest | None = 
         "live": live,
         "active": bool(reader.live),
         "answer": report.answer,
-        "measure": METRICS[plan.suite.metric] if plan.suite.metric in DENSE_METRICS else "accuracy",
+        "measure": "accuracy" if plan.task == "classification" else metric_words(plan.suite.metric),
         "summary": asdict(summary(results, tables)),
         "tables": [_table(table) for table in [*first, *(table for table in tables if table.name != "verdicts")]],
         "cells": [_cell(row, statuses) for row in results.to_dict("records")],

@@ -26,7 +26,6 @@ from benchbench.reports.report import Report
 from benchbench.reports.sheet_request import SheetRequest
 from benchbench.specs.records import TrainingRecord
 from benchbench.store import Predictions
-from benchbench.suite.reporting import DENSE_METRICS
 
 MOST_CELLS = 40
 SIDE = 64  # pixels of the longer side of a picture, at most
@@ -46,7 +45,7 @@ def draw_sheets(report: Report, request: SheetRequest) -> Sheets:
         if saw_other_test(stage, report.store.stage(stage.kind, stage.key)):
             sheets.by_stage[stage.key] = {"note": "Not shown: the test images have changed since the test."}
     bounds = f"{request.count} images a run, {MOST_CELLS} runs and {pages.MOST_BYTES:,} bytes at most"
-    kind = "Wrong" if report.plan.suite.metric not in DENSE_METRICS else "The worst"
+    kind = "Wrong" if report.plan.task == "classification" else "The worst"
     sheets.sentences.append(
         f"{kind} test images are shown of {sheets.drawn} of {len(done)} finished runs: the best and the worst of each "
         f"arm, as far as there is room ({bounds}). Their pictures came from the data set when this page was written."

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from benchbench.data.info import Task
 from benchbench.errors import StoreError
 from benchbench.planning.model import Plan
+from benchbench.planning.tasks import metrics_of_task
 from benchbench.reports.answer_metrics import METRICS, confusions_of
 from benchbench.reports.groups import Runs, groups_of
 from benchbench.reports.results import read_record
@@ -23,6 +25,7 @@ from benchbench.statistics.segmentation import class_ious
 from benchbench.store import Store
 from benchbench.suite.reporting import BOX_METRICS, DENSE_METRICS, PIXEL_METRICS
 
+TITLES = {**METRICS, "calibration_error": "calibration error"}
 MOST_CLASSES, MOST_CONFUSIONS, MOST_ARMS = 20, 5, 8
 OF_SEGMENTATION = (
     "mIoU: over the pixels of all test images together, those that are of a class and taken for it, as a share of "
@@ -37,6 +40,15 @@ OF_CLASSIFICATION = [
     "top-5: the label is among the five likeliest classes; calibration error: the mean difference of confidence and "
     "accuracy over 15 bins of confidence (Guo et al. 2017), 0 is best",
 ]
+# The metrics of each task, and what they are.
+ABOUT: dict[Task, tuple[Sequence[str], list[str]]] = {
+    "classification": (
+        [*(name for name in METRICS if name not in DENSE_METRICS), "calibration_error"],
+        OF_CLASSIFICATION,
+    ),
+    "segmentation": (PIXEL_METRICS, [OF_SEGMENTATION]),
+    "detection": (BOX_METRICS, [OF_DETECTION]),
+}
 LEAST_RUNS = 2  # that show a spread
 MANY = 1000  # images or pixels, which are written out
 ACCURACY_OF_CLASS = "the share of a class's test images that are right"
@@ -48,24 +60,22 @@ def metrics(results: pd.DataFrame, plan: Plan) -> Table | None:
 
     They come from the five likeliest classes of each test image, which a stage stores with their probabilities. Of a
     segmentation, mean intersection over union and pixel accuracy, from what the pixels of each image are taken for; of
-    a detection average precisions, from the boxes of each image.
+    a detection average precisions, from the boxes of each image. Metrics of plugins follow.
     """
-    names, about = [*(name for name in METRICS if name not in DENSE_METRICS), "calibration_error"], OF_CLASSIFICATION
-    for of_task, text in ((PIXEL_METRICS, OF_SEGMENTATION), (BOX_METRICS, OF_DETECTION)):
-        if plan.suite.metric in of_task:
-            names, about = [*of_task], [text]
+    names, about = ABOUT[plan.task]
     if results[names[-1]].isna().all():
         return None
+    others = {each.name: each.summary for each in metrics_of_task(plan.registry, plan.task) if each.name in results}
     labels = labels_of(results, "data", "student")
-    columns = [*labels, "arm", *(METRICS.get(name, "calibration error") for name in names), "n"]
+    columns = [*labels, "arm", *(TITLES.get(name, name) for name in (*names, *others)), "n"]
     rows = []
     for group in groups_of(results).values():
         for row, runs in group.rows.items():
             place = [group.data, group.student, row][-len(labels) - 1 :]
-            values = [_percent(runs, name) for name in names]
+            values = [_percent(runs, name) for name in (*names, *others)]
             rows.append([Entry(text) for text in (*place, *values, str(runs.n))])
     notes = ["all in %, mean ± standard deviation over n seeds (ddof = 1)"]
-    notes += about
+    notes += [*about, *(f"{name}: {summary}" for name, summary in others.items() if summary)]
     return Table(
         "metrics", f"Metrics on the test images of {plan.suite.name} (%)", columns, rows, notes, len(labels) + 1
     )
@@ -129,7 +139,7 @@ def classes(results: pd.DataFrame, plan: Plan, store: Store) -> Table | None:
     average precision. Of a grid of
     several data sets or students the first pair is shown.
     """
-    if plan.suite.metric in BOX_METRICS:
+    if plan.task == "detection":
         return class_precisions(results, plan, store)
     groups = _confusions(results, store)
     if not groups:
@@ -138,7 +148,7 @@ def classes(results: pd.DataFrame, plan: Plan, store: Store) -> Table | None:
     names = next(iter(rows.values())).names
     shown = {row: each for row, each in rows.items() if each.names == names}
     shown = dict(list(shown.items())[:MOST_ARMS])
-    of_pixels = plan.suite.metric in PIXEL_METRICS
+    of_pixels = plan.task == "segmentation"
     accuracies = np.array([each.scores(of_pixels) for each in shown.values()])
     means = [float(np.mean(column)) if not np.isnan(column).any() else math.inf for column in accuracies.T]
     order = sorted(range(len(names)), key=lambda index: (means[index], index))
@@ -171,7 +181,7 @@ def confusions(results: pd.DataFrame, plan: Plan, store: Store) -> Table | None:
     """
     labels, counted = (
         labels_of(results, "data", "student"),
-        "pixels" if plan.suite.metric in PIXEL_METRICS else "images",
+        "pixels" if plan.task == "segmentation" else "images",
     )
     entries = []
     for (data, student), rows in _confusions(results, store).items():

@@ -29,7 +29,6 @@ from benchbench.statistics.bootstrap import (
 from benchbench.statistics.detection import match
 from benchbench.statistics.noninferiority import holm
 from benchbench.store import StageFolder, Store
-from benchbench.suite.reporting import DENSE_METRICS, PIXEL_METRICS
 
 
 @dataclass(frozen=True)
@@ -66,9 +65,9 @@ def by_image(results: pd.DataFrame, plan: Plan, store: Store) -> Table | None:
 
     By mIoU of a segmentation, or mAP of a detection. None for another task, and without an arm of either kind.
     """
-    if plan.suite.metric not in DENSE_METRICS:
+    if plan.task == "classification":
         return None
-    answers = PIXELS if plan.suite.metric in PIXEL_METRICS else BOXES
+    answers = PIXELS if plan.task == "segmentation" else BOXES
     alpha, rows, references = plan.suite.statistics.alpha, [], []
     labels = [*labels_of(results, "data", "student"), "arm"]
     for (data, student), group in finished(results).groupby(["data", "student"], sort=False):

@@ -16,7 +16,6 @@ from benchbench.reports.table import Entry, Table
 from benchbench.statistics.estimate import Estimate, welch
 from benchbench.statistics.examples import McNemar, mcnemar
 from benchbench.statistics.noninferiority import holm, judge
-from benchbench.suite.reporting import DENSE_METRICS
 
 TOO_SMALL = "n too small to test"
 BY_IMAGE = ("images won : lost", "p (images)")
@@ -145,7 +144,7 @@ def verdicts(results: pd.DataFrame, plan: Plan) -> Table | None:
     columns = [*labels, "difference", "verdict", "p", "n", *BY_IMAGE]
     rows = [[Entry(text) for text in [arm.data, arm.student, arm.row][-len(labels) :] + _texts(arm)] for arm in arms]
     notes = _notes(references, margin, alpha)
-    if plan.suite.metric in DENSE_METRICS:  # no image is right or wrong as a whole; `by_image` compares by them
+    if plan.task != "classification":  # no image is right or wrong as a whole; `by_image` compares by them
         columns, rows = columns[: -len(BY_IMAGE)], [row[: -len(BY_IMAGE)] for row in rows]
         notes = [note for note in notes if "images won : lost" not in note]
     title = (
