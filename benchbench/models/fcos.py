@@ -23,7 +23,9 @@ class FCOS(DetectionHead):
     the root of the product of its class's probability and its centreness.
 
     Source: Tian et al. 2019, "FCOS: Fully Convolutional One-Stage Object Detection" (arXiv 1904.01355) and Tian et al.
-    2020 (arXiv 2006.09214), in torchvision's implementation; points lie in the middle of their cells, as in the paper.
+    2020 (arXiv 2006.09214), in torchvision's implementation. Points lie in the middle of their cells, as in the paper.
+    Distances begin at about one stride, where torchvision's begin at 0: behind a ReLU, a side of all boxes might never
+    leave that again.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class FCOS(DetectionHead):
             topk_candidates=CANDIDATES,
             detections_per_img=MOST_DETECTED,
         )
+        torch.nn.init.ones_(self.detector.head.regression_head.bbox_reg.bias)
 
     def forward(self, maps: list[Tensor]) -> tuple[Tensor, BoxOutputs]:
         levels = list(self.pyramid({str(place): maps[place] for place in self.places}).values())

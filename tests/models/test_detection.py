@@ -44,6 +44,12 @@ def test_points_lie_in_the_middle_of_cells_of_the_last_map_of_each_stride():
         head_of(finest=32)
 
 
+def test_no_side_of_a_box_begins_at_its_point():
+    distances = outputs_of(head_of(), maps_of()).boxes.distances
+    assert bool((distances > 0.5).all())
+    assert bool((distances < 2).all())
+
+
 def perfect(head, corners, number):
     """Outputs that say the boxes of one object of each image."""
     outputs = outputs_of(head, maps_of(len(corners)))
