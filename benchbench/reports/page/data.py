@@ -37,6 +37,8 @@ _CELL = {
     "shared": "shared_stage_hours",
     "pretraining": "pretraining_hours",
 }
+# Of the table of classes, the first column whose numbers are shares: they are drawn as bars behind the numbers.
+BARS_FROM = 2
 
 
 def page_data(report: Report, live: bool = False, sheets: SheetRequest | None = None) -> Json:
@@ -95,6 +97,7 @@ def _table(table: Table) -> Json:
         ],
         "notes": list(table.notes),
         "labels": table.labels,
+        **({"bars": BARS_FROM} if table.name == "classes" else {}),
     }
 
 

@@ -226,7 +226,11 @@ class TestCells:
         write_predictions(folder.predictions, Predictions(labels, top, np.ones((5, 1), np.float16)))
         bits = np.packbits(top[:, 0] == labels).tobytes().hex()
         run_lab.change(run_lab.cells("distil")[0].stage, "metrics", test_count=5, test_correct=bits, test_accuracy=0.8)
-        dialog = self.open(open_page(page_of(run_lab)), "distil")
+        page = open_page(page_of(run_lab))
+        bars = page.all("td.bar")  # of the shares by class
+        assert [bar.get_attribute("textContent") for bar in bars] == ["66.7", "100.0"]
+        assert [bar.get_attribute("style") for bar in bars] == ["--share: 66.7%;", "--share: 100%;"]
+        dialog = self.open(page, "distil")
         dialog.find_element(By.XPATH, ".//summary[. = 'Confusion matrix']").click()
         table = dialog.find_element(By.CSS_SELECTOR, "table.confusion")
         assert table.text.splitlines()[1:] == ["class a b", "a 2 1", "b 0 2"]
