@@ -37,7 +37,7 @@ _CELL = {
     "shared": "shared_stage_hours",
     "pretraining": "pretraining_hours",
 }
-# Of the table of classes, the first column whose numbers are shares: they are drawn as bars behind the numbers.
+# Of the table of classes, the first column whose numbers are shares: they are drawn as bars below the numbers.
 BARS_FROM = 2
 
 

@@ -13,7 +13,7 @@ function leading(text) {
 
 /**
  * A table with a filter. Entries are {text, bold, value, tone, open}: `value` is what it is sorted by if not its text,
- * `open` makes it a button. Numbers from column `bars` on are in %, and have a bar of that length behind them.
+ * `open` makes it a button. Numbers from column `bars` on are in %, and have a bar of that length below them.
  */
 function tableView() {
   const order = { column: null, direction: 1 };
@@ -106,10 +106,8 @@ function tableView() {
       : text;
     if (column === 0 && table.labels) return h("th", { scope: "row", class: labelClass(column) }, shown);
     const share = column >= (table.bars ?? Infinity) ? leading(entry.text) : null;
-    if (share === null) return h("td", { class: labelClass(column) }, shown);
-    const bar = h("td", { class: "bar" }, shown);
-    bar.style.setProperty("--share", `${Math.min(100, Math.max(0, share))}%`);
-    return bar;
+    const bar = share === null ? [] : [h("progress", { max: 100, value: share, "aria-hidden": "true" })];
+    return h("td", { class: labelClass(column) }, shown, ...bar);
   }
 
   function draw() {

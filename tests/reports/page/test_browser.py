@@ -227,9 +227,10 @@ class TestCells:
         bits = np.packbits(top[:, 0] == labels).tobytes().hex()
         run_lab.change(run_lab.cells("distil")[0].stage, "metrics", test_count=5, test_correct=bits, test_accuracy=0.8)
         page = open_page(page_of(run_lab))
-        bars = page.all("td.bar")  # of the shares by class
-        assert [bar.get_attribute("textContent") for bar in bars] == ["66.7", "100.0"]
-        assert [bar.get_attribute("style") for bar in bars] == ["--share: 66.7%;", "--share: 100%;"]
+        bars = page.all("td progress")  # of the shares by class
+        assert [page.run("return arguments[0].parentNode.textContent", bar) for bar in bars] == ["66.7", "100.0"]
+        assert [float(bar.get_attribute("value")) for bar in bars] == [66.7, 100]
+        assert page.column("Accuracy by class", "test images") == ["3", "2"]
         dialog = self.open(page, "distil")
         dialog.find_element(By.XPATH, ".//summary[. = 'Confusion matrix']").click()
         table = dialog.find_element(By.CSS_SELECTOR, "table.confusion")
