@@ -30,8 +30,6 @@ NEEDS_IN_WORDS = {
     "second_view": "a second view of each image",
 }
 LOSS_NEEDS = frozenset(NEEDS_IN_WORDS)
-# Of losses that compare the outputs of a detection point by point.
-OF_POINTS = frozenset({"teacher.logits", "boxes"})
 AUGMENTER_NEEDS = frozenset({"labels", "synthesis"})
 KINDS = (
     "teacher",

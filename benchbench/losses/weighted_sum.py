@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchbench.components import OF_POINTS, Component, Registry
+from benchbench.components import Component, Registry
 from benchbench.data.batch import Batch
 from benchbench.errors import PluginError, StageError
 from benchbench.losses.base import Loss, LossContext
@@ -129,7 +129,7 @@ class _Summand:
             raise StageError(f"loss '{name}' reads the classes of pixels, and these images have none")
         if "boxes" in self.needs and batch.boxes is None:
             raise StageError(f"loss '{name}' reads the boxes of objects, and these images have none")
-        if self.needs >= OF_POINTS and student is not None and teacher is not None:
+        if self.needs >= {"teacher.logits", "boxes"} and student is not None and teacher is not None:
             _check_points(name, student, teacher)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from benchbench.components import NEEDS_IN_WORDS, OF_POINTS, Component, Params, Registry
+from benchbench.components import NEEDS_IN_WORDS, Component, Params, Registry
 from benchbench.data.info import DataInfo, Task
 from benchbench.errors import did_you_mean
 from benchbench.planning.draft import PlanDraft
@@ -232,7 +232,7 @@ def check_points(spec: TrainingSpec, label: str, teacher: ModelSpec, draft: Plan
     if own is None or other is None or own.name != other.name:
         return
     for loss in spec.loss:
-        of_points = registry.get("loss", loss.name).needs_of(loss.params) >= OF_POINTS
+        of_points = registry.get("loss", loss.name).needs_of(loss.params) >= {"teacher.logits", "boxes"}
         for name in POINTS if of_points else ():
             ours, theirs = own.params.get(name), other.params.get(name)
             if ours != theirs:

@@ -230,6 +230,7 @@ class TestList:
             "augmenters:",
             "datasets:",
             "executors:",
+            "metrics:",
             "reports:",
             "figures:",
             "templates:",
@@ -307,7 +308,7 @@ class TestBadInput:
             (["list", "lossess"], "unknown kind 'lossess'; did you mean 'losses'?"),
             (
                 ["list", "xyzzy"],
-                "unknown kind 'xyzzy'; known: augmenters, datasets, executors, figures, heads, losses, repor",
+                "unknown kind 'xyzzy'; known: augmenters, datasets, executors, figures, heads, losses, metri",
             ),
             (["report", "suite.yaml", "--template", "papr"], "unknown template 'papr'; did you mean 'paper'?"),
             (["run", "suite.yaml", "--template", "papr"], "unknown template 'papr'; did you mean 'paper'?"),

@@ -116,7 +116,7 @@ class TestNew:
             (
                 "executor",
                 "mine",
-                "'executor' is not one of 'loss', 'teacher', 'student', 'head', 'augmenter', 'dataset', 'repor",
+                "'executor' is not one of 'loss', 'teacher', 'student', 'head', 'augmenter', 'dataset', 'metri",
             ),
             ("loss", "kd", "there is a loss 'kd' already, from benchbench; choose another name"),
             ("loss", "class", "'class' is a keyword of Python; choose another name"),

@@ -90,6 +90,8 @@ def test_the_sample_is_like_a_run_s_results():
         "calibration_error",
         "miou",
         "pixel_accuracy",
+        "map",
+        "ap50",
     }
     assert done.accuracy.between(0, 1).all()
     assert {name for name in COLUMNS if done[name].isna().any()} <= optional

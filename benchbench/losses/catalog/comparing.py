@@ -11,6 +11,7 @@ COMPARING = frozenset(
         "cc",
         "cirkd",
         "dist",
+        "head_kd",
         "info_nce",
         "mlkd",
         "pkd",
