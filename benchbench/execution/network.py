@@ -22,7 +22,6 @@ from benchbench.hardware.accelerator import widest
 from benchbench.models.backbone import Backbone
 from benchbench.models.detection import task_loss
 from benchbench.models.outputs import Outputs
-from benchbench.models.pixels import target_cross_entropy
 from benchbench.specs.records import ExecutionRecord
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -236,11 +235,7 @@ def _first_loss(model: Backbone, config: ExecutionConfig, sample: Sample) -> flo
             if losses and len(batch) == 1:  # a last one, which batch normalisation cannot take
                 continue
             outputs = network(batch)
-            assert outputs.logits is not None
-            if outputs.boxes is not None:
-                loss = task_loss(network.model, outputs, classes)
-            else:
-                loss = target_cross_entropy(outputs.logits.float(), classes)
+            loss = task_loss(network.model, outputs, classes)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()

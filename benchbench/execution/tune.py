@@ -19,7 +19,6 @@ from benchbench.execution.tf32 import has_tf32
 from benchbench.execution.timing import GraphedSteps, Step, step_seconds
 from benchbench.models.backbone import Backbone
 from benchbench.models.detection import some_boxes, task_loss
-from benchbench.models.pixels import target_cross_entropy
 
 # A choice must be this much faster than the plainer one, or timing noise would decide what a run's last bits are.
 GAIN = 0.97
@@ -217,12 +216,10 @@ class _Tuning:
             logits = outputs.logits
             assert logits is not None
             network.model.zero_grad(set_to_none=True)
-            if outputs.boxes is not None:
-                boxes = some_boxes(len(images), images.shape[-1], images.device)
-                task_loss(network.model, outputs, boxes).backward()
-                return
             targets = labels if logits.dim() == 2 else labels.view(-1, 1, 1).expand(-1, *images.shape[-2:])
-            target_cross_entropy(logits.float(), targets).backward()
+            if outputs.boxes is not None:
+                targets = some_boxes(len(images), images.shape[-1], images.device)
+            task_loss(network.model, outputs, targets).backward()
 
         return train if self.constraints.trained else forward
 

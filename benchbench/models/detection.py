@@ -8,13 +8,16 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import batched_nms
 
+from benchbench.errors import StageError
 from benchbench.models.outputs import BoxOutputs, Outputs
+from benchbench.models.pixels import target_cross_entropy
 from benchbench.models.segmentation import MapsNetwork
+from benchbench.statistics.detection import DETECTED, IGNORED_OBJECT, OBJECT
 
 # Columns of a row that is a box in an image: its corners in pixels, its class, its score, and its kind.
 COLUMNS = 7
-# Kinds of rows. Rows of NOTHING fill up, and are all zeros.
-NOTHING, DETECTED, OBJECT, IGNORED_OBJECT = 0, 1, 2, 3
+# A kind of rows beside those of `benchbench.statistics.detection`: they fill up, and are all zeros.
+NOTHING = 0
 # Boxes of an image that are kept, as COCO counts them.
 MOST_DETECTED = 100
 # Of boxes before overlapping ones are dropped, and where they are (Tian et al. 2019, section 3.1).
@@ -79,22 +82,27 @@ class DetectionNetwork(MapsNetwork):
 
     @property
     def detector(self) -> DetectionHead:
-        """Its head. Raises TypeError where a plugin's is no `DetectionHead`."""
+        """Its head. Raises StageError where a plugin's is no `DetectionHead`."""
         if not isinstance(self.head, DetectionHead):
-            raise TypeError(f"the head of a detection is a {type(self.head).__name__}, and no DetectionHead")
+            raise StageError(f"the head of a detection is a {type(self.head).__name__}, and no DetectionHead")
         return self.head
 
 
-def task_loss(model: nn.Module, outputs: Outputs, boxes: Tensor) -> Tensor:
-    """The loss of a detection that its head trains on: a scalar.
+def task_loss(model: nn.Module, outputs: Outputs, targets: Tensor) -> Tensor:
+    """The loss of a task, without a recipe's smoothing and weights: a scalar.
+
+    That of the head on boxes; else cross-entropy.
 
     Args:
         model: of the outputs.
         outputs: of a batch.
-        boxes: of its images [B, M, 6].
+        targets: as of `benchbench.data.batch.Batch.targets`.
     """
+    if outputs.boxes is None:
+        assert outputs.logits is not None
+        return target_cross_entropy(outputs.logits.float(), targets)
     assert isinstance(model, DetectionNetwork)
-    return torch.stack(list(model.detector.loss(outputs.each(Tensor.float), boxes).values())).sum()
+    return torch.stack(list(model.detector.loss(outputs.each(Tensor.float), targets).values())).sum()
 
 
 def some_boxes(count: int, size: int, device: torch.device) -> Tensor:

@@ -22,7 +22,6 @@ from benchbench.losses.multi_teacher import MultiTeacherLoss
 from benchbench.models.backbone import Backbone
 from benchbench.models.detection import task_loss
 from benchbench.models.outputs import Outputs
-from benchbench.models.pixels import target_cross_entropy
 from benchbench.specs.parts import RecipeSpec
 from benchbench.specs.records import GradientRecord
 from benchbench.training.gradients import accumulated
@@ -83,11 +82,7 @@ def _measured(
     names = {term: term.partition(".")[0].partition(" ")[0] for term in terms}
     values = {term: weights[names[term]] * value for term, value in terms.items() if names[term] not in left_out}
     values = {term: value for term, value in values.items() if names[term] != "ce"}
-    if batch.boxes is not None:
-        task = task_loss(model, outputs, batch.boxes)
-    else:
-        task = target_cross_entropy(outputs.logits, batch.targets)
-    reference = weights.get("ce", 1.0) * task
+    reference = weights.get("ce", 1.0) * task_loss(model, outputs, batch.targets)
     norms = [_norm(value, parameters) for value in (reference, *values.values())]
     first, *rest = torch.stack(norms).tolist()  # one wait for the device
     return GradientRecord(cross_entropy=first, terms=dict(zip(values, rest, strict=True)))
