@@ -63,7 +63,7 @@ def predictions_of(folder: StageFolder, record: TrainingRecord) -> Predictions |
         return None
     right = predictions.classes[:, 0] == predictions.labels
     if len(right) != record.metrics.test_count or (bits and (right != unpack(bits, len(right))).any()):
-        raise StoreError(f"{folder.predictions} is not of the record beside it; delete {folder.path} to run it again")
+        raise _other(folder)
     largest = max(predictions.labels.max(initial=0), predictions.classes.max(initial=0))
     if largest >= len(record.data.names):
         raise StoreError(f"{folder.predictions} has unknown classes; delete {folder.path} to run it again")
@@ -109,7 +109,7 @@ def image_confusions(folder: StageFolder, record: TrainingRecord) -> np.ndarray 
         return None
     score, shape = mean_iou(confusions.sum(0)), (record.metrics.test_count, *[len(record.data.names)] * 2)
     if confusions.shape != shape or abs(score - (record.metrics.test_accuracy or 0.0)) > TOLERANCE:
-        raise StoreError(f"{folder.predictions} is not of the record beside it; delete {folder.path} to run it again")
+        raise _other(folder)
     return confusions
 
 
@@ -129,7 +129,7 @@ def image_boxes(folder: StageFolder, record: TrainingRecord) -> np.ndarray | Non
     numbers = rows[rows[..., 6] > 0][:, 4]
     known = np.isin(numbers, np.arange(len(record.data.names))).all()
     if len(rows) != record.metrics.test_count or not known or not np.isfinite(rows).all():
-        raise StoreError(f"{folder.predictions} is not of the record beside it; delete {folder.path} to run it again")
+        raise _other(folder)
     return rows
 
 
@@ -146,7 +146,7 @@ def _answers(folder: StageFolder, record: TrainingRecord) -> _Answers | None:
     if record.metrics.score == "miou":
         known = _of_pixels(version, image_confusions(folder, record))
     elif record.metrics.score == "map":
-        known = _of_boxes(version, image_boxes(folder, record))
+        known = _of_boxes(version, folder, record)
     else:
         predictions = predictions_of(folder, record)
         kept = _confusions(predictions, record) if len(record.data.names) <= MOST_KEPT else None
@@ -163,12 +163,20 @@ def _of_pixels(version: tuple[int, int, str | None], confusions: np.ndarray | No
     return _Answers(version, {"miou": mean_iou(total), "pixel_accuracy": pixel_accuracy(total)}, total)
 
 
-def _of_boxes(version: tuple[int, int, str | None], rows: np.ndarray | None) -> _Answers:
+def _of_boxes(version: tuple[int, int, str | None], folder: StageFolder, record: TrainingRecord) -> _Answers:
+    rows = image_boxes(folder, record)
     if rows is None:
         return _Answers(version, {}, None)
     precisions = average_precisions(match(rows))
     whole = {"map": mean_average_precision(precisions), "ap50": mean_average_precision(precisions[:1])}
-    return _Answers(version, {name: 0.0 if np.isnan(value) else value for name, value in whole.items()}, None)
+    values: dict[str, float | None] = {name: 0.0 if np.isnan(value) else value for name, value in whole.items()}
+    if abs((values["map"] or 0.0) - (record.metrics.test_accuracy or 0.0)) > TOLERANCE:
+        raise _other(folder)
+    return _Answers(version, values, None)
+
+
+def _other(folder: StageFolder) -> StoreError:
+    return StoreError(f"{folder.predictions} is not of the record beside it; delete {folder.path} to run it again")
 
 
 def _confusions(predictions: Predictions | None, record: TrainingRecord) -> np.ndarray | None:

@@ -133,8 +133,14 @@ def test_killed_and_started_again_it_ends_with_the_same_numbers(finished, folder
 def test_boxes_that_are_not_of_the_record_are_said(finished, tmp_path):
     shutil.copytree(finished, tmp_path / "copy")
     path = next((tmp_path / "copy/runs/cell").glob("*/predictions.npz"))
-    np.savez_compressed(path, boxes=np.ones((3, 2, 7), np.float32))
-    out = in_this_process("results", "objects.yaml", "--json", cwd=tmp_path / "copy").out
-    failed = [row["reason"] for row in json.loads(out) if row["status"] == "failed"]
-    assert len(failed) == 1
-    assert "predictions.npz is not of the record beside it" in failed[0]
+    with np.load(path) as content:
+        moved = content["boxes"]
+    moved[..., :4] += np.where(moved[..., 6:] == 2, 50, 0)  # the objects are elsewhere, and found by no box
+    moved[0, 0] = [0, 0, 9, 9, 0, 0, 2]
+    moved[0, 1] = [0, 0, 9, 9, 0, 1, 1]
+    for boxes in (np.ones((3, 2, 7), np.float32), moved):
+        np.savez_compressed(path, boxes=boxes)
+        out = in_this_process("results", "objects.yaml", "--json", cwd=tmp_path / "copy").out
+        failed = [row["reason"] for row in json.loads(out) if row["status"] == "failed"]
+        assert len(failed) == 1
+        assert "predictions.npz is not of the record beside it" in failed[0]
