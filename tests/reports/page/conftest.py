@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,11 @@ from benchbench.reports.report import make_report
 from tests.browser import MISSING, set_screen, start_chromium
 
 COMMAND = "benchbench report suite.yaml"
+AXE = """
+const done = arguments[0];
+axe.run(document, {resultTypes: ['violations']}).then(found => done(found.violations.map(each =>
+    `${each.id}: ${each.help}: ${each.nodes.map(node => node.target).join(' ')}`)));
+"""
 
 
 @pytest.fixture
@@ -83,6 +89,18 @@ class Page:
 
     def run(self, script: str, *arguments: Any) -> Any:
         return self.browser.execute_script(script, *arguments)
+
+    def violations(self) -> list[str]:
+        """What axe finds that a screen reader, a keyboard or weak eyes cannot use."""
+        # By the debugger: the page itself allows no script but its own.
+        source = (files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
+        self.browser.execute_cdp_cmd("Runtime.evaluate", {"expression": source})
+        return self.browser.execute_async_script(AXE)
+
+    def sideways(self) -> int:
+        """Pixels that the content of the dialog is wider than the dialog."""
+        body = "document.querySelector('dialog .body')"
+        return self.run(f"return {body}.scrollWidth - {body}.clientWidth")
 
     def table(self, title: str) -> Any:
         """The table whose title begins so."""
