@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -209,3 +210,21 @@ def ledger_of(store: Path, slack: float = 0.1) -> LedgerSummary:
     num_devices = summary.total / sum(lines[-1].at for lines in runs)
     assert abs(summary.residual) <= 0.05 * summary.total + slack * num_devices * len(finished)
     return summary
+
+
+def require_same_after_a_kill(suite: str, finished: Path, folder: Path) -> None:
+    """Runs a suite in another folder, killed once it has a checkpoint of a cell, and compares all results.
+
+    Args:
+        suite: name of its file.
+        finished: the folder of a whole run, with `images/` and a table `classes.csv` beside the suite.
+        folder: an empty one.
+    """
+    shutil.copytree(finished / "images", folder / "images")
+    for name in (suite, "classes.csv"):
+        shutil.copy(finished / name, folder)
+    process = start_inline(Path(suite), "--checkpoint-seconds", 1e-6, cwd=folder)
+    wait_for(lambda: any((folder / "runs").glob("cell/*/checkpoint.pt")), process)
+    kill(process)
+    run(suite, cwd=folder)
+    assert results(folder / "runs") == results(finished / "runs")

@@ -11,7 +11,7 @@ import pytest
 
 from benchbench.statistics.detection import average_precisions, match, mean_average_precision
 from tests.objects import write_objects
-from tests.running.commands import in_this_process, kill, results, run, start_inline, wait_for
+from tests.running.commands import in_this_process, require_same_after_a_kill, run
 
 pytestmark = pytest.mark.whole_run
 
@@ -119,15 +119,8 @@ def test_a_suite_is_about_the_metric_of_a_plugin(finished):
     assert "metric 'empty_right' failed" in failed.err
 
 
-def test_killed_and_started_again_it_ends_with_the_same_numbers(finished, folder, tmp_path):
-    shutil.copytree(folder / "images", tmp_path / "images")
-    for name in ("objects.yaml", "classes.csv"):
-        shutil.copy(folder / name, tmp_path)
-    process = start_inline(Path("objects.yaml"), "--checkpoint-seconds", 1e-6, cwd=tmp_path)
-    wait_for(lambda: any((tmp_path / "runs").glob("cell/*/checkpoint.pt")), process)
-    kill(process)
-    run("objects.yaml", cwd=tmp_path)
-    assert results(tmp_path / "runs") == results(finished / "runs")
+def test_killed_and_started_again_it_ends_with_the_same_numbers(finished, tmp_path):
+    require_same_after_a_kill("objects.yaml", finished, tmp_path)
 
 
 def test_boxes_that_are_not_of_the_record_are_said(finished, tmp_path):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchbench.statistics.segmentation import mean_iou
-from tests.running.commands import in_this_process, kill, results, run, start_inline, wait_for
+from tests.running.commands import in_this_process, require_same_after_a_kill, run
 from tests.segments import write_squares
 
 pytestmark = pytest.mark.whole_run
@@ -79,15 +79,8 @@ def test_tables_are_about_the_mean_intersection_over_union(finished):
     assert "metric of the suite: mIoU, over the pixels of all test images together" in out
 
 
-def test_killed_and_started_again_it_ends_with_the_same_numbers(finished, folder, tmp_path):
-    shutil.copytree(folder / "images", tmp_path / "images")
-    for name in ("squares.yaml", "classes.csv"):
-        shutil.copy(folder / name, tmp_path)
-    process = start_inline(Path("squares.yaml"), "--checkpoint-seconds", 1e-6, cwd=tmp_path)
-    wait_for(lambda: any((tmp_path / "runs").glob("cell/*/checkpoint.pt")), process)
-    kill(process)
-    run("squares.yaml", cwd=tmp_path)
-    assert results(tmp_path / "runs") == results(finished / "runs")
+def test_killed_and_started_again_it_ends_with_the_same_numbers(finished, tmp_path):
+    require_same_after_a_kill("squares.yaml", finished, tmp_path)
 
 
 def test_answers_that_are_not_of_the_record_are_said(finished, tmp_path):
