@@ -12,6 +12,7 @@ from benchbench.data.batch import Batch
 from benchbench.models.outputs import Outputs
 
 Shape = tuple[int, int, int]
+Rest = Callable[[int, Tensor], Outputs]
 Preparation = Literal["nothing", "parts", "student"]
 
 
@@ -27,6 +28,8 @@ class LossContext:
             so a loss may use it but must not keep it as a part of its own (`object.__setattr__` or a list around it).
         teacher_head: the teacher's frozen classifier, embedding [B, D_t] -> logits [B, classes]; or None.
         class_weights: of each class in the cross-entropy [classes]; None for equal ones.
+        student_rest, teacher_rest: run the networks from one of their maps on, as `Backbone.rest`; None for networks
+            whose stages cannot be run apart, and for a teacher that is not there.
         student_features: shapes (C, H, W) of the student's feature maps; empty unless a loss needs `features`.
         teacher_features: the teacher's, likewise.
         labels: class of every training sample [samples], int64, on the training device; `Batch.index` points into it.
@@ -45,6 +48,8 @@ class LossContext:
     student_features: list[Shape] = field(default_factory=list)
     teacher_features: list[Shape] = field(default_factory=list)
     class_weights: Tensor | None = None
+    student_rest: Rest | None = None
+    teacher_rest: Rest | None = None
 
 
 class Loss(nn.Module):

@@ -211,6 +211,8 @@ def build_losses(
             epochs=setup.epochs,
             device=setup.device,
             class_weights=setup.class_weights,
+            student_rest=student.rest if student.has_rest else None,
+            teacher_rest=teacher.rest if teacher and teacher.has_rest else None,
         )
         for teacher in networks
     ]

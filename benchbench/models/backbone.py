@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from benchbench.models.outputs import Outputs
 
@@ -24,6 +26,8 @@ class Trunk:
         with_features: maps normalised images to (embedding, maps between stages); None where the network gives none.
         with_token: maps normalised images to (class token's embedding, distillation token's, maps between stages); None
             where the network has no distillation token. Without it the network's embedding is the mean of the two.
+        rest: runs the network from a map on: the index of one of its maps, and such a map [B, C, h, w] -> (embedding,
+            the maps after that one); None where its stages cannot be run apart.
         head: the classifier that the weights came with; None for random weights, or where it is not one linear layer.
         class_names: of that classifier, where the library knows them.
         licence: of the weights, where the library or the package states it.
@@ -36,6 +40,7 @@ class Trunk:
     input_size: int | None = None
     with_features: Callable[[Tensor], tuple[Tensor, list[Tensor]]] | None = None
     with_token: Callable[[Tensor], tuple[Tensor, Tensor, list[Tensor]]] | None = None
+    rest: Callable[[int, Tensor], tuple[Tensor, list[Tensor]]] | None = None
     head: nn.Linear | None = None
     class_names: tuple[str, ...] | None = None
     licence: str | None = None
@@ -62,6 +67,7 @@ class Backbone(nn.Module):
         self.licence = trunk.licence
         self.frozen = self._head_trains = False
         self._with_features, self._with_token = trunk.with_features, trunk.with_token
+        self._rest = trunk.rest
         self._map_shapes: dict[int, list[tuple[int, int, int]]] = {}
         # Saved with the weights: a network rebuilt without the pre-trained weights it came from has other defaults.
         self.register_buffer("mean", torch.tensor(trunk.mean).view(1, -1, 1, 1))
@@ -82,13 +88,35 @@ class Backbone(nn.Module):
             if not self.training:
                 logits = (logits + token_logits) / 2
             return Outputs(logits, (embedding + token) / 2, maps if features else [], token_logits)
-        of_map = isinstance(self.head, MapHead)
-        if (features or of_map) and self._with_features is not None:
+        if (features or isinstance(self.head, MapHead)) and self._with_features is not None:
             embedding, maps = self._with_features(images)
         else:
             embedding = self.trunk(images)
-        logits = self.head(maps[-1] if of_map else embedding) if self.head is not None else None
-        return Outputs(logits, embedding, maps if features else [])
+        return Outputs(self._classified(embedding, maps), embedding, maps if features else [])
+
+    def _classified(self, embedding: Tensor, maps: list[Tensor]) -> Tensor | None:
+        if self.head is None:
+            return None
+        return self.head(maps[-1] if isinstance(self.head, MapHead) else embedding)
+
+    @property
+    def has_rest(self) -> bool:
+        """True where the network can be run from each of its maps on."""
+        return self._rest is not None
+
+    def rest(self, index: int, value: Tensor) -> Outputs:
+        """Runs the network from one of its maps on; the outputs have the maps after that one.
+
+        In training, batch normalisation takes the statistics of this batch, and keeps none: those are of images.
+
+        Args:
+            index: of the map, as in `Outputs.features`; not of the last.
+            value: [B, C, h, w] like that map.
+        """
+        assert self._rest is not None
+        with _keeping_statistics(self.trunk):
+            embedding, maps = self._rest(index, value)
+        return Outputs(self._classified(embedding, maps), embedding, maps)
 
     def normalised(self, images: Tensor) -> Tensor:
         """Images [B, C, H, W] in 0..1 as the trunk takes them: of its size, and normalised."""
@@ -115,7 +143,7 @@ class Backbone(nn.Module):
     def drop_trunk(self) -> None:
         """Drops all but the head and the sizes, of a network whose outputs are cached and that is never run again."""
         self.trunk = nn.Identity()
-        self._with_features = self._with_token = None
+        self._with_features = self._with_token = self._rest = None
         self._map_shapes = {}
 
     @torch.no_grad()
@@ -143,3 +171,17 @@ class Backbone(nn.Module):
         if self._head_trains and self.head is not None:  # it may have statistics of its own
             self.head.train(mode)
         return self
+
+
+@contextlib.contextmanager
+def _keeping_statistics(module: nn.Module) -> Iterator[None]:
+    """Batch normalisations in training mode neither read nor change their running statistics in here."""
+    norms = [part for part in module.modules() if isinstance(part, _BatchNorm) and part.training]
+    before = [norm.track_running_stats for norm in norms]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm, tracks in zip(norms, before, strict=True):
+            norm.track_running_stats = tracks

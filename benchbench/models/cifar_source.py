@@ -60,7 +60,7 @@ def build(name: str, weights: Weights | None, /, shortcut: str = "B", in_chans: 
             other = "A" if shortcut == "B" else "B"
             hint = f"the network has shortcuts {shortcut}, `params: {{shortcut: {other}}}` gives it {other}"
             raise WeightsError(f"{error}; {hint}") from None
-    return Trunk(module, module.dim, MEAN, STD, with_features=module.with_features, head=head)
+    return Trunk(module, module.dim, MEAN, STD, with_features=module.with_features, rest=module.rest, head=head)
 
 
 def _set_channels(module: CifarNetwork, channels: int) -> None:

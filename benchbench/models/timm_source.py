@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 import timm
-from timm.models import adapt_input_conv, is_model
+from timm.models import ResNet, adapt_input_conv, is_model
 from timm.models.deit import VisionTransformerDistilled
 from torch import Tensor, nn
 
@@ -55,6 +55,7 @@ def build(name: str, weights: Weights | None, /, **params: Any) -> Trunk:
         class_names=tuple(config.get("label_names") or ()) or None,
         licence=config.get("license") if pretrained else None,
         with_token=_Token(module) if isinstance(module, VisionTransformerDistilled) else None,
+        rest=_ResNetRest(module) if isinstance(module, ResNet) else None,
     )
 
 
@@ -128,3 +129,19 @@ class _Token:
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
         final, maps = self.module.forward_intermediates(images, output_fmt="NCHW")
         return final[:, 0], final[:, 1], maps
+
+
+class _ResNetRest:
+    """A ResNet from one of its maps on: those of the stem and of the four layers."""
+
+    def __init__(self, module: nn.Module):
+        self.module: Any = module
+
+    def __call__(self, index: int, value: Tensor) -> tuple[Tensor, list[Tensor]]:
+        module, maps = self.module, []
+        layers = (module.layer1, module.layer2, module.layer3, module.layer4)
+        value = value if index else module.maxpool(value)
+        for layer in layers[index:]:
+            value = layer(value)
+            maps.append(value)
+        return module.forward_head(value, pre_logits=True), maps

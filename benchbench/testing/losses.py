@@ -21,11 +21,13 @@ from benchbench.seeds import seed_everything
 from benchbench.specs.parts import LossSpec
 from benchbench.statistics.masks import IGNORED
 from benchbench.testing.boxes import at_points, boxes_like, head_on, points_of
+from benchbench.testing.networks import rest_of
 
 CPU = torch.device("cpu")
 HALF = (torch.float16, torch.bfloat16)
 CLASSES, STUDENT_DIM, TEACHER_DIM = 5, 6, 11
 LOGIT_SIZE, MASK_SIZE = (4, 4), (8, 8)  # of segmentations
+DRAWS = 8  # steps in which every part of a loss is reached
 SIDE, FINEST = 16, 4  # pixels of the images of detections, and stride of the finest maps that their head reads
 LABELS = (3, 0, 1, 4, 0, 0, 3, 1, 4, 2, 0, 1, 3, 0, 4, 1, 0, 3, 2, 0, 4, 0, 1)  # 23 samples of uneven classes
 # Maps of networks that differ in width, depth and size, (student, teacher); the last map is as wide as the embedding.
@@ -60,17 +62,20 @@ class LossCase:
         head = nn.Linear(TEACHER_DIM, CLASSES).requires_grad_(False)
         of_boxes = "boxes" in self.component.needs_of(self.params)
         own = head_on(student, CLASSES, SIDE, FINEST) if of_boxes else nn.Linear(STUDENT_DIM, CLASSES)
+        own, head = own.to(self.device), head.to(self.device)
         return LossContext(
             classes=CLASSES,
             student_dim=STUDENT_DIM,
             teacher_dim=TEACHER_DIM,
-            student_head=own.to(self.device),
-            teacher_head=head.to(self.device),
+            student_head=own,
+            teacher_head=head,
             labels=torch.tensor(LABELS, device=self.device),
             epochs=10,
             device=self.device,
             student_features=list(student),
             teacher_features=list(teacher),
+            student_rest=rest_of(student, STUDENT_DIM, own, self.device),
+            teacher_rest=rest_of(teacher, TEACHER_DIM, head, self.device, frozen=True),
         )
 
     def build(self, seed: int = 0, context: LossContext | None = None) -> LossSum:
@@ -166,8 +171,9 @@ def check_terms(case: LossCase) -> None:
 def check_gradients(case: LossCase) -> None:
     """To the student and to every part of the loss; none to the teacher's classifier.
 
-    A part that the first stage trains needs no gradient afterwards. A loss whose first stage trains the student may be
-    a constant 0 afterwards; `check_preparation` sees to it that the student is reached before.
+    A part that the first stage trains needs no gradient afterwards, and one that is drawn in some steps alone gets its
+    gradient there. A loss whose first stage trains the student may be a constant 0 afterwards; `check_preparation` sees
+    to it that the student is reached before.
     """
     context = case.context()
     loss = case.build(context=context)
@@ -189,6 +195,9 @@ def check_gradients(case: LossCase) -> None:
         first = case.build()
         first.prepare(*case.step())[0].backward()
         prepared = {name for name, parameter in first.named_parameters() if parameter.grad is not None}
+    for seed in range(DRAWS):
+        if any(each.grad is None for each in loss.parameters()):
+            run(loss, case.step(), seed)[0].backward()
     for name, parameter in loss.named_parameters():
         assert id(parameter) not in own, "the loss keeps the student's head as its own part: it would be trained twice"
         if not parameter.requires_grad or (parameter.grad is None and name in prepared):

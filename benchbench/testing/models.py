@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from benchbench.components import Component
 from benchbench.errors import BenchBenchError, UnknownNameError, one_line
 from benchbench.models.backbone import Backbone, Trunk
+from benchbench.models.outputs import Outputs
 from benchbench.models.weights import Weights
 from benchbench.seeds import seed_everything
 from benchbench.testing.check import Call, Options, require
@@ -142,9 +143,23 @@ def check_features(case: ModelCase) -> str | None:
             shape[2] == shape[3], f"map {index} of square images has shape {shape}: give channels first, [B, C, H, W]"
         )
         require(each.requires_grad, f"no gradient goes through map {index}: do not detach it")
+    if model.has_rest:
+        _check_rest(model, outputs)
     sides = [each.shape[-1] for each in maps]
     require(sides == sorted(sides, reverse=True), f"its maps have sides {sides}: give them shallow to deep")
     return None
+
+
+def _check_rest(model: Backbone, outputs: Outputs) -> None:
+    for index, value in enumerate(outputs.features[:-1]):
+        given, rest = value.detach().clone(), value.detach()
+        again = model.rest(index, rest)
+        require(torch.equal(given, rest), f"rest changes map {index}, which it is given: copy it first")
+        ours, whole = [again.embedding, *again.features], [outputs.embedding, *outputs.features[index + 1 :]]
+        near = [each.shape for each in ours] == [each.shape for each in whole] and all(
+            torch.allclose(mine, other, rtol=1e-3, atol=1e-4) for mine, other in zip(ours, whole, strict=True)
+        )
+        require(near, f"rest gives other maps or another embedding from map {index} on than the network itself")
 
 
 def check_token(case: ModelCase) -> None:

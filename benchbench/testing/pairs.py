@@ -26,6 +26,7 @@ from benchbench.specs.records import VANISHING
 from benchbench.testing.boxes import at_points, boxes_like, head_on, points_of
 from benchbench.testing.check import Call, Options, Refusal, require
 from benchbench.testing.losses import CHECKS, PAIRS, LossCase, Step, leaves
+from benchbench.testing.networks import rest_of
 
 # A common size of task, for timing: maps are those of ResNets at 112 px.
 BATCH, CLASSES, SAMPLES, STUDENT_DIM, TEACHER_DIM = 64, 100, 10_000, 256, 512
@@ -148,16 +149,19 @@ class _Step:
 def _context(case: LossCase) -> LossContext:
     of_boxes = "boxes" in case.component.needs_of(case.params)
     head = _detector() if of_boxes else nn.Linear(STUDENT_DIM, CLASSES)
+    teacher_head = nn.Linear(TEACHER_DIM, CLASSES).requires_grad_(False)
     return replace(
         case.context(),
         classes=CLASSES,
         student_dim=STUDENT_DIM,
         teacher_dim=TEACHER_DIM,
         student_head=head,
-        teacher_head=nn.Linear(TEACHER_DIM, CLASSES).requires_grad_(False),
+        teacher_head=teacher_head,
         labels=torch.arange(SAMPLES) % CLASSES,
         student_features=list(STUDENT_MAPS),
         teacher_features=list(TEACHER_MAPS),
+        student_rest=rest_of(STUDENT_MAPS, STUDENT_DIM, head, case.device),
+        teacher_rest=rest_of(TEACHER_MAPS, TEACHER_DIM, teacher_head, case.device, frozen=True),
     )
 
 

@@ -95,7 +95,9 @@ def build_optimizer(recipe: RecipeSpec, groups: list[Group], on_gpu: bool) -> to
         if name in FUSED:
             _check_names(name, torch.optim.SGD if name == "sgd" else torch.optim.AdamW, options)
         if name == "sgd":
-            return torch.optim.SGD(groups, lr, momentum=recipe.momentum, weight_decay=decay, fused=True, **options)
+            return _started(
+                torch.optim.SGD(groups, lr, momentum=recipe.momentum, weight_decay=decay, fused=True, **options)
+            )
         if name == "adamw":
             return torch.optim.AdamW(groups, lr, weight_decay=decay, fused=True, capturable=on_gpu, **options)
         kind = _optimizer_class(source, short)
@@ -111,6 +113,18 @@ def build_optimizer(recipe: RecipeSpec, groups: list[Group], on_gpu: bool) -> to
         return create_optimizer_v2(groups, short, lr=lr, weight_decay=decay, momentum=recipe.momentum, **options)
     except (TypeError, ValueError, AssertionError, RuntimeError, ImportError) as error:
         raise StageError(f"optimizer {name}: {one_line(error)}") from error
+
+
+def _started(optimizer: torch.optim.SGD) -> torch.optim.SGD:
+    """With a momentum of 0, from which the first step makes the gradient, as without one.
+
+    The fused step cannot make one for some parameters alone, such as parts of a loss that get no gradient at first.
+    """
+    for group in optimizer.param_groups:
+        if group["momentum"] and not group["dampening"]:
+            for parameter in group["params"]:
+                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimizer
 
 
 def _optimizer_class(source: str, name: str) -> Any:

@@ -50,6 +50,7 @@ MORE = [
     ("kdsvd", {"rank": 2}),
     *[(name, {"maps": True}) for name in ("sp", "vid", "srrl", "simkd")],
     ("norm", {"copies": 2}),
+    ("fcfd", {"paths": 9, "relu": False, "warmup_epochs": 0}),
     ("head_kd", {"power": 0, "temperature": 2}),
     ("vrm", {"standardize": True, "pruned": 0}),
 ]

@@ -153,6 +153,7 @@ def test_losses_of_images_and_of_pixels():
     assert {name for name in COMPONENTS if name not in OF_BOXES} == {
         *("tf_kd", "kd", "logit_mse", "dkd", "rld", "ttm", "dist", "nkd", "wsld", "mlkd", "ctkd"),
         *("wkd_logits", "tf_kd_self", "deit", "crd", "srrl", "simkd", "catkd", "ofa", "sdd", "norm", "ifvd", "vrm"),
+        "fcfd",
     }
 
 

@@ -48,6 +48,7 @@ semckd cifar100 400 ce=1 kd=1
 mgd cifar100 1 ce=1 alpha=0.0012 ratio=0.15
 mgd imagenet 1 ce=1 alpha=0.00007 ratio=0.15
 cwd cityscapes 5 ce=1 T=1 logits
+fcfd cifar100 1 ce=1 kd=1 alpha=5 T=4 paths=2 warm=20
 fgd coco 1 ce=1 T=0.8 alpha=0.0016 beta=0.0008 gamma=0.0008 relation=0.000008
 """
 SHORT = {"T": "temperature", "z": "standardize", "warm": "warmup_epochs"}

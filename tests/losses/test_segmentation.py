@@ -164,7 +164,7 @@ def test_weight_0_is_plain_training_to_the_last_bit(student, teacher, batches, t
 def test_losses_of_images_with_one_class():
     assert {name for name in COMPONENTS if name not in DENSE} == {
         *("tf_kd", "dkd", "rld", "nkd", "wsld", "mlkd", "wkd_logits", "deit"),
-        *("crd", "srrl", "simkd", "catkd", "ofa", "sdd", "norm", "vrm"),
+        *("crd", "srrl", "simkd", "catkd", "ofa", "sdd", "norm", "vrm", "fcfd"),
         *("fgd", "head_kd"),
     }
 

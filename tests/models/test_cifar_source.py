@@ -169,6 +169,19 @@ def test_the_maps_end_in_what_is_pooled(network):
     assert torch.equal(out.features[-1].mean((2, 3)), out.embedding)
 
 
+def test_it_runs_from_each_of_its_maps_on(network):
+    model = network.eval()
+    with torch.no_grad():
+        out = model(torch.rand(1, 3, 32, 32), features=True)
+        for index, value in enumerate(out.features[:-1]):
+            before = value.clone()
+            rest = model.rest(index, value)
+            assert torch.equal(before, value)
+            assert torch.equal(rest.embedding, out.embedding)
+            assert torch.equal(rest.logits, out.logits)
+            assert [*map(torch.equal, rest.features, out.features[index + 1 :])] == [True] * len(rest.features)
+
+
 def test_a_step_reaches_every_parameter(network):
     model = network.train()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

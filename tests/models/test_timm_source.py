@@ -80,6 +80,16 @@ def test_the_last_map_is_what_is_pooled(name):
     assert torch.allclose(out.features[-1].mean((2, 3)), out.embedding, atol=1e-6)
 
 
+def test_a_resnet_runs_from_each_of_its_maps_on():
+    model = Backbone(build("test_resnet", None), 7)
+    _, out = forward(model, 64, features=True)
+    for index, value in enumerate(out.features[:-1]):
+        rest = model.rest(index, value)
+        assert torch.equal(rest.logits, out.logits)
+        assert [*map(torch.equal, rest.features, out.features[index + 1 :])] == [True] * (4 - index)
+    assert not Backbone(build("test_efficientnet", None), 7).has_rest
+
+
 def test_features_carry_gradients_into_the_trunk():
     model = Backbone(build("test_resnet", None), 7)
     model(torch.rand(2, 3, 32, 32), features=True).features[1].square().sum().backward()

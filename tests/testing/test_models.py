@@ -89,6 +89,35 @@ class DeepToShallow(Net):
         return self(images), [small, F.interpolate(small, scale_factor=2)]
 
 
+class TwoMaps(Net):
+    """It runs from its first map on."""
+
+    def forward(self, images):
+        return self.with_features(images)[0]
+
+    def with_features(self, images):
+        first = self.map(images)
+        embedding, maps = self.rest(0, first)
+        return embedding, [first, *maps]
+
+    def rest(self, index, value):
+        second = F.avg_pool2d(value, 2)
+        return second.mean(dim=(2, 3)), [second]
+
+
+class OtherRest(TwoMaps):
+    def with_features(self, images):
+        embedding, maps = super().with_features(images)
+        return embedding, [maps[0], maps[1] + 1]
+
+
+class ChangesItsMap(TwoMaps):
+    def rest(self, index, value):
+        embedding, maps = super().rest(index, value)
+        value.mul_(2)
+        return embedding, maps
+
+
 class OneToken(Net):
     def with_token(self, images):
         return self(images) + 1, self(images) + 1, []
@@ -148,6 +177,8 @@ BROKEN = [
     ("features", source(ChannelsLast), r"map 0 of square images has shape \[4, 24, 24, 4\]: give channels first"),
     ("features", source(OtherEmbedding), "with_features gives another embedding"),
     ("features", source(DeepToShallow), r"maps have sides \[24, 48\]: give them shallow to deep"),
+    ("features", source(OtherRest, rest=lambda module: module.rest), "rest gives other maps or another embedding"),
+    ("features", source(ChangesItsMap, rest=lambda module: module.rest), "rest changes map 0, which it is given"),
     ("token", source(OneToken, with_token=lambda module: module.with_token), "not the mean of its two tokens'"),
     ("state", source(Unregistered), "keep weights in parameters and buffers"),
     ("state", source(Shared), "its weights cannot be saved and loaded"),
@@ -168,10 +199,17 @@ def test_every_check_has_a_source_that_breaks_it():
 
 
 @pytest.mark.parametrize(
-    "fields", [{}, {"input_size": 48}, {"with_features": None}, {"with_token": lambda module: module.with_token}]
+    ("net", "fields"),
+    [
+        (Net, {}),
+        (Net, {"input_size": 48}),
+        (Net, {"with_features": None}),
+        (Net, {"with_token": lambda module: module.with_token}),
+        (TwoMaps, {"rest": lambda module: module.rest}),
+    ],
 )
-def test_a_good_source_breaks_none(component, fields):
-    case = ModelCase(component(source(**fields)))
+def test_a_good_source_breaks_none(component, net, fields):
+    case = ModelCase(component(source(net, **fields)))
     remarks = {name: check(case) for name, check in CHECKS.items()}
     assert ("no maps" in (remarks["features"] or "")) == (fields.get("with_features", 1) is None)
 

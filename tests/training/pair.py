@@ -65,8 +65,11 @@ class Network(nn.Module):
         self.dropout, self.token = nn.Dropout(dropout), nn.Linear(widths[-1], widths[-1])
 
     def with_features(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+        return self.rest(-1, images)
+
+    def rest(self, index: int, images: Tensor) -> tuple[Tensor, list[Tensor]]:
         maps = []
-        for stage in self.stages:
+        for stage in self.stages[index + 1 :]:
             images = stage(images)
             if self.training and self.dropout.p:  # stochastic depth, as libraries draw it
                 images = images * images.new_empty(len(images), 1, 1, 1).bernoulli_(0.8) / 0.8
@@ -89,7 +92,8 @@ def backbone(seed: int, widths: Sequence[int], norm: Callable[[int], nn.Module],
     seed_everything(seed, CPU)
     module = Network(widths, norm, dropout)
     trunk = Trunk(module, widths[-1], (0.4, 0.5, 0.6), (0.2, 0.3, 0.4))
-    return Backbone(replace(trunk, with_features=module.with_features, with_token=module.with_token), CLASSES)
+    more = {name: getattr(module, name) for name in ("with_features", "with_token", "rest")}
+    return Backbone(replace(trunk, **more), CLASSES)
 
 
 def teacher_network() -> Backbone:

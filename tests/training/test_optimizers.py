@@ -87,6 +87,22 @@ def test_sgd_has_momentum_and_weight_decay():
     assert torch.allclose(actual, weight, atol=1e-6)
 
 
+def test_sgd_begins_late_for_a_part_without_a_gradient_at_first():
+    ends = []
+    for late in (True, False):
+        student, projector = model(), nn.Linear(2, 1)
+        nn.init.ones_(projector.weight)
+        optimizer = make_optimizer(student, projector, recipe_spec(optimizer="sgd", lr=0.1, momentum=0.8))
+        for index in range(3):
+            set_rates(optimizer, 1.0)
+            student.trunk[1].weight.grad = torch.ones_like(student.trunk[1].weight)
+            projector.weight.grad = torch.full((1, 2), 0.5) if index or not late else None
+            if index or late:
+                optimizer.step()
+        ends.append(projector.weight.detach().clone())
+    assert torch.equal(*ends)
+
+
 def test_adamw_decays_apart_from_the_gradient():
     """Loshchilov and Hutter 2019, algorithm 2."""
     weight, gradients, actual = steps("adamw", weight_decay=0.3)

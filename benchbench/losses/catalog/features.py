@@ -159,6 +159,16 @@ class DiffKDParams(Params):
     steps: int = Field(5, ge=1, le=10, description="denoising steps of the student's map")
 
 
+class FCFDParams(Params):
+    """Parameters of `fcfd`."""
+
+    alpha: FiniteFloat = Field(5.0, ge=0, description="weight of the maps beside the logits of the paths")
+    temperature: FiniteFloat = Field(4.0, gt=0, description="T, divides the logits of both sides")
+    paths: int = Field(2, gt=0, description="paths through both networks in each step; all, where there are no more")
+    relu: bool = Field(True, description="leaky ReLU behind bridges; false for maps before a ReLU, as of WRNs")
+    warmup_epochs: FiniteFloat = Field(20.0, ge=0, description="epochs over which `features` rises from 0")
+
+
 FEATURES: tuple[Component, ...] = (
     loss(
         "fitnets",
@@ -228,6 +238,15 @@ FEATURES: tuple[Component, ...] = (
         "vitkd", "ViTKD", ViTKDParams, "first and last layers of transformers (Yang et al. 2024)", "teacher", "features"
     ),
     loss("diffkd", "DiffKD", DiffKDParams, "the student's map, denoised (Huang et al. 2023)", "teacher", "features"),
+    loss(
+        "fcfd",
+        "FCFD",
+        FCFDParams,
+        "maps judged by the later layers of either network (Liu et al. 2023)",
+        "teacher",
+        "teacher.logits",
+        "features",
+    ),
     loss("cwd", "CWD", CWDParams, "where each channel is active (Shu et al. 2021)", "teacher", "features"),
     loss("pkd", "PKD", Params, "correlation of each channel (Cao et al. 2022)", "teacher", "features"),
     loss(

@@ -12,6 +12,7 @@ MDISTILLER = "mdistiller, configs"
 CLS_KD = "cls_KD, configs/distillers"
 SIMKD = "SimKD, scripts/run_distill.sh"
 MMRAZOR = "mmrazor, configs/distill/mmseg"
+FCFD = "FCFD, classification/experiments"
 CIFAR, IMAGENET, CITYSCAPES, COCO = "cifar100", "imagenet", "cityscapes", "coco"
 
 PRESETS: dict[str, tuple[Preset, ...]] = {
@@ -131,6 +132,15 @@ PRESETS: dict[str, tuple[Preset, ...]] = {
         Preset(IMAGENET, f"{MDISTILLER}/imagenet/r34_r18/reviewkd.yaml", 1.0, {"warmup_epochs": 1.0}),
     ),
     "semckd": (Preset(CIFAR, SIMKD, 400.0, beside={"ce": 1.0, "kd": 1.0}),),
+    "fcfd": (
+        Preset(
+            CIFAR,
+            f"{FCFD}/cifar/resnet8x4-resnet32x4.yaml; ResNet-20 of ResNet-56 has alpha 0.02",
+            1.0,
+            {"alpha": 5.0, "temperature": 4.0, "paths": 2, "warmup_epochs": 20.0},
+            {"ce": 1.0, "kd": 1.0},
+        ),
+    ),
     "cwd": (
         Preset(
             CITYSCAPES,

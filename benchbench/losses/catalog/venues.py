@@ -19,6 +19,7 @@ VENUES = {
     "dkd": "CVPR 2022",
     "embedding_cosine": "arXiv 2019",
     "embedding_mse": "ICLR 2015",
+    "fcfd": "ICLR 2023",
     "fgd": "CVPR 2022",
     "fitnets": "ICLR 2015",
     "fsp": "CVPR 2017",

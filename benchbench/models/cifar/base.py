@@ -12,19 +12,28 @@ class CifarNetwork(nn.Module):
         dim: width of the embedding.
         classifier_name: of the linear classifier on top in the public weight files. All other parts have the names
             of these files too, so that weights load by name.
+        stages: number of stages; the map at the end of the last has `dim` channels.
     """
 
     dim: int
     classifier_name = "linear"
+    stages = 3
 
-    def maps(self, images: Tensor) -> list[Tensor]:
-        """[B, 3, H, W] -> the maps at the ends of the stages, shallow to deep, [B, C, h, w]; the last has C = dim."""
+    def stage(self, index: int, x: Tensor) -> Tensor:
+        """The map at the end of a stage [B, C, h, w], from the one at the end of the stage before; images at first."""
         raise NotImplementedError
 
+    def rest(self, index: int, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """From the map at the end of a stage on: embedding [B, dim], and the maps after that one, shallow to deep."""
+        maps = []
+        for stage in range(index + 1, self.stages):
+            x = self.stage(stage, x)
+            maps.append(x)
+        return x.mean((2, 3)), maps
+
     def with_features(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """[B, 3, H, W] -> embedding [B, dim] and the maps."""
-        maps = self.maps(images)
-        return maps[-1].mean((2, 3)), maps
+        """[B, 3, H, W] -> embedding [B, dim] and the maps at the ends of all stages."""
+        return self.rest(-1, images)
 
     def forward(self, images: Tensor) -> Tensor:
         """[B, 3, H, W] -> embedding [B, dim]."""

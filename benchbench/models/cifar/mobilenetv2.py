@@ -8,6 +8,7 @@ from benchbench.models.cifar.base import CifarNetwork, conv1x1, conv3x3, initial
 
 # Expansion, width, blocks and stride of each group of blocks, before the network is scaled.
 GROUPS = ((1, 16, 1, 1), (6, 24, 2, 1), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+STAGES = ((0, 1), (2,), (3, 4), (5, 6))  # groups of each
 
 
 class MobileNetV2(CifarNetwork):
@@ -22,6 +23,7 @@ class MobileNetV2(CifarNetwork):
 
     dim = 1280
     classifier_name = "classifier.0"
+    stages = len(STAGES)
 
     def __init__(self, w: float):
         super().__init__()
@@ -36,12 +38,11 @@ class MobileNetV2(CifarNetwork):
         self.conv2 = nn.Sequential(conv1x1(width, self.dim), nn.BatchNorm2d(self.dim), nn.ReLU(inplace=True))
         initialise(self)
 
-    def maps(self, images: Tensor) -> list[Tensor]:
-        groups = list(self.blocks)
-        first = groups[1](groups[0](self.conv1(images)))
-        second = groups[2](first)
-        third = groups[4](groups[3](second))
-        return [first, second, third, self.conv2(groups[6](groups[5](third)))]
+    def stage(self, index: int, x: Tensor) -> Tensor:
+        x = x if index else self.conv1(x)
+        for group in STAGES[index]:
+            x = self.blocks[group](x)
+        return x if index < 3 else self.conv2(x)
 
 
 class InvertedResidual(nn.Module):

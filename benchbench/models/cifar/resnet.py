@@ -37,11 +37,9 @@ class ResNet(CifarNetwork):
         self.layer3 = _stage(blocks, widths[2], widths[3], 2, shortcut)
         initialise(self)
 
-    def maps(self, images: Tensor) -> list[Tensor]:
-        stem = F.relu(self.bn1(self.conv1(images)), inplace=True)
-        first = self.layer1(stem)
-        second = self.layer2(first)
-        return [first, second, self.layer3(second)]
+    def stage(self, index: int, x: Tensor) -> Tensor:
+        x = x if index else F.relu(self.bn1(self.conv1(x)), inplace=True)
+        return (self.layer1, self.layer2, self.layer3)[index](x)
 
 
 def _stage(blocks: int, width_in: int, width: int, stride: int, shortcut: str) -> nn.Sequential:

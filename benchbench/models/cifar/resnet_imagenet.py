@@ -18,6 +18,8 @@ class ImageNetResNet(CifarNetwork):
         bottleneck: blocks of three convolutions (ResNet-50 and deeper) instead of two.
     """
 
+    stages = 4
+
     def __init__(self, blocks: tuple[int, int, int, int], bottleneck: bool):
         super().__init__()
         self.block: type[BasicBlock | Bottleneck] = Bottleneck if bottleneck else BasicBlock
@@ -34,12 +36,9 @@ class ImageNetResNet(CifarNetwork):
         rest = (self.block(width * self.block.expansion, width, 1) for _ in range(blocks - 1))
         return nn.Sequential(self.block(width_in, width, stride), *rest)
 
-    def maps(self, images: Tensor) -> list[Tensor]:
-        stem = F.relu(self.bn1(self.conv1(images)), inplace=True)
-        first = self.layer1(stem)
-        second = self.layer2(first)
-        third = self.layer3(second)
-        return [first, second, third, self.layer4(third)]
+    def stage(self, index: int, x: Tensor) -> Tensor:
+        x = x if index else F.relu(self.bn1(self.conv1(x)), inplace=True)
+        return (self.layer1, self.layer2, self.layer3, self.layer4)[index](x)
 
 
 class BasicBlock(nn.Module):

@@ -28,12 +28,10 @@ class ShuffleNetV2(CifarNetwork):
         self.conv2 = conv1x1(464, self.dim)
         self.bn2 = nn.BatchNorm2d(self.dim)
 
-    def maps(self, images: Tensor) -> list[Tensor]:
-        stem = F.relu(self.bn1(self.conv1(images)), inplace=True)
-        first = self.layer1(stem)
-        second = self.layer2(first)
-        third = self.conv2(self.layer3(second))
-        return [first, second, F.relu(self.bn2(third), inplace=True)]
+    def stage(self, index: int, x: Tensor) -> Tensor:
+        x = x if index else F.relu(self.bn1(self.conv1(x)), inplace=True)
+        x = (self.layer1, self.layer2, self.layer3)[index](x)
+        return x if index < 2 else F.relu(self.bn2(self.conv2(x)), inplace=True)
 
 
 def _stage(blocks: int, width_in: int, width: int) -> nn.Sequential:

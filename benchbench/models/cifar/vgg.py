@@ -10,8 +10,8 @@ from torch.nn import functional as F
 from benchbench.models.cifar.base import CifarNetwork, initialise
 
 WIDTHS = (64, 128, 256, 512, 512)
-# From this image side on there is something left to pool before the last stage.
-LARGE = 64
+# From this side of the fourth map on, that of images of 64 px, there is something left to pool before the last stage.
+LARGE = 8
 
 
 class VGG(CifarNetwork):
@@ -25,6 +25,7 @@ class VGG(CifarNetwork):
 
     dim = WIDTHS[-1]
     classifier_name = "classifier"
+    stages = len(WIDTHS)
 
     def __init__(self, depths: tuple[int, int, int, int, int]):
         super().__init__()
@@ -32,13 +33,9 @@ class VGG(CifarNetwork):
             self.add_module(f"block{index}", _stage(depth, width_in, width))
         initialise(self)
 
-    def maps(self, images: Tensor) -> list[Tensor]:
-        stages = [self.get_submodule(f"block{index}") for index in range(len(WIDTHS))]
-        maps = [stages[0](images)]
-        for stage in stages[1:]:
-            pools = stage is not stages[-1] or images.shape[-2] >= LARGE
-            maps.append(stage(F.max_pool2d(maps[-1], 2) if pools else maps[-1]))
-        return maps
+    def stage(self, index: int, x: Tensor) -> Tensor:
+        pools = index in (1, 2, 3) or (index == 4 and x.shape[-2] >= LARGE)
+        return self.get_submodule(f"block{index}")(F.max_pool2d(x, 2) if pools else x)
 
 
 def _stage(depth: int, width_in: int, width: int) -> nn.Sequential:

@@ -34,11 +34,9 @@ class WideResNet(CifarNetwork):
         self.bn1 = nn.BatchNorm2d(64 * k)
         initialise(self)
 
-    def maps(self, images: Tensor) -> list[Tensor]:
-        first = self.block1(self.conv1(images))
-        second = self.block2(first)
-        third = self.block3(second)
-        return [first, second, F.relu(self.bn1(third), inplace=True)]
+    def stage(self, index: int, x: Tensor) -> Tensor:
+        x = (self.block1, self.block2, self.block3)[index](x if index else self.conv1(x))
+        return x if index < 2 else F.relu(self.bn1(x), inplace=True)
 
 
 def _stage(blocks: int, width_in: int, width: int, stride: int) -> nn.Sequential:
