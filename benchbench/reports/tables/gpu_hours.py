@@ -28,12 +28,12 @@ def gpu_hours(results: pd.DataFrame, plan: Plan) -> Table:
     measured = bool((done.pretraining_basis == "measured").any())
     searched = bool(done.trials.notna().any())
     optional = [name for name, shown in (("here_hours", together), ("search_hours", searched)) if shown]
-    rows, names = [], list(dict.fromkeys(results["row"].tolist()))
+    rows = []
     for group in groups_of(results).values():
         reference = _reference(group)
-        for row in names:
+        for row, runs in group.rows.items():  # an arm may be of some students alone
             label = [Entry(group.data), Entry(group.student), Entry(row)] if several else [Entry(row)]
-            rows.append(label + _entries(group[row], reference, optional, measured))
+            rows.append(label + _entries(runs, reference, optional, measured))
     columns = ["data", "student", "arm"] if several else ["arm"]
     labels = len(columns)
     columns += [

@@ -57,6 +57,15 @@ def test_each_student_has_its_own_reference(make_lab):
     ]
 
 
+def test_an_arm_of_one_student_has_no_row_of_another(make_lab):
+    student = {"model": "timm/test_efficientnet"}
+    arms = {"scratch": {"method": "scratch"}, "longer": {"method": "scratch", "students": "b", "recipe": {"epochs": 3}}}
+    lab = make_lab(students={"a": student, "b": {**student, "input_size": 64}}, arms=arms)
+    table = gpu_hours(lab.frame(), lab.plan)
+    rows = [[entry.text for entry in entries[1:3]] for entries in table.rows]
+    assert rows == [["a", "scratch"], ["b", "scratch"], ["b", "longer"]]
+
+
 def test_what_is_not_known_is_not_available(finished, make_lab):
     # Without a throughput the pre-training of what fine-tunes has no price, and so the total has none.
     for key, stage in finished.plan.stages.items():
