@@ -89,7 +89,7 @@ def cli() -> None:
     Examples:
       benchbench run quickstart
       benchbench new suite leaves
-      benchbench run cifar --set seeds=[0] --set recipes.default.epochs=5
+      benchbench run cifar --set 'seeds=[0]' --set recipes.default.epochs=5
     """
     require_platform()
 

@@ -15,7 +15,7 @@ WIDTH = 118  # characters of a line of comments
 _HEADER = """\
 {name}: a copy of the suite `{base}`, to change.
   benchbench plan {file}    # checks it, and says what it would run and cost
-  benchbench run {file}     # runs what is not done yet; `--set seeds=[0]` for a first look
+  benchbench run {file}     # runs what is not done yet; `--set 'seeds=[0]'` for a first look
 Paths are relative to this file. `benchbench list` has every component that a suite can name, with its parameters."""
 # Beside the descriptions of the schema: what to change first.
 _COMMENTS = {
