@@ -130,9 +130,9 @@ class RunLedger:
             slot=slot,
             key=stage.key,
             kind=stage.kind,
-            seconds=cost.seconds,
+            seconds={name: value - cost.earlier_seconds.get(name, 0.0) for name, value in cost.seconds.items()},
             carried_seconds=cost.carried_seconds,
-            energy_joules=cost.energy_joules,
+            energy_joules=_new_joules(cost),
             recorded_seconds=recorded_seconds,
             worked_seconds=worked_seconds,
         )
@@ -155,3 +155,10 @@ class RunLedger:
         self._write(EndLine(at=self._seconds()))
         os.fsync(self._file.fileno())
         self._file.close()
+
+
+def _new_joules(cost: Cost) -> float | None:
+    """The energy that no earlier line has."""
+    if cost.energy_joules is None or cost.earlier_joules is None:
+        return None
+    return cost.energy_joules - cost.earlier_joules

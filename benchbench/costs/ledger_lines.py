@@ -75,7 +75,8 @@ class FinishedLine(LedgerLine):
     """A stage is finished.
 
     Attributes:
-        seconds, carried_seconds, energy_joules: as in its record's cost.
+        seconds, energy_joules: as in its record's cost, without those of an earlier line.
+        carried_seconds: as there.
         recorded_seconds: that its worker took to write the record.
         worked_seconds: of its worker, since it was ready for the stages that were submitted with this one.
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from benchbench.costs.ledger_lines import (
     FailedLine,
@@ -27,7 +28,8 @@ class LedgerSummary:
         sections: of finished stages, by (kind of stage, section of its time).
         start: workers that started and loaded their libraries.
         idle: slots without work, waiting for the stages that theirs need, or for the runner to read an event.
-        failed: attempts that failed, or did not fit into memory beside others and were made again.
+        failed: attempts that failed, or did not fit into memory beside others and were made again, without the work
+            that their stages went on from.
         killed: attempts that were killed, without the work that their stages went on from.
         removed: finished stages that the plan no longer has.
         residual: time of workers between a stage's beginning and its end that is none of these.
@@ -64,14 +66,12 @@ def summarize_ledger(store: Store, suite: str, keys: Iterable[str]) -> LedgerSum
         suite: its name.
         keys: of the stages that it has now.
     """
-    summary, planned = LedgerSummary(), set(keys)
+    summary, planned, losses = LedgerSummary(), set(keys), _Losses()
     for path in ledger_files(store):
         lines = read_lines(path)
         if lines and isinstance(head := lines[0], RunLine) and head.suite == suite:
-            _Run(head, lines, planned, summary).add()
-    if summary.killed < 0:  # stages that went on from it prove that a killed run lived on after its last line
-        summary.total -= summary.killed
-        summary.killed = 0.0
+            _Run(head, planned, summary, losses).add(lines)
+    losses.settle(summary)
     return summary
 
 
@@ -89,6 +89,45 @@ def predictions(store: Store) -> dict[str, float]:
 
 
 @dataclass
+class _Loss:
+    """Device-hours of an attempt at some stages that failed or was killed, less the work that they went on from."""
+
+    line: Literal["failed", "killed"]
+    keys: set[str]
+    hours: float
+
+
+@dataclass
+class _Losses:
+    """What was lost in all runs of a suite, and what was not after all: the last of the runs may tell.
+
+    Attributes:
+        attempts: those that failed or were killed, in order.
+        carried: device-hours that a finished stage went on from, by key, each time.
+    """
+
+    attempts: list[_Loss] = field(default_factory=list)
+    carried: list[tuple[str, float]] = field(default_factory=list)
+
+    def settle(self, summary: LedgerSummary) -> None:
+        """Puts into a summary what was lost for good."""
+        for key, hours in self.carried:
+            # More than is known proves that a killed run lived on after its last line.
+            summary.total += self._taken_off(key, hours)
+        summary.failed = sum(loss.hours for loss in self.attempts if loss.line == "failed")
+        summary.killed = sum(loss.hours for loss in self.attempts if loss.line == "killed")
+
+    def _taken_off(self, key: str, hours: float) -> float:
+        """Takes hours off a stage's attempts, the last one first; gives those that are left over."""
+        for loss in reversed(self.attempts):
+            if key in loss.keys:
+                part = max(0.0, min(loss.hours, hours))
+                loss.hours -= part
+                hours -= part
+        return hours
+
+
+@dataclass
 class _Submission:
     """Stages that were submitted to a slot at once.
 
@@ -98,7 +137,7 @@ class _Submission:
         ready: whether the worker was ready once.
         counted: seconds of its finished stages since they began or went on from a checkpoint, records included.
         worked: seconds from the worker's being ready until it reported that the last of them was finished.
-        broken: whether one failed, or all began anew.
+        broken: those that failed, or began anew.
         width: slots that they hold.
     """
 
@@ -108,20 +147,20 @@ class _Submission:
     ready: bool = False
     counted: float = 0.0
     worked: float | None = None
-    broken: bool = False
+    broken: set[str] = field(default_factory=set)
 
 
 class _Run:
     """Adds one run's lines to a summary."""
 
-    def __init__(self, head: RunLine, lines: Sequence[Line], planned: set[str], summary: LedgerSummary):
-        self.head, self.lines, self.planned, self.summary = head, lines, planned, summary
+    def __init__(self, head: RunLine, planned: set[str], summary: LedgerSummary, losses: _Losses):
+        self.head, self.planned, self.summary, self.losses = head, planned, summary, losses
         self.hours = head.num_devices / 3600
         self.slots: dict[str, _Submission] = {}
         self.busy = 0.0
 
-    def add(self) -> None:
-        for line in self.lines:
+    def add(self, lines: Sequence[Line]) -> None:
+        for line in lines:
             if isinstance(line, SubmittedLine):
                 self.slots[line.slot] = _Submission(line.at, dict(line.stages), line.width)
             elif isinstance(line, ReadyLine) and line.slot in self.slots:
@@ -130,7 +169,7 @@ class _Run:
                 self._finished(self.slots[line.slot], line)
             elif isinstance(line, FailedLine) and line.slot in self.slots:
                 self._failed(self.slots[line.slot], line)
-        self._end(self.lines[-1])
+        self._end(lines[-1])
 
     def _end(self, last: Line) -> None:
         summary = self.summary
@@ -149,7 +188,7 @@ class _Run:
 
     def _ready(self, submission: _Submission, at: float) -> None:
         if submission.ready:  # a second attempt, of stages that did not fit into memory the first time
-            submission.broken = True
+            submission.broken |= submission.stages.keys()
             return
         self.summary.start += (at - submission.since) * submission.width * self.hours
         self.busy += (at - submission.since) * submission.width
@@ -167,18 +206,15 @@ class _Run:
         self._add_energy(kind, line.energy_joules)
         submission.worked = line.worked_seconds
         submission.counted += sum(seconds.values()) - line.carried_seconds
-        self.summary.killed -= line.carried_seconds * hours  # work of a killed attempt that is counted here
+        self.losses.carried.append((line.key, line.carried_seconds * hours))
         if not submission.stages:
             self._close(line.slot, line.at)
 
     def _failed(self, submission: _Submission, line: FailedLine) -> None:
         submission.stages.pop(line.key, None)
-        if line.event == "died":
-            self._close(line.slot, line.at, killed=True)
-            return
-        submission.broken = True
-        if not submission.stages:
-            self._close(line.slot, line.at)
+        submission.broken.add(line.key)
+        if line.event == "died" or not submission.stages:
+            self._close(line.slot, line.at, killed=line.event == "died")
 
     def _add_energy(self, kind: str, joules: float | None) -> None:
         known = self.summary.stage_joules.get(kind, 0.0)
@@ -193,8 +229,8 @@ class _Run:
         self.busy += seconds * submission.width
         rest = (seconds - submission.counted) * submission.width * self.hours
         if killed:
-            self.summary.killed += rest
+            self.losses.attempts.append(_Loss("killed", submission.broken | submission.stages.keys(), rest))
         elif submission.broken:
-            self.summary.failed += rest
+            self.losses.attempts.append(_Loss("failed", submission.broken, rest))
         else:
             self.summary.residual += rest

@@ -68,7 +68,9 @@ def _run(context: TrainingContext) -> StageResult:
     sums = {
         "seconds": _sum(before.seconds, cost.seconds),
         "alone_seconds": _sum(before.alone_seconds, cost.alone_seconds),
-        "carried_seconds": sum(before.seconds.values()),
+        "carried_seconds": 0.0,
+        "earlier_seconds": before.seconds,
+        "earlier_joules": before.energy_joules,
         "device_hours": before.device_hours + share * cost.device_hours,
         "alone_device_hours": before.alone_device_hours + share * cost.alone_device_hours,
     }

@@ -206,6 +206,51 @@ def test_work_that_was_gone_on_with_proves_that_a_killed_run_outlived_its_last_l
     assert total.total == hours(2 + 4 + 0.5) == pytest.approx(sum_of_lines(total))
 
 
+def test_a_failed_attempt_whose_checkpoint_was_gone_on_with_counts_once(summary):
+    total = summary(
+        [submitted(0, "a"), ready(1), failed(101, "a"), end(101)],
+        [submitted(0, "a"), ready(1), finished(61, "a", carried=90, student=150), end(61)],
+    )
+    assert total.sections == {("cell", "student"): hours(150)}
+    assert total.failed == hours(100 - 90)
+    assert total.total == hours(101 + 61) == pytest.approx(sum_of_lines(total))
+
+
+def test_a_second_attempt_in_the_same_worker_that_goes_on_from_the_first_counts_once(summary):
+    total = summary(
+        [
+            submitted(0, "a", "b"),
+            ready(0),
+            ready(10),
+            finished(15, "a", carried=2, student=7),
+            finished(20, "b", carried=3, student=8),
+            end(20),
+        ]
+    )
+    assert total.failed == hours(10 - 5)
+    assert total.total == hours(20) == pytest.approx(sum_of_lines(total))
+
+
+def test_work_of_another_stage_that_was_lost_is_lost(summary):
+    """A killed run outlived its last line, whatever else was killed."""
+    total = summary(
+        [submitted(0, "b"), ready(0), AliveLine(at=7)],
+        [submitted(0, "a"), ready(1), AliveLine(at=2)],
+        [submitted(0, "a"), ready(1), finished(4, "a", carried=1.5, student=4.5), end(4)],
+    )
+    assert total.killed == hours(7)
+    assert total.total == hours(7 + 2 + 4 + 0.5) == pytest.approx(sum_of_lines(total))
+
+
+def test_a_run_may_be_killed_while_an_older_one_goes_on_with_its_stage(summary):
+    total = summary(
+        [submitted(0, "a"), ready(1), finished(4, "a", carried=2, student=5), end(4)],
+        [submitted(0, "a"), ready(1), AliveLine(at=4)],
+    )
+    assert total.killed == hours(3 - 2)
+    assert total.total == hours(4 + 4) == pytest.approx(sum_of_lines(total))
+
+
 def test_a_worker_that_never_got_ready_was_not_starting_up_in_vain(summary):
     total = summary([submitted(0, "a"), died(3, "a"), end(3)])
     assert total.killed == hours(3)
@@ -245,6 +290,29 @@ def test_written_lines_are_read_again(tmp_path):
     assert total.devices == {"a GPU"}
     assert total.total > 0
     assert sum_of_lines(total) == pytest.approx(total.total)
+
+
+def test_a_test_that_was_made_again_costs_no_second_training(tmp_path):
+    """The record has both; the training is on an earlier line."""
+    plan = SimpleNamespace(suite=SimpleNamespace(name="mine"), devices=Devices("cuda", "a GPU", ("0",), 1))
+    stage = SimpleNamespace(key="a", kind="cell", devices=1)
+    trained = cost_record(seconds={"student": 100.0, "evaluation": 2.0}, energy_joules=1000.0)
+    tested = cost_record(
+        seconds={"student": 100.0, "evaluation": 7.0},
+        energy_joules=1050.0,
+        earlier_seconds=trained.seconds,
+        earlier_joules=1000.0,
+    )
+    for cost in (trained, tested):
+        writer = RunLedger(Store(tmp_path), plan)
+        writer.submitted("0", [stage], {})
+        writer.ready("0")
+        writer.finished("0", stage, cost)
+        writer.close()
+    total = summarize_ledger(Store(tmp_path), "mine", ["a"])
+    assert total.sections == {("cell", "student"): 100 / 3600, ("cell", "evaluation"): pytest.approx(7 / 3600)}
+    assert total.stage_joules == {"cell": pytest.approx(1050.0)}
+    assert total.killed == 0
 
 
 def test_a_job_s_time_in_the_queue_is_known_and_nobody_s(tmp_path, monkeypatch):
