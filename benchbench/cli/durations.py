@@ -29,3 +29,19 @@ class Duration(click.ParamType):
 
 
 DURATION = Duration()
+
+
+class Hours(click.FloatRange):
+    """Hours, more than 0 and finite."""
+
+    def __init__(self) -> None:
+        super().__init__(0, min_open=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        hours: float = super().convert(value, param, ctx)
+        if not math.isfinite(hours):
+            self.fail(f"'{value}' is no number of hours", param, ctx)
+        return hours
+
+
+HOURS = Hours()

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from benchbench import api
+from benchbench.cli.durations import HOURS
 from benchbench.cli.options import chooses_executor, data_option, file_type, folder_type, store_option
 from benchbench.errors import BenchBenchError
 
@@ -17,7 +18,11 @@ from benchbench.errors import BenchBenchError
 @click.command()
 @click.argument("folder", type=folder_type)
 @click.option(
-    "--hours", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True, help="Time that you have."
+    "--hours",
+    type=HOURS,
+    default=1.0,
+    show_default=True,
+    help="Time that you have.",
 )
 @click.option("--output", type=file_type, metavar="FILE", help="The suite's file.  [default: NAME-OF-FOLDER.yaml]")
 @click.option("--student", metavar="MODEL", help="Another small network, as in timm/resnet18.  [default: Lite0]")

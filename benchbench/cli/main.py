@@ -232,7 +232,7 @@ def _show(finished: Run, options: SuiteOptions, output: ReportOptions, folder: P
     folder = folder or Path("reports") / finished.experiment.name
     finished = finished.with_theme(output.theme)
     if not options.as_json:
-        print_report(finished.report, output.tables)
+        print_report(finished.report, finished.experiment.command("run"), output.tables)
     paths = finished.write(folder, output.formats, output.wrong_images)
     for page in (path for path in paths if path.suffix == f".{PAGE}"):
         click.echo(f"written: {page}", err=True)

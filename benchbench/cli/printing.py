@@ -24,16 +24,17 @@ ALL = "all"
 # Tables that are printed where none is asked for, and the columns of them that fit a terminal; none: all.
 BRIEF: dict[str, Sequence[str]] = {
     "accuracy": (),
-    "gpu_hours": ("own", "with stages", "pre-training (est.)", "total"),
+    "gpu_hours": ("own", "with stages", "pre-training", "pre-training (est.)", "total"),
 }
 BRIEF_NOTE = "±: standard deviation over n seeds; with stages: plus a share of what was computed once; est.: estimated"
 
 
-def print_report(finished: Report, tables: Sequence[str] = ()) -> None:
+def print_report(finished: Report, run_command: str, tables: Sequence[str] = ()) -> None:
     """The answer, the tables, one line per reason of failure, and the number of cells that are missing.
 
     Args:
         finished: the report.
+        run_command: that runs the missing cells.
         tables: names of tables, or "all": these with their notes; none: the accuracy and the hours, in brief.
     """
     from benchbench.reports.footer import reference_steps
@@ -52,7 +53,7 @@ def print_report(finished: Report, tables: Sequence[str] = ()) -> None:
     for name in tables:
         if name != ALL and all(table.name != name for table in chosen):
             click.echo(f"table '{name}' has nothing to show here")
-    _print_unfinished(finished)
+    _print_unfinished(finished, run_command)
 
 
 def print_written(finished: Report, folder: Path, paths: Sequence[Path]) -> None:
@@ -110,9 +111,7 @@ def _columns(table: Table, names: Sequence[str]) -> Table:
     return replace(table, columns=[table.columns[index] for index in chosen], rows=rows)
 
 
-def _print_unfinished(finished: Report) -> None:
-    from benchbench.suite.shipped import suite_argument
-
+def _print_unfinished(finished: Report, run_command: str) -> None:
     results = finished.results
     for reason, cells in results[results.status == "failed"].groupby("reason", sort=False, dropna=False):
         labels = [
@@ -121,9 +120,7 @@ def _print_unfinished(finished: Report) -> None:
         more = f" (and {len(labels) - 1} more cells)" if len(labels) > 1 else ""
         click.echo(f"failed: {labels[0]}{more}: {one_line(str(reason))}")
     if missing := int((results.status == "missing").sum()):
-        path = finished.plan.file.path
-        suite = suite_argument(path) if path else finished.plan.suite.name
-        click.echo(f"{missing} of {len(results)} cells have not been run; benchbench run {suite}")
+        click.echo(f"{missing} of {len(results)} cells have not been run; {printable(run_command)}")
 
 
 def _counted(noun: str, paths: Sequence[Path]) -> str:

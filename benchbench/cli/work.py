@@ -8,6 +8,7 @@ import sys
 import click
 
 from benchbench import api
+from benchbench.cli.durations import HOURS
 from benchbench.cli.options import SuiteOptions, chooses_cells, limits_stages, reads_suite
 from benchbench.running.interrupts import RememberedInterrupts
 
@@ -17,7 +18,7 @@ from benchbench.running.interrupts import RememberedInterrupts
 @reads_suite
 @click.option(
     "--max-hours",
-    type=click.FloatRange(0, min_open=True),
+    type=HOURS,
     help="Then it saves checkpoints, gives its stages back and ends with exit code 0.  [default: no limit]",
 )
 @click.option(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from benchbench import api
-from benchbench.errors import BenchBenchError, one_line
+from benchbench.errors import BenchBenchError, one_line, printable
 from benchbench.executors.stage_progress import duration
 from benchbench.experiment import Experiment
 from benchbench.proposal.length import SHORTEST, fitting_epochs
@@ -43,9 +43,13 @@ def write_suite(proposal: Proposal, hours: float, **options: Any) -> Written:
     """
     file = proposal.file
     try:
+        content = proposal.text(SHORTEST).encode()
+    except UnicodeEncodeError:
+        raise BenchBenchError(f"the name of {printable(str(proposal.folder.path))} is no UTF-8; rename it") from None
+    try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("x", encoding="utf-8") as stream:
-            stream.write(proposal.text(SHORTEST))
+        with file.open("xb") as stream:
+            stream.write(content)
     except FileExistsError:
         raise BenchBenchError(f"{file} exists already; give another --output FILE, or run that one") from None
     except OSError as error:

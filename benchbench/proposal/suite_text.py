@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchbench.proposal.folder import TEST_SHARE, ImageFolder
+from benchbench.suite.yaml_text import name_text
 
 # Sides of images in pixels: the step of the networks' own strides, and the most that a device has the time for.
 STRIDE, MOST_CPU, MOST_GPU = 32, 64, 224
@@ -22,7 +23,7 @@ _TEXT = """\
 #   benchbench plan {file}    # checks this file, and says what it will cost
 #   benchbench run {file}     # runs what is not done yet, and writes the tables
 # It is yours to change: `benchbench list` has all that it can name, `benchbench docs recipe` and so on explain it.
-name: {name}
+name: {name_text}
 
 # Every training is repeated with each; claims need three or more.
 seeds: [0, 1, 2]
@@ -145,6 +146,7 @@ class Proposal:
             comment += f" {TEST_SHARE:.0%} of each class are drawn to test on."
         return _TEXT.format(
             name=self.name,
+            name_text=name_text(self.name),
             file=self.file.as_posix(),
             folder=" ".join(path.as_posix().split()),
             train=folder.train,

@@ -81,7 +81,7 @@ def answer(results: pd.DataFrame, plan: Plan) -> str:
     groups = list(groups_of(results).values())
     contests = [_contest(group, plan) for group in groups]
     if len(groups) > SENTENCES:
-        sentences = [_count(groups, [contest for contest in contests if contest])]
+        sentences = _counts(groups, [contest for contest in contests if contest])
     else:
         pairs = zip(groups, contests, strict=True)
         sentences = [_sentence(contest) if contest else _without_contest(group) for group, contest in pairs]
@@ -141,8 +141,10 @@ def _outcome(contest: Contest, ours: str, theirs: str) -> str:
 
 def _by_images(contest: Contest) -> str:
     """The evidence of the test images alone for a difference, where the seeds are too few."""
-    p = contest.arm.examples_p
-    if p is None or p > 1 - contest.level:
+    p, examples = contest.arm.examples_p, contest.arm.examples
+    # The images are counted by the top class, and may speak for the other side where the metric is another.
+    agrees = examples is not None and (examples.won > examples.lost) == ((contest.arm.difference or 0.0) > 0)
+    if p is None or p > 1 - contest.level or not agrees:
         return ", so this may be chance"
     relation = "" if p < 0.001 else "= "
     return f"; for these networks more than chance over the test images, p {relation}{p_text(p)}"
@@ -214,14 +216,26 @@ def _sides(group: Group) -> bool:
     return any(methods & set(ours) and other in methods for ours, other in CONTESTS)
 
 
-def _count(groups: Sequence[Group], contests: Sequence[Contest]) -> str:
-    """The outcomes on many pairs of data set and student, counted, with the ratios of the costs."""
+def _counts(groups: Sequence[Group], contests: Sequence[Contest]) -> list[str]:
+    """The outcomes on many pairs of data set and student, counted by the sides that were compared."""
     if not contests:
-        return f"None of the {len(groups)} pairs of data set and student has two sides with finished runs."
-    first = contests[0]
-    ours = "distillation" if first.runs.method == "distill" else "pre-training"
-    theirs = _noun(first.reference, first.arm.reference or "")
-    margin, counts = f"{first.margin:g}", Counter(contest.outcome for contest in contests)
+        return [f"None of the {len(groups)} pairs of data set and student has two sides with finished runs."]
+    by_sides: dict[tuple[str, str], list[Contest]] = {}
+    for contest in contests:
+        ours = "distillation" if contest.runs.method == "distill" else "pre-training"
+        by_sides.setdefault((ours, _noun(contest.reference, contest.arm.reference or "")), []).append(contest)
+    left = len(groups) - len(contests)
+    rest = [f"not comparable on {left}"] if left else []
+    if len(by_sides) == 1:
+        return [_count(f"{len(groups)} pairs", *sides, compared, rest) for sides, compared in by_sides.items()]
+    of_all = f"of {len(groups)} pairs"
+    sentences = [_count(f"{len(each)} {of_all}", *sides, each, []) for sides, each in by_sides.items()]
+    return [*sentences, *(f"{text[0].upper()}{text[1:]} {of_all}." for text in rest)]
+
+
+def _count(pairs: str, ours: str, theirs: str, contests: Sequence[Contest], rest: Sequence[str]) -> str:
+    """The outcomes of one comparison on so many pairs, with the ratios of the costs, and what else is counted."""
+    margin, counts = f"{contests[0].margin:g}", Counter(contest.outcome for contest in contests)
     texts = {
         SURPASSES: "better on {}",
         MATCHES: f"as good within {margin} points on {{}}",
@@ -232,10 +246,9 @@ def _count(groups: Sequence[Group], contests: Sequence[Contest]) -> str:
         UNTESTED: "not tested on {} (too few seeds)",
     }
     parts = [text.format(counts[outcome]) for outcome, text in texts.items() if counts[outcome]]
-    if len(groups) > len(contests):
-        parts.append(f"not comparable on {len(groups) - len(contests)}")
+    parts += rest
     best = " (the best arm of each)" if any(each.num_arms > 1 for each in contests) else ""
-    counted = f"Over {len(groups)} pairs of data set and student, compared with {theirs}, {ours}{best} is"
+    counted = f"Over {pairs} of data set and student, compared with {theirs}, {ours}{best} is"
     return f"{counted} {', '.join(parts)}; {_cost_ratios(contests)}."
 
 
@@ -296,12 +309,14 @@ def _unit(each: Sequence[Runs]) -> str:
 
 
 def _unfinished(results: pd.DataFrame) -> str:
-    """The number of cells that failed and of those that have not been run; empty where all are done."""
+    """The numbers of cells that failed, have not been run, or lack the suite's metric; empty where all have it."""
     counts = Counter(results.status)
-    texts = [f"{counts['failed']} failed"] if counts["failed"] else []
-    texts += [f"{counts['missing']} not run yet"] if counts["missing"] else []
+    words = {"failed": "failed", "missing": "not run yet", "unmeasured": "done without this metric"}
+    texts = [f"{counts[status]} {text}" for status, text in words.items() if counts[status]]
     if not texts:
         return ""
+    if counts["unmeasured"] and not counts["done"]:
+        return f"No cell has the metric, so there is no answer: {' and '.join(texts)}, of {len(results)} cells."
     if not counts["done"]:
         return f"No cell is done, so there is no answer: {' and '.join(texts)}, of {len(results)} cells."
     return f"Of {len(results)} cells {' and '.join(texts)}; the numbers are of the others."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import pandas as pd
 
@@ -20,6 +21,7 @@ from benchbench.suite.file import load_suite
 from benchbench.suite.shipped import suite_path
 
 NEEDED = ("row", "data", "student", "seed", "status", "accuracy", "key")
+TEXTS = ("row", "arm", "data", "student", "teacher", "adapt", "ladder", "status", "reason", "unit", "device", "key")
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def read_results(path: Path) -> pd.DataFrame:
         BenchBenchError: there is no such file, or it is no results.csv.
     """
     try:
-        frame = pd.read_csv(path, dtype={column: str for column in ("row", "data", "student", "status", "key")})
+        frame = results_table(path)
     except FileNotFoundError:
         raise BenchBenchError(f"{path} does not exist; give a suite file or a results.csv") from None
     except (OSError, ValueError, UnicodeDecodeError) as error:  # pandas' parser errors are ValueErrors
@@ -83,11 +85,19 @@ def read_results(path: Path) -> pd.DataFrame:
     return frame.assign(accuracy=accuracy, seed=seed)
 
 
+def results_table(file: Path | IO[bytes]) -> pd.DataFrame:
+    """The table of a results.csv, whose labels may be numbers, or words that pandas takes for missing values."""
+    return pd.read_csv(file, dtype=dict.fromkeys(TEXTS, str), keep_default_na=False, na_values=[""])
+
+
 def _refuse(frame: pd.DataFrame, wrong: pd.Series, path: Path, message: str) -> None:
     """Raises an error for the first wrong row; the message may name its columns in braces."""
     if wrong.any():
         row = wrong.idxmax()
-        raise BenchBenchError(f"{path}:{row + 2}: {message.format(**frame.loc[row])}")
+        # Reasons may have lines of their own.
+        breaks = frame.iloc[:row].map(lambda value: value.count("\n") if isinstance(value, str) else 0)
+        line = row + 2 + int(breaks.to_numpy().sum())
+        raise BenchBenchError(f"{path}:{line}: {message.format(**frame.loc[row])}")
 
 
 def _specs(store: Store, frame: pd.DataFrame) -> dict[str, StageSpec]:

@@ -20,6 +20,7 @@ _LATEX = {
     '"': "''",
     # After a row's \\ or a rule, a bracket would open an optional argument.
     "[": "{[}",
+    "*": "{*}",  # as a star would be the form of that command
     "]": "{]}",
     "\N{NO-BREAK SPACE}": "~",
     "–": "--",

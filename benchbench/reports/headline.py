@@ -14,6 +14,7 @@ from benchbench.reports.table import Table
 from benchbench.suite.reporting import BOX_METRICS, PIXEL_METRICS
 
 ACCURACY = "accuracy"
+UNMEASURED = "unmeasured"
 # Tables and figures that are about the top class itself, or have metrics of their own.
 PLAIN = ("metrics", "classes", "confusions", "published", "diagnosis", "search", "curves")
 # Accuracies of the training are no others than they were; nor is the one of a teacher.
@@ -21,13 +22,13 @@ _WORD = re.compile(r"(?<!validation )(?<!training )(?<!train )(?<!teacher )\bacc
 
 
 def headline_results(results: pd.DataFrame, plan: Plan) -> pd.DataFrame:
-    """The results with the suite's metric in the column `accuracy`; cells that lack it count as missing."""
+    """The results with the suite's metric in the column `accuracy`; finished cells that lack it are `unmeasured`."""
     metric = plan.suite.metric
     if metric == ACCURACY:
         return results
     values = pd.to_numeric(results[metric])
     lacking = (results.status == "done") & values.isna()
-    return results.assign(accuracy=values, status=results.status.mask(lacking, "missing"))
+    return results.assign(accuracy=values, status=results.status.mask(lacking, UNMEASURED))
 
 
 def headline_notes(results: pd.DataFrame, plan: Plan) -> list[str]:

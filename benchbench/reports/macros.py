@@ -57,7 +57,8 @@ def letters(text: str, first: bool = True) -> str:
     # The letters of other scripts are no letters to every LaTeX.
     words = re.findall(r"[A-Za-z]+|\d", text)
     name = "".join(_DIGITS[int(word)] if word.isdigit() else word[:1].upper() + word[1:] for word in words)
-    return name if first else name[:1].lower() + name[1:]
+    # LaTeX defines no command whose name begins with "end".
+    return name if first or name.lower().startswith("end") else name[:1].lower() + name[1:]
 
 
 def _numbers(runs: Runs, reference: Runs) -> Iterator[tuple[str, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import html as markup
 import io
+import re
 
 from tabulate import tabulate
 
@@ -65,9 +66,15 @@ def html(table: TableContent) -> str:
 def to_csv(table: TableContent) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(map(printable, table.columns))
-    writer.writerows([printable(entry.text) for entry in row] for row in table.rows)
+    writer.writerow(map(_no_formula, table.columns))
+    writer.writerows([_no_formula(entry.text) for entry in row] for row in table.rows)
     return out.getvalue()
+
+
+def _no_formula(text: str) -> str:
+    """A text that no spreadsheet computes, as one would a class called `=A1`; numbers with a sign stay as they are."""
+    text = printable(text)
+    return f"'{text}" if re.match(r"[=@\t\r]|[+-](?![\d.])", text) else text
 
 
 RENDERERS = {"md": markdown, "tex": latex, "csv": to_csv, "txt": plain}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import pandas as pd
 
 from benchbench.planning.model import Plan
-from benchbench.reports.groups import Runs
+from benchbench.reports.groups import Group, Runs
 from benchbench.statistics.estimate import welch
 from benchbench.suite.schema import WeightedRef
 
@@ -54,17 +55,44 @@ def level_of(plan: Plan) -> float:
 
 
 def hours_text(hours: float) -> str:
-    """Three significant digits, without a power of ten."""
+    """Three significant digits, without a power of ten; `n/a` where they are not known."""
+    if math.isnan(hours):
+        return "n/a"
     return f"{hours:,.{max(0, 2 - math.floor(math.log10(hours)))}f}" if hours > 0 else "0"
 
 
-def scratch_row(plan: Plan) -> str | None:
-    """The row of the student alone: the first arm that trains from scratch by plain cross-entropy, if there is one."""
-    alone = [WeightedRef(name="ce")]
-    for label, arm in plan.suite.arms.items():
-        if arm.method == "scratch" and arm.loss == alone:
-            return label
-    return None
+class StudentsAlone:
+    """The runs of the students alone: of the first arm that trains from scratch by plain cross-entropy.
+
+    Attributes:
+        label: of that arm; None where there is none.
+    """
+
+    def __init__(self, plan: Plan):
+        plain = [WeightedRef(name="ce")]
+        arms = plan.suite.arms.items()
+        self.label = next((label for label, arm in arms if arm.method == "scratch" and arm.loss == plain), None)
+        self._rows: dict[tuple[str, str], dict[str, None]] = {}
+        for cell in plan.cells:
+            if cell.arm == self.label:
+                self._rows.setdefault((cell.data, cell.student), {})[cell.row] = None
+
+    def beside(self, group: Group, runs: Runs) -> Runs:
+        """Those of a group; where the arm has several lengths, those of as many epochs as some other runs."""
+        found = [group[row] for row in self._rows.get((group.data, group.student), {})]
+        if len(found) > 1:
+            found = [each for each in found if each.n and runs.n and each["epochs"][0] == runs["epochs"][0]]
+        return found[0] if found else group[None]
+
+
+def rows_of(frame: pd.DataFrame) -> Iterator[tuple[str, str, object]]:
+    """Each row of the tables, with its arm, and its name without a length where it is one of several."""
+    yield from frame[["row", "arm", "ladder"]].drop_duplicates("row").itertuples(index=False)
+
+
+def arm_name(arm: str, ladder: object, runs: Runs) -> str:
+    """An arm's name in tables that leave out its row: with its length where it has several."""
+    return f"{arm}, {runs['epochs'][0]:g} epochs" if isinstance(ladder, str) and runs.n else arm
 
 
 def trial_notes(plan: Plan) -> list[str]:

@@ -33,7 +33,8 @@ class BreakEven:
         tasks: fixed costs' difference over that of a task's; infinite where it is never cheaper, NaN where a cost is
             not known.
         low, high: of its interval; NaN where a way has one run alone.
-        first_later: whether it is the first way that is cheaper from there on; else the second.
+        first_later: whether it is the first way that is cheaper from there on; else the second. Where the fixed costs
+            are equal, it is the one whose task costs less.
     """
 
     tasks: float
@@ -53,12 +54,13 @@ def break_even(ways: Ways, level: float) -> BreakEven:
         level: of the interval, 0..1.
     """
     fixed = ways.first_fixed - ways.second_fixed
-    first_later = fixed > 0
-    if math.isnan(fixed) or not len(ways.first) or not len(ways.second):
-        return BreakEven(math.nan, math.nan, math.nan, first_later)
+    known = len(ways.first) and len(ways.second)
+    difference = float(ways.second.mean() - ways.first.mean()) if known else math.nan
+    if math.isnan(fixed) or math.isnan(difference):
+        return BreakEven(math.nan, math.nan, math.nan, fixed > 0)
+    first_later = fixed > 0 or (fixed == 0 and difference > 0)
     sign = 1 if first_later else -1
-    # Saved with each task by the way that costs more at first.
-    saved = sign * float(ways.second.mean() - ways.first.mean())
+    saved = sign * difference  # with each task, by the way that costs more at first
     if min(len(ways.first), len(ways.second)) < 2:
         return BreakEven(_tasks(fixed, saved), math.nan, math.nan, first_later)
     low, high = sorted(sign * float(end) for end in welch(ways.second, ways.first).interval(level))

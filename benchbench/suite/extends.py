@@ -46,7 +46,7 @@ def _extended(path: Path | None, root: CommentedMap, chain: list[Path]) -> Suite
     if "name" not in root:
         raise document.error("a suite that extends another needs a `name` of its own", [KEY], "its tables go by it")
     places: Places = {(str(key),): base_path for key in base.root}
-    places.update(base.places)
+    places.update({at: file or base_path for at, file in base.places.items()})
     merged = _Merge(document, places).merge(base.root, root, ())
     del merged[KEY]
     return SuiteDocument(path, merged, places=places)

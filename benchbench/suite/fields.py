@@ -61,12 +61,29 @@ class Strict(BaseModel):
                 if key not in cls.model_fields:
                     context = {"key": key, "name": quoted(str(key)), "hint": did_you_mean(str(key), cls.model_fields)}
                     raise PydanticCustomError("unknown_key", "unknown key '{name}'; {hint}", context)
-                kinds = {cls.model_fields[key].annotation, *typing.get_args(cls.model_fields[key].annotation)}
-                if kinds & {int, float} and isinstance(data[key], bool | str):
-                    # Pydantic would take "5" and true for numbers.
-                    context = {"key": key, "value": quoted(repr(data[key]))}
+                # Pydantic would take "5" and true for numbers.
+                wrong = _no_number(cls.model_fields[key].annotation, data[key])
+                if wrong is not None:
+                    context = {"key": key, "value": quoted(repr(wrong))}
                     raise PydanticCustomError("unknown_key", "write a number (given: {value})", context)
         return data
+
+
+def _no_number(annotation: Any, value: Any) -> bool | str | None:
+    """A truth value or text in a number's place, in a value of some type or in its mappings; None where none is."""
+    kinds = [annotation, *typing.get_args(annotation)]
+    plain = {typing.get_args(kind)[0] if typing.get_origin(kind) is Annotated else kind for kind in kinds}
+    if isinstance(value, bool | str):
+        is_number = plain & {int, float} and not plain & {bool, str} and not _literals(plain)
+        return value if is_number else None
+    values = [typing.get_args(kind)[1] for kind in kinds if typing.get_origin(kind) is dict]
+    if not isinstance(value, dict) or not values:
+        return None
+    return next((wrong for part in value.values() if (wrong := _no_number(values[0], part)) is not None), None)
+
+
+def _literals(kinds: set[Any]) -> bool:
+    return any(typing.get_origin(kind) is Literal for kind in kinds)
 
 
 class Ref(Strict):

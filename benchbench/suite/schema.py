@@ -224,7 +224,9 @@ class Suite(Strict):
     extends: str | None = Field(
         None, description="a suite that this one changes: a file, relative to this one, or the name of one that ships"
     )
-    seeds: list[StrictInt] = Field(min_length=1, description="every cell is run once with each")
+    seeds: list[Annotated[StrictInt, Field(ge=-(2**63), lt=2**63)]] = Field(
+        min_length=1, description="every cell is run once with each"
+    )
     teacher_seed: int = Field(0, description="the seed of the teachers' adaptation")
     data_seed: StrictInt | None = Field(
         None,

@@ -10,6 +10,7 @@ from benchbench.errors import BenchBenchError, one_line, quoted
 from benchbench.suite.fields import NAME, PATTERNS_IN_WORDS
 from benchbench.suite.schema import Suite
 from benchbench.suite.shipped import QUICKSTART, shipped_suite
+from benchbench.suite.yaml_text import name_text
 
 WIDTH = 118  # characters of a line of comments
 _HEADER = """\
@@ -73,7 +74,7 @@ def suite_text(name: str, base: str) -> str:
         if key in Suite.model_fields:
             output += [""] if output[-1] and not output[-1].startswith("#") else []
             output += _comment(key, name)
-        output.append(f"name: {name}" if key == "name" else line)
+        output.append(f"name: {name_text(name)}" if key == "name" else line)
     return "\n".join(output) + "\n"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,12 @@ _PLAIN_WORDS = {
     "but found another document": "a suite is one document; take out what follows `---`",
     "while scanning a directive": "a suite takes no directives",
 }
+
+
+def name_text(name: str) -> str:
+    """A suite's name as YAML: in quotes where it would be read as a number, a date or a word of its own, as 2024 is."""
+    is_word = name[:1].isalpha() and name.lower() not in ("true", "false", "null")
+    return name if is_word else json.dumps(name)
 
 
 class _LimitError(MarkedYAMLError):

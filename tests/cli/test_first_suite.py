@@ -14,6 +14,8 @@ def test_bad_input_is_one_line(cli, tmp_path):
     for arguments, problem in (
         ((tmp_path / "absent",), "absent is not a folder"),
         ((folder, "--hours", 0), "--hours"),
+        ((folder, "--hours", "inf"), "'inf' is no number of hours"),
+        ((folder, "--hours", "nan"), "'nan' is no number of hours"),
         ((folder, "--output", tmp_path / "photos.yaml"), "photos.yaml exists already; give another --output FILE"),
         ((folder, "--output", tmp_path / "?.yaml"), "gives the suite no name; name its file with --output FILE"),
     ):

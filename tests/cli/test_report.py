@@ -52,6 +52,10 @@ class TestReport:
         assert done.err == "no cell is done, so no tables are written\n"
         assert not Path("reports").exists()
 
+    def test_the_command_for_the_missing_cells_has_the_options_of_this_one(self, cli, suite):
+        done = cli("report", suite, "--device", "cpu", "--store", "a b", "--set", "recipes.default.epochs=2")
+        assert "run; benchbench run suite.yaml --set recipes.default.epochs=2 --store 'a b' --device cpu" in done.out
+
     def test_formats_and_folder(self, cli, suite, one_done):
         cli("report", suite, "--format", "txt", "--format", "csv", "--report", "out")
         tables = {

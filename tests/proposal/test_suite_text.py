@@ -57,3 +57,11 @@ def test_networks_of_a_library_start_from_its_weights():
         "resnet50-a1_in1k",
         "{model: timm/resnet50.a1_in1k, weights: pretrained, adapt: finetune}",
     )
+
+
+@pytest.mark.parametrize("name", ["2024", "2024-05-01", "null", "1e3"])
+def test_a_folder_called_by_a_number_or_a_date(tmp_path, name):
+    file = tmp_path / f"{name}.yaml"
+    file.write_text(Proposal(name, file, FOLDER).text(5))
+    suite = load_suite(file).suite
+    assert (suite.name, [*suite.data]) == (name, [name])

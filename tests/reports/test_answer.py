@@ -230,3 +230,17 @@ class TestSeveralGroups:
             "points on 1, worse by more than 0.5 points on 1, not comparable on 1; a run of it costs 0.53 times the "
             "GPU-hours. Of 30 cells 6 not run yet; the numbers are of the others."
         )
+
+    def test_what_is_compared_with_another_side_is_counted_apart(self, make_lab):
+        """Distillation loses to fine-tuning with the one student that has it, and beats scratch with the others."""
+        entries = {f"s{n}": {**STUDENT, "input_size": 32 + 32 * n} for n in range(4)}
+        arms = {"scratch": {"method": "scratch"}, **TWO, "tune": {**TWO["tune"], "students": ["s0"]}}
+        lab = make_lab(students=entries, arms=arms)
+        lab.teach()
+        lab.finish_arm("tune", [0.799, 0.8, 0.801], student="s0")
+        for name in entries:
+            lab.finish_arm("scratch", [0.399, 0.4, 0.401], student=name)
+            lab.finish_arm("KD", [0.599, 0.6, 0.601], student=name)
+        text = said(lab)
+        assert "Over 1 of 4 pairs of data set and student, compared with tune, distillation is worse by more" in text
+        assert "Over 3 of 4 pairs of data set and student, compared with scratch, distillation is better on 3;" in text

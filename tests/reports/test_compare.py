@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchbench.errors import BenchBenchError
 from benchbench.reports.columns import COLUMNS
 from benchbench.reports.compare import SpecChange, _test, compare, summary, tables
-from benchbench.reports.compare_inputs import Side
+from benchbench.reports.compare_inputs import Side, read_results
 from benchbench.reports.render import RENDERERS
 from benchbench.specs.parts import ComponentVersion, FileSpec, WeightsSpec
 from benchbench.specs.stages import TrainingSpec
@@ -221,3 +222,22 @@ def test_what_is_compared_has_its_name(columns, measure):
     one = replace(one, frame=one.frame.assign(**columns))
     comparison = compare(one, replace(one, name="B"))
     assert f"test {measure} in %" in " ".join(tables(comparison)[-1].notes)
+
+
+@pytest.mark.parametrize("label", ["None", "NA", "nan", "null", "007"])
+def test_labels_that_look_like_missing_values_or_numbers_are_labels(tmp_path, label):
+    frame = side(rows=[*seeds(label, [0.5, 0.6]), *seeds("KD", [0.7, 0.8], key="m")]).frame
+    path = tmp_path / "results.csv"
+    frame.to_csv(path, index=False)
+    read = read_results(path)
+    assert read.row.tolist() == [label, label, "KD", "KD"]
+    assert read.teacher.isna().all()
+    assert read.accuracy.tolist() == [0.5, 0.6, 0.7, 0.8]
+
+
+def test_an_error_names_the_line_also_behind_reasons_of_several_lines(tmp_path):
+    frame = side(rows=[("KD", 0, None, "a"), ("KD", 1, 7.0, "b")], reason="first\nsecond\nthird").frame
+    path = tmp_path / "results.csv"
+    frame.to_csv(path, index=False)
+    with pytest.raises(BenchBenchError, match=r"results\.csv:5: accuracy is 7\.0"):
+        read_results(path)

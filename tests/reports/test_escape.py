@@ -19,6 +19,7 @@ from benchbench.reports.table import Entry, Table
         ("1 ± 2 × 3 – 4", r"1 $\pm$ 2 $\times$ 3 -- 4"),
         ("plain text, (n=3)", "plain text, (n=3)"),
         ("x [1cm]", "x {[}1cm{]}"),  # no argument of the row before
+        ("*x", "{*}x"),  # nor its star
         ("--set seeds", "-{}-set seeds"),  # no dash
         ("Müller, Łukasz, ﬁ", r"M\"{u}ller, \L{}ukasz, {[}U+FB01{]}"),
         ("α 中", r"$\alpha$ {[}U+4E2D{]}"),
@@ -55,3 +56,12 @@ def test_what_a_terminal_obeys_is_shown_by_its_code(character):
 
 def test_line_breaks_of_longer_texts_stay():
     assert visible("a\n\tb\x1b") == "a\n\tb\\x1b"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("=HYPERLINK(1)", "'=HYPERLINK(1)"), ("@sum", "'@sum"), ("-x", "'-x"), ("+5.0", "+5.0"), ("-.5 [1]", "-.5 [1]")],
+)
+def test_no_spreadsheet_computes_a_name(text, shown):
+    table = Table("classes", "Classes", ["class"], [[Entry(text)]], [], 1)
+    assert RENDERERS["csv"](table).splitlines()[1] == shown

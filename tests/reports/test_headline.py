@@ -9,6 +9,7 @@ import pytest
 
 from benchbench.errors import SuiteError
 from benchbench.reports.headline import renamed
+from benchbench.reports.page.data import page_data
 from benchbench.reports.report import make_report
 from benchbench.reports.tables.verdicts import compare
 from benchbench.store import Predictions, write_predictions
@@ -111,3 +112,25 @@ def test_tables_of_classes_and_confusions(lab):
         ["a", "900", "100.0", "80.0"],
     ]
     assert [entry.text for entry in confusions.rows[0]] == ["tune", "b", "a", "99.0", "99"]
+
+
+def test_cells_without_the_metric_are_done_and_have_no_answer(lab):
+    report = make_report(lab("metric=top5_accuracy").plan, lab("metric=top5_accuracy").store, "benchbench report")
+    assert report.answer.startswith("By top-5 accuracy: No cell has the metric, so there is no answer: ")
+    assert "6 not run yet and 6 done without this metric, of 12 cells." in report.answer
+
+
+def test_the_page_has_the_metric_that_it_names(lab):
+    made = lab("metric=balanced_accuracy")
+    data = page_data(make_report(made.plan, made.store, "benchbench report"))
+    accuracies = {cell["row"].split(",")[0]: cell["accuracy"] for cell in data["cells"] if cell["status"] == "done"}
+    assert data["measure"] == "balanced accuracy"
+    assert accuracies == pytest.approx({"tune": 0.509, "distil": 0.8}, abs=0.01)
+
+
+def test_images_that_speak_for_the_other_side_are_no_evidence(lab):
+    """Distillation is ahead by the mean over the classes, and behind on most images."""
+    made = lab("seeds=[5]", "metric=balanced_accuracy")
+    report = make_report(made.plan, made.store, "benchbench report")
+    words = "distillation was better than tune by 30.0 points (too few seeds for an interval, so this may be chance)"
+    assert words in report.answer

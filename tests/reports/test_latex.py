@@ -152,6 +152,11 @@ class TestMacros:
     def test_names_are_letters(self, text, name):
         assert letters(text) == name
 
+    def test_no_name_begins_with_end(self):
+        """LaTeX would not define it."""
+        assert letters("endoscopy", first=False) == "Endoscopy"
+        assert letters("Quick start", first=False) == "quickStart"
+
     def commands(self, text: str) -> dict[str, str]:
         return dict(re.findall(r"\\newcommand\{\\([A-Za-z]+)\}\{([\d.,-]+)\}", text))
 

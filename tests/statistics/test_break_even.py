@@ -50,3 +50,17 @@ def test_unknown_costs_and_single_runs():
     assert single.tasks == pytest.approx(2)
     assert math.isnan(single.low)
     assert break_even(Ways(0.0, one, 0.0, two), 0.95).tasks == 0
+
+
+def test_of_equal_fixed_costs_the_way_whose_task_costs_less_wins_from_the_first():
+    cheap, dear = np.array([1.0, 1.1]), np.array([3.0, 3.1])
+    for first, second in ((cheap, dear), (dear, cheap)):
+        found = break_even(Ways(10.0, first, 10.0, second), 0.95)
+        assert (found.tasks, found.low, found.high) == (0.0, 0.0, 0.0)
+        assert found.first_later == (first is cheap)
+
+
+def test_a_task_whose_cost_is_not_known_has_no_break_even():
+    found = break_even(Ways(10.0, np.array([1.0, 1.1]), 0.0, np.array([math.nan, 3.1])), 0.95)
+    assert math.isnan(found.tasks)
+    assert math.isnan(found.low)

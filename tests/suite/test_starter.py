@@ -74,3 +74,8 @@ def test_bad_input(cli, arguments, message):
     assert done.err.count("\n") == 1
     assert message in done.err
     assert Path("taken.yaml").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["2024", "2024-05-01", "007", "1e3", "null", "True", "a_1"])
+def test_a_name_that_yaml_reads_as_something_else_is_a_name(name):
+    assert load_suite(new_suite(name)).suite.name == name

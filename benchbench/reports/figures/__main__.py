@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import click
-import pandas as pd
 
 from benchbench.errors import BenchBenchError, one_line
+from benchbench.reports.compare_inputs import results_table
 from benchbench.reports.figure import THEMES
 from benchbench.reports.figures.pareto import pareto_figure
 from benchbench.reports.figures.save import figure_bytes
@@ -19,7 +19,6 @@ from benchbench.reports.figures.style import print_style
 from benchbench.store import write_atomic
 
 DPI = 400  # a column's width is 1,300 pixels
-TEXTS = ("row", "data", "student", "status", "unit", "key")
 
 
 @click.command()
@@ -52,7 +51,7 @@ def pictures(results: Path, path: Path) -> dict[Path, bytes]:
     """
     try:
         content = results.read_bytes()
-        frame = pd.read_csv(io.BytesIO(content), dtype=dict.fromkeys(TEXTS, str))
+        frame = results_table(io.BytesIO(content))
         files = {}
         for theme in THEMES:
             with print_style(theme):

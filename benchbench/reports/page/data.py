@@ -49,7 +49,9 @@ def page_data(report: Report, live: bool = False, sheets: SheetRequest | None = 
         live: whether the page will ask for newer content.
         sheets: of wrong test images, which are read from their data sets; None: none.
     """
-    plan, store, results, tables = report.plan, report.store, report.results, report.tables
+    plan, store, tables = report.plan, report.store, report.tables
+    # The suite's metric, and cells that lack it as what they are: done.
+    results = report.headline.assign(status=report.results.status)
     reader = StageReader(store, Bounds.of(len(plan.stages)), store.live_claims())
     drawn = draw_sheets(report, sheets) if sheets else Sheets()
     stages = {key[:16]: reader.read(stage) | drawn.of(key) for key, stage in plan.stages.items()}
@@ -64,7 +66,7 @@ def page_data(report: Report, live: bool = False, sheets: SheetRequest | None = 
         "live": live,
         "active": bool(reader.live),
         "answer": report.answer,
-        "measure": "accuracy" if plan.task == "classification" else metric_words(plan.suite.metric),
+        "measure": metric_words(plan.suite.metric),
         "summary": asdict(summary(results, tables)),
         "tables": [_table(table) for table in [*first, *(table for table in tables if table.name != "verdicts")]],
         "cells": [_cell(row, statuses) for row in results.to_dict("records")],

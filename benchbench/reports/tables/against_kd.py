@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ import pandas as pd
 
 from benchbench.planning.model import Plan
 from benchbench.reports.groups import Group, Runs, groups_of
-from benchbench.reports.summary import finished, labels_of, level_of
+from benchbench.reports.summary import arm_name, finished, labels_of, level_of, rows_of
 from benchbench.reports.table import Entry, Table
 from benchbench.reports.tables.crossings import Arm
 from benchbench.reports.tables.losses import GROUP
@@ -63,7 +63,9 @@ def against_kd(results: pd.DataFrame, plan: Plan) -> Table | None:
         kd = _plain_kd(frame, group, plan)
         if kd is None or not kd.rungs:
             continue
-        others = {_name(arm, ladder, group[row]): group[row] for row, arm, ladder in _rows(frame) if row not in kd.rows}
+        others = {
+            arm_name(arm, ladder, group[row]): group[row] for row, arm, ladder in rows_of(frame) if row not in kd.rows
+        }
         start = [*([data, student] if labels else []), f"{teacher} ({state})"]
         rows += [[Entry(text) for text in (*start, *texts)] for texts in _compared(others, kd, group, level_of(plan))]
     if not rows:
@@ -73,23 +75,13 @@ def against_kd(results: pd.DataFrame, plan: Plan) -> Table | None:
     return Table("against_kd", title, columns, rows, _notes(results, plan), labels=len(labels) + 2)
 
 
-def _rows(frame: pd.DataFrame) -> Iterator[tuple[str, str, bool]]:
-    """Each row of the tables, with its arm and whether it is one of several lengths."""
-    for row, arm, ladder in frame[["row", "arm", "ladder"]].drop_duplicates("row").itertuples(index=False):
-        yield row, arm, isinstance(ladder, str)
-
-
-def _name(arm: str, is_rung: bool, runs: Runs) -> str:
-    return f"{arm}, {runs['epochs'][0]:g} epochs" if is_rung and runs.n else arm
-
-
 def _plain_kd(frame: pd.DataFrame, group: Group, plan: Plan) -> PlainKD | None:
     """The first arm of plain KD, with all its lengths."""
-    losses = {arm: {ref.name for ref in plan.suite.arms[arm].loss} for _, arm, _ in _rows(frame)}
+    losses = {arm: {ref.name for ref in plan.suite.arms[arm].loss} for _, arm, _ in rows_of(frame)}
     plain = next((arm for arm, names in losses.items() if names == {"ce", "kd"}), None)
     if plain is None:
         return None
-    rows = [row for row, arm, _ in _rows(frame) if arm == plain]
+    rows = [row for row, arm, _ in rows_of(frame) if arm == plain]
     rungs = [group[row] for row in rows if group[row].n and group[row]["own_hours"].min() > 0]
     return PlainKD(rows, sorted(rungs, key=lambda rung: rung["epochs"][0]))
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import pandas as pd
 
 from benchbench.planning.model import Plan
 from benchbench.reports.groups import Group, groups_of
 from benchbench.reports.summary import (
+    StudentsAlone,
     accuracy_text,
+    arm_name,
     difference_note,
     difference_text,
     labels_of,
     level_of,
-    scratch_row,
+    rows_of,
 )
 from benchbench.reports.table import Entry, Table
 
@@ -24,45 +26,47 @@ GROUP = ["data", "student", "teacher", "adapt"]
 def losses(results: pd.DataFrame, plan: Plan) -> Table | None:
     """Every loss by mean test accuracy, where several share data, student, teacher and state; None where none do.
 
-    Means that are equal as rounded share a rank.
+    Means that are equal as rounded share a rank. Lengths of an arm are ranked apart.
     """
     distilled = results[results.method == "distill"]
     compared = distilled[distilled.groupby(GROUP, sort=False)["arm"].transform("nunique") > 1]
     if compared.empty:
         return None
     labels = labels_of(compared, "data", "student")
-    groups = groups_of(results)
+    groups, alone = groups_of(results), StudentsAlone(plan)
     rows = []
     for (data, student, teacher, state), frame in compared.groupby(GROUP, sort=False):
         pair = [data, student] if labels else []
-        arms = dict(zip(frame["arm"], frame["row"], strict=True))
-        for arm, texts in _ranked(groups[data, student], arms, plan):
-            rows.append([Entry(text) for text in (*pair, f"{teacher} ({state})", arm, loss_text(plan, arm), *texts)])
-    alone = scratch_row(plan)
+        for row in _ranked(groups[data, student], frame, alone, plan):
+            rows.append([Entry(text) for text in (*pair, f"{teacher} ({state})", *row)])
     columns = [*labels, "teacher", "arm", "loss", "rank", "test accuracy (%)", "over scratch"]
     notes = [
         "ranked by mean test accuracy (± standard deviation over n seeds) among the losses of one teacher, its state "
         "and a student; ranks ignore chance: see the intervals",
-        f"over scratch: {difference_note(plan)} to '{alone}'" if alone else "–: no student is trained alone",
+        f"over scratch: {difference_note(plan)} to '{alone.label}', of as many epochs where it has several lengths"
+        if alone.label
+        else "–: no student is trained alone",
     ]
     return Table("losses", f"Losses ranked in {plan.suite.name}", columns, rows, notes, labels=len(labels) + 3)
 
 
-def _ranked(group: Group, arms: Mapping[str, str], plan: Plan) -> Iterator[tuple[str, list[str]]]:
-    """Arms by rank, with rank, accuracy and gain; those without a finished run last.
+def _ranked(group: Group, frame: pd.DataFrame, alone: StudentsAlone, plan: Plan) -> Iterator[list[str]]:
+    """Arms by rank, with their losses, rank, accuracy and gain; those without a finished run last.
 
     Args:
         group: with their runs.
-        arms: rows of the tables by arm.
+        frame: their rows of the results.
+        alone: the students alone.
         plan: with the level of the intervals.
     """
-    runs = {arm: group[row] for arm, row in arms.items()}
-    means = {arm: round(100 * each.mean("accuracy"), 1) for arm, each in runs.items() if each.n}
-    ranks = {arm: 1 + sum(other > mean for other in means.values()) for arm, mean in means.items()}
-    alone = group[scratch_row(plan)]
-    for arm in [*sorted(ranks, key=lambda arm: ranks[arm]), *(arm for arm in arms if arm not in ranks)]:
-        gain = difference_text(runs[arm], alone, group.resolution, level_of(plan))
-        yield arm, [str(ranks.get(arm, "–")), accuracy_text(runs[arm]), gain]
+    arms = {row: (arm, ladder) for row, arm, ladder in rows_of(frame)}
+    means = {row: round(100 * group[row].mean("accuracy"), 1) for row in arms if group[row].n}
+    ranks = {row: 1 + sum(other > mean for other in means.values()) for row, mean in means.items()}
+    for row in [*sorted(ranks, key=lambda row: ranks[row]), *(row for row in arms if row not in ranks)]:
+        (arm, ladder), runs = arms[row], group[row]
+        gain = difference_text(runs, alone.beside(group, runs), group.resolution, level_of(plan))
+        name, rank = arm_name(arm, ladder, runs), str(ranks.get(row, "–"))
+        yield [name, loss_text(plan, arm), rank, accuracy_text(runs), gain]
 
 
 def loss_text(plan: Plan, arm: str) -> str:

@@ -7,8 +7,8 @@ import math
 import pandas as pd
 
 from benchbench.planning.model import Plan
-from benchbench.reports.groups import Group, Runs, groups_of
-from benchbench.reports.summary import difference_note, difference_text, labels_of, level_of, scratch_row
+from benchbench.reports.groups import Runs, groups_of
+from benchbench.reports.summary import StudentsAlone, arm_name, difference_note, difference_text, labels_of, level_of
 from benchbench.reports.table import Entry, Table
 
 UNKNOWN = "n/a"
@@ -30,18 +30,22 @@ def mismatch(results: pd.DataFrame, plan: Plan) -> Table | None:
     distilled = results[results.method == "distill"]
     if distilled.teacher.nunique() < 2 or distilled.student.nunique() < 2:
         return None
-    groups, alone, several = groups_of(results), scratch_row(plan), labels_of(results, "data")
+    groups, alone, several = groups_of(results), StudentsAlone(plan), labels_of(results, "data")
     rows: list[list[Entry]] = []
     gains: dict[str, list[float]] = {"same": [], "other": []}
     by_pair = distilled.groupby(["teacher", "adapt", "student", "data", "row", "arm"], sort=False)
     for (teacher, state, student, data, row, arm), cells in by_pair:
         group = groups[data, student]
         runs, family = group[row], _family(cells)
-        if runs.n and group[alone].n and family in gains:
-            gains[family].append(float(runs.points.mean() - group[alone].points.mean()))
-        texts = [*([data] if several else []), f"{teacher} ({state})", student, arm]
-        rows.append([Entry(str(text)) for text in (*texts, *_texts(group, row, alone, family, level_of(plan)))])
-    notes = [f"gain: {difference_note(plan)}, to '{alone}'" if alone else "no arm trains the student alone", *NOTES]
+        reference = alone.beside(group, runs)
+        if runs.n and reference.n and family in gains:
+            gains[family].append(float(runs.points.mean() - reference.points.mean()))
+        name = arm_name(arm, cells.ladder.iloc[0], runs)
+        texts = [*([data] if several else []), f"{teacher} ({state})", student, name]
+        gain = difference_text(runs, reference, group.resolution, level_of(plan)) if reference.n else UNKNOWN
+        rows.append([Entry(str(text)) for text in (*texts, *_texts(runs, gain, family, reference))])
+    label = alone.label
+    notes = [f"gain: {difference_note(plan)}, to '{label}'" if label else "no arm trains the student alone", *NOTES]
     if all(gains.values()):
         same, other = _mean_text(gains["same"]), _mean_text(gains["other"])
         notes.append(f"mean gain within a family: {same}; across families: {other}")
@@ -49,11 +53,9 @@ def mismatch(results: pd.DataFrame, plan: Plan) -> Table | None:
     return Table("mismatch", title, [*several, *COLUMNS], rows, notes, labels=3 + len(several))
 
 
-def _texts(group: Group, row: str, alone: str | None, family: str, level: float) -> list[str]:
-    runs, reference = group[row], group[alone]
+def _texts(runs: Runs, gain: str, family: str, reference: Runs) -> list[str]:
     if not runs.n:
         return [runs.absent, *[UNKNOWN] * 4, "0"]
-    gain = difference_text(runs, reference, group.resolution, level) if reference.n else UNKNOWN
     ratio = _number(_ratio(runs), ".1f")
     likeness = [_number(runs.mean(name), ".2f") for name in ("similarity_start", "similarity_end")]
     return [gain, ratio, family or UNKNOWN, *likeness, f"{runs.n} / {reference.n}"]

@@ -10,7 +10,7 @@ import pandas as pd
 from benchbench.errors import StoreError
 from benchbench.planning.model import Cell, Plan, Stage
 from benchbench.reports.groups import Group, groups_of
-from benchbench.reports.results import read_record
+from benchbench.reports.results import epochs_of, read_record
 from benchbench.reports.summary import difference_note, difference_text, labels_of, level_of
 from benchbench.reports.table import Entry, Table
 from benchbench.reports.tables.gpu_hours import number, trained_hours
@@ -150,7 +150,8 @@ def pairs(plan: Plan) -> Iterator[Pair]:
 def _place(plan: Plan, cell: Cell) -> tuple[object, ...]:
     """The part of a cell that its twin has too: all but generated images (and the seed)."""
     arm = plan.suite.arms[cell.arm].model_copy(update={"synthetic": None})
-    return arm.model_dump_json(), cell.teachers, cell.state, cell.data, cell.student
+    length = epochs_of(plan, cell) if cell.ladder else None
+    return arm.model_dump_json(), length, cell.teachers, cell.state, cell.data, cell.student
 
 
 def synthetic_gains(results: pd.DataFrame, plan: Plan) -> Table | None:

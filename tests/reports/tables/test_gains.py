@@ -78,3 +78,23 @@ def test_the_student_alone_learns_from_labels_alone(make_lab):
     smooth = {"method": "scratch", "loss": {"ce": {"label_smoothing": 0.1}}}
     lab = make_lab(students=STUDENTS, arms={"smooth": smooth, **ARMS})
     assert "to 'scratch'" in gains(lab.frame(), lab.plan).notes[0]
+
+
+def test_lengths_have_rows_of_their_own(make_lab):
+    arms = {name: arm | {"recipe": {"epochs": [1, 10]}} for name, arm in ARMS.items()}
+    lab = make_lab(students=STUDENTS, arms=arms)
+    for key, stage in lab.plan.stages.items():
+        if stage.kind == "teacher":
+            lab.finish(key)
+    for cell in lab.plan.cells:
+        epochs = lab.plan.stages[cell.stage].spec.recipe.epochs
+        lab.finish(cell.stage, 0.3 + 0.01 * epochs + (0.05 * epochs if cell.arm == "KD" else 0))
+    rows = [[text.split()[0] for text in row[2:]] for row in texts(gains(lab.frame(), lab.plan))]
+    assert [row[1] for row in texts(gains(lab.frame(), lab.plan))] == ["KD, 1 epochs", "KD, 10 epochs"]
+    assert rows == [["+5.0", "+5.0"], ["+50.0", "+50.0"]]
+
+
+def test_an_unfinished_reference_is_no_failure_of_the_pair(matrix):
+    matrix.finish_arm("KD", [0.6, 0.6], student="a", teachers=("big",))
+    matrix.fail(matrix.cells("KD", student="a", teachers=("big",))[2].stage, "no memory")
+    assert texts(gains(matrix.frame(), matrix.plan))[0][2] == "–"

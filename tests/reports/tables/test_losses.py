@@ -72,3 +72,19 @@ def test_one_loss_a_teacher_is_no_ranking(make_lab):
 
 def test_the_sum_in_words(compared):
     assert loss_text(compared.plan, "scratch") == "ce"
+
+
+def test_lengths_are_ranked_apart_and_compared_with_the_student_alone_of_that_length(make_lab):
+    long = {"recipe": {"epochs": [1, 10]}}
+    lab = make_lab(arms={"scratch": ARMS["scratch"] | long, "KD": ARMS["KD"] | long, "DKD": ARMS["DKD"]})
+    lab.finish(lab.teacher())
+    accuracies = {"scratch (1 epoch)": 0.4, "scratch (10 epochs)": 0.55}
+    accuracies |= {"KD, big (scratch) (1 epoch)": 0.5, "KD, big (scratch) (10 epochs)": 0.6, "DKD, big (scratch)": 0.45}
+    assert {cell.row for cell in lab.plan.cells} == set(accuracies)
+    for row, accuracy in accuracies.items():
+        for cell in lab.plan.cells:
+            if cell.row == row:
+                lab.finish(cell.stage, accuracy)
+    table = losses(lab.frame(), lab.plan)
+    rows = [[row[1], row[3], row[5].split()[0]] for row in texts(table)]
+    assert rows == [["KD, 10 epochs", "1", "+5.0"], ["KD, 1 epochs", "2", "+10.0"], ["DKD", "3", "+5.0"]]

@@ -102,6 +102,16 @@ def test_arms_are_compared_with_themselves_without_images(image_lab):
     }  # the longer one has no twin
 
 
+def test_arms_of_several_lengths_are_compared_with_those_as_long(make_lab):
+    long = {"recipe": {"epochs": [1, 10]}}
+    arms = {"plain": {"method": "scratch", **long}, "images": {"method": "scratch", "synthetic": "images", **long}}
+    lab = make_lab(arms=arms, synthetic={"images": {"source": "same_class_mixup"}})
+    assert {(pair.row, pair.twin) for pair in pairs(lab.plan)} == {
+        ("images (1 epoch)", "plain (1 epoch)"),
+        ("images (10 epochs)", "plain (10 epochs)"),
+    }
+
+
 def test_gains_and_what_they_cost(image_lab):
     image_lab.teach()
     image_lab.finish_arm("scratch", [0.5, 0.6, 0.7], [1.0] * 3)

@@ -148,3 +148,19 @@ def test_keys_do_not_depend_on_it(child, tiny_suite, plan_of, tmp_path):
     own = tmp_path / "tiny" / "own.yaml"
     own.write_text("name: own\nextends: suite.yaml\n")
     assert {*plan_of(own).stages} == {*plan_of(path).stages}
+
+
+def test_parts_of_the_file_in_the_middle_are_its_own(child, tmp_path):
+    """A path and an error of a part that the middle one of three files gives."""
+    middle = tmp_path / "middle" / "suite.yaml"
+    middle.parent.mkdir()
+    middle.write_text("name: middle\nextends: ../base.yaml\nrecipes:\n  finetune:\n    epochs: 3\n")
+    child.write_text("name: child\nextends: ../middle/suite.yaml\n")
+    loaded = load_suite(child)
+    places = {"recipes.finetune.epochs": "middle", "arms": ".", "name": "own"}
+    for loc, folder in places.items():
+        found = loaded.resolve(Path("w.pth"), tuple(loc.split("."))).resolve()
+        assert found == (tmp_path / folder / "w.pth").resolve(), loc
+    middle.write_text(middle.read_text().replace("epochs: 3", "epochs: three"))
+    with pytest.raises(SuiteError, match=r"middle/suite\.yaml:5: "):
+        load_suite(child)
