@@ -62,7 +62,7 @@ def hours_text(hours: float) -> str:
 
 
 class StudentsAlone:
-    """The runs of the students alone: of the first arm that trains from scratch by plain cross-entropy.
+    """The runs of the students alone: of the first arm that trains from scratch by plain cross-entropy on real images.
 
     Attributes:
         label: of that arm; None where there is none.
@@ -70,7 +70,7 @@ class StudentsAlone:
 
     def __init__(self, plan: Plan):
         plain = [WeightedRef(name="ce")]
-        arms = plan.suite.arms.items()
+        arms = [(label, arm) for label, arm in plan.suite.arms.items() if not (arm.synthetic or arm.start)]
         self.label = next((label for label, arm in arms if arm.method == "scratch" and arm.loss == plain), None)
         self._rows: dict[tuple[str, str], dict[str, None]] = {}
         for cell in plan.cells:

@@ -6,13 +6,12 @@ import math
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from benchbench.data.batch import Batch
 from benchbench.losses.base import Loss, LossContext
 from benchbench.losses.catalog.embeddings import AlignUniformParams
-from benchbench.losses.embeddings import teacher_width
+from benchbench.losses.embeddings import teacher_width, unit
 from benchbench.losses.projectors import build_projector
 from benchbench.models.outputs import Outputs
 
@@ -63,7 +62,7 @@ class AlignUniform(Loss):
         self.to(context.device)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
-        z_student = F.normalize(self.student_projector(student.embedding), dim=1)
-        z_teacher = F.normalize(self.teacher_projector(teacher.embedding), dim=1)
+        z_student = unit(self.student_projector(student.embedding))
+        z_teacher = unit(self.teacher_projector(teacher.embedding))
         spread = (uniform(z_student, self.params.t) + uniform(z_teacher, self.params.t)) / 2
         return {"align": align(z_student, z_teacher, self.params.alpha), "uniform": spread}

@@ -13,7 +13,7 @@ from benchbench.data.batch import Batch
 from benchbench.errors import StageError
 from benchbench.losses.base import Loss, LossContext
 from benchbench.losses.catalog.embeddings import CRDParams
-from benchbench.losses.embeddings import teacher_width
+from benchbench.losses.embeddings import teacher_width, unit
 from benchbench.losses.projectors import build_projector
 from benchbench.models.outputs import Outputs
 
@@ -100,8 +100,8 @@ class CRD(Loss):
         self.to(context.device)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
-        v_student = F.normalize(self.student_projector(student.embedding), dim=1)
-        v_teacher = F.normalize(self.teacher_projector(teacher.embedding), dim=1)
+        v_student = unit(self.student_projector(student.embedding))
+        v_teacher = unit(self.teacher_projector(teacher.embedding))
         negatives = draw_negatives(batch.labels, self.order, self.start, self.count, self.params.negatives)
         index = torch.cat([batch.index.unsqueeze(1), negatives], dim=1)
         terms = {
@@ -123,4 +123,4 @@ class CRD(Loss):
     def update(self, bank: Tensor, anchors: Tensor, index: Tensor) -> None:
         """Moves the bank's rows at `index` [B] towards the anchors [B, d] and back onto the unit sphere."""
         momentum = self.params.momentum
-        bank.index_copy_(0, index, F.normalize(momentum * bank[index] + (1 - momentum) * anchors, dim=1))
+        bank.index_copy_(0, index, unit(momentum * bank[index] + (1 - momentum) * anchors))

@@ -77,7 +77,8 @@ def against_kd(results: pd.DataFrame, plan: Plan) -> Table | None:
 
 def _plain_kd(frame: pd.DataFrame, group: Group, plan: Plan) -> PlainKD | None:
     """The first arm of plain KD, with all its lengths."""
-    losses = {arm: {ref.name for ref in plan.suite.arms[arm].loss} for _, arm, _ in rows_of(frame)}
+    arms = {arm: plan.suite.arms[arm] for _, arm, _ in rows_of(frame)}
+    losses = {label: {ref.name for ref in arm.loss} for label, arm in arms.items() if not (arm.synthetic or arm.start)}
     plain = next((arm for arm, names in losses.items() if names == {"ce", "kd"}), None)
     if plain is None:
         return None
