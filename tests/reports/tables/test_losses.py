@@ -88,3 +88,13 @@ def test_lengths_are_ranked_apart_and_compared_with_the_student_alone_of_that_le
     table = losses(lab.frame(), lab.plan)
     rows = [[row[1], row[3], row[5].split()[0]] for row in texts(table)]
     assert rows == [["KD, 10 epochs", "1", "+5.0"], ["KD, 1 epochs", "2", "+10.0"], ["DKD", "3", "+5.0"]]
+
+
+def test_the_student_alone_sees_real_images(make_lab):
+    """An arm that trains on generated ones too is no student alone, though it comes first."""
+    arms = {"images": {"method": "scratch", "synthetic": "images"}, **ARMS}
+    lab = make_lab(arms=arms, synthetic={"images": {"source": "same_class_mixup"}})
+    lab.finish(lab.teacher())
+    for arm, accuracy in (("images", 0.3), ("scratch", 0.5), ("KD", 0.6)):
+        lab.finish_arm(arm, [accuracy] * 3)
+    assert next(row[5] for row in texts(losses(lab.frame(), lab.plan)) if row[1] == "KD").startswith("+10.0")
