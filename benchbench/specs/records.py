@@ -26,8 +26,7 @@ class Cost(RecordPart):
         seconds: by section, as it was here; a section that several stages share counts in equal parts.
         alone_seconds: by section, as it would have been alone.
         carried_seconds: seconds that it had taken when it went on from a checkpoint.
-        earlier_seconds, earlier_joules: of a finished training of which the test alone was made again; they are in the
-            seconds and the energy here, and a ledger has them since then.
+        earlier_seconds, earlier_joules: the part of a finished training whose test was made again; a ledger has it.
         devices: devices held.
         unit: of the hours.
         device_hours, alone_device_hours: without "loading" and "gradients", which measures them.
