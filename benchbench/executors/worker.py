@@ -41,7 +41,7 @@ from benchbench.executors.stage_progress import StageReporter, forget_progress
 from benchbench.hardware.energy import EnergyCounter, StageMeter, open_counter
 from benchbench.hardware.lifetime import end_with_parent
 from benchbench.hardware.memory import PeakMemory, free_memory
-from benchbench.planning.test_part import earlier_record
+from benchbench.planning.test_part import earlier_record, set_record_aside
 from benchbench.plugins import load_plugins
 from benchbench.specs.stages import TrainingSpec
 from benchbench.stages import runner_of
@@ -168,8 +168,7 @@ class Worker:
         try:
             folder.path.mkdir(parents=True, exist_ok=True)
             folder.hold(stage.claim)
-            if folder.record.exists():  # of other test images, which the spec in the folder says
-                folder.record.replace(earlier_record(folder))
+            set_record_aside(folder, stage.claim)
             forget_progress(folder)
             folder.write_spec(stage.spec)
             here = this_process()

@@ -13,7 +13,7 @@ from benchbench.planning.model import Stage
 from benchbench.specs.parts import tests_only
 from benchbench.specs.records import StageRecord
 from benchbench.specs.stages import OutputsSpec, QualitySpec, TrainingSpec
-from benchbench.store import StageFolder, Store
+from benchbench.store import Claim, StageFolder, Store
 
 
 def finished_record(stage: Stage, store: Store) -> StageRecord | None:
@@ -42,6 +42,18 @@ def is_trained(stage: Stage, store: Store) -> bool:
 def earlier_record(folder: StageFolder) -> Path:
     """The record of a finished stage whose test images have changed, until it is tested again."""
     return folder.record.with_name("record.earlier.json")
+
+
+def set_record_aside(folder: StageFolder, claim: Claim | None) -> None:
+    """Makes the record of a stage that begins anew, where there is one, its earlier one.
+
+    Raises:
+        ClaimLostError: another process has the stage since, and the record may be its.
+    """
+    if claim is not None:
+        claim.require()
+    if folder.record.exists():  # of other test images, which the spec in the folder says
+        folder.record.replace(earlier_record(folder))
 
 
 def saw_other_test(stage: Stage, folder: StageFolder) -> bool:

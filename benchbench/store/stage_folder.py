@@ -132,10 +132,15 @@ class StageFolder:
         write_atomic(self.record, text.encode())
 
     def hold(self, claim: Claim | None) -> None:
-        """Has every write into the folder look at the claim on the stage first, from here on; nothing without one."""
+        """Has every write into the folder look at the claim on the stage first, from here on; nothing without one.
+
+        Raises:
+            ClaimLostError: another process has the stage since.
+        """
         if claim is not None:
             put_fence(self.path, claim)
             if claim.contested:
+                claim.require()
                 self.detach()
 
     def let_go(self) -> None:

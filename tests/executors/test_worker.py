@@ -12,8 +12,10 @@ import pytest
 from benchbench.executors import worker
 from benchbench.executors.base import EVENT, Assignment, Event, RunSettings, worker_settings
 from benchbench.executors.logs import TRACEBACK
+from benchbench.executors.stage_progress import FILE
 from benchbench.executors.worker import STOPPED, Worker
-from benchbench.store import Store
+from benchbench.planning.test_part import earlier_record
+from benchbench.store import Claims, Store
 from benchbench.training.stop import STOP, StageStopped
 from tests.executors.conftest import devices
 from tests.specs import training_spec
@@ -65,6 +67,26 @@ def test_a_message_of_megabytes_is_cut(ended):
     assert len(event.reason) < 2000
     assert folder.log.stat().st_size < 1.1 * TRACEBACK
     assert folder.log.read_text(encoding="utf-8").rstrip().endswith("xxend")
+
+
+def test_the_record_of_a_successor_stays_where_it_is(tmp_path):
+    """This process stood still for so long that another has the stage, and has finished it."""
+    store, key = Store(tmp_path / "runs"), "a" * 64
+    folder = store.stage("cell", key)
+    folder.path.mkdir(parents=True)
+    first, second = Claims(store.root, "first"), Claims(store.root, "second")
+    claim = first.take("cell", key)
+    os.utime(claim.folder / "1", (0, 0))
+    second.release(second.take("cell", key), finished=True)
+    for file in (folder.record, folder.path / FILE):
+        file.write_text("the successor's")
+    events: list[Event] = []
+    settings = worker_settings(RunSettings(store.root, (), tmp_path, 30.0, None), devices(1), "0")
+    each = Worker(settings, events.append, lambda log: contextlib.nullcontext())
+    each.run([Assignment(key, "a stage", training_spec(), {}, claim)])
+    assert [event.name for event in events] == ["lost"]
+    assert {path.name for path in (folder.record, folder.path / FILE) if path.exists()} == {"record.json", FILE}
+    assert not earlier_record(folder).exists()
 
 
 @pytest.fixture
