@@ -34,8 +34,10 @@ class LikelyClasses:
 
     def gather(self, world: World, indices: Sequence[Tensor], count: int) -> None:
         """Puts together what several processes have, each of the images `indices` of `count`, by image."""
-        for parts in (self._classes, self._probabilities):
-            whole = parts[0].new_zeros((count, parts[0].shape[1]))
+        # A process has no batch where there are fewer of them than processes.
+        width = max(world.each(self._classes[0].shape[1] if self._classes else 0))
+        for parts, dtype in ((self._classes, torch.int64), (self._probabilities, torch.float32)):
+            whole = torch.zeros(count, width, dtype=dtype, device=world.device)
             for part, index in zip(parts, indices, strict=True):
                 whole[index] = part
             parts[:] = [world.total(whole)]

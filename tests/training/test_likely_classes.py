@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
 import numpy as np
 import pytest
 import torch
@@ -34,3 +37,44 @@ def test_the_first_is_the_class_that_counts_also_among_equal_logits():
     assert classes[:, 0].tolist() == top_classes(logits).tolist()
     assert all(len(set(row)) == 4 for row in classes.tolist())
     assert probabilities.sum(1).tolist() == pytest.approx([1, 1, 1], abs=1e-3)
+
+
+class Threads:
+    """Threads in the place of processes, for `LikelyClasses.gather`."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, size: int):
+        self.barrier, self.values = Barrier(size, timeout=10), []
+
+    def each(self, value):
+        self.values.append(value)
+        self.barrier.wait()
+        values = list(self.values)
+        if self.barrier.wait() == 0:
+            self.values.clear()
+        self.barrier.wait()
+        return values
+
+    def total(self, values):
+        assert len({(each.dtype, each.shape) for each in self.each(values)}) == 1
+        return sum(self.each(values))
+
+
+def test_a_process_without_a_batch_has_part_in_what_others_have():
+    logits, world = torch.randn(7, 10), Threads(2)
+
+    def gathered(batches, indices):
+        likely = LikelyClasses()
+        for batch in batches:
+            likely.add(batch)
+        likely.gather(world, indices, len(logits))
+        return likely.arrays()
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(gathered, [logits], [torch.arange(7)])
+        second = pool.submit(gathered, [], [])
+    alone = LikelyClasses()
+    alone.add(logits)
+    for arrays in (first.result(), second.result()):
+        assert all(np.array_equal(one, other) for one, other in zip(arrays, alone.arrays(), strict=True))
