@@ -213,6 +213,8 @@ def _units(record: StageRecord, spec: StageSpec) -> float:
         others = record.data.validation + (record.data.test or 0) if "test" in spec.splits else 0
         return record.metrics.images * (record.metrics.views or 1) + others
     if isinstance(record, TrainingRecord) and isinstance(spec, TrainingSpec) and not spec.searched:
+        if record.cost.images is None and record.weights_sha256 is None:  # it diverged, nobody noted when
+            return 0
         trained = record.metrics.epochs
         validated = record.data.validation * (spec.recipe.epochs if trained is None else trained)
         return (record.cost.images or 0) + (record.metrics.test_count + validated) / FORWARDS_PER_STEP

@@ -304,6 +304,12 @@ class Cell:
         print(f"the network {verb} in {config.precision}: loss of the first steps {low:.3f}, in float32 {full:.3f}")
         return execution
 
+    def images(self, shared: Shared) -> int:
+        """Training images of the steps up to now, over all epochs."""
+        epoch, step = self.member.position
+        steps = self.member.steps * (epoch + self.member.preparation) + step
+        return steps * min(self.context.spec.recipe.batch_size, len(shared.data.train.labels))
+
     def finish(self, shared: Shared, answers: TestAnswers, cohort: int) -> None:
         """Writes the weights and makes the record.
 
@@ -322,8 +328,6 @@ class Cell:
             if self.context.leads:
                 write_atomic(folder.weights, safetensors.torch.save(tensors))
                 write_answers(folder, answers.images, answers.labels, member.likely)
-        steps = member.steps * (member.position[0] + member.preparation)
-        images = steps * min(spec.recipe.batch_size, len(shared.data.train.labels))
         parameters = sum(p.numel() for p in self.network.parameters())
         record = TrainingRecord(
             kind=spec.kind,
@@ -333,7 +337,7 @@ class Cell:
             teachers=shared.fingerprints,
             execution=shared.execution_records() | {"student": _execution_record(member)},
             weights_sha256=file_sha256(folder.weights) if self.context.leads else None,
-            cost=self.timer.cost(cohort, images),
+            cost=self.timer.cost(cohort, self.images(shared)),
         )
         self.result = StageResult(record, member.curve)
 

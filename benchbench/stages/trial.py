@@ -60,12 +60,14 @@ def _without_weights(cell: Cell, failure: Exception, shared: Shared, side_by_sid
         return failure
     print(f"the trial has diverged, and is not chosen: {failure}")
     parameters = sum(p.numel() for p in cell.network.parameters())
+    epoch, step = cell.member.position
+    epochs = max(epoch + (step >= cell.member.steps), 0)  # the end of one finds out
     record = TrainingRecord(
         kind="trial",
-        metrics=TrainingMetrics(test_accuracy=None, test_count=0, chosen_epoch=0),
+        metrics=TrainingMetrics(test_accuracy=None, test_count=0, chosen_epoch=0, epochs=epochs),
         data=shared.data.record,
         model=ModelRecord(parameters=parameters, flops=cell.flops),
         teachers=shared.fingerprints,
-        cost=cell.timer.cost(side_by_side),
+        cost=cell.timer.cost(side_by_side, cell.images(shared)),
     )
     return StageResult(record, cell.member.curve)

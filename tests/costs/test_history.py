@@ -243,3 +243,16 @@ def test_predictions_to_compare_with_stages_do_not_use_them(planned, store):
     plan = planned()
     finish(plan, store, stage_of(plan, "scratch", 1))
     assert Predictor(plan, store, use_history=False).hours(stage_of(plan, "scratch").key) is None
+
+
+def test_a_trial_that_diverged_counts_for_what_it_did(planned, store):
+    """Of one that did so before anybody noted when, nothing is known."""
+    plan = planned("recipes.default.epochs=30")
+    metrics = TrainingMetrics(test_accuracy=None, test_count=0, chosen_epoch=0, epochs=1)
+    data = DATA.model_copy(update={"validation": 300, "test": None})
+    record = training_record(metrics=metrics, data=data, weights_sha256=None)
+    finish(plan, store, stage_of(plan, "scratch", 1), record, images=900)
+    assert History(plan, store).pace(stage_of(plan, "scratch")).unit == pytest.approx(2.0 / (900 + 300 / 3))
+    unknown = record.model_copy(update={"metrics": metrics.model_copy(update={"epochs": None})})
+    finish(plan, store, stage_of(plan, "scratch", 1), unknown, images=None)
+    assert History(plan, store).pace(stage_of(plan, "scratch")) is None

@@ -72,6 +72,8 @@ def test_the_trial_that_is_best_on_the_validation_images_is_tested(spec, tmp_pat
     assert accuracies[2] is None  # diverged
     assert records[2].weights_sha256 is None
     assert records[2].cost.device_hours > 0
+    # One pass over the eight images that are trained on, after which it was found out.
+    assert (records[2].cost.images, records[2].metrics.epochs) == (8, 1)
     assert all(0 <= each <= 1 for each in accuracies[:2])
     for record in records:
         assert (record.metrics.test_accuracy, record.metrics.test_count, record.data.test) == (None, 0, None)
