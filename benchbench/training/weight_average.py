@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from benchbench.training.finite import broken_tensors
+
 WARMUP_POWER = 2 / 3
 
 
@@ -16,9 +18,9 @@ class WeightAverage:
     """a <- d a + (1 - d) w after every step, for every weight w and every buffer of floating-point numbers.
 
     The running statistics of batch normalisation are averaged like weights; buffers of whole numbers are copied. So do
-    timm's `ModelEmaV3` by default and torchvision's training script. The first step's weights are copied, as both of
-    timm's and torch's averages begin with them. With a warm-up, d is at most 1 - (1 + t)^(-2/3) after step t (from 0),
-    timm's formula with its defaults.
+    timm's `ModelEmaV3` by default and torchvision's training script. Infinite entries of a mask are copied too, whose
+    average would be no number. The first step's weights are copied, as both of timm's and torch's averages begin with
+    them. With a warm-up, d is at most 1 - (1 + t)^(-2/3) after step t (from 0), timm's formula with its defaults.
 
     Attributes:
         values: the average, by the names of the network's state.
@@ -32,6 +34,7 @@ class WeightAverage:
         floating = [name for name, tensor in self._live.items() if tensor.is_floating_point()]
         self._averaged = [self.values[name] for name in floating], [self._live[name] for name in floating]
         self._copied = self._live.keys() - set(floating)
+        self._masks = [name for name in broken_tensors(model) if name in self.values]
 
     def decay(self, step: int) -> float:
         """d after a step, by its number from 0."""
@@ -45,6 +48,9 @@ class WeightAverage:
         get_ema_multi_avg_fn(self.decay(step))(*self._averaged, step)
         for name in self._copied:
             self.values[name].copy_(self._live[name])
+        for name in self._masks:
+            value = self.values[name]
+            value.copy_(torch.where(value.isfinite(), value, self._live[name]))
 
     def load(self, values: dict[str, Tensor]) -> None:
         """Puts a checkpoint's average in."""

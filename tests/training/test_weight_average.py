@@ -30,3 +30,17 @@ def test_the_average_is_timm_s(warmup):
     with average.applied():
         assert all(torch.equal(tensor, average.values[name]) for name, tensor in model.state_dict().items())
     assert all(torch.equal(tensor, weights[name]) for name, tensor in model.state_dict().items())
+
+
+def test_a_mask_stays_one():
+    """As of attention: what it hides is minus infinity, and the difference of two of those is no number."""
+    model = nn.Linear(2, 2)
+    model.register_buffer("mask", torch.tensor([0.0, -torch.inf]))
+    model.register_buffer("lowest", torch.tensor(torch.inf))  # of what was seen so far
+    average = WeightAverage(model, 0.6, warmup=False)
+    for step in range(3):
+        model.lowest.fill_(2.0)
+        average.update(step)
+    assert average.values["mask"].tolist() == [0.0, -torch.inf]
+    assert average.values["lowest"] == 2.0
+    assert average.values["weight"].isfinite().all()
