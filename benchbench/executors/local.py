@@ -180,6 +180,7 @@ class LocalExecutor(Executor):
         worker = self._workers[slot]
         with self._change:
             worker.end_reason = reason
+            worker.ended = True  # what it has said before may free its slot: the next stage is another worker's
         worker.process.kill()
 
     def save_and_end(self, seconds: float) -> None:

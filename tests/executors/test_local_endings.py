@@ -5,7 +5,9 @@ They hang while they load a plugin, before they import torch.
 
 from __future__ import annotations
 
+import io
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -15,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from benchbench.executors.base import Assignment, Event, RunSettings
+from benchbench.executors.base import EVENT, Assignment, Event, RunSettings
 from benchbench.executors.fork_server import LIBRARIES
 from benchbench.executors.local import LocalExecutor
 from benchbench.store import Store
@@ -117,3 +119,36 @@ def test_one_that_cannot_save_is_waited_for_no_longer_than_asked(folder, executo
     executor.save_and_end(0.05)
     executor.close()
     wait_for_end(pid)
+
+
+class StubProcess:
+    """A worker that says what it is told to, and ends when it is let."""
+
+    def __init__(self) -> None:
+        self.stdin, self.lines = io.StringIO(), queue.Queue[str | None]()
+        self.stdout = iter(self.lines.get, None)
+
+    def exit_code(self) -> int:
+        return -signal.SIGKILL
+
+    def kill(self) -> None:
+        pass
+
+
+def test_one_that_is_ended_while_it_says_that_it_has_finished_gets_no_other_stage(tmp_path, monkeypatch):
+    processes: list[StubProcess] = []
+    monkeypatch.setattr(LocalExecutor, "_process", lambda self, slot: processes.append(StubProcess()) or processes[-1])
+    executor = LocalExecutor(devices(1), RunSettings(tmp_path, (), tmp_path, 30.0, None))
+    events: list[Event] = []
+    executor.submit("0", [Assignment("first", "a stage", training_spec(), {})])
+    executor.end("0", "it took too long")
+    processes[0].lines.put(EVENT.dump_json(Event("finished", "first", "0")).decode())
+    executor.wait(10.0, events.append)
+    executor.submit("0", [Assignment("second", "a stage", training_spec(), {})])
+    processes[0].lines.put(None)  # now it is dead
+    executor.wait(0.2, events.append)
+    assert [(event.name, event.key) for event in events] == [("finished", "first")]
+    assert '"second"' in processes[-1].stdin.getvalue()
+    assert len(processes) == 2
+    processes[1].lines.put(None)
+    executor.close()
