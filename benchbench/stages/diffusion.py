@@ -45,8 +45,7 @@ class DiffusionState(TimedState):
 def run(context: StageContext[DiffusionSpec]) -> StageResult:
     """Trains a model and saves it to `pipeline/` in diffusers' format."""
     timer, params = ResumableTimer[DiffusionState](context), _params(context.spec)
-    torch.set_num_threads(context.threads)
-    state = timer.load()
+    state = timer.load(context.threads)
     with timer.section("loading"):
         subset = training_images(context)
         pixels = _pixels(subset, params.image_size).to(timer.device)

@@ -27,11 +27,10 @@ from benchbench.store import file_sha256
 
 
 class OutputsState(TimedState):
-    """The content of a checkpoint: the split that is being run, its images done, and the CPU threads."""
+    """The content of a checkpoint: the split that is being run, and its images done."""
 
     split: Split
     done: int
-    threads: int
 
 
 def run(context: StageContext[OutputsSpec]) -> StageResult:
@@ -42,9 +41,7 @@ def run(context: StageContext[OutputsSpec]) -> StageResult:
 
 def _run(context: StageContext[OutputsSpec]) -> StageResult:
     spec, timer = context.spec, ResumableTimer[OutputsState](context)
-    state = timer.load()
-    # As in training: a resumed run keeps the count that its first sums were split by.
-    torch.set_num_threads(state["threads"] if state else tuned(context, "teacher0").threads or context.threads)
+    state = timer.load(tuned(context, "teacher0").threads or context.threads)
     with timer.section("loading"):
         data = SplitData(context)
         model = load_frozen(context, spec.network, 0, len(data.classes))
@@ -146,8 +143,7 @@ class _Pass:
     def _save(self, files: _Files, split: Split, done: int) -> None:
         with self.timer.section("checkpoint"):
             files.flush()
-        threads, seconds = torch.get_num_threads(), self.timer.account.here
-        self.timer.save({"split": split, "done": done, "threads": threads, "seconds": seconds})
+        self.timer.save({"split": split, "done": done, "seconds": self.timer.account.here})
 
 
 def _batches(loader: Loader, split: Split, batch_size: int, start: int) -> Iterator[list[Batch]]:

@@ -35,8 +35,7 @@ def run(context: StageContext[SynthesisSpec]) -> StageResult:
         StageError: more than half of a class was refused.
     """
     timer = ResumableTimer[TimedState](context)
-    torch.set_num_threads(context.threads)
-    timer.load()
+    timer.load(context.threads)
     with timer.section("loading"):
         setting, shards = _setting(context, timer.device), Shards(context.folder.path)
         ids, earlier = _image_ids(context.spec, setting), shards.done()

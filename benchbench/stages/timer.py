@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import Generic, TypedDict, TypeVar
+from typing import Generic, NotRequired, TypedDict, TypeVar
 
 import torch
 
@@ -68,32 +68,45 @@ def _device_hours(seconds: dict[str, float], devices: float) -> float:
 
 
 class TimedState(TypedDict):
-    """The content of a checkpoint, with the seconds of the stage by section."""
+    """The content of a checkpoint.
+
+    Attributes:
+        seconds: of the stage by section.
+        threads: of the CPU, which the timer adds; not in those of earlier versions.
+    """
 
     seconds: dict[str, float]
+    threads: NotRequired[int]
 
 
 State = TypeVar("State", bound=TimedState)
 
 
 class ResumableTimer(StageTimer, Generic[State]):
-    """The timer of a stage with checkpoints, which go on with its seconds."""
+    """The timer of a stage with checkpoints, which go on with its seconds, and on as many CPU threads."""
 
     def __init__(self, context: StageContext[BaseSpec]):
         super().__init__(context)
         self.checkpoints: Checkpoints[State] = Checkpoints(context.folder, context.checkpoint_seconds, context.meter)
 
-    def load(self) -> State | None:
-        """The checkpoint's state, where there is one; its seconds are carried over."""
+    def load(self, threads: int) -> State | None:
+        """The checkpoint's state, where there is one; its seconds are carried over.
+
+        Args:
+            threads: of a stage that begins. One that is resumed keeps the count that its first sums were split by.
+        """
         state = self.checkpoints.load()
         if state is not None:
             self.account.carry(state["seconds"], state["seconds"])
+            if "threads" in state:
+                threads = state["threads"]
+        torch.set_num_threads(threads)
         return state
 
     def save(self, state: State) -> None:
         """Writes a checkpoint, with the seconds up to now, and ends the stage where that is asked for."""
         with self.section("checkpoint"):
             self.clock.settle()
-            state["seconds"] = self.account.here
+            state["seconds"], state["threads"] = self.account.here, torch.get_num_threads()
             self.checkpoints.save(state)
         STOP.leave()
