@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 
-from benchbench.errors import ClaimLostError
+from benchbench.errors import ClaimLostError, StoreError
 from benchbench.store import KEY_LENGTH, Claim, Claims, Held, Store
 from benchbench.store.claims import RENEWALS, RUN
 
@@ -96,6 +96,16 @@ class ClaimKeeper:
             with contextlib.suppress(OSError):  # a file server that is away for a while
                 self.claims.renew(claim)
         except ClaimLostError as error:
+            if claim == self._presence:
+                self._return()
+                return
             with self._change:
                 if self._held.pop(key, None) is not None:
                     self._lost[key] = str(error)
+
+    def _return(self) -> None:
+        """Takes the claim on the run itself again: after a suspend another run may have removed it as a dead one's."""
+        with contextlib.suppress(StoreError):  # a file server that is away; the next renewal tries again
+            presence = self.claims.take(RUN, self.claims.holder.run)
+            if isinstance(presence, Claim):
+                self._presence = presence

@@ -15,7 +15,6 @@ import functools
 import os
 import re
 import secrets
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -150,8 +149,10 @@ class Claims:
                 if path.name.startswith("."):
                     if now - path.stat().st_mtime > OLD:
                         path.unlink()
-                elif (held := self.look(path, now)) is None or held.state != "live":
-                    shutil.rmtree(path)
+                elif (held := self.look(path, now)) is None:  # or a run has just made it, to write its claim there
+                    path.rmdir()
+                elif held.state != "live":
+                    _remove(path, held.number)
 
     def close(self) -> None:
         self._clock.unlink(missing_ok=True)
@@ -238,10 +239,7 @@ class Claims:
             if not finished:
                 own.rename(own.with_name(f"{own.name}.{RELEASED}"))
                 return
-            for entry in sorted(_entries(claim.folder), key=lambda entry: entry.number):
-                if entry.number <= claim.number:
-                    claim.folder.joinpath(_file_name(entry)).unlink(missing_ok=True)
-            claim.folder.rmdir()
+            _remove(claim.folder, claim.number)
 
     def deaths(self, claim: Claim, since: float) -> int:
         """Number of holders before that have ended without giving the stage back.
@@ -333,6 +331,18 @@ def _look(folder: Path, lease: float, now: Callable[[], float]) -> Held | None:
 
 def _link(temporary: Path, path: Path) -> None:
     os.link(temporary, path)
+
+
+def _remove(folder: Path, number: int) -> None:
+    """Removes the claims on a stage up to a number, and their folder.
+
+    Raises:
+        OSError: there is a later claim.
+    """
+    for entry in sorted(_entries(folder), key=lambda entry: entry.number):
+        if entry.number <= number:
+            folder.joinpath(_file_name(entry)).unlink(missing_ok=True)
+    folder.rmdir()
 
 
 def _entries(folder: Path) -> Iterator[_Entry]:

@@ -207,6 +207,22 @@ def test_what_killed_runs_left_is_removed(tmp_path, run_of):
     assert len(list(third.root.glob(".*"))) == 3
 
 
+def test_a_run_that_is_just_making_its_claim_keeps_it(tmp_path, run_of, monkeypatch):
+    first = run_of("a")
+    folder, look = first.folder("run", "a"), Claims.look
+    folder.mkdir()
+
+    def slow_look(claims: Claims, *args) -> Held | None:
+        held = look(claims, *args)
+        assert held is None
+        assert isinstance(first.take("run", "a"), Claim)  # which calls another's look
+        return held
+
+    monkeypatch.setattr(Claims, "look", lambda claims, *args: (look if claims is first else slow_look)(claims, *args))
+    run_of("b")
+    assert look(first, folder).holder == first.holder
+
+
 class TestFence:
     """Files of a stage are renamed into place by its holder alone."""
 
