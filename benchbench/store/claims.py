@@ -257,10 +257,9 @@ class Claims:
 
     def expel(self, folder: Path, number: int) -> None:
         """Takes a claim from a holder that is known to have ended: the stage is free at once, and a zombie's lost."""
-        temporary = folder / f".{secrets.token_hex(8)}.tmp"
-        with contextlib.suppress(FileNotFoundError, FileExistsError):  # it was released, or taken over, meanwhile
-            temporary.write_bytes(self._content)
-            temporary.rename(folder / _file_name(_Entry(number + 1, True)))
+        with contextlib.suppress(FileNotFoundError):
+            if self._create(folder, number + 1):  # else it was taken over meanwhile, or the stage is finished
+                folder.joinpath(str(number + 1)).rename(folder / _file_name(_Entry(number + 1, True)))
 
     def _create(self, folder: Path, number: int) -> bool:
         """Makes a claim's file, complete at once; false where there is one already."""

@@ -223,6 +223,29 @@ def test_a_run_that_is_just_making_its_claim_keeps_it(tmp_path, run_of, monkeypa
     assert look(first, folder).holder == first.holder
 
 
+def test_a_stage_of_a_holder_that_has_ended_is_free_at_once(run_of, way):
+    first, second = run_of("a"), run_of("b")
+    claim = taken(first)
+    second.expel(claim.folder, claim.number)
+    assert second.look(claim.folder).state == "released"
+    with pytest.raises(ClaimLostError):
+        claim.require()
+    assert taken(second).number == 3
+
+
+def test_nobody_is_expelled_who_has_taken_the_stage_over_meanwhile(run_of, way):
+    first, second, third = run_of("a"), run_of("b"), run_of("c")
+    claim = taken(first)
+    grow_old(claim)
+    successor = taken(second)
+    third.expel(claim.folder, claim.number)
+    successor.require()
+    assert third.look(claim.folder).state == "live"
+    second.release(successor, finished=True)
+    third.expel(claim.folder, claim.number)
+    assert third.names() == set()
+
+
 class TestFence:
     """Files of a stage are renamed into place by its holder alone."""
 
