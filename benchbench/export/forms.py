@@ -250,7 +250,9 @@ def own_form(student: Student) -> Form:
     def answers(folder: Path, images: Tensor) -> Answers:
         return answers_of(load_exported(folder, student.plugins)[0], images)
 
-    usage = OWN_USAGE + (DETECTION_USAGE if student.task == DETECTION else SEGMENTATION_USAGE).format(size=student.size)
+    sides = "of sides that 32 divides" if getattr(student.model.head, "is_halving", False) else "of any size"
+    usage = DETECTION_USAGE if student.task == DETECTION else SEGMENTATION_USAGE
+    usage = OWN_USAGE + usage.format(size=student.size, sides=sides)
     return Form("benchbench", _writer(_config(student, fields), student.model.state_dict()), answers, usage)
 
 
@@ -260,7 +262,7 @@ from benchbench.export.forms import load_exported
 model, names = load_exported(".")  # plugins=["FILE"] where the network or its head comes from a plugin's file
 """
 SEGMENTATION_USAGE = """\
-logits = model(images).logits  # images [B, 3, H, W] in 0..1, of any size -> [B, classes, H, W]
+logits = model(images).logits  # images [B, 3, H, W] in 0..1, {sides} -> [B, classes, H, W]
 masks = logits.argmax(1)  # the class of each pixel
 """
 DETECTION_USAGE = """\

@@ -54,7 +54,9 @@ class SMPParams(Params):
     """Parameters of `smp`."""
 
     decoder: Literal["unet", "unetplusplus", "manet", "linknet", "fpn", "upernet", "segformer"] = Field(
-        "unet", description="with the widths that the library's own networks have"
+        "unet",
+        description="with the widths that the library's own networks have; for `unetplusplus`, `manet`, `linknet` and "
+        "`fpn` the `image_size` must be one that 32 divides",
     )
 
 

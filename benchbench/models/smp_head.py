@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,8 @@ DECODERS: Mapping[str, tuple[str, str, Mapping[str, tuple[int, ...]]]] = {
     "segformer": ("segformer", "SegformerDecoder", {}),
 }
 STRIDES = (2, 4, 8, 16, 32)
+# Decoders that take each map to have half as many positions a side as the one before, by the stride of their finest.
+HALVING: Mapping[str, int] = {"unetplusplus": 2, "manet": 2, "linknet": 2, "fpn": 4}
 
 
 class SMPHead(nn.Module):
@@ -40,6 +43,7 @@ class SMPHead(nn.Module):
             decoder: a name of `DECODERS`.
         """
         super().__init__()
+        self.name = decoder
         last = {shape.stride: place for place, shape in enumerate(maps)}
         if missing := [stride for stride in STRIDES[1:] if stride not in last]:
             strides = ", ".join(map(str, STRIDES[1:]))
@@ -55,10 +59,26 @@ class SMPHead(nn.Module):
         self.classifier = nn.Conv2d(self._width(channels), classes, 1)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """Maps [B, C, h, w] of the backbone -> logits [B, classes, h, w]."""
+        """Maps [B, C, h, w] of the backbone -> logits [B, classes, h, w].
+
+        Raises:
+            StageError: their sizes are none that the decoder takes.
+        """
         maps = [_half(maps, self.places) if place is None else maps[place] for place in self.places]
+        self._check(maps)
         logits: Tensor = self.classifier(self.decoder([_image_of(maps), *maps]))
         return logits
+
+    @property
+    def is_halving(self) -> bool:
+        """True where the decoder takes images alone whose sides 32 divides."""
+        return self.name in HALVING
+
+    def _check(self, maps: Sequence[Tensor]) -> None:
+        read = maps[STRIDES.index(HALVING[self.name]) :] if self.is_halving else []
+        for fine, coarse in itertools.pairwise(read):
+            if [*fine.shape[-2:]] != [2 * side for side in coarse.shape[-2:]]:
+                raise StageError(f"decoder '{self.name}' needs an image_size that {STRIDES[-1]} divides")
 
     @torch.no_grad()
     def _width(self, channels: Sequence[int]) -> int:

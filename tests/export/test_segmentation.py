@@ -87,6 +87,13 @@ def test_the_card(segmenter, store, tmp_path):
     assert "accuracy" not in text.lower().replace("balanced accuracy", "")
 
 
+@pytest.mark.parametrize(("decoder", "sides"), [("fpn", "of sides that 32 divides"), ("unet", "of any size")])
+def test_the_card_says_which_sizes_a_decoder_takes(segmenter, store, tmp_path, decoder, sides):
+    folder = segmenter({"model": "timm/test_resnet", "head": {"smp": {"decoder": decoder}}})
+    done = export_student(store, folder, ExportOptions(tmp_path / "out"))
+    assert f"# images [B, 3, H, W] in 0..1, {sides} ->" in (done.folder / "README.md").read_text()
+
+
 @torch.no_grad()
 def test_a_head_of_a_plugin(segmenter, store, tmp_path):
     source = tmp_path / "mine.py"
