@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -12,7 +14,7 @@ from benchbench.errors import StageError
 from benchbench.models.backbone import Backbone, Trunk
 from benchbench.models.outputs import Outputs
 
-# Pixels a side of the image that tells the sizes of a network's maps, where it takes any.
+# Pixels a side of the image that tells the shapes of a network's maps, where it takes any; a second has twice as many.
 PROBED = 128
 NO_MAPS = "a head on maps needs those between the stages of its network, and this one gives none"
 
@@ -65,17 +67,45 @@ class MapsNetwork(Backbone):
             raise StageError(NO_MAPS)
         return self._with_features(images)
 
-    @torch.no_grad()
     def _maps(self) -> list[MapShape]:
-        """Shapes of the trunk's maps; one image tells."""
-        size, training = self.input_size or PROBED, self.training
+        """Shapes of the trunk's maps."""
+        size = self.input_size or PROBED
+        shapes = self._probed(size)
+        if not shapes:
+            raise StageError(NO_MAPS)
+        sides = [side for _, side in shapes]
+        strides = strides_of(size, sides)
+        larger = [] if self.input_size else [side for _, side in self._probed(2 * size)]
+        if len(larger) == len(sides):
+            pairs = zip(sides, larger, strides, strict=True)
+            strides = [round(size / (twice - side)) if twice > side else stride for side, twice, stride in pairs]
+        return [MapShape(channels, max(1, stride)) for (channels, _), stride in zip(shapes, strides, strict=True)]
+
+    @torch.no_grad()
+    def _probed(self, size: int) -> list[tuple[int, int]]:
+        """Channels and side of the trunk's maps of one image of so many pixels."""
+        training = self.training
         device = next((each.device for each in self.trunk.parameters()), self.mean.device)
         images = torch.zeros(1, self.mean.shape[1], size, size, device=device)
         maps = self.eval()._features(images)[1]
         self.train(training)
-        if not maps:
-            raise StageError(NO_MAPS)
-        return [MapShape(each.shape[1], max(1, round(size / each.shape[-1]))) for each in maps]
+        return [(each.shape[1], each.shape[-1]) for each in maps]
+
+
+def strides_of(size: int, sides: Sequence[int]) -> list[int]:
+    """Strides of maps by their sides, for images of one size.
+
+    A map's side says less than how it grows with the image's: convolutions without padding cut some of it off. From one
+    map to the next it halves, once or more, or stays.
+
+    Args:
+        size: pixels of the image a side.
+        sides: of the maps, shallow to deep.
+    """
+    strides = [max(1, round(size / sides[0]))]
+    for before, side in itertools.pairwise(sides):
+        strides.append(max(1, round(strides[-1] * 2.0 ** round(math.log2(before / side)))))
+    return strides
 
 
 class SegmentationNetwork(MapsNetwork):

@@ -9,8 +9,8 @@ from benchbench.errors import StageError
 from benchbench.models.backbone import Backbone, Trunk
 from benchbench.models.build import build_backbone
 from benchbench.models.fpn import FPN
-from benchbench.models.segmentation import MapShape, SegmentationNetwork, read_maps
-from benchbench.models.smp_head import DECODERS
+from benchbench.models.segmentation import MapShape, SegmentationNetwork, read_maps, strides_of
+from benchbench.models.smp_head import DECODERS, SMPHead
 from benchbench.plugins import load_plugins
 from benchbench.specs.parts import ComponentSpec, ModelSpec
 
@@ -25,10 +25,11 @@ NETWORKS = [
 ]
 
 
-def network(label: str, classes: int | None = 3, head: ComponentSpec = HEAD) -> Backbone:
+def network(label: str, classes: int | None = 3, head: ComponentSpec = HEAD, input_size: int | None = None) -> Backbone:
     source, _, name = label.partition("/")
     torch.manual_seed(0)
-    return build_backbone(ModelSpec(source=source, name=name, head=head), "student", REGISTRY, classes).eval()
+    spec = ModelSpec(source=source, name=name, head=head, input_size=input_size)
+    return build_backbone(spec, "student", REGISTRY, classes).eval()
 
 
 def own_network(decoder: str, label: str) -> nn.Module:
@@ -94,6 +95,43 @@ def test_decoders_of_a_library_are_those_of_its_own_networks(label, decoder):
 def test_a_decoder_that_a_network_has_no_maps_for_is_refused():
     with pytest.raises(StageError, match=r"decoder .unet. reads maps of strides 4, 8, 16, 32, and .* none of stride 8"):
         network("cifar/resnet8", head=ComponentSpec(name="smp", params={"decoder": "unet"}))
+
+
+SMP_MAPS = [MapShape(8, stride) for stride in (2, 4, 8, 16, 32)]
+
+
+@pytest.mark.parametrize("decoder", sorted(DECODERS))
+def test_sizes_that_a_decoder_does_not_take_are_refused(decoder):
+    head = SMPHead(SMP_MAPS, 2, decoder).eval()
+    assert head.is_halving == (decoder in {"unetplusplus", "manet", "linknet", "fpn"})
+    maps = [torch.rand(1, 8, -(-40 // shape.stride), -(-40 // shape.stride)) for shape in SMP_MAPS]
+    if head.is_halving:
+        with pytest.raises(StageError, match=f"decoder '{decoder}' needs an image_size that 32 divides"):
+            head(maps)
+    else:
+        assert head(maps).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("label", "strides", "input_size"),
+    [
+        ("torchvision/squeezenet1_1", [2, 4, 8, 16], None),
+        ("torchvision/squeezenet1_1", [2, 4, 8, 16], 224),
+        ("timm/test_resnet", [2, 4, 8, 16, 32], None),
+        ("timm/test_resnet", [2, 4, 8, 16, 32], 100),
+        ("timm/test_vit", [16] * 6, None),
+    ],
+)
+def test_strides_are_how_far_maps_are_apart(label, strides, input_size):
+    """SqueezeNet's convolutions and poolings have no padding, or poolings that round up."""
+    assert [shape.stride for shape in network(label, input_size=input_size).maps] == strides
+
+
+def test_strides_of_maps_of_one_size():
+    """Of Inception v3 at 299 pixels, of a transformer with patches of 14, and of ResNet-18 at 100 pixels."""
+    assert strides_of(299, [149, 147, 73, 71, 35, 17, 8]) == [2, 2, 4, 4, 8, 16, 32]
+    assert strides_of(518, [37, 37]) == [14, 14]
+    assert strides_of(100, [50, 25, 13, 7, 4]) == [2, 4, 8, 16, 32]
 
 
 def test_images_that_are_too_small_for_a_map_are_refused():
