@@ -89,7 +89,8 @@ class Registration:
 
         The target builds one: `(maps: list[MapShape], classes: int, **params) -> nn.Module`, for a backbone's maps
         between stages, shallow to deep. It takes those maps, [B, C, h, w] each, and gives logits [B, classes, h, w] of
-        any size: losses and scores enlarge them to that of the images.
+        any size: losses and scores enlarge them to that of the images. Its `classifier`, where it has one, is the last
+        layer, whose gradients `clip_mode: agc` leaves as they are.
 
         The head of a detection has `boxes=True` of its component, and is a `benchbench.models.detection.DetectionHead`:
         it gives logits [B, A, classes] and `BoxOutputs` at A points of the image, and has the loss of the task.

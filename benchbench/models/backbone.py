@@ -131,6 +131,11 @@ class Backbone(nn.Module):
         """True where the network has a distillation token."""
         return self._with_token is not None
 
+    @property
+    def classifiers(self) -> list[nn.Module]:
+        """Its task head, and that of the distillation token; of a head on maps the layer that classifies."""
+        return [part for part in (self.head, self.token_head) if part is not None]
+
     def add_token_head(self) -> None:
         """Gives the distillation token a classifier of its own; in eval mode the logits are the mean of both heads.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.models.detection import fcos
 from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelP6P7
 
@@ -56,7 +56,7 @@ class FCOS(DetectionHead):
         channels = [maps[place].channels for place in self.places]
         self.pyramid = FeaturePyramidNetwork(channels, width, LastLevelP6P7(width, width) if extra_levels else None)
         # It wants a backbone, whose place the pyramid takes: its parts are called one by one.
-        stand_in = torch.nn.Identity()
+        stand_in = nn.Identity()
         stand_in.out_channels = width  # type: ignore[assignment]
         self.detector = fcos.FCOS(
             stand_in,
@@ -67,7 +67,12 @@ class FCOS(DetectionHead):
             topk_candidates=CANDIDATES,
             detections_per_img=MOST_DETECTED,
         )
-        torch.nn.init.ones_(self.detector.head.regression_head.bbox_reg.bias)
+        nn.init.ones_(self.detector.head.regression_head.bbox_reg.bias)
+
+    @property
+    def classifier(self) -> nn.Module:
+        """The layer that classifies."""
+        return self.detector.head.classification_head.cls_logits
 
     def forward(self, maps: list[Tensor]) -> tuple[Tensor, BoxOutputs]:
         levels = list(self.pyramid({str(place): maps[place] for place in self.places}).values())

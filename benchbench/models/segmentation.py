@@ -58,6 +58,11 @@ class MapsNetwork(Backbone):
         outputs = self.outputs_of(maps, embedding)
         return outputs if features else replace(outputs, features=[])
 
+    @property
+    def classifiers(self) -> list[nn.Module]:
+        last = getattr(self.head, "classifier", None)
+        return [last] if isinstance(last, nn.Module) else []
+
     def outputs_of(self, maps: list[Tensor], embedding: Tensor) -> Outputs:
         """The outputs of the head for the trunk's maps [B, C, h, w], with these."""
         raise NotImplementedError

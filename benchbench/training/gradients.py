@@ -32,8 +32,8 @@ def clip_gradients(recipe: RecipeSpec, model: Backbone, losses: nn.Module) -> No
     """Limits the gradients of all that trains, as timm's `dispatch_clip_grad` does.
 
     `norm`: g <- g min(1, c / |g|) for all gradients together, with the losses' parts; `value`: each number to -c..c;
-    `agc`: each unit's gradient to c times the norm of its weights (Brock et al. 2021, arXiv 2102.06171), but for the
-    classifier's, which that paper leaves out.
+    `agc`: each unit's gradient to c times the norm of its weights (Brock et al. 2021, arXiv 2102.06171), but for those
+    of `Backbone.classifiers`, which that paper leaves out.
 
     Args:
         recipe: with the limit c and its mode.
@@ -42,7 +42,7 @@ def clip_gradients(recipe: RecipeSpec, model: Backbone, losses: nn.Module) -> No
     """
     limit = recipe.clip_grad
     assert limit is not None
-    heads = {each for part in (model.head, model.token_head) if part is not None for each in part.parameters()}
+    heads = {each for part in model.classifiers for each in part.parameters()}
     body = [each for each in model.parameters() if each not in heads and each.grad is not None]
     body += [each for each in losses.parameters() if each.grad is not None]
     if recipe.clip_mode == "agc":

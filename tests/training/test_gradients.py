@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from benchbench.data.batch import Batch, Mix
 from benchbench.losses.catalog.comparing import COMPARING
 from benchbench.models.backbone import Backbone, Trunk
+from benchbench.models.build import build_backbone
 from benchbench.plugins import load_plugins
+from benchbench.specs.parts import ComponentSpec, ModelSpec
 from benchbench.testing.losses import LossCase, run
 from benchbench.training.gradients import clip_gradients
 from benchbench.training.step_graph import WatchedBatch
@@ -113,6 +115,28 @@ def _factor(weights: Tensor, gradient: Tensor) -> Tensor:
     most = 0.5 * rows.norm(dim=1, keepdim=True).clamp(min=1e-3)
     factor = (most / rows_of_gradient.norm(dim=1, keepdim=True)).clamp(max=1)
     return factor if weights.dim() > 1 else factor[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "last"),
+    [
+        ("fpn", {"width": 8}, "head.classifier."),
+        (
+            "fcos",
+            {"width": 32, "finest": 2, "convolutions": 1, "extra_levels": False},
+            "head.detector.head.classification_head.cls_logits.",
+        ),
+    ],
+)
+def test_of_a_head_on_maps_the_layer_that_classifies_is_left_alone(name, params, last):
+    """The pyramid, the other convolutions and the layer of the boxes have a limit."""
+    head = ComponentSpec(name=name, params=params)
+    model = build_backbone(ModelSpec(source="cifar", name="resnet8", head=head), "student", REGISTRY, 3)
+    for parameter in model.parameters():
+        parameter.grad = torch.full_like(parameter, 1e3)
+    clip_gradients(recipe_spec(clip_grad=0.01, clip_mode="agc"), model, nn.Identity())
+    free = {label for label, each in model.named_parameters() if bool((each.grad == 1e3).all())}
+    assert free == {last + "weight", last + "bias"}
 
 
 def test_small_gradients_stay_as_they_are():
