@@ -20,8 +20,8 @@ class Sample(NamedTuple):
 
     Attributes:
         images: [N, 3, H, W] in 0..1, on the device that the network is to run on.
-        labels: class numbers [N], masks [N, H, W] or boxes [N, M, 6]; without them a network without a head is taken to
-            tell every image from all others.
+        labels: class numbers [N], masks [N, H, W] or boxes [N, M, 6]; without class numbers a network without a head is
+            taken to tell every image from all others.
     """
 
     images: Tensor
@@ -51,7 +51,9 @@ def changed_classes(
         wide = widest(sample.images.device)
         # In double precision: a large constant part would leave few bits for the distances.
         one, other = (torch.cat([part.embedding.to(wide) for part in outputs]) for outputs in (ours, theirs))
-        labels = torch.arange(len(other), device=other.device) if sample.labels is None else sample.labels
+        labels = sample.labels
+        if labels is None or labels.ndim > 1:
+            labels = torch.arange(len(other), device=other.device)
         means = torch.stack([other[labels == label].mean(0) for label in labels.unique()])
         classes, others = (torch.cdist(each, means).argmin(1) for each in (one, other))
     if not bool(one.isfinite().all() & other.isfinite().all()):

@@ -59,8 +59,10 @@ def test_without_a_head_the_nearest_mean_of_a_class_counts():
     assert changed_classes(network(None, moved), network(None, expected), sample) == 0.25
 
 
-def test_without_labels_every_image_is_told_from_all_others():
-    expected = torch.tensor([[0.0], [1.0], [5.0]])
-    assert changed_classes(network(None, expected + 0.4), network(None, expected), Sample(numbered(3))) == 0
+@pytest.mark.parametrize("labels", [None, torch.zeros(3, 2, 2, dtype=torch.long), torch.zeros(3, 4, 6)])
+def test_without_a_class_for_each_every_image_is_told_from_all_others(labels):
+    """Masks and boxes are none."""
+    expected, sample = torch.tensor([[0.0], [1.0], [5.0]]), Sample(numbered(3), labels)
+    assert changed_classes(network(None, expected + 0.4), network(None, expected), sample) == 0
     moved = expected + torch.tensor([[0.6], [0.0], [0.0]])
-    assert changed_classes(network(None, moved), network(None, expected), Sample(numbered(3))) == pytest.approx(1 / 3)
+    assert changed_classes(network(None, moved), network(None, expected), sample) == pytest.approx(1 / 3)
