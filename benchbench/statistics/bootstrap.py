@@ -104,13 +104,16 @@ def paired(first: Scores, second: Scores, images: int, level: float, resamples: 
 
 
 def _scores(confusions: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Mean over runs of the mean intersection over union, by row of counts of images [S, N]: [S]."""
+    """Mean over runs of the mean intersection over union, by row of counts of images [S, N]: [S].
+
+    It is 0 over images none of whose pixels counts, of which a resample may consist.
+    """
     runs, images, classes, _ = confusions.shape
     # As floats: a product of whole numbers has no fast kernel, and sums of pixels are exact in 53 bits.
     sums = counts.astype(float) @ confusions.reshape(runs, images, -1).astype(float)
     totals = sums.reshape(runs, len(counts), classes, classes)
     right = np.diagonal(totals, axis1=2, axis2=3)
     union = totals.sum(2) + totals.sum(3) - right
-    ious = np.divide(right, union, out=np.full(right.shape, np.nan), where=union > 0)
-    scores: np.ndarray = np.nanmean(ious, axis=2).mean(0)
+    ious = np.divide(right, union, out=np.zeros(right.shape), where=union > 0)
+    scores: np.ndarray = (ious.sum(2) / np.maximum(1, (union > 0).sum(2))).mean(0)
     return scores

@@ -40,3 +40,13 @@ def test_it_is_the_spread_over_draws_of_images(arms):
 def test_an_arm_against_itself_is_no_difference(arms):
     result = bootstrap_miou(arms[0], arms[0], 0.95)
     assert (result.difference, result.low, result.high, result.p) == (0.0, 0.0, 0.0, 1.0)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_draw_of_images_without_a_pixel_that_counts_is_no_difference(arms):
+    first, second = (runs[:, :3].copy() for runs in arms)
+    first[:, 1:], second[:, 1:] = 0, 0
+    result = bootstrap_miou(first, second, 0.9)  # of 27 draws 8 are without the first image
+    assert (result.low, result.high) == pytest.approx((0, result.difference))
+    assert result.difference > 0
+    assert 0.5 < result.p < 0.7
