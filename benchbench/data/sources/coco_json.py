@@ -191,7 +191,10 @@ def _without_outlines(entry: dict[str, object]) -> dict[str, object]:
 
 
 def _is_finite(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # a whole number beyond all floats
+        return False
 
 
 def _size(entry: Entry) -> tuple[int, int] | None:

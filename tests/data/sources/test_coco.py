@@ -142,6 +142,7 @@ BROKEN = [
     ({"annotations": [box(7, category=4)]}, "annotations[0] has the category 4, and `categories` has 3, 18"),
     ({"annotations": [box(7, (1, 2, 3))]}, "annotations[0] has no `bbox` of four numbers: left, top, width, height"),
     ({"annotations": [box(7, (1, 2, 3, float("nan")))]}, "annotations[0] has no `bbox` of four numbers"),
+    ({"annotations": [box(7, (1, 2, 3, 10**400))]}, "annotations[0] has no `bbox` of four numbers"),
     (
         {"annotations": [box(7, (0.1, 0.2, 0.5, 0.5))]},
         "no corner of the boxes of train is larger than 0.7, and they are",
