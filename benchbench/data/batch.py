@@ -38,7 +38,8 @@ class Batch:
         masks: of a segmentation, classes of the images' pixels [B, H, W], int64, `benchbench.data.images.IGNORED` where
             none counts; `labels` are of no use then.
         boxes: of a detection, the boxes of every image [B, M, 6], float32: left, top, right and bottom in pixels, the
-            class, and 1 for a box to be ignored. Rows of class -1 fill up; `labels` are of no use.
+            class, and above 0 for a box to be ignored, as `benchbench.data.images.Boxes.ignored`. Rows of class -1 fill
+            up; `labels` are of no use.
         second_view: of the same images, each augmented by another draw [B, 3, H, W]; None unless a loss asks for it.
     """
 

@@ -30,7 +30,7 @@ def with_boxes(image: Image.Image, boxes: Boxes, size: tuple[int, int], classes:
     picture, colours = image.convert("RGB"), box_colours(classes)
     draw = ImageDraw.Draw(picture)
     scales = np.array([picture.width / size[0], picture.height / size[1]] * 2)
-    for index in np.argsort(~boxes.ignored, kind="stable"):
+    for index in np.argsort(boxes.ignored == 0, kind="stable"):
         left, top, right, bottom = np.rint(boxes.corners[index] * scales).astype(int).tolist()
         colour = IGNORED_COLOUR if boxes.ignored[index] else tuple(colours[boxes.classes[index]].tolist())
         # Pillow's lower right corner is the last pixel.

@@ -28,6 +28,10 @@ def resident_bytes(device: torch.device) -> int:
     return max(IN_MEMORY_BYTES, int(RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]))
 
 
+# Kinds of boxes to be ignored. What is found in a group lies in it; what is found of a hard object has its size.
+GROUP, HARD = 1, 2
+
+
 @dataclass(frozen=True)
 class Boxes:
     """Boxes around the objects of one image.
@@ -36,8 +40,9 @@ class Boxes:
         corners: left, top, right and bottom of each [N, 4], float32, in pixels from the left upper corner of the image;
             within it, and right and bottom are larger than left and top.
         classes: class numbers [N], int64.
-        ignored: boxes that count neither as found nor as missed [N], bool, and that nothing is trained on: groups of
-            objects (COCO's `iscrowd`), and those that are too hard (VOC's `difficult`).
+        ignored: boxes that count neither as found nor as missed, and that nothing is trained on [N], uint8: GROUP of
+            objects (COCO's `iscrowd`), or HARD, of one that is too hard (VOC's `difficult`); 0 is a box that counts. As
+            truth values all are groups.
     """
 
     corners: np.ndarray

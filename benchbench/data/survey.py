@@ -210,7 +210,7 @@ def _shown(images: ImageDataset, index: int, by_pixels: bool) -> tuple[tuple[str
     if images.boxes is not None:
         boxes = images.boxes(index)
         content = b"".join(part.tobytes() for part in (boxes.corners, boxes.classes, boxes.ignored))
-        shows = tuple(images.classes[number] for number in boxes.classes[~boxes.ignored])
+        shows = tuple(images.classes[number] for number in boxes.classes[boxes.ignored == 0])
         return shows, hashlib.sha256(content).hexdigest()
     if images.mask is None or not by_pixels:
         return (), ""

@@ -12,7 +12,7 @@ from benchbench.errors import StageError
 from benchbench.models.outputs import BoxOutputs, Outputs
 from benchbench.models.pixels import target_cross_entropy
 from benchbench.models.segmentation import MapsNetwork
-from benchbench.statistics.detection import DETECTED, IGNORED_OBJECT, OBJECT
+from benchbench.statistics.detection import DETECTED, OBJECT
 
 # Columns of a row that is a box in an image: its corners in pixels, its class, its score, and its kind.
 COLUMNS = 7
@@ -147,6 +147,5 @@ def box_rows(head: DetectionHead, outputs: Outputs, boxes: Tensor, size: int) ->
         row[: len(found)] = found
     there = boxes[..., 4] >= 0
     rows[:, MOST_DETECTED:, :5] = torch.where(there[..., None], boxes[..., :5], 0)
-    kinds = torch.where(boxes[..., 5] > 0, IGNORED_OBJECT, OBJECT)
-    rows[:, MOST_DETECTED:, 6] = torch.where(there, kinds, NOTHING)
+    rows[:, MOST_DETECTED:, 6] = torch.where(there, OBJECT + boxes[..., 5], NOTHING)
     return rows

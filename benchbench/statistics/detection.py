@@ -1,8 +1,10 @@
 """Scores of a detection from the boxes that are found in images and those that are there, as COCO counts them.
 
 Rows of an image [L, 7] are boxes: left, top, right, bottom, class, score, and the kind: 1 is a box that was found, 2
-one that is there, 3 one that counts neither as found nor as missed, and 0 fills up. COCO's rules are those of Lin et
-al. 2014, "Microsoft COCO: Common Objects in Context" (arXiv 1405.0312), as their evaluation code applies them.
+one that is there, 3 and 4 those that count neither as found nor as missed: 3 a group of objects, which a box lies in, 4
+a hard object, which it overlaps as any other; 0 fills up. COCO's rules are those of Lin et al. 2014, "Microsoft COCO:
+Common Objects in Context" (arXiv 1405.0312), as their evaluation code applies them; hard objects are of Everingham et
+al. 2015, "The Pascal Visual Object Classes Challenge: A Retrospective".
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-DETECTED, OBJECT, IGNORED_OBJECT = 1, 2, 3
+DETECTED, OBJECT, IGNORED_GROUP, IGNORED_OBJECT = 1, 2, 3, 4
 # Overlaps from which on a box counts as found: 0.5, 0.55, ... 0.95.
 OVERLAPS = np.linspace(0.5, 0.95, 10)
 # At which precision is read.
@@ -72,21 +74,21 @@ def match(rows: np.ndarray) -> Matches:
 def _chosen(found: np.ndarray, there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Of the boxes of one image and class, those that are right and those that are ignored, by overlap: [T, D] each."""
     there = there[np.argsort(there[:, 6], kind="stable")]  # objects come before boxes to be ignored
-    group = there[:, 6] == IGNORED_OBJECT
-    overlaps = box_overlaps(found, there, group)
+    spare = there[:, 6] > OBJECT
+    overlaps = box_overlaps(found, there, there[:, 6] == IGNORED_GROUP)
     right, ignored = (np.zeros((len(OVERLAPS), len(found)), bool) for _ in range(2))
     if not len(there):
         return right, ignored
     taken = np.zeros((len(OVERLAPS), len(there)), bool)
     levels, least = np.arange(len(OVERLAPS)), np.minimum(OVERLAPS, 1 - 1e-10)[:, None]
     for place, values in enumerate(overlaps):
-        free = (values >= least) & (~taken | group)
+        free = (values >= least) & (~taken | spare)
         # Objects first, whatever the overlap with a box to be ignored; of equal overlaps the last one.
-        preference = np.where(free, values + np.where(group, 0.0, 2.0), -1.0)
+        preference = np.where(free, values + np.where(spare, 0.0, 2.0), -1.0)
         best = len(there) - 1 - preference[:, ::-1].argmax(1)
         some = preference[levels, best] >= 0
         taken[levels[some], best[some]] = True
-        ignored[:, place], right[:, place] = some & group[best], some & ~group[best]
+        ignored[:, place], right[:, place] = some & spare[best], some & ~spare[best]
     return right, ignored
 
 

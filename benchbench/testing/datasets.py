@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from benchbench.components import Component
-from benchbench.data.images import IGNORED, Boxes, ImageDataset
+from benchbench.data.images import HARD, IGNORED, Boxes, ImageDataset
 from benchbench.data.info import DataInfo, DatasetParams
 from benchbench.data.sources.own_images import OwnImagesParams
 from benchbench.planning.fingerprints import fingerprint_json, has_values, named_paths
@@ -174,7 +174,7 @@ def check_boxes(case: DatasetCase) -> str | None:
     for split, images in zip(SPLITS, splits, strict=True):
         for index in _some(images):
             boxes = _checked_boxes(images, f"boxes({index}) of {split}", index)
-            seen |= set(boxes.classes[~boxes.ignored].tolist())
+            seen |= set(boxes.classes[boxes.ignored == 0].tolist())
     require(seen, f"no image of {LOOKED_AT} of each split has a box that counts")
     unseen = [name for number, name in enumerate(splits[0].classes) if number not in seen]
     return f"no box of '{unseen[0]}' in the images that were looked at" if unseen else None
@@ -185,15 +185,17 @@ def _checked_boxes(images: ImageDataset, name: str, index: int) -> Boxes:
     boxes, (width, height) = images.boxes(index), images.image(index).size
     require(isinstance(boxes, Boxes), f"{name} is a {type(boxes).__name__}: give Boxes")
     count = len(boxes.classes)
-    for part, dtype, shape in (
-        ("corners", "float32", (count, 4)),
-        ("classes", "int64", (count,)),
-        ("ignored", "bool", (count,)),
+    for part, dtypes, shape in (
+        ("corners", ("float32",), (count, 4)),
+        ("classes", ("int64",), (count,)),
+        ("ignored", ("uint8", "bool"), (count,)),
     ):
         given = getattr(boxes, part)
-        fits = isinstance(given, np.ndarray) and given.dtype == dtype and given.shape == shape
+        fits = isinstance(given, np.ndarray) and given.dtype in dtypes and given.shape == shape
         form = f"{given.dtype} {list(given.shape)}" if isinstance(given, np.ndarray) else type(given).__name__
-        require(fits, f"the {part} of {name} are {form}: give {dtype} {list(shape)}")
+        require(fits, f"the {part} of {name} are {form}: give {' or '.join(dtypes)} {list(shape)}")
+    kinds = boxes.ignored[boxes.ignored > HARD]
+    require(not len(kinds), f"{name} are ignored as {kinds[:1]}: give 0, or GROUP or HARD of benchbench.data.images")
     most = len(images.classes) - 1
     outside = boxes.classes[(boxes.classes < 0) | (boxes.classes > most)]
     require(not len(outside), f"{name} have the class {outside[:1]}: give 0 to {most}")

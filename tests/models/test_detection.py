@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from benchbench.data.images import GROUP, HARD
 from benchbench.errors import StageError
 from benchbench.models.build import build_backbone
 from benchbench.models.detection import COLUMNS, MOST_DETECTED, DetectionHead, box_rows, some_boxes, task_loss
@@ -81,13 +82,14 @@ def test_perfect_outputs_give_the_boxes_back_and_a_small_loss():
 def test_rows_have_what_was_found_and_what_is_there():
     head, corners = head_of(), torch.tensor([[2.0, 3, 20, 22], [10, 8, 31, 30]])
     outputs = perfect(head, corners, 1)
-    boxes = torch.zeros(2, 3, 6)
+    boxes = torch.zeros(2, 4, 6)
     boxes[..., 4] = -1
-    boxes[0, 0], boxes[0, 1] = torch.tensor([2.0, 3, 20, 22, 1, 0]), torch.tensor([1.0, 1, 5, 5, 2, 1])
+    boxes[0, 0], boxes[0, 1] = torch.tensor([2.0, 3, 20, 22, 1, 0]), torch.tensor([1.0, 1, 5, 5, 2, GROUP])
+    boxes[0, 2] = torch.tensor([2.0, 2, 6, 6, 2, HARD])
     rows = box_rows(head, outputs, boxes, SIZE)
-    assert rows.shape == (2, MOST_DETECTED + 3, COLUMNS)
+    assert rows.shape == (2, MOST_DETECTED + 4, COLUMNS)
     assert (rows[..., 6] == 1).sum(1).tolist() == [1, 1]
-    assert rows[0, MOST_DETECTED:, 6].tolist() == [2, 3, 0]
+    assert rows[0, MOST_DETECTED:, 6].tolist() == [2, 3, 4, 0]
     assert rows[0, MOST_DETECTED].tolist() == [2, 3, 20, 22, 1, 0, 2]
     assert rows[1, MOST_DETECTED:].abs().max() == 0
 

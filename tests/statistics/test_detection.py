@@ -103,6 +103,14 @@ def test_precisions_equal_those_of_cocos_code(seed):
     assert mean_average_precision(ours[:1]) == pytest.approx(stats[1], abs=1e-12)
 
 
+@pytest.mark.parametrize(("kind", "ap50"), [(3, 1.0), (4, 0.5)])
+def test_a_box_in_a_large_one_to_be_ignored_is_wrong_but_in_a_group(kind, ap50):
+    """As in VOC's evaluation, a hard object is what a box overlaps by half, in which several may be ignored."""
+    image = [row([60, 60, 70, 70], 0), row([0, 0, 50, 50], 0, kind=kind), row([5, 5, 15, 15], 0, 0.9, 1)]
+    image += [row([0, 0, 50, 45], 0, 0.8, 1), row([0, 0, 45, 50], 0, 0.7, 1), row([60, 60, 70, 70], 0, 0.6, 1)]
+    assert average_precisions(match(images_of(image)))[0] == pytest.approx(ap50)
+
+
 def test_counts_of_images_are_as_good_as_copies():
     rows = random_rows(7, count=10)
     counts = np.array([2, 0, 1, 3, 1, 1, 0, 2, 1, 1])

@@ -175,7 +175,12 @@ BROKEN = [
         r"the corners of boxes\(0\) of train are float64 \[1, 5\]: give float32",
     ),
     ("boxes", detected(classes=np.array([2])), r"boxes\(0\) of train have the class \[2\]: give 0 to 1"),
-    ("boxes", detected(ignored=[False]), r"the ignored of boxes\(0\) of train are list: give bool \[1\]"),
+    ("boxes", detected(ignored=[False]), r"the ignored of boxes\(0\) of train are list: give uint8 or bool \[1\]"),
+    (
+        "boxes",
+        detected(ignored=np.array([3], np.uint8)),
+        r"boxes\(0\) of train are ignored as \[3\]: give 0, or GROUP or HARD",
+    ),
     ("boxes", detected(ignored=np.array([True])), "no image of 20 of each split has a box that counts"),
     ("boxes", at(2, 1, 2, 6), r"have the corners \[\[2\. 1\. 2\. 6\.\]\]: leave boxes without an area out"),
     ("boxes", at(0, 1, np.nan, 6), "leave boxes without an area out"),

@@ -36,7 +36,7 @@ class WrittenBox(NamedTuple):
     top: float
     right: float
     bottom: float
-    ignored: bool
+    ignored: int
     place: int | str
 
 
@@ -85,7 +85,7 @@ class FileBoxes:
         sizes: width and height by the annotations [N, 2]; 0 where they do not say.
         corners: of all boxes [M, 4], float64.
         classes: class numbers of all boxes [M], int64.
-        ignored: [M], bool.
+        ignored: as of `Boxes` [M], uint8.
         starts: the first box of each image, and behind them M: [N + 1].
         relative: whether corners are in shares of the sides.
         reading: of the images.
@@ -132,7 +132,7 @@ def file_boxes(images: Sequence[BoxedImage], classes: Sequence[str], reading: Re
         sizes=np.array([image.size or (0, 0) for image in images], np.int64).reshape(-1, 2),
         corners=np.array([box[1:5] for box in boxes], np.float64).reshape(-1, 4),
         classes=np.array([numbers[box.label] for box in boxes], np.int64),
-        ignored=np.array([box.ignored for box in boxes], bool),
+        ignored=np.array([box.ignored for box in boxes], np.uint8),
         starts=np.cumsum([0, *(len(image.boxes) for image in images)]),
         relative=any(image.relative for image in images),
         reading=reading,

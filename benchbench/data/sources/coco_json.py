@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NoReturn
 
+from benchbench.data.images import GROUP
 from benchbench.data.sources.box_files import WrittenBox
 from benchbench.data.sources.own_images import printable
 from benchbench.errors import DataError, one_line, quoted
@@ -180,8 +181,8 @@ class _Reader:
         if not isinstance(box, list) or len(box) != 4 or not all(_is_finite(value) for value in box):
             self.fail(f"{place} has no `bbox` of four numbers: left, top, width, height")
         left, top, width, height = map(float, box)
-        is_crowd = bool(entry.get("iscrowd"))
-        return WrittenBox(self.categories[category], left, top, left + width, top + height, is_crowd, number)
+        ignored = GROUP if entry.get("iscrowd") else 0
+        return WrittenBox(self.categories[category], left, top, left + width, top + height, ignored, number)
 
 
 def _without_outlines(entry: dict[str, object]) -> dict[str, object]:

@@ -68,4 +68,4 @@ def boxes_around(numbers: np.ndarray) -> Boxes:
         ((np.minimum, columns), (np.minimum, rows), (np.maximum, columns + 1), (np.maximum, rows + 1))
     ):
         reduce.at(corners[:, column], places, values.astype(np.float32))
-    return Boxes(corners, np.zeros(len(found), np.int64), np.zeros(len(found), bool))
+    return Boxes(corners, np.zeros(len(found), np.int64), np.zeros(len(found), np.uint8))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 from xml.parsers import expat
 
+from benchbench.data.images import HARD
 from benchbench.data.sources.box_files import WrittenBox
 from benchbench.data.sources.own_images import printable
 from benchbench.errors import DataError, one_line, quoted
@@ -121,8 +122,8 @@ def _box(each: _Object, reader: _Reader, corners: Convention, ignores_difficult:
     left, top, right, bottom = (_number(each, name, reader) for name in CORNERS)
     if corners == "pixels" and right > left and bottom > top:  # else it is a click, and not an object of one pixel
         left, top = left - 1, top - 1
-    ignored = ignores_difficult and each.texts.get("difficult", "") not in ("", "0")
-    return WrittenBox(each.texts["name"], left, top, right, bottom, ignored, each.line)
+    is_hard = ignores_difficult and each.texts.get("difficult", "") not in ("", "0")
+    return WrittenBox(each.texts["name"], left, top, right, bottom, HARD if is_hard else 0, each.line)
 
 
 def _number(each: _Object, name: str, reader: _Reader) -> float:

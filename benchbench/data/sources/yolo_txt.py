@@ -67,7 +67,7 @@ def _box(file: str, line: int, values: list[str], names: Sequence[str]) -> Writt
     else:
         x, y, width, height = shares
         corners = x - width / 2, y - height / 2, x + width / 2, y + height / 2
-    return WrittenBox(names[number], *corners, False, line)
+    return WrittenBox(names[number], *corners, 0, line)
 
 
 def _share(file: str, line: int, text: str) -> float:

@@ -18,7 +18,7 @@ from benchbench.data.images import ImageDataset
 from benchbench.errors import DataError
 from benchbench.reports.answer_metrics import image_boxes
 from benchbench.reports.page.sheets import NOT_STORED, Sheets, TestedCell, legend, lowest, small, uri_of
-from benchbench.statistics.detection import DETECTED, IGNORED_OBJECT, OBJECT, best_score, f1_scores, match
+from benchbench.statistics.detection import DETECTED, OBJECT, best_score, f1_scores, match
 
 SIDE = 160  # pixels of the longer side of a picture, at most
 NEAR = 0.05  # pixels: corners that differ by less are the same, of whatever way of scaling
@@ -94,9 +94,8 @@ def _boxed(cell: TestedCell, images: ImageDataset, index: int, rows: np.ndarray,
     height, width = fitted_shape((original.height, original.width), cell.recipe.image_size)
     there = rows[rows[:, 6] >= OBJECT].astype(np.float64)
     tested = truth.corners * np.tile((width / original.width, height / original.height), 2)
-    kinds = np.where(truth.ignored, IGNORED_OBJECT, OBJECT)
     same = len(there) == len(tested) and np.allclose(there[:, :4], tested, rtol=0, atol=NEAR)
-    if not same or (there[:, 4] != truth.classes).any() or (there[:, 6] != kinds).any():
+    if not same or (there[:, 4] != truth.classes).any() or ((there[:, 6] > OBJECT) != (truth.ignored > 0)).any():
         raise DataError("the boxes of the test images are not those that were tested")
     found = rows[(rows[:, 6] == DETECTED) & (rows[:, 5] >= least)].astype(np.float64)
     for boxes in (there, found):
@@ -109,6 +108,6 @@ def _entries(boxes: np.ndarray, numbers: list[int]) -> list[JsonValue]:
     entries: list[JsonValue] = []
     for left, top, right, bottom, number, score, kind in boxes.tolist():
         corners = [round(each, 1) for each in (left, top, right, bottom)]
-        place = None if kind == IGNORED_OBJECT else numbers.index(int(number))
+        place = None if kind > OBJECT else numbers.index(int(number))
         entries.append([*corners, place, *([round(score, 3)] if kind == DETECTED else [])])
     return entries

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from benchbench.data.images import GROUP
 from benchbench.data.info import DataInfo
 from benchbench.data.sources.coco import CocoParams, load
 from benchbench.errors import DataError
@@ -63,7 +64,7 @@ def test_categories_are_numbered_by_their_sorted_ids(folder):
     assert [file.split("own/")[1] for file in images.image.files] == ["a.png", "b.png", "deep/c.png"]
     assert images.array.shape == (3, 6, 8, 3)
     read = pickle.loads(pickle.dumps(images.boxes))  # noqa: S301 (its own bytes)
-    assert (read(0).corners.tolist(), read(0).ignored.tolist()) == ([[2, 2, 6, 6]], [True])
+    assert (read(0).corners.tolist(), read(0).ignored.tolist()) == ([[2, 2, 6, 6]], [GROUP])
     assert read(1).corners.tolist() == [[0, 0, 8, 6], [1, 2, 4, 6]]
     assert (read(1).classes.tolist(), read(1).ignored.tolist()) == ([1, 0], [False, False])
     assert (read(2).corners.shape, read(2).corners.dtype) == ((0, 4), np.float32)

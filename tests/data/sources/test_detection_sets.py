@@ -6,6 +6,7 @@ import tarfile
 import pytest
 from torchvision.datasets.voc import DATASET_YEAR_DICT
 
+from benchbench.data.images import GROUP, HARD
 from benchbench.data.info import DataInfo
 from benchbench.data.sources import detection_sets as sets
 from benchbench.errors import DataError
@@ -45,7 +46,7 @@ def test_voc(tmp_path, save_image, no_network):
     assert (train.classes[0], train.classes[19], len(train.classes)) == ("aeroplane", "tvmonitor", 20)
     boxes = train.boxes(1)
     assert boxes.corners.tolist() == [[0, 1, 8, 6], [1, 1, 3, 4]]
-    assert (boxes.classes.tolist(), boxes.ignored.tolist()) == ([11, 0], [False, True])
+    assert (boxes.classes.tolist(), boxes.ignored.tolist()) == ([11, 0], [0, HARD])
     assert train.image(1).size == (8, 6)
     assert len(sets.voc_detection(sized(sets.VocDetectionParams, 1, 1, years="2012"), tmp_path, "test")) == 1
     both = sets.voc_detection(sized(sets.VocDetectionParams, 3, 1, years="2007+2012"), tmp_path, "train")
@@ -109,7 +110,7 @@ def test_coco(coco, tmp_path, named):
     train, test = (sets.coco_detection(params, tmp_path, split) for split in ("train", "test"))
     assert train.classes == sets.COCO_NAMES
     boxes = train.boxes(0)
-    assert (boxes.corners.tolist(), boxes.classes.tolist(), boxes.ignored.tolist()) == ([[1, 2, 4.5, 6]], [79], [True])
+    assert (boxes.corners.tolist(), boxes.classes.tolist(), boxes.ignored.tolist()) == ([[1, 2, 4.5, 6]], [79], [GROUP])
     assert [len(test.boxes(index).classes) for index in range(2)] == [0, 1]
 
 

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
+from benchbench.data.images import HARD
 from benchbench.data.info import DataInfo
 from benchbench.data.sources.voc import VocParams, load
 from benchbench.errors import DataError
@@ -85,10 +86,10 @@ def test_corners_are_the_numbers_of_pixels_counted_from_1(folder):
     assert np.array_equal(train.array[1], np.asarray(train.image(1)))
     empty, boxes = train.boxes(0), pickle.loads(pickle.dumps(train.boxes))(1)  # noqa: S301 (its own bytes)
     assert (empty.corners.shape, empty.classes.tolist()) == ((0, 4), [])
-    assert (boxes.corners.dtype, boxes.classes.dtype, boxes.ignored.dtype) == (np.float32, np.int64, bool)
+    assert (boxes.corners.dtype, boxes.classes.dtype, boxes.ignored.dtype) == (np.float32, np.int64, np.uint8)
     assert boxes.corners.tolist() == [[0, 0, 8, 6], [1, 2, 4, 5]]
     assert boxes.classes.tolist() == [0, 1]
-    assert boxes.ignored.tolist() == [False, True]
+    assert boxes.ignored.tolist() == [0, HARD]
     assert test.boxes(0).corners.tolist() == [[4, 1, 7, 3]]
 
 
