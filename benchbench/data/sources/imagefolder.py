@@ -32,7 +32,8 @@ class ImageFolderParams(OwnFilesParams):
             are of each class; `by: group` keeps the images of one sub-folder of the class folders together; `seed: 0`
             is the draw's own.
         exif: `apply` turns an image as its EXIF orientation says; by default pixels are taken as they are stored, as
-            torchvision's ImageFolder and timm take them, so that accuracies compare with theirs.
+            torchvision's ImageFolder and timm take them, so that accuracies compare with theirs. A TIFF is always
+            turned, there as here.
         channels: of every image: 1 for grey, 4 with transparency or infrared, or any number. Networks are built for
             them. `.npy` files of arrays [height, width, channels] count then, and pages of a TIFF are channels.
         pixel_range: `[BLACK, WHITE]`, the values of grey images of 16 or 32 bits; by default all of 16 bits, and of 32

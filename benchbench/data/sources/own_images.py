@@ -45,7 +45,8 @@ class Reading:
     """The way in which files become images.
 
     Attributes:
-        exif: "apply" turns an image as its EXIF orientation says; "ignore" takes the pixels as they are stored.
+        exif: "apply" turns an image as its EXIF orientation says; "ignore" takes the pixels as they are stored. A TIFF
+            is always turned as its orientation says: Pillow does so.
         pixel_range: the values of a grey image of 16 or 32 bits that become black and white; None for those of its
             format.
     """
@@ -122,9 +123,13 @@ def decode_own(source: str | Path | IO[bytes], location: str, reading: Reading) 
 
 def open_own(source: str | Path | IO[bytes]) -> Image.Image:
     """An image whose pixels are not decoded yet; only formats of the fixed list are tried."""
-    from PIL import Image
+    from PIL import Image, ImageFile
 
-    return Image.open(source, formats=_formats())
+    image = Image.open(source, formats=_formats())
+    if image.format == "TIFF" and isinstance(image, ImageFile.ImageFile):
+        # By name, Pillow maps the file with the width and height of the turned image, which scrambles the pixels.
+        image.filename = ""
+    return image
 
 
 @cache

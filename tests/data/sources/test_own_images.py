@@ -80,6 +80,21 @@ def test_exif_orientation(kind):
     assert np.array_equal(pixels(source, exif="apply"), np.rot90(stored, -1))
 
 
+TURNED = {5: np.transpose, 6: lambda x: np.rot90(x, -1), 7: lambda x: np.rot90(x.T, 2), 8: np.rot90}
+
+
+@pytest.mark.parametrize("orientation", TURNED)
+@pytest.mark.parametrize(("values", "compression"), [(GREY, None), (DEEP, None), (GREY, "tiff_lzw")])
+def test_a_tiff_is_always_turned(orientation, values, compression, tmp_path):
+    """Read by its name too, where Pillow would map the file."""
+    file = tmp_path / "a.tif"
+    Image.fromarray(values[:4]).save(file, tiffinfo={0x0112: orientation}, compression=compression)
+    expected = grey(TURNED[orientation](GREY[:4]))
+    for exif in ("ignore", "apply"):
+        for source in (str(file), file, io.BytesIO(file.read_bytes())):
+            assert np.array_equal(pixels(source, exif=exif), expected)
+
+
 def test_orientations_are_counted_on_headers(tmp_path):
     files = []
     for number, orientation in enumerate((None, 1, 3, 6, 99)):
