@@ -120,6 +120,21 @@ class ConfiguredModel:
 
 
 @torch.no_grad()
+def frozen_as(model: Backbone, config: ExecutionConfig, images: Tensor) -> ConfiguredModel:
+    """A copy of a frozen network, run by a configuration whatever that does to its outputs.
+
+    Args:
+        model: in eval mode.
+        config: the way.
+        images: a few, on the device that the network is to run on.
+    """
+    network = ConfiguredModel(copy.deepcopy(model), config, images.device, widen=True)
+    if config.fold_bn:
+        fold_batch_norm(network.model, images[:2])
+    return network
+
+
+@torch.no_grad()
 def frozen_network(
     model: Backbone, config: ExecutionConfig, sample: Sample, tolerance: float, features: bool = False
 ) -> tuple[ConfiguredModel, ExecutionRecord]:
@@ -150,9 +165,7 @@ def frozen_network(
         ):
             if attempt == config and name != "as measured":
                 continue
-            network = ConfiguredModel(copy.deepcopy(model), attempt, device, widen=True)
-            if attempt.fold_bn:
-                fold_batch_norm(network.model, sample.images[:2])
+            network = frozen_as(model, attempt, sample.images)
             effect = comparison.effect(network)
             if effect.objection is None:
                 return network, attempt.record(effect.deviation, refused, effect.changed)

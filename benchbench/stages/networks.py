@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchbench.data.loader import Loader
 from benchbench.errors import StageError, one_line
 from benchbench.execution.agreement import Sample
-from benchbench.execution.network import FEW, ConfiguredModel, ExecutionConfig, frozen_network
+from benchbench.execution.network import FEW, ConfiguredModel, ExecutionConfig, frozen_as, frozen_network
 from benchbench.models.backbone import Backbone
 from benchbench.models.build import build_backbone
 from benchbench.models.outputs import Outputs
@@ -101,8 +101,12 @@ def run_frozen(
     model: Backbone,
     loader: Loader,
     maps: bool = False,
+    *,
+    earlier: ExecutionRecord | None = None,
 ) -> tuple[ConfiguredModel, ExecutionRecord]:
     """A frozen network as tuned, if that moves its outputs no further than the recipe allows.
+
+    A stage that goes on from a checkpoint runs it as it did before: it may have been tuned anew since.
 
     Args:
         context: of the stage.
@@ -110,10 +114,14 @@ def run_frozen(
         model: frozen, on the device.
         loader: gives images to compare outputs on.
         maps: the maps between stages count too.
+        earlier: the execution that a checkpoint holds.
 
     Raises:
         StageError: its outputs are not finite.
     """
+    if earlier is not None:
+        images = next(loader.test_batches(FEW)).images
+        return frozen_as(model, ExecutionConfig.of(earlier), images), earlier
     recipe, config = context.spec.recipe, tuned(context, f"teacher{index}")
     # A precision that is asked for in so many words is used, and its deviation is in the record.
     tolerance = math.inf if recipe.precision in ("bf16", "fp16") else recipe.tolerance

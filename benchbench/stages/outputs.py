@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NotRequired
 
 import numpy as np
 import torch
@@ -16,7 +17,8 @@ from benchbench.errors import StageError
 from benchbench.execution.network import ConfiguredModel
 from benchbench.hardware.disk import new_array, whole_array
 from benchbench.models.outputs import Outputs
-from benchbench.specs.records import CachedFiles, OutputsMetrics, OutputsRecord, Progress
+from benchbench.specs.parts import Json
+from benchbench.specs.records import CachedFiles, ExecutionRecord, OutputsMetrics, OutputsRecord, Progress
 from benchbench.specs.stages import OutputsSpec, Split
 from benchbench.stages.context import StageContext, StageResult
 from benchbench.stages.data import SplitData
@@ -27,10 +29,17 @@ from benchbench.store import file_sha256
 
 
 class OutputsState(TimedState):
-    """The content of a checkpoint: the split that is being run, and its images done."""
+    """The content of a checkpoint.
+
+    Attributes:
+        split: that is being run.
+        done: images of it.
+        execution: of the network; not in those of earlier versions.
+    """
 
     split: Split
     done: int
+    execution: NotRequired[Json]
 
 
 def run(context: StageContext[OutputsSpec]) -> StageResult:
@@ -48,8 +57,8 @@ def _run(context: StageContext[OutputsSpec]) -> StageResult:
         teacher = fingerprint(model, spec.recipe.image_size)
         loaders = _loaders(data, spec.splits)
     with timer.section("setup"):
-        network, execution = run_frozen(context, 0, model, data.train)
-        network_pass = _Pass(context, timer, network, next(data.train.test_batches(1)))
+        network, execution = run_frozen(context, 0, model, data.train, earlier=_execution(state))
+        network_pass = _Pass(context, timer, (network, execution), next(data.train.test_batches(1)))
     for split, done in _progress(spec.splits, state).items():
         if (loader := loaders[split]) is not None:
             network_pass.run(split, loader, done)
@@ -64,6 +73,11 @@ def _run(context: StageContext[OutputsSpec]) -> StageResult:
         cost=timer.cost(),
     )
     return StageResult(record)
+
+
+def _execution(state: OutputsState | None) -> ExecutionRecord | None:
+    """The execution of the network that a checkpoint holds."""
+    return None if state is None or "execution" not in state else ExecutionRecord.model_validate(state["execution"])
 
 
 def _progress(splits: Sequence[Split], state: OutputsState | None) -> dict[Split, int | None]:
@@ -98,7 +112,7 @@ class _Pass:
 
     Args:
         context, timer: of the stage.
-        network: the frozen network.
+        network: the frozen network, and its execution for checkpoints.
         example: a batch, whose outputs give the shapes of the arrays.
     """
 
@@ -106,11 +120,12 @@ class _Pass:
         self,
         context: StageContext[OutputsSpec],
         timer: ResumableTimer[OutputsState],
-        network: ConfiguredModel,
+        network: tuple[ConfiguredModel, ExecutionRecord],
         example: Batch,
     ):
-        self.context, self.timer, self.network = context, timer, network
-        self.example = network(example.images, eager=True)
+        self.context, self.timer = context, timer
+        self.network, self.execution = network
+        self.example = self.network(example.images, eager=True)
         context.folder.outputs.mkdir(exist_ok=True)
 
     def run(self, split: Split, loader: Loader, done: int | None) -> None:
@@ -143,7 +158,8 @@ class _Pass:
     def _save(self, files: _Files, split: Split, done: int) -> None:
         with self.timer.section("checkpoint"):
             files.flush()
-        self.timer.save({"split": split, "done": done, "seconds": self.timer.account.here})
+        execution, seconds = self.execution.model_dump(mode="json"), self.timer.account.here
+        self.timer.save({"split": split, "done": done, "execution": execution, "seconds": seconds})
 
 
 def _batches(loader: Loader, split: Split, batch_size: int, start: int) -> Iterator[list[Batch]]:

@@ -78,9 +78,8 @@ def results_of(contexts: Sequence[TrainingContext], train_together: TrainTogethe
     """
     clock = Clock(torch.device(contexts[0].device))
     cells = [Cell(context, clock) for context in contexts]
-    for threads in dict.fromkeys(cell.threads for cell in cells):
-        torch.set_num_threads(threads)
-        cohort = [cell for cell in cells if cell.threads == threads]
+    for cohort in _cohorts(cells):
+        torch.set_num_threads(cohort[0].threads)
         try:
             with float32_of(contexts[0]):  # one recipe's precision is that of the cohort
                 train_together(cohort, clock, len(contexts))
@@ -88,6 +87,18 @@ def results_of(contexts: Sequence[TrainingContext], train_together: TrainTogethe
             for cell in cohort:
                 cell.result = error
     return [RuntimeError("it ended without a result") if cell.result is None else cell.result for cell in cells]
+
+
+def _cohorts(cells: Sequence[Cell]) -> list[list[Cell]]:
+    """Cells that go on in one way: on as many threads, with teachers that run alike; one that begins joins others."""
+    cohorts: list[list[Cell]] = []
+    for cell in sorted(cells, key=lambda cell: cell.state is None):
+        alike = (each for each in cohorts if each[0].threads == cell.threads)
+        cohort = next((each for each in alike if cell.state is None or each[0].teachers == cell.teachers), None)
+        if cohort is None:
+            cohorts.append(cohort := [])
+        cohort.append(cell)
+    return cohorts
 
 
 def _train_together(cells: Sequence[Cell], clock: Clock, side_by_side: int) -> None:
@@ -154,6 +165,7 @@ class Shared:
             load_frozen(context, network, index, self.classes) for index, network in enumerate(spec.teachers)
         ]
         self.fingerprints = tuple(fingerprint(teacher, size) for teacher in self.teachers)
+        self.earlier = {role: ExecutionRecord.model_validate(each) for role, each in cells[0].teachers.items()}
         self.executions: Executions = {}
         with clock.section("setup", *(cell.timer.account for cell in cells)):
             teachers = [self._teacher(context, index) for index in range(len(self.teachers))]
@@ -172,7 +184,8 @@ class Shared:
         folder, role, teacher = context.needs.get(f"outputs{index}"), f"teacher{index}", self.teachers[index]
         if folder is None:
             # Maps are compared whether this cell reads them or not: the execution must not depend on the cohort.
-            network, self.executions[role] = run_frozen(context, index, teacher, self.data.train, maps=True)
+            earlier, images = self.earlier.get(role), self.data.train
+            network, self.executions[role] = run_frozen(context, index, teacher, images, maps=True, earlier=earlier)
             self.teachers[index] = network.model  # where that is a copy, the first one is let go
             return LiveTeacher(network, self.graph_pool, self.world)
         cached, spec = CachedOutputs(folder, torch.device(context.device)), context.spec
@@ -205,7 +218,9 @@ class Cell:
 
     Attributes:
         context: of its stage.
+        state: of a checkpoint that it goes on from, until its member has it; None where it begins.
         threads: CPU threads that it trains on.
+        teachers: executions that the checkpoint holds of its live teachers, by role.
         timer: of its own time.
         network: as it is saved; where heads alone train, the member's model is a probe of it.
         flops: of the network's forward pass of one image.
@@ -223,6 +238,7 @@ class Cell:
             context.folder, context.checkpoint_seconds, context.meter, context.leads
         )
         self.state = _checkpoint(self.checkpoints, context.world)
+        self.teachers = self.state.get("teachers", {}) if self.state else {}
         # Sums depend on how work is split over threads: a resumed run keeps the count it began with.
         self.threads = self.state["threads"] if self.state else tuned(context, "student").threads or context.threads
         self.result: StageResult | Exception | None = None
@@ -260,6 +276,7 @@ class Cell:
                 best=spec.selection == "best",
                 device=self.timer.device,
                 execution=_common(_resumed_execution(state) if state else self._execution(model, shared), shared.world),
+                teacher_executions=shared.executions,
                 world=shared.world,
                 checkpoints=self.checkpoints,
                 report=self.context.report,

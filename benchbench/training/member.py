@@ -21,7 +21,7 @@ from benchbench.models.backbone import Backbone
 from benchbench.models.outputs import Outputs
 from benchbench.seeds import derive, seed_everything
 from benchbench.specs.parts import RecipeSpec
-from benchbench.specs.records import CurveRow, GradientRecord, Progress
+from benchbench.specs.records import CurveRow, ExecutionRecord, Executions, GradientRecord, Progress
 from benchbench.training.answers import answers_of, share_right
 from benchbench.training.checkpoints import Checkpoints
 from benchbench.training.clock import Account
@@ -82,6 +82,7 @@ class Member:
         best: keeps the epoch that is best on the validation images; else the last one.
         device: the training device.
         execution: the way the model is run.
+        teacher_executions: by role, for checkpoints.
         checkpoints: of the unfinished run.
         report: called with progress a few times a second.
         graph_pool: memory of steps that run as CUDA graphs; None runs every step kernel by kernel.
@@ -106,6 +107,7 @@ class Member:
     execution: ExecutionConfig
     checkpoints: Checkpoints[MemberState]
     report: Callable[[Progress], None]
+    teacher_executions: Executions = field(default_factory=dict)
     graph_pool: GraphPool | None = None
     state: MemberState | None = None
     world: World | None = None
@@ -383,6 +385,11 @@ class Member:
             "threads": torch.get_num_threads(),
             "processes": self._processes,
             "execution": self.execution.record().model_dump(mode="json"),
+            "teachers": {
+                role: record.model_dump(mode="json")
+                for role, record in self.teacher_executions.items()
+                if isinstance(record, ExecutionRecord)
+            },
         }
         if self.average is not None:
             state["average"] = self.average.values

@@ -32,6 +32,7 @@ class MemberState(TypedDict):
         processes: that the seconds are of; 1 where it is not there.
         gradients: the fields of `GradientRecord`.
         average: of the weights; not there where the recipe asks for none.
+        teachers: executions of live ones, by role; not in those of earlier versions.
     """
 
     epoch: int
@@ -50,3 +51,4 @@ class MemberState(TypedDict):
     gradients: NotRequired[Json | None]
     average: NotRequired[TensorDict]
     execution: Json
+    teachers: NotRequired[dict[str, Json]]

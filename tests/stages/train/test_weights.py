@@ -103,7 +103,7 @@ def test_a_teacher_s_execution_does_not_depend_on_who_reads_its_maps(loss, stage
     """Cells of a cohort share it, whichever of them comes first."""
     calls = []
 
-    def stop(context, index, model, loader, maps=False):
+    def stop(context, index, model, loader, maps=False, **_):
         calls.append(maps)
         raise KilledError
 
