@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, TypedDict
 
 import numpy as np
 
+from benchbench.errors import StageError
 from benchbench.store import Predictions, StageFolder, write_boxes, write_confusions, write_predictions
 from benchbench.training.answers import are_boxes, score_of
 from benchbench.training.finite import Spread
@@ -33,6 +35,9 @@ def tested_part(answers: np.ndarray, labels: np.ndarray, spread: Spread | None) 
             [N, L, 7]; N is 0 where there was no test.
         labels: classes of the images [N].
         spread: of the embeddings.
+
+    Raises:
+        StageError: there is no score, since no pixel or no object of the test images counts.
     """
     if are_boxes(answers):
         return _of_boxes(answers, spread)
@@ -54,9 +59,8 @@ def tested_part(answers: np.ndarray, labels: np.ndarray, spread: Spread | None) 
 def _of_pixels(confusions: np.ndarray, spread: Spread | None) -> TestedPart:
     total = confusions.sum(0)
     pixels = max(1, int(total.sum()))
-    score = score_of(confusions, np.zeros(0))
     return TestedPart(
-        test_accuracy=0.0 if np.isnan(score) else score,
+        test_accuracy=_score(confusions, "pixel"),
         test_count=len(confusions),
         test_correct=None,
         top_class_share=float(total.sum(0).max() / pixels),
@@ -68,9 +72,8 @@ def _of_pixels(confusions: np.ndarray, spread: Spread | None) -> TestedPart:
 
 
 def _of_boxes(rows: np.ndarray, spread: Spread | None) -> TestedPart:
-    score = score_of(rows, np.zeros(0))
     return TestedPart(
-        test_accuracy=0.0 if np.isnan(score) else score,
+        test_accuracy=_score(rows, "object"),
         test_count=len(rows),
         test_correct=None,
         top_class_share=None,
@@ -79,6 +82,13 @@ def _of_boxes(rows: np.ndarray, spread: Spread | None) -> TestedPart:
         constant_dimensions=spread.constant if spread else None,
         score="map",
     )
+
+
+def _score(answers: np.ndarray, kind: str) -> float:
+    score = score_of(answers, np.zeros(0))
+    if math.isnan(score):
+        raise StageError(f"no {kind} of the {len(answers)} test images counts, so there is no score; test on others")
+    return score
 
 
 def write_answers(

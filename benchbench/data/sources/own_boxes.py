@@ -14,6 +14,7 @@ from benchbench.data.images import ImageDataset
 from benchbench.data.info import DataInfo
 from benchbench.data.sources.box_files import (
     BoxedImage,
+    WrittenBox,
     array_of,
     box_notes,
     check_labels,
@@ -27,6 +28,8 @@ from benchbench.data.sources.channels import CHANNELS, OwnFilesParams
 from benchbench.data.sources.folder_parts import VALIDATION
 from benchbench.data.sources.own_images import SAMPLE, OwnFileImages, survey_files
 from benchbench.errors import DataError, quoted
+
+PURPOSES = {"train": "train", "test": "test", "validation": "validate"}
 
 
 @dataclass(frozen=True)
@@ -51,16 +54,27 @@ class BoxedParts:
         """Names of the classes, once every box has one of them.
 
         Raises:
-            DataError: one has none, no box is there to train on, or boxes in pixels are written as shares.
+            DataError: one has none, no box that counts is there to train or to test on, or boxes in pixels are written
+                as shares.
         """
         trained = [image for part in ("train", "validation") for image in self.parts.get(part, ())]
         classes = self.classes or tuple(sorted({box.label for image in trained for box in image.boxes}))
-        if not any(image.boxes for image in self.parts["train"]):
-            raise DataError(f"{self.source}: none of the {len(self.parts['train'])} images to train on has a box")
+        for name, purpose in PURPOSES.items():
+            self._require_boxes(self.parts.get(name), purpose)
         for name, images in self.parts.items():
             check_labels(self.source, images, classes, self.group)
             check_units(self.source, name, images)
         return classes
+
+    def _require_boxes(self, images: Sequence[BoxedImage] | None, purpose: str) -> None:
+        if images is None or any(_counts(box) for image in images for box in image.boxes):
+            return
+        that = " that counts: all are ignored or have no area" if any(image.boxes for image in images) else ""
+        raise DataError(f"{self.source}: none of the {len(images)} images to {purpose} on has a box{that}")
+
+
+def _counts(box: WrittenBox) -> bool:
+    return not box.ignored and box.right > box.left and box.bottom > box.top
 
 
 def checked_names(given: object) -> object:

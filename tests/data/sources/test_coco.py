@@ -74,6 +74,20 @@ def test_categories_are_numbered_by_their_sorted_ids(folder):
     ]
 
 
+@pytest.mark.parametrize(("part", "purpose"), [("train", "train"), ("test", "test"), ("validation", "validate")])
+def test_parts_without_a_box_that_counts(folder, save_image, part, purpose):
+    """A score of them would be none, or of nothing."""
+    save_image(folder / "v.png")
+    write(folder, "validation", [image(1, "v.png")], [box(1)])
+    params = params_of(folder, validation=folder / "validation.json")
+    name = {"train": "b.png", "test": "t.png", "validation": "v.png"}[part]
+    write(folder, part, [image(7, name)])
+    assert refusal(params) == f"coco: none of the 1 images to {purpose} on has a box"
+    write(folder, part, [image(7, name)], [box(7, iscrowd=1), box(7, (1, 1, 0, 3))])
+    problem = f"none of the 1 images to {purpose} on has a box that counts: all are ignored or have no area"
+    assert refusal(params) == f"coco: {problem}"
+
+
 def test_parts_of_one_file_and_a_part_to_validate_on(folder, save_image):
     for name in "defgh":
         save_image(folder / "more" / f"{name}.png")

@@ -271,7 +271,7 @@ def test_unknown_classes(folder):
     problem = "the class 'preson' is none of those to train on; did you mean 'person'?"
     assert message == f"voc: Annotations/c.xml:3 and 1 more: {problem}"
     assert "the class 'car' is none of `classes`; did you mean 'cars'?" in refusal(params_of(folder, classes=["cars"]))
-    write(folder, name="c")
+    write(folder, ("car", (1, 1, 3, 3)), name="c")
     note = "no box to train on has the classes 'person', 'dog'"
     assert params_of(folder, classes=["car", "person", "dog"]).info(folder).note.endswith(note)
     for classes, problem in (([], "write a list of names"), (["a", "a"], "two classes are named 'a'")):

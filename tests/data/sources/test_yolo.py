@@ -100,6 +100,7 @@ def test_a_split_is_drawn_and_a_part_validates(write, folder):
     )
     whole = folder.with_name("whole")
     whole.mkdir()
+    write("train", "deep/c", SMALL)
     for kind in ("images", "labels"):
         (folder / kind / "train").rename(whole / kind)
     params = params_of(whole, split={"test": 0.3}, classes=["car", "person"])
@@ -191,3 +192,8 @@ def test_several_yaml_files(folder):
     (folder / "b.yaml").write_text("")
     assert refusal(params_of(folder)) == "yolo: . holds a.yaml and b.yaml; name the classes with `classes`"
     assert params_of(folder, classes=["car", "person"]).info(folder).classes == 2
+
+
+def test_a_folder_that_is_two_parts(folder):
+    for params in ({"test_folder": "train"}, {"validation_folder": "test"}):
+        assert "the parts are to differ" in refusal(params_of(folder, **params))
