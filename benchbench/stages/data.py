@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 
 from benchbench.components import Params
 from benchbench.data.decoded import decoded_once
-from benchbench.data.images import ImageDataset, ImageSubset
+from benchbench.data.images import IGNORED, ImageDataset, ImageSubset
 from benchbench.data.loader import Loader, make_loader
 from benchbench.data.order import Blend
 from benchbench.data.sources.own_images import OwnImagesParams
@@ -58,6 +58,8 @@ class SplitData:
             raise DataError("no class has an image to spare for validation; take more images, or `selection: last`")
         if isinstance(spec, TrainingSpec) and spec.recipe.early_stop and not len(held_out):
             raise DataError("no class has an image to spare for validation; take more images, or no `early_stop`")
+        _require_targets(images, part[train], "train")
+        _require_targets(images, part[held_out], "validate")
         self.record = DataRecord(
             names=images.classes,
             train=len(train),
@@ -202,6 +204,20 @@ def _split(data: DataSpec, images: ImageDataset) -> tuple[np.ndarray, np.ndarray
     """Indices of the images that a suite uses, and of these those to train on and those held out."""
     size = SubsetSize(data.fraction, data.per_class, data.subset_seed)
     return split_training(images, size, data.validation)
+
+
+def _require_targets(images: ImageDataset, indices: np.ndarray, purpose: str) -> None:
+    """Raises DataError where images have masks or boxes, and nothing in them counts, so that there is no score."""
+    counted: Iterator[bool] = iter(())
+    if images.boxes is not None:
+        counted = (bool((images.boxes(int(index)).ignored == 0).any()) for index in indices)
+    elif images.mask is not None:
+        counted = (bool((images.mask(int(index)) != IGNORED).any()) for index in indices)
+    else:
+        return
+    if len(indices) and not any(counted):
+        kind, more = "pixel" if images.boxes is None else "object", "" if purpose == "train" else ", or a larger share"
+        raise DataError(f"no {kind} of the {len(indices)} images to {purpose} on counts; take more images{more}")
 
 
 def _content_key(spec: TrainingSpec | OutputsSpec | QualitySpec, split: str) -> str:

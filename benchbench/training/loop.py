@@ -8,6 +8,7 @@ running.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -17,6 +18,7 @@ from torch import Tensor
 from benchbench.data.batch import Batch
 from benchbench.data.loader import Loader
 from benchbench.data.prefetch import prefetch
+from benchbench.errors import StageError
 from benchbench.hardware.memory import forget_peak
 from benchbench.models.outputs import Outputs
 from benchbench.training.answers import score_of
@@ -120,12 +122,20 @@ def _end_epoch(cohort: Cohort, epoch: int) -> None:
 
 
 def _end_epoch_of(member: Member, answers: np.ndarray | None, validation: Loader | None) -> None:
-    """Notes the epoch in the curve, with the score of the answers on the validation images."""
+    """Notes the epoch in the curve, with the score of the answers on the validation images.
+
+    Raises:
+        StageError: a value is not finite, or there is no score.
+    """
     if answers is None or validation is None:
         member.end_epoch(None)
         return
-    member.end_epoch(score_of(answers, validation.labels.cpu().numpy()))
+    score = score_of(answers, validation.labels.cpu().numpy())
+    is_scored = not math.isnan(score)
+    member.end_epoch(score if is_scored else None)  # it says first what is not finite
     require_finite_outputs(answers, "validation")
+    if not is_scored:
+        raise StageError(f"no pixel or object of the {len(answers)} validation images counts, so there is no score")
 
 
 def _save(cohort: Cohort, members: Sequence[Member]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 import PIL
 import pytest
@@ -9,8 +11,11 @@ import torch
 from PIL import Image
 
 from benchbench.data.device_streaming import DeviceStreamingLoader
+from benchbench.data.images import GROUP, IGNORED, Boxes, ImageDataset
 from benchbench.data.jpeg import decoder_problem
 from benchbench.data.prefetch import prefetch
+from benchbench.data.sources.common import ArrayImages
+from benchbench.errors import DataError
 from benchbench.plugins import load_plugins
 from benchbench.specs.parts import ComponentSpec, ComponentVersion, file_json
 from benchbench.stages.data import SplitData, _content_key
@@ -74,6 +79,36 @@ def test_a_validation_part_of_the_source_is_held_out_as_a_whole(folder, tmp_path
     assert (data.record.train, data.record.validation) == (8, 12)
     assert data.train.labels.tolist() == [0] * 4 + [1] * 4
     assert data.validation.labels.tolist() == [0] * 6 + [1] * 6
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Boxes and masks of images, of which some have one that counts."""
+
+    having: int
+
+    def boxes(self, index: int) -> Boxes:
+        ignored = np.array([0 if index == self.having else GROUP], np.uint8)
+        return Boxes(np.array([[1, 1, 5, 5]], np.float32), np.zeros(1, np.int64), ignored)
+
+    def mask(self, index: int) -> np.ndarray:
+        return np.full((16, 16), 0 if index == self.having else IGNORED, np.uint8)
+
+
+@pytest.mark.parametrize(("kind", "target"), [("boxes", "object"), ("mask", "pixel")])
+def test_images_to_train_or_to_validate_on_without_anything_that_counts(tmp_path, monkeypatch, kind, target):
+    pixels = np.zeros((6, 16, 16, 3), np.uint8)
+
+    def of(having: int, part: list[int]) -> SplitData:
+        images = ImageDataset(np.zeros(6, np.int64), ("cell",), ArrayImages(pixels), pixels, validation=np.array(part))
+        images = replace(images, **{kind: getattr(Targets(having), kind)})
+        monkeypatch.setattr("benchbench.stages.data.load_split", lambda *_: images)
+        return SplitData(stage_context(spec_of(image_folder(tmp_path)), tmp_path / "stage", load_plugins().registry))
+
+    with pytest.raises(DataError, match=f"no {target} of the 2 images to validate on counts; take more images"):
+        of(3, [4, 5])
+    with pytest.raises(DataError, match=f"no {target} of the 4 images to train on counts; take more images"):
+        of(4, [4, 5])
 
 
 def test_a_record_says_why_a_cpu_decodes(folder, tmp_path, capsys):

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import copy
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from benchbench.errors import StageError
+from benchbench.training.finite import NO_CLASS
+from benchbench.training.loop import _end_epoch_of
 from tests.specs import loss_spec
 from tests.training.loop.conftest import STEPS
 from tests.training.small import (
@@ -131,3 +135,14 @@ def test_the_average_of_weights_is_evaluated_and_kept_and_trains_nothing(make):
         accuracy = run.best_epoch.accuracy if best else run.curve[-1]["validation_accuracy"]
         assert run.hits().mean() == accuracy
     assert [row["validation_accuracy"] for row in run.curve] != [row["validation_accuracy"] for row in plain.curve]
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"), [(0, "no pixel or object of the 2 validation images counts"), (NO_CLASS, "not finite")]
+)
+def test_validation_images_without_a_score(value, problem):
+    scores, validation = [], SimpleNamespace(labels=torch.zeros(2, dtype=torch.long))
+    boxes = np.full((2, 3, 7), value, np.float32)
+    with pytest.raises(StageError, match=problem):
+        _end_epoch_of(SimpleNamespace(end_epoch=scores.append), boxes, validation)
+    assert scores == [None]  # which says it first where the weights are not finite
