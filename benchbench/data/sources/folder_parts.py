@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+import itertools
+import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal, Protocol, TypeVar
+
+from benchbench.data.sources.own_images import printable
+from benchbench.errors import DataError
 
 # Folders of images that were put aside, in the order in which one stands in for `test`.
 STAND_INS = ("val", "valid", "validation")
@@ -59,3 +65,27 @@ def unread(params: Parts, scans: Mapping[str, Scan]) -> list[str]:
         if params.path / name not in read and params.path not in read and (params.path / name).is_dir():
             notes.append(f"{name}/ is not read (`validation_folder: {name}` chooses epochs by it)")
     return notes
+
+
+def check_apart(source: str, images: Mapping[str, Iterable[str]]) -> None:
+    """No image is in two parts, be it by way of a link to a folder.
+
+    Args:
+        source: name of the data set, for the error.
+        images: their paths by part.
+
+    Raises:
+        DataError: one is.
+    """
+    folder_of = functools.cache(os.path.realpath)
+    parts = {
+        part: {os.path.join(folder_of(os.path.dirname(path)), os.path.basename(path)): path for path in paths}
+        for part, paths in images.items()
+    }
+    for one, other in itertools.combinations(parts, 2):
+        if both := sorted({*parts[one]} & {*parts[other]}):
+            first, verb = printable(parts[other][both[0]]), "validate" if other == "validation" else other
+            raise DataError(
+                f"{source}: the parts are to differ: {first}{', ...' if len(both) > 1 else ''} is both to {one} and to "
+                f"{verb} on; name other folders"
+            )

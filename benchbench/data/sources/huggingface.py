@@ -147,6 +147,7 @@ def _class_numbers(columns: Columns, classes: ParquetClasses, rows: ParquetRows,
 
 def _locate(params: HuggingFaceParams, root: Path) -> tuple[ParquetRows, ParquetRows]:
     """The files of the training and of the test split."""
+    _check_apart(params)
     if params.path is not None:
         return _in_folder(params, params.path)
     from huggingface_hub import snapshot_download
@@ -176,6 +177,16 @@ def _locate(params: HuggingFaceParams, root: Path) -> tuple[ParquetRows, Parquet
             "network, or give a folder with its parquet files as 'path'"
         ) from error
     return _in_folder(params, folder)
+
+
+def _check_apart(params: HuggingFaceParams) -> None:
+    """Raises DataError where a file of one split is one of the other too."""
+    train, test = f"{params.train_split}-", f"{params.test_split}-"
+    if train.startswith(test) or test.startswith(train):
+        raise DataError(
+            f"huggingface: the parts are to differ: files of the split '{max(train, test, key=len)[:-1]}' are both to "
+            "train and to test on; name another with `train_split` or `test_split`"
+        )
 
 
 def _in_folder(params: HuggingFaceParams, folder: Path) -> tuple[ParquetRows, ParquetRows]:

@@ -14,7 +14,7 @@ from benchbench.data.info import DataInfo
 from benchbench.data.sources.channels import CHANNELS, MOST_CHANNELS, OwnFilesParams
 from benchbench.data.sources.common import check_labels
 from benchbench.data.sources.drawn_split import Split, draw_parts
-from benchbench.data.sources.folder_parts import STAND_INS, distinct, files_of, unread
+from benchbench.data.sources.folder_parts import STAND_INS, check_apart, distinct, files_of, unread
 from benchbench.data.sources.folder_scan import SplitScan, class_folders, scan_split
 from benchbench.data.sources.own_images import Range, survey_files
 from benchbench.errors import DataError, did_you_mean
@@ -111,6 +111,7 @@ def _scan(params: ImageFolderParams) -> dict[str, SplitScan]:
     scans = _drawn(params) if params.split else _folders(params)
     if params.validation_folder is not None:
         scans["validation"] = scan_split(params.path / params.validation_folder, params.more_extensions)
+    check_apart("imagefolder", {part: map(str, scan.files().values()) for part, scan in scans.items()})
     train = scans["train"]
     for one, other in ((train, scans["test"]), (scans["test"], train), (scans.get("validation", train), train)):
         absent = sorted(set(one.by_class) - set(other.by_class))

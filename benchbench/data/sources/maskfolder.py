@@ -14,7 +14,7 @@ from benchbench.data.images import IGNORED, ImageDataset
 from benchbench.data.info import DataInfo
 from benchbench.data.sources.channels import CHANNELS, MOST_CHANNELS, OwnFilesParams
 from benchbench.data.sources.drawn_split import Split, draw_unlabelled
-from benchbench.data.sources.folder_parts import STAND_INS, distinct, files_of, unread
+from benchbench.data.sources.folder_parts import STAND_INS, check_apart, distinct, files_of, unread
 from benchbench.data.sources.folder_scan import class_folders
 from benchbench.data.sources.mask_files import (
     LARGEST_VALUE,
@@ -258,6 +258,7 @@ def _scan(params: MaskFolderParams) -> dict[str, PairScan]:
     scans = _drawn(params) if params.split else _folders(params)
     if params.validation_folder is not None:
         scans["validation"] = _pairs(params, params.path / params.validation_folder)
+    check_apart("maskfolder", {part: [pair.image for pair in scan.pairs] for part, scan in scans.items()})
     return scans
 
 

@@ -15,7 +15,7 @@ from benchbench.data.info import DataInfo
 from benchbench.data.sources.box_files import BoxedImage
 from benchbench.data.sources.channels import CHANNELS, MOST_CHANNELS, OwnFilesParams
 from benchbench.data.sources.drawn_split import Split, draw_unlabelled
-from benchbench.data.sources.folder_parts import STAND_INS, distinct, unread
+from benchbench.data.sources.folder_parts import STAND_INS, check_apart, distinct, unread
 from benchbench.data.sources.folder_scan import class_folders, scan_images
 from benchbench.data.sources.mask_pairs import by_stem
 from benchbench.data.sources.own_boxes import BoxedParts, boxed_files, boxed_images, boxed_sizes, checked_names
@@ -129,6 +129,7 @@ def _scans(params: YoloParams) -> dict[str, _Scan]:
     scans = _drawn(params) if params.split else _folders(params)
     if params.validation_folder is not None:
         scans["validation"] = _required(params, params.validation_folder, "`validation_folder` names it")
+    check_apart("yolo", {part: [image.image for image in scan.images] for part, scan in scans.items()})
     return scans
 
 

@@ -239,3 +239,11 @@ def test_a_download_asks_for_the_splits_of_the_folder(folder, tmp_path, monkeypa
     assert (asked[1]["repo"], asked[1]["revision"], asked[1]["repo_type"]) == ("owner/name", "v1", "dataset")
     assert asked[1]["cache_dir"] == tmp_path / "huggingface"
     assert asked[1]["allow_patterns"][:2] == ["data/*train-*.parquet", "data/*train.parquet"]
+
+
+@pytest.mark.parametrize("test_split", ["train", "train-00001-of-00002"])
+def test_a_split_that_is_two_parts(folder, tmp_path, test_split):
+    for place in ({"path": folder}, {"repo": "owner/name"}):
+        params = HuggingFaceParams(**place, test_split=test_split)
+        with pytest.raises(DataError, match=f"the parts are to differ: files of the split '{test_split}' are both"):
+            params.info(tmp_path)

@@ -123,6 +123,22 @@ def test_a_validation_folder(folder, save_image):
         params.info(folder)
 
 
+@pytest.mark.parametrize(
+    ("params", "verbs"),
+    [
+        ({"test_folder": "val", "validation_folder": "val"}, "test and to validate"),
+        ({"test_folder": "./train"}, "train and to test"),
+        ({"test_folder": "linked"}, "train and to test"),
+        ({"validation_folder": "train", "split": {"test": 0.5}}, "train and to validate"),
+    ],
+)
+def test_a_folder_that_is_two_parts(folder, params, verbs):
+    (folder / "test").rename(folder / "val")
+    (folder / "linked").symlink_to(folder / "train")
+    with pytest.raises(DataError, match=f"the parts are to differ: .*/cat/.* is both to {verbs} on; name other folder"):
+        load(ImageFolderParams(path=folder, **params), folder, "train")
+
+
 @pytest.fixture
 def flat(tmp_path, save_image):
     """Ten cats in five sessions of two, four dogs, in one folder."""

@@ -305,3 +305,8 @@ class TestDrawnSplit:
     def test_validation_is_drawn_or_a_folder(self, flat):
         params = params_of(flat, split={"test": 0.2}, validation_folder="val")
         assert "`split: {validation: ...}` draws one" in refusal(params)
+
+
+def test_a_folder_that_is_two_parts(folder):
+    for params in ({"test_folder": "train"}, {"validation_folder": "test"}):
+        assert "the parts are to differ" in refusal(params_of(folder, **params))
