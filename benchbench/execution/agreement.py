@@ -1,8 +1,9 @@
-"""The effect of a lower precision on what a network says of real images: the share of them whose class changes."""
+"""The effect of a way of running a network on what it says: how far outputs move, and whose class changes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -11,6 +12,8 @@ from torch import Tensor
 from benchbench.hardware.accelerator import widest
 from benchbench.models.outputs import Outputs
 
+# What the order of float32 sums may move: two memory formats of one network differ by 1e-6 to 1e-5.
+ROUNDING = 1e-3
 # Images that are run at once.
 CHUNK = 64
 
@@ -67,3 +70,21 @@ def _changed_decisions(one: Tensor, other: Tensor) -> float:
         return 1.0
     changed = ((one > 0) != (other > 0)).sum()
     return min(1.0, float(changed / (other > 0).sum().clamp_min(1)))
+
+
+def deviation(actual: Outputs, expected: Outputs) -> float:
+    """Largest relative RMS difference between two outputs' logits, embeddings and maps.
+
+    Relative to the spread of the expected values over the batch, so that a large constant part, such as embeddings
+    after a ReLU have, does not hide a difference. Infinite where a value is not finite.
+    """
+    if actual.logits is None or expected.logits is None:
+        actual, expected = (replace(each, logits=None) for each in (actual, expected))
+    largest = 0.0
+    for one, other in zip(actual.tensors(), expected.tensors(), strict=True):
+        one, other = (each.to(widest(each.device)) for each in (one, other))
+        if not bool(one.isfinite().all() & other.isfinite().all()):
+            return float("inf")
+        spread = float((other - other.mean(dim=0)).norm()) or float(other.norm()) or 1.0
+        largest = max(largest, float((one - other).norm()) / spread)
+    return largest

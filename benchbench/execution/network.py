@@ -13,12 +13,11 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from benchbench.execution.agreement import CHUNK, Sample, changed_classes
+from benchbench.execution.agreement import CHUNK, ROUNDING, Sample, changed_classes, deviation
 from benchbench.execution.compiled import compiled
 from benchbench.execution.depthwise import DepthwiseMode
 from benchbench.execution.folding import fold_batch_norm
 from benchbench.execution.tf32 import tf32_convolutions
-from benchbench.hardware.accelerator import widest
 from benchbench.models.backbone import Backbone
 from benchbench.models.detection import task_loss
 from benchbench.models.outputs import Outputs
@@ -27,8 +26,6 @@ from benchbench.specs.records import ExecutionRecord
 Precision = Literal["fp32", "bf16", "fp16"]
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
-# What the order of float32 sums may move: two memory formats of one network differ by 1e-6 to 1e-5.
-ROUNDING = 1e-3
 # Images on which the values of outputs are compared; their classes are on all of a sample.
 FEW = 16
 # Largest `deviation` of a frozen network's outputs that a lower precision may cause whatever their classes are: bf16
@@ -254,21 +251,3 @@ def _first_loss(model: Backbone, config: ExecutionConfig, sample: Sample) -> flo
             optimizer.step()
             losses.append(loss.detach())
     return float(torch.stack(losses).mean())
-
-
-def deviation(actual: Outputs, expected: Outputs) -> float:
-    """Largest relative RMS difference between two outputs' logits, embeddings and maps.
-
-    Relative to the spread of the expected values over the batch, so that a large constant part, such as embeddings
-    after a ReLU have, does not hide a difference. Infinite where a value is not finite.
-    """
-    if actual.logits is None or expected.logits is None:
-        actual, expected = (replace(each, logits=None) for each in (actual, expected))
-    largest = 0.0
-    for one, other in zip(actual.tensors(), expected.tensors(), strict=True):
-        one, other = (each.to(widest(each.device)) for each in (one, other))
-        if not bool(one.isfinite().all() & other.isfinite().all()):
-            return float("inf")
-        spread = float((other - other.mean(dim=0)).norm()) or float(other.norm()) or 1.0
-        largest = max(largest, float((one - other).norm()) / spread)
-    return largest

@@ -10,12 +10,10 @@ import torch
 from torch import nn
 
 from benchbench.execution import network as network_module
-from benchbench.execution.agreement import Sample
+from benchbench.execution.agreement import ROUNDING, Sample, deviation
 from benchbench.execution.network import (
-    ROUNDING,
     ConfiguredModel,
     ExecutionConfig,
-    deviation,
     frozen_network,
     trainable_precision,
 )
