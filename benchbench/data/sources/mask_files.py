@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 EXTENSIONS = (".png", ".tif", ".tiff", ".gif", ".bmp", ".pgm", ".pbm")
 # Pillow's modes of one value a pixel: of a palette that is the index.
 MODES = ("1", "L", "P", "I", "F")
-# Pillow spreads grey values of 2 and 4 bits over 0..255: what one step becomes.
-STEPS = {"L;2": 85, "L;4": 17}
+# Pillow spreads grey values of 2 and 4 bits over 0..255: the largest one that is stored.
+FEW_BITS = {"L;2": 3, "L;4": 15}
 LARGEST_VALUE = 2**16 - 1
 # In a table of classes, a value that has none; so the last class is the one before.
 NO_CLASS = IGNORED - 1
@@ -116,7 +116,7 @@ def read_values(mask: str, reading: Reading) -> np.ndarray:
     try:
         with open_own(mask) as image:
             _check_mode(mask, image)
-            step = _step(image)
+            stored, shown = _largest(image)
             image.load()
             turned = reading.exif == "apply" and orientation_of(image) != 1
             values = np.asarray(ImageOps.exif_transpose(image) if turned else image)
@@ -129,7 +129,9 @@ def read_values(mask: str, reading: Reading) -> np.ndarray:
         if not np.array_equal(whole, values):
             raise DataError(f"the mask {printable(mask)} holds fractions; write whole numbers, one for each class")
         return whole.astype(np.int64)
-    return values.astype(np.uint8) // step if values.dtype == bool or step > 1 else values
+    if values.dtype == bool:
+        return values.astype(np.uint8)
+    return values if stored == shown else np.rint(values * (stored / shown)).astype(values.dtype)
 
 
 def check_header(mask: str, image: str, reading: Reading) -> None:
@@ -202,13 +204,15 @@ def _check_mode(mask: str, image: Image.Image) -> None:
         )
 
 
-def _step(image: Image.Image) -> int:
-    """What a grey value of 1 becomes when Pillow decodes an open image."""
+def _largest(image: Image.Image) -> tuple[int, int]:
+    """The largest grey value that an open image stores, and what it becomes when Pillow decodes it; equal for most."""
     for tile in getattr(image, "tile", ()):
         arguments = tile[3]
-        raw = arguments if isinstance(arguments, str) else arguments[0] if arguments else ""
-        return STEPS.get(str(raw)[:3], 1)
-    return 1
+        raw, *others = (arguments,) if isinstance(arguments, str) else arguments or ("",)
+        if image.format == "PPM" and image.mode != "1" and others:  # of a PGM its header says it
+            return int(others[0]), 255 if image.mode == "L" else LARGEST_VALUE
+        return FEW_BITS.get(str(raw)[:3], 255), 255
+    return 255, 255
 
 
 def _unreadable(mask: str, error: Exception) -> DataError:

@@ -76,6 +76,17 @@ def test_grey_of_few_bits_is_not_spread(tmp_path, bits):
     assert read_values(str(tmp_path / "a.png"), READING).tolist() == VALUES.tolist()
 
 
+@pytest.mark.parametrize("largest", [3, 7, 254, 255, 300, 65535])
+@pytest.mark.parametrize("kind", ["P2", "P5"])
+def test_grey_of_a_pgm_is_not_spread(tmp_path, kind, largest):
+    """As text and as bytes, two of each value where the largest needs them."""
+    values = np.minimum(np.append(VALUES, [[largest, largest - 1, 1, 0]], 0), largest)
+    text = " ".join(map(str, values.flatten())).encode()
+    content = text if kind == "P2" else values.astype(">u2" if largest > 255 else np.uint8).tobytes()
+    (tmp_path / "a.pgm").write_bytes(f"{kind} 4 4 {largest}\n".encode() + content)
+    assert read_values(str(tmp_path / "a.pgm"), READING).tolist() == values.tolist()
+
+
 @pytest.mark.parametrize("name", ["a.png", "a.tif", "a.bmp", "a.gif", "a.pbm"])
 def test_one_bit_is_0_and_1(tmp_path, name):
     image = Image.fromarray(VALUES > 1)
