@@ -15,7 +15,7 @@ from benchbench.data.sources.channels import CHANNELS, MOST_CHANNELS, OwnFilesPa
 from benchbench.data.sources.common import check_labels
 from benchbench.data.sources.drawn_split import Split, draw_parts
 from benchbench.data.sources.folder_parts import STAND_INS, check_apart, distinct, files_of, unread
-from benchbench.data.sources.folder_scan import SplitScan, class_folders, scan_split
+from benchbench.data.sources.folder_scan import SplitScan, class_folders, scan_images, scan_split
 from benchbench.data.sources.own_images import Range, survey_files
 from benchbench.errors import DataError, did_you_mean
 
@@ -162,6 +162,8 @@ def _drawn(params: ImageFolderParams) -> dict[str, SplitScan]:
     train = params.path / params.train_folder
     # A stage is given every parameter, so one at its default says nothing of what the suite asks for.
     is_named = params.train_folder != ImageFolderParams.model_fields["train_folder"].default
+    if train.is_dir() and not is_named:
+        _check_alone(params)
     folder = train if train.is_dir() or is_named else params.path
     test = params.path / params.test_folder
     if test.is_dir():
@@ -180,6 +182,25 @@ def _drawn(params: ImageFolderParams) -> dict[str, SplitScan]:
     for (label, path), part in zip(files, parts, strict=True):
         by_part[part][label].append(path)
     return {name: SplitScan(folder, by_class, whole.left_out) for name, by_class in by_part.items()}
+
+
+def _check_alone(params: ImageFolderParams) -> None:
+    """Raises DataError where train/ has folders of images beside it, and may be a class as they are."""
+    parts = (params.train_folder, params.test_folder, params.validation_folder, *STAND_INS)
+    beside = [name for name in class_folders(params.path) if name not in parts and _holds_images(params, name)]
+    if beside:
+        names = ", ".join(f"{name}/" for name in beside[:5]) + (", ..." if len(beside) > 5 else "")
+        raise DataError(
+            f"imagefolder: {params.path} holds {params.train_folder}/ and {names}: write `train_folder: .` where all "
+            f"are classes, `train_folder: ./{params.train_folder}` where it is the training part"
+        )
+
+
+def _holds_images(params: ImageFolderParams, name: str) -> bool:
+    try:
+        return bool(scan_images(params.path / name, params.more_extensions).by_class)
+    except DataError:
+        return False
 
 
 def _group(scan: SplitScan, label: str, path: str, by_group: bool) -> str:
