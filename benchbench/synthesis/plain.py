@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from benchbench.data.sources.own_images import Reading, decode_own
 from benchbench.errors import DataError, did_you_mean, one_line
 from benchbench.specs.parts import Json
 from benchbench.synthesis import GeneratedFolderParams, SameClassMixupParams
@@ -32,7 +33,7 @@ class GeneratedFolder:
         for label, name in enumerate(setting.classes):
             if name not in folders:
                 raise DataError(f"{params.path} has no folder for class '{name}'; {did_you_mean(name, folders)}")
-            self.files[label] = sorted(p for p in (params.path / name).iterdir() if p.suffix.lower() in SUFFIXES)
+            self.files[label] = _images_in(params.path / name)
         self.manifest = self._manifest(params.path / "manifest.json")
         self.root = params.path
         self.card: Json = {"source": "a folder", **{k: v for k, v in self.manifest.items() if k == "model"}}
@@ -67,13 +68,18 @@ class GeneratedFolder:
                 name = self.classes[request.label]
                 folder = self.root / name
                 raise DataError(f"{folder} has {len(files)} images, and number {request.index + 1} is asked for")
+            file = str(files[request.index])
             try:
-                with Image.open(files[request.index]) as image:
-                    images.append(np.array(image.convert("RGB")))
-            except Exception as error:  # Pillow's readers raise many kinds
-                print(f"{files[request.index]} cannot be read: {one_line(error)}")
+                images.append(np.array(decode_own(file, file, Reading())))
+            except DataError as error:
+                print(one_line(error))
                 images.append(np.empty((0, 0, 3), np.uint8))
         return images
+
+
+def _images_in(folder: Path) -> list[Path]:
+    """Files by name; hidden ones are stubs that systems write beside images."""
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
 
 
 class SameClassMixup:

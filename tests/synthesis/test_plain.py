@@ -48,7 +48,16 @@ def test_a_file_that_cannot_be_read_is_an_empty_image(folder, setting, capsys):
     (folder / "cat" / "1.png").write_bytes(b"no image")
     folder_generator = GeneratedFolder(GeneratedFolderParams(path=folder), setting)
     assert folder_generator.generate([GenerationRequest(0, 1, 0)])[0].size == 0
-    assert "1.png cannot be read" in capsys.readouterr().out
+    assert "cat/1.png (it is damaged" in capsys.readouterr().out
+
+
+def test_files_are_read_as_those_of_a_data_set(folder, setting):
+    """Stubs of other systems are no images, and of 16 bits the high byte counts."""
+    (folder / "cat" / "._0.png").write_bytes(b"\0\5\26\7Mac OS X")
+    Image.fromarray(np.full((10, 12), 40000, np.uint16)).save(folder / "cat" / "3.png")
+    folder_generator = GeneratedFolder(GeneratedFolderParams(path=folder), setting)
+    first, deep = folder_generator.generate([GenerationRequest(0, index, 0) for index in (0, 3)])
+    assert (first[0, 0, 0], deep.max(), deep.min()) == (0, 156, 156)
 
 
 def test_mixtures_are_of_one_class_and_of_training_images(setting, requests):
