@@ -17,6 +17,7 @@ from benchbench.data.sources.own_images import (
     printable,
     to_rgb,
     to_uint8,
+    upright,
 )
 from benchbench.errors import DataError, one_line
 
@@ -114,7 +115,7 @@ def _bands(file: str, reading: Reading, channels: int) -> np.ndarray:
                 return np.stack(frames, axis=2)
             bands, mode = len(image.getbands()), image.mode
             if bands == channels:
-                return np.array(image)
+                return np.array(upright(image, reading))
     except DataError:
         raise
     except Exception:  # decoding says why, in its own words

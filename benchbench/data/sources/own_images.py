@@ -162,17 +162,23 @@ def orientation_of(image: Image.Image) -> int:
 
 def to_rgb(image: Image.Image, location: str, reading: Reading) -> Image.Image:
     """An open image in RGB; errors as of `decode_own`."""
-    from PIL import ImageOps
-
     is_16_bit = image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM"))
-    image.load()
-    if reading.exif == "apply" and orientation_of(image) != 1:
-        image = ImageOps.exif_transpose(image)
+    image = upright(image, reading)
     if is_16_bit or image.mode in DEEP_GREY:
         return _eight_bits(image, is_16_bit, location, reading).convert("RGB")
     if "transparency" in image.info:  # Pillow warns of losing it, and gives the same colours
         image = image.convert("RGBA")
     return image.convert("RGB")
+
+
+def upright(image: Image.Image, reading: Reading) -> Image.Image:
+    """An open image, decoded, and turned as its EXIF orientation says where that is asked for."""
+    from PIL import ImageOps
+
+    image.load()
+    if reading.exif == "apply" and orientation_of(image) != 1:
+        return ImageOps.exif_transpose(image)
+    return image
 
 
 def _eight_bits(image: Image.Image, is_16_bit: bool, location: str, reading: Reading) -> Image.Image:

@@ -69,6 +69,17 @@ def test_many_channels(tmp_path):
     assert np.array_equal(pixels_in(tmp_path / "floats", 7, pixel_range=(0, 510)), stack)
 
 
+@pytest.mark.parametrize("name", ["a.png", "a.webp"])
+def test_bands_are_turned_as_the_orientation_says(tmp_path, name):
+    stack, exif = np.random.default_rng(0).integers(0, 256, (6, 5, 4), dtype=np.uint8), Image.Exif()
+    exif[0x0112] = 6
+    file = io.BytesIO()
+    Image.fromarray(stack, "RGBA").save(file, name[2:], exif=exif, lossless=True, exact=True)
+    saved(tmp_path, name, file.getvalue())
+    assert np.array_equal(pixels_in(tmp_path, 4), stack)
+    assert np.array_equal(pixels_in(tmp_path, 4, exif="apply"), np.rot90(stack, -1))
+
+
 @pytest.mark.parametrize(
     ("name", "content", "problem"),
     [
