@@ -14,6 +14,8 @@ from benchbench.models.detection import CANDIDATES, LEAST_SCORE, MOST_DETECTED, 
 from benchbench.models.outputs import BoxOutputs, Outputs
 from benchbench.models.segmentation import MapShape
 
+SURE = -1e4
+
 
 class FCOS(DetectionHead):
     """Fully convolutional one-stage detector: a class, four distances and a centreness at every point of a pyramid.
@@ -24,8 +26,8 @@ class FCOS(DetectionHead):
 
     Source: Tian et al. 2019, "FCOS: Fully Convolutional One-Stage Object Detection" (arXiv 1904.01355) and Tian et al.
     2020 (arXiv 2006.09214), in torchvision's implementation. Points lie in the middle of their cells, as in the paper.
-    Distances begin at about one stride, where torchvision's begin at 0: behind a ReLU, a side of all boxes might never
-    leave that again.
+    Points in boxes to be ignored are neither objects nor background. Distances begin at about one stride, where
+    torchvision's begin at 0: behind a ReLU, a side of all boxes might never leave that again.
     """
 
     def __init__(
@@ -89,7 +91,10 @@ class FCOS(DetectionHead):
             own = image[(image[:, 4] >= 0) & (image[:, 5] == 0)]
             targets.append({"boxes": own[:, :4], "labels": own[:, 4].long()})
         anchors = [_anchors(outputs.boxes.points)] * len(boxes)
-        terms = self.detector.compute_loss(targets, _named(outputs), anchors, list(outputs.boxes.levels))
+        named = _named(outputs)
+        # Logits that are sure that nothing is there have neither a loss nor a gradient.
+        named["cls_logits"] = named["cls_logits"].masked_fill(_ignored(outputs.boxes.points, boxes)[..., None], SURE)
+        terms = self.detector.compute_loss(targets, named, anchors, list(outputs.boxes.levels))
         names = {"classification": "classes", "bbox_regression": "boxes", "bbox_ctrness": "centerness"}
         return {names[name]: value for name, value in terms.items()}
 
@@ -116,6 +121,18 @@ def _points(level: Tensor, stride: int) -> Tensor:
     rows, columns = (stride * (torch.arange(side, device=level.device) + 0.5) for side in level.shape[-2:])
     y, x = torch.meshgrid(rows, columns, indexing="ij")
     return torch.stack([x, y, torch.full_like(x, stride)], -1).flatten(0, 1)
+
+
+def _ignored(points: Tensor, boxes: Tensor) -> Tensor:
+    """Points [A, 3] in boxes to be ignored [B, M, 6], and in none of the others: [B, A], bool."""
+    x, y = points[:, :1], points[:, 1:2]
+    ignored = (boxes[..., 4] >= 0) & (boxes[..., 5] > 0)
+    if not bool(ignored.any()):
+        return ignored.new_zeros(()).expand(len(boxes), len(points))
+    left, top, right, bottom = (each.unsqueeze(1) for each in boxes[..., :4].unbind(-1))
+    inside = (x > left) & (x < right) & (y > top) & (y < bottom)
+    counted = (boxes[..., 4] >= 0) & ~ignored
+    return (inside & ignored.unsqueeze(1)).any(2) & ~(inside & counted.unsqueeze(1)).any(2)
 
 
 def _anchors(points: Tensor) -> Tensor:

@@ -94,19 +94,30 @@ def test_rows_have_what_was_found_and_what_is_there():
     assert rows[1, MOST_DETECTED:].abs().max() == 0
 
 
-def test_images_without_objects_and_ignored_boxes_teach_that_nothing_is_there():
+def test_images_without_objects_teach_that_nothing_is_there():
     head, maps = head_of(), maps_of()
     none = some_boxes(2, SIZE, torch.device("cpu")).clone()
     none[..., 4] = -1
-    ignored = some_boxes(2, SIZE, torch.device("cpu")).clone()
-    ignored[..., 5] = 1
     outputs = outputs_of(head, maps)
-    terms = [head.loss(outputs, boxes) for boxes in (none, ignored, some_boxes(2, SIZE, torch.device("cpu")))]
-    assert terms[0] == terms[1]
+    terms = [head.loss(outputs, boxes) for boxes in (none, some_boxes(2, SIZE, torch.device("cpu")))]
     assert terms[0]["boxes"] == terms[0]["centerness"] == 0
-    assert terms[2]["boxes"] > 0
+    assert terms[1]["boxes"] > 0
     sum(terms[0].values()).backward()
     assert all(each.grad is None or each.grad.isfinite().all() for each in head.parameters())
+
+
+@pytest.mark.parametrize("kind", [GROUP, HARD])
+def test_points_in_ignored_boxes_alone_teach_nothing(kind):
+    """Those of an object in them count, and those beside them are background."""
+    outputs = outputs_of(head_of(), maps_of())
+    outputs.logits = outputs.logits.detach().requires_grad_()
+    boxes = torch.tensor([[[0.0, 0, 16, 32, 0, kind], [0, 0, 8, 8, 1, 0]], [[0, 0, 32, 32, -1, 0]] * 2])
+    head_of().loss(outputs, boxes)["classes"].backward()
+    taught = outputs.logits.grad.abs().sum(2) > 0
+    assert taught[1].all()
+    fine = [[True, False, True, True], *[[False, False, True, True]] * 3]
+    assert taught[0, :16].view(4, 4).tolist() == fine  # of stride 8
+    assert taught[0, 16:].tolist() == [False, True, False, True]
 
 
 def test_a_network_learns_where_objects_are():
