@@ -239,7 +239,19 @@ def _whole(images: ImageDataset) -> ImageSubset:
 
 
 def _checksum(images: ImageDataset, part: np.ndarray) -> str | None:
-    """sha256 of images in memory; streamed ones are known by the fingerprint in their spec, or by their publisher's."""
+    """sha256 of images in memory, with their labels, masks and boxes.
+
+    None of streamed ones: they are known by the fingerprint in their spec, or by their publisher's.
+    """
     if images.array is None:
         return None
-    return hashlib.sha256(images.labels[part].tobytes() + images.array[part].tobytes()).hexdigest()
+    digest = hashlib.sha256(images.labels[part].tobytes())
+    digest.update(images.array[part].tobytes())
+    for index in map(int, part):
+        targets = [] if images.mask is None else [images.mask(index)]
+        if images.boxes is not None:
+            boxes = images.boxes(index)
+            targets += [boxes.corners, boxes.classes, boxes.ignored]
+        for each in targets:
+            digest.update(f"{each.shape} ".encode() + each.tobytes())
+    return digest.hexdigest()

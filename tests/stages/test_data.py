@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -72,7 +73,8 @@ def test_a_cpu_decodes_images_as_they_come(folder, tmp_path):
 
 
 def test_a_validation_part_of_the_source_is_held_out_as_a_whole(folder, tmp_path):
-    params = {"path": file_json(folder, "abc"), "validation_folder": "test"}
+    shutil.copytree(folder / "test", folder / "val")
+    params = {"path": file_json(folder, "abc"), "validation_folder": "val"}
     spec = spec_of(ComponentSpec(name="imagefolder", params=params))
     spec = spec.model_copy(update={"data": spec.data.model_copy(update={"per_class": 4, "validation": 0.5})})
     data = SplitData(stage_context(spec, tmp_path / "stage", load_plugins().registry))
@@ -95,20 +97,33 @@ class Targets:
         return np.full((16, 16), 0 if index == self.having else IGNORED, np.uint8)
 
 
-@pytest.mark.parametrize(("kind", "target"), [("boxes", "object"), ("mask", "pixel")])
-def test_images_to_train_or_to_validate_on_without_anything_that_counts(tmp_path, monkeypatch, kind, target):
+@pytest.fixture(params=["boxes", "mask"])
+def targets(request, tmp_path, monkeypatch):
+    """(image that has one that counts, validation part) -> the splits of six images with boxes, or with masks."""
     pixels = np.zeros((6, 16, 16, 3), np.uint8)
 
     def of(having: int, part: list[int]) -> SplitData:
-        images = ImageDataset(np.zeros(6, np.int64), ("cell",), ArrayImages(pixels), pixels, validation=np.array(part))
-        images = replace(images, **{kind: getattr(Targets(having), kind)})
+        images = ImageDataset(
+            np.zeros(6, np.int64), ("cell",), ArrayImages(pixels), pixels, validation=np.array(part, int)
+        )
+        images = replace(images, **{request.param: getattr(Targets(having), request.param)})
         monkeypatch.setattr("benchbench.stages.data.load_split", lambda *_: images)
+        monkeypatch.setattr("benchbench.stages.data._note", lambda _: "")  # it reads the folder
         return SplitData(stage_context(spec_of(image_folder(tmp_path)), tmp_path / "stage", load_plugins().registry))
 
-    with pytest.raises(DataError, match=f"no {target} of the 2 images to validate on counts; take more images"):
-        of(3, [4, 5])
-    with pytest.raises(DataError, match=f"no {target} of the 4 images to train on counts; take more images"):
-        of(4, [4, 5])
+    return of
+
+
+def test_images_to_train_or_to_validate_on_without_anything_that_counts(targets):
+    with pytest.raises(DataError, match=r"no (object|pixel) of the 2 images to validate on counts; take more images"):
+        targets(3, [4, 5])
+    with pytest.raises(DataError, match=r"no (object|pixel) of the 4 images to train on counts; take more images"):
+        targets(4, [4, 5])
+
+
+def test_masks_and_boxes_are_in_the_checksum(targets):
+    one, same, other = (targets(having, []).record.sha256 for having in (0, 0, 1))
+    assert one == same != other
 
 
 def test_a_record_says_why_a_cpu_decodes(folder, tmp_path, capsys):
