@@ -72,15 +72,17 @@ class Registration:
 
                 if weights is not None:
                     raise WeightsError("shallow has no weights to start from")
+
+                class Shallow(nn.Sequential):
+                    def with_features(self, images):  # the maps between stages, for losses that read them
+                        first, pool = self
+                        maps = first(images)
+                        return pool(maps), [maps]
+
                 first = nn.Sequential(nn.Conv2d(3, 16, 3, 2, 1), nn.ReLU())
-                pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-
-                def with_features(images):  # the maps between stages, for losses that read them
-                    maps = first(images)
-                    return pool(maps), [maps]
-
-                module = nn.Sequential(first, pool)
-                return Trunk(module, 16, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), with_features=with_features)
+                module = Shallow(first, nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()))
+                mean, std = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
+                return Trunk(module, 16, mean, std, with_features=module.with_features)
         """
 
     @hookspec

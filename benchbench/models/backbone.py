@@ -5,18 +5,22 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from benchbench.models.copies import deep_copy
 from benchbench.models.outputs import Outputs
 
 
 @dataclass
 class Trunk:
     """A network without its classifier, as a model source builds it.
+
+    Its functions are methods of the module, or of an object that holds it: a deep copy must run its own layers.
 
     Attributes:
         module: maps normalised images [B, C, H, W] to embeddings [B, dim].
@@ -170,6 +174,13 @@ class Backbone(nn.Module):
             if part is not None:
                 part.requires_grad_(not head)
         return self.train(False)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """A copy that runs its own layers, where the trunk's functions close over them too."""
+        copied = type(self).__new__(type(self))
+        memo[id(self)] = copied
+        copied.__setstate__({name: deep_copy(value, memo) for name, value in self.__dict__.items()})
+        return copied
 
     def train(self, mode: bool = True) -> Backbone:
         super().train(mode and not self.frozen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -179,6 +180,46 @@ def check_token(case: ModelCase) -> None:
     require(all(each.ndim == 4 for each in maps), "with_token gives maps that are not [B, C, H, W]")
 
 
+def check_copies(case: ModelCase) -> None:
+    """The trunk's functions run the layers of a deep copy, which is what a network is measured on."""
+    for token in (False, True):
+        original = _headed(case, token)
+        try:
+            copied = copy.deepcopy(original)
+        except Exception as error:
+            raise AssertionError(f"copy.deepcopy cannot copy it ({one_line(error)[:200]})") from error
+        ours = _without_weights(copied, case)
+        theirs = _without_weights(_headed(case, token), case)  # built last: what it shares with the first has zeros now
+        for name, values in theirs.items():
+            same = all(
+                torch.allclose(one, other, rtol=1e-3, atol=1e-4, equal_nan=True)
+                for one, other in zip(ours[name], values, strict=True)
+            )
+            way = "with_token" if token and name == "with_features" and original.has_token else name
+            advice = "write it as a method of the module, or of an object that holds it"
+            require(same, f"{way} of a deep copy runs the layers of the original: {advice}")
+
+
+def _headed(case: ModelCase, token: bool) -> Backbone:
+    """The network with a classifier, and on request with one of its distillation token, which it then runs by."""
+    model = Backbone(case.trunk(), classes=3)
+    if token:
+        model.add_token_head()
+    return model.eval()
+
+
+@torch.no_grad()
+def _without_weights(model: Backbone, case: ModelCase) -> dict[str, list[Tensor]]:
+    """The values that the trunk's functions give where all of its parameters are 0."""
+    for parameter in model.trunk.parameters():
+        parameter.zero_()
+    images = case.images(model)
+    outputs = model(images, features=True)
+    maps = outputs.features if model.has_rest else []
+    rests = [value for index, each in enumerate(maps[:-1]) for value in model.rest(index, each.clone()).tensors()]
+    return {"with_features": outputs.tensors(), "rest": rests}
+
+
 def check_state(case: ModelCase) -> None:
     """A trained network comes back from its state dict alone, strictly."""
     trained, fresh = case.backbone(seed=1), case.backbone(seed=2)
@@ -234,6 +275,7 @@ CHECKS: Mapping[str, Callable[[ModelCase], str | None]] = {
     "gradients": check_gradients,
     "features": check_features,
     "token": check_token,
+    "copies": check_copies,
     "state": check_state,
     "meta": check_meta,
     "weights": check_weights,

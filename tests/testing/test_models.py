@@ -123,6 +123,38 @@ class OneToken(Net):
         return self(images) + 1, self(images) + 1, []
 
 
+LAYERS = []
+
+
+class ReadsGlobals(TwoMaps):
+    """Its functions run the layers that were built last."""
+
+    def __init__(self):
+        super().__init__()
+        LAYERS[:] = [self.stem]
+
+    @staticmethod
+    def features_of_last(images):
+        first = LAYERS[0](images).relu()
+        second = F.avg_pool2d(first, 2)
+        return second.mean(dim=(2, 3)), [first, second]
+
+    @staticmethod
+    def rest_of_last(index, value):
+        second = F.avg_pool2d(value, 2) + LAYERS[0].bias.view(-1, 1, 1)
+        return second.mean(dim=(2, 3)), [second]
+
+    @staticmethod
+    def token_of_last(images):
+        embedding, maps = ReadsGlobals.features_of_last(images)
+        return embedding - 1, embedding + 1, maps
+
+
+class Uncopied(Net):
+    def __deepcopy__(self, memo):
+        raise TypeError("no copies")
+
+
 class Unregistered(Net):
     def __init__(self):
         super().__init__()
@@ -141,6 +173,11 @@ class Shared(Net):
 class ReadsValues(Net):
     def forward(self, images):
         return super().forward(images) * float(images.mean())
+
+
+def closure_over(name: str):
+    """A field of a trunk that closes over the module, as plugins may have it."""
+    return lambda module: lambda *given: getattr(module, name)(*given)
 
 
 def source(net: type[Net] = Net, load: bool = True, give=Trunk, **fields):
@@ -180,6 +217,18 @@ BROKEN = [
     ("features", source(OtherRest, rest=lambda module: module.rest), "rest gives other maps or another embedding"),
     ("features", source(ChangesItsMap, rest=lambda module: module.rest), "rest changes map 0, which it is given"),
     ("token", source(OneToken, with_token=lambda module: module.with_token), "not the mean of its two tokens'"),
+    ("copies", source(Uncopied), r"copy\.deepcopy cannot copy it \(TypeError: no copies\)"),
+    (
+        "copies",
+        source(ReadsGlobals, with_features=lambda module: module.features_of_last),
+        "with_features of a deep copy runs the layers of the original: write it as a method of the module",
+    ),
+    ("copies", source(ReadsGlobals, rest=lambda module: module.rest_of_last), "^rest of a deep copy runs the layers"),
+    (
+        "copies",
+        source(ReadsGlobals, with_token=lambda module: module.token_of_last),
+        "with_token of a deep copy runs the layers",
+    ),
     ("state", source(Unregistered), "keep weights in parameters and buffers"),
     ("state", source(Shared), "its weights cannot be saved and loaded"),
     ("meta", source(ReadsValues), "does not run on the meta device .*: make its tensors parameters and buffers"),
@@ -206,6 +255,7 @@ def test_every_check_has_a_source_that_breaks_it():
         (Net, {"with_features": None}),
         (Net, {"with_token": lambda module: module.with_token}),
         (TwoMaps, {"rest": lambda module: module.rest}),
+        (TwoMaps, {name: closure_over(name) for name in ("with_features", "rest")}),
     ],
 )
 def test_a_good_source_breaks_none(component, net, fields):

@@ -33,19 +33,21 @@ def build(name, weights, /, *, width):
     def stage(inputs, outputs):
         return nn.Sequential(nn.Conv2d(inputs, outputs, 3, 2, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU())
 
+    class Network(nn.Sequential):
+        def with_features(self, images):
+            """The embedding and the maps; a method, so that a copy of the network runs its own layers."""
+            stages, pool, flatten = self
+            maps = []
+            for part in stages.children():
+                images = part(images)
+                maps.append(images)
+            return flatten(pool(images)), maps
+
     stages = nn.Sequential(stage(3, width), stage(width, 2 * width), stage(2 * width, 4 * width))
-    module = nn.Sequential(stages, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    module = Network(stages, nn.AdaptiveAvgPool2d(1), nn.Flatten())
     if weights is not None and weights.pretrained is not None:
         raise WeightsError("template has no weights of its own; write `weights: {file: PATH}`")
     if weights is not None:
         weights.load_into(module, classifier="head")
-
-    def with_features(images):
-        maps = []
-        for part in stages:
-            images = part(images)
-            maps.append(images)
-        return module[1:](images), maps
-
     mean, std = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
-    return Trunk(module, dim=4 * width, mean=mean, std=std, with_features=with_features)
+    return Trunk(module, dim=4 * width, mean=mean, std=std, with_features=module.with_features)
