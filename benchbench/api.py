@@ -92,7 +92,7 @@ def plan(
         seeds: in place of the suite's seeds.
         overrides: other values of some parts, as `load_suite` takes them.
         plugins: plugin files, beside those that the suite names.
-        device: cpu, cuda, cuda:N, or auto: CUDA if there is any.
+        device: cpu, cuda, cuda:N, mps, or auto: CUDA if there is any.
         jobs: workers side by side; default: one per core, at most 8; one per GPU.
         executor: name of the executor component, which says what devices there are; or with parameters, as in
             `{"slurm": {"partition": "gpu"}}`. Default: the suite's own, else `local`.
@@ -311,7 +311,7 @@ def load_results(
 
     Returns:
         One row per cell. Among the columns are row (the arm), data, student, seed, status (done, failed or missing),
-        accuracy (0..1), own_hours (device-hours) and key.
+        accuracy (0..1; of a segmentation mIoU, of a detection mAP), own_hours (device-hours) and key.
 
     Raises:
         BenchBenchError: there is no such file, or it is not what it should be.
@@ -340,8 +340,9 @@ def load_trained(
         plugins: plugin files, where the network comes from one, or a loss that gave it another head.
 
     Returns:
-        The network, in eval mode on the CPU, and the names of the C classes. It takes images [B, 3, H, W] with values
-        in 0..1, which it normalises itself; its output has logits [B, C] and embedding [B, D]. Logits of a
+        The network, in eval mode on the CPU, and the names of the C classes. It takes images [B, 3, H, W] (or of the
+        data set's channels) with values in 0..1, which it normalises itself; its output has logits [B, C] and embedding
+        [B, D]. Logits of a
         segmentation are [B, C, h, w], as its head gives them. Boxes of a detection are those of
         `network.detector.detections(network(images), size)`: of each image corners [K, 4] in pixels, scores, classes.
 
@@ -374,7 +375,7 @@ def compare(
         data, plugins: of suites that are not planned yet, as `plan` takes them.
 
     Returns:
-        The comparison: `differences` of test accuracy (0..1) with 95 % intervals and p-values after Holm's correction,
+        The comparison: `differences` of test accuracy (0..1; mIoU, mAP) with 95 % intervals and p-values after Holm's correction,
         `changes` of specs, and `tables`. It shows itself as its tables.
 
     Raises:
