@@ -375,8 +375,8 @@ def compare(
         data, plugins: of suites that are not planned yet, as `plan` takes them.
 
     Returns:
-        The comparison: `differences` of test accuracy (0..1; mIoU, mAP) with 95 % intervals and p-values after Holm's correction,
-        `changes` of specs, and `tables`. It shows itself as its tables.
+        The comparison: `differences` of test accuracy (0..1; mIoU, mAP) with 95 % intervals and p-values after Holm's
+        correction, `changes` of specs, and `tables`. It shows itself as its tables.
 
     Raises:
         BenchBenchError: there is no such suite or file, or it is not what it should be.

@@ -157,10 +157,10 @@ class Registration:
     @hookspec
     def benchbench_augmenters(self) -> Iterable[Component]:  # type: ignore[empty-body]
         """Batched image transforms. The target is a function `(images, size, generator, **params) -> images` on float
-        images [B, 3, H, W] in 0..1, or of other channels; all its random numbers come from the generator. An augmenter that `needs` `labels`
-        mixes the images of a finished batch, and so their labels: `(images, generator, **params) -> (images, partner,
-        share)`, with the index in the batch of the image that each is mixed with [B], int64, and its own share in the
-        result [B], float32. A recipe names such augmenters last.
+        images [B, 3, H, W] in 0..1, or of other channels; all its random numbers come from the generator. An augmenter
+        that `needs` `labels` mixes the images of a finished batch, and so their labels: `(images, generator, **params)
+        -> (images, partner, share)`, with the index in the batch of the image that each is mixed with [B], int64, and
+        its own share in the result [B], float32. A recipe names such augmenters last.
 
         Segmentations and detections take those alone whose params class says what becomes of masks and boxes, by its
         `masks` ("kept" or "moved") and `boxes` ("moved"): see `benchbench.components.Params`.
@@ -257,9 +257,10 @@ class Registration:
     def benchbench_metrics(self) -> Iterable[Component]:  # type: ignore[empty-body]
         """Metrics: scores of a cell's stored answers on the test images, each a column of the results and of the table
         `metrics`; a suite is about one where its `metric:` names it. The target is a function `(answers, classes: int)
-        -> float`, a finite number, 0..1 with 1 as the best. Answers are `benchbench.store.Predictions`; with `dense=True` the pixels of each
-        image of a segmentation by class and predicted class [N, C, C], and with `boxes=True` the boxes of each image of
-        a detection [N, L, 7], as `benchbench.statistics.detection` has them. Metrics are part of no key.
+        -> float`, a finite number, 0..1 with 1 as the best. Answers are `benchbench.store.Predictions`; with
+        `dense=True` the pixels of each image of a segmentation by class and predicted class [N, C, C], and with
+        `boxes=True` the boxes of each image of a detection [N, L, 7], as `benchbench.statistics.detection` has them.
+        Metrics are part of no key.
 
         Example:
             from benchbench import Component, hookimpl

@@ -11,6 +11,7 @@ COMPARING = frozenset(
         "cc",
         "cirkd",
         "dist",
+        "fcfd",
         "head_kd",
         "info_nce",
         "mlkd",
