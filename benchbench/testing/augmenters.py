@@ -27,6 +27,13 @@ SHAPES = ((5, 40, 40), (3, 48, 36), (4, 32, 32), (4, 20, 20))
 
 # Share of the pixels that an image resized smoothly and its mask may differ in: those along an edge.
 EDGE = 0.02
+# Pixels by which a side of a box may lie off what it encloses: that is seen on whole pixels alone.
+OFF = 1.5
+# A patch of images of `WHOLE` pixels a side: no mirroring or turn brings it to its own place, and blocks of JPEG end where
+# it does. Blurring moves a little of it past the next pixels.
+WHOLE, PATCH, NEAR = 64, (slice(16, 32), slice(48, 64)), (slice(15, 33), slice(47, 64))
+# Share of a change in the patch that is seen farther off where pixels move; blurring and noise leave less there.
+MOVED = 0.6
 
 
 @dataclass(frozen=True)
@@ -165,6 +172,68 @@ def check_masks(case: AugmenterCase) -> None:
         require(float(differ.float().mean()) < EDGE, "masks are not where their images are")
 
 
+def check_kept(case: AugmenterCase) -> None:
+    """One that keeps masks moves no pixel: a change of some pixels is seen where they are."""
+    images = case.images(16, WHOLE, WHOLE)
+    rows, columns = PATCH
+    pixels = images[:, :, rows, columns].flatten(2)
+    # The same pixels in another order: what an augmenter reads of a whole image (its mean, its darkest) stays.
+    order = torch.randperm(pixels.shape[-1], generator=Generator().manual_seed(0))
+    changed = images.clone()
+    changed[:, :, rows, columns] = pixels[:, :, order].view(len(images), 3, 16, 16)
+    advice = 'say masks = "moved" and move them, or say nothing of masks'
+    for seed in range(8):
+        before, after = case.run(images.clone(), seed), case.run(changed.clone(), seed)
+        require(before.shape == images.shape, f"it keeps masks, and changes the size of images: {advice}")
+        difference = (after - before).abs()
+        largest = difference.amax((1, 2, 3))
+        difference[:, :, NEAR[0], NEAR[1]] = 0
+        moved = (difference.amax((1, 2, 3)) > MOVED * largest) & (largest > 0.05)
+        require(not moved.any(), f"it keeps masks, and moves pixels: {advice}")
+
+
+def check_boxes(case: AugmenterCase) -> None:
+    """Boxes move with what they enclose, by the same draws."""
+    target = case.component.load()
+    for shape in SHAPES:
+        count, height, width = shape
+        boxes = torch.tensor([[4, 3, 13, 15], [8, 10, 17, 18]], dtype=torch.float32).expand(count, -1, -1).contiguous()
+        images = torch.zeros(count, 3, height, width)
+        for channel, (left, top, right, bottom) in enumerate(boxes[0].int().tolist()):
+            images[:, channel, top:bottom, left:right] = 1
+        for seed in range(3):
+            given = target(images, SIZE, Generator().manual_seed(seed), **case.params, boxes=boxes)
+            pair = isinstance(given, tuple) and len(given) == 2 and all(isinstance(each, Tensor) for each in given)
+            require(pair, f"it gives {_kind(given)} for images with boxes: give (images, boxes)")
+            moved, corners = given
+            fits = corners.shape == boxes.shape and corners.is_floating_point()
+            form = f"{list(boxes.shape)} become {corners.dtype} {list(corners.shape)}"
+            require(fits, f"boxes of shape {form}: give the corners of each in pixels, as floats")
+            alone = target(images, SIZE, Generator().manual_seed(seed), **case.params)
+            require(torch.equal(moved, alone), "images move otherwise with boxes than without: make the same draws")
+            _check_corners(moved, corners)
+
+
+def _check_corners(images: Tensor, corners: Tensor) -> None:
+    """Boxes [B, 2, 4] are those of what is bright in the first two channels, as far as that is in the image."""
+    excess = []
+    for image, boxes in zip(images, corners, strict=True):
+        for channel, box in zip(image[:2], boxes.tolist(), strict=True):
+            rows, columns = (channel > 0.5).nonzero(as_tuple=True)
+            if len(rows) < 4:  # it has left the image
+                continue
+            sides = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+            limits = [channel.shape[1], channel.shape[0]] * 2
+            low, high = box[:2], box[2:]
+            outer = [*(max(0, side) for side in low), *(min(*pair) for pair in zip(high, limits[2:], strict=True))]
+            beyond = [float(side) - edge for side, edge in zip(sides, outer, strict=True)]
+            beyond[2:] = [-value for value in beyond[2:]]  # how far the box reaches beyond what it encloses
+            require(min(beyond) >= -OFF, "boxes do not enclose what they did: move their corners with the images")
+            excess.append(max(beyond))
+    if excess:
+        require(torch.tensor(excess).median() <= 2 * OFF, "boxes are larger than what they enclose")
+
+
 AugmenterCheck = Callable[[AugmenterCase], str | None]
 CHECKS: Mapping[str, AugmenterCheck] = {
     "shape": check_shape,
@@ -174,7 +243,12 @@ CHECKS: Mapping[str, AugmenterCheck] = {
     "single": check_single,
     "pickles": check_pickles,
 }
-MOVING_CHECKS: Mapping[str, AugmenterCheck] = {**CHECKS, "masks": check_masks}
+# By what becomes of the targets of images.
+MASK_CHECKS: Mapping[str | None, Mapping[str, AugmenterCheck]] = {
+    "kept": {"kept": check_kept},
+    "moved": {"masks": check_masks},
+}
+BOX_CHECKS: Mapping[str | None, Mapping[str, AugmenterCheck]] = {"moved": {"boxes": check_boxes}}
 MIXING_CHECKS: Mapping[str, AugmenterCheck] = {"mixture": check_mixture, **CHECKS}
 
 
@@ -190,7 +264,7 @@ def checks_for(component: Component) -> Mapping[str, AugmenterCheck]:
     """The checks of an augmenter by name."""
     if component.mixes:
         return MIXING_CHECKS
-    return MOVING_CHECKS if component.params.masks == "moved" else CHECKS
+    return {**CHECKS, **MASK_CHECKS.get(component.params.masks, {}), **BOX_CHECKS.get(component.params.boxes, {})}
 
 
 def _kind(result: object) -> str:
