@@ -29,8 +29,8 @@ SHAPES = ((5, 40, 40), (3, 48, 36), (4, 32, 32), (4, 20, 20))
 EDGE = 0.02
 # Pixels by which a side of a box may lie off what it encloses: that is seen on whole pixels alone.
 OFF = 1.5
-# A patch of images of `WHOLE` pixels a side: no mirroring or turn brings it to its own place, and blocks of JPEG end where
-# it does. Blurring moves a little of it past the next pixels.
+# A patch of images of `WHOLE` pixels a side: no mirroring or turn brings it to its own place, and blocks of JPEG end
+# where it does. Blurring moves a little of it past the next pixels.
 WHOLE, PATCH, NEAR = 64, (slice(16, 32), slice(48, 64)), (slice(15, 33), slice(47, 64))
 # Share of a change in the patch that is seen farther off where pixels move; blurring and noise leave less there.
 MOVED = 0.6
