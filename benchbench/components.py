@@ -54,6 +54,8 @@ class Params(BaseModel):
     Attributes:
         takes_channels: of a model source: its target takes `in_chans`, the number of channels of images, beside its
             parameters, where that is not 3.
+        of_weights: of a model source: arguments that networks with weights of its library's own have, by "NAME.TAG" in
+            lower case. A trained network is built again by them, and without the weights.
         needs_rgb: of an augmenter: it works on images of three channels alone.
         masks: of an augmenter, what becomes of the masks of a segmentation: "kept" where it moves no pixel; "moved"
             where its target takes `masks` [B, H, W], uint8, beside its parameters, and gives (images, masks) then.
@@ -64,6 +66,7 @@ class Params(BaseModel):
     """
 
     takes_channels: ClassVar[bool] = False
+    of_weights: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     needs_rgb: ClassVar[bool] = False
     masks: ClassVar[Literal["kept", "moved"] | None] = None
     boxes: ClassVar[Literal["moved"] | None] = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -17,6 +17,17 @@ class LibraryParams(Params):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     __pydantic_extra__: dict[str, Any]
+
+
+class TorchvisionParams(LibraryParams):
+    """Arguments that go to the library's own constructor; the library checks their names when the plan is made."""
+
+    of_weights: ClassVar = {
+        "vit_b_16.imagenet1k_swag_e2e_v1": {"image_size": 384},
+        "vit_l_16.imagenet1k_swag_e2e_v1": {"image_size": 512},
+        "vit_h_14.imagenet1k_swag_e2e_v1": {"image_size": 518},
+        "vit_h_14.default": {"image_size": 518},
+    }
 
 
 class TimmParams(LibraryParams):
@@ -64,7 +75,7 @@ def _sources() -> Iterable[Component]:
     # The library defines the network behind a name, so its version is part of every key that uses it.
     listings = {
         "timm": ("timm.list_models()", TimmParams),
-        "torchvision": ("torchvision.models.list_models()", LibraryParams),
+        "torchvision": ("torchvision.models.list_models()", TorchvisionParams),
     }
     for name, (listing, params) in listings.items():
         yield Component(

@@ -39,6 +39,8 @@ def build(name: str, weights: Weights | None, /, **params: Any) -> Trunk:
         # so that one rebuilt without them sees the same).
         pretrained = weights is not None
         params = {"aux_logits": pretrained, "transform_input": True, "init_weights": not pretrained, **params}
+    if tag is not None:
+        params = {**_of_weights(name, tag, params), **params}
     module = _create(name, None if shapes_only else tag, params)
     label, classifier = _classifier(module)
     head = classifier if tag is not None else None
@@ -50,9 +52,10 @@ def build(name: str, weights: Weights | None, /, **params: Any) -> Trunk:
         classifier.in_channels if isinstance(classifier, nn.Conv2d) else classifier.in_features,
         MEAN,
         STD,
-        input_size=getattr(module, "image_size", None),
+        input_size=_input_size(module, params),
         with_features=_Features(module),
         head=head if isinstance(head, nn.Linear) else None,
+        licence=_meta(name, tag).get("license") if tag is not None else None,
     )
 
 
@@ -70,6 +73,34 @@ def _weights_tag(name: str, weights: Weights | None) -> str | None:
     if tag not in tags:
         raise UnknownNameError(f"torchvision/{name} has no weights '{tag}'; {did_you_mean(tag, tags)}")
     return tag
+
+
+def _meta(name: str, tag: str) -> Mapping[str, Any]:
+    """torchvision's description of weights."""
+    meta: Mapping[str, Any] = torchvision.models.get_model_weights(name)[tag].meta
+    return meta
+
+
+def _of_weights(name: str, tag: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The arguments that torchvision takes from the weights themselves, so that it builds the same without them.
+
+    Raises:
+        BenchBenchError: the params say something else, as torchvision itself would find when it loads them.
+    """
+    if not name.startswith("vit_"):
+        return {}
+    size = _meta(name, tag)["min_size"][0]
+    if (given := params.get("image_size", size)) != size:
+        raise BenchBenchError(f"torchvision/{name} does not take image_size {given} with weights of {size} px")
+    return {"image_size": size}
+
+
+def _input_size(module: nn.Module, params: Mapping[str, Any]) -> int | None:
+    """The only size of images that a network takes; None where it takes any."""
+    if isinstance(module, torchvision.models.MaxVit):  # which does not keep it
+        height, width = params.get("input_size", (224, 224))
+        return height if height == width else None
+    return getattr(module, "image_size", None)
 
 
 def _create(name: str, tag: str | None, params: Mapping[str, Any]) -> nn.Module:

@@ -79,11 +79,16 @@ class SpecBuilder:
         source, _, name = entry.model.partition("/")
         component = self.component(role, Ref(name=source, params=entry.params), [*loc, "model"])
         own = self.resolver.weights_file(entry, loc) if with_weights else None
+        weights = self.resolver.weights(entry, loc) if with_weights else None
+        params = component.params
+        if weights is not None and weights.pretrained is not None:
+            of_weights = self.resolver.registry.get(role, source).params.of_weights
+            params = {**of_weights.get(f"{name}.{weights.pretrained}".lower(), {}), **params}
         return ModelSpec(
             source=source,
             name=name,
-            params=component.params,
-            weights=self.resolver.weights(entry, loc) if with_weights else None,
+            params=params,
+            weights=weights,
             mean=entry.mean or (own and own.mean),
             std=entry.std or (own and own.std),
             input_size=entry.input_size,

@@ -13,6 +13,7 @@ import torchvision
 
 from benchbench.errors import BenchBenchError, UnknownNameError, WeightsError
 from benchbench.models.backbone import Backbone
+from benchbench.models.registry import TorchvisionParams
 from benchbench.models.torchvision_source import build
 from benchbench.models.weights import Weights
 
@@ -149,6 +150,43 @@ def test_image_size_sets_the_size_that_images_are_brought_to():
         assert trunk.input_size == 64
         out = Backbone(trunk, 3)(torch.zeros(1, 3, 224, 224), features=True)
     assert {tuple(each.shape[1:]) for each in out.features} == {(768, 4, 4)}
+
+
+VITS = [name for name in torchvision.models.list_models(module=torchvision.models) if name.startswith("vit_")]
+
+
+@pytest.mark.parametrize("name", VITS)
+def test_a_transformer_has_the_size_of_its_weights_with_and_without_them(name):
+    tags = torchvision.models.get_model_weights(name).__members__
+    for tag in [*tags, "default"]:
+        with torch.device("meta"):
+            shapes = build(name, Weights(pretrained=tag.lower(), shapes_only=True))
+            again = build(name, None, **TorchvisionParams.of_weights.get(f"{name}.{tag}".lower(), {}))
+        expected = tags[tag.upper()].meta["min_size"][0] if tag in tags else shapes.input_size
+        assert shapes.input_size == again.input_size == expected
+        assert shapes.module.encoder.pos_embedding.shape == again.module.encoder.pos_embedding.shape
+
+
+def test_another_size_than_that_of_the_weights_is_refused_before_they_are_downloaded():
+    weights = Weights(pretrained="imagenet1k_swag_e2e_v1", shapes_only=True)
+    with pytest.raises(BenchBenchError, match="does not take image_size 224 with weights of 384 px"):
+        build("vit_b_16", weights, image_size=224)
+
+
+@pytest.mark.parametrize(("params", "size"), [({}, 224), ({"input_size": [448, 448]}, 448)])
+def test_maxvit_takes_one_size_alone(params, size):
+    with torch.device("meta"), torch.no_grad():
+        trunk = build("maxvit_t", None, **params)
+        assert trunk.input_size == size
+        assert Backbone(trunk, 3).eval()(torch.zeros(1, 3, 96, 96)).logits.shape == (1, 3)
+
+
+@pytest.mark.parametrize(("tag", "licence"), [("imagenet1k_swag_linear_v1", "SWAG/blob/main/LICENSE"), ("default", "")])
+def test_the_licence_is_what_torchvision_states_for_the_weights(tag, licence):
+    with torch.device("meta"):
+        trunk = build("vit_b_16", Weights(pretrained=tag, shapes_only=True))
+    assert (trunk.licence or "").endswith(licence)
+    assert bool(trunk.licence) == bool(licence)
 
 
 @pytest.mark.parametrize("name", ["googlenet", "inception_v3"])

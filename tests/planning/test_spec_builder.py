@@ -52,6 +52,12 @@ class TestComponents:
 
 
 class TestModels:
+    def test_a_network_keeps_what_its_weights_made_of_it(self, builder):
+        entry = ModelEntry(model="torchvision/vit_b_16", weights="IMAGENET1K_SWAG_E2E_V1", params={"dropout": 0.1})
+        model = builder.model("teacher", entry, True, ["teachers", "big"])
+        assert model.without_weights().arguments == {"image_size": 384, "dropout": 0.1}
+        assert builder.model("teacher", entry, False, ["teachers", "big"]).params == {"dropout": 0.1}
+
     def test_with_weights(self, builder):
         entry = ModelEntry(model="timm/test_vit", weights="pretrained", mean=(0, 0, 0), input_size=64)
         model = builder.model("teacher", entry, True, ["teachers", "big"])
