@@ -1,6 +1,7 @@
 """A user's own folders."""
 
 import pickle
+import shutil
 
 import numpy as np
 import pytest
@@ -128,13 +129,14 @@ def test_a_validation_folder(folder, save_image):
     [
         ({"test_folder": "val", "validation_folder": "val"}, "test and to validate"),
         ({"test_folder": "./train"}, "train and to test"),
-        ({"test_folder": "linked"}, "train and to test"),
-        ({"validation_folder": "train", "split": {"test": 0.5}}, "train and to validate"),
+        ({"test_folder": "more/linked"}, "train and to test"),
+        ({"validation_folder": "train", "train_folder": "./train", "split": {"test": 0.5}}, "train and to validate"),
     ],
 )
 def test_a_folder_that_is_two_parts(folder, params, verbs):
     (folder / "test").rename(folder / "val")
-    (folder / "linked").symlink_to(folder / "train")
+    (folder / "more").mkdir()
+    (folder / "more" / "linked").symlink_to(folder / "train")
     with pytest.raises(DataError, match=f"the parts are to differ: .*/cat/.* is both to {verbs} on; name other folder"):
         load(ImageFolderParams(path=folder, **params), folder, "train")
 
@@ -194,6 +196,29 @@ class TestDrawnSplit:
         save_image(tmp_path / "own" / "test" / "cat" / "1.png")
         with pytest.raises(DataError, match=r"own/test is there already; take `split` out"):
             params.info(tmp_path)
+
+    def test_a_class_called_train(self, flat, save_image):
+        for number in range(4):
+            save_image(flat / "train" / f"s{number}" / "1.png", 50 + number)
+        save_image(flat / "val" / "cat" / "1.png", 60)
+        (flat / "notes").mkdir()
+        split = {"test": 0.3}
+        with pytest.raises(
+            DataError, match=r"holds train/ and cat/, dog/: write `train_folder: \.` where all are class"
+        ):
+            ImageFolderParams(path=flat, split=split).info(flat)
+        part = ImageFolderParams(path=flat, split={"test": 0.5}, train_folder="./train")
+        with pytest.raises(DataError, match="class 's0' has 1 image"):
+            part.info(flat)
+        for folder in ("val", "notes"):
+            shutil.rmtree(flat / folder)
+        assert ImageFolderParams(path=flat, split=split, train_folder=".").info(flat).names == ("cat", "dog", "train")
+        for folder in ("cat", "dog"):
+            shutil.rmtree(flat / folder)
+        save_image(flat / "val" / "s0" / "1.png", 60)
+        for number in range(4):
+            save_image(flat / "train" / f"s{number}" / "2.png", 70 + number)
+        assert ImageFolderParams(path=flat, split=split).info(flat).names == ("s0", "s1", "s2", "s3")
 
     def test_of_too_few_images(self, flat, save_image):
         save_image(flat / "elk" / "1.png")
