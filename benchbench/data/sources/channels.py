@@ -9,6 +9,7 @@ from pydantic import Field
 
 from benchbench.data.images import ImageDataset
 from benchbench.data.sources.own_images import (
+    DEEP_GREY,
     OwnFileImages,
     OwnImagesParams,
     Reading,
@@ -106,13 +107,8 @@ def _bands(file: str, reading: Reading, channels: int) -> np.ndarray:
 
     try:
         with open_own(file) as image:
-            pages = getattr(image, "n_frames", 1)
-            if pages == channels:
-                frames = []
-                for page in range(pages):
-                    image.seek(page)
-                    frames.append(np.asarray(to_rgb(image, file, reading).convert("L")))
-                return np.stack(frames, axis=2)
+            if getattr(image, "n_frames", 1) == channels:
+                return _pages(image, file, reading, channels)
             bands, mode = len(image.getbands()), image.mode
             if bands == channels:
                 return np.array(upright(image, reading))
@@ -125,3 +121,20 @@ def _bands(file: str, reading: Reading, channels: int) -> np.ndarray:
         f"cannot read the image {printable(file)} (it has {bands} channel{'s' if bands > 1 else ''}, {mode}, and "
         f"`channels: {channels}` asks for {channels}; other numbers are read from {ARRAY} files and from pages of TIFF)"
     )
+
+
+def _pages(image: Image.Image, file: str, reading: Reading, count: int) -> np.ndarray:
+    """Grey pages; 32-bit values of all are scaled from the range that holds them together."""
+    import numpy as np
+
+    pages = []
+    for page in range(count):
+        image.seek(page)
+        if image.mode in DEEP_GREY and image.format == "TIFF":
+            pages.append(np.array(upright(image, reading)))
+        else:
+            pages.append(np.asarray(to_rgb(image, file, reading).convert("L")))
+    stack, is_deep = np.stack(pages, axis=2), np.array([page.dtype != np.uint8 for page in pages])
+    if is_deep.any():
+        stack[..., is_deep] = to_uint8(stack[..., is_deep], False, file, reading)
+    return stack.astype(np.uint8)

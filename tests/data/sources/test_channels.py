@@ -69,6 +69,19 @@ def test_many_channels(tmp_path):
     assert np.array_equal(pixels_in(tmp_path / "floats", 7, pixel_range=(0, 510)), stack)
 
 
+@pytest.mark.parametrize(
+    ("kind", "values", "scaled"),
+    [(np.float32, (0, 1, 200), [0, 1, 200, 9]), (np.int32, (0, 200, 2000), [0, 1, 8, 9])],
+)
+def test_pages_of_32_bits_are_scaled_from_one_range(tmp_path, kind, values, scaled):
+    first, *others = (Image.fromarray(np.full((6, 5), value, kind)) for value in values)
+    file = io.BytesIO()
+    first.save(file, "TIFF", save_all=True, append_images=[*others, Image.fromarray(np.full((6, 5), 9, np.uint8))])
+    saved(tmp_path, "a.tif", file.getvalue())
+    assert pixels_in(tmp_path, 4)[0, 0].tolist() == scaled
+    assert pixels_in(tmp_path, 4, pixel_range=(0, 100))[0, 0, 2:].tolist() == [255, 9]
+
+
 @pytest.mark.parametrize("name", ["a.png", "a.webp"])
 def test_bands_are_turned_as_the_orientation_says(tmp_path, name):
     stack, exif = np.random.default_rng(0).integers(0, 256, (6, 5, 4), dtype=np.uint8), Image.Exif()
