@@ -69,6 +69,8 @@ class ImageDataset:
             then those of pixels, and `labels` the strata that subsets are drawn by: all 0 mostly. Pickles, as `image`.
         boxes: of a detection, the boxes of image i; raises DataError naming the file where they cannot be read.
             `classes` are then those of boxes, and `labels` strata, as with masks. It decodes no image. Pickles.
+        version: tells apart the images that the same parameters have given at different times, of a download that may
+            be replaced; empty where parameters, or the hashes of files in them, say it all.
     """
 
     labels: np.ndarray
@@ -80,6 +82,7 @@ class ImageDataset:
     pixels: Callable[[int], np.ndarray] | None = None
     mask: Callable[[int], np.ndarray] | None = None
     boxes: Callable[[int], Boxes] | None = None
+    version: str = ""
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -94,7 +94,7 @@ class SplitData:
         if self._device.type != "cuda":
             return images
         side, by_device = kept_pixels(self._transform, self._device)
-        key = _content_key(self._context.spec, split) + (f"-{side}" if side else "")
+        key = _content_key(self._context.spec, split, images.version) + (f"-{side}" if side else "")
         return decoded_once(images, self._context.data_root / "decoded" / key, side, by_device)
 
     def _blended(self, real: ImageSubset, use: SyntheticUseSpec) -> Loader:
@@ -220,8 +220,12 @@ def _require_targets(images: ImageDataset, indices: np.ndarray, purpose: str) ->
         raise DataError(f"no {kind} of the {len(indices)} images to {purpose} on counts; take more images{more}")
 
 
-def _content_key(spec: TrainingSpec | OutputsSpec | QualitySpec, split: str) -> str:
-    """The identity of a split's pixels: its files, and the code and the library that decode them."""
+def _content_key(spec: TrainingSpec | OutputsSpec | QualitySpec, split: str, version: str = "") -> str:
+    """The identity of a split's pixels: its files, and the code and the library that decode them.
+
+    Args:
+        version: of a download.
+    """
     data, code = spec.data, spec.components.get(f"dataset/{spec.data.source.name}")
     parts = {
         "source": data.source.as_json(),
@@ -230,6 +234,7 @@ def _content_key(spec: TrainingSpec | OutputsSpec | QualitySpec, split: str) -> 
         "pillow": PIL.__version__,
         "split": split,
         "test": tests_only(data.source.params) if split == "test" else [],
+        **({"version": version} if version else {}),
     }
     return key_of_identity(contents_only(parts))[:KEY_DIGITS]
 

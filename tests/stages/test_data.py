@@ -19,7 +19,7 @@ from benchbench.data.sources.common import ArrayImages
 from benchbench.errors import DataError
 from benchbench.plugins import load_plugins
 from benchbench.specs.parts import ComponentSpec, ComponentVersion, file_json
-from benchbench.stages.data import SplitData, _content_key
+from benchbench.stages.data import SplitData, _content_key, load_split
 from tests.cuda import CUDA, STUB, assert_on_device
 from tests.specs import data_spec, recipe_spec, training_spec
 from tests.stages.contexts import stage_context
@@ -70,6 +70,16 @@ def test_a_cpu_decodes_images_as_they_come(folder, tmp_path):
     data = loaded(folder, tmp_path, "cpu")
     assert len(list(data.train.train_batches(0, 0, 4, 0))) == 3
     assert not list(tmp_path.rglob("decoded"))
+
+
+def test_pixels_of_a_download_that_was_replaced_are_not_those_of_before(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("benchbench.stages.data.decoded_once", lambda images, kept, *_: kept)
+    data = loaded(folder, tmp_path, "cpu")
+    data._device = torch.device("cuda")
+    images = load_split(data._context, "train")
+    folders = [data._kept(replace(images, version=version), "train") for version in ("one", "one", "two", "")]
+    assert folders[0] == folders[1] != folders[2]
+    assert folders[3].name == _content_key(data._context.spec, "train")
 
 
 def test_a_validation_part_of_the_source_is_held_out_as_a_whole(folder, tmp_path):

@@ -5,6 +5,7 @@ The files come from a folder or from the hub. pyarrow and NumPy are imported whe
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from contextlib import suppress
@@ -128,7 +129,14 @@ def load(params: HuggingFaceParams, root: Path, split: str) -> ImageDataset:
     if array is not None:
         return ImageDataset(labels, classes.names, ArrayImages(array), array)
     copy = mapped_copy(rows, columns.image, root / "huggingface")
-    return ImageDataset(labels, classes.names, EncodedImages(rows, copy, params.reading))
+    version = "" if params.repo is None else _version(rows)
+    return ImageDataset(labels, classes.names, EncodedImages(rows, copy, params.reading), version=version)
+
+
+def _version(rows: ParquetRows) -> str:
+    """Of downloaded files: the hub's cache holds each as a link to one that is named by its content."""
+    files = [(Path(file).name, Path(file).resolve().name, Path(file).stat().st_size) for file in rows.files]
+    return hashlib.sha256(repr(files).encode()).hexdigest()
 
 
 def _classes(params: HuggingFaceParams, train: ParquetRows, test: ParquetRows) -> tuple[Columns, ParquetClasses]:

@@ -94,6 +94,21 @@ def test_a_changed_file_gets_a_new_copy(folder, tmp_path, png, monkeypatch):
     assert not np.array_equal(np.asarray(after.image(0)), np.asarray(before.image(0)))
 
 
+def test_a_download_that_is_replaced_has_another_version(folder, tmp_path, png, monkeypatch):
+    """What is kept of its pixels would be that of the one before."""
+    monkeypatch.setattr(parquet_images, "ARRAY_BYTES", 0)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda repo, **_: str(folder))
+    file, versions = folder / "data" / "test-00000-of-00001.parquet", []
+    for blob in ("one", "one", "two"):
+        file.replace(folder / blob)
+        file.symlink_to(folder / blob)
+        versions.append(load(HuggingFaceParams(repo="owner/name"), tmp_path, "test").version)
+        file.unlink()
+        (folder / blob).rename(file)
+    assert versions[0] == versions[1] != versions[2]
+    assert load(HuggingFaceParams(path=folder), tmp_path, "test").version == ""  # the key has the hash of the files
+
+
 def test_a_copy_that_cannot_be_written(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(parquet_images, "ARRAY_BYTES", 0)
     (tmp_path / "huggingface").write_text("in the way")
