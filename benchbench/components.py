@@ -54,6 +54,7 @@ class Params(BaseModel):
     Attributes:
         takes_channels: of a model source: its target takes `in_chans`, the number of channels of images, beside its
             parameters, where that is not 3.
+        adds: of a loss: needs that its parameters of truth values add where they are true, whatever component has them.
         of_weights: of a model source: arguments that networks with weights of its library's own have, by "NAME.TAG" in
             lower case. A trained network is built again by them, and without the weights.
         needs_rgb: of an augmenter: it works on images of three channels alone.
@@ -66,6 +67,7 @@ class Params(BaseModel):
     """
 
     takes_channels: ClassVar[bool] = False
+    adds: ClassVar[Mapping[str, frozenset[str]]] = {}
     of_weights: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     needs_rgb: ClassVar[bool] = False
     masks: ClassVar[Literal["kept", "moved"] | None] = None
@@ -131,7 +133,8 @@ class Component:
             behaviour depends on something outside of the source.
         venue: where the method was published, "CVPR 2022"; for losses.
         presets: published settings; for losses.
-        optional: parameters of truth values, each with the needs that it adds where it is true; for losses.
+        optional: parameters of truth values, each with the needs that it adds where it is true; for losses. Those that
+            `params` has itself (`Params.adds`) are among them.
         dense: of a loss: it works on a segmentation too, where logits are [B, classes, h, w] and labels are masks. Of a
             metric: it reads the answers of a segmentation.
         boxes: of a loss: it works on a detection too, where logits are [B, A, classes] and labels are boxes. Of a head:
@@ -159,6 +162,7 @@ class Component:
             raise PluginError(f"component '{self.name}': its target is written 'package.module:attribute'")
         if not (isinstance(self.params, type) and issubclass(self.params, Params)):
             raise PluginError(f"component '{self.name}': its params must be a class derived from benchbench.Params")
+        object.__setattr__(self, "optional", {**self.params.adds, **self.optional})
         known = LOSS_NEEDS | AUGMENTER_NEEDS
         if not isinstance(self.needs, frozenset) or not self.needs <= known:
             raise PluginError(f"component '{self.name}': its needs must be a frozenset of {', '.join(sorted(known))}")

@@ -18,6 +18,7 @@ from benchbench.data.batch import Batch
 from benchbench.errors import StageError
 from benchbench.losses import benchbench_losses
 from benchbench.losses.base import LossContext, Shape
+from benchbench.losses.catalog.embeddings import DenseParams
 from benchbench.losses.weighted_sum import TEACHER_NEEDS, LossSum
 from benchbench.models.fcos import FCOS
 from benchbench.models.outputs import Outputs
@@ -43,6 +44,9 @@ def cases(component: Component, kind: str, options: Options) -> dict[str, Call]:
     on_pairs = [LossCase(component, params, pair) for pair in pairs]
     calls: dict[str, Call] = {f"teacher > student: {case.pair}": partial(check_builds, case) for case in on_pairs}
     calls |= {name: partial(check_everywhere, check, on_pairs) for name, check in CHECKS.items()}
+    if issubclass(component.params, DenseParams) and not params["dense"] and not params.get("maps"):
+        positions = {**params, "dense": True, "positions": 3}
+        calls["dense: true"] = partial(check_positions, [LossCase(component, positions, pair) for pair in PAIRS])
     return calls | {"gradient": partial(gradient, component, params), "speed": partial(speed, component, params)}
 
 
@@ -64,6 +68,12 @@ def check_everywhere(check: Callable[[LossCase], None], on_pairs: Sequence[LossC
         except AssertionError as error:
             where = f"{case.pair}: " if len(on_pairs) > 1 else ""
             raise AssertionError(f"{where}{error}") from error
+
+
+def check_positions(on_pairs: Sequence[LossCase]) -> None:
+    """A loss that takes positions of the last maps as samples works with them as with images."""
+    for check in CHECKS.values():
+        check_everywhere(check, on_pairs)
 
 
 def gradient(component: Component, params: Mapping[str, Any]) -> str:

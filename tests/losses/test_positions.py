@@ -86,8 +86,9 @@ def width_of_batch(student, teacher, batch):
 
 def test_a_plugin_s_loss_gets_them_too(context, make_step):
     registry = load_plugins().registry
-    reads = {"needs": frozenset({"teacher"}), "optional": {"dense": frozenset({"features"})}}
-    registry.add(Offer("loss", Component("mine", f"{__name__}:width_of_batch", DenseParams, **reads), "here"))
+    mine = Component("mine", f"{__name__}:width_of_batch", DenseParams, needs=frozenset({"teacher"}))
+    assert mine.needs_of({"dense": True}) == {"teacher", "features"}
+    registry.add(Offer("loss", mine, "here"))
     student, teacher, batch = make_step()
     _, terms = LossSum([loss_spec("mine", dense=True, positions=3)], registry, context)(student, teacher, batch)
     assert terms["mine"].item() == 21

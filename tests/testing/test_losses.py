@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from benchbench.errors import StageError
 from benchbench.losses.base import Loss
+from benchbench.losses.catalog.embeddings import DenseParams
 from benchbench.testing import check_component
 from benchbench.testing.losses import CHECKS, LossCase
 from benchbench.testing.pairs import gradient
@@ -54,6 +55,16 @@ def draws(student, teacher, batch):
 
 def ignores_the_teacher(student, teacher, batch):
     return student.logits.square().mean()
+
+
+def gram(student, teacher, batch):
+    ours, theirs = (F.normalize(side.embedding) for side in (student, teacher))
+    return (ours @ ours.T - theirs @ theirs.T).square().mean()
+
+
+def of_each_label(student, teacher, batch):
+    weights = torch.ones_like(batch.labels).unsqueeze(1)
+    return (weights * F.normalize(student.embedding)).mean() - teacher.embedding.mean() * 0
 
 
 def reads_labels(student, teacher, batch):
@@ -188,6 +199,14 @@ class TestPairs:
         assert gradient(component(faint, needs=TEACHER), {}).endswith("its weight is to be about 1e+05")
         with pytest.raises(AssertionError, match="which is rounding: the student cannot change the loss"):
             gradient(component(rounding, needs=TEACHER), {})
+
+    @pytest.mark.parametrize(("target", "status"), [(gram, "ok"), (of_each_label, "failed")])
+    def test_a_loss_that_takes_positions_is_checked_on_them(self, component, monkeypatch, target, status):
+        monkeypatch.setattr("benchbench.testing.pairs.SECONDS", 0.0)
+        made = component(target, params=DenseParams, needs=frozenset({"teacher"}))
+        findings = {finding.check: finding.status for finding in check_component("loss", made)}
+        assert findings["dense: true"] == status
+        assert findings["terms"] == "ok"
 
     def test_a_refusal_is_no_failure_and_the_other_pairs_are_checked(self, component, monkeypatch):
         findings = self.findings(component, OnlyCnns, monkeypatch)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, FiniteFloat, model_validator
 
@@ -17,6 +17,8 @@ class DenseParams(Params):
 
     The weighted sum does that, for losses of plugins too whose parameters derive from these.
     """
+
+    adds: ClassVar = {"dense": frozenset({"features"})}
 
     dense: bool = Field(False, description="compare positions of the last maps in place of the embeddings")
     positions: int = Field(16, gt=0, description="drawn from each image in each step where dense is true")

@@ -13,10 +13,10 @@ BY_PIXEL = frozenset({"ce", "kd", "logit_mse", "ttm", "ctkd", "dist", "tf_kd_sel
 # Outputs of a network for an image as a whole; and losses that work with a linear classifier of it, or replace it.
 OF_IMAGES = frozenset({"teacher.logits", "hard_labels", "token"})
 OF_CLASSIFIERS = frozenset({"simkd", "srrl", "catkd", "ofa", "sdd", "norm"})
-# Parameters that have a loss read something else: maps instead of embeddings, or logits instead of maps.
+# Parameters that have a loss read something else: maps instead of embeddings, or logits instead of maps. `DenseParams`
+# have their own.
 OPTIONAL: Mapping[str, frozenset[str]] = {
     "maps": frozenset({"features"}),
-    "dense": frozenset({"features"}),
     "logits": frozenset({"teacher.logits", "pixels"}),
 }
 
