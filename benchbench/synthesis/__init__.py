@@ -103,8 +103,24 @@ class TrainedDiffusionParams(GeneratorParams):
     flip: bool = Field(True, description="mirror images at random")
     timesteps: int = Field(1000, ge=10, description="noise levels")
     steps: int = Field(25, ge=1, le=1000, description="denoising steps")
-    guidance: float = Field(1.5, ge=0, description="classifier-free guidance; 1: none")
+    guidance: float = Field(1.5, ge=0, description="classifier-free guidance; 1: none, as with `class_dropout: 0`")
     scheduler: Literal["ddim", "dpm-solver++"] = Field("ddim", description="deterministic given the noise")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_a_class_for_none(cls, given: object) -> object:
+        """The training stage, which is not given `guidance`, must take `class_dropout: 0` too."""
+        if isinstance(given, dict) and given.get("class_dropout") == 0:
+            return {"guidance": 1.0, **given}
+        return given
+
+    @model_validator(mode="after")
+    def _guided_by_a_class_for_none(self) -> Self:
+        if self.class_dropout == 0 and self.guidance != 1:
+            raise PydanticCustomError(
+                "guidance", "with `class_dropout: 0` the model learns no images without a class: take `guidance: 1`"
+            )
+        return self
 
 
 class GeneratedFolderParams(GeneratorParams):
