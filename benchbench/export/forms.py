@@ -7,6 +7,7 @@ files that other people get.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -92,10 +93,11 @@ class Student:
     @property
     def preprocessing(self) -> Preprocessing:
         recipe = self.spec.recipe
+        shorter = max(recipe.eval_resize or 0, recipe.image_size)
         return Preprocessing(
             input_size=(3, self.size, self.size),
             interpolation="bilinear",
-            crop_pct=recipe.image_size / max(recipe.eval_resize or 0, recipe.image_size),
+            crop_pct=crop_share(self.size, round(self.size * shorter / recipe.image_size)),
             crop_mode="center" if self.task == "classification" else "letterbox",
             mean=_decimals(self.model.mean),
             std=_decimals(self.model.std),
@@ -116,6 +118,15 @@ class Student:
                 f"which {self.source} cannot build"
             )
         return linear
+
+
+def crop_share(size: int, shorter: int) -> float:
+    """The crop_pct of crops of `size` pixels from images whose shorter side has so many: timm's floor(size / crop_pct).
+
+    The plain quotient may be rounded up, and timm's floor be one pixel less then.
+    """
+    share = size / shorter
+    return share if math.floor(size / share) == shorter else math.nextafter(share, 0)
 
 
 # Logits [B, classes], of a segmentation [B, classes, H, W]; of a detection boxes [B, A, 4] and scores [B, A, classes].
@@ -295,7 +306,9 @@ def load_exported(folder: str | Path, plugins: Sequence[str | Path] = ()) -> tup
     weights = WeightsSpec(file=FileSpec(path=str(path), content=file_sha256(path)))
     spec = ModelSpec(**config["model"], weights=weights, mean=config["mean"], std=config["std"])
     classes = tuple(config["label_names"])
-    model = build_backbone(spec, "student", registry, len(classes), published=classes)
+    # By number: its classifier has the order of these names, whatever order others have classes of such names in.
+    numbers = tuple(map(str, range(len(classes))))
+    model = build_backbone(spec, "student", registry, len(classes), published=numbers)
     return model.eval(), classes
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 
 import pytest
@@ -10,13 +11,15 @@ import safetensors.torch
 import timm
 import torch
 import torchvision
+from timm.data import ImageNetInfo
 
 from benchbench.errors import ExportError, StoreError
 from benchbench.export import ExportOptions, export_student
-from benchbench.export.forms import load_exported
+from benchbench.export.forms import MODEL_FIELDS, crop_share, load_exported
 from benchbench.export.load import load_trained
 from benchbench.models.cifar_source import build
 from benchbench.models.weights import Weights
+from benchbench.specs.parts import ModelSpec
 from benchbench.store import StageFolder, Store, write_json
 from tests.specs import training_record
 
@@ -113,6 +116,15 @@ def normal(images):
     return (images - mean) / std
 
 
+@pytest.mark.parametrize("size", [16, 32, 96, 224, 299, 384])
+def test_the_share_of_a_crop_leaves_timm_the_whole_side(size):
+    """timm's own rule: images are resized to floor(size / crop_pct)."""
+    for shorter in range(size, 4 * size):
+        share = crop_share(size, shorter)
+        assert math.floor(size / share) == shorter
+        assert share == pytest.approx(size / shorter, rel=1e-15)
+
+
 class TestTorchvision:
     @pytest.mark.parametrize("name", ["shufflenet_v2_x0_5", "mobilenet_v3_small", "googlenet"])
     @torch.no_grad()
@@ -143,6 +155,20 @@ class TestCifar:
         network, classes = load_exported(done.folder)
         assert classes == load_trained(folder.path)[1]
         assert_same(network(images(32)).logits.detach(), folder, images(32))
+
+    def test_imagenet_s_classes_stay_in_the_order_of_the_data_set(self, tmp_path):
+        names = ImageNetInfo().label_names()[::-1]
+        network = ModelSpec(source="cifar", name="resnet8")
+        trunk = build("resnet8", None)
+        weight, bias = torch.randn(1000, trunk.dim), torch.randn(1000)
+        state = {**trunk.module.state_dict(), "fc.weight": weight, "fc.bias": bias}
+        safetensors.torch.save_file(state, tmp_path / "model.safetensors")
+        fields = {"model": network.model_dump(mode="json", include=MODEL_FIELDS), "label_names": names}
+        write_json(tmp_path / "config.json", {**fields, "mean": [0.5] * 3, "std": [0.25] * 3})
+        model, classes = load_exported(tmp_path)
+        assert classes == tuple(names)
+        assert torch.equal(model.head.weight, weight)
+        assert torch.equal(model.head.bias, bias)
 
     def test_a_suite_takes_the_file_as_weights(self, trained, store, tmp_path):
         folder = trained("cifar/resnet8")
