@@ -286,13 +286,23 @@ def _with_drawn_parts(table: _Table, rows: Sequence[Row]) -> Listing:
         raise table.error(f"'{params.split_column}' has the parts already; take out `split` or `split_column`")
     if params.split.by == "group" and table.group is None:
         raise table.error("`split: {by: group}` needs `group_column`, the column of groups")
-    folder = os.path.commonpath([os.path.dirname(row.file) for row in rows])
-    names = [os.path.relpath(row.file, folder) for row in rows]  # the draw must not depend on the place
+    names = _drawn_names(params, rows)
     groups = [row.group for row in rows] if params.split.by == "group" else names
     parts = draw_parts("csv", [row.label for row in rows], groups, params.split)
     column = table.header[table.split] if table.split is not None else None
     notes = [f"the column '{column}' is not read, as `split` draws the parts"] if column else []
     return Listing([replace(row, part=part) for row, part in zip(rows, parts, strict=True)], notes)
+
+
+def _drawn_names(params: CsvParams, rows: Sequence[Row]) -> list[str]:
+    """Names to draw by: they depend neither on the place of the whole nor, below the folder of paths, on other rows."""
+    folder = os.path.abspath(params.folder or params.path.parent)
+    files = [os.path.abspath(row.file) for row in rows]
+    names = [os.path.relpath(file, folder) for file in files]
+    elsewhere = [file for file, name in zip(files, names, strict=True) if name.startswith(os.pardir + os.sep)]
+    base = os.path.commonpath([os.path.dirname(file) for file in elsewhere]) if elsewhere else ""
+    outside = {file: os.path.join(os.pardir, os.path.relpath(file, base)) for file in elsewhere}
+    return [outside.get(file, name) for file, name in zip(files, names, strict=True)]
 
 
 def _with_given_parts(table: _Table, rows: Sequence[Row]) -> Listing:

@@ -97,6 +97,30 @@ def test_drawn_parts(csv, folder):
     assert drawn.info(folder).test == 3
 
 
+def test_a_row_from_another_folder_hardly_moves_others(csv, folder, save_image, tmp_path):
+    for number in range(6, 40):
+        save_image(folder / "images" / f"{number}.png", number)
+    save_image(folder / "more" / "x.png", 50)
+    save_image(tmp_path / "elsewhere" / "y.png", 51)
+    text = "path,label\n" + "".join(f"images/{number}.png,{'ab'[number % 2]}\n" for number in range(40))
+    before = {*names_of(csv(text, split={"test": 0.3}), "test")}
+    for row in ("more/x.png,a\n", "../elsewhere/y.png,a\n", f"{tmp_path / 'elsewhere' / 'y.png'},a\n"):
+        assert len(before - {*names_of(csv(text + row, split={"test": 0.3}), "test")}) <= 1
+
+
+def test_a_drawn_part_does_not_depend_on_the_place_of_images_elsewhere(tmp_path, save_image):
+    file, tested = tmp_path / "labels.csv", []
+    for number in range(8):
+        save_image(tmp_path / "here" / "more" / f"{number}.png", number)
+    for place in ("here", "there"):
+        rows = (f"{tmp_path / place}/more/{number}.png,{'ab'[number % 2]}\n" for number in range(8))
+        file.write_text("path,label\n" + "".join(rows))
+        tested.append(names_of(CsvParams(path=file, folder=tmp_path / "none", split={"test": 0.4}), "test"))
+        if place == "here":
+            (tmp_path / "here").rename(tmp_path / "there")
+    assert tested[0] == tested[1]
+
+
 @pytest.mark.parametrize(
     ("text", "params", "problem"),
     [
