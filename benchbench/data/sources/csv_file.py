@@ -284,8 +284,15 @@ def _with_drawn_parts(table: _Table, rows: Sequence[Row]) -> Listing:
     assert params.split is not None
     if table.split is not None and params.split_column is not None:
         raise table.error(f"'{params.split_column}' has the parts already; take out `split` or `split_column`")
+    for parameter in ("train_split", "test_split", "validation_split"):
+        if getattr(params, parameter) is not None:
+            raise table.error(
+                f"`split` draws the parts, and `{parameter}` names one that is there; take one of both out"
+            )
     if params.split.by == "group" and table.group is None:
         raise table.error("`split: {by: group}` needs `group_column`, the column of groups")
+    if params.split.by != "group" and table.group is not None:
+        raise table.error("`group_column` keeps groups together with `by: group` in `split`; add that, or take it out")
     names = _drawn_names(params, rows)
     groups = [row.group for row in rows] if params.split.by == "group" else names
     parts = draw_parts("csv", [row.label for row in rows], groups, params.split)
