@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -88,7 +89,7 @@ def scan_split(folder: Path, more: tuple[str, ...] = ()) -> SplitScan:
         raise DataError(f"imagefolder: {folder} is not a folder; it should hold one folder of images per class")
     left_out, classes = LeftOut(), []
     for entry in _entries(str(folder)):
-        if entry.is_dir():
+        if _is_folder(entry):
             if not _is_hidden(entry.name):
                 classes.append(entry.name)
         elif not _is_hidden(entry.name):
@@ -112,7 +113,7 @@ def scan_split(folder: Path, more: tuple[str, ...] = ()) -> SplitScan:
 def class_folders(folder: Path) -> list[str]:
     """Names of the folders in a folder, hidden ones apart; none where it cannot be read."""
     try:
-        return [entry.name for entry in _entries(str(folder)) if entry.is_dir() and not _is_hidden(entry.name)]
+        return [entry.name for entry in _entries(str(folder)) if _is_folder(entry) and not _is_hidden(entry.name)]
     except DataError:
         return []
 
@@ -177,7 +178,7 @@ def _files(folder: str, above: frozenset[tuple[int, int]], loops: list[str]) -> 
         loops.append(folder)
         return
     for entry in _entries(folder):
-        if not entry.is_dir():
+        if not _is_folder(entry):
             yield entry.path
         elif not _is_hidden(entry.name):
             yield from _files(entry.path, above | {identity}, loops)
@@ -194,6 +195,15 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
             return sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
         raise DataError(f"imagefolder: cannot read the folder {printable(folder)} ({one_line(error)})") from error
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        if error.errno == errno.ELOOP:  # a link to itself is one to nothing
+            return False
+        raise DataError(f"imagefolder: cannot read {printable(entry.path)} ({one_line(error)})") from error
 
 
 def _is_hidden(name: str) -> bool:

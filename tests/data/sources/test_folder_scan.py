@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchbench.data.sources.folder_scan import scan_split
+from benchbench.data.sources.folder_scan import class_folders, scan_split
 from benchbench.errors import DataError
 
 
@@ -88,6 +88,18 @@ def test_folders_that_link_to_each_other(split, tmp_path):
 def test_a_link_to_nothing_is_refused(split):
     (split / "cat" / "gone.jpg").symlink_to(split / "nowhere.jpg")
     with pytest.raises(DataError, match=r"cat/gone\.jpg is a link to nothing"):
+        scan_split(split)
+
+
+def test_a_link_to_itself_is_one_to_nothing(split):
+    for place in (split, split / "cat"):
+        (place / "loop").symlink_to("loop")
+    assert str(scan_split(split).left_out) == (
+        "2 files are left out: 1 outside of the class folders (loop), 1 without an extension (cat/loop)"
+    )
+    assert class_folders(split) == ["cat", "dog"]
+    (split / "cat" / "loop.jpg").symlink_to("loop.jpg")
+    with pytest.raises(DataError, match=r"cat/loop\.jpg is a link to nothing"):
         scan_split(split)
 
 
