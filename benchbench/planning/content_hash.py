@@ -63,13 +63,22 @@ def paths_hash(paths: Mapping[str, Path], place: str) -> str:
 
 
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Every file by its relative name, in a fixed order."""
+    """Every file by its relative name, in a fixed order. A link to a folder that it lies in is not followed."""
+    above = {str(folder): {_identity(folder)}}
     for root, folders, names in os.walk(folder, followlinks=True):
-        folders.sort()
+        passed = above.pop(root)
+        inside = {name: _identity(os.path.join(root, name)) for name in folders}
+        folders[:] = sorted(name for name in folders if inside[name] not in passed)
+        above |= {os.path.join(root, name): passed | {inside[name]} for name in folders}
         for name in sorted(names):
             file = Path(root, name)
             if file.is_file():
                 yield file.relative_to(folder).as_posix(), file
+
+
+def _identity(folder: str | Path) -> tuple[int, int]:
+    status = os.stat(folder)
+    return status.st_dev, status.st_ino
 
 
 def _encoded(*parts: object) -> bytes:
