@@ -13,6 +13,7 @@ COMPARING = frozenset(
         "dist",
         "fcfd",
         "head_kd",
+        "ifvd",
         "info_nce",
         "mlkd",
         "pkd",
