@@ -21,14 +21,25 @@ def checked_copies(batch: Batch, teacher_outputs: Sequence[Outputs]) -> Iterator
         StageError: the step has written into one of them.
     """
     batch, teacher_outputs = copy.deepcopy((batch, teacher_outputs))
-    tensors = shared_tensors(batch, teacher_outputs)
-    versions = [tensor._version for tensor in tensors]
+    watch = WriteWatch(batch, teacher_outputs)
     yield batch, teacher_outputs
-    if versions != [tensor._version for tensor in tensors]:
-        raise StageError(
-            "one of its losses writes into the batch or the teacher's outputs, which other cells share; let it "
-            "work on a copy"
-        )
+    watch.require_none("one of its losses")
+
+
+class WriteWatch:
+    """A watch for writes into the tensors that runs share in a step, from now on."""
+
+    def __init__(self, batch: Batch, teacher_outputs: Sequence[Outputs]):
+        self.tensors = shared_tensors(batch, teacher_outputs)
+        self.versions = [tensor._version for tensor in self.tensors]
+
+    def require_none(self, writer: str) -> None:
+        """Raises StageError where there was one, by the writer."""
+        if self.versions != [tensor._version for tensor in self.tensors]:
+            raise StageError(
+                f"{writer} writes into the batch or the teacher's outputs, which other cells share; let it work on a "
+                "copy"
+            )
 
 
 def shared_tensors(batch: Batch, teacher_outputs: Sequence[Outputs]) -> list[Tensor]:

@@ -25,7 +25,7 @@ from benchbench.training.answers import score_of
 from benchbench.training.cohort import Cohort
 from benchbench.training.distributed import World
 from benchbench.training.finite import EmbeddingSpread, require_finite_outputs
-from benchbench.training.isolation import checked_copies
+from benchbench.training.isolation import WriteWatch, checked_copies
 from benchbench.training.likely_classes import LikelyClasses
 from benchbench.training.member import Member
 from benchbench.training.stop import STOP
@@ -56,6 +56,7 @@ def _train_epoch(cohort: Cohort, epoch: int, first_step: int) -> None:
             if not members:  # the leaders have failed, and the others are at a later step
                 break
             batch, teacher_outputs = _shared_step(cohort, members, batches, epoch + step / steps)
+            watch = WriteWatch(batch, teacher_outputs)
             for member in members:
                 begins = step == 0 and epoch in (-member.preparation, 0)
                 _measure_gradients(cohort, member, batch, teacher_outputs)
@@ -66,6 +67,8 @@ def _train_epoch(cohort: Cohort, epoch: int, first_step: int) -> None:
                     cohort.clock.section(member.section, member.account),
                 ):
                     member.step(batch, teacher_outputs)
+                # The first steps are on copies; a write in a later one ends all, before anything of it is saved.
+                watch.require_none("a loss of one of the cells that train side by side")
             _save(cohort, members)
         _end_epoch(cohort, epoch)
 

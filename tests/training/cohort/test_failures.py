@@ -137,6 +137,25 @@ def test_one_that_writes_into_what_they_share_fails_before_it_harms_the_others(s
     assert_same_end(other, expected)
 
 
+@pytest.mark.parametrize("shared", ["labels", "logits"])
+def test_a_later_write_into_what_they_share_ends_all(shared, make):
+    members = {"writer": make(["ce", "kd"]), "other": make(**MEMBERS["dropout"])}
+    real, calls = members["writer"].losses.forward, []
+
+    def forward(student, teachers, batch):
+        calls.append(batch)
+        if len(calls) > STEPS:
+            (teachers[0] if shared == "logits" else batch).__dict__[shared].add_(1).remainder_(2)
+        return real(student, teachers, batch)
+
+    members["writer"].losses.forward = forward
+    failed = together(members)
+    assert list(failed) == list(members)
+    message = "a loss of one of the cells that train side by side writes into the batch or the teacher's outputs"
+    assert {message in str(error) for error in failed.values()} == {True}
+    assert len(calls) == STEPS + 1
+
+
 def test_the_leader_that_fails_is_followed_by_another(make, tmp_path):
     """The one that is behind leads; when it fails the others go on from where they are."""
     leader, follower, expected = make(), make(**MEMBERS["dropout"]), make(**MEMBERS["dropout"])
