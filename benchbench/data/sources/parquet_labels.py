@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -171,7 +172,8 @@ def _plain(values: pa.ChunkedArray, column: str, file: str) -> pa.ChunkedArray:
     try:
         numbers = values.cast(pa.int64())
     except pa.ArrowInvalid:
-        wrong = next((each for each in values.to_pylist() if each != int(each) or abs(each) >= 2**63), None)
+        listed = values.to_pylist()
+        wrong = next((x for x in listed if not math.isfinite(x) or x != int(x) or abs(x) >= 2**63), None)
         raise DataError(
             f"huggingface: the column '{column}' of {file} holds {wrong}; a label is a whole number or text"
         ) from None

@@ -91,6 +91,11 @@ def test_the_column_is_chosen_by_name_and_type(columns, features, chosen, folder
         ({"label": [[0], [1, 2], []] * 4, "image_id": IDS}, None, r"'label' holds lists, several labels an image"),
         ({"label": [{"name": "a"}] * 12, "n": IDS}, None, r"'label' holds struct<name: string>, which is no label"),
         ({"label": [0.5, 1.0, 2.0] * 4}, None, r"'label' of .*train\.parquet holds 0\.5; a label is a whole number"),
+        (
+            {"label": [0.0, float("inf"), 1.0] * 4},
+            None,
+            r"'label' of .*train\.parquet holds inf; a label is a whole number",
+        ),
         ({"label": ["a", None, "b"] * 4}, None, r"train\.parquet, row 1: the column 'label' is empty \(and 3 more"),
         ({"label": ["a", " ", "b"] * 4}, None, r"row 1: the column 'label' is empty"),
         ({"label": [0.0, float("nan"), 1.0] * 4}, None, r"row 1: the column 'label' is empty"),
