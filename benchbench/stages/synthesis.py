@@ -113,7 +113,6 @@ class _Drawing:
 
     def __init__(self, generator: ImageGenerator, spec: SynthesisSpec, batch_size: int):
         self.generator, self.seed, self.size, self.batch_size = generator, spec.seed, spec.size, batch_size
-        self.shape: tuple[int, ...] | None = None
 
     def draw(self, ids: Sequence[ImageId]) -> list[GeneratedImage]:
         """Images, or what is known of those that were refused at every attempt."""
@@ -160,17 +159,14 @@ class _Drawing:
         return self._generate(requests)
 
     def _fault(self, image: np.ndarray) -> str | None:
-        """The reason to refuse an image, if there is one."""
+        """The reason to refuse an image, if there is one: its own alone, whatever images a stage has drawn before."""
         if image.ndim != 3 or image.shape[2] != 3 or min(image.shape[:2]) < 8:
-            return "wrong size"
-        if self.size is None and self.shape is not None and image.shape != self.shape:
             return "wrong size"
         if not np.isfinite(image).all():
             return "not finite"
         low, high = _unit(image.min()), _unit(image.max())
         if high - low <= FLAT:
             return "black" if high <= FLAT else "one colour"
-        self.shape = self.shape or image.shape
         return None
 
     def _stored(self, image: np.ndarray) -> np.ndarray:

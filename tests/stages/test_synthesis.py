@@ -13,6 +13,7 @@ from benchbench.specs.parts import ComponentSpec
 from benchbench.specs.records import SynthesisMetrics, SynthesisRecord
 from benchbench.stages import synthesis
 from benchbench.stages.context import StageContext
+from benchbench.store import StageFolder
 from benchbench.synthesis.shards import open_shards, read_shards
 from tests.specs import data_spec, synthesis_spec
 from tests.stages.contexts import finish, stage_context
@@ -58,7 +59,8 @@ class Odd:
             "black": 0 * image,
             "grey": 0 * image + 0.5,
             "nan": np.where(image > 0.9, np.nan, image),
-            "small": image[:10],
+            "small": image[:7],
+            "low": image[:10],
             "flat": image[..., 0],
         }[fault]
 
@@ -160,6 +162,18 @@ def test_a_killed_stage_goes_on_where_it_was(run):
     ]
     assert np.array_equal(pixels(context), pixels(whole))
     assert record.cost.carried_seconds > 0
+
+
+def test_images_of_several_sizes_are_the_same_set_however_they_are_cut(run):
+    faults = {"0-0": ["low"], "3-0": ["low"], "7-1": ["low"]}
+    whole, record = run("whole", faults=faults)
+    assert (record.metrics.images, record.metrics.rejected) == (20, {})
+    with pytest.raises(RuntimeError, match="broken"):
+        run("cut", faults=faults, breaks=1)
+    run("cut", faults=faults, batch_size=3)
+    assert read_shards(StageFolder(whole.folder.path.parent / "cut")) == read_shards(whole.folder)
+    sizes = [image.size for image in map(open_shards(whole.folder).image, range(20))]
+    assert [place for place, size in enumerate(sizes) if size == (24, 10)] == [0, 6, 15]
 
 
 def test_images_are_kept_at_the_size_that_is_asked_for(run):
