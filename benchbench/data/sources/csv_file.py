@@ -246,7 +246,10 @@ class _Table:
         if given is not None:
             return self._named(given, parameter)
         names = [name.lower() for name in self.header]
-        return next((names.index(name) for name in COLUMNS[kind] if name in names), None)
+        usual = next((name for name in COLUMNS[kind] if name in names), None)
+        if usual is not None and names.count(usual) > 1:
+            raise self.error(f"{names.count(usual)} columns are called '{usual}'; rename one")
+        return None if usual is None else names.index(usual)
 
     def _named(self, name: str, parameter: str) -> int:
         if self.header.count(name) != 1:
@@ -271,9 +274,10 @@ def _check_files(table: _Table, rows: Sequence[Row]) -> None:
     absent = [row for row in rows if not os.path.isfile(row.file)]
     if absent:
         more = f" (and {len(absent) - 1} more are not)" if len(absent) > 1 else ""
+        hint = ", and have / between folders, not \\" if "\\" in absent[0].file else ""
         raise table.error(
             f"{printable(absent[0].file)} is not there{more}; paths are relative to "
-            f"{'`folder`' if table.params.folder else 'this file'}",
+            f"{'`folder`' if table.params.folder else 'this file'}{hint}",
             absent[0].line,
         )
 
