@@ -340,9 +340,8 @@ def load_trained(
         plugins: plugin files, where the network comes from one, or a loss that gave it another head.
 
     Returns:
-        The network, in eval mode on the CPU, and the names of the C classes. It takes images [B, 3, H, W] (or of the
-        data set's channels) with values in 0..1, which it normalises itself; its output has logits [B, C] and embedding
-        [B, D]. Logits of a
+        The network, in eval mode on the CPU, and the names of the C classes. It takes images [B, 3, H, W] (or other
+        channels) in 0..1, which it normalises itself; its output has logits [B, C] and embedding [B, D]. Logits of a
         segmentation are [B, C, h, w], as its head gives them. Boxes of a detection are those of
         `network.detector.detections(network(images), size)`: of each image corners [K, 4] in pixels, scores, classes.
 
