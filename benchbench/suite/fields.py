@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 import typing
 import unicodedata
 from typing import Annotated, Any, Literal
@@ -61,29 +62,35 @@ class Strict(BaseModel):
                 if key not in cls.model_fields:
                     context = {"key": key, "name": quoted(str(key)), "hint": did_you_mean(str(key), cls.model_fields)}
                     raise PydanticCustomError("unknown_key", "unknown key '{name}'; {hint}", context)
-                # Pydantic would take "5" and true for numbers.
-                wrong = _no_number(cls.model_fields[key].annotation, data[key])
+                # Pydantic would take "5" and true for numbers. Mappings with a validator of their own have their words.
+                field = cls.model_fields[key]
+                wrong = _no_number(field.annotation, data[key], into_mappings=not field.metadata)
                 if wrong is not None:
                     context = {"key": key, "value": quoted(repr(wrong))}
                     raise PydanticCustomError("unknown_key", "write a number (given: {value})", context)
         return data
 
 
-def _no_number(annotation: Any, value: Any) -> bool | str | None:
+def _no_number(annotation: Any, value: Any, into_mappings: bool = True) -> bool | str | None:
     """A truth value or text in a number's place, in a value of some type or in its mappings; None where none is."""
-    kinds = [annotation, *typing.get_args(annotation)]
-    plain = {typing.get_args(kind)[0] if typing.get_origin(kind) is Annotated else kind for kind in kinds}
+    kinds = _alternatives(annotation)
     if isinstance(value, bool | str):
-        is_number = plain & {int, float} and not plain & {bool, str} and not _literals(plain)
-        return value if is_number else None
+        is_number = bool({int, float} & {*kinds}) and not {bool, str} & {*kinds}
+        return value if is_number and not any(typing.get_origin(kind) is Literal for kind in kinds) else None
     values = [typing.get_args(kind)[1] for kind in kinds if typing.get_origin(kind) is dict]
-    if not isinstance(value, dict) or not values:
+    if not (into_mappings and isinstance(value, dict) and values):
         return None
     return next((wrong for part in value.values() if (wrong := _no_number(values[0], part)) is not None), None)
 
 
-def _literals(kinds: set[Any]) -> bool:
-    return any(typing.get_origin(kind) is Literal for kind in kinds)
+def _alternatives(annotation: Any) -> list[Any]:
+    """The types that a value may have, without what is annotated of them."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Annotated:
+        return _alternatives(arguments[0])
+    if origin in (typing.Union, types.UnionType):
+        return [kind for each in arguments for kind in _alternatives(each)]
+    return [annotation]
 
 
 class Ref(Strict):
