@@ -1,7 +1,9 @@
 """The augmentation of differentiable Siamese augmentation (DSA), as a plain one: every image has draws of its own.
 
 Source: Zhao and Bilen, "Dataset Condensation with Differentiable Siamese Augmentation" (arXiv 2102.08259), section 3.2
-and its code's defaults; arXiv 2404.03263 uses it on real and generated images.
+and its code's defaults; arXiv 2404.03263 uses it on real and generated images. That code works on normalised images:
+what comes in from outside and what is cut out is the mean colour there, and black here; and a `brightness` of 1 moves
+values by up to half a standard deviation there, as 0.25 or so does here, and by up to half of the range here.
 """
 
 from __future__ import annotations
