@@ -17,13 +17,7 @@ from benchbench.errors import BenchBenchError
 
 @click.command()
 @click.argument("folder", type=folder_type)
-@click.option(
-    "--hours",
-    type=HOURS,
-    default=1.0,
-    show_default=True,
-    help="Time that you have.",
-)
+@click.option("--hours", type=HOURS, default=1.0, show_default=True, help="Time that you have.")
 @click.option("--output", type=file_type, metavar="FILE", help="The suite's file.  [default: NAME-OF-FOLDER.yaml]")
 @click.option("--student", metavar="MODEL", help="Another small network, as in timm/resnet18.  [default: Lite0]")
 @click.option("--teacher", metavar="MODEL", help="Another large one, as in timm/resnet50.  [default: Lite2]")

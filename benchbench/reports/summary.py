@@ -85,14 +85,18 @@ class StudentsAlone:
         return found[0] if found else group[None]
 
 
-def rows_of(frame: pd.DataFrame) -> Iterator[tuple[str, str, object]]:
-    """Each row of the tables, with its arm, and its name without a length where it is one of several."""
-    yield from frame[["row", "arm", "ladder"]].drop_duplicates("row").itertuples(index=False)
+def rows_of(frame: pd.DataFrame) -> Iterator[tuple[str, str, str]]:
+    """Each row of the tables, with its arm, and its name in tables that leave out teachers."""
+    for row, cells in frame.groupby("row", sort=False):
+        yield str(row), str(cells["arm"].iloc[0]), arm_name(cells)
 
 
-def arm_name(arm: str, ladder: object, runs: Runs) -> str:
-    """An arm's name in tables that leave out its row: with its length where it has several."""
-    return f"{arm}, {runs['epochs'][0]:g} epochs" if isinstance(ladder, str) and runs.n else arm
+def arm_name(cells: pd.DataFrame) -> str:
+    """The name of the arm of some cells, with their length where it has several."""
+    first = cells.iloc[0]
+    if not isinstance(first.ladder, str):
+        return str(first.arm)
+    return f"{first.arm}, {first.epochs:g} epoch{'' if first.epochs == 1 else 's'}"
 
 
 def trial_notes(plan: Plan) -> list[str]:

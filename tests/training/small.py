@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -185,3 +185,8 @@ class Passing:
 
     def pass_by(self, seconds: float) -> None:
         self.now += seconds
+
+
+def remembered(states: Iterable[Mapping[str, Any]]) -> int:
+    """Values of an optimiser's states that are not 0: a momentum of 0 is none."""
+    return sum(bool(torch.as_tensor(value).any()) for state in states for value in state.values())

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import types
-from collections.abc import Iterable, Mapping
-from typing import Any
 
 import numpy as np
 import pytest
@@ -36,6 +34,7 @@ from tests.training.small import (
     assert_same_end,
     coloured,
     make_run,
+    remembered,
     small_recipe,
     snapshot,
 )
@@ -283,11 +282,6 @@ def test_rates_are_constant_in_it_and_follow_the_schedule_afterwards(make):
     falling = [(1 + math.cos(math.pi * step / (2 * STEPS))) / 2 for step in range(2 * STEPS)]
     for step_rates, factor in zip(rates, [0.5] * PREPARATION * STEPS + rising + falling, strict=True):
         assert step_rates == pytest.approx([0.02 * factor, 0.5 * factor, 0.02 * factor], abs=1e-7)
-
-
-def remembered(states: Iterable[Mapping[str, Any]]) -> int:
-    """Values of an optimiser's states that are not 0: a momentum of 0 is none."""
-    return sum(bool(torch.as_tensor(value).any()) for state in states for value in state.values())
 
 
 @pytest.mark.parametrize("name", ["parts_first", "student_first"])

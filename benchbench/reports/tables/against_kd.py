@@ -10,7 +10,7 @@ import pandas as pd
 
 from benchbench.planning.model import Plan
 from benchbench.reports.groups import Group, Runs, groups_of
-from benchbench.reports.summary import arm_name, finished, labels_of, level_of, rows_of
+from benchbench.reports.summary import finished, labels_of, level_of, rows_of
 from benchbench.reports.table import Entry, Table
 from benchbench.reports.tables.crossings import Arm
 from benchbench.reports.tables.losses import GROUP
@@ -63,9 +63,7 @@ def against_kd(results: pd.DataFrame, plan: Plan) -> Table | None:
         kd = _plain_kd(frame, group, plan)
         if kd is None or not kd.rungs:
             continue
-        others = {
-            arm_name(arm, ladder, group[row]): group[row] for row, arm, ladder in rows_of(frame) if row not in kd.rows
-        }
+        others = {name: group[row] for row, _, name in rows_of(frame) if row not in kd.rows}
         start = [*([data, student] if labels else []), f"{teacher} ({state})"]
         rows += [[Entry(text) for text in (*start, *texts)] for texts in _compared(others, kd, group, level_of(plan))]
     if not rows:

@@ -6,7 +6,7 @@ import pandas as pd
 
 from benchbench.planning.model import Plan
 from benchbench.reports.groups import Group, groups_of
-from benchbench.reports.summary import StudentsAlone, difference_note, difference_text, level_of
+from benchbench.reports.summary import StudentsAlone, arm_name, difference_note, difference_text, level_of
 from benchbench.reports.table import Entry, Table
 
 
@@ -24,12 +24,11 @@ def gains(results: pd.DataFrame, plan: Plan) -> Table | None:
     rows = []
     lengths = distilled.epochs.where(distilled.ladder.notna(), 0)
     by_pair = distilled.groupby([distilled.teacher, distilled.adapt, distilled.arm, lengths], sort=False)
-    for (teacher, state, arm, epochs), cells in by_pair:
+    for (teacher, state, *_), cells in by_pair:
         # A row of the other tables may stand for several teachers, each with a student of its own.
         row_of = {(cell.data, cell.student): cell.row for cell in cells.itertuples()}
         texts = [_gain(group, row_of.get((group.data, group.student)), alone, level_of(plan)) for group in groups]
-        name = f"{arm}, {epochs:g} epochs" if epochs else str(arm)
-        rows.append([Entry(text) for text in (f"{teacher} ({state})", name, *texts)])
+        rows.append([Entry(text) for text in (f"{teacher} ({state})", arm_name(cells), *texts)])
     several = len({group.data for group in groups}) > 1
     columns = [f"{group.data}, {group.student}" if several else group.student for group in groups]
     notes = [f"{difference_note(plan)}, to '{alone.label}'; n: runs of the pair / of the student alone"]

@@ -11,7 +11,6 @@ from benchbench.reports.groups import Group, groups_of
 from benchbench.reports.summary import (
     StudentsAlone,
     accuracy_text,
-    arm_name,
     difference_note,
     difference_text,
     labels_of,
@@ -59,14 +58,13 @@ def _ranked(group: Group, frame: pd.DataFrame, alone: StudentsAlone, plan: Plan)
         alone: the students alone.
         plan: with the level of the intervals.
     """
-    arms = {row: (arm, ladder) for row, arm, ladder in rows_of(frame)}
+    arms = {row: (arm, name) for row, arm, name in rows_of(frame)}
     means = {row: round(100 * group[row].mean("accuracy"), 1) for row in arms if group[row].n}
     ranks = {row: 1 + sum(other > mean for other in means.values()) for row, mean in means.items()}
     for row in [*sorted(ranks, key=lambda row: ranks[row]), *(row for row in arms if row not in ranks)]:
-        (arm, ladder), runs = arms[row], group[row]
+        (arm, name), runs = arms[row], group[row]
         gain = difference_text(runs, alone.beside(group, runs), group.resolution, level_of(plan))
-        name, rank = arm_name(arm, ladder, runs), str(ranks.get(row, "–"))
-        yield [name, loss_text(plan, arm), rank, accuracy_text(runs), gain]
+        yield [name, loss_text(plan, arm), str(ranks.get(row, "–")), accuracy_text(runs), gain]
 
 
 def loss_text(plan: Plan, arm: str) -> str:

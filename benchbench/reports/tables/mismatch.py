@@ -33,15 +33,14 @@ def mismatch(results: pd.DataFrame, plan: Plan) -> Table | None:
     groups, alone, several = groups_of(results), StudentsAlone(plan), labels_of(results, "data")
     rows: list[list[Entry]] = []
     gains: dict[str, list[float]] = {"same": [], "other": []}
-    by_pair = distilled.groupby(["teacher", "adapt", "student", "data", "row", "arm"], sort=False)
-    for (teacher, state, student, data, row, arm), cells in by_pair:
+    by_pair = distilled.groupby(["teacher", "adapt", "student", "data", "row"], sort=False)
+    for (teacher, state, student, data, row), cells in by_pair:
         group = groups[data, student]
         runs, family = group[row], _family(cells)
         reference = alone.beside(group, runs)
         if runs.n and reference.n and family in gains:
             gains[family].append(float(runs.points.mean() - reference.points.mean()))
-        name = arm_name(arm, cells.ladder.iloc[0], runs)
-        texts = [*([data] if several else []), f"{teacher} ({state})", student, name]
+        texts = [*([data] if several else []), f"{teacher} ({state})", student, arm_name(cells)]
         gain = difference_text(runs, reference, group.resolution, level_of(plan)) if reference.n else UNKNOWN
         rows.append([Entry(str(text)) for text in (*texts, *_texts(runs, gain, family, reference))])
     label = alone.label

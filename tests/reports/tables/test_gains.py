@@ -90,7 +90,7 @@ def test_lengths_have_rows_of_their_own(make_lab):
         epochs = lab.plan.stages[cell.stage].spec.recipe.epochs
         lab.finish(cell.stage, 0.3 + 0.01 * epochs + (0.05 * epochs if cell.arm == "KD" else 0))
     rows = [[text.split()[0] for text in row[2:]] for row in texts(gains(lab.frame(), lab.plan))]
-    assert [row[1] for row in texts(gains(lab.frame(), lab.plan))] == ["KD, 1 epochs", "KD, 10 epochs"]
+    assert [row[1] for row in texts(gains(lab.frame(), lab.plan))] == ["KD, 1 epoch", "KD, 10 epochs"]
     assert rows == [["+5.0", "+5.0"], ["+50.0", "+50.0"]]
 
 

@@ -87,7 +87,7 @@ def test_lengths_are_ranked_apart_and_compared_with_the_student_alone_of_that_le
                 lab.finish(cell.stage, accuracy)
     table = losses(lab.frame(), lab.plan)
     rows = [[row[1], row[3], row[5].split()[0]] for row in texts(table)]
-    assert rows == [["KD, 10 epochs", "1", "+5.0"], ["KD, 1 epochs", "2", "+10.0"], ["DKD", "3", "+5.0"]]
+    assert rows == [["KD, 10 epochs", "1", "+5.0"], ["KD, 1 epoch", "2", "+10.0"], ["DKD", "3", "+5.0"]]
 
 
 def test_the_student_alone_sees_real_images(make_lab):
