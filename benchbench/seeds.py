@@ -8,7 +8,7 @@ import torch
 
 
 def derive(*parts: int | str) -> int:
-    """A 63-bit seed out of these parts; different parts give independent streams."""
+    """A 63-bit seed out of these parts. torch's generator of the CPU uses the low 32 bits of a seed."""
     text = "\0".join(str(part) for part in parts)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 

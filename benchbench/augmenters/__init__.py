@@ -91,12 +91,12 @@ class CutoutParams(Params):
 
 class DsaParams(Params):
     mode: Literal["single", "multiple"] = Field(
-        "multiple", description="each image through one strategy (S), or through all (M)"
+        "single", description="each image through one strategy (S), or through all (M)"
     )
     strategies: list[Literal["color", "crop", "cutout", "flip", "scale", "rotate"]] = Field(
         ["color", "crop", "cutout", "flip", "scale", "rotate"], min_length=1, description="in this order"
     )
-    brightness: Strength = Field(1.0, description="half of it is the most that is added or taken")
+    brightness: Strength = Field(0.25, description="half of it is the most that is added or taken")
     saturation: Strength = Field(2.0, description="factors are drawn from 0 to this")
     contrast: Strength = Field(0.5, description="factors are drawn from this to 1 more")
     crop: float = Field(0.125, ge=0, lt=1, description="share of a side that an image moves by at most")

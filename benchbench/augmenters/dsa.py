@@ -1,9 +1,13 @@
 """The augmentation of differentiable Siamese augmentation (DSA), as a plain one: every image has draws of its own.
 
 Source: Zhao and Bilen, "Dataset Condensation with Differentiable Siamese Augmentation" (arXiv 2102.08259), section 3.2
-and its code's defaults; arXiv 2404.03263 uses it on real and generated images. That code works on normalised images:
-what comes in from outside and what is cut out is the mean colour there, and black here; and a `brightness` of 1 moves
-values by up to half a standard deviation there, as 0.25 or so does here, and by up to half of the range here.
+and its code's defaults; arXiv 2404.03263 uses it on real and generated images. Departures from that code:
+
+- It works on normalised images, and this on images in 0..1. What comes in from outside and what is cut out is the mean
+  colour there, and black here. Its `brightness` of 1 moves values by up to half a standard deviation, as 0.25 does
+  here. Colours are cut to 0..1 here, and nowhere there.
+- In mode "single" it draws one strategy for a batch, and this one for each image.
+- It rotates in shares of the sides; here rotation keeps angles in images that are not square too.
 """
 
 from __future__ import annotations
@@ -75,37 +79,41 @@ def _flip(images: Tensor, generator: Generator, ratio: float) -> Step:
 
 
 def _crop(images: Tensor, generator: Generator, ratio: float) -> Step:
-    """Moves by up to `ratio` of a side; black comes in."""
-    down, across = (2 * torch.rand(len(images), generator=generator) - 1 for _ in range(2))
+    """Moves by up to `ratio` of a side, each whole number of pixels alike; black comes in."""
+    down, across = (torch.rand(len(images), generator=generator) for _ in range(2))
     height, width = images.shape[-2:]
-    # Whole pixels, so that nothing is blurred; in the [-1, 1] coordinates of affine_grid.
-    moves = [(part * ratio * side).round() * 2 / side for part, side in ((across, width), (down, height))]
-    return _affine(images.device, torch.ones_like(down), torch.zeros_like(down), moves)
+    moves = []
+    for part, side in ((across, width), (down, height)):
+        most = int(side * ratio + 0.5)
+        moves.append(((part * (2 * most + 1)).floor() - most) * 2 / side)  # in the [-1, 1] coordinates of affine_grid
+    return _affine(images, torch.ones_like(down), torch.zeros_like(down), moves)
 
 
 def _scale(images: Tensor, generator: Generator, ratio: float) -> Step:
     """Scales each side by a factor of its own, in 1 / ratio to ratio."""
     low = 1 / ratio
     wide, high = (torch.rand(len(images), generator=generator) * (ratio - low) + low for _ in range(2))
-    return _affine(images.device, wide, torch.zeros_like(wide), None, high)
+    return _affine(images, wide, torch.zeros_like(wide), None, high)
 
 
 def _rotate(images: Tensor, generator: Generator, ratio: float) -> Step:
     """Rotates by up to `ratio` degrees to either side."""
     turns = (2 * torch.rand(len(images), generator=generator) - 1) * math.radians(ratio)
-    return _affine(images.device, torch.ones_like(turns), turns, None)
+    return _affine(images, torch.ones_like(turns), turns, None)
 
 
 def _affine(
-    device: torch.device, wide: Tensor, turns: Tensor, moves: list[Tensor] | None, high: Tensor | None = None
+    images: Tensor, wide: Tensor, turns: Tensor, moves: list[Tensor] | None, high: Tensor | None = None
 ) -> Step:
     """Samples images by a map of their own; the numbers of the maps [B] are on the CPU."""
     maps = torch.zeros(len(wide), 2, 3)
-    maps[:, 0, 0], maps[:, 0, 1] = wide * turns.cos(), -turns.sin()
-    maps[:, 1, 0], maps[:, 1, 1] = turns.sin(), (wide if high is None else high) * turns.cos()
+    height, width = images.shape[-2:]
+    # Its coordinates are shares of the sides, in which a turn would shear.
+    maps[:, 0, 0], maps[:, 0, 1] = wide * turns.cos(), -turns.sin() * (height / width)
+    maps[:, 1, 0], maps[:, 1, 1] = turns.sin() * (width / height), (wide if high is None else high) * turns.cos()
     if moves is not None:
         maps[:, 0, 2], maps[:, 1, 2] = moves[0], moves[1]
-    theta = to_device(maps, device)
+    theta = to_device(maps, images.device)
 
     def step(x: Tensor, index: Tensor) -> Tensor:
         grid = F.affine_grid(theta[index], list(x.shape), align_corners=False)

@@ -147,8 +147,8 @@ def random_resized_crop(
     """Crops a random share of the area at a random ratio and resizes it: gives [B, 3, size, size].
 
     As in Szegedy et al., "Going deeper with convolutions" (2015), section 6; boxes that stick out are clipped to the
-    image. Sampled bilinearly; where a box is far larger than the output the images are reduced first, against aliasing.
-    Masks take the nearest pixel.
+    image. Sampled bilinearly; where both sides of the images are far larger than the output, they are reduced first,
+    against aliasing, which crops of long images can have. Masks take the nearest pixel.
     """
     count, _, height, width = images.shape
     share, shape, across, down = (torch.rand(count, generator=generator) for _ in range(4))

@@ -23,6 +23,7 @@ class DataInfo:
         note: something that the user must still do (get files that are absent, say); empty where there is nothing.
         names: of the classes, by number; empty where they are not known.
         task: whether an image has one class, each of its pixels has, or boxes in it have.
+        fewest: training images of the smallest class; 0 where it is not known.
     """
 
     classes: int
@@ -33,6 +34,7 @@ class DataInfo:
     validation: int = 0
     channels: int = 3
     task: Task = "classification"
+    fewest: int = 0
 
     @property
     def labelled(self) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from benchbench.data.images import ImageDataset
 from benchbench.errors import DataError
+
+ROUNDING = 1e-9  # of a product that is a whole number: 100 * 0.29 is a little less than 29
 
 
 class SubsetSize(NamedTuple):
@@ -24,7 +25,7 @@ def subset(labels: np.ndarray, fraction: float | None, per_class: int | None, se
 
     Args:
         labels: class numbers [N].
-        fraction: share of each class, at least one image.
+        fraction: share of the whole, spread over the classes by their sizes, with at least one image of each.
         per_class: images of each class.
         seed: of the draw; it does not depend on the training seed, so that all arms see the same images.
 
@@ -40,9 +41,9 @@ def subset(labels: np.ndarray, fraction: float | None, per_class: int | None, se
             raise DataError(
                 f"per_class: {per_class} asks for more than there are; class {label} has {count} training images"
             )
-    return _pick(
-        labels, seed, lambda count: per_class if per_class is not None else max(1, round(count * (fraction or 0)))
-    )
+    _, counts = np.unique(labels, return_counts=True)
+    sizes = _shares(counts, fraction) if fraction else np.full(len(counts), per_class)
+    return _pick(labels, seed, sizes)
 
 
 def hold_out(labels: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
@@ -52,7 +53,8 @@ def hold_out(labels: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
     """
     if not share:
         return np.arange(len(labels)), np.arange(0)
-    held_out = _pick(labels, 0, lambda count: min(count - 1, max(1, round(count * share))))
+    _, counts = np.unique(labels, return_counts=True)
+    held_out = _pick(labels, 0, np.minimum(counts - 1, _shares(counts, share)))
     return np.setdiff1d(np.arange(len(labels)), held_out), held_out
 
 
@@ -76,10 +78,23 @@ def split_training(images: ImageDataset, size: SubsetSize, share: float) -> tupl
     return np.concatenate([part, images.validation]), np.arange(len(part)), held_out
 
 
-def _pick(labels: np.ndarray, seed: int, size: Callable[[int], int]) -> np.ndarray:
+def _shares(counts: np.ndarray, share: float) -> np.ndarray:
+    """A share of the images of each class, at least one; the sum is that share of all, by largest remainders.
+
+    Rounded one by one, a tenth of a hundred classes with 14 images each would be a fourteenth of all.
+    """
+    exact = counts * share
+    whole = np.maximum(1, np.floor(exact + ROUNDING))
+    lacking = max(0, round(counts.sum() * share) - int(whole.sum()))
+    remainders = (exact - whole).round(9)
+    whole[np.lexsort((counts, -remainders))[:lacking]] += 1  # where they are equal, of the smaller class
+    return whole.astype(np.int64)
+
+
+def _pick(labels: np.ndarray, seed: int, sizes: np.ndarray) -> np.ndarray:
+    """Sorted indices of so many random images of each class that occurs."""
     random = np.random.default_rng(seed)
     picked = []
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        picked.append(random.permutation(members)[: size(len(members))])
+    for label, size in zip(np.unique(labels), sizes, strict=True):
+        picked.append(random.permutation(np.flatnonzero(labels == label))[:size])
     return np.sort(np.concatenate(picked))

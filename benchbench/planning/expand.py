@@ -83,9 +83,9 @@ def _data_info(label: str, entry: DataEntry, loc: Loc, resolver: Resolver) -> Da
         problem = f"data set '{label}' has {info.classes} classes, not {entry.classes}"
         raise file.error(problem, [*loc, "classes"])
     by_class = info.task == "classification"
-    if by_class and entry.per_class is not None and entry.per_class * info.classes > info.train:
-        most = info.train // info.classes
-        problem = f"per_class: {entry.per_class} asks for more than there are; '{label}' has about {most} a class"
+    if by_class and entry.per_class is not None and entry.per_class > (info.fewest or info.train // info.classes):
+        has = f"{info.fewest} in its smallest class" if info.fewest else f"about {info.train // info.classes} a class"
+        problem = f"per_class: {entry.per_class} asks for more than there are; '{label}' has {has}"
         raise file.error(problem, [*loc, "per_class"])
     return checked_part(label, entry, info, loc, file)
 

@@ -41,6 +41,15 @@ def test_a_fraction_is_taken_of_each_class(fraction, expected):
     assert by_class(indices) == expected
 
 
+@pytest.mark.parametrize(("images", "fraction"), [(14, 0.1), (15, 0.1), (6, 0.25), (100, 0.29), (20, 0.07)])
+def test_a_fraction_of_small_classes_is_one_of_the_whole(images, fraction):
+    labels = np.repeat(np.arange(100), images)
+    indices = subset(labels, fraction, None, 0)
+    assert len(indices) == round(len(labels) * fraction)
+    assert np.ptp(np.unique(labels[indices], return_counts=True)[1]) <= 1
+    assert len(hold_out(labels, fraction)[1]) == len(indices)
+
+
 def test_per_class_takes_as_many_of_each():
     labels = LABELS[LABELS != 4]
     indices = subset(labels, None, 3, 0)

@@ -229,6 +229,12 @@ class TestSizes:
         plan = plan_of(tiny_suite(tmp_path, data={"cifar": {"source": "cifar10_subset"}}), change)
         assert note in plan.info["cifar"].note
 
+    def test_more_than_the_smallest_class_has_is_refused(self, plan, folder):
+        (folder / "train" / "dog" / "0.jpg").unlink()
+        plan("data.own.per_class=3")
+        with pytest.raises(SuiteError, match=r"per_class: 4 asks for more .*; 'own' has 3 in its smallest class"):
+            plan("data.own.per_class=4")
+
     def test_one_class_is_refused(self, plan, folder):
         for split in ("train", "test"):
             for file in (folder / split / "dog").iterdir():

@@ -21,6 +21,7 @@ LARGEST_BYTES = 4 * 2**30
 LISTS = ("images", "annotations", "categories")
 # Of annotations, outlines take most of the memory, and nothing here reads them.
 UNREAD = ("segmentation", "keypoints", "caption")
+CROWD, NO_CROWD = (1, "1"), (None, 0, "0")  # of `iscrowd`; true and false are among them
 Id = int | str
 Entry = Mapping[str, object]
 
@@ -143,19 +144,23 @@ class _Reader:
 
     def _id(self, entry: Entry, key: str, place: str) -> Id:
         value = entry.get(key)
+        if isinstance(value, float) and value.is_integer():  # written by a program whose numbers are all floats
+            value = int(value)
         if isinstance(value, bool) or not isinstance(value, int | str):
             self.fail(f"{place} has no `{key}`, a number")
         return value
 
     def _categories(self) -> dict[Id, str]:
         names: dict[Id, str] = {}
+        seen = set[str]()
         for place, entry in self._entries("categories"):
             number, name = self._id(entry, "id", place), entry.get("name")
             if not isinstance(name, str) or not name:
                 self.fail(f"{place} has no `name`")
-            if number in names or name in names.values():
+            if number in names or name in seen:
                 self.fail(f"{place}: another category has its {'id' if number in names else 'name'}; give it its own")
             names[number] = name
+            seen.add(name)
         if not names:
             self.fail("`categories` is empty, and they are the classes")
         return dict(sorted(names.items(), key=lambda item: (isinstance(item[0], str), item[0])))
@@ -181,7 +186,10 @@ class _Reader:
         if not isinstance(box, list) or len(box) != 4 or not all(_is_finite(value) for value in box):
             self.fail(f"{place} has no `bbox` of four numbers: left, top, width, height")
         left, top, width, height = map(float, box)
-        ignored = GROUP if entry.get("iscrowd") else 0
+        crowd = entry.get("iscrowd")
+        if crowd not in CROWD and crowd not in NO_CROWD:
+            self.fail(f"{place}: `iscrowd` is {quoted(crowd)}; write 0 or 1")
+        ignored = GROUP if crowd in CROWD else 0
         return WrittenBox(self.categories[category], left, top, left + width, top + height, ignored, number)
 
 

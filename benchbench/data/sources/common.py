@@ -7,6 +7,7 @@ sizes, and no image.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +79,7 @@ def check_labels(name: str, labels: Sequence[int] | np.ndarray, classes: Sequenc
     checked = np.asarray(labels, dtype=np.int64)
     if not len(checked):
         raise DataError(f"{name}: the {split} split holds no image")
-    if duplicates := sorted({each for each in classes if classes.count(each) > 1}):
+    if duplicates := sorted(each for each, count in Counter(classes).items() if count > 1):
         raise DataError(f"{name}: two classes are both named '{duplicates[0]}'")
     wrong = np.flatnonzero((checked < 0) | (checked >= len(classes)))
     if len(wrong):

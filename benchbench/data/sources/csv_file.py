@@ -120,8 +120,9 @@ def sizes(params: CsvParams) -> DataInfo:
     classes = _classes(listing.rows)
     files = [row.file for row in listing.rows if row.part == "train"]
     note = "; ".join([*listing.notes, *survey_files(files, params.reading)])
-    names, held_out = tuple(classes), counts["validation"]
-    return DataInfo(len(classes), counts["train"], counts["test"], note, names, held_out, params.channels)
+    fewest = min(Counter(row.label for row in listing.rows if row.part == "train").values())
+    sizes = len(classes), counts["train"], counts["test"]
+    return DataInfo(*sizes, note, tuple(classes), counts["validation"], params.channels, fewest=fewest)
 
 
 def load(params: CsvParams, root: Path, split: str) -> ImageDataset:
@@ -179,7 +180,7 @@ class _Table:
     def __init__(self, params: CsvParams):
         self.params = params
         self._lines = self._content()
-        (self.header_line, self.header) = next(self._lines, (1, []))
+        (self.header_line, self.header) = next((each for each in self._lines if any(each[1])), (1, []))
         self.header = [name.strip() for name in self.header]
         if not any(self.header):
             raise self.error("it is empty; the first row names the columns")
@@ -215,9 +216,10 @@ class _Table:
         path = self.params.path
         try:
             with path.open(encoding="utf-8-sig", newline="") as stream:
-                first = stream.readline()
+                first = next((line for line in stream if line.strip()), "")
                 stream.seek(0)
-                reader = csv.reader(stream, delimiter=self._separator(first), strict=True)
+                separator = self._separator(first)
+                reader = csv.reader(stream, delimiter=separator, strict=True, skipinitialspace=separator != "\t")
                 for cells in reader:
                     yield reader.line_num, cells
         except FileNotFoundError:

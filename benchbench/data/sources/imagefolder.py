@@ -69,8 +69,16 @@ def sizes(params: ImageFolderParams) -> DataInfo:
     files = [str(path) for path in scans["train"].files().values()]
     notes += survey_files(files, params.reading)
     names = tuple(scans["train"].by_class)
-    held_out = counts.get("validation", 0)
-    return DataInfo(len(names), counts["train"], counts["test"], "; ".join(notes), names, held_out, params.channels)
+    return DataInfo(
+        len(names),
+        counts["train"],
+        counts["test"],
+        "; ".join(notes),
+        names,
+        counts.get("validation", 0),
+        params.channels,
+        fewest=min(map(len, scans["train"].by_class.values())),
+    )
 
 
 def load(params: ImageFolderParams, root: Path, split: str) -> ImageDataset:
@@ -166,8 +174,11 @@ def _drawn(params: ImageFolderParams) -> dict[str, SplitScan]:
         _check_alone(params)
     folder = train if train.is_dir() or is_named else params.path
     test = params.path / params.test_folder
-    if test.is_dir():
-        raise DataError(f"imagefolder: {test} is there already; take `split` out, or the folder")
+    if test.is_dir() and not (is_named and folder == params.path):
+        raise DataError(
+            f"imagefolder: {test} is there already; take `split` out, or the folder, or write `train_folder: .` where "
+            "all folders are classes"
+        )
     if params.validation_folder is not None and (params.split.validation or folder == params.path):
         raise DataError(
             "imagefolder: `validation_folder` lies beside train/; here `split: {validation: ...}` draws one"

@@ -107,6 +107,8 @@ class MaskFiles:
 def read_values(mask: str, reading: Reading) -> np.ndarray:
     """Values of a mask's pixels [H, W] as they are stored, in whole numbers: of a palette the index, of 1 bit 0 and 1.
 
+    Of a PBM file black is 0 and white is 1, as in all other kinds, though such a file stores them the other way round.
+
     Raises:
         DataError: it cannot be read, or holds colours.
     """

@@ -143,6 +143,8 @@ def _remedy(stem: str, masks: dict[str, str]) -> str:
         stem: the name of the image, without the extension.
         masks: those that belong to no image, by name without the extension.
     """
+    if stem in masks:
+        return "the mask has the name of its image: take `mask_suffix` out"
     suffixes = sorted({name[len(stem) :] for name in masks if name.startswith(stem)}, key=len)
     suffixes = [suffix for suffix in suffixes if not suffix[0].isalnum() and "/" not in suffix]
     if suffixes:

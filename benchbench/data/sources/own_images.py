@@ -192,12 +192,14 @@ def to_uint8(values: np.ndarray, is_16_bit: bool, location: str, reading: Readin
     """Values of 16 or 32 bits as `decode_own` scales them.
 
     Raises:
-        DataError: 32-bit values in no usual range.
+        DataError: 32-bit values in no usual range, or values that are no number.
     """
     import numpy as np
 
     if reading.pixel_range is None and is_16_bit:
         return (values >> 8).astype(np.uint8)
+    if np.isnan(values).any():
+        raise DataError(f"cannot read the image {printable(location)} (some of its values are NaN; write numbers)")
     low, high = reading.pixel_range or _range_of(values, location)
     scaled = (values.astype(np.float64) - low) * (255 / (high - low))
     return np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)

@@ -16,6 +16,8 @@ from benchbench.errors import DataError, one_line, quoted
 LARGEST_BYTES, DEEPEST = 16 * 2**20, 32
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 SIDES = ("width", "height")
+# Of `difficult`, in small letters; some programs write words.
+DIFFICULT, NOT_DIFFICULT = ("1", "true", "yes"), ("", "0", "false", "no", "unspecified")
 Convention = Literal["pixels", "edges"]
 
 
@@ -122,8 +124,17 @@ def _box(each: _Object, reader: _Reader, corners: Convention, ignores_difficult:
     left, top, right, bottom = (_number(each, name, reader) for name in CORNERS)
     if corners == "pixels" and right > left and bottom > top:  # else it is a click, and not an object of one pixel
         left, top = left - 1, top - 1
-    is_hard = ignores_difficult and each.texts.get("difficult", "") not in ("", "0")
+    is_hard = ignores_difficult and _is_difficult(each, reader)
     return WrittenBox(each.texts["name"], left, top, right, bottom, HARD if is_hard else 0, each.line)
+
+
+def _is_difficult(each: _Object, reader: _Reader) -> bool:
+    text = each.texts.get("difficult", "")
+    if text.lower() in NOT_DIFFICULT:
+        return False
+    if text.lower() not in DIFFICULT:
+        raise reader.error(f"`difficult` of this object is '{quoted(text)}'; write 0 or 1", each.line)
+    return True
 
 
 def _number(each: _Object, name: str, reader: _Reader) -> float:

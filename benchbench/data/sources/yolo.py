@@ -20,7 +20,7 @@ from benchbench.data.sources.folder_scan import class_folders, scan_images
 from benchbench.data.sources.mask_pairs import by_stem
 from benchbench.data.sources.own_boxes import BoxedParts, boxed_files, boxed_images, boxed_sizes, checked_names
 from benchbench.data.sources.own_images import Range, printable
-from benchbench.data.sources.yolo_txt import NAME_LISTS, names_file, names_in, read_yolo
+from benchbench.data.sources.yolo_txt import NAME_LISTS, keypoint_values_in, names_file, names_in, read_yolo
 from benchbench.errors import DataError
 
 ENDING = ".txt"
@@ -101,9 +101,11 @@ class _Scan:
 def _read(params: YoloParams) -> BoxedParts:
     """The images of all parts with their boxes."""
     scans, names = _scans(params), _names(params)
+    names_from = None if params.classes else names_file(params.path)
+    keypoint_values = keypoint_values_in(names_from) if names_from else 0
     parts = {
         part: [
-            replace(image, boxes=read_yolo(image.annotation, names) if image.annotation else ())
+            replace(image, boxes=read_yolo(image.annotation, names, keypoint_values) if image.annotation else ())
             for image in scan.images
         ]
         for part, scan in scans.items()

@@ -19,20 +19,24 @@ NAME_LISTS = ("classes.txt", "obj.names")
 BOX, FEWEST_OF_POLYGON = 5, 7  # values a line
 
 
-def read_yolo(file: str, names: Sequence[str]) -> tuple[WrittenBox, ...]:
+def read_yolo(file: str, names: Sequence[str], keypoint_values: int = 0) -> tuple[WrittenBox, ...]:
     """The boxes in a file of a line each: class number, centre, width and height, in shares of the image's sides.
 
-    A line of three points and more after the number is a polygon, and its box is the one around it.
+    A line of three points and more after the number is a polygon, and its box is the one around it. Where the data set
+    has keypoints, they stand after the box and are not read.
 
     Args:
         file: its path.
         names: of the classes.
+        keypoint_values: numbers of keypoints after each box.
 
     Raises:
         DataError: it cannot be read, or a line is none of these.
     """
     return tuple(
-        _box(file, line, text.split(), names) for line, text in enumerate(_lines(file), start=1) if text.strip()
+        _box(file, line, text.split(), names, keypoint_values)
+        for line, text in enumerate(_lines(file), start=1)
+        if text.strip()
     )
 
 
@@ -51,8 +55,13 @@ def _error(file: str, line: int | None, problem: str) -> DataError:
     return DataError(f"yolo: {printable(file)}{f':{line}' if line else ''}: {problem}")
 
 
-def _box(file: str, line: int, values: list[str], names: Sequence[str]) -> WrittenBox:
+def _box(file: str, line: int, values: list[str], names: Sequence[str], keypoint_values: int) -> WrittenBox:
+    if keypoint_values and len(values) == BOX + keypoint_values:
+        values = values[:BOX]
     count = len(values)
+    if keypoint_values and count != BOX:
+        expected = f"a box has {BOX} and its keypoints have {keypoint_values} by `kpt_shape`"
+        raise _error(file, line, f"{count} value{'s' if count > 1 else ''}, where {expected}")
     if count != BOX and (count < FEWEST_OF_POLYGON or count % 2 == 0):
         counted = f"{count} value{'s' if count > 1 else ''}"
         raise _error(file, line, f"{counted}, where a box has {BOX}: class, centre x, centre y, width, height")
@@ -113,6 +122,33 @@ def names_in(file: Path) -> tuple[str, ...]:
 
 
 def _yaml_names(file: Path) -> list[str]:
+    content = _yaml(file)
+    names = content.get("names")
+    if isinstance(names, dict):
+        if sorted(names, key=str) != sorted(range(len(names)), key=str):
+            raise _error(str(file), None, f"the {len(names)} numbers under `names` are not 0 to {len(names) - 1}")
+        names = [names[number] for number in range(len(names))]
+    if not isinstance(names, list) or not all(isinstance(name, str | int | float) for name in names):
+        raise _error(str(file), None, "it has no `names:`, a list of the classes or a name for each number")
+    return [str(name) for name in names]
+
+
+def keypoint_values_in(file: Path) -> int:
+    """Numbers that keypoints take after each box by `kpt_shape: [points, numbers each]` of a YAML file; 0 without it.
+
+    Raises:
+        DataError: the file cannot be read, or its `kpt_shape` is something else.
+    """
+    shape = _yaml(file).get("kpt_shape") if file.suffix in (".yaml", ".yml") else None
+    if shape is None:
+        return 0
+    is_shape = isinstance(shape, list) and len(shape) == 2 and all(type(each) is int and each > 0 for each in shape)
+    if not is_shape:
+        raise _error(str(file), None, "its `kpt_shape` is no pair of whole numbers: keypoints, and values of each")
+    return math.prod(shape)
+
+
+def _yaml(file: Path) -> dict[object, object]:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
@@ -123,11 +159,4 @@ def _yaml_names(file: Path) -> list[str]:
         raise _error(str(file), line, f"it is no YAML ({one_line(error.problem or 'unreadable')})") from None
     except (YAMLError, RecursionError, ValueError) as error:
         raise _error(str(file), None, f"it is no YAML ({one_line(error)})") from None
-    names = content.get("names") if isinstance(content, dict) else None
-    if isinstance(names, dict):
-        if sorted(names, key=str) != sorted(range(len(names)), key=str):
-            raise _error(str(file), None, f"the {len(names)} numbers under `names` are not 0 to {len(names) - 1}")
-        names = [names[number] for number in range(len(names))]
-    if not isinstance(names, list) or not all(isinstance(name, str | int | float) for name in names):
-        raise _error(str(file), None, "it has no `names:`, a list of the classes or a name for each number")
-    return [str(name) for name in names]
+    return content if isinstance(content, dict) else {}

@@ -74,6 +74,13 @@ def test_categories_are_numbered_by_their_sorted_ids(folder):
     ]
 
 
+def test_crowds_and_ids_as_other_programs_write_them(folder):
+    images = [image(7.0, "b.png"), image(5.0, "a.png")]
+    write(folder, "train", images, [box(7.0, iscrowd="0"), box(5.0, iscrowd="1"), box(5, iscrowd=True), box(5)])
+    read = load(params_of(folder), folder, "train").boxes
+    assert [read(index).ignored.tolist() for index in range(2)] == [[GROUP, GROUP, 0], [0]]
+
+
 @pytest.mark.parametrize(("part", "purpose"), [("train", "train"), ("test", "test"), ("validation", "validate")])
 def test_parts_without_a_box_that_counts(folder, save_image, part, purpose):
     """A score of them would be none, or of nothing."""
@@ -155,6 +162,7 @@ BROKEN = [
     ({"categories": [*CATEGORIES, {"id": 4, "name": "car"}]}, "categories[2]: another category has its name"),
     ({"categories": [{"id": 4}]}, "categories[0] has no `name`"),
     ({"annotations": [box(7, category=4)]}, "annotations[0] has the category 4, and `categories` has 3, 18"),
+    ({"annotations": [box(7, iscrowd="x")]}, "annotations[0]: `iscrowd` is x; write 0 or 1"),
     ({"annotations": [box(7, (1, 2, 3))]}, "annotations[0] has no `bbox` of four numbers: left, top, width, height"),
     ({"annotations": [box(7, (1, 2, 3, float("nan")))]}, "annotations[0] has no `bbox` of four numbers"),
     ({"annotations": [box(7, (1, 2, 3, 10**400))]}, "annotations[0] has no `bbox` of four numbers"),

@@ -121,6 +121,13 @@ def test_a_drawn_part_does_not_depend_on_the_place_of_images_elsewhere(tmp_path,
     assert tested[0] == tested[1]
 
 
+def test_lines_before_the_columns_and_spaces_after_separators(csv, folder):
+    """As in files of other programs; a label in quotes is no other label."""
+    text = '\r\n\r\npath; label; split\r\nimages/0.png; "a, b"; train\r\nimages/1.png; "a, b"; test\r\n'
+    info = csv(text).info(folder)
+    assert (info.names, info.train, info.test) == (("a, b",), 1, 1)
+
+
 @pytest.mark.parametrize(
     ("text", "params", "problem"),
     [

@@ -76,7 +76,7 @@ def test_other_sets_are_decoded_one_by_one_from_a_mapped_copy(why, folder, tmp_p
     # A loader process gets paths, not the images.
     assert len(pickle.dumps(train.image)) < 2000
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        assert np.array_equal(np.asarray(pool.apply_async(train.image, (4,)).get(30)), pixels(4, size))
+        assert np.array_equal(np.asarray(pool.apply_async(train.image, (4,)).get(300)), pixels(4, size))
     (copy,) = (tmp_path / "huggingface").iterdir()
     written = copy.stat().st_mtime_ns
     assert load(HuggingFaceParams(path=folder), tmp_path, "train").image == train.image

@@ -45,7 +45,7 @@ def test_order_and_extensions(folder):
     assert train.labels.tolist() == [0, 0, 1, 1]
     assert load(params, folder, "test").labels.tolist() == [0, 1]
     left_out = "train/: 2 files are left out: 1 .txt (dog/notes.txt), 1 hidden (dog/.hidden.png)"
-    assert params.info(folder) == DataInfo(2, 4, 2, left_out, ("cat", "dog"))
+    assert params.info(folder) == DataInfo(2, 4, 2, left_out, ("cat", "dog"), fewest=2)
 
 
 def test_pixels_and_pickle(folder):
@@ -219,6 +219,14 @@ class TestDrawnSplit:
         for number in range(4):
             save_image(flat / "train" / f"s{number}" / "2.png", 70 + number)
         assert ImageFolderParams(path=flat, split=split).info(flat).names == ("s0", "s1", "s2", "s3")
+
+    def test_a_class_called_test(self, flat, save_image):
+        for number in range(4):
+            save_image(flat / "test" / f"{number}.png", 50 + number)
+        with pytest.raises(DataError, match=r"or write `train_folder: \.` where all folders are classes"):
+            ImageFolderParams(path=flat, split={"test": 0.3}).info(flat)
+        info = ImageFolderParams(path=flat, split={"test": 0.3}, train_folder=".").info(flat)
+        assert info.names == ("cat", "dog", "test")
 
     def test_of_too_few_images(self, flat, save_image):
         save_image(flat / "elk" / "1.png")

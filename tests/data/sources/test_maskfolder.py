@@ -123,6 +123,10 @@ class TestFolders:
         assert "3 of 3 images have no mask of the same name in" in problem
         assert problem.endswith("jpg/a.jpg, ...; there is a_mask.PNG: `mask_suffix: _mask`")
 
+    def test_a_suffix_that_is_not_there(self, folder):
+        problem = refusal(params_of(folder, mask_suffix="_mask"))
+        assert problem.endswith("; the mask has the name of its image: take `mask_suffix` out")
+
     def test_channels(self, folder):
         params = params_of(folder, channels=1)
         assert params.info(folder).channels == 1

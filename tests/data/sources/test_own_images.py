@@ -54,9 +54,13 @@ def test_grey_of_32_bits_is_scaled_from_the_range_that_holds_it(values, expected
     assert np.array_equal(pixels(encoded(Image.fromarray(values), "TIFF")), grey(expected))
 
 
-@pytest.mark.parametrize(
-    "values", [GREY - np.float32(1), DEEP.astype(np.int32) * 9, np.full((8, 8), np.nan, np.float32)]
-)
+def test_values_that_are_no_number_are_refused():
+    values = np.where(GREY > 9, GREY, np.nan).astype(np.float32)
+    with pytest.raises(DataError, match=r"some of its values are NaN"):
+        pixels(encoded(Image.fromarray(values), "TIFF"))
+
+
+@pytest.mark.parametrize("values", [GREY - np.float32(1), DEEP.astype(np.int32) * 9])
 def test_values_without_a_range_are_refused_and_can_be_given_one(values):
     with pytest.raises(DataError, match=r"32-bit values from .* `pixel_range: \[BLACK, WHITE\]`"):
         pixels(encoded(Image.fromarray(values), "TIFF"))

@@ -104,6 +104,14 @@ def test_edges_and_difficult_objects(folder):
     assert boxes_of(params_of(folder)).corners[0].tolist() == [0, 0, 8, 6]
 
 
+@pytest.mark.parametrize(("text", "code"), [("1", HARD), ("True", HARD), ("False", 0), ("Unspecified", 0), ("", 0)])
+def test_difficult_in_words(folder, text, code):
+    annotation = xml(("car", (1, 1, 8, 6), True), ("car", (1, 1, 4, 4)))
+    file = folder / "Annotations" / "b.xml"
+    file.write_text(annotation.replace("<difficult>1</difficult>", f"<difficult>{text}</difficult>"))
+    assert boxes_of(params_of(folder, classes=["car", "person"])).ignored.tolist() == [code, 0]
+
+
 def test_boxes_without_an_area_or_beyond_the_image(folder):
     write(folder, ("car", (3, 3, 3, 3)), ("car", (5, 2, 4, 4)), ("car", (2, 1, 12, 6)), ("car", (20, 1, 22, 6)))
     write(folder, ("person", (3, 3, 4, 4)), ("car", (7, 3, 9, 4)), name="a")  # a pixel beyond: a matter of rounding
@@ -247,6 +255,10 @@ DAMAGED = [
     (xml(("car", (1, "x", 3, 3))), ":3: ymin of this object is 'x', and no number"),
     (xml(("car", (1, 1, "nan", 3))), ":3: xmax of this object is 'nan', and no number"),
     (xml(BOX).replace("<xmax>3</xmax>", ""), ":3: this object has no xmax in a bndbox, and a box has xmin, ymin, "),
+    (
+        xml(BOX).replace("<difficult>0</difficult>", "<difficult>maybe</difficult>"),
+        ":3: `difficult` of this object is 'maybe'; write 0 or 1",
+    ),
     (f"<annotation>{'<a>' * 40}", ":1: elements lie more than 32 deep in one another"),
     (
         xml(BOX, head='<?xml version="1.0" encoding="none"?>'),

@@ -134,6 +134,21 @@ def test_a_polygon_has_the_box_around_it(write, folder):
     assert load(params_of(folder), folder, "train").boxes(0).corners.tolist() == [[2, 3, 6, 6]]
 
 
+def test_keypoints_after_a_box_are_no_polygon(write, folder):
+    """The count of their numbers is that of polygons too."""
+    names = folder / "data.yaml"
+    names.write_text("names: [car, person]\nkpt_shape: [2, 3]\n")
+    write("train", "a", f"{SMALL} 0.45 0.4 2 0.9 0.9 0", SMALL)
+    corners = load(params_of(folder), folder, "train").boxes(0).corners
+    np.testing.assert_allclose(corners, [[4, 1, 6, 3]] * 2, atol=1e-4)
+    write("train", "a", f"{SMALL} 0.45 0.4")
+    assert refusal(params_of(folder)) == (
+        "yolo: labels/train/a.txt:1: 7 values, where a box has 5 and its keypoints have 6 by `kpt_shape`"
+    )
+    names.write_text("names: [car, person]\nkpt_shape: 2\n")
+    assert refusal(params_of(folder)).startswith("yolo: data.yaml: its `kpt_shape` is no pair of whole numbers")
+
+
 LABELS = "yolo: labels/train/a.txt"
 BROKEN = [
     ("0 0.5 0.5 1", f"{LABELS}:2: 4 values, where a box has 5: class, centre x, centre y, width, height"),
