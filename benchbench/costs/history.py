@@ -30,7 +30,7 @@ GENERATING = ("diffusion", "synthesis")
 PREDICTED_KINDS = (*COUNTED_KINDS, *GENERATING)
 # Fields of a recipe that change the cost of an image.
 RECIPE_FIELDS = (
-    *("batch_size", "image_size", "eval_resize", "augment", "views", "mix", "optimizer", "accumulate", "ema"),
+    *("batch_size", "image_size", "eval_resize", "augment", "views", "mix", "optimizer", "dot", "accumulate", "ema"),
     *("precision", "channels_last", "fold_bn", "compile", "decode"),
 )
 # Fields of a stage's data that change the number of images or their folder, and not the cost of one.

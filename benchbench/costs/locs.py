@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from string import digits
 
 from benchbench.planning.model import Cell, Plan, corpus_label
 from benchbench.suite.document import Loc
@@ -74,4 +75,4 @@ def _network_loc(role: str, own: StageLocs) -> Loc:
     if role in ("features", "start"):
         return own.networks["model"]
     # The outputs of a teacher need the stage that adapted it, as "teacher0".
-    return own.networks.get(f"teacher{role[-1]}") or own.networks["network"]
+    return own.networks.get(f"teacher{role.removeprefix(role.rstrip(digits))}") or own.networks["network"]

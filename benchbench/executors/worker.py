@@ -41,7 +41,7 @@ from benchbench.executors.stage_progress import StageReporter, forget_progress
 from benchbench.hardware.energy import EnergyCounter, StageMeter, open_counter
 from benchbench.hardware.lifetime import end_with_parent
 from benchbench.hardware.memory import PeakMemory, free_memory
-from benchbench.planning.test_part import earlier_record, set_record_aside
+from benchbench.planning.test_part import set_record_aside
 from benchbench.plugins import load_plugins
 from benchbench.specs.stages import TrainingSpec
 from benchbench.stages import runner_of
@@ -357,7 +357,7 @@ class Worker:
         folder = self._folder(stage)
         remarks = tuple(self.process.remarks) if self.process else ()
         folder.write_record(result.record.model_copy(update={"remarks": remarks}), result.curve)
-        for leftover in (folder.checkpoint, folder.state, earlier_record(folder)):
+        for leftover in (folder.checkpoint, folder.state, folder.earlier_record):
             leftover.unlink(missing_ok=True)
         forget_progress(folder)
         now = time.monotonic()
@@ -388,7 +388,7 @@ class Worker:
 
 def _is_trained(context: StageContext) -> bool:
     """True for a stage whose training is finished, and whose test images have changed since."""
-    if not earlier_record(context.folder).exists() or not isinstance(context.spec, TrainingSpec):
+    if not context.folder.earlier_record.exists() or not isinstance(context.spec, TrainingSpec):
         return False
     from benchbench.stages.retest import can_retest
 

@@ -7,7 +7,6 @@ which test split it saw.
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 from benchbench.planning.model import Stage
 from benchbench.specs.parts import tests_only
@@ -36,12 +35,7 @@ def has_dropped_outputs(stage: Stage, store: Store) -> bool:
 def is_trained(stage: Stage, store: Store) -> bool:
     """True where nothing but the test of a stage is to be made again."""
     folder = store.stage(stage.kind, stage.key)
-    return earlier_record(folder).exists() or (folder.record.exists() and saw_other_test(stage, folder))
-
-
-def earlier_record(folder: StageFolder) -> Path:
-    """The record of a finished stage whose test images have changed, until it is tested again."""
-    return folder.record.with_name("record.earlier.json")
+    return folder.earlier_record.exists() or (folder.record.exists() and saw_other_test(stage, folder))
 
 
 def set_record_aside(folder: StageFolder, claim: Claim | None) -> None:
@@ -53,7 +47,7 @@ def set_record_aside(folder: StageFolder, claim: Claim | None) -> None:
     if claim is not None:
         claim.require()
     if folder.record.exists():  # of other test images, which the spec in the folder says
-        folder.record.replace(earlier_record(folder))
+        folder.record.replace(folder.earlier_record)
 
 
 def saw_other_test(stage: Stage, folder: StageFolder) -> bool:

@@ -14,7 +14,6 @@ from benchbench.execution.network import ConfiguredModel, ExecutionConfig
 from benchbench.losses.multi_teacher import add_student_heads
 from benchbench.models.backbone import Backbone
 from benchbench.models.build import build_backbone
-from benchbench.planning.test_part import earlier_record
 from benchbench.specs.records import STAGE_RECORD, CurveRow, ExecutionRecord, TrainingRecord
 from benchbench.specs.stages import TrainingSpec
 from benchbench.stages.context import StageContext, StageResult
@@ -38,7 +37,7 @@ def can_retest(context: TrainingContext) -> bool:
     The cell of a search is a test from the beginning, and is made again as a whole.
     """
     trains = context.spec.method in METHODS and not context.spec.searched
-    return trains and earlier_record(context.folder).exists() and context.folder.weights.exists()
+    return trains and context.folder.earlier_record.exists() and context.folder.weights.exists()
 
 
 def run(context: TrainingContext) -> StageResult:
@@ -101,7 +100,7 @@ def test_part(network: ConfiguredModel, test: Loader, batch_size: int, folder: S
 
 
 def _earlier(context: TrainingContext) -> TrainingRecord:
-    path = earlier_record(context.folder)
+    path = context.folder.earlier_record
     try:
         record = STAGE_RECORD.validate_json(path.read_bytes())
     except (OSError, ValueError):

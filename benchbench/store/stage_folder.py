@@ -59,6 +59,8 @@ class StageFolder:
     spec = property(lambda self: self.path / "spec.json")
     state = property(lambda self: self.path / "state.json")
     record = property(lambda self: self.path / "record.json")
+    # The record of a finished stage whose test images have changed, until it is tested again.
+    earlier_record = property(lambda self: self.path / "record.earlier.json")
     curve = property(lambda self: self.path / "curve.jsonl")
     log = property(lambda self: self.path / "log.txt")
     checkpoint = property(lambda self: self.path / "checkpoint.pt")

@@ -144,6 +144,13 @@ def test_a_teacher_that_runs_along_is_other_work_than_one_with_cached_outputs(pl
     assert History(earlier, store).pace(stage_of(earlier, "distil", 1)) is not None
 
 
+def test_two_backward_passes_are_other_work_than_one(planned, store):
+    earlier = planned("recipes.default.optimizer=sgd", "arms.distil.recipe={dot: 0.05}")
+    finish(earlier, store, stage_of(earlier, "distil"))
+    plan = planned("recipes.default.optimizer=sgd")
+    assert History(plan, store).pace(stage_of(plan, "distil")) is None
+
+
 @pytest.mark.parametrize(("device", "unit"), [("another", "CPU-hours"), (None, "GPU-hours")])
 def test_other_devices_do_not_count(device, unit, planned, store):
     plan = planned()

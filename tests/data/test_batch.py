@@ -1,4 +1,4 @@
-"""Which label counts where an image is a mixture of two, and the tensors that lie on the device."""
+"""The main label of an image that is a mixture of two, and the tensors that lie on the device."""
 
 from __future__ import annotations
 

@@ -200,7 +200,7 @@ def test_testing_resizes_and_crops_the_centre(eval_resize, shape):
 
 
 def whole_levels(pixels):
-    """Whether every value is one of the 256 of a stored image."""
+    """True if every value is one of the 256 of a stored image."""
     return torch.equal((pixels * 255).round() / 255, pixels)
 
 

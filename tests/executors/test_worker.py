@@ -1,4 +1,4 @@
-"""What a worker leaves of errors, and what it does when it is asked to end."""
+"""Errors of a worker as it leaves them, and its behaviour when it is asked to end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from benchbench.executors.base import EVENT, Assignment, Event, RunSettings, wor
 from benchbench.executors.logs import TRACEBACK
 from benchbench.executors.stage_progress import FILE
 from benchbench.executors.worker import STOPPED, Worker
-from benchbench.planning.test_part import earlier_record
 from benchbench.store import Claims, Store
 from benchbench.training.stop import STOP, StageStopped
 from tests.executors.conftest import devices
@@ -86,7 +85,7 @@ def test_the_record_of_a_successor_stays_where_it_is(tmp_path):
     each.run([Assignment(key, "a stage", training_spec(), {}, claim)])
     assert [event.name for event in events] == ["lost"]
     assert {path.name for path in (folder.record, folder.path / FILE) if path.exists()} == {"record.json", FILE}
-    assert not earlier_record(folder).exists()
+    assert not folder.earlier_record.exists()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from benchbench.costs.image_check import check_images
 from benchbench.data.images import ImageDataset
 from benchbench.errors import SuiteError
 from benchbench.planning.model import Plan
-from benchbench.planning.test_part import earlier_record, finished_record, is_trained
+from benchbench.planning.test_part import finished_record, is_trained
 from benchbench.reports.plan_overview import overview
 from benchbench.running.schedule import Schedule
 from benchbench.specs import parts
@@ -120,7 +120,7 @@ class TestChangedTestSplit:
         store, (stage, *_) = Store(tmp_path / "runs"), plan().stages.values()
         self.finish(plan(), store)
         place = store.stage(stage.kind, stage.key)
-        place.record.replace(earlier_record(place))
+        place.record.replace(place.earlier_record)
         assert finished_record(stage, store) is None
         assert is_trained(stage, store)
 

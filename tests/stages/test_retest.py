@@ -11,7 +11,6 @@ import torch
 from PIL import Image
 
 from benchbench.errors import StoreError
-from benchbench.planning.test_part import earlier_record
 from benchbench.plugins import load_plugins
 from benchbench.specs.consistency import find_contradiction
 from benchbench.specs.parts import ComponentSpec, file_json
@@ -51,7 +50,7 @@ def test_a_changed_test_split_is_tested_without_training(context, folder):
     before = finish(train, context)
     assert not retest.can_retest(context)
     weights = safetensors.torch.load_file(context.folder.weights)
-    context.folder.record.replace(earlier_record(context.folder))
+    context.folder.record.replace(context.folder.earlier_record)
     # The same images under the other class: what was right is wrong.
     for number in range(2):
         dark, light = (folder / "test" / name / f"{number}.png" for name in ("dark", "light"))
@@ -76,7 +75,7 @@ def test_a_changed_test_split_is_tested_without_training(context, folder):
     assert all(
         (tensor == weights[name]).all() for name, tensor in safetensors.torch.load_file(context.folder.weights).items()
     )
-    context.folder.record.replace(earlier_record(context.folder))
+    context.folder.record.replace(context.folder.earlier_record)
     context.folder.weights.write_bytes(b"damaged")
     with pytest.raises(StoreError, match=r"damaged; delete .* to run it again"):
         retest.run(context)

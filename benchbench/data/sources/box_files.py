@@ -233,7 +233,7 @@ def box_notes(images: Iterable[BoxedImage]) -> list[str]:
 
 
 def _kind(box: WrittenBox, image: BoxedImage) -> str:
-    """What becomes of a box; empty where it stays as it is."""
+    """The defect for which a box is dropped or cut; empty where it stays as it is."""
     if not (box.right > box.left and box.bottom > box.top):
         return "without an area"
     if image.relative:

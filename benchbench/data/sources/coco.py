@@ -15,7 +15,7 @@ from benchbench.data.sources.box_files import BoxedImage
 from benchbench.data.sources.channels import CHANNELS, MOST_CHANNELS, OwnFilesParams
 from benchbench.data.sources.coco_json import CocoFile, read_coco
 from benchbench.data.sources.common import check_files
-from benchbench.data.sources.drawn_split import Split, draw_unlabelled
+from benchbench.data.sources.drawn_split import TWO_VALIDATIONS, Split, draw_unlabelled
 from benchbench.data.sources.folder_parts import VALIDATION
 from benchbench.data.sources.folder_scan import scan_images
 from benchbench.data.sources.own_boxes import BoxedParts, boxed_files, boxed_images, boxed_sizes
@@ -107,6 +107,8 @@ def _read(params: CocoParams) -> BoxedParts:
     contents = {part: read_coco(file) for part, file in params.annotations.items()}
     parts = {part: _boxed(params, content, part) for part, content in contents.items()}
     if params.split is not None:
+        if params.split.validation and "validation" in parts:
+            raise DataError(f"coco: {TWO_VALIDATIONS}")
         whole = parts["train"]
         drawn = draw_unlabelled("coco", [image.name for image in whole], params.split)
         for name in ("train", "test", *(["validation"] if params.split.validation else [])):

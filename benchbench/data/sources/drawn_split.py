@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 from benchbench.errors import DataError, did_you_mean, quoted
 
 Part = Literal["train", "validation", "test"]
+TWO_VALIDATIONS = "there is a validation part already, and `split: {validation: ...}` draws one; take one of them out"
 
 
 class Split(BaseModel):

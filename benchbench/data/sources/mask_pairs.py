@@ -137,7 +137,7 @@ def _check_kinds(source: str, masks: Iterable[str]) -> None:
 
 
 def _remedy(stem: str, masks: dict[str, str]) -> str:
-    """What to do for an image without a mask.
+    """The remedy for an image without a mask.
 
     Args:
         stem: the name of the image, without the extension.

@@ -125,7 +125,7 @@ class MaskFolderParams(OwnFilesParams):
 
 
 def _problem(given: object) -> str:
-    """What is wrong with `classes`, in words; empty where nothing is."""
+    """The error in `classes`, in words; empty where there is none."""
     values: list[object]
     if isinstance(given, list):
         names, values = given, []
@@ -284,7 +284,7 @@ def _folders(params: MaskFolderParams) -> dict[str, PairScan]:
 
 
 def _there(params: MaskFolderParams, folder: Path) -> str:
-    """What a folder without a training part holds, and a remedy."""
+    """Contents of a folder without a training part, and a remedy."""
     there = class_folders(folder)
     if params.images_folder in there:
         return f"; as {folder} holds {params.images_folder}/ itself, {DRAWN} draws a test part"

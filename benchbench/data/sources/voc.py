@@ -16,7 +16,7 @@ from benchbench.data.info import DataInfo
 from benchbench.data.sources.box_files import BoxedImage
 from benchbench.data.sources.channels import CHANNELS, MOST_CHANNELS, OwnFilesParams
 from benchbench.data.sources.common import read_lines
-from benchbench.data.sources.drawn_split import Split, draw_unlabelled
+from benchbench.data.sources.drawn_split import TWO_VALIDATIONS, Split, draw_unlabelled
 from benchbench.data.sources.folder_parts import STAND_INS
 from benchbench.data.sources.folder_scan import scan_images
 from benchbench.data.sources.mask_pairs import by_stem
@@ -126,6 +126,8 @@ def _scan(params: VocParams) -> _Scan:
     files = _Files(params)
     names = {part: files.named(name) for part, name in _part_names(files).items()}
     if params.split is not None:
+        if params.split.validation and "validation" in names:
+            raise DataError(f"voc: {TWO_VALIDATIONS}")
         pool = names.get("train") or files.paired
         drawn = draw_unlabelled("voc", pool, params.split)
         parts = ("train", "test", *(["validation"] if params.split.validation else []))
@@ -157,7 +159,7 @@ class _Files:
         self.notes += [note for note in (str(scan.left_out),) if note]
 
     def place(self, name: str) -> str:
-        """Where a part is, or would be."""
+        """The place of a part, or where it would be."""
         if self.lists:
             return f"{self.params.path / self.params.lists_folder / name}.txt"
         return f"{self.images / name}/"

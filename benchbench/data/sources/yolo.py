@@ -14,7 +14,7 @@ from benchbench.data.images import ImageDataset
 from benchbench.data.info import DataInfo
 from benchbench.data.sources.box_files import BoxedImage
 from benchbench.data.sources.channels import CHANNELS, MOST_CHANNELS, OwnFilesParams
-from benchbench.data.sources.drawn_split import Split, draw_unlabelled
+from benchbench.data.sources.drawn_split import TWO_VALIDATIONS, Split, draw_unlabelled
 from benchbench.data.sources.folder_parts import STAND_INS, check_apart, distinct, unread
 from benchbench.data.sources.folder_scan import class_folders, scan_images
 from benchbench.data.sources.mask_pairs import by_stem
@@ -152,6 +152,8 @@ def _folders(params: YoloParams) -> dict[str, _Scan]:
 def _drawn(params: YoloParams) -> dict[str, _Scan]:
     """The parts of one folder: `train_folder` where it is there, else the whole."""
     assert params.split is not None
+    if params.split.validation and params.validation_folder is not None:
+        raise DataError(f"yolo: {TWO_VALIDATIONS}")
     if _place(params, params.test_folder) is not None:
         raise DataError(f"yolo: {params.path} has {params.test_folder}/ already; take `split` out, or the folder")
     is_named = params.train_folder != YoloParams.model_fields["train_folder"].default

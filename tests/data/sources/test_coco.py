@@ -111,6 +111,8 @@ def test_parts_of_one_file_and_a_part_to_validate_on(folder, save_image):
     images = load(params, folder, "train")
     assert (len(images), images.validation.tolist()) == (8, [3, 4, 5, 6, 7])
     assert "../validation/annotations.json" in params.split_files("train", folder)
+    drawn["split"] = {"test": 0.4, "validation": 0.2}
+    assert refusal(params_of(folder, **drawn, **held_out)).startswith("coco: there is a validation part already, and")
     with pytest.raises(ValidationError, match="give `test`, a JSON file, or `split"):
         params_of(folder, split={"test": 0.2})
 

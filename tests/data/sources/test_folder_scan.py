@@ -1,4 +1,4 @@
-"""What counts below a folder per class, and what is left out by name."""
+"""Files that count below a folder per class, and those that are left out by name."""
 
 import os
 from pathlib import Path

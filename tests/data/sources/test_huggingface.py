@@ -95,7 +95,7 @@ def test_a_changed_file_gets_a_new_copy(folder, tmp_path, png, monkeypatch):
 
 
 def test_a_download_that_is_replaced_has_another_version(folder, tmp_path, png, monkeypatch):
-    """What is kept of its pixels would be that of the one before."""
+    """Pixels kept under the same version would be those of the one before."""
     monkeypatch.setattr(parquet_images, "ARRAY_BYTES", 0)
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda repo, **_: str(folder))
     file, versions = folder / "data" / "test-00000-of-00001.parquet", []
@@ -224,7 +224,7 @@ def test_the_hub_without_a_network_is_one_line(tmp_path, no_network, monkeypatch
 
 
 def test_the_hub_is_asked_once(folder, tmp_path, monkeypatch, no_network):
-    """What a download leaves in the cache is read afterwards without a network."""
+    """The cache of a download is read afterwards without a network."""
     snapshots = tmp_path / "huggingface" / "datasets--owner--name"
     commit = "0" * 40
     (snapshots / "snapshots").mkdir(parents=True)

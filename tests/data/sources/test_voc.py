@@ -179,6 +179,8 @@ class TestLists:
             *("../validation/annotation/b.xml", "../validation/image/b.png", "annotation/a.xml", "image/a.png")
         ]
         (folder / "ImageSets" / "Main" / "test.txt").unlink()
+        both = params_of(folder, validation_list="val", split={"test": 0.3, "validation": 0.3})
+        assert refusal(both).startswith("voc: there is a validation part already, and `split: {validation: ...}` draws")
         assert "val tests, as there is no test" in params_of(folder, classes=["car", "person"]).info(folder).note
 
     def test_drawn(self, folder, save_image):
