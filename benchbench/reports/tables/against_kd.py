@@ -17,6 +17,9 @@ from benchbench.reports.tables.losses import GROUP
 from benchbench.statistics.estimate import Estimate, welch
 from benchbench.statistics.noninferiority import holm
 
+# Hours are measured, and those of equal work differ: an arm that took so little less than the shortest KD is its equal.
+SLACK = 0.05
+
 
 @dataclass(frozen=True)
 class PlainKD:
@@ -37,11 +40,14 @@ class PlainKD:
     def points_at(self, hours: float) -> np.ndarray | None:
         """Accuracies at so many device-hours [seeds], straight between the rungs in the logarithm of their mean hours.
 
-        None below the hours of the first rung or above those of the last, and where no seed is finished on all.
+        None below the hours of the first rung, but for `SLACK`, or above those of the last, and where no seed is finished
+        on all.
         """
         if len(self.rungs) < 2:
             return None
         line = Arm("KD", "distill", True, self.rungs).line("as given")
+        if (1 - SLACK) * line.costs.min() <= hours:
+            hours = max(hours, line.costs.min())
         if not line.costs.min() <= hours <= line.costs.max() or not len(line.seed_scores):
             return None
         order = np.argsort(line.costs)
@@ -134,5 +140,6 @@ def _notes(results: pd.DataFrame, plan: Plan) -> list[str]:
         "teacher; else open",
         f"hours: {units} of one run, with the teacher taken as given; × KD: of plain KD for as many epochs",
         "equal hours: KD trained for as many hours as the arm took, between the lengths of KD in the suite, straight "
-        "in the logarithm of the hours; –: outside of them, or KD has one length; the spread of hours does not count",
+        f"in the logarithm of the hours; the shortest where the arm took up to {100 * SLACK:g} % less; –: outside of "
+        "them, or KD has one length; the spread of hours does not count",
     ]

@@ -61,6 +61,16 @@ def test_between_the_lengths_of_kd(make_lab):
     assert texts["DIST"][2] == "–"
 
 
+def test_a_little_less_than_the_shortest_is_its_equal(make_lab):
+    lab = make(make_lab)
+    finish_kd(lab)
+    lab.finish_arm("DKD", [0.49, 0.50, 0.51], [0.96] * 3)
+    lab.finish_arm("DIST", [0.49, 0.50, 0.51], [0.94] * 3)
+    texts = rows(against_kd(lab.frame(), lab.plan))
+    assert texts["DKD"][2] == "+0.0 [-2.3, +2.3] open"
+    assert texts["DIST"][2] == "–"
+
+
 def test_holm_counts_the_arms(make_lab):
     """A difference that is certain alone is open among several."""
     alone, several = (make(make_lab, arms) for arms in ({"KD": KD, "DKD": OTHER["DKD"]}, {"KD": KD, **OTHER}))
