@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import pluggy
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from benchbench.errors import PluginError, UnknownNameError, did_you_mean, one_line
 
@@ -28,6 +29,11 @@ NEEDS_IN_WORDS = {
     "pixels": "the classes of pixels",
     "boxes": "the boxes of objects",
     "second_view": "a second view of each image",
+}
+# What parameters have a loss read in place of that, by the needs that they add.
+INSTEAD_IN_WORDS = {
+    frozenset({"features"}): "the maps between stages",
+    frozenset({"teacher.logits", "pixels"}): "the logits of both networks",
 }
 LOSS_NEEDS = frozenset(NEEDS_IN_WORDS)
 AUGMENTER_NEEDS = frozenset({"labels", "synthesis"})
@@ -171,6 +177,22 @@ class Component:
         for preset in self.presets:
             for name in preset.params.keys() - self.params.model_fields.keys():
                 raise PluginError(f"component '{self.name}': preset '{preset.name}' sets '{name}', which it has not")
+            if problem := self._preset_problem(preset):
+                raise PluginError(f"component '{self.name}': preset '{preset.name}' {problem}")
+
+    def _preset_problem(self, preset: Preset) -> str | None:
+        """The error in the values of a preset; parameters that it leaves to the suite may be missing."""
+        for name, weight in {**preset.beside, self.name: preset.weight}.items():
+            if not isinstance(weight, int | float) or not 0 < weight < math.inf:
+                return f"gives '{name}' the weight {weight!r}; a weight is above 0 and finite"
+        try:
+            self.params.model_validate({**preset.params})
+        except ValidationError as error:
+            for each in error.errors(include_url=False):
+                if each["type"] != "missing":
+                    name = ".".join(str(part) for part in each["loc"])
+                    return f"sets values that it refuses: {name}{': ' if name else ''}{one_line(each['msg'])}"
+        return None
 
     def needs_of(self, arguments: Mapping[str, Any]) -> frozenset[str]:
         """The needs with some parameters: of a loss, those that they add too."""
@@ -181,10 +203,14 @@ class Component:
         """Inputs of a loss beside the student's own outputs, in words."""
         # Maps of the teacher come with its embedding, and such a loss reads the maps.
         needs = self.needs - {"teacher"} if "features" in self.needs else self.needs
-        words = [text for need, text in NEEDS_IN_WORDS.items() if need in needs]
-        if not words:
-            return "nothing of a teacher"
-        return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+        return _needs_in_words(needs) or "nothing of a teacher"
+
+    @property
+    def reads_by_parameters(self) -> str:
+        """The same, with what parameters have it read."""
+        added = [needs for needs in dict.fromkeys(self.optional.values()) if not needs <= self.needs]
+        words = [INSTEAD_IN_WORDS.get(needs) or _needs_in_words(needs) for needs in added]
+        return "".join([self.reads, *(f", or {each}" for each in words)])
 
     @property
     def reads_teacher(self) -> bool:
@@ -212,6 +238,11 @@ class Component:
             return getattr(importlib.import_module(module_name), attribute)
         except Exception as error:
             raise PluginError(f"component '{self.name}': cannot load {self.target} ({one_line(error)})") from error
+
+
+def _needs_in_words(needs: frozenset[str]) -> str:
+    words = [text for need, text in NEEDS_IN_WORDS.items() if need in needs]
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 @dataclass(frozen=True)

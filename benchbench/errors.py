@@ -188,12 +188,13 @@ def short_words(text: str) -> str:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A suggestion for a mistyped name, or the known names when none is close."""
+    """A suggestion for a mistyped name, in whatever case, or the known names when none is close."""
     known = sorted(set(known))
+    folded = {each.casefold(): each for each in known[MOST_COMPARED - 1 :: -1]}
     # Nobody mistypes so long a name, and comparing it would take long.
-    close = difflib.get_close_matches(name, known[:MOST_COMPARED], n=1, cutoff=0.6) if len(name) <= MOST_QUOTED else []
+    close = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.6) if len(name) <= MOST_QUOTED else []
     if close:
-        return f"did you mean '{quoted(close[0])}'?"
+        return f"did you mean '{quoted(folded[close[0]])}'?"
     if not known:
         return "there is none"
     names = ", ".join(quoted(each) for each in known[:16])

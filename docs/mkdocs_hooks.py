@@ -2,6 +2,7 @@
 
 A line `<!-- include PATH -->` stands for the file, by its path from the repository's root. A link to a file outside of
 docs/ leads to a copy in the site: images and data as they are, source code as a highlighted page, a folder as a list.
+A block of the language `math`, LaTeX as a code host shows it, is MathML in the site: `formula`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import posixpath
 import re
 from pathlib import Path
 
+from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
@@ -27,6 +29,17 @@ LINK = re.compile(r"(?<!\\)(\]\(|(?:src|srcset|href)=\")([^)\s\"#:]+)(?=[)\"#])"
 AS_THEY_ARE = {".png", ".pdf", ".svg", ".csv", ".tex", ".ipynb", ".html"}
 PAGES = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 log = logging.getLogger("mkdocs.hooks.repository")
+
+
+def formula(source: str, language: str, css_class: str, options: dict, md, **others) -> str:
+    """A block of LaTeX as MathML, which browsers draw without scripts; formats a fence of pymdownx.superfences."""
+    return f'<div class="formula">{convert(source.strip(), display="block")}</div>'
+
+
+def on_config(config: MkDocsConfig) -> None:
+    """Has fenced blocks of the language `math` drawn by `formula`."""
+    fences = config.mdx_configs.setdefault("pymdownx.superfences", {}).setdefault("custom_fences", [])
+    fences.append({"name": "math", "class": "formula", "format": formula})
 
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:

@@ -99,7 +99,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(autouse=True, scope="session")
 def _a_cache_of_its_own(tmp_path_factory) -> Iterator[None]:
-    """What is found out about networks and folders is remembered for this run of pytest, not for the user."""
+    """Facts about networks and folders are remembered for this run of pytest, not for the user."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(shared_folder(tmp_path_factory) / "cache"))
         yield
@@ -234,7 +234,7 @@ def _registry() -> Registry:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a command came to."""
+    """Exit code and output of a command."""
 
     code: int
     out: str

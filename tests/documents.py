@@ -142,7 +142,7 @@ def links(text: str) -> list[str]:
 
 
 def leads_somewhere(page: Path, link: str) -> bool:
-    """Whether the file and the heading that a link names are there."""
+    """True if the file and the heading that a link names are there."""
     name, _, anchor = link.partition("#")
     target = page.parent / name if name else page
     if not anchor or anchor.startswith("gh-"):

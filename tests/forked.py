@@ -213,7 +213,7 @@ def forked_workers() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Request:
-    """What a process is to be.
+    """The description of a process to start.
 
     Attributes:
         arguments: of Python.

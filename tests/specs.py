@@ -33,7 +33,6 @@ from benchbench.specs.stages import (
     CalibrationSpec,
     DiffusionSpec,
     OutputsSpec,
-    QualitySpec,
     SynthesisSpec,
     TrainingSpec,
 )
@@ -132,19 +131,6 @@ def synthesis_spec(**changes: Any) -> SynthesisSpec:
     generator = ComponentSpec(name="same_class_mixup")
     defaults: dict[str, Any] = {"data": data_spec(), "seed": 0, "generator": generator, "components": {}, "code": ""}
     return SynthesisSpec(**{**defaults, "per_class": 2, **changes})
-
-
-def quality_spec(**changes: Any) -> QualitySpec:
-    """Measures of a generated set by a frozen network."""
-    defaults: dict[str, Any] = {
-        "data": data_spec(),
-        "view_seed": 0,
-        "network": NetworkSpec(model=BIG, state="scratch"),
-        "recipe": input_spec(),
-        "components": {},
-        "code": "",
-    }
-    return QualitySpec(**{**defaults, **changes})
 
 
 def cost_record(**changes: Any) -> Cost:

@@ -6,6 +6,7 @@ import os
 import time
 from pathlib import Path
 
+from benchbench.experiment import Experiment
 from benchbench.planning.model import Plan, Stage
 from benchbench.specs.records import Environment, StageRecord
 from benchbench.store import StageFolder, Store
@@ -53,3 +54,9 @@ def age(folder: StageFolder, days: float) -> None:
     then = time.time() - 86400 * days
     for path in (*folder.path.rglob("*"), folder.path):
         os.utime(path, (then, then))
+
+
+def weights(experiment: Experiment) -> dict[str, str | None]:
+    """Hashes of the weights of all stages."""
+    folders = {key: experiment.store.stage(stage.kind, key) for key, stage in experiment.plan.stages.items()}
+    return {key: folder.done().weights_sha256 for key, folder in folders.items()}

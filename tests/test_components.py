@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from benchbench import Component, Params
-from benchbench.components import KINDS, Offer, Registry
+from benchbench.components import KINDS, Offer, Preset, Registry
 from benchbench.errors import PluginError, UnknownNameError
 
 
@@ -143,3 +143,38 @@ def test_a_parameter_may_add_needs():
     for optional in ({"map": frozenset({"features"})}, {"maps": frozenset({"labels"})}):
         with pytest.raises(PluginError, match="`optional` has needs of losses, by parameters of its own"):
             Component("mine", "a:b", MapsParams, optional=optional)
+
+
+@pytest.mark.parametrize(
+    ("preset", "problem"),
+    [
+        (Preset("one", "a paper", 0.0), "gives 'mine' the weight 0.0; a weight is above 0 and finite"),
+        (Preset("one", "a paper", float("nan")), "gives 'mine' the weight nan; a weight is above 0 and finite"),
+        (Preset("one", "a paper", "1"), "gives 'mine' the weight '1'; a weight is above 0 and finite"),
+        (Preset("one", "a paper", beside={"ce": 0.0}), "gives 'ce' the weight 0.0; a weight is above 0 and finite"),
+        (Preset("one", "a paper", 1.0, {"scal": 1.0}), "sets 'scal', which it has not"),
+        (Preset("one", "a paper", 1.0, {"scale": "big"}), "sets values that it refuses: scale: Input should be a"),
+    ],
+)
+def test_presets_that_no_suite_could_take_are_refused(preset, problem):
+    class Scaled(Params):
+        shift: float
+        scale: float = 1.0
+
+    Component("mine", "a:b", Scaled, presets=(Preset("sound", "a paper", 1, {"scale": 2.0}),))
+    with pytest.raises(PluginError) as caught:
+        Component("mine", "a:b", Scaled, presets=(preset,))
+    assert str(caught.value).startswith(f"component 'mine': preset 'one' {problem}")
+
+
+def test_what_parameters_have_a_loss_read():
+    class Some(Params):
+        maps: bool = False
+        hard: bool = False
+
+    optional = {"maps": frozenset({"features"}), "hard": frozenset({"hard_labels"})}
+    mine = Component("mine", "a:b", Some, needs=frozenset({"teacher"}), optional=optional)
+    assert mine.reads == "the teacher's embedding"
+    assert mine.reads_by_parameters == (
+        "the teacher's embedding, or the maps between stages, or one label of each image, which mixed ones do not have"
+    )

@@ -68,7 +68,7 @@ class TestPages:
         assert [each for each in included if not (ROOT / each[1]).is_file()] == []
 
     def test_each_begins_with_its_title_and_a_paragraph(self):
-        """Which `benchbench docs` prints."""
+        """Both are printed by `benchbench docs`."""
         odd = [name for name in WRITTEN if not re.match(r"# \S.*\n\n[^#\n]", whole(DOCS / name))]
         assert odd == []
 
@@ -302,6 +302,23 @@ class TestResults:
         chance = 1.96 * np.sqrt(2 * p * (1 - p) / distilled.test_images)
         assert ((distilled.accuracy - p).abs() <= chance).mean() > 0.5
         assert distilled.teacher_accuracy.max() < 0.5
+        assert set(results.seed) == {0}
+
+    def test_maps_of_a_strong_teacher_lead_in_a_short_training(self):
+        results = pd.read_csv(ROOT / "reports" / "losses_cifar10" / "results.csv").query("student == 'resnet8'")
+        four = results[results.epochs == 4].groupby("arm")[["accuracy", "own_hours"]].mean()
+        kd, alone = four.loc["KD"], four.loc["scratch"]
+        over_kd = 100 * (four.accuracy - kd.accuracy)
+        assert list(over_kd.nlargest(4).index) == ["PKD", "FitNets", "OFD", "SimKD (maps)"]
+        assert 12.5 < over_kd.nlargest(4).min() < over_kd.max() < 20.5
+        assert 0.035 < alone.accuracy - kd.accuracy < 0.045
+        assert 0.035 < results[results.epochs == 8].accuracy.mean() - alone.accuracy < 0.045
+        assert (four.accuracy[["KD (standardised)", "DIST", "TTM", "WTTM", "VRM"]] > alone.accuracy).all()
+        behind = ["logit MSE", "DKD", "RLD", "WKD logits", "NKD", "WSLD", "MLKD", "CTKD"]
+        assert (four.accuracy[behind] < alone.accuracy).all()
+        assert 2.5 < kd.own_hours / alone.own_hours < 3.5
+        dear = four.index[four.own_hours > 2 * kd.own_hours]
+        assert set(dear) == {"SemCKD", "ReviewKD", "FCFD", "VRM", "CIRKD"}
         assert set(results.seed) == {0}
 
 

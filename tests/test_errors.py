@@ -9,7 +9,7 @@ import weakref
 import pytest
 import torch
 
-from benchbench.errors import StageError, breaks_device, clear_frames, is_out_of_memory
+from benchbench.errors import StageError, breaks_device, clear_frames, did_you_mean, is_out_of_memory
 
 OUT_OF_MEMORY = [
     MemoryError(),
@@ -93,3 +93,16 @@ def test_an_error_lets_go_of_its_variables_and_stays_printable():
     text = "".join(traceback.format_exception(error))
     assert "in step" in text
     assert "in train" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("CIFAR100", "did you mean 'cifar100'?"),
+        ("cifar10", "did you mean 'cifar100'?"),
+        ("resnet", "did you mean 'ResNet'?"),
+        ("kd", "known: ResNet, cifar100"),
+    ],
+)
+def test_a_suggestion_looks_past_the_case(name, hint):
+    assert did_you_mean(name, ["cifar100", "ResNet"]) == hint

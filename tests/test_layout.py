@@ -42,6 +42,7 @@ MOST_UNTYPED = 24
 MOST_LINES, MOST_PARAMETERS, MOST_NESTING = 45, 5, 4
 MOST_FILE_LINES = 400
 BLOCKS = (ast.For, ast.While, ast.If, ast.With, ast.Try, ast.Match)
+QUESTIONS = {"what", "who", "whose", "whether", "how", "where", "which", "why", "when"}
 PARTS = ("body", "orelse", "handlers", "finalbody", "cases")  # fields that hold statements
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -91,6 +92,19 @@ def functions(trees: Mapping[str, ast.AST]) -> Iterator[tuple[str, Function]]:
                 yield f"{path}:{node.lineno} {node.name}", node
 
 
+def docstrings(trees: Mapping[str, ast.AST]) -> Iterator[tuple[str, str]]:
+    """Docstrings of modules, classes and functions with where they are, of trees by their file."""
+    for path, tree in trees.items():
+        for node in statements(tree):
+            if isinstance(node, (ast.Module, ast.ClassDef, *Function.__args__)) and (text := ast.get_docstring(node)):
+                yield f"{path}:{node.body[0].lineno}", text
+
+
+def is_riddle(docstring: str) -> bool:
+    """True if a docstring opens with a question word, and so does not name its thing."""
+    return docstring.replace("'", " ").split()[0].strip(",.:;").lower() in QUESTIONS
+
+
 def body_lines(function: Function) -> int:
     """Lines of a function without its signature and docstring."""
     body = function.body
@@ -131,6 +145,7 @@ class Shape:
     most_parameters: tuple[int, str]
     deepest: tuple[int, str]
     longest_file: tuple[int, str]
+    riddles: list[str]
 
 
 @functools.cache
@@ -160,6 +175,7 @@ def measure() -> Shape:
         most_parameters=max((parameters(function), name) for name, function in each),
         deepest=max((nesting(function), name) for name, function in each),
         longest_file=max((len(text.splitlines()), name) for name, text in texts.items()),
+        riddles=[f"{place} {text.splitlines()[0]}" for place, text in docstrings(trees) if is_riddle(text)],
     )
 
 
@@ -189,6 +205,19 @@ def test_functions_and_files_are_short():
     assert shape.most_parameters[0] <= MOST_PARAMETERS, shape.most_parameters
     assert shape.deepest[0] <= MOST_NESTING, shape.deepest
     assert shape.longest_file[0] <= MOST_FILE_LINES, shape.longest_file
+
+
+def test_docstrings_name_their_thing():
+    assert measure().riddles == []
+
+
+def test_a_question_is_a_riddle_wherever_it_stands():
+    source = (
+        '"""Names of things."""\nclass A:\n    """What\'s inside."""\n'
+        '    async def f():\n        """\n        Whether: or not."""\ndef g():\n    """Whichever."""\n'
+    )
+    riddles = [place for place, text in docstrings({"a.py": ast.parse(source)}) if is_riddle(text)]
+    assert riddles == ["a.py:3", "a.py:5"]
 
 
 def test_every_kind_of_import_counts():

@@ -1,4 +1,4 @@
-"""What is published: the wheel, built from the source distribution as an index would, is complete and works alone."""
+"""The wheel, built from the source distribution as an index would, is complete and works alone."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ PAGE = (ROOT / "docs" / "how-to" / "python.md").read_text(encoding="utf-8")
 
 @pytest.mark.whole_run
 def test_the_examples_run_in_their_order(tmp_path, monkeypatch):
-    """What a comment behind `print` says is printed."""
+    """Each comment behind `print` has what is printed."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("benchbench.costs.flops.subprocess", SimpleNamespace(run=in_this_process))
     names: dict[str, object] = {}

@@ -50,7 +50,7 @@ def site(tmp_path):
             docs_dir=str(tmp_path / "docs"),
             site_dir=str(tmp_path / "site"),
             hooks=[str(ROOT / "docs" / "mkdocs_hooks.py")],
-            markdown_extensions=["md_in_html", "tables"],
+            markdown_extensions=["md_in_html", "pymdownx.superfences", "tables"],
             plugins=[],
         )
         build(config)
@@ -94,3 +94,12 @@ def test_includes_and_links_of_the_repository_lead_to_copies(site, messages):
 def test_what_is_not_there_is_a_warning_which_ends_a_strict_build(site, messages, text, warning):
     site(f"# A page\n\n{text}\n")
     assert warning in messages
+
+
+def test_blocks_of_math_are_drawn_without_a_script(site, messages):
+    page = site("# A page\n\n```math\n\\frac{T^2}{B} \\sum_i x_i\n```\n\n```python\nx = 1\n```\n")
+    text = (page / "guides" / "page" / "index.html").read_text(encoding="utf-8")
+    assert messages == []
+    assert '<div class="formula"><math xmlns="http://www.w3.org/1998/Math/MathML" display="block">' in text
+    assert "<mfrac>" in text
+    assert "frac{" not in text

@@ -17,6 +17,7 @@ from benchbench.reports.table import Entry, Table
 from benchbench.running.simulation import SimulatedRun, simulate_plan
 from benchbench.specs.parts import Json
 from benchbench.store import KEY_LENGTH, Store
+from benchbench.suite.type_words import type_in_words
 
 
 def plan_json(plan: Plan, store: Store, estimates: Estimates) -> Json:
@@ -132,7 +133,9 @@ def _loss_json(component: Component) -> Json:
         }
         for preset in component.presets
     }
-    return {"venue": component.venue or None, "reads": component.reads, "presets": presets}
+    optional: JsonValue = {name: [*sorted(needs)] for name, needs in component.optional.items()}
+    reads = component.reads_by_parameters
+    return {"venue": component.venue or None, "reads": reads, "optional": optional, "presets": presets}
 
 
 def components_text(host: PluginHost, kind: str | None) -> str:
@@ -151,23 +154,24 @@ def _component_lines(offer: Offer) -> list[str]:
     component = offer.component
     lines = [f"  {component.name:<20} {one_line(component.summary)}  [{offer.origin}]"]
     if offer.kind == "loss":
-        facts = [component.venue, f"reads {component.reads}"]
+        facts = [component.venue, f"reads {component.reads_by_parameters}"]
         facts += [f"presets: {', '.join(preset.name for preset in component.presets)}"] if component.presets else []
         lines.append(f"    {one_line('; '.join(fact for fact in facts if fact))}")
     for name, field in component.params.model_fields.items():
         parameter = _field(field)
-        default = "required" if parameter["required"] else f"default {parameter['default']}"
+        default = "required" if parameter["required"] else f"default {_yaml(parameter['default'])}"
         about = f"  {one_line(field.description)}" if field.description else ""
         lines.append(f"    {name}: {parameter['type']}, {default}{about}")
     return lines
 
 
 def _field(field: FieldInfo) -> Json:
-    kind = getattr(field.annotation, "__name__", None)
-    text = kind if kind and not getattr(field.annotation, "__args__", None) else str(field.annotation)
-    text = text.replace("typing.", "").replace("pathlib.", "").replace("NoneType", "None")
-    required = field.is_required()
+    required, text = field.is_required(), type_in_words(field.annotation).replace("`", "")
     return {"type": text, "required": required, "default": None if required else _jsonable(field.default)}
+
+
+def _yaml(value: JsonValue) -> str:
+    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _jsonable(value: object) -> JsonValue:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchbench.cli.latex import plain_formula
 from benchbench.errors import BenchBenchError, did_you_mean
 
 _PACKAGE = Path(__file__).parents[1]
@@ -16,6 +17,7 @@ _FOLDERS = (_PACKAGE / "_docs", _PACKAGE.parent / "docs")
 _ORDER = ("", "get-started", "concepts", "how-to", "extend", "reference", "results")
 _INCLUDE = re.compile(r"^<!-- include (\S+) -->$", flags=re.MULTILINE)
 _HEADING = re.compile(r"(#{1,4}) (.+)")
+_FORMULA = re.compile(r"^```math\n(.*)\n```$(\n(?=\n```math$))?", flags=re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -99,8 +101,12 @@ def _included(path: Path, name: str) -> str:
 
 
 def plain_text(markdown: str) -> str:
-    """Markdown for a terminal: without link targets, comments, HTML and escapes; code and tables stay."""
-    text = re.sub(r"<!--.*?-->\n*", "", markdown, flags=re.DOTALL)
+    """Markdown for a terminal: without link targets, comments, HTML and escapes; code and tables stay.
+
+    Formulas are in plain text, each on its own line.
+    """
+    text = _FORMULA.sub(lambda match: f"    {plain_formula(match[1])}", markdown)
+    text = re.sub(r"<!--.*?-->\n*", "", text, flags=re.DOTALL)
     text = re.sub(r"!\[[^]]*\]\([^)]*\)\n*", "", text)
     text = re.sub(r"\[((?:[^][]|\[[^]]*\])*)\]\([^)]*\)", r"\1", text)
     text = re.sub(r"(?m)^</?(?:picture|source|img|div|p)\b[^>]*>\n?", "", text)

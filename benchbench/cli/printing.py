@@ -74,7 +74,7 @@ def print_written(finished: Report, folder: Path, paths: Sequence[Path]) -> None
 
 
 def print_places(experiment: Experiment) -> None:
-    """Where a run has left the rest, in two lines to standard error."""
+    """Print the places of a run's stages and numbers, two lines to standard error."""
     store = printable(str(experiment.store.root))
     results, watch = (printable(experiment.command(name)) for name in ("results", "watch"))
     click.echo(

@@ -155,7 +155,7 @@ class _CheckedData:
 
 
 def _problems(images: ImageDataset, indices: range) -> Iterator[str]:
-    """What is wrong with images and their masks or boxes, one line for each image."""
+    """Defects of images and their masks or boxes, one line for each image."""
     for index in indices:
         try:
             if images.array is None:

@@ -99,7 +99,7 @@ class _Loss:
 
 @dataclass
 class _Losses:
-    """What was lost in all runs of a suite, and what was not after all: the last of the runs may tell.
+    """Losses of all runs of a suite; hours that a later run went on from are none after all.
 
     Attributes:
         attempts: those that failed or were killed, in order.

@@ -56,7 +56,7 @@ class Batch:
 
     @property
     def targets(self) -> Tensor:
-        """What a network learns: the class of each image [B], or of its pixels [B, H, W], or its boxes [B, M, 6]."""
+        """Targets to learn: the class of each image [B], or of its pixels [B, H, W], or its boxes [B, M, 6]."""
         if self.boxes is not None:
             return self.boxes
         return self.main_labels if self.masks is None else self.masks

@@ -130,7 +130,7 @@ class StreamingLoader(TrainingOrder):
                 raise RuntimeError("another series of this loader's batches has begun")
 
     def _batch(self, loaded: Any) -> Batch:
-        """What loader processes sent, as a batch on the device."""
+        """The tensors of a loader process as a batch on the device."""
         tensors = [self._sent(tensor) for tensor in loaded]
         pixels, index = tensors[:2]
         images = to_float(pixels) if pixels.dtype == torch.uint8 else pixels

@@ -164,7 +164,6 @@ class DeviceRequest:
     Attributes:
         device: "auto" (CUDA where there is any), "cpu", "cuda", or "cuda:N".
         jobs: stages side by side, on the CPU or on each GPU; None for the executor's default.
-        run: name of the run, which no other has.
         params: of the executor, checked.
         store: folder of the store, where an executor may remember what devices it had.
     """

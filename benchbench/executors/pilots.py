@@ -47,7 +47,7 @@ class WorkOrder:
 
     @property
     def folder(self) -> Path:
-        """Where pilots write their logs."""
+        """The folder of the pilots' logs."""
         return self.store / FOLDER
 
     @property

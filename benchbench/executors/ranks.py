@@ -138,7 +138,7 @@ class Ranks:
 
     @property
     def reason(self) -> str | None:
-        """Why the first process that failed did so; None while none has."""
+        """The reason of the first process that failed; None while none has."""
         with self._change:
             rank = next(iter(self._reasons), None)
             return None if rank is None else f"process {rank + 1} of {self.size}: {self._reasons[rank]}"

@@ -254,7 +254,7 @@ def _listed(amounts: Mapping[str, float]) -> str:
 
 
 def _death(text: str, actor: _Actor) -> str:
-    """Why an actor has died, of the paragraphs that Ray has for it."""
+    """The reason of an actor's death, out of the paragraphs that Ray gives."""
     place = f" on {actor.host}" if actor.host else ""
     if "node has died" in text or "node was terminated" in text:
         return f"its node{f' {actor.host}' if actor.host else ''} died"

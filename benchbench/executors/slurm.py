@@ -86,11 +86,6 @@ class SlurmExecutor(PilotExecutor):
     def most(self) -> int:
         return self.params.jobs
 
-    @property
-    def adopted(self) -> int:
-        """Jobs of an earlier run that still wait or run."""
-        return len(self._jobs)
-
     def start(self, count: int) -> None:
         self.order.folder.mkdir(parents=True, exist_ok=True)
         options = [
@@ -175,7 +170,7 @@ class SlurmExecutor(PilotExecutor):
         return queue_lines(_ask("squeue", "--noheader", *options))
 
     def _ending(self, job: str, line: QueueLine | None) -> str:
-        """Why a job has ended. The cluster forgets it after a few minutes."""
+        """The reason of a job's end. The cluster forgets it after a few minutes."""
         log = str(self.order.folder / f"slurm-{job}.log")
         with contextlib.suppress(EngineError):
             return ending(job_fields(_ask("scontrol", "show", "job", "--oneliner", job)), log)

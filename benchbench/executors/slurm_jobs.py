@@ -87,7 +87,7 @@ def job_fields(text: str) -> dict[str, str]:
 
 
 def ending(job: Mapping[str, str], log: str) -> str:
-    """Why a job has ended, in words; empty where it ended by itself.
+    """The reason of a job's end, in words; empty where it ended by itself.
 
     Args:
         job: the fields JobState, ExitCode, Reason, NodeList and TimeLimit, as far as they are known.

@@ -197,7 +197,7 @@ def _use(student: Student, forms: Sequence[Form], differences: Mapping[str, floa
 
 
 def given_by(student: Student) -> str:
-    """What a network gives, in words."""
+    """The name of a network's outputs, in words."""
     return "boxes and scores" if student.task == "detection" else "logits"
 
 

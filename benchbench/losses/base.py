@@ -32,6 +32,8 @@ class LossContext:
             whose stages cannot be run apart, and for a teacher that is not there.
         student_features: shapes (C, H, W) of the student's feature maps; empty unless a loss needs `features`.
         teacher_features: the teacher's, likewise.
+        student_pools, teacher_pools: whether the embedding is the mean of the last map over its positions, and neither
+            a class token's nor normalised afterwards; True unless a loss needs `features`.
         labels: class of every training sample [samples], int64, on the training device; `Batch.index` points into it.
         epochs: length of the training run; `Batch.epoch` runs from 0 up to it.
         device: the training device.
@@ -50,6 +52,8 @@ class LossContext:
     class_weights: Tensor | None = None
     student_rest: Rest | None = None
     teacher_rest: Rest | None = None
+    student_pools: bool = True
+    teacher_pools: bool = True
 
 
 class Loss(nn.Module):

@@ -72,3 +72,22 @@ def map_reader(loss: str, side: str, head: nn.Module | None, channels: int) -> n
             f"channels and the classifier takes {head.in_features}; take another {side}"
         )
     return head
+
+
+def require_pooled(loss: str, side: str, context: LossContext, instead: str) -> None:
+    """Refuses a network whose embedding is not the mean of its last map.
+
+    Args:
+        loss: its name.
+        side: "student" or "teacher".
+        context: of the loss.
+        instead: what to take in place of the loss.
+
+    Raises:
+        StageError: the embedding is a class token's, say, or normalised after pooling.
+    """
+    if not (context.student_pools if side == "student" else context.teacher_pools):
+        raise StageError(
+            f"loss '{loss}' needs an embedding that is the mean of the last map, and this {side}'s is not (it is a "
+            f"class token's, or processed after pooling); take {instead}, or another {side}"
+        )

@@ -84,7 +84,8 @@ class MultiTeacherLoss(nn.Module):
             name = whole.partition(".")[0]
             share = self.weights[int(number) - 1] if name in separate else 1.0
             values[bool(needs[name] & TEACHER_NEEDS)].append(weights[name] * share * value)
-        task, distillation = (torch.stack(each).sum() if each else torch.zeros(()) for each in values)
+        zero = torch.zeros((), device=next(iter(terms.values())).device if terms else None)
+        task, distillation = (torch.stack(each).sum() if each else zero for each in values)
         return task, distillation
 
     def trained_first(self) -> frozenset[str]:
@@ -152,7 +153,7 @@ def add_student_heads(
     if model.classes is None:
         raise StageError(f"loss '{loss.name}' replaces the student's classifier, and images without labels need none")
     if len(teacher_dims) != 1:
-        raise StageError(f"loss '{loss.name}' replaces the student's classifier by its teacher's; give one teacher")
+        raise StageError(f"loss '{loss.name}' makes the student's classifier for one teacher; give one teacher")
     model.head = target.make_head(model.dim, teacher_dims[0], model.classes, **loss.arguments)
 
 
@@ -213,6 +214,8 @@ def build_losses(
             class_weights=setup.class_weights,
             student_rest=student.rest if student.has_rest else None,
             teacher_rest=teacher.rest if teacher and teacher.has_rest else None,
+            student_pools=not features or student.pools_last_map(setup.image_size),
+            teacher_pools=not features or teacher is None or teacher.pools_last_map(setup.image_size),
         )
         for teacher in networks
     ]

@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from benchbench.models.copies import deep_copy
 from benchbench.models.outputs import Outputs
+from benchbench.models.pooling import is_mean_of
 
 
 @dataclass
@@ -73,6 +74,7 @@ class Backbone(nn.Module):
         self._with_features, self._with_token = trunk.with_features, trunk.with_token
         self._rest = trunk.rest
         self._map_shapes: dict[int, list[tuple[int, int, int]]] = {}
+        self._pools_last_map = True
         # Saved with the weights: a network rebuilt without the pre-trained weights it came from has other defaults.
         self.register_buffer("mean", torch.tensor(trunk.mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(trunk.std).view(1, -1, 1, 1))
@@ -155,16 +157,23 @@ class Backbone(nn.Module):
         self._with_features = self._with_token = self._rest = None
         self._map_shapes = {}
 
-    @torch.no_grad()
     def map_shapes(self, image_size: int) -> list[tuple[int, int, int]]:
         """Shapes (C, H, W) of the maps between stages, for images of so many pixels; one image tells, once."""
         if image_size not in self._map_shapes:
             training = self.training
             images = torch.zeros(1, self.mean.shape[1], image_size, image_size, device=self.mean.device)
-            maps = self.eval()(images, features=True).features
+            with torch.enable_grad():  # the graph says what the embedding is computed from
+                outputs = self.eval()(images.requires_grad_(), features=True)
             self.train(training)
+            maps = outputs.features
             self._map_shapes[image_size] = [(shape[1], shape[2], shape[3]) for shape in (each.shape for each in maps)]
+            self._pools_last_map = not maps or is_mean_of(outputs.embedding, maps[-1])
         return self._map_shapes[image_size]
+
+    def pools_last_map(self, image_size: int) -> bool:
+        """True where the embedding is the mean of the last map, as for a class token it is not; see `is_mean_of`."""
+        self.map_shapes(image_size)
+        return self._pools_last_map
 
     def freeze(self, head: bool = True) -> Backbone:
         """Puts the network in eval mode for good, without gradients; `head=False` leaves its heads trainable."""

@@ -68,16 +68,6 @@ def head_rows(names: Sequence[str], width: int, known: Sequence[str] | None = No
     return found
 
 
-def in_another_order(names: Sequence[str]) -> bool:
-    """True for as many classes as ImageNet has that are found by their names, and stand in another order than there."""
-    if len(names) not in SUBSETS:
-        return False
-    try:
-        return head_rows(names, len(names)) != list(range(len(names)))
-    except ClassNameError:  # it is refused later, with the place in the suite
-        return True
-
-
 def _named(known: Sequence[str]) -> Mapping[str, int]:
     return {name: number for number, name in enumerate(known)}
 

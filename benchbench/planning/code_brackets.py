@@ -66,6 +66,7 @@ def _without_commas(tokens: list[str]) -> list[str]:
     result: list[str] = []
     whole = _Bracket("(", True, False, 0, [])
     brackets = [whole]
+    lambdas = 0  # outside of brackets, whose parameters are open
     for token in tokens:
         if token in _OPENING:
             brackets.append(_bracket(result[-1] if result else "", token, len(result)))
@@ -74,7 +75,10 @@ def _without_commas(tokens: list[str]) -> list[str]:
                 result.pop()
         elif token in (",", "lambda"):
             brackets[-1].inner.append(token)
-        elif token in _ASSIGNMENTS and len(brackets) == 1:  # commas of the targets are others
+            lambdas += token == "lambda" and len(brackets) == 1
+        elif token == ":" and len(brackets) == 1:
+            lambdas = max(lambdas - 1, 0)
+        elif token in _ASSIGNMENTS and len(brackets) == 1 and not lambdas:  # commas of the targets are others
             whole.inner.clear()
         result.append(token)
     if result[-1] == "," and not whole.comma_counts:

@@ -28,6 +28,7 @@ class PlanDraft:
         device_locs: place in the suite that says so, of each stage that takes several devices, by key.
         optimizer_locs: place in the suite of the optimiser, or of its rates, of each stage whose optimiser takes more
             than its name to know, by key.
+        without_dot: keys of the stages whose recipe has a `dot` that does nothing there.
     """
 
     suite: Suite
@@ -38,6 +39,7 @@ class PlanDraft:
     corpora: dict[str, str] = field(default_factory=dict)
     device_locs: dict[str, Loc] = field(default_factory=dict)
     optimizer_locs: dict[str, Loc] = field(default_factory=dict)
+    without_dot: set[str] = field(default_factory=set)
 
     @property
     def threads(self) -> int | None:

@@ -66,8 +66,8 @@ def make_plan(file: SuiteFile, registry: Registry, devices: Devices, data_root: 
     points = limited_points(file, grid.points())
     cells = [cell for point in points for cell in builder.cells(point)]
     check_published(file, cells)
-    locs = draft.device_locs, draft.optimizer_locs
-    return Plan(file, registry, devices, draft.stages, cells, info, draft.corpora, *locs)
+    of_stages = draft.corpora, draft.device_locs, draft.optimizer_locs, draft.without_dot
+    return Plan(file, registry, devices, draft.stages, cells, info, *of_stages)
 
 
 def _data_info(label: str, entry: DataEntry, loc: Loc, resolver: Resolver) -> DataInfo:
@@ -214,8 +214,9 @@ class CellBuilder:
     def _training(self, point: GridPoint, seed: int) -> tuple[str, RecipeSpec]:
         arm, entry, resolver = self.grid.arm(point), self.suite.students[point.student], self.draft.resolver
         task, start = TrainingTask("student", point.student, arm.method, point.data), self._start(point, seed)
-        nearer = ((*task.loc, "recipe"), entry.recipe), (_recipe_loc(point), arm.recipe)
-        merged = self.training.merged_recipe(task, *nearer)
+        nearer = ((*task.loc, "recipe"), entry.recipe), (("arms", point.arm, "recipe"), arm.recipe)
+        searched = point.trial.recipe_parts(("arms", point.arm, "search")) if point.trial else ()
+        merged = self.training.merged_recipe(task, *nearer, *searched)
         builder = SpecBuilder(resolver)
         data = builder.data(self.suite.data[point.data], self.suite.selection, ("data", point.data))
         model = builder.model("student", entry, arm.method in PRETRAINED_METHODS and start is None, task.loc)
@@ -243,7 +244,7 @@ class CellBuilder:
             code=source_hash("benchbench.stages.trial") if point.trial else self.training.code,
             needs=synthetic.needs,
         )
-        check_dot(resolver.file, merged, spec, resolver.registry)
+        spec = check_dot(resolver.file, merged, spec, resolver.registry)
         check_second_view(resolver, ("arms", point.arm, "loss"), merged.recipe, spec)
         teachers = self._teachers(point, spec)
         for teacher in teachers.specs:
@@ -307,9 +308,3 @@ class CellBuilder:
             code=source_hash("benchbench.stages.calibrate"),
         )
         return self.draft.add(spec, f"throughput of {label} at {pretraining.image_size} px")
-
-
-def _recipe_loc(point: GridPoint) -> Loc:
-    """The place of the recipe of a point's arm, or of its augmenters where they are searched."""
-    searched = point.trial is not None and "recipe.augment" in point.trial.values
-    return ("arms", point.arm, "search", "recipe.augment") if searched else ("arms", point.arm, "recipe")

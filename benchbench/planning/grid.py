@@ -181,7 +181,7 @@ class Grid:
         teacher_sets: list[TeacherSet | None] = []
         for weights in self._weighted_teachers(label, arm):
             for state in self._states(label, arm, list(weights)):
-                self._check_logits(label, state, losses)
+                self._check_logits(label, state, arm, losses)
                 teacher_sets.append(TeacherSet(tuple(weights), tuple(weights.values()), state))
         return teacher_sets
 
@@ -225,11 +225,14 @@ class Grid:
                     raise self.file.error(f"teacher '{teacher}' has no state '{state}'", [*loc, "adapt"], hint)
         return arm.adapt or common
 
-    def _check_logits(self, label: str, state: State, losses: dict[str, Component]) -> None:
-        for name, component in losses.items():
-            if state == "pretrained" and "teacher.logits" in component.needs:
-                problem = (
-                    f"loss '{name}' needs the teacher's task logits, which a teacher in state 'pretrained' has not"
-                )
-                hint = f"give arm '{label}' `adapt: [linear_probe]` or `[finetune]`"
-                raise self.file.error(problem, ("arms", label, "loss", name), hint)
+    def _check_logits(self, label: str, state: State, arm: Arm, losses: dict[str, Component]) -> None:
+        """Refuses a loss that reads task logits, in a trial too, with a teacher that has none."""
+        if state != "pretrained":
+            return
+        for each in (arm, *(trial.of(arm) for trial in self._trials[label])):
+            for ref in each.loss:
+                if "teacher.logits" in losses[ref.name].needs_of(ref.params):
+                    problem = f"loss '{ref.name}' needs the teacher's task logits, which a teacher in state"
+                    hint = f"give arm '{label}' `adapt: [linear_probe]` or `[finetune]`"
+                    loc = ("arms", label, "loss", ref.name)
+                    raise self.file.error(f"{problem} 'pretrained' has not", loc, hint)

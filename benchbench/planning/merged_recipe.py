@@ -25,7 +25,7 @@ class MergedRecipe:
         """The place of its augmenters."""
         return self.loc_of("augment")
 
-    def loc_of(self, field: str) -> Loc:
-        """The place of a field in the nearest part that sets it."""
-        locs = [loc for loc, part in self.parts if field in part.model_fields_set]
-        return [*(locs[-1] if locs else ("recipes", "default")), field]
+    def loc_of(self, *fields: str) -> Loc:
+        """The place of a field in the nearest part that sets it; of several, of the first that is set nearest."""
+        locs = [[*loc, each] for loc, part in self.parts for each in fields[::-1] if each in part.model_fields_set]
+        return locs[-1] if locs else ["recipes", "default", fields[0]]

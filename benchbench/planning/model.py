@@ -141,7 +141,7 @@ class Plan:
         info: sizes of each data set, and of each corpus by its `corpus_label`.
         corpora: label of the pre-training of each stage of that kind, by key.
         device_locs: place in the suite that says so, of each stage that takes several devices, by key.
-        optimizer_locs: as in `benchbench.planning.draft.PlanDraft`.
+        optimizer_locs, without_dot: as in `benchbench.planning.draft.PlanDraft`.
     """
 
     file: SuiteFile
@@ -153,6 +153,7 @@ class Plan:
     corpora: dict[str, str] = field(default_factory=dict)
     device_locs: dict[str, Loc] = field(default_factory=dict)
     optimizer_locs: dict[str, Loc] = field(default_factory=dict)
+    without_dot: set[str] = field(default_factory=set)
 
     @property
     def suite(self) -> Suite:

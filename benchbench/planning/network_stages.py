@@ -9,6 +9,7 @@ from typing import Literal
 
 from benchbench.errors import did_you_mean
 from benchbench.planning.channels import for_data, require_start
+from benchbench.planning.dot import check_dot
 from benchbench.planning.model import corpus_label, corpus_of
 from benchbench.planning.second_view import check_second_view
 from benchbench.planning.shared_stages import Network, NetworkInputs
@@ -145,10 +146,8 @@ class NetworkStages:
         own = ((*task.loc, "recipe"), self.training.entry(task.role, task.label).recipe)
         merged = self.training.merged_recipe(task, own, ((*loc, "recipe"), entry.recipe))
         builder = SpecBuilder(self.draft.resolver)
-        data, labelled = (
-            builder.data(entry.data, self.suite.selection, (*loc, "data")),
-            self.draft.info[corpus].labelled,
-        )
+        data = builder.data(entry.data, self.suite.selection, (*loc, "data"))
+        labelled = self.draft.info[corpus].labelled
         spec = TrainingSpec(
             kind="pretraining",
             method=method,
@@ -171,7 +170,9 @@ class NetworkStages:
             components=builder.components,
             code=self.training.code,
         )
-        check_second_view(self.draft.resolver, (*loc, "loss"), merged.recipe, spec)
+        resolver = self.draft.resolver
+        spec = check_dot(resolver.file, merged, spec, resolver.registry)
+        check_second_view(resolver, (*loc, "loss"), merged.recipe, spec)
         teachers = self._corpus_teacher(entry, spec, corpus)
         for teacher in teachers.specs:
             builder.use_network("teacher", teacher.model)

@@ -27,7 +27,8 @@ def plan_notes(plan: Plan) -> list[str]:
         if isinstance(spec, TrainingSpec) and spec.method != "published" and not spec.searched:
             images = plan.train_images(spec.data, labels[key]) if key in labels else None
             notes = [*_recipe_notes(spec.recipe, images, read), *_update_notes(spec)]
-            for note in [*notes, *_average_notes(spec.recipe, images)]:
+            notes += ["dot does nothing without a loss with a teacher and one without"] * (key in plan.without_dot)
+            for note in [*notes, *_schedule_notes(spec), *_average_notes(spec.recipe, images)]:
                 found.setdefault(note, {})[stage.label.partition(" | seed ")[0]] = None
     return [*(f"{note}: {_named(names)}" for note, names in found.items()), *_repetitions(plan.cells)]
 
@@ -90,6 +91,16 @@ def _update_notes(spec: TrainingSpec) -> Iterator[str]:
         yield f"accumulate: losses that compare images with each other ({names}) see {size} at a time"
 
 
+def _schedule_notes(spec: TrainingSpec) -> Iterator[str]:
+    """Schedules of losses that the training is too short for, those of presets above all."""
+    epochs = spec.recipe.epochs
+    for loss in spec.loss:
+        for name, problem in (("warmup_epochs", "it never has its whole weight"), ("decay_epoch", "it never decays")):
+            value = loss.params.get(name)
+            if isinstance(value, int | float) and value > epochs:
+                yield f"loss '{loss.name}': {name} {value:g} is beyond {epochs} epochs, so {problem}"
+
+
 def _average_notes(recipe: RecipeSpec, images: int | None) -> Iterator[str]:
     """Oddities of an average of weights."""
     if recipe.ema is None:
@@ -100,7 +111,7 @@ def _average_notes(recipe: RecipeSpec, images: int | None) -> Iterator[str]:
     length = round(1 / (1 - recipe.ema))
     if images is not None and steps < length and not recipe.ema_warmup:
         hint = "take a smaller one, or `ema_warmup: true`"
-        yield f"ema {recipe.ema:g} averages over {length:,} steps, and there are {steps:,}; {hint}"
+        yield f"ema {recipe.ema} averages over {length:,} steps, and there are {steps:,}; {hint}"
 
 
 def _repetitions(cells: Iterable[Cell]) -> Iterator[str]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from benchbench.components import Component, Preset
-from benchbench.errors import did_you_mean, quoted
+from benchbench.errors import UnknownNameError, did_you_mean, quoted
 from benchbench.planning.resolve import Resolver
 from benchbench.suite.document import Loc
 from benchbench.suite.file import SuiteFile
@@ -69,11 +69,20 @@ class _Losses:
             for other, weight in preset.beside.items():
                 if other in named:
                     continue
+                self._require_known(loss, preset, other)
                 first, given = weights.setdefault(other, (loss, weight))
                 if given != weight:
                     problem = f"presets of '{first}' and '{loss}' give '{other}' the weights {given:g} and {weight:g}"
                     raise self.resolver.file.error(problem, self.loc, f"write `{other}: WEIGHT` beside them")
         return [WeightedRef(name=other, weight=weight) for other, (_, weight) in weights.items()]
+
+    def _require_known(self, loss: str, preset: Preset, other: str) -> None:
+        try:
+            self.resolver.registry.get("loss", other)
+        except UnknownNameError as error:
+            problem = f"preset '{preset.name}' of loss '{loss}' cannot be used: {error}"
+            hint = "write the weight and the parameters of the preset in its place"
+            raise self.resolver.file.error(problem, (*self.loc, loss, "preset"), hint) from None
 
 
 def _filled(ref: WeightedRef, preset: Preset) -> WeightedRef:

@@ -197,7 +197,7 @@ class Resolver:
         mixers = self.mixers(recipe, loc)
         for ref in arm.loss if mixers else ():
             loss_loc = ("arms", label, "loss", ref.name)
-            if "hard_labels" in self.component("loss", ref.name, loss_loc).needs:
+            if "hard_labels" in self.component("loss", ref.name, loss_loc).needs_of(ref.params):
                 augment = ".".join(str(part) for part in loc)
                 problem = f"loss '{ref.name}' needs one label an image, and '{mixers[0]}' of {augment} gives it two"
                 own = f"give arm '{label}' a `recipe: {{augment: ...}}` of its own"

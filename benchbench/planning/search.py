@@ -42,6 +42,11 @@ class Trial:
         names = {key: key.partition(".")[2] for key in self.values}
         return ", ".join(f"{names[key]} {_text(value)}" for key, value in self.values.items())
 
+    def recipe_parts(self, loc: Loc) -> list[tuple[Loc, Recipe]]:
+        """The fields of the recipe among them, each with its place in the search at `loc`."""
+        fields = {key: key.partition(".")[2] for key in self.values if key.startswith(f"{RECIPE}.")}
+        return [((*loc, key), Recipe.model_validate({name: self.values[key]})) for key, name in fields.items()]
+
     def of(self, arm: Arm) -> Arm:
         """The arm with these values."""
         fields = {name: getattr(arm.recipe, name) for name in arm.recipe.model_fields_set}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from benchbench.losses.needs import losses_with
 from benchbench.planning.channels import require_augmenters
+from benchbench.planning.dot import drops_dot
 from benchbench.planning.draft import PlanDraft
 from benchbench.planning.merged_recipe import MergedRecipe
 from benchbench.planning.model import corpus_of, train_images
@@ -115,6 +116,8 @@ class TrainingStages:
         key = self.draft.add(spec, label, soft_needs, cohort)
         if loc := _optimizer_loc(merged, spec):
             self.draft.optimizer_locs.setdefault(key, loc)
+        if drops_dot(merged, spec):
+            self.draft.without_dot.add(key)
         self.draft.take_devices(key, devices, merged.loc_of("devices"))
         return key
 

@@ -13,15 +13,14 @@ from benchbench.reference.markdown import (
     Link,
     default_of,
     inline,
-    limits_of,
     named,
     no_link,
     prose,
     sections,
     table,
-    type_in_words,
 )
 from benchbench.reference.sources import definition, file_of
+from benchbench.suite.type_words import limits_of, type_in_words
 
 HEADERS = ["parameter", "type", "default", "limits", "meaning"]
 

@@ -1,4 +1,4 @@
-"""The page of losses: by family, with inputs, formula and source of each from the docstrings of its module."""
+"""The page of losses: by family, with the formula of each, and inputs and source from the docstrings of its module."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from benchbench.components import Component
 from benchbench.losses.catalog.boxes import BOXES
 from benchbench.losses.catalog.embeddings import EMBEDDINGS
 from benchbench.losses.catalog.features import FEATURES
+from benchbench.losses.catalog.formulas import SYMBOLS
 from benchbench.losses.catalog.labels import LABELS
 from benchbench.losses.catalog.logits import LOGITS
 from benchbench.reference.components import built_in, capital, code, parameters
+from benchbench.reference.formulas import explained, formula
 from benchbench.reference.markdown import Link, inline, listed, named, prose, sections
 from benchbench.reference.measured import PAGES, STEP_COSTS, step_costs, suite_results
 from benchbench.reference.sources import Definition, class_attribute, definition, definitions, file_of
@@ -36,9 +38,6 @@ Terms that an arm may add up, each with its weight: `loss: {ce: 1, kd: {weight: 
 [suite](suite.md#arms-label). Defaults are the methods' own. `benchbench list losses` prints the parameters. A `preset`
 stands for the settings of a public script or paper; see [published figures](../how-to/published-figures.md).
 
-In formulas s is the student's and t the teacher's side, B the size of the batch, C the number of classes (of channels,
-where maps are compared), D the width of an embedding. No loss sends a gradient to the teacher.
-
 With [several teachers](../extend/two-stage-methods.md#several-teachers), a loss that reads nothing of the teacher but
 its logits gets their weighted mean; any other is built once for each of them.
 
@@ -47,13 +46,6 @@ images, and with `dense: true` vectors of the last maps: `positions` places of e
 same for student and teacher, each a sample of its own. That works for classification too.
 
 On a detection, losses on maps and on embeddings work as on images; those of the last family read boxes."""
-
-
-# Inputs that a parameter puts in place of the usual ones, by its names.
-INSTEAD = {
-    frozenset({"maps", "dense"}): "the maps between stages",
-    frozenset({"logits"}): "the logits of both networks",
-}
 
 
 MEASURED = f"""\
@@ -66,7 +58,7 @@ its seeds; one seed ranks nothing."""
 def losses_page() -> str:
     """The page as Markdown."""
     losses = {component.name: component for component in built_in("loss")}
-    parts = ["# Losses", INTRO]
+    parts = ["# Losses", INTRO, SYMBOLS]
     families = {name: [each for each in members if each.name in losses] for name, (_, members) in FAMILIES.items()}
     for name, members in families.items():
         parts += [f"**{FAMILIES[name][0]}**", _overview(members)]
@@ -83,8 +75,8 @@ def _overview(members: Sequence[Component]) -> str:
     lines = ["| loss | method | published | reads | presets |", "| --- | --- | --- | --- | --- |"]
     for each in members:
         presets = ", ".join(f"`{preset.name}`" for preset in each.presets)
-        reads = each.reads + "".join(f", or {text}" for names, text in INSTEAD.items() if names & each.optional.keys())
-        lines.append(f"| [`{each.name}`](#{each.name}) | {inline(each.summary)} | {each.venue} | {reads} | {presets} |")
+        cells = [f"[`{each.name}`](#{each.name})", inline(each.summary), each.venue, each.reads_by_parameters, presets]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -96,6 +88,7 @@ def _entry(component: Component, losses: dict[str, Component]) -> list[str]:
         f"### `{component.name}`",
         f"{capital(component.summary)}; {component.venue}. Reads {component.reads}. "
         f"{_task(component)} {_stages(component, target)}".strip(),
+        *formula(component.name),
         parameters(component),
         _presets(component),
         _measured(component.name),
@@ -103,7 +96,7 @@ def _entry(component: Component, losses: dict[str, Component]) -> list[str]:
     # In the order of the file, since docstrings refer to earlier ones.
     documented = sorted([target, *_mentioned(target)], key=lambda each: each.node.lineno) if target else []
     for each in documented:
-        parts += _described(each, link, titled=len(documented) > 1)
+        parts += _described(each, link, component.name, titled=len(documented) > 1)
     return [*parts, code(component)]
 
 
@@ -168,9 +161,9 @@ def _mentioned(target: Definition) -> list[Definition]:
     return [each for each in known if each != target]
 
 
-def _described(each: Definition, link: Link, titled: bool) -> list[str]:
+def _described(each: Definition, link: Link, loss: str, titled: bool) -> list[str]:
     parts = sections(each.doc)
-    text = prose(parts[""], link)
+    text = prose(explained(loss, parts[""]), link)
     entries = named(parts.get("Args", ""))
     return [f"**`{each.node.name}`**: {text}" if titled else text, listed(entries, link) if entries else ""]
 

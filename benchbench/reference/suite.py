@@ -8,12 +8,13 @@ from typing import Any
 from pydantic import BaseModel
 
 from benchbench.cli.pages import slug
-from benchbench.reference.markdown import default_of, inline, limits_of, table, type_in_words
+from benchbench.reference.markdown import default_of, inline, table
 from benchbench.suite import recipe as suite_recipe
 from benchbench.suite import schema as suite
 from benchbench.suite import search as suite_search
 from benchbench.suite import synthetic as suite_synthetic
 from benchbench.suite.fields import PATTERNS_IN_WORDS
+from benchbench.suite.type_words import limits_of, type_in_words
 
 # Title of each part of the file; a missing one has the name of its class.
 TITLES: dict[Any, str] = {

@@ -68,7 +68,7 @@ class Contest:
 
 
 def answer(results: pd.DataFrame, plan: Plan) -> str:
-    """Which is better, pre-training or distillation, by how much, and what one run of each costs.
+    """The answer of a suite: pre-training or distillation, by how much, and what one run of each costs.
 
     The best distilled arm (by mean test accuracy) is compared with the first arm that fine-tunes pre-trained weights,
     by the test and the interval of the table `verdicts`; in a suite without one of the two, with the arm that comes
@@ -120,7 +120,7 @@ def _sentence(contest: Contest) -> str:
 
 
 def _outcome(contest: Contest, ours: str, theirs: str) -> str:
-    """Which side is better, and by how much."""
+    """The better side, and by how much it is better."""
     difference, margin = contest.arm.difference or 0.0, f"{contest.margin:g}"
     if contest.outcome == UNTESTED:
         if round(difference, 1) == 0:

@@ -149,7 +149,7 @@ def compare(a: Side, b: Side) -> RunComparison:
 
 
 def _measure(*frames: pd.DataFrame) -> str:
-    """What the column `accuracy` has: a segmentation's cells have mIoU too, and a detection's mAP."""
+    """The measure in the column `accuracy`: a segmentation's cells have mIoU too, and a detection's mAP."""
     found = {name for frame in frames for name in ("miou", "map") if name in frame and frame[name].notna().any()}
     return {"miou": "mIoU", "map": "mAP"}[found.pop()] if len(found) == 1 else "accuracy"
 

@@ -191,14 +191,14 @@ def _remove(store: Store, removal: Removal, keeper: ClaimKeeper) -> str:
     if not isinstance(claim, Claim):
         return f"{claim} is at work on it"
     try:
-        if _changed(store, stage):
+        if _changed(stage):
             return "it has changed since it was looked at"
         return _move_out(removal, keeper.claims)
     finally:
         keeper.give_back(stage.key, finished=True)
 
 
-def _changed(store: Store, stage: StoredStage) -> bool:
+def _changed(stage: StoredStage) -> bool:
     """True where files have come or gone since the store was looked at: a run has begun with it, or ended it."""
     folder = stage.folder.path
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()

@@ -116,14 +116,14 @@ class Elsewhere:
     def _found(self, names: set[str], now: float) -> News:
         """Stages that could be run here, and are another's."""
         for stage in self.schedule.ready():
-            if _claim_name(stage) in names:
+            if claim_name(stage) in names:
                 held = self.claims.look(self._claims_folder(stage), now)
                 if held is not None and held.state == "live" and held.holder != self.claims.holder:
                     yield stage, self.add(stage, str(held))
 
     def _news(self, watched: _Watched, names: set[str], now: float) -> StageElsewhere | None:
         stage = watched.stage
-        held = self.claims.look(self._claims_folder(stage), now) if _claim_name(stage) in names else None
+        held = self.claims.look(self._claims_folder(stage), now) if claim_name(stage) in names else None
         if held is not None and held.state == "live":
             watched.holder = str(held)
             return self._progress(watched)
@@ -144,7 +144,7 @@ class Elsewhere:
 
     def _glances(self, names: set[str]) -> News:
         """Ends of stages that another has claimed and finished between two looks; some at a time."""
-        ready = [stage for stage in self.schedule.ready() if _claim_name(stage) not in names]
+        ready = [stage for stage in self.schedule.ready() if claim_name(stage) not in names]
         start = self._next_glance if self._next_glance < len(ready) else 0
         self._next_glance = start + GLANCES
         for stage in ready[start : start + GLANCES]:
@@ -169,10 +169,11 @@ class Elsewhere:
         return report
 
     def _claims_folder(self, stage: Stage) -> Path:
-        return self.claims.root / _claim_name(stage)
+        return self.claims.root / claim_name(stage)
 
 
-def _claim_name(stage: Stage) -> str:
+def claim_name(stage: Stage) -> str:
+    """The name of the claim on a stage."""
     return f"{stage.kind}-{stage.key[:KEY_LENGTH]}"
 
 

@@ -1,4 +1,4 @@
-"""When each running stage was last heard of."""
+"""Heartbeats of running stages: the time of each one's last step."""
 
 from __future__ import annotations
 

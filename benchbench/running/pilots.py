@@ -17,13 +17,13 @@ from benchbench.executors.pilots import EngineError, PilotExecutor, RememberedDe
 from benchbench.planning.model import Plan, Stage
 from benchbench.plugins import PluginHost
 from benchbench.running.claim_keeper import ClaimKeeper
-from benchbench.running.elsewhere import Elsewhere
+from benchbench.running.elsewhere import Elsewhere, claim_name
 from benchbench.running.interrupts import RememberedInterrupts, Terminated
 from benchbench.running.lifecycle import LifecycleHooks
 from benchbench.running.schedule import Outcome, Schedule
 from benchbench.specs.elsewhere import StageElsewhere
 from benchbench.specs.pilots import Pilot
-from benchbench.store import KEY_LENGTH, Claim, Store
+from benchbench.store import Claim, Store
 from benchbench.store.fencing import fenced
 
 POLL_SECONDS = 0.5
@@ -123,12 +123,12 @@ class PilotRun:
             self._hear(stage, news)
         names = self.keeper.claims.names()
         for stage in self.schedule.ready():
-            if _claim_name(stage) in names and (failure := self._failure(stage)):
+            if claim_name(stage) in names and (failure := self._failure(stage)):
                 self._hear(stage, failure)
 
     def _failure(self, stage: Stage) -> StageElsewhere | None:
         """The end of a stage that a pilot has claimed and given up between two looks."""
-        held = self.keeper.claims.look(self.keeper.claims.root / _claim_name(stage))
+        held = self.keeper.claims.look(self.keeper.claims.root / claim_name(stage))
         news = self.elsewhere.end_of(stage) if held and held.state == "released" else None
         return news if news and news.status == "failed" else None
 
@@ -217,7 +217,7 @@ class PilotRun:
     def _stages_of(self, pilot: Pilot) -> Iterator[Stage]:
         """The stages that a pilot has in hand, of which it is relieved."""
         claims = self.keeper.claims
-        stages = {_claim_name(stage): stage for stage in self.schedule.plan.stages.values()}
+        stages = {claim_name(stage): stage for stage in self.schedule.plan.stages.values()}
         for name in sorted(claims.names()):
             folder = claims.root / name
             held = claims.look(folder)
@@ -258,7 +258,3 @@ class PilotRun:
     def _report_failure(self, stage: Stage, reason: str) -> None:
         self.schedule.fail(stage, one_line(reason))
         self.hooks.stage_failed(stage, one_line(reason))
-
-
-def _claim_name(stage: Stage) -> str:
-    return f"{stage.kind}-{stage.key[:KEY_LENGTH]}"

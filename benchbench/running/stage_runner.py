@@ -36,7 +36,7 @@ DEATHS_TOGETHER, MOST_DEATHS = 2, 5
 
 
 class Reports(NamedTuple):
-    """Where a run says what happens: the hooks of plugins, and its ledger."""
+    """The receivers of a run's events: the hooks of plugins, and its ledger."""
 
     hooks: LifecycleHooks
     ledger: RunLedger

@@ -184,7 +184,7 @@ class GradientRecord(RecordPart):
         shares: dict[str, float] = {}
         for term, norm in self.terms.items():
             name = term.partition(".")[0].partition(" ")[0]
-            shares[name] = max(shares.get(name, 0.0), norm / self.cross_entropy if self.cross_entropy else 1.0)
+            shares[name] = max(shares.get(name, 0.0), norm / (self.cross_entropy or norm or 1.0))  # 0 beside 0 is 0
         return {name: share for name, share in shares.items() if share < limit}
 
 
@@ -202,7 +202,7 @@ class TrainingMetrics(RecordPart):
         largest_class_share: share of the test images that are of the largest class.
         embedding_spread, constant_dimensions: of the test images' embeddings; see `benchbench.training.finite.Spread`.
         similarity: of a distilled student; None where it was not measured.
-        gradients: of a distilled student's losses; None where they were not measured.
+        gradients: of its losses beside cross-entropy; None where there are none, or they were not measured.
         score: the measure that `test_accuracy` and `validation_accuracy` are.
     """
 

@@ -36,23 +36,10 @@ class ImageBootstrap:
 Scores = Callable[[np.ndarray], np.ndarray]
 
 
-def bootstrap_miou(first: np.ndarray, second: np.ndarray, level: float) -> ImageBootstrap:
-    """The difference in mean intersection over union of two arms, over images drawn anew with replacement.
-
-    Every resample takes the same images for both arms and all runs. An arm's score is the mean of those of its runs,
-    each over the pixels of all images together. Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapters
-    13 (percentile intervals) and 16.
-
-    Args:
-        first: numbers of pixels by class and predicted class of each run and image [runs, N, C, C].
-        second: the same images for the other arm; the numbers of runs may differ.
-        level: share of the resamples between the bounds, 0..1.
-    """
-    return paired(ious_of(first), ious_of(second), first.shape[1], level)
-
-
 def ious_of(runs: np.ndarray) -> Scores:
     """The mean over the runs of an arm of the mean intersection over union, by row of counts of images [S, N]: [S].
+
+    That of a run is over the pixels of all images together.
 
     Args:
         runs: numbers of pixels by class and predicted class of each run and image [runs, N, C, C].
@@ -79,6 +66,9 @@ def precisions_of(runs: Sequence[Matches]) -> Scores:
 
 def paired(first: Scores, second: Scores, images: int, level: float, resamples: int = RESAMPLES) -> ImageBootstrap:
     """The difference of two scores over images drawn anew with replacement.
+
+    Every resample takes the same images for both arms. Efron and Tibshirani 1993, "An Introduction to the Bootstrap",
+    chapters 13 (percentile intervals) and 16.
 
     Args:
         first, second: scores of two arms by row of counts of images [S, N]: [S].

@@ -1,4 +1,4 @@
-"""Where the lines of two ladders cross: score against the logarithm of a cost, with bootstrap intervals over seeds."""
+"""Crossings of two ladders' lines: score against the logarithm of a cost, with bootstrap intervals over seeds."""
 
 from __future__ import annotations
 

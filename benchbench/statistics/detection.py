@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-DETECTED, OBJECT, IGNORED_GROUP, IGNORED_OBJECT = 1, 2, 3, 4
+DETECTED, OBJECT, IGNORED_GROUP = 1, 2, 3
 # Overlaps from which on a box counts as found: 0.5, 0.55, ... 0.95.
 OVERLAPS = np.linspace(0.5, 0.95, 10)
 # At which precision is read.

@@ -18,16 +18,18 @@ DISTRIBUTIONS = {
 }
 SIZES = (2, 3, 5, 10)
 CHUNK = 1000
+LEVEL = 0.95
+RUN_SPREAD = 0.5  # standard deviation of the scores of a rung, in points
 
 
-def t_coverage(distribution: str, n: int, draws: int, level: float = 0.95) -> float:
+def t_coverage(distribution: str, n: int, draws: int, level: float = LEVEL) -> float:
     """Share of t-intervals of a mean of n runs that hold the true mean."""
     runs = DISTRIBUTIONS[distribution](_rng("t", n), (draws, n))
     low, high = mean(runs).interval(level)
     return float(((low <= 0) & (high >= 0)).mean())
 
 
-def bootstrap_coverage(distribution: str, n: int, draws: int, level: float = 0.95, resamples: int = 2000) -> float:
+def bootstrap_coverage(distribution: str, n: int, draws: int, resamples: int = 2000) -> float:
     """The same of percentile bootstrap intervals; all draws share one set of resamples."""
     rng = _rng("bootstrap", n)
     runs = DISTRIBUTIONS[distribution](rng, (draws, n))
@@ -35,12 +37,12 @@ def bootstrap_coverage(distribution: str, n: int, draws: int, level: float = 0.9
     hits = 0
     for start in range(0, draws, CHUNK):
         means = runs[start : start + CHUNK] @ weights.T
-        low, high = np.quantile(means, ((1 - level) / 2, (1 + level) / 2), axis=1)
+        low, high = np.quantile(means, ((1 - LEVEL) / 2, (1 + LEVEL) / 2), axis=1)
         hits += int(((low <= 0) & (high >= 0)).sum())
     return hits / draws
 
 
-def iqm_coverage(blocks: int, n: int, draws: int, level: float = 0.95, resamples: int = 500) -> float:
+def iqm_coverage(blocks: int, n: int, draws: int, resamples: int = 500) -> float:
     """Share of stratified percentile bootstrap intervals that hold the interquartile mean of endless gains.
 
     Normal runs around a mean of each block's own (standard deviation between blocks: twice that of the runs); the
@@ -55,7 +57,7 @@ def iqm_coverage(blocks: int, n: int, draws: int, level: float = 0.95, resamples
         drawn = [
             np.take_along_axis(runs[:, None], rng.integers(n, size=(blocks, resamples, n)), -1) for runs in samples
         ]
-        low, high = np.quantile(iqm_of_gains(list(drawn[0]), list(drawn[1])), ((1 - level) / 2, (1 + level) / 2))
+        low, high = np.quantile(iqm_of_gains(list(drawn[0]), list(drawn[1])), ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
         hits += bool(low <= truth <= high)
     return hits / draws
 
@@ -78,7 +80,7 @@ def simulated_verdicts(
     return judge(welch(arms, reference), margin=1.0, alpha=alpha)[0]
 
 
-def crossing_coverage(n: int, draws: int, level: float = 0.95, spread: float = 0.5) -> float:
+def crossing_coverage(n: int, draws: int) -> float:
     """Share of intervals of `compare_ladders` that hold the true crossing, of two ladders with three rungs.
 
     Normal scores of n seeds on each rung; costs spread by 2 %. The true lines cross once.
@@ -91,9 +93,9 @@ def crossing_coverage(n: int, draws: int, level: float = 0.95, spread: float = 0
     for _ in range(draws):
         ladders = []
         for scores in truth:
-            runs = costs * np.exp(0.02 * rng.standard_normal((n, 3))), scores + spread * rng.standard_normal((n, 3))
+            runs = costs * np.exp(0.02 * rng.standard_normal((n, 3))), scores + RUN_SPREAD * rng.standard_normal((n, 3))
             ladders.append(Ladder(runs[0].mean(0), runs[1].mean(0), *runs))
-        crossings = compare_ladders(ladders[0], ladders[1], level).crossings
+        crossings = compare_ladders(ladders[0], ladders[1], LEVEL).crossings
         hits += any(each.low <= place <= each.high for each in crossings)
     return hits / draws
 

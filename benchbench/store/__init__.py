@@ -19,7 +19,6 @@ from benchbench.store.claims import Claim, Claims, Held
 from benchbench.store.files import (
     file_sha256,
     read_bytes,
-    read_json,
     remove_leftovers,
     write_atomic,
     write_json,
@@ -51,7 +50,6 @@ __all__ = [
     "read_boxes",
     "read_bytes",
     "read_confusions",
-    "read_json",
     "read_predictions",
     "remove_leftovers",
     "write_atomic",

@@ -98,18 +98,6 @@ def write_json(path: Path, value: Any) -> None:
     write_atomic(path, json.dumps(value, indent=1, allow_nan=False).encode())
 
 
-def read_json(path: Path) -> Any:
-    """Reads JSON.
-
-    Raises:
-        StoreError: the file is not valid JSON.
-    """
-    try:
-        return json.loads(read_bytes(path))
-    except (ValueError, OSError, RecursionError) as error:
-        raise unreadable(path, error) from None
-
-
 def read_bytes(path: Path) -> bytes:
     """The content of a file of JSON; a ValueError, and nothing read, where it is larger than any of ours."""
     with path.open("rb") as stream:

@@ -93,12 +93,11 @@ class Store:
         return StoreError(f"no finished training in store {self.root} has a key that begins with '{text}'; {hint}")
 
     def live_claims(self) -> dict[str, Held]:
-        """Claims of those at work on the stages of this store, by KIND-KEY, and of runs on themselves."""
-        return live_claims(self.root)
+        """Claims of those at work on the stages of this store, by KIND-KEY, and of runs on themselves.
 
-    def in_use(self) -> bool:
-        """True while a run is at work on the store, on any machine. Does not disturb it."""
-        return bool(self.live_claims())
+        Reading them does not disturb a run, on whatever machine it is.
+        """
+        return live_claims(self.root)
 
 
 def _name(folder: StageFolder) -> str:

@@ -54,12 +54,12 @@ def card_of(pipeline: Any, model: str | None, path: Path | None, revision: str |
         "model": model or "a folder",
         "revision": revision,
         "pipeline": type(pipeline).__name__,
-        "licence": _licence(model, path),
+        "licence": _licence(path),
         "safety_checker": getattr(pipeline, "safety_checker", None) is not None,
     }
 
 
-def _licence(model: str | None, path: Path | None) -> str | None:
+def _licence(path: Path | None) -> str | None:
     """The licence that the model card names, where there is a card beside the weights."""
     card = path / "README.md" if path else None
     if card is None or not card.is_file():

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchbench.components import Component, Offer
+from benchbench.components import Component, Offer, Registry
 from benchbench.errors import BenchBenchError, PluginError, did_you_mean
 from benchbench.planning.source_hash import source_hash
 from benchbench.plugins import PluginHost
@@ -77,6 +77,9 @@ def _checks_of_target(target: Target, options: Options) -> list[Check]:
     for offer in target.offers:
         rivals = target.host.registry.offers[offer.kind][offer.component.name]
         checks += _checks_of_offer(offer, rivals, options)
+        if offer.component.presets:
+            call = partial(_check_presets, offer.component, target.host.registry)
+            checks.append(Check(f"{offer.kind}/{offer.component.name}", "presets", call))
     hooks = [check for name in target.plugins for check in _checks_of_hooks(target.host, name)]
     if target.plugins and not target.offers and not hooks:
         raise PluginError(f"{target.plugins[0]} offers nothing: mark its hooks with @benchbench.hookimpl")
@@ -114,6 +117,14 @@ def _check_name(offer: Offer, rivals: Sequence[Offer]) -> None:
     others = [rival.origin for rival in rivals if rival is not offer]
     name = f"{offer.kind} '{offer.component.name}'"
     require(not others, f"{name} is offered by {' and '.join(others)} too: rename it, or uninstall that one")
+
+
+def _check_presets(component: Component, registry: Registry) -> None:
+    """The losses that its presets put beside it exist; their values are checked as the component is made."""
+    for preset in component.presets:
+        for name in preset.beside:
+            known = bool(registry.offers["loss"].get(name))
+            require(known, f"preset '{preset.name}' puts '{name}' beside the loss, and no plugin offers that")
 
 
 def _check_loads(component: Component) -> None:

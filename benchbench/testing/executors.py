@@ -27,7 +27,7 @@ NAMES: Mapping[type, str] = {Executor: "(devices, settings)", PilotExecutor: "(o
 
 
 def sort_of(component: Component) -> type:
-    """Which of the two sorts of executor a component is; `Executor` where it is neither."""
+    """The base class of a component, of the two that executors have; `Executor` where it is neither."""
     target = component.load()
     return PilotExecutor if inspect.isclass(target) and issubclass(target, PilotExecutor) else Executor
 

@@ -41,12 +41,12 @@ class HeadCase:
         return head
 
 
-def maps_of(shapes: tuple[MapShape, ...], count: int = COUNT) -> list[Tensor]:
+def maps_of(shapes: tuple[MapShape, ...]) -> list[Tensor]:
     """Maps of these shapes, of images of `SIZE` pixels a side."""
-    random = torch.Generator().manual_seed(count)
+    random = torch.Generator().manual_seed(COUNT)
     sides = [max(1, SIZE // shape.stride) for shape in shapes]
     return [
-        torch.randn(count, shape.channels, side, side, generator=random)
+        torch.randn(COUNT, shape.channels, side, side, generator=random)
         for shape, side in zip(shapes, sides, strict=True)
     ]
 
@@ -97,7 +97,7 @@ def _require_boxes(given: Any, prefix: str) -> None:
 
 
 def tensors_of(given: Tensor | tuple[Tensor, BoxOutputs]) -> list[Tensor]:
-    """What a head gives for each image, the images first."""
+    """Outputs of a head, the images first in each."""
     return [given] if isinstance(given, Tensor) else [given[0], given[1].distances, given[1].centerness]
 
 

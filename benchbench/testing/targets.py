@@ -99,7 +99,7 @@ def _folder(folder: Path, files: Sequence[Path]) -> Target:
         try:
             with contextlib.redirect_stdout(sys.stderr):
                 plugin = EntryPoint(name, value, ENTRY_POINT_GROUP).load()
-                _require_own(plugin, value, folder)
+                _require_own(value, folder)
                 label = _add(host, plugin, f"{name} ({folder})", f"{project} ({folder})")
         except (Exception, SystemExit) as error:
             raise PluginError(f"plugin {name} of {folder} did not load: {one_line(error)}") from error
@@ -134,7 +134,7 @@ def _project(folder: Path) -> tuple[str, dict[str, str]]:
     return str(project.get("name", folder.name)), plugins
 
 
-def _require_own(plugin: Any, value: str, folder: Path) -> None:
+def _require_own(value: str, folder: Path) -> None:
     """Refuses another module of the same name, which would be checked instead."""
     source = _source(sys.modules.get(value.partition(":")[0]))
     if source is not None and not source.is_relative_to(folder.resolve()):

@@ -24,13 +24,25 @@ class DistillationOriented(torch.optim.Optimizer):
         self._distillation: dict[Tensor, Tensor] = {}
 
     def backward(self, task: Tensor, distillation: Tensor) -> None:
-        """The backward passes of a step, of two scalars; a parameter that a scalar does not reach has no gradient."""
-        self.zero_grad(set_to_none=True)
-        distillation.backward(retain_graph=True)
+        """The backward passes of a step, of two scalars; a parameter that a scalar does not reach has no gradient.
+
+        A scalar that needs no gradient, that of the task on a batch of generated images alone say, counts as zero: the
+        momentum that it had goes on.
+        """
+        self._one_side("distillation", distillation, retain_graph=task.requires_grad)
         parameters = [parameter for group in self.param_groups for parameter in group["params"]]
         self._distillation = {each: each.grad for each in parameters if each.grad is not None}
+        self._one_side("task", task)
+
+    def _one_side(self, name: str, value: Tensor, retain_graph: bool = False) -> None:
+        """Puts the gradients of one scalar in place of those that the parameters have."""
         self.zero_grad(set_to_none=True)
-        task.backward()
+        if value.requires_grad:
+            value.backward(retain_graph=retain_graph)
+            return
+        for parameter, buffers in self.state.items():
+            if name in buffers:
+                parameter.grad = torch.zeros_like(parameter)
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]

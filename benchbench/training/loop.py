@@ -29,7 +29,7 @@ from benchbench.training.isolation import WriteWatch, checked_copies
 from benchbench.training.likely_classes import LikelyClasses
 from benchbench.training.member import Member
 from benchbench.training.stop import STOP
-from benchbench.training.term_gradients import term_gradients
+from benchbench.training.term_gradients import has_losses_to_compare, term_gradients
 
 
 def train(cohort: Cohort) -> None:
@@ -74,11 +74,11 @@ def _train_epoch(cohort: Cohort, epoch: int, first_step: int) -> None:
 
 
 def _measure_gradients(cohort: Cohort, member: Member, batch: Batch, teacher_outputs: Sequence[Outputs]) -> None:
-    """Measures the gradient of each loss before the first step of a distillation in one process.
+    """Measures the gradient of each loss beside cross-entropy before the first step, in a training of one process.
 
     No number of the training changes, and the time is not charged: no training needs it.
     """
-    if not teacher_outputs or member.position != (0, 0) or member.world is not None:
+    if member.position != (0, 0) or member.world is not None or not has_losses_to_compare(member.model, member.losses):
         return
     with (
         cohort.isolated(member, thorough=True),

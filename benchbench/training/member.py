@@ -93,7 +93,7 @@ class Member:
         best_epoch: the best one so far.
         position: the next step: (epoch, step).
         spread: of the embeddings of the last images that it was evaluated on.
-        gradients: of its losses at the first step, where it has a teacher.
+        gradients: of its losses at the first step, where it has others than cross-entropy.
         likely: the likeliest classes of the last images that it was evaluated on; None where that was not asked for.
     """
 

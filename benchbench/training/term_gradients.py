@@ -28,10 +28,15 @@ from benchbench.training.gradients import accumulated
 from benchbench.training.views import outputs_of
 
 
+def has_losses_to_compare(model: Backbone, losses: MultiTeacherLoss) -> bool:
+    """True where there are labels, and a loss beside cross-entropy on them."""
+    return bool(model.classes) and bool(losses.loss_weights().keys() - {"ce"})
+
+
 def term_gradients(
     model: Backbone, losses: MultiTeacherLoss, batch: Batch, teacher_outputs: Sequence[Outputs], recipe: RecipeSpec
 ) -> GradientRecord | None:
-    """Norms of the gradients to the student's parameters; None where there is no teacher, or where it fails.
+    """Norms of the gradients to the student's parameters; None where there is nothing to compare, or where it fails.
 
     Losses that vanish are named in the log. Those of a method whose first stage has trained the student are left out.
 
@@ -39,11 +44,11 @@ def term_gradients(
         model: the student, in train mode.
         losses: of the run.
         batch: of the first step.
-        teacher_outputs: for it.
+        teacher_outputs: for it; none without a teacher.
         recipe: of the run. Terms that warm up are measured in the middle of its epochs; of a batch in parts, the first
             part is.
     """
-    if not teacher_outputs or not model.classes:
+    if not has_losses_to_compare(model, losses):
         return None
     try:
         with _unchanged(model, losses), torch.enable_grad():

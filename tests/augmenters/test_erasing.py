@@ -1,4 +1,4 @@
-"""What is erased: where, how much, and what is there afterwards."""
+"""The area that is erased: its place, its size, and its pixels afterwards."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def tensor(image: Image.Image) -> torch.Tensor:
 
 
 def strengths(height: int, width: int, magnitude: int) -> dict[str, float]:
-    """What torchvision makes of a magnitude, by the name of the operation as it is written here."""
+    """Torchvision's strengths at a magnitude, by the name of the operation as it is written here."""
     space = RandAugment()._augmentation_space(31, (height, width))
     snake = {"ShearX": "shear_x", "ShearY": "shear_y", "TranslateX": "translate_x", "TranslateY": "translate_y"}
     return {

@@ -1,4 +1,4 @@
-"""What commands and workers take as whole processes: seconds of processor time, children included."""
+"""Costs of commands and workers as whole processes: seconds of processor time, children included."""
 
 from __future__ import annotations
 

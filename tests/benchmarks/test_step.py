@@ -73,7 +73,7 @@ def test_overhead_of_the_loop(benchmark, our_epoch, ratios, report):
 @pytest.mark.skipif(torch.cpu._is_avx512_bf16_supported(), reason="this processor computes in bf16")
 @pytest.mark.parametrize("pair", [P1, P3, P4])
 def test_auto_leaves_emulated_bf16_alone(benchmark, backbone, report, pair):
-    """Where bf16 is emulated, `auto` gives up on it after two images; the ratio is its cost there."""
+    """Emulated bf16 is given up by `auto` after two images; the ratio is its cost there."""
     teacher = backbone(pair.split()[0]).freeze()
     torch.set_num_threads(1)
     config, seconds = tune(

@@ -14,7 +14,7 @@ from tests.documents import ROOT
 
 @pytest.fixture
 def complete(cli, monkeypatch, tmp_path):
-    """What a shell is offered for the last word of a line."""
+    """Completions that a shell is offered for the last word of a line."""
     monkeypatch.chdir(tmp_path)
 
     def run(line: str) -> list[str]:

@@ -132,6 +132,7 @@ class TestErrors:
         (r"pre\_train \*", "pre_train *"),
         ("<!-- note\nof two lines -->\nText", "Text"),
         ("![picture](a.png)\nText", "Text"),
+        ("```math\n\\frac{a}{b}\n```\n\n```math\nT^{2 k}\n```\n\nText", "    a/b\n    T^(2 k)\n\nText"),
     ],
 )
 def test_markdown_for_a_terminal(markdown, text):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -69,7 +70,9 @@ class TestHelp:
         lines = cli("--help").out.splitlines()
         headings = [line for line in lines if line.endswith(":") and not line.startswith(" ")]
         assert headings == ["Options:", "Look:", "Run:", "Report:", "Store:", "Extend:"]
-        assert sorted(name for names in PURPOSES.values() for name in names) == sorted(main_module.cli.commands)
+        listed = [line.split()[0] for line in lines if re.match(r"  \w+  ", line)]
+        assert listed == [name for names in PURPOSES.values() for name in names]
+        assert sorted(listed) == sorted(main_module.cli.commands)
 
     @pytest.mark.parametrize("command", main_module.cli.commands)
     def test_every_command(self, cli, command):
@@ -235,7 +238,7 @@ class TestList:
             "figures:",
             "templates:",
         ]
-        assert "    temperature: float, default 4.0  T, divides the logits of both sides" in out
+        assert "    temperature: number, default 4.0  T, divides the logits of both sides" in out
 
     @pytest.mark.parametrize("kind", ["losses", "loss"])
     def test_one_kind(self, cli, kind):
@@ -255,10 +258,16 @@ class TestList:
         assert listed["kd"]["needs"] == ["teacher.logits"]
         assert listed["at"]["venue"] == "ICLR 2017"
         assert listed["at"]["presets"]["cifar100"]["weight"] == 1000
-        assert listed["kd"]["params"]["temperature"] == {"type": "float", "required": False, "default": 4.0}
+        assert listed["kd"]["params"]["temperature"] == {"type": "number", "required": False, "default": 4.0}
+        assert listed["sp"]["reads"] == "the teacher's embedding, or the maps between stages"
+        assert listed["cwd"]["reads"] == "the maps between stages of both networks, or the logits of both networks"
+        assert listed["cwd"]["optional"] == {"logits": ["pixels", "teacher.logits"]}
+        assert listed["sdd"]["params"]["scales"]["type"] == "list of integers (≥ 1)"
+        types = {each["type"] for entry in listed.values() for each in entry["params"].values()}
+        assert not any(re.search(r"[\[\]`]|None|float|bool", each) for each in types), types
         everything = json.loads(cli("list", "--json").out)
         folders = next(entry for entry in everything if entry["name"] == "imagefolder")
-        assert folders["params"]["path"] == {"type": "Path", "required": True, "default": None}
+        assert folders["params"]["path"] == {"type": "path", "required": True, "default": None}
 
     def test_with_a_plugin(self, cli, tmp_path):
         path = tmp_path / "mine.py"

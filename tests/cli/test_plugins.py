@@ -150,11 +150,3 @@ class TestNew:
         done = cli("new", "loss", "mine", "--folder", tmp_path / "file" / "mine")
         assert done.code == 2
         assert "error: cannot write " in done.err
-
-
-@pytest.mark.parametrize("command", ["new", "check"])
-def test_help_has_examples(cli, command):
-    done = cli(command, "--help")
-    assert (done.code, done.err) == (0, "")
-    assert f"Examples:\n    benchbench {command}" in done.out
-    assert command in cli("--help").out

@@ -155,7 +155,7 @@ class TestReport:
 
 
 class TestTables:
-    """What is printed: the answer and two tables in brief, or the tables that are named with their notes."""
+    """The printed report: the answer and two tables in brief, or the tables that are named with their notes."""
 
     def test_in_brief(self, cli, suite, one_done):
         lines = cli("report", suite, "--format", "csv").out.splitlines()

@@ -126,11 +126,3 @@ class TestCompare:
         assert done.err.startswith("error: ")
         assert done.err.count("\n") == 1
         assert message in done.err
-
-
-@pytest.mark.parametrize("command", ["export", "merge", "sync", "compare"])
-def test_help_has_examples(cli, command):
-    done = cli(command, "--help")
-    assert (done.code, done.err) == (0, "")
-    assert f"Examples:\n    benchbench {command}" in done.out
-    assert command in cli("--help").out

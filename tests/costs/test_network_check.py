@@ -14,7 +14,7 @@ from benchbench.costs.requests import Question
 from benchbench.errors import SuiteError
 from benchbench.store import Store
 from tests.networks import fake_process, in_this_process, network_cost
-from tests.specs import training_record
+from tests.specs import outputs_record, training_record
 
 COSTS = {"test_efficientnet": network_cost(1e9), "test_resnet": network_cost(5e9), "test_vit": network_cost(7e9)}
 JUDGE = {"judge": {"model": "timm/test_vit", "adapt": {"scratch": {}}}}
@@ -103,6 +103,22 @@ def test_what_is_done_is_not_asked_for(suite, plan_of, answer, tmp_path):
     assert questions == []
 
 
+def test_a_stage_without_its_outputs_is_asked_for(suite, plan_of, answer, tmp_path):
+    """They were removed to make room, and are made again."""
+    questions = answer()
+    plan, store = plan_of(suite(seeds=[0], **CACHED)), Store(tmp_path / "runs")
+    for stage in plan.stages.values():
+        folder = store.stage(stage.kind, stage.key)
+        folder.path.mkdir(parents=True)
+        folder.write_record(outputs_record() if stage.kind == "outputs" else training_record(kind=stage.kind))
+    check_networks(plan, store)
+    assert questions == []
+    (outputs,) = (stage for stage in plan.stages.values() if stage.kind == "outputs")
+    store.stage("outputs", outputs.key).outputs_removed.touch()
+    check_networks(plan, store)
+    assert questions
+
+
 def test_an_estimate_asks_for_no_dry_run(suite, plan_of, answer):
     questions = answer(kd="loss 'kd' needs maps")
     estimate(plan_of(suite()))
@@ -176,7 +192,7 @@ def test_a_method_that_cannot_work_is_found_by_building_it(suite, plan_of, tmp_p
     arms = {"reuse": {"method": "distill", "teachers": {"big": 1, "other": 1}, "loss": loss}}
     path = suite(seeds=[0], teachers=teachers, arms=arms)
     with pytest.raises(
-        SuiteError, match=rf":{line_of(path, 'loss:')}: .*replaces the student's classifier.*one teacher"
+        SuiteError, match=rf":{line_of(path, 'loss:')}: .*makes the student's classifier for one teacher"
     ):
         check_networks(plan_of(path))
 

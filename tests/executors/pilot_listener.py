@@ -1,4 +1,4 @@
-"""What a run says of the jobs of a cluster."""
+"""A plugin that collects what a run reports of its jobs on a cluster."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ class PilotListener:
         self.react(pilot)
 
     def reasons(self) -> list[str]:
-        """Why those have ended that have."""
+        """Reasons of those that have ended."""
         return [pilot.reason for pilot in self.pilots if pilot.state == "ended"]

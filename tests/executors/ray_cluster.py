@@ -23,7 +23,7 @@ OPTIONS = ("--object-store-memory=80000000", "--disable-usage-stats", "--block")
 
 
 def obstacle() -> str:
-    """Why there can be no cluster here; empty where there can."""
+    """The reason why there can be no cluster here; empty where there can."""
     if importlib.util.find_spec("ray") is None:
         return "no Ray: pip install 'benchbench[ray]'"
     if sys.platform != "linux" or not shutil.which("setpriv"):

@@ -51,7 +51,7 @@ GRES = "NodeName=n1 Name=gpu File=/dev/null\nNodeName=n2 Name=gpu File=/dev/null
 
 
 def obstacle() -> str:
-    """Why there can be no cluster here; empty where there can."""
+    """The reason why there can be no cluster here; empty where there can."""
     absent = [program for program in PROGRAMS if not _path(program)]
     if absent:
         return f"no {', '.join(absent)}: Debian's munge, slurmctld, slurmd and slurm-client have them"

@@ -18,6 +18,7 @@ from benchbench.executors.ray import RayExecutor
 from benchbench.executors.ray_params import RayParams
 from tests.executors import ray_cluster as ray
 from tests.executors.pilot_listener import PilotListener
+from tests.stores import weights
 
 REASON = ray.obstacle()
 pytestmark = [
@@ -121,12 +122,6 @@ def test_a_whole_suite_has_the_weights_of_a_local_run(cluster, tiny_suite, tmp_p
     assert [run.failed for run in runs] == [{}, {}]
     assert weights(there) == weights(here)
     assert there.store.root.joinpath("pilots").is_dir()
-
-
-def weights(experiment) -> dict[str, str | None]:
-    """Hashes of the weights of all stages."""
-    folders = {key: experiment.store.stage(stage.kind, key) for key, stage in experiment.plan.stages.items()}
-    return {key: folder.done().weights_sha256 for key, folder in folders.items()}
 
 
 def test_nodes_leave_and_join(planned, cluster):

@@ -20,6 +20,7 @@ from benchbench.executors.slurm import SlurmExecutor
 from benchbench.executors.slurm_params import SlurmParams
 from tests.executors import slurm_cluster as slurm
 from tests.executors.pilot_listener import PilotListener
+from tests.stores import weights
 
 REASON = slurm.obstacle()
 pytestmark = [
@@ -186,12 +187,6 @@ def test_a_whole_suite_has_the_weights_of_a_local_run(cluster, tiny_suite, tmp_p
     ledger = runs[0].tables["ledger"]
     assert ledger.columns[-1] == "queue (h)"
     assert there.store.root.joinpath("pilots").is_dir()
-
-
-def weights(experiment) -> dict[str, str | None]:
-    """Hashes of the weights of all stages."""
-    folders = {key: experiment.store.stage(stage.kind, key) for key, stage in experiment.plan.stages.items()}
-    return {key: folder.done().weights_sha256 for key, folder in folders.items()}
 
 
 @pytest.mark.parametrize(

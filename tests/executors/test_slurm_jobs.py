@@ -1,4 +1,4 @@
-"""What Slurm 22.05 printed on a cluster without accounting, in our words."""
+"""Output of Slurm 22.05 on a cluster without accounting, in our words."""
 
 from __future__ import annotations
 

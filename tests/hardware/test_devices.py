@@ -288,7 +288,7 @@ def test_unknown_device(device):
 
 
 class TestGranted:
-    """What a cluster's executor tells a process that it has."""
+    """Cores and devices that a cluster's executor grants a process."""
 
     def test_cores(self, no_gpu, monkeypatch):
         monkeypatch.setenv(listing.CORES_VARIABLE, "4")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from functools import partial
+from itertools import product
 
 import pytest
 import torch
@@ -47,22 +48,21 @@ def test_task_logits_are_not_needed(name, context, make_step):
 
 
 @pytest.mark.parametrize("name", LOSSES)
-@pytest.mark.parametrize("size", [1, 2, 5])
-@pytest.mark.parametrize("case", ["one zero", "all zero", "two alike", "all alike"])
-def test_degenerate_embeddings_have_a_bounded_gradient(name, size, case, context, make_step):
-    student, teacher, batch = make_step(size)
-    h = student.embedding.detach().clone()
-    if case == "one zero":
-        h[0] = 0
-    elif case == "all zero":
-        h[:] = 0
-    else:
-        h[: size if case == "all alike" else 2] = h[0].clone()
-    student.embedding = h.requires_grad_()
-    terms = LOSSES[name](context)(student, teacher, batch)
-    sum(terms.values()).backward()
-    assert all(term.isfinite() for term in terms.values())
-    assert h.grad.abs().max() < 1e3
+def test_degenerate_embeddings_have_a_bounded_gradient(name, context, make_step):
+    for size, case in product([1, 2, 5], ["one zero", "all zero", "two alike", "all alike"]):
+        student, teacher, batch = make_step(size)
+        h = student.embedding.detach().clone()
+        if case == "one zero":
+            h[0] = 0
+        elif case == "all zero":
+            h[:] = 0
+        else:
+            h[: size if case == "all alike" else 2] = h[0].clone()
+        student.embedding = h.requires_grad_()
+        terms = LOSSES[name](context)(student, teacher, batch)
+        sum(terms.values()).backward()
+        assert all(term.isfinite() for term in terms.values()), (size, case)
+        assert h.grad.abs().max() < 1e3, (size, case)
 
 
 @pytest.mark.parametrize("name", RELATIONS)

@@ -204,18 +204,28 @@ class TestInputs:
         assert all(map(operator.is_, leaves(read), leaves(student)))
         assert [each.data_ptr() for each in leaves(constants)] == [each.data_ptr() for each in leaves(teacher)]
 
-    @pytest.mark.parametrize("name", [each.name for each in benchbench_losses() if each.needs & TEACHER_NEEDS])
-    def test_a_loss_that_needs_a_teacher_is_not_built_without_one(self, registry, context, name):
+    def refusal(self, registry, context, *names: str) -> str:
+        try:
+            LossSum([loss_spec(name) for name in names], registry, context)
+        except StageError as error:
+            return str(error)
+        return f"{names} is built"
+
+    def test_a_loss_that_needs_a_teacher_is_not_built_without_one(self, registry, context):
         without = replace(context, teacher_dim=None, teacher_head=None, teacher_features=[])
-        with pytest.raises(StageError, match=f"loss '{name}' needs a teacher"):
-            LossSum([loss_spec("ce"), loss_spec(name)], registry, without)
+        names = [each.name for each in benchbench_losses() if each.needs & TEACHER_NEEDS]
+        assert len(names) > 40
+        for name in names:
+            assert f"loss '{name}' needs a teacher" in self.refusal(registry, without, "ce", name)
 
     @pytest.mark.parametrize("side", ["student", "teacher"])
-    @pytest.mark.parametrize("name", [each.name for each in benchbench_losses() if "features" in each.needs])
-    def test_a_loss_on_maps_is_not_built_where_a_network_has_none(self, registry, context, name, side):
+    def test_a_loss_on_maps_is_not_built_where_a_network_has_none(self, registry, context, side):
         without = replace(context, **{f"{side}_features": []})
-        with pytest.raises(StageError, match=f"loss '{name}' reads feature maps, and this {side} has none"):
-            LossSum([loss_spec(name)], registry, without)
+        names = [each.name for each in benchbench_losses() if "features" in each.needs]
+        assert len(names) > 15
+        for name in names:
+            expected = f"loss '{name}' reads feature maps, and this {side} has none"
+            assert expected in self.refusal(registry, without, name)
 
 
 class TestGeneratedImages:

@@ -107,7 +107,7 @@ def test_the_head_is_saved_with_the_network(images):
 
 @pytest.mark.parametrize("head", [True, False])
 def test_a_frozen_network_s_heads_are_alike(head):
-    """What trains in a linear probe is both heads: the logits are the mean of the two."""
+    """A linear probe trains both heads: the logits are the mean of the two."""
     model = distilled()
     model.add_token_head()
     model.freeze(head=head)
@@ -138,7 +138,7 @@ def test_a_network_without_a_task_has_no_head_for_its_token(images):
 
 
 def test_a_source_may_offer_a_token_without_timm(images):
-    """What `Trunk.with_token` promises is all that a source has to keep."""
+    """The contract of `Trunk.with_token` is all that a source has to keep."""
     module = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 4))
     maps = [torch.ones(3, 2, 4, 4)]
     trunk = Trunk(module, 4, (0.5,) * 3, (0.25,) * 3, with_token=lambda x: (module(x), -module(x), maps))

@@ -164,6 +164,8 @@ class TestDifferent:
             ("a = match[b,]", "a = match[b]"),
             ("match a:\n    case (b,): pass", "match a:\n    case (b): pass"),
             ("a = (lambda b, c: d,)", "a = (lambda b, c: d)"),
+            ("a = lambda b=1, *c: d,", "a = lambda b=1, *c: d"),
+            ("a = lambda b=lambda c: d, *e: f,", "a = lambda b=lambda c: d, *e: f"),
             ("f((a, b))", "f(a, b)"),
             ("f((a for a in b), c)", "f(a for a in b)"),
             ("(a): int = 1", "a: int = 1"),

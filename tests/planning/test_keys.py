@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
+from benchbench.components import Component, Params
 from benchbench.hardware.devices import Devices
+from benchbench.planning.keys import describe
 from benchbench.planning.model import Plan
+from benchbench.plugins import load_plugins
 from benchbench.suite.recipe import Recipe
 from tests.plans import FULL, LOSS_PLUGIN, by_arm, keys
 
@@ -136,7 +141,7 @@ RECIPE_CHANGES = {
 
 
 class TestOtherKeys:
-    """What changes a result changes the keys of exactly those stages whose result it changes."""
+    """A setting that changes a result changes the keys of exactly those stages whose result it changes."""
 
     @pytest.fixture
     def plan(self, full, plan_of, tmp_path) -> Plan:
@@ -283,3 +288,110 @@ class TestOtherKeys:
             rows.append(by_arm(plan_of(path)))
         assert rows[0].keys() == rows[1].keys()
         assert not set(rows[0]["mine, big (scratch)"]) & set(rows[1]["mine, big (scratch)"])
+
+
+class OneSwitch(Params):
+    flag: bool = False
+
+
+class Moves(OneSwitch):
+    masks: ClassVar = "moved"
+
+
+class Keeps(OneSwitch):
+    masks: ClassVar = "kept"
+
+
+class MovesBoxes(OneSwitch):
+    boxes: ClassVar = "moved"
+
+
+class AddsMaps(OneSwitch):
+    adds: ClassVar = {"flag": frozenset({"features"})}
+
+
+def test_what_stages_read_of_a_component_counts():
+    target, maps = "benchbench.losses.methods.kd:kd", {"flag": frozenset({"features"})}
+    plain = Component("mine", target, OneSwitch)
+    others = [Component("mine", target, params) for params in (Moves, Keeps, MovesBoxes)]
+    others += [Component("mine", target, OneSwitch, boxes=True), Component("mine", target, OneSwitch, optional=maps)]
+    others.append(Component("mine", target, OneSwitch, optional={"flag": frozenset({"pixels"})}))
+    assert len({describe(each).source for each in (plain, *others)}) == 7
+    assert describe(Component("mine", target, AddsMaps)) == describe(others[4])
+    words = Component("other", target, OneSwitch, "Words.", venue="CVPR 2022", dense=True)
+    assert describe(words) == describe(plain) == describe(Component("mine", target))
+
+
+PARAMS_PLUGIN = """
+from typing import ClassVar
+from pydantic import field_validator
+from benchbench import Component, hookimpl
+from benchbench.data.info import DatasetParams
+
+class Sizes:
+    {mixin}
+
+class DotsParams(DatasetParams, Sizes):
+    train: int = 48
+    {params}
+
+@hookimpl
+def benchbench_datasets():
+    yield Component("dots", "{target}", DotsParams)
+"""
+BODY = "return self.train * {value}"
+
+
+class TestCodeOfParameters:
+    """A target in a module of its own may call its parameters, which a plugin file defines."""
+
+    def sources(
+        self, tmp_path: Path, target: str = "bb_dots:load", mixin: str = "pass", params: str = "pass"
+    ) -> list[str]:
+        """The source of the component with two values in its parameters' code."""
+        results = []
+        for value in ("2", "4"):
+            folder = tmp_path / value
+            folder.mkdir()
+            texts = {name: text.replace("{value}", value) for name, text in (("mixin", mixin), ("params", params))}
+            (folder / "bb_plugin.py").write_text(PARAMS_PLUGIN.format(target=target, **texts))
+            (folder / "bb_dots.py").write_text("def load(params, root, split):\n    return params.side()\n")
+            registry = load_plugins([folder / "bb_plugin.py"]).registry
+            results.append(describe(registry.get("dataset", "dots")).source)
+        return results
+
+    @pytest.mark.parametrize(
+        "code",
+        [
+            f"def side(self): {BODY}",
+            f"side = property(lambda self: {BODY.removeprefix('return ')})",
+            "@staticmethod\n    def side(): return {value}",
+        ],
+    )
+    @pytest.mark.parametrize("place", ["params", "mixin"])
+    def test_counts(self, tmp_path, place, code):
+        one, other = self.sources(tmp_path, **{place: code})
+        assert one != other
+
+    def test_constants_count(self, tmp_path):
+        one, other = self.sources(tmp_path, params="SIDE: ClassVar = {value}")
+        assert one != other
+
+    def test_a_built_in_target_reads_them_too(self, tmp_path):
+        one, other = self.sources(
+            tmp_path, "benchbench.data.sources.imagefolder:load", params=f"def side(self): {BODY}"
+        )
+        assert one != other
+
+    @pytest.mark.parametrize(
+        "code",
+        [
+            "test: int = {value}",
+            f"def fingerprint(self): {BODY}",
+            "@field_validator('train')\n    @classmethod\n    def _known(cls, value): return {value}",
+        ],
+    )
+    def test_what_the_spec_has_does_not(self, tmp_path, code):
+        """Values of fields, as checks leave them, and the fingerprint."""
+        one, other = self.sources(tmp_path, params=code)
+        assert one == other

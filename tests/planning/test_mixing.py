@@ -24,6 +24,17 @@ def benchbench_augmenters():
     yield Component("blurred_pairs", __name__ + ":mix", needs=frozenset({"labels"}))
 """
 
+ADDING_PLUGIN = """
+from benchbench import Component, Params, hookimpl
+
+class MineParams(Params):
+    hard: bool = False
+
+@hookimpl
+def benchbench_losses():
+    yield Component("mine", __name__ + ":loss", MineParams, optional={"hard": frozenset({"hard_labels"})})
+"""
+
 
 def recipes(*augment: dict[str, Any]) -> dict[str, Any]:
     return {"default": {"image_size": 32, "augment": list(augment)}}
@@ -76,6 +87,17 @@ class TestLosses:
                 "recipes.default.augment gives it two; give arm 'refused' a `recipe: {augment: ...}` of its own "
                 "without 'cutmix', or take the loss out"
             )
+
+    def test_a_parameter_may_have_a_loss_need_it(self, tiny_suite, plan_of, tmp_path):
+        (file := tmp_path / "mine.py").write_text(ADDING_PLUGIN)
+        for hard in (True, False):
+            arms = {"plain": {"method": "scratch", "loss": {"mine": {"hard": hard}}}}
+            path = tiny_suite(tmp_path, recipes=recipes(MIXUP), arms=arms)
+            if not hard:
+                plan_of(path, plugins=[file])
+                continue
+            with pytest.raises(SuiteError, match="loss 'mine' needs one label an image, and 'mixup' of recipes"):
+                plan_of(path, plugins=[file])
 
     def test_an_arm_may_leave_mixing_out(self, tiny_suite, plan_of, tmp_path):
         arms = {"refused": {"method": "distill", "loss": {"ce": 1, "dkd": 1}, "recipe": {"augment": [FLIP]}}}

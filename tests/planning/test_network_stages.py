@@ -47,7 +47,7 @@ def stages(plan: Plan, kind: str) -> list[Stage]:
 
 
 def starts(plan: Plan, arm: str) -> list[str | None]:
-    """What the cells of an arm start from, one for each seed."""
+    """Stages that the cells of an arm start from, one for each seed."""
     return [plan.stages[cell.stage].needs.get("start") for cell in plan.cells if cell.arm == arm]
 
 

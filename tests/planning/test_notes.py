@@ -35,6 +35,15 @@ from benchbench.suite.shipped import shipped_suites
             ["recipes.default.ema=0.99"],
             "ema 0.99 averages over 100 steps, and there are 2; take a smaller one, or `ema_warmup: true`: scratch",
         ),
+        (["recipes.default.ema=0.9999999"], "ema 0.9999999 averages over 10,000,000 steps, and there are 2; take"),
+        (
+            ["arms.distil.loss={dkd: {preset: cifar100}}"],
+            "loss 'dkd': warmup_epochs 20 is beyond 1 epochs, so it never has its whole weight: distil",
+        ),
+        (
+            ["arms.distil.loss={wkd_logits: {preset: cifar100}}"],
+            "loss 'wkd_logits': decay_epoch 150 is beyond 1 epochs, so it never decays: distil",
+        ),
         (["recipes.default.clip_mode=agc"], "clip_mode agc does nothing without clip_grad: scratch | cifar | small"),
         (
             ["recipes.default.accumulate=2", "arms.distil.loss={ce: 1, rkd: 1, sp: 1}"],

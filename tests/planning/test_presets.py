@@ -52,6 +52,8 @@ def test_losses_that_belong_beside_it_join(losses_of):
     ("loss", "message"),
     [
         ({"kd": {"preset": "cifar10"}}, "loss 'kd' has no preset 'cifar10'; did you mean 'cifar100'?"),
+        ({"kd": {"preset": "CIFAR100"}}, "loss 'kd' has no preset 'CIFAR100'; did you mean 'cifar100'?"),
+        ({"sp": {"preset": "cifar100", "dense": True}}, "loss.sp: `maps` compares whole maps, and `dense` positions"),
         ({"srd": {"preset": "cifar100"}}, "loss 'srd' has no preset 'cifar100'; it has none: write its weight and"),
         ({"kdd": {"preset": "cifar100"}}, "unknown loss 'kdd'; did you mean 'kd'?"),
         (
@@ -80,3 +82,19 @@ def test_a_pre_training_takes_the_values_alone(tiny_suite, plan_of, tmp_path):
     plan = plan_of(tiny_suite(tmp_path, **changes))
     (spec,) = [stage.spec for stage in plan.stages.values() if stage.kind == "pretraining"]
     assert [(loss.name, loss.weight) for loss in spec.loss] == [("sp", 3000)]
+
+
+def test_a_plugin_s_preset_with_a_loss_that_is_not_there_is_named(tiny_suite, plan_of, tmp_path):
+    (file := tmp_path / "mine.py").write_text(
+        "from benchbench import Component, hookimpl\n"
+        "from benchbench.components import Preset\n\n"
+        "@hookimpl\ndef benchbench_losses():\n"
+        "    presets = (Preset('own', 'a paper', 1.0, beside={'kdd': 1.0}),)\n"
+        "    yield Component('mine', __name__ + ':loss', needs=frozenset({'teacher'}), presets=presets)\n"
+    )
+    arms = {"distil": {"method": "distill", "loss": {"mine": {"preset": "own"}}}}
+    path = tiny_suite(tmp_path, teachers=TEACHER, arms=arms)
+    with pytest.raises(SuiteError) as caught:
+        plan_of(path, plugins=[file])
+    assert "preset 'own' of loss 'mine' cannot be used: unknown loss 'kdd'; did you mean 'kd'?" in str(caught.value)
+    assert "preset: own" in path.read_text().splitlines()[caught.value.line - 1]

@@ -22,7 +22,7 @@ CLASSES = 10
 
 @pytest.fixture(autouse=True)
 def _networks_are_built_here(monkeypatch):
-    """Where torch is imported already."""
+    """Count operations in this process, in which torch is imported already."""
     monkeypatch.setattr("benchbench.costs.flops.subprocess", SimpleNamespace(run=in_this_process))
 
 

@@ -251,12 +251,6 @@ def cohorts(plan: Plan, **where) -> set[str | None]:
     return {plan.stages[cell.stage].cohort for cell in cells}
 
 
-def one_arm(plan: Plan, seed: int = 0) -> str:
-    (cohort,) = cohorts(plan, arm="a", student="small", seed=seed)
-    assert cohort is not None
-    return cohort
-
-
 @pytest.mark.parametrize("views", ["null", "2"])
 def test_cells_of_one_cohort_differ_in_loss_student_and_seed(views, planned):
     plan = planned(f"recipes.default.views={views}", "data_seed=0", arms=SIDE_BY_SIDE)

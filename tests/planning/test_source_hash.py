@@ -59,7 +59,7 @@ class TestSourceHash:
             path.write_text(text.replace("{p}", "bb_pkg"))
         return tmp_path / "site"
 
-    def test_follows_imports_within_the_package_and_no_others(self, site, hashes_of):
+    def test_follows_imports_within_the_package_and_files_of_packages_on_the_way(self, site, hashes_of):
         copies = {f"edit{index}": file for index, file in enumerate(FILES)}
         for name, file in copies.items():
             shutil.copytree(site, site.parent / name)
@@ -67,7 +67,7 @@ class TestSourceHash:
                 stream.write("edited = 1\n")
         first, *edited = hashes_of("bb_pkg.main", site, *(site.parent / name for name in copies))
         followed = {file for file, edit in zip(copies.values(), edited, strict=True) if edit != first}
-        assert followed == {"main.py", "near.py", "sibling.py", "dotted.py", "deep/leaf.py", "cousin.py"}
+        assert followed == {*FILES} - {"unrelated.py"}
 
     def test_comments_and_docstrings_do_not_count(self, site, hashes_of):
         other = site.parent / "other"
@@ -123,6 +123,43 @@ class TestSourceHash:
         first, second = hashes_of("bb_pkg.main", site, other)
         assert first == second
 
+    @pytest.mark.parametrize(
+        ("one", "other"),
+        [
+            ("from .near import f\nfrom .cousin import f\n", "from .cousin import f\nfrom .near import f\n"),
+            ("from .near import *\nfrom .cousin import *\n", "from .cousin import *\nfrom .near import *\n"),
+            ("from .near import *\nfrom .cousin import f\n", "from .cousin import f\nfrom .near import *\n"),
+            ("from math import exp as f\nfrom .near import f\n", "from .near import f\nfrom math import exp as f\n"),
+            (
+                "from .near import f\nfrom .cousin import f\nfrom .near import f\n",
+                "from .near import f\nfrom .cousin import f\n",
+            ),
+        ],
+    )
+    def test_the_order_of_imports_of_one_name_counts(self, site, hashes_of, one, other):
+        sites = [site.parent / name for name in "ab"]
+        for folder, text in zip(sites, (one, other), strict=True):
+            shutil.copytree(site, folder)
+            (folder / "bb_pkg" / "main.py").write_text(text)
+        first, second = hashes_of("bb_pkg.main", *sites)
+        assert first != second
+
+    def test_the_order_of_two_modules_of_one_package_does_not_count(self, site, hashes_of):
+        sites = [site.parent / name for name in "ab"]
+        for folder, text in zip(sites, ("import os\nimport os.path\n", "import os.path\nimport os\n"), strict=True):
+            shutil.copytree(site, folder)
+            (folder / "bb_pkg" / "main.py").write_text(text)
+        first, second = hashes_of("bb_pkg.main", *sites)
+        assert first == second
+
+    def test_modules_without_source_count_by_their_names(self, site, hashes_of):
+        sites = [site.parent / name for name in "ab"]
+        for folder, name in zip(sites, ("_fast", "_slow"), strict=True):
+            shutil.copytree(site, folder)
+            (folder / "bb_pkg" / "main.py").write_text(f"from bb_pkg.{name} import f\n")
+        first, second = hashes_of("bb_pkg.main", *sites)
+        assert first != second
+
     def test_imports_nothing(self, site, hashes_of):
         (site / "bb_pkg" / "__init__.py").write_text("raise RuntimeError('imported')\n")
         (digest,) = hashes_of("bb_pkg.deep.leaf", site)
@@ -144,6 +181,23 @@ class TestSourceHash:
         first, second = hashes_of("bb_single", *sites)
         assert first != second
 
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "import importlib\nf = importlib.import_module('bb_pkg.unrelated').y\n",
+            "import importlib\nf = importlib.import_module('.unrelated', 'bb_pkg').y\n",
+            "import importlib\nNAME = 'un' + 'related'\nf = importlib.import_module('bb_pkg.' + NAME).y\n",
+            "from bb_pkg import *\n",
+        ],
+    )
+    def test_hidden_imports_of_a_package(self, site, hashes_of, text):
+        (site / "bb_pkg" / "main.py").write_text(text)
+        other = site.parent / "other"
+        shutil.copytree(site, other)
+        (other / "bb_pkg" / "unrelated.py").write_text("y = 2\n")
+        first, second = hashes_of("bb_pkg.main", site, other)
+        assert first != second
+
     def test_modules_differ(self):
         assert source_hash("benchbench.losses.methods.kd") != source_hash("benchbench.losses.methods.ce")
 
@@ -162,9 +216,62 @@ class TestSourceHash:
             source_hash("no_such_module")
 
 
+class TestLibrariesOfAUser:
+    """Of a plugin, what lies neither in the standard library nor among installed packages is part of the source."""
+
+    @pytest.fixture
+    def changes(self, tmp_path, hashes_of) -> Callable[..., bool]:
+        """True where an edit of the library that a module imports changes the module's hash.
+
+        `home` is the folder of the library.
+        """
+
+        def run(module: str, text: str, library: str, home: str = "src") -> bool:
+            hashes = []
+            for number in (1, 2):
+                root = tmp_path / str(number)
+                files = {f"plugin/{module.replace('.', '/')}.py": text, f"{home}/{library}": f"f = {number}\n"}
+                for file, content in files.items():
+                    (root / file).parent.mkdir(parents=True, exist_ok=True)
+                    (root / file).write_text(content)
+                with pytest.MonkeyPatch.context() as patch:
+                    patch.syspath_prepend(str(root / home))
+                    hashes += hashes_of(module, root / "plugin")
+            return hashes[0] != hashes[1]
+
+        return run
+
+    @pytest.mark.parametrize("library", ["bb_lab.py", "bb_lab/__init__.py"])
+    def test_a_library_on_the_path(self, changes, library):
+        assert changes("bb_entry", "from bb_lab import f\n", library)
+
+    def test_a_module_in_a_package_without_a_file(self, changes):
+        assert changes("bb_entry", "from bb_lab.losses import f\n", "bb_lab/losses.py")
+
+    def test_an_installed_one_is_not_followed(self, changes):
+        assert not changes("bb_entry", "from bb_lab import f\n", "bb_lab.py", "lib/site-packages")
+
+    def test_nor_is_one_in_a_folder_that_pip_filled(self, changes, tmp_path):
+        for number in (1, 2):
+            (tmp_path / str(number) / "target" / "bb_lab-1.0.dist-info").mkdir(parents=True)
+        assert not changes("bb_entry", "from bb_lab import f\n", "bb_lab.py", "target")
+
+    def test_nor_are_libraries_that_ours_stands_on(self):
+        """They may be built from their sources."""
+        for name in source_hashes.LIBRARIES:
+            assert not source_hashes._is_own_library(name)
+
+    def test_nor_are_those_of_python_and_ours_follows_none(self):
+        assert not source_hashes._is_own_library("json")
+        path = source_hashes._file("benchbench.seeds")
+        assert not source_hashes._is_followed("tests", "benchbench.seeds", path)
+        assert source_hashes._is_followed("tests", "bb_entry", path)
+
+
 REGISTRY = load_plugins().registry
-KINDS = ("teacher", "student", "loss", "augmenter", "dataset")
-ROOTS = [f"benchbench.stages.{name}" for name in ("train", "outputs", "tuning", "calibrate", "synthesis", "diffusion")]
+KINDS = ("teacher", "student", "head", "loss", "augmenter", "dataset")
+STAGES = ("train", "trial", "searched", "outputs", "tuning", "calibrate", "synthesis", "diffusion")
+ROOTS = [f"benchbench.stages.{name}" for name in STAGES]
 ROOTS += [offer.component.target.partition(":")[0] for kind in KINDS for offer in REGISTRY.of_kind(kind)]
 
 
@@ -180,6 +287,8 @@ def imports_of_roots() -> dict[str, set[str]]:
 
 
 IMPORTS = imports_of_roots()
+# Reads JSON; parts of the names of a stage's inputs, which the plan and the stage share.
+CONSTANTS = {"STAGE_RECORD", "TRIAL", "OTHER_SEEDS"}
 LEFT_OUT = sorted({name for names in IMPORTS.values() for name in names if not source_hashes._counts(name)})
 
 
@@ -197,6 +306,10 @@ class TestLeftOut:
     def test_an_interface_for_plugins_enters_no_key(self):
         assert not source_hashes._counts("benchbench")
         assert not source_hashes._counts("benchbench.hookspecs")
+
+    def test_no_module_that_reads_suites_enters_a_key(self):
+        """A stage knows its spec alone."""
+        assert [name for name in IMPORTS if name.startswith("benchbench.suite")] == []
 
     def test_they_load_no_library_that_computes(self, python):
         modules = sorted({*LEFT_OUT, *IGNORED})
@@ -219,7 +332,7 @@ class TestLeftOut:
         for importer in (importer for importer, names in IMPORTS.items() if module in names):
             tree = ast.parse(source_hashes._file(importer).read_text(encoding="utf-8"))
             imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module == module]
-            for name in (alias.name for node in imports for alias in node.names):
+            for name in {alias.name for node in imports for alias in node.names} - CONSTANTS:
                 value = getattr(importlib.import_module(module), name)
                 assert isinstance(value, type) or callable(value) or typing.get_origin(value), (importer, name)
 

@@ -124,7 +124,7 @@ class TestTeacherSets:
 
 class TestStudents:
     def test_teachers_of_their_own_are_one_row(self, suite, plan_of):
-        """Where every student has one teacher, the pair is what the row compares."""
+        """A row compares pairs if every student has one teacher."""
         own = teachers(big={"students": ["small"]}, wide={"students": "tiny"})
         plan = plan_of(suite(teachers=own))
         assert rows(plan) == {"distil": ["small", "tiny"]}
@@ -225,6 +225,18 @@ class TestErrors:
         pretrained = {"adapt": ["pretrained"], "weights": "pretrained"}
         error = self.refused(plan_of, suite({"big": 1, "wide": 1}, teachers=teachers(big=pretrained, wide=pretrained)))
         assert "loss 'kd' needs the teacher's task logits" in str(error)
+
+    @pytest.mark.parametrize("search", [None, {"loss.cwd.logits": [False, True]}])
+    def test_logits_that_a_parameter_has_a_loss_read(self, suite, plan_of, search):
+        big = {"adapt": ["pretrained"], "weights": "pretrained"}
+        arm = distil({"big": 1}, {"ce": 1, "cwd": {} if search else {"logits": True}})
+        arm |= {"search": search} if search else {}
+        changes = {"teachers": teachers(big=big), "selection": {"validation": 0.1}}
+        path = suite(arms={"distil": arm}, **changes)
+        error = self.refused(plan_of, path)
+        assert "loss 'cwd' needs the teacher's task logits" in str(error)
+        assert error.line == line_of(path, "cwd:")
+        plan_of(suite(arms={"distil": distil({"big": 1}, {"ce": 1, "cwd": 1})}, **changes))
 
     def test_no_student_that_all_teach(self, suite, plan_of):
         own = teachers(big={"students": ["small"]}, wide={"students": ["tiny"]})

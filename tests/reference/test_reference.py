@@ -14,7 +14,7 @@ from benchbench.reference import COMMAND, FOLDER, pages
 from benchbench.reference.components import COMPONENT_PAGES, built_in, described
 from benchbench.reference.hooks import hooks
 from benchbench.reference.losses import FAMILIES
-from benchbench.reference.markdown import example_of, sections, table, type_in_words
+from benchbench.reference.markdown import example_of, sections, table
 from benchbench.reference.suite import TITLES, models
 from benchbench.testing import checks_of
 
@@ -85,7 +85,7 @@ class TestDescriptions:
         assert sections(hooks()[name].__doc__)[""], f"{name} has no docstring"
         tests = [*(ROOT / "tests").rglob("test_*.py"), *(ROOT / "plugins").rglob("test_*.py")]
         naming = [path for path in tests if re.search(rf"\b{name}\b", path.read_text(encoding="utf-8"))]
-        assert naming, f"no test names {name}: write one in tests/test_hooks.py"
+        assert naming, f"no test names {name}: write one in tests/test_hookspecs.py"
 
 
 class TestExamplesOfHooks:
@@ -130,4 +130,3 @@ def test_headings_and_tables_as_github_reads_them():
     assert slug("`data: LABEL`") == "data-label"
     assert slug("`align_uniform`") == "align_uniform"
     assert table(["a", "b", "c"], [["x | y", "", "1"]]) == "| a | c |\n| --- | --- |\n| x \\| y | 1 |"
-    assert type_in_words(dict[str, list[int] | None]) == "mapping from text to list of integers"

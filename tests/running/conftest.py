@@ -42,7 +42,7 @@ def images(made_once) -> Path:
 
 @pytest.fixture(scope="session")
 def files(made_once, images) -> dict[str, Path]:
-    """What suites read: the images, and weights of both networks, so that nothing is downloaded."""
+    """Files that suites read: the images, and weights of both networks, so that nothing is downloaded."""
 
     def fill(folder: Path) -> None:
         torch.manual_seed(0)

@@ -38,7 +38,7 @@ class Job:
 
 @dataclass
 class Script:
-    """What jobs do.
+    """The behaviour of a test's jobs.
 
     Attributes:
         end: of each job: "finish" a stage, "fail" it, "die" with it, or "leave" without any.

@@ -294,7 +294,7 @@ def unfinished(planned, tmp_path_factory) -> tuple[Plan, Stage, Workshop, Cached
 @pytest.mark.parametrize("damage", [empty, cut, Path.unlink])
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_a_damaged_file_of_an_unfinished_stage_is_made_again(damage, split, unfinished, tmp_path):
-    """Whether it is of the split that was being run, or of one that was done."""
+    """The split that was being run, and one that was done."""
     plan, stage, killed, expected = unfinished
     shop = killed.copy(tmp_path / "runs")
     damage(shop.folder(stage).outputs / f"{split}.embedding.npy")

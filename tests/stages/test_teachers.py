@@ -263,7 +263,6 @@ METHODS: dict[str, tuple[str, dict[str, Any], int]] = {
     # Beside each method's parameters, the epochs of its first stage.
     "deit": (DEIT[0], {"kind": "soft", "temperature": 3.0}, 0),
     "simkd": ("test_efficientnet", {}, 0),
-    "ab": ("test_efficientnet", {"preparation": 0.5}, 1),
     "fsp": ("test_efficientnet", {"preparation": 0.75}, 2),
     "ft": ("test_efficientnet", {"preparation": 0.5}, 1),
 }

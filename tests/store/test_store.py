@@ -286,18 +286,17 @@ claims.release(claim, finished=True)
 """
 
 
-def test_in_use_while_a_process_has_a_stage_and_is_alive(store):
+def test_a_claim_is_live_while_a_process_has_a_stage_and_is_alive(store):
     """Asked by one that only reads."""
-    assert not Store(store.root / "nowhere").in_use()
+    assert not Store(store.root / "nowhere").live_claims()
     for killed in (False, True):
         with subprocess.Popen(
             [sys.executable, "-c", CLAIM, store.root], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         ) as other:
             assert other.stdout.readline()
-            assert store.in_use()
             (name, held), *_ = store.live_claims().items()
             assert (name, held.holder.process.pid) == ("cell-0123", other.pid)
             if killed:
                 other.kill()
             other.communicate(None if killed else "\n")
-        assert not store.in_use()
+        assert not store.live_claims()

@@ -81,7 +81,7 @@ PLAIN = {"plain": {"ce": 1}, "smooth": {"ce": {"weight": 1, "label_smoothing": 0
 
 @dataclass(frozen=True)
 class Outcome:
-    """What each arm came to.
+    """Results of each arm.
 
     Attributes:
         weights: sha256 of the weights of each that is done.

@@ -150,6 +150,18 @@ class TestGeneralChecks:
             "augmenter/flip name": "augmenter 'flip' is offered by benchbench too: rename it, or uninstall that one"
         }
 
+    def test_a_preset_with_a_loss_that_is_not_there(self, file):
+        text = (
+            "from benchbench import Component, hookimpl\n"
+            "from benchbench.components import Preset\n\n"
+            "@hookimpl\ndef benchbench_losses():\n"
+            "    presets = (Preset('own', 'a paper', beside={'kdd': 1.0}), Preset('other', 'a paper'))\n"
+            "    yield Component('mine', __name__ + ':nothing', presets=presets)\n"
+        )
+        failed = self.failed(file(text))
+        assert failed["loss/mine presets"] == "preset 'own' puts 'kdd' beside the loss, and no plugin offers that"
+        assert "loss/mine presets" not in self.failed(file(text.replace("kdd", "kd")))
+
     def test_a_target_that_is_not_there(self, file):
         path = file(augmenter(target="nothing"))
         assert "cannot load" in lines(path, imports=False)["augmenter/darker loads"]

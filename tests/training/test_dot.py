@@ -66,6 +66,31 @@ def test_equal_momenta_are_sgd():
     torch.testing.assert_close(*ends)
 
 
+@pytest.mark.parametrize("absent", ["task", "distillation"])
+def test_a_side_without_a_gradient_counts_as_zero(absent):
+    """As a batch without a real image has it: the run is that of a side of zeros, and no other."""
+    ends = []
+    for zero in (True, False):
+        value = nn.Parameter(torch.tensor([1.0, -2.0], dtype=torch.float64))
+        optimizer = DistillationOriented([{"params": [value]}], RATE, MOMENTUM, DOT, DECAY)
+        for step in range(4):
+            sides = {"task": value.sin().sum(), "distillation": value.square().sum()}
+            if step in (1, 2):
+                sides[absent] = 0.0 * value.sum() if zero else torch.zeros(())
+            optimizer.backward(**sides)
+            optimizer.step()
+        ends.append(value.detach())
+    torch.testing.assert_close(*ends, rtol=0, atol=0)
+
+
+def test_the_first_step_may_have_one_side_alone():
+    value = nn.Parameter(torch.tensor([1.0]))
+    optimizer = DistillationOriented([{"params": [value]}], RATE, MOMENTUM, DOT, 0.0)
+    optimizer.backward(torch.zeros(()), 2 * value.sum())
+    optimizer.step()
+    assert value.item() == pytest.approx(1 - RATE * 2)
+
+
 def test_the_recipe_makes_it():
     optimizer = make_optimizer(model(), Losses(), recipe_spec(optimizer="sgd", lr=0.02, momentum=0.8, dot=0.1))
     assert isinstance(optimizer, DistillationOriented)

@@ -243,10 +243,7 @@ def test_a_share_of_0_is_no_first_stage(make):
 
 @pytest.mark.parametrize(
     ("name", "terms"),
-    [
-        ("parts_first", {"parts_first.reconstruct"}),
-        ("student_first", {"student_first.hint", "student_first.size"}),
-    ],
+    [("parts_first", {"parts_first.reconstruct"}), ("student_first", {"student_first.hint", "student_first.size"})],
 )
 def test_the_curve_begins_with_it(make, name, terms):
     run, evaluated = make(name, best=True), []

@@ -142,8 +142,7 @@ def keypoint_values_in(file: Path) -> int:
     shape = _yaml(file).get("kpt_shape") if file.suffix in (".yaml", ".yml") else None
     if shape is None:
         return 0
-    is_shape = isinstance(shape, list) and len(shape) == 2 and all(type(each) is int and each > 0 for each in shape)
-    if not is_shape:
+    if not isinstance(shape, list) or len(shape) != 2 or any(type(each) is not int or each < 1 for each in shape):
         raise _error(str(file), None, "its `kpt_shape` is no pair of whole numbers: keypoints, and values of each")
     return math.prod(shape)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field, FiniteFloat, model_validator
+from pydantic_core import PydanticCustomError
 
 from benchbench.components import Params
 from benchbench.losses.catalog.entry import loss
@@ -26,7 +27,8 @@ class DenseParams(Params):
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
         if self.dense and getattr(self, "maps", False):
-            raise ValueError("`maps` compares whole maps, and `dense` positions of the last ones: take one of them")
+            problem = "`maps` compares whole maps, and `dense` positions of the last ones: take one of them"
+            raise PydanticCustomError("maps_or_dense", problem)
         return self
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, FiniteFloat
+from pydantic import Field, FiniteFloat, field_validator
 
 from benchbench.components import Component, Params
 from benchbench.losses.catalog.entry import loss
@@ -115,12 +115,23 @@ class SDDParams(Params):
     """Parameters of `sdd`."""
 
     base: Literal["kd", "dkd", "nkd"] = Field("dkd", description="loss of the logits of each cell")
-    scales: list[int] = Field([1, 2, 4], min_length=1, description="cells a side of each grid")
+    scales: list[Annotated[int, Field(ge=1)]] = Field(
+        [1, 2, 4], min_length=1, description="cells a side of each grid, all different; 1 is the image itself"
+    )
     temperature: FiniteFloat = Field(4.0, gt=0, description="T, divides the logits of both sides")
     alpha: FiniteFloat = Field(1.0, ge=0, description="of dkd: weight of the target class against all others")
     beta: FiniteFloat = Field(8.0, ge=0, description="of dkd: weight of the distribution over the other classes")
     gamma: FiniteFloat = Field(1.5, ge=0, description="of nkd: weight of the other classes")
     warmup_epochs: FiniteFloat = Field(0.0, ge=0, description="epochs over which the loss rises from 0 to its value")
+
+    @field_validator("scales")
+    @classmethod
+    def _grids(cls, scales: list[int]) -> list[int]:
+        if len(set(scales)) < len(scales):
+            raise ValueError("a scale is there twice; write each once")
+        if max(scales) == 1:
+            raise ValueError("1 is the image itself; write a scale over 1 too, or take kd")
+        return scales
 
 
 class WKDFeaturesParams(Params):
@@ -136,7 +147,11 @@ class WKDFeaturesParams(Params):
 class KDSVDParams(Params):
     """Parameters of `kdsvd`."""
 
-    rank: int = Field(1, gt=0, description="k, singular vectors of each map of the teacher")
+    rank: int = Field(
+        1,
+        gt=0,
+        description="k, singular vectors of each map of the teacher; at most as many as the smallest map has columns",
+    )
 
 
 class ViTKDParams(Params):

@@ -1,4 +1,4 @@
-"""Where each method was published: of preprints that never were, arXiv."""
+"""Venues and years of the methods' papers; arXiv for a preprint that was never published."""
 
 from __future__ import annotations
 

@@ -67,7 +67,9 @@ class CRD(Loss):
     last v of every training sample: row = normalise(momentum * row + (1 - momentum) * v), after the loss is computed.
     Z = N * mean(exp(score)) over the first batch, and stays so, as in the official code.
 
-    Source: Tian et al. 2020, "Contrastive Representation Distillation" (arXiv 1910.10699), section 3.1.
+    Source: Tian et al. 2020, "Contrastive Representation Distillation" (arXiv 1910.10699), section 3.1. The default of
+    4096 negatives is that of the data loaders in the official code, RepDistiller. Its training script passes 16384 to
+    them by default, and so has the preset `cifar100`.
     """
 
     order: Tensor

@@ -80,7 +80,8 @@ class DiffKD(Loss):
     with the student; the larger map is averaged down to the other's size.
 
     Source: Huang et al. 2023, "Knowledge Diffusion for Distillation" (NeurIPS 2023, arXiv 2305.15712), section 3; sizes
-    and constants are the official code's. It adds a diffusion of the logits, which is not here.
+    and constants are the defaults of the official code. Its configurations for ImageNet give the code 1024 channels. It
+    has BN behind the last 1x1 convolution, and adds a diffusion of the logits; neither is here.
     """
 
     shares: Tensor

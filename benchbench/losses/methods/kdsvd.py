@@ -9,7 +9,7 @@ from torch import Tensor
 
 from benchbench.data.batch import Batch
 from benchbench.errors import StageError
-from benchbench.losses.base import Loss, LossContext
+from benchbench.losses.base import Loss, LossContext, Shape
 from benchbench.losses.catalog.features import KDSVDParams
 from benchbench.losses.embeddings import unit
 from benchbench.losses.maps import both_maps, paired, same_size
@@ -28,7 +28,7 @@ def directions(features: Tensor, rank: int) -> tuple[Tensor, Tensor]:
 
     Args:
         features: [B, C, H, W].
-        rank: k, as many as there are at most.
+        rank: k; there are as many as the smaller of C H and W at most.
     """
     if features.requires_grad:
         features.register_hook(lambda gradient: torch.nan_to_num(gradient, 0.0, 0.0, 0.0))
@@ -74,7 +74,19 @@ class KDSVD(Loss):
                 "loss 'kdsvd' relates maps to the map before, and these networks have fewer than two pairs of maps "
                 "with two columns or more; take larger images"
             )
+        largest = min(self._directions(sides[0][s], sides[1][t]) for s, t in self.pairs)
+        if self.params.rank > largest:
+            raise StageError(
+                f"loss 'kdsvd' takes {self.params.rank} singular vectors of each map, and of these networks the "
+                f"smallest has {largest}; set `rank` to {largest} or less, or take larger images"
+            )
         self.to(context.device)
+
+    @staticmethod
+    def _directions(student: Shape, teacher: Shape) -> int:
+        """Singular vectors of the teacher's map [C H, W] at the smaller of the two sizes: the smaller of C H and W."""
+        height, width = min(student[1], teacher[1]), min(student[2], teacher[2])
+        return min(teacher[0] * height, width)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
         gaps, rank = [], self.params.rank

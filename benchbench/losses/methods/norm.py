@@ -11,7 +11,7 @@ from benchbench.data.batch import Batch
 from benchbench.errors import StageError
 from benchbench.losses.base import Loss, LossContext
 from benchbench.losses.catalog.features import NORMParams
-from benchbench.losses.maps import both_maps, paired, same_size
+from benchbench.losses.maps import both_maps, paired, require_pooled, same_size
 from benchbench.models.outputs import Outputs
 
 
@@ -48,7 +48,8 @@ class ExpandingHead(nn.Module):
 class NORM(Loss):
     """Term `norm`: `copies_error` of the student's last map behind E of its `ExpandingHead`, position by position.
 
-    The larger map is averaged down to the other's size. The last maps must be as wide as the embeddings.
+    The larger map is averaged down to the other's size. The embeddings must be the means of the last maps:
+    those of a class token, or normalised after pooling, are refused.
 
     Source: as there. The official code puts E and R, each with BN, behind the last stage's map; here they are part of
     the classifier, which for a pooled embedding is the same but for BN. It takes the maximum where the teacher's map is
@@ -64,11 +65,7 @@ class NORM(Loss):
             raise StageError("loss 'norm' needs the student's head to be the one that its `make_head` builds")
         widths = (
             ("student", context.student_features, context.student_dim),
-            (
-                "teacher",
-                context.teacher_features,
-                context.teacher_dim,
-            ),
+            ("teacher", context.teacher_features, context.teacher_dim),
         )
         for side, maps, width in widths:
             if maps[-1][0] != width:
@@ -76,6 +73,7 @@ class NORM(Loss):
                     f"loss 'norm' needs a last map that is pooled into the embedding, and of this {side} they have "
                     f"{maps[-1][0]} and {width} channels; take another {side}"
                 )
+            require_pooled("norm", side, context, instead="simkd")
         # In a tuple it stays out of this loss's parameters and state: it is trained and saved as a part of the student.
         self.head = (context.student_head,)
         self.to(context.device)

@@ -60,7 +60,8 @@ class OFD(Loss):
 
     Source: as there. The paper takes maps before the ReLU, and computes the margin, the expectation of a channel's
     negative values, from the scale and shift of the BN before it. Here maps come as the networks give them and the
-    margin is their `Margin`; after a ReLU it is 0, and where the teacher's map is 0 the student's may lie below.
+    margin is their `Margin`; after a ReLU it is 0, and where the teacher's map is 0 the student's may lie below. The
+    connectors start as in the official code: weights N(0, 2 / C_t), C_t the channels that come out.
     """
 
     def __init__(self, context: LossContext):
@@ -68,6 +69,9 @@ class OFD(Loss):
         self.pairs = paired(context)
         widths = [(context.student_features[s][0], context.teacher_features[t][0]) for s, t in self.pairs]
         self.connectors = nn.ModuleList(connector(c_student, c_teacher) for c_student, c_teacher in widths)
+        for layer in self.connectors.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out")
         self.margins = nn.ModuleList(Margin(c_teacher) for _, c_teacher in widths)
         self.to(context.device)
 

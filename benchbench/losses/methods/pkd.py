@@ -34,7 +34,10 @@ def correlation_gap(f_student: Tensor, f_teacher: Tensor) -> Tensor:
 
 
 def standardised(rows: Tensor) -> Tensor:
-    """Rows at mean 0 and deviation 1; the gradient of a constant one is finite."""
+    """Rows at mean 0 and deviation 1; the gradient of a constant one is finite.
+
+    As `benchbench.losses.logits.standardized`, whose official code has another eps.
+    """
     centred = rows - rows.mean(dim=1, keepdim=True)
     deviation = torch.linalg.vector_norm(centred, dim=1, keepdim=True) / math.sqrt(rows.shape[1])
     return centred / (deviation + EPS)

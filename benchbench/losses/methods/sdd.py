@@ -13,7 +13,7 @@ from benchbench.errors import StageError
 from benchbench.losses.base import Loss, LossContext
 from benchbench.losses.catalog.features import SDDParams
 from benchbench.losses.logits import both_logits, non_target
-from benchbench.losses.maps import map_reader
+from benchbench.losses.maps import map_reader, require_pooled
 from benchbench.losses.schedules import warmed
 from benchbench.models.outputs import Outputs
 
@@ -67,11 +67,13 @@ def divergences(s: Tensor, t: Tensor, labels: Tensor, params: SDDParams) -> Tens
 class SDD(Loss):
     """Term `sdd`: 1/(B R) sum_ir w_ir `divergences` of `cell_logits`, with w = `agreement_weights`.
 
-    Of the scales, those that either map has no room for are left out; 1 is the image itself, and always there.
+    Of the scales, those that either map has no room for are left out; 1 is the image itself, and always there. The
+    embeddings, which the classifiers read, must be the means of the last maps.
 
     Source: Wei, Luo and Luo 2024, "Scaled Decoupled Distillation" (CVPR 2024, arXiv 2403.13512), section 3, with the
-    weights 1 and 2 of the official code, and its scales 1, 2 and 4 on CIFAR-100. There the whole image counts as a cell
-    as well, and `dkd` and `nkd` warm up over 20 epochs.
+    weights 1 and 2 of the official code. On CIFAR-100 it has the scales 1, 2 and 4, or 1 and 2, by pair, and its `dkd`
+    and `nkd` warm up over 20 epochs. There the whole image counts as a cell as well. Its `nkd` keeps the label's class
+    among the others; here it is left out, as in the paper of NKD.
     """
 
     def __init__(self, context: LossContext, **params: Any):
@@ -88,6 +90,8 @@ class SDD(Loss):
             map_reader("sdd", "student", context.student_head, c_student),
             map_reader("sdd", "teacher", context.teacher_head, c_teacher),
         )
+        require_pooled("sdd", "student", context, instead="kd")
+        require_pooled("sdd", "teacher", context, instead="kd")
         self.to(context.device)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from benchbench.errors import StageError
 from benchbench.losses.base import Loss, LossContext
 from benchbench.losses.catalog.embeddings import SimKDParams
 from benchbench.losses.connectors import connector
-from benchbench.losses.maps import map_reader, same_size
+from benchbench.losses.maps import map_reader, require_pooled, same_size
 from benchbench.losses.methods.embedding_mse import embedding_error
 from benchbench.losses.projectors import hidden_block
 from benchbench.models.backbone import MapHead
@@ -71,7 +71,8 @@ class SimKD(Loss):
     paper trains on this term alone; other losses on the logits reach the projector through the frozen classifier.
 
     With `maps`, a `ReusedMapHead` projects the last map, and the term is the mean squared error of that map and the
-    teacher's last one, the larger averaged down to the other's size. Both maps must be as wide as the embeddings.
+    teacher's last one, the larger averaged down to the other's size. Both maps must be as wide as the embeddings, and
+    the mean of the teacher's map must be its embedding, which its classifier reads.
 
     Source: Chen et al. 2022, "Knowledge Distillation with the Reused Teacher Classifier" (arXiv 2203.14001), section 3,
     which is the form with `maps`; where the student's map is the larger one, the official code averages it before the
@@ -89,6 +90,7 @@ class SimKD(Loss):
             raise StageError("loss 'simkd' needs the student's head to be the one that its `make_head` builds")
         if self.params.maps:
             map_reader("simkd", "teacher", context.teacher_head, context.teacher_features[-1][0])
+            require_pooled("simkd", "teacher", context, instead="it without `maps`")
             if (channels := context.student_features[-1][0]) != context.student_dim:
                 raise StageError(
                     f"loss 'simkd' with `maps` needs a last map that is pooled into the embedding, and of this student "

@@ -40,8 +40,8 @@ class PlainKD:
     def points_at(self, hours: float) -> np.ndarray | None:
         """Accuracies at so many device-hours [seeds], straight between the rungs in the logarithm of their mean hours.
 
-        None below the hours of the first rung, but for `SLACK`, or above those of the last, and where no seed is finished
-        on all.
+        None below the hours of the first rung, but for `SLACK`, or above those of the last. None where no seed is
+        finished on all.
         """
         if len(self.rungs) < 2:
             return None

@@ -1,4 +1,4 @@
-"""Where the lines of two ladders cross, in accuracy against device-hours."""
+"""Crossings of two ladders' lines, in accuracy against device-hours."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def pairs_of(group: Group, arms: Sequence[Arm], accounting: Accounting, level: f
 
 
 def crossings(results: pd.DataFrame, plan: Plan) -> Table | None:
-    """Where the line of each distilled ladder crosses that of the one that fine-tunes, or which is ahead throughout.
+    """Crossings of each distilled ladder with the one that fine-tunes, or the ladder that is ahead throughout.
 
     Accuracy against the device-hours of one run, straight between the rungs in the logarithm of the hours; where no
     ladder fine-tunes, against the first from scratch. None where there is no such pair of ladders with two finished

@@ -50,7 +50,7 @@ def foundations(results: pd.DataFrame, plan: Plan) -> Table | None:
     units = sorted(done.unit.unique())
     unit = units[0] if len(units) == 1 else "device-hours"
     title = f"Stages that one run of {plan.suite.name} needs, in {unit}"
-    return Table("foundations", title, [*labels, "arm", *COLUMNS, "n"], rows, _notes(done, plan), len(labels) + 1)
+    return Table("foundations", title, [*labels, "arm", *COLUMNS, "n"], rows, _notes(plan), len(labels) + 1)
 
 
 def _texts(runs: Runs, priced: bool) -> list[str]:
@@ -65,7 +65,7 @@ def _texts(runs: Runs, priced: bool) -> list[str]:
     return [*texts, number(own + shared + student), number(own + full + student + teacher), str(runs.n)]
 
 
-def _notes(done: pd.DataFrame, plan: Plan) -> list[str]:
+def _notes(plan: Plan) -> list[str]:
     notes = [
         "means over n seeds; stages: adapting and running the teacher, tuning; shared: divided by the runs of this "
         "suite that need them; in full: as for this one run alone, with the teacher's pre-training",

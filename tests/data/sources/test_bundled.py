@@ -94,8 +94,9 @@ def test_a_damaged_package_is_one_line(tmp_path, monkeypatch):
         load(Cifar10SubsetParams(), tmp_path, "train")
 
 
-def test_the_key_sees_the_images():
+def test_the_key_sees_the_images_their_splits_and_classes():
     component = next(each for each in benchbench_datasets() if each.name == "cifar10_subset")
-    content = hashlib.sha256((FOLDER / "cifar10_subset.webp").read_bytes()).hexdigest()
+    files = ("cifar10_subset.webp", "cifar10_subset.csv")
+    content = hashlib.sha256(b"".join((FOLDER / name).read_bytes() for name in files)).hexdigest()
     assert component.version
     assert content.startswith(component.version)

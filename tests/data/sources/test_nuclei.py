@@ -66,9 +66,11 @@ class TestInThePackage:
     def test_they_are_small(self):
         assert sum(file.stat().st_size for file in FOLDER.glob("nuclei*")) < 1_000_000
 
-    def test_the_key_sees_the_images(self):
-        component = next(each for each in benchbench_datasets() if each.name == "nuclei")
-        content = hashlib.sha256(b"".join((FOLDER / name).read_bytes() for name in FILES)).hexdigest()
+    @pytest.mark.parametrize("name", ["nuclei", "nuclei_boxes"])
+    def test_the_key_sees_the_images_and_their_splits(self, name):
+        component = next(each for each in benchbench_datasets() if each.name == name)
+        files = (*FILES, "nuclei.csv")
+        content = hashlib.sha256(b"".join((FOLDER / file).read_bytes() for file in files)).hexdigest()
         assert component.version
         assert content.startswith(component.version)
 

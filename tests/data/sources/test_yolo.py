@@ -110,7 +110,7 @@ def test_a_split_is_drawn_and_a_part_validates(write, folder):
         (whole / kind).rename(folder / kind / "train")
     write("val", "z", SMALL)
     both = params_of(folder, split={"test": 0.3, "validation": 0.3}, validation_folder="val")
-    assert refusal(both).startswith("yolo: there is a validation part already, and `split: {validation: ...}` draws one")
+    assert refusal(both).startswith("yolo: there is a validation part already, and `split: {validation: ...}` draws")
     params = params_of(folder, validation_folder="val")
     assert params.info(folder).validation == 1
     images = load(params, folder, "train")

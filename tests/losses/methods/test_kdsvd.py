@@ -72,3 +72,26 @@ def test_maps_of_one_column_are_refused(context):
     context.student_features = [(3, 4, 4), (4, 1, 1), (6, 1, 1)]
     with pytest.raises(StageError, match="fewer than two pairs of maps with two columns or more; take larger images"):
         KDSVD(context)
+
+
+@pytest.mark.parametrize("channels", [4, 1])
+def test_a_rank_that_a_map_has_no_room_for_is_refused(context, channels):
+    """Maps are compared at 8x8, 4x4 and 2x6: of one channel, the last has two rows."""
+    context.student_features = [(3, 8, 8), (4, 4, 4), (6, 2, 6)]
+    context.teacher_features = [(4, 8, 8), (8, 4, 4), (channels, 3, 6)]
+    largest = 4 if channels == 4 else 2
+    assert KDSVD(context, rank=largest).params.rank == largest
+    message = f"takes {largest + 1} singular vectors of each map, .* smallest has {largest}; set `rank` to {largest} or"
+    with pytest.raises(StageError, match=message):
+        KDSVD(context, rank=largest + 1)
+
+
+def test_the_largest_rank_is_computed(context, make_step):
+    """Of the student's maps as few singular vectors may be there as there are."""
+    student, teacher, batch = make_step()
+    context.student_features[-1], context.teacher_features[-1] = (1, 2, 4), (11, 2, 4)
+    student.features[-1], teacher.features[-1] = torch.randn(7, 1, 2, 4).requires_grad_(), torch.randn(7, 11, 2, 4)
+    value = KDSVD(context, rank=4)(student, teacher, batch)["kdsvd"]
+    value.backward()
+    assert value.isfinite()
+    assert student.features[-1].grad.isfinite().all()

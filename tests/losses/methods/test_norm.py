@@ -48,6 +48,14 @@ def test_a_map_that_is_not_pooled_into_the_embedding_is_refused(context, side, m
         NORM(context)
 
 
+@pytest.mark.parametrize("side", ["student", "teacher"])
+def test_an_embedding_that_is_not_the_mean_of_the_last_map_is_refused(context, side):
+    context.student_head = NORM.make_head(6, 11, 5)
+    setattr(context, f"{side}_pools", False)
+    with pytest.raises(StageError, match=f"this {side}'s is not .*; take simkd, or another {side}"):
+        NORM(context)
+
+
 def test_another_head_is_refused(context):
     context.student_head = nn.Linear(6, 5)
     with pytest.raises(StageError, match="to be the one that its `make_head` builds"):

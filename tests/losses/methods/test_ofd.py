@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -90,6 +93,19 @@ def test_term(context, make_step):
     terms = loss(student, teacher, batch)
     assert list(terms) == ["ofd"]
     assert terms["ofd"].item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_connectors_start_normal_by_the_channels_that_come_out(context):
+    wide = replace(context, student_features=[(96, 8, 8)] * 3, teacher_features=[(160, 8, 8)] * 3)
+    torch.manual_seed(0)
+    for convolution, norm in OFD(wide).connectors:
+        values = convolution.weight.detach().double()
+        assert tuple(values.shape) == (160, 96, 1, 1)
+        # Of 15360 normal numbers the deviation is off by 0.6% (one sigma), and the kurtosis is 3 give or take 0.04.
+        assert values.std().item() == pytest.approx(math.sqrt(2 / 160), rel=0.03)
+        assert (values / values.std()).pow(4).mean().item() == pytest.approx(3, abs=0.2)
+        assert (norm.weight == 1).all()
+        assert not norm.bias.any()
 
 
 def test_the_connectors_train_and_the_margins_do_not(context):

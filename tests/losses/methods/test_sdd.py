@@ -5,9 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from benchbench.errors import StageError
+from benchbench.losses.catalog.features import SDDParams
 from benchbench.losses.methods.sdd import SDD
 from tests.losses.plain import array, softmax
 
@@ -68,6 +70,27 @@ def test_scales_without_room_are_left_out(context):
     assert SDD(context).scales == [2]  # maps of 2x2 and 3x3
     context.student_features[-1] = (6, 1, 1)
     with pytest.raises(StageError, match="the last map, and it is too small; take larger images, or kd"):
+        SDD(context)
+
+
+@pytest.mark.parametrize(
+    ("scales", "message"),
+    [
+        ([1], "1 is the image itself; write a scale over 1 too, or take kd"),
+        ([2, 2], "a scale is there twice"),
+        ([0, 2], "greater than or equal to 1"),
+        ([-2], "greater than or equal to 1"),
+    ],
+)
+def test_scales_that_are_no_grids_are_refused(scales, message):
+    with pytest.raises(ValidationError, match=message):
+        SDDParams(scales=scales)
+
+
+@pytest.mark.parametrize("side", ["student", "teacher"])
+def test_an_embedding_that_is_not_the_mean_of_the_last_map_is_refused(context, side):
+    setattr(context, f"{side}_pools", False)
+    with pytest.raises(StageError, match=f"this {side}'s is not .*; take kd, or another {side}"):
         SDD(context)
 
 

@@ -172,6 +172,18 @@ def test_a_map_that_is_not_pooled_into_the_embedding_is_refused(context, side, m
         SimKD(context, maps=True)
 
 
+def test_a_teacher_s_map_must_be_pooled_into_what_its_classifier_reads(context):
+    """The student's own embedding is read by nothing: its new head pools the map."""
+    context.student_pools = context.teacher_pools = False
+    context.student_head = SimKD.make_head(6, 11, 5, maps=True)
+    with pytest.raises(StageError, match=r"this teacher's is not .*; take it without `maps`, or another teacher"):
+        SimKD(context, maps=True)
+    context.teacher_pools = True
+    SimKD(context, maps=True)
+    context.teacher_pools, context.student_head = False, SimKD.make_head(6, 11, 5)
+    SimKD(context)
+
+
 def test_the_network_gives_its_last_map_to_the_head():
     """And the same logits whether the maps are asked for or not."""
     model = build_backbone(ModelSpec(source="cifar", name="resnet8"), "student", load_plugins().registry, 5)

@@ -63,4 +63,4 @@ def test_two_losses_cannot_both_replace_it(registry):
 def test_a_replaced_head_is_one_teacher_s(registry, dims):
     with pytest.raises(StageError) as caught:
         add_student_heads(network(), [loss_spec("ce"), loss_spec("replacing")], registry, dims)
-    assert str(caught.value) == "loss 'replacing' replaces the student's classifier by its teacher's; give one teacher"
+    assert str(caught.value) == "loss 'replacing' makes the student's classifier for one teacher; give one teacher"

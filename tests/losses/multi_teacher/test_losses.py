@@ -78,6 +78,12 @@ def test_the_sides_are_the_losses_without_and_with_a_teacher(registry, contexts,
     assert (task + distillation).item() == pytest.approx(total.item(), rel=1e-5)
 
 
+def test_a_side_without_a_loss_is_a_zero_on_the_device_of_the_others(registry, contexts):
+    losses = MultiTeacherLoss([loss_spec("kd")], registry, contexts, WEIGHTS)
+    task, distillation = losses.sides({"kd": torch.ones((), device="meta", requires_grad=True)})
+    assert (task.device.type, task.requires_grad, distillation.requires_grad) == ("meta", False, True)
+
+
 def test_one_teacher_is_the_plain_sum(registry, context, make_step):
     student, teacher, batch = make_step()
     results = []

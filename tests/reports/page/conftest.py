@@ -91,7 +91,7 @@ class Page:
         return self.browser.execute_script(script, *arguments)
 
     def violations(self) -> list[str]:
-        """What axe finds that a screen reader, a keyboard or weak eyes cannot use."""
+        """Parts that a screen reader, a keyboard or weak eyes cannot use, as axe finds them."""
         # By the debugger: the page itself allows no script but its own.
         source = (files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
         self.browser.execute_cdp_cmd("Runtime.evaluate", {"expression": source})

@@ -1,4 +1,4 @@
-"""What a screen reader, a keyboard or weak eyes cannot use, by axe's rules."""
+"""Parts that a screen reader, a keyboard or weak eyes cannot use, by axe's rules."""
 
 from __future__ import annotations
 

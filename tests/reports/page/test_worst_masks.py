@@ -159,7 +159,7 @@ def test_what_cannot_be_shown_has_a_reason(lab, tmp_path, change, reason):
 
 
 def test_another_prediction_than_in_the_test_is_told(lab, tmp_path):
-    """Where the test ran on another device, say."""
+    """As after a test on another device."""
     folder = lab.folder(lab.cells("scratch")[0].stage)
     with np.load(folder.predictions) as content:
         confusions = content["confusions"].astype(np.int64)

@@ -5,10 +5,7 @@ from __future__ import annotations
 import statistics
 
 from benchbench.reports.tables.accuracy import accuracy
-
-
-def texts(table) -> dict[str, list[str]]:
-    return {entries[0].text: [entry.text for entry in entries[1:]] for entries in table.rows}
+from tests.reports.table_texts import texts
 
 
 def bold(table) -> set[str]:

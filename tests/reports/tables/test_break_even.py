@@ -9,10 +9,7 @@ import pytest
 from benchbench.reports.figures.break_even import break_even_figure
 from benchbench.reports.tables.break_even import break_even_table, tasks_text
 from benchbench.statistics.break_even import BreakEven
-
-
-def texts(table) -> dict[str, list[str]]:
-    return {entries[0].text: [entry.text for entry in entries[1:]] for entries in table.rows}
+from tests.reports.table_texts import texts
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Where ladders cross, on lines that are known."""
+"""Crossings of ladders, on lines that are known."""
 
 from __future__ import annotations
 

@@ -230,7 +230,7 @@ def test_no_curve_no_finding():
 
 
 class TestAnswers:
-    """What a network gives for the test images."""
+    """Predictions of a network for the test images."""
 
     @pytest.mark.parametrize(
         ("share", "largest", "is_sign"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchbench.reports.tables.gains import gains
+from tests.reports.table_texts import rows_of
 
 STUDENTS = {"a": {"model": "timm/test_efficientnet"}, "b": {"model": "timm/test_vit"}}
 ARMS = {"scratch": {"method": "scratch"}, "KD": {"method": "distill", "loss": {"ce": 1, "kd": 1}}}
@@ -23,10 +24,6 @@ def matrix(make_lab):
     return lab
 
 
-def texts(table) -> list[list[str]]:
-    return [[entry.text for entry in entries] for entries in table.rows]
-
-
 def test_gains_over_the_student_alone(matrix):
     matrix.finish_arm("scratch", [0.49, 0.50, 0.51], student="a")
     matrix.finish_arm("scratch", [0.4], student="b")
@@ -36,7 +33,7 @@ def test_gains_over_the_student_alone(matrix):
     table = gains(matrix.frame(), matrix.plan)
     assert table.columns == ["teacher", "arm", "a", "b"]
     # Both errors are 1 / √3 points, so that t at 4 degrees of freedom (2.776) times √(2 / 3) is 2.27.
-    assert texts(table) == [
+    assert rows_of(table) == [
         ["big (scratch)", "KD", "+10.0 [+7.7, +12.3] (n=3/3)", "–"],
         ["vit (scratch)", "KD", "failed", "-10.0 (n=1/1)"],
     ]
@@ -58,7 +55,7 @@ def test_students_with_a_teacher_each(make_lab):
     for student in "ab":
         lab.finish_arm("scratch", [0.5], student=student)
         lab.finish_arm("KD", [0.6], student=student)
-    assert texts(gains(lab.frame(), lab.plan)) == [
+    assert rows_of(gains(lab.frame(), lab.plan)) == [
         ["big (scratch)", "KD", "+10.0 (n=1/1)", "–"],
         ["vit (scratch)", "KD", "–", "+10.0 (n=1/1)"],
     ]
@@ -89,12 +86,12 @@ def test_lengths_have_rows_of_their_own(make_lab):
     for cell in lab.plan.cells:
         epochs = lab.plan.stages[cell.stage].spec.recipe.epochs
         lab.finish(cell.stage, 0.3 + 0.01 * epochs + (0.05 * epochs if cell.arm == "KD" else 0))
-    rows = [[text.split()[0] for text in row[2:]] for row in texts(gains(lab.frame(), lab.plan))]
-    assert [row[1] for row in texts(gains(lab.frame(), lab.plan))] == ["KD, 1 epoch", "KD, 10 epochs"]
+    rows = [[text.split()[0] for text in row[2:]] for row in rows_of(gains(lab.frame(), lab.plan))]
+    assert [row[1] for row in rows_of(gains(lab.frame(), lab.plan))] == ["KD, 1 epoch", "KD, 10 epochs"]
     assert rows == [["+5.0", "+5.0"], ["+50.0", "+50.0"]]
 
 
 def test_an_unfinished_reference_is_no_failure_of_the_pair(matrix):
     matrix.finish_arm("KD", [0.6, 0.6], student="a", teachers=("big",))
     matrix.fail(matrix.cells("KD", student="a", teachers=("big",))[2].stage, "no memory")
-    assert texts(gains(matrix.frame(), matrix.plan))[0][2] == "–"
+    assert rows_of(gains(matrix.frame(), matrix.plan))[0][2] == "–"

@@ -5,10 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchbench.reports.tables.gpu_hours import gpu_hours
-
-
-def texts(table) -> dict[str, list[str]]:
-    return {entries[0].text: [entry.text for entry in entries[1:]] for entries in table.rows}
+from tests.reports.table_texts import texts
 
 
 def test_every_column(finished):

@@ -6,6 +6,7 @@ import pytest
 
 from benchbench.costs.ledger_lines import AliveLine, EndLine, FinishedLine, ReadyLine, RunLine, SubmittedLine
 from benchbench.reports.tables.ledger import ledger
+from tests.reports.table_texts import texts
 
 
 @pytest.fixture
@@ -39,10 +40,6 @@ def events(lab, arm: str, begun: float, ended: float, **seconds: float):
     yield SubmittedLine(at=begun, slot="0", stages={key: "cell"})
     yield ReadyLine(at=begun, slot="0")
     yield FinishedLine(at=ended, slot="0", key=key, kind="cell", seconds=seconds)
-
-
-def texts(table) -> dict[str, list[str]]:
-    return {row[0].text: [entry.text for entry in row[1:]] for row in table.rows}
 
 
 def test_without_a_ledger_there_is_no_table(lab):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchbench.reports.tables.losses import loss_text, losses
+from tests.reports.table_texts import rows_of
 
 ARMS = {
     "scratch": {"method": "scratch"},
@@ -21,22 +22,18 @@ def compared(make_lab):
     return lab
 
 
-def texts(table) -> list[list[str]]:
-    return [[entry.text for entry in entries] for entries in table.rows]
-
-
 def test_by_accuracy(compared):
     compared.finish_arm("scratch", [0.5, 0.5, 0.5])
     compared.finish_arm("KD", [0.60, 0.61, 0.62])
     compared.finish_arm("DKD", [0.7])
     table = losses(compared.frame(), compared.plan)
     assert table.columns == ["teacher", "arm", "loss", "rank", "test accuracy (%)", "over scratch"]
-    assert [row[:5] for row in texts(table)] == [
+    assert [row[:5] for row in rows_of(table)] == [
         ["big (scratch)", "DKD", "ce + dkd", "1", "70.0 (n=1, 2 missing)"],
         ["big (scratch)", "KD", "ce + 0.5 kd (temperature 2)", "2", "61.0 ± 1.0 (n=3)"],
         ["big (scratch)", "DIST", "ce + dist", "–", "–"],
     ]
-    gains = [row[5] for row in texts(table)]
+    gains = [row[5] for row in rows_of(table)]
     assert (gains[0], gains[2]) == ("+20.0", "–")  # one seed has no interval
     # Errors 1 / √3 and, of equal runs on 1,000 images, 0.1 / √12 / √3; t at 2.01 degrees of freedom is 4.29.
     assert gains[1] == "+11.0 [+8.5, +13.5]"
@@ -47,7 +44,7 @@ def test_means_that_are_equal_as_rounded_share_a_rank(compared, equal):
     for arm, accuracy in zip(("KD", "DKD", "DIST"), (*equal, 0.3), strict=True):
         compared.finish_arm(arm, [accuracy] * 3)
     table = losses(compared.frame(), compared.plan)
-    assert sorted((row[1], row[3]) for row in texts(table)) == [("DIST", "3"), ("DKD", "1"), ("KD", "1")]
+    assert sorted((row[1], row[3]) for row in rows_of(table)) == [("DIST", "3"), ("DKD", "1"), ("KD", "1")]
 
 
 def test_each_pair_is_a_ranking_of_its_own(make_lab):
@@ -58,7 +55,7 @@ def test_each_pair_is_a_ranking_of_its_own(make_lab):
         lab.finish_arm(arm, [accuracy] * 3, student=student)
     table = losses(lab.frame(), lab.plan)
     assert (table.columns[:2], table.labels) == (["data", "student"], 5)
-    ranked = [(row[1], row[3], row[5], row[7]) for row in texts(table)]
+    ranked = [(row[1], row[3], row[5], row[7]) for row in rows_of(table)]
     assert ranked == [("a", "KD", "1", "–"), ("a", "DKD", "2", "–"), ("b", "DKD", "1", "–"), ("b", "KD", "2", "–")]
     assert any("no student is trained alone" in note for note in table.notes)
 
@@ -86,7 +83,7 @@ def test_lengths_are_ranked_apart_and_compared_with_the_student_alone_of_that_le
             if cell.row == row:
                 lab.finish(cell.stage, accuracy)
     table = losses(lab.frame(), lab.plan)
-    rows = [[row[1], row[3], row[5].split()[0]] for row in texts(table)]
+    rows = [[row[1], row[3], row[5].split()[0]] for row in rows_of(table)]
     assert rows == [["KD, 10 epochs", "1", "+5.0"], ["KD, 1 epoch", "2", "+10.0"], ["DKD", "3", "+5.0"]]
 
 
@@ -97,4 +94,4 @@ def test_the_student_alone_sees_real_images(make_lab):
     lab.finish(lab.teacher())
     for arm, accuracy in (("images", 0.3), ("scratch", 0.5), ("KD", 0.6)):
         lab.finish_arm(arm, [accuracy] * 3)
-    assert next(row[5] for row in texts(losses(lab.frame(), lab.plan)) if row[1] == "KD").startswith("+10.0")
+    assert next(row[5] for row in rows_of(losses(lab.frame(), lab.plan)) if row[1] == "KD").startswith("+10.0")

@@ -6,7 +6,8 @@ import pytest
 
 from benchbench.reports.tables.mismatch import mismatch
 from benchbench.specs.records import FrozenModelRecord, SimilarityRecord
-from tests.reports.tables.test_gains import ARMS, STUDENTS, TEACHERS, texts
+from tests.reports.table_texts import rows_of
+from tests.reports.tables.test_gains import ARMS, STUDENTS, TEACHERS
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def test_each_pair(pairs):
     pairs.finish_arm("KD", [0.5], student="a", teachers=("vit",))
     table = mismatch(pairs.frame(), pairs.plan)
     assert table.columns[:5] == ["teacher", "student", "arm", "gain", "parameters"]
-    assert texts(table) == [
+    assert rows_of(table) == [
         ["big (scratch)", "a", "KD", "+10.0 [+7.7, +12.3]", "2.0", "same", "0.20", "0.50", "3 / 3"],
         ["big (scratch)", "b", "KD", "–", "n/a", "n/a", "n/a", "n/a", "0"],
         ["vit (scratch)", "a", "KD", "+0.0", "n/a", "n/a", "n/a", "n/a", "1 / 3"],
@@ -59,7 +60,7 @@ def test_without_a_student_alone_there_is_no_gain(make_lab):
     lab.teach()
     lab.finish_arm("KD", [0.6], student="a", teachers=("big",))
     table = mismatch(lab.frame(), lab.plan)
-    assert texts(table)[0][3:] == ["n/a", "n/a", "n/a", "n/a", "n/a", "1 / 0"]
+    assert rows_of(table)[0][3:] == ["n/a", "n/a", "n/a", "n/a", "n/a", "1 / 0"]
     assert table.notes[0] == "no arm trains the student alone"
 
 

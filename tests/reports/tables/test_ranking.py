@@ -6,17 +6,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchbench.reports.table import Table
 from benchbench.reports.tables.ranking import TOO_SMALL, profiles, ranking
 from benchbench.statistics.aggregate import improvement, iqm_of_gains, stratified_bootstrap
+from tests.reports.table_texts import texts
 
 ARMS = {"scratch": {"method": "scratch"}, "tune": {"method": "finetune"}, "longer": {"method": "finetune"}}
 STUDENT = {"model": "timm/test_efficientnet", "weights": {"file": "weights.bin"}}
-
-
-def texts(table: Table | None) -> dict[str, list[str]]:
-    assert table is not None
-    return {entries[0].text: [entry.text for entry in entries[1:]] for entries in table.rows}
 
 
 @pytest.fixture

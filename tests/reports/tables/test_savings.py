@@ -10,10 +10,7 @@ import pytest
 
 from benchbench.reports.groups import Columns, Runs
 from benchbench.reports.tables.savings import cost_ratio, saving_text, savings
-
-
-def texts(table) -> dict[str, list[str]]:
-    return {entries[0].text: [entry.text for entry in entries[1:]] for entries in table.rows}
+from tests.reports.table_texts import texts
 
 
 def runs(*hours: float, shared: float = 0.0) -> Runs:

@@ -16,6 +16,7 @@ from benchbench.reports.figures.synthetic import contact_sheet, quality_and_gain
 from benchbench.reports.tables.synthetic import pairs, synthetic, synthetic_gains
 from benchbench.specs.records import DataRecord, NearestMetrics, QualityMetrics, StageRecord, SynthesisMetrics
 from benchbench.synthesis.shards import GeneratedImage, Shards, encode
+from tests.reports.table_texts import texts
 from tests.specs import cost_record, diffusion_record, quality_record, synthesis_record
 
 KD = {"method": "distill", "loss": {"ce": 1, "kd": 1}}
@@ -70,10 +71,6 @@ def write(lab, kind: str, record: StageRecord) -> None:
     for key, stage in lab.plan.stages.items():
         if stage.kind == kind:
             lab.write(key, record)
-
-
-def texts(table) -> dict[str, list[str]]:
-    return {row[0].text: [entry.text for entry in row[1:]] for row in table.rows}
 
 
 def test_a_row_a_set(image_lab):

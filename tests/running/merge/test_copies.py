@@ -121,7 +121,7 @@ def whole(folder: Path) -> dict[Path, bytes]:
 
 
 class TestFilesBelowAStage:
-    """What a stage keeps in folders of its own comes along, each file as it was."""
+    """Files that a stage keeps in folders of its own come along, each as it was."""
 
     MAKERS = (outputs, synthesis, diffusion)
 

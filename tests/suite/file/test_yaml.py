@@ -1,4 +1,4 @@
-"""What is no YAML, or more of it than a suite needs."""
+"""Files that are no YAML, or more of it than a suite needs."""
 
 from __future__ import annotations
 

@@ -26,6 +26,7 @@ from benchbench.training.clock import Clock
 from benchbench.training.cohort import Cohort
 from benchbench.training.global_state import StateWatch
 from benchbench.training.loop import train
+from benchbench.training.term_gradients import has_losses_to_compare
 from tests.specs import loss_spec
 from tests.training.small import (
     CLASSES,
@@ -186,9 +187,9 @@ def together(members: dict[str, Run], state: StateWatch | None = None) -> dict[s
 def breaking(member: Run, when: int, result: float | Exception) -> None:
     """From that step on, its losses are multiplied by a factor, or raise.
 
-    With a teacher there is one call before the first step, which measures their gradients.
+    With losses beside cross-entropy there is one call before the first step, which measures their gradients.
     """
-    real, calls = member.losses.forward, -1 if member.inputs.teachers else 0
+    real, calls = member.losses.forward, -1 if has_losses_to_compare(member.model, member.losses) else 0
 
     def forward(*args):
         nonlocal calls

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from benchbench.components import Component, Offer
 from benchbench.losses.methods.kd import distillation_kl
+from benchbench.specs.records import GradientRecord
 from benchbench.training import loop
 from benchbench.training.term_gradients import advice, term_gradients
 from tests.specs import loss_spec
@@ -126,10 +127,46 @@ def test_advice(ratio, words):
     assert advice(ratio, 0.02).startswith(words)
 
 
-def test_without_a_teacher_or_with_a_loss_that_fails_nothing_is_known(make, capsys):
+def test_losses_without_a_teacher(make, monkeypatch, capsys):
+    """They are named in the log, and the training is the same to the last bit."""
+    losses = ("ce", loss_spec("tf_kd", 1e-9))
+    measured = make(losses, dropout=0.5)
+    measured.run()
+    assert capsys.readouterr().out.count("loss 'tf_kd' hardly trains the student") == 1
+    assert list(measured.gradients.terms) == ["tf_kd"]
+    monkeypatch.setattr(loop, "term_gradients", lambda *args: None)
+    plain = make(losses, dropout=0.5)
+    plain.run()
+    assert plain.gradients is None
+    assert_same_end(measured, plain)
+
+
+def test_a_resumed_training_does_not_measure_again(make, monkeypatch):
+    losses = ("ce", loss_spec("tf_kd"))
+    checkpoints = EveryStep(make().checkpoints.folder)
+    run = make(losses, checkpoints=checkpoints)
+    run.run()
+    checkpoints.folder.checkpoint.write_bytes(checkpoints.files[0, 1])
+    monkeypatch.setattr(loop, "term_gradients", lambda *args: pytest.fail("measured again"))
+    resumed = make(losses)
+    resumed.run(resumed.checkpoints.load())
+    assert resumed.gradients == run.gradients
+    assert resumed.gradients is not None
+
+
+def test_cross_entropy_alone_has_nothing_beside_it(make, monkeypatch):
+    monkeypatch.setattr(loop, "term_gradients", lambda *args: pytest.fail("measured"))
+    make(("ce",)).run()
+
+
+def test_nothing_beside_nothing_vanishes():
+    record = GradientRecord(cross_entropy=0.0, terms={"kd": 0.0, "dkd.target": 0.0, "dkd.non_target": 1e-9})
+    assert record.vanishing() == {"kd": 0.0}
+
+
+def test_of_a_loss_that_fails_nothing_is_known(make, capsys):
     run = make(("ce", "broken"))
     batch, outputs = first_step(run)
-    assert term_gradients(run.model, run.losses, batch, [], run.recipe) is None
     assert term_gradients(run.model, run.losses, batch, outputs, run.recipe) is None
     assert capsys.readouterr().out == "gradients of the losses are not known (ValueError: no)\n"
     assert term_gradients(network(0, classes=None), run.losses, replace(batch), outputs, run.recipe) is None
