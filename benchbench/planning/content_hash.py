@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -87,12 +88,19 @@ def _encoded(*parts: object) -> bytes:
 
 def user_cache(name: str) -> Path:
     """A file of the user's cache, for results that every store can use and that can be computed again at any time."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "benchbench" / name
+    return Path(os.environ.get("XDG_CACHE_HOME") or _home() / ".cache") / "benchbench" / name
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:  # a container's user without a name or a HOME
+        return Path(tempfile.gettempdir())
 
 
 def _read(cache: Path) -> dict[str, dict[str, str]]:
     try:
         content = json.loads(cache.read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,19 +76,33 @@ def read_results(path: Path) -> pd.DataFrame:
     if missing:
         raise BenchBenchError(f"{path} is no results.csv of `benchbench report`: it has no column '{missing[0]}'")
     frame = frame.reindex(columns=list(COLUMNS))
-    accuracy, seed = (pd.to_numeric(frame[column], errors="coerce") for column in ("accuracy", "seed"))
+    accuracy, seed, hours = (_numbers(frame[column]) for column in ("accuracy", "seed", "own_hours"))
     _refuse(
         frame, (frame.status == "done") & ~accuracy.between(0, 1), path, "accuracy is {accuracy}, not a number in 0..1"
     )
     _refuse(frame, ~(seed % 1 == 0), path, "seed is {seed}, not a whole number")
+    _refuse(frame, frame.own_hours.notna() & hours.isna(), path, "own_hours is {own_hours}, not a number")
     repeated = frame.duplicated(["row", "data", "student", "seed"])
     _refuse(frame, repeated, path, "the same cell as in a line above; give a single report's file")
-    return frame.assign(accuracy=accuracy, seed=seed)
+    return frame.assign(accuracy=accuracy, seed=seed, own_hours=hours)
+
+
+def _numbers(column: pd.Series) -> pd.Series:
+    """Floats; NaN for what is none, or beyond all floats."""
+
+    def number(value: object) -> float:
+        try:
+            return float(str(value))
+        except ValueError:
+            return math.nan
+
+    return column.map(number).astype(float)
 
 
 def results_table(file: Path | IO[bytes]) -> pd.DataFrame:
     """The table of a results.csv, whose labels may be numbers, or words that pandas takes for missing values."""
-    return pd.read_csv(file, dtype=dict.fromkeys(TEXTS, str), keep_default_na=False, na_values=[""])
+    # Else a line with a field too many would make the first column the index.
+    return pd.read_csv(file, dtype=dict.fromkeys(TEXTS, str), keep_default_na=False, na_values=[""], index_col=False)
 
 
 def _refuse(frame: pd.DataFrame, wrong: pd.Series, path: Path, message: str) -> None:

@@ -33,21 +33,30 @@ def write_folder(folder: Path, files: Mapping[str, bytes], registry: Registry, b
         The paths of the files.
 
     Raises:
-        StoreError: the folder cannot be written.
+        StoreError: the folder cannot be written, or has a file of that name which is of no report.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         earlier = _earlier(folder, registry)
+        if not (folder / COMMAND).is_file():
+            _require_own(folder, files, earlier)
         hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
         _remember(folder, earlier | hashes)  # a report that is killed half-way is removed as a whole
-        for name, content in files.items():
-            write_atomic(folder / name, content)
+        for name in sorted(files, key=lambda name: name != COMMAND):  # first what shows that the others are of a report
+            write_atomic(folder / name, files[name])
         if not beside:
             _remove(folder, {name: value for name, value in earlier.items() if name not in files})
             _remember(folder, hashes)
     except OSError as error:
         raise StoreError(f"cannot write the report to {folder} ({one_line(error)}); use another --report DIR") from None
     return [folder / name for name in files]
+
+
+def _require_own(folder: Path, names: Collection[str], earlier: Collection[str]) -> None:
+    """No file is replaced that is not of the report before."""
+    for name in names:
+        if name not in earlier and (folder / name).exists():
+            raise StoreError(f"{folder / name} is not of a report and would be replaced; use another --report DIR")
 
 
 def _list_file(folder: Path) -> Path:

@@ -9,7 +9,7 @@ from typing import TypeVar
 import pandas as pd
 
 from benchbench.costs.pricing import Hours, Measurements, PretrainingPrices
-from benchbench.errors import StoreError
+from benchbench.errors import StoreError, visible
 from benchbench.planning.model import Cell, Plan, Stage
 from benchbench.planning.tasks import metrics_of_task
 from benchbench.planning.test_part import saw_other_test
@@ -39,7 +39,7 @@ def results_frame(plan: Plan, store: Store) -> pd.DataFrame:
         try:
             rows.append(row | _outcome(cell, reader))
         except StoreError as error:
-            rows.append(row | {"status": "failed", "reason": str(error)})
+            rows.append(row | {"status": "failed", "reason": visible(str(error))})
     names = [each.name for each in reader.metrics if each.name not in COLUMNS]
     return pd.DataFrame(rows, columns=[*COLUMNS, *names])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,14 @@ from benchbench.errors import StoreError, one_line
 from benchbench.store.claims import FOLDER as CLAIMS
 from benchbench.store.claims import Held
 from benchbench.store.stage_folder import StageFolder
-from benchbench.store.store import LOGS, Store
+from benchbench.store.store import KEY_LENGTH, LOGS, Store
 
 LEDGER = "ledger"
 BESIDE = (CLAIMS, LEDGER, LOGS)  # folders of a store that are no kinds of stages
 # Files that only an unfinished stage needs; in the folder of a finished one they are leftovers.
 UNFINISHED_FILES = ("checkpoint.pt", "checkpoint.damaged", "state.json", "progress.json", "record.earlier.json")
+
+IS_KEY = re.compile(f"[0-9a-f]{{{KEY_LENGTH}}}")
 
 Status = Literal["done", "failed", "stopped", "running", "damaged"]
 
@@ -64,10 +67,12 @@ class StoredStage:
 
 
 def stages_of(store: Store) -> list[StoredStage]:
-    """Every stage of a store, by kind and key; it is only read."""
+    """Every stage of a store, by kind and key; it is only read. Other folders there are their owner's, not stages."""
     claims = store.live_claims()
     kinds = sorted(path for path in _folders(store.root) if path.name not in BESIDE)
-    return [_stage(kind, path, claims) for kind in kinds for path in sorted(_folders(kind))]
+    return [
+        _stage(kind, path, claims) for kind in kinds for path in sorted(_folders(kind)) if IS_KEY.fullmatch(path.name)
+    ]
 
 
 def sizes_beside(store: Store) -> dict[str, int]:

@@ -7,7 +7,6 @@ detection the boxes that were found and those that are there.
 from __future__ import annotations
 
 import io
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,10 +64,11 @@ def read_predictions(path: Path) -> Predictions | None:
             labels, classes, probabilities = (content[name] for name in NAMES)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # damage shows as errors of many kinds: of zip, of its compression, of memory
         raise _damaged(path, one_line(error)) from None
     whole = all(each.dtype.kind in "iu" for each in (labels, classes)) and probabilities.dtype == np.float16
-    if not whole or labels.ndim != 1 or classes.ndim != 2 or not len(labels) == len(classes) == len(probabilities):
+    is_table = labels.ndim == 1 and classes.ndim == 2 and classes.shape[1] > 0
+    if not whole or not is_table or not len(labels) == len(classes) == len(probabilities):
         raise _damaged(path, "its arrays do not fit together")
     return Predictions(labels.astype(np.int64), classes.astype(np.int64), probabilities)
 
@@ -130,7 +130,7 @@ def _read(path: Path, name: str) -> np.ndarray | None:
             return array
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # as above
         raise _damaged(path, one_line(error)) from None
 
 

@@ -21,6 +21,7 @@ from benchbench.suite.places import UnsetVariableError, resolved
 from benchbench.suite.schema import Suite
 from benchbench.suite.yaml_text import MOST_LEVELS, MOST_VALUES, parse, parse_value, read_text
 
+LARGEST = 2**64  # of whole numbers, which JSON and seeds take
 OWN_KEY = "x-"  # beginning of keys at the top that are the author's own: a place for anchors
 
 
@@ -253,6 +254,10 @@ def _plain(node: object, document: SuiteDocument, loc: Loc = ()) -> JsonValue:
     name = dotted(loc)
     if isinstance(node, float) and not math.isfinite(node):
         raise document.error(f"{name}: a number must be finite (given: {node})", loc)
+    if isinstance(node, int) and abs(node) >= LARGEST:
+        raise document.error(f"{name}: a whole number must be below 2^64", loc)
+    if isinstance(node, str):
+        _require_unicode(node, document, loc)
     if getattr(getattr(node, "tag", None), "value", None) is None:
         if isinstance(node, dict):
             return {name: _plain(node[key], document, [*loc, name]) for key, name in _keys(node, document, loc)}
@@ -270,6 +275,15 @@ def _plain(node: object, document: SuiteDocument, loc: Loc = ()) -> JsonValue:
     raise document.error(problem, loc, "take the tag out, or put the value in quotes")
 
 
+def _require_unicode(text: str, document: SuiteDocument, loc: Loc) -> None:
+    """Refuses half a character (a lone surrogate), which YAML's escapes can write and no file can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        problem = f"{dotted(loc)}: {error.object[error.start]!a} is half a character; write the text anew"
+        raise document.error(problem.removeprefix(": "), loc) from None
+
+
 def _keys(node: Mapping[object, object], document: SuiteDocument, loc: Loc) -> list[tuple[object, str]]:
     """The keys of a mapping, each as it is and as a text.
 
@@ -278,6 +292,8 @@ def _keys(node: Mapping[object, object], document: SuiteDocument, loc: Loc) -> l
     """
     names: dict[str, object] = {}
     for key in node:
+        if isinstance(key, str):
+            _require_unicode(key, document, loc)
         if isinstance(key, Sequence | Mapping) and not isinstance(key, str):
             raise document.error(f"a key is a text, and not {quoted(repr(key))}", loc)
         if str(key) in names:

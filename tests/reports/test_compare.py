@@ -235,6 +235,29 @@ def test_labels_that_look_like_missing_values_or_numbers_are_labels(tmp_path, la
     assert read.accuracy.tolist() == [0.5, 0.6, 0.7, 0.8]
 
 
+def test_columns_that_are_no_numbers(tmp_path):
+    frame = side(rows=[("KD", 0, 0.5, "a"), ("KD", 1, 0.6, "b")]).frame.astype({"own_hours": object, "seed": object})
+    path = tmp_path / "results.csv"
+    for column, value, message in (
+        ("own_hours", "abc", "3: own_hours is abc, not a number"),
+        ("seed", "9" * 400, "3: seed is 9+, not a whole number"),
+    ):
+        changed = frame.copy()
+        changed.loc[1, column] = value
+        changed.to_csv(path, index=False)
+        with pytest.raises(BenchBenchError, match=rf"results\.csv:{message}"):
+            read_results(path)
+
+
+def test_a_line_with_a_field_too_many_moves_no_column(tmp_path):
+    frame = side(rows=[("KD", 0, 0.5, "a"), ("KD", 1, 0.6, "b")]).frame
+    path = tmp_path / "results.csv"
+    frame.to_csv(path, index=False)
+    header, *lines = path.read_text().splitlines()
+    path.write_text("\n".join([header, *(f"{line}," for line in lines)]))
+    assert read_results(path).row.tolist() == ["KD", "KD"]
+
+
 def test_an_error_names_the_line_also_behind_reasons_of_several_lines(tmp_path):
     frame = side(rows=[("KD", 0, None, "a"), ("KD", 1, 7.0, "b")], reason="first\nsecond\nthird").frame
     path = tmp_path / "results.csv"

@@ -167,6 +167,14 @@ class TestOneReport:
         write("csv")
         assert (tmp_path / "precious").read_text() == "mine"
 
+    def test_files_of_no_report_are_not_replaced(self, write, tmp_path):
+        readme = tmp_path / "out" / "README.md"
+        readme.parent.mkdir()
+        readme.write_text("my project")
+        with pytest.raises(StoreError, match=r"README\.md is not of a report and would be replaced; use another --rep"):
+            write("md")
+        assert [path.read_text() for path in readme.parent.iterdir()] == ["my project"]
+
     @pytest.fixture(autouse=True)
     def _cache(self, tmp_path, monkeypatch):
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

@@ -48,6 +48,14 @@ def test_a_store_that_is_all_needed_has_no_garbage(store, plan):
     assert garbage(stages, names(plan), Limits()) == garbage(stages, None, Limits()) == []
 
 
+def test_folders_that_are_no_stages_are_their_owner_s(store, plan):
+    for name in ("reports/mine", "exports/resnet", "notes/logs"):
+        (store.root / name).mkdir(parents=True)
+        (store.root / name / "log.txt").write_text("mine")
+    assert garbage(stages_of(store), names(plan), Limits()) == []
+    assert {stage.kind for stage in stages_of(store)} == {"teacher", "cell", "outputs"}
+
+
 def test_what_no_suite_names(store, plan):
     """Measurements of devices stay: another machine's suite names others. A limit leaves those that are young."""
     others = names(plan, "teacher", "cell")

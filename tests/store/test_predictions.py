@@ -31,15 +31,20 @@ def test_a_stage_of_an_earlier_version_has_none(tmp_path):
     assert read_predictions(tmp_path / "predictions.npz") is None
 
 
-@pytest.mark.parametrize("damage", ["text", "cut", "shape", "names", "objects"])
+@pytest.mark.parametrize("damage", ["text", "cut", "bits", "array", "empty", "shape", "names", "objects"])
 def test_damage(tmp_path, damage):
     path = tmp_path / "predictions.npz"
     write_predictions(path, predictions(count=100))
-    if damage in ("text", "cut"):
-        path.write_bytes(b"text" if damage == "text" else path.read_bytes()[:-30])
+    content = path.read_bytes()
+    if damage in ("text", "cut", "bits"):
+        damaged = {"text": b"text", "cut": content[:-30], "bits": content[:60] + b"\xff" * 20 + content[80:]}
+        path.write_bytes(damaged[damage])
+    elif damage == "array":
+        with path.open("wb") as stream:
+            np.save(stream, np.zeros(3))
     else:
         labels = np.array([None] * 100) if damage == "objects" else np.arange(99 if damage == "shape" else 100)
-        arrays = {"labels": labels, "classes": np.zeros((100, 5), np.uint8)}
+        arrays = {"labels": labels, "classes": np.zeros((100, 0 if damage == "empty" else 5), np.uint8)}
         if damage != "names":
             arrays["probabilities"] = np.zeros((100, 5), np.float16)
         np.savez(path, **arrays)

@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from benchbench.data.images import GROUP
 from benchbench.data.sources.box_files import WrittenBox
+from benchbench.data.sources.common import is_unicode
 from benchbench.data.sources.own_images import printable
 from benchbench.errors import DataError, one_line, quoted
 
@@ -129,9 +130,8 @@ class _Reader:
         except (OSError, ValueError, RecursionError) as error:
             self.fail(f"it cannot be read ({one_line(error)})")
         if not isinstance(content, dict) or not all(isinstance(content.get(name), list) for name in LISTS):
-            lacking = (
-                "" if not isinstance(content, dict) else next(f", and lacks {n}" for n in LISTS if n not in content)
-            )
+            lists = content if isinstance(content, dict) else dict.fromkeys(LISTS, list[object]())
+            lacking = next((f", and has no list {name}" for name in LISTS if not isinstance(lists.get(name), list)), "")
             self.fail(f"it is no file of COCO's annotations, which has the lists {', '.join(LISTS)}{lacking}")
         return content
 
@@ -157,6 +157,8 @@ class _Reader:
             number, name = self._id(entry, "id", place), entry.get("name")
             if not isinstance(name, str) or not name:
                 self.fail(f"{place} has no `name`")
+            if not is_unicode(name):
+                self.fail(f"{place}: its `name` is no text that a file can hold; write it anew")
             if number in names or name in seen:
                 self.fail(f"{place}: another category has its {'id' if number in names else 'name'}; give it its own")
             names[number] = name

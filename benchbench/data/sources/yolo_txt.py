@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchbench.data.sources.box_files import WrittenBox
-from benchbench.data.sources.common import read_lines
+from benchbench.data.sources.common import is_unicode, read_lines
 from benchbench.data.sources.own_images import printable
 from benchbench.errors import DataError, one_line, quoted
 
@@ -130,7 +130,10 @@ def _yaml_names(file: Path) -> list[str]:
         names = [names[number] for number in range(len(names))]
     if not isinstance(names, list) or not all(isinstance(name, str | int | float) for name in names):
         raise _error(str(file), None, "it has no `names:`, a list of the classes or a name for each number")
-    return [str(name) for name in names]
+    names = [str(name) if not isinstance(name, int) or abs(name) < 2**63 else "" for name in names]
+    if not all(names) or not all(map(is_unicode, names)):
+        raise _error(str(file), None, "a name of a class is empty, or no text that a file can hold; write it anew")
+    return names
 
 
 def keypoint_values_in(file: Path) -> int:
@@ -149,13 +152,13 @@ def keypoint_values_in(file: Path) -> int:
 
 def _yaml(file: Path) -> dict[object, object]:
     from ruamel.yaml import YAML
-    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+    from ruamel.yaml.error import MarkedYAMLError
 
     try:
         content = YAML(typ="safe", pure=True).load("\n".join(_lines(str(file))))
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
         raise _error(str(file), line, f"it is no YAML ({one_line(error.problem or 'unreadable')})") from None
-    except (YAMLError, RecursionError, ValueError) as error:
+    except Exception as error:  # of tags with values of another type, a KeyError among them
         raise _error(str(file), None, f"it is no YAML ({one_line(error)})") from None
     return content if isinstance(content, dict) else {}

@@ -163,6 +163,7 @@ BROKEN = [
     ),
     ({"categories": [*CATEGORIES, {"id": 4, "name": "car"}]}, "categories[2]: another category has its name"),
     ({"categories": [{"id": 4}]}, "categories[0] has no `name`"),
+    ({"categories": [{"id": 4, "name": "\ud83d"}]}, "categories[0]: its `name` is no text that a file can hold"),
     ({"annotations": [box(7, category=4)]}, "annotations[0] has the category 4, and `categories` has 3, 18"),
     ({"annotations": [box(7, iscrowd="x")]}, "annotations[0]: `iscrowd` is x; write 0 or 1"),
     ({"annotations": [box(7, (1, 2, 3))]}, "annotations[0] has no `bbox` of four numbers: left, top, width, height"),
@@ -193,7 +194,8 @@ def test_broken_entries(folder, given, message):
         ('{"images": [],\n}', "train.json:2: it is no JSON (Expecting property name enclosed in double quotes"),
         ("[" * 100_000, "train.json: it cannot be read (RecursionError"),
         ("[]", "train.json: it is no file of COCO's annotations, which has the lists images, annotations, categories"),
-        ('{"images": []}', "the lists images, annotations, categories, and lacks annotations"),
+        ('{"images": []}', "the lists images, annotations, categories, and has no list annotations"),
+        ('{"images": [], "annotations": 1, "categories": []}', "categories, and has no list annotations"),
         (b"\xff\xfe\x00", "train.json: it cannot be read (UnicodeDecodeError"),
     ],
 )

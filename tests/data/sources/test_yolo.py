@@ -176,6 +176,9 @@ NAMES = [
     ("nc: 2", "yolo: data.yaml: it has no `names:`, a list of the classes or a name for each number"),
     ("- a\n- b: [", "yolo: data.yaml:2: it is no YAML"),
     ("names: !!python/object:os.system [x]", "yolo: data.yaml:1: it is no YAML"),
+    ("names: !!bool maybe", "yolo: data.yaml: it is no YAML"),
+    (f"names: [a, 0x{'f' * 4000}]", "yolo: data.yaml: a name of a class is empty, or no text that a file can hold"),
+    ('names: [a, "\\ud800"]', "yolo: data.yaml: a name of a class is empty, or no text that a file can hold"),
     ("names: []", "yolo: data.yaml: it names no class"),
     (None, "yolo: . holds no data.yaml and no classes.txt with the names of the classes; name them with `classes: ["),
 ]
