@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
 from collections.abc import Sequence
@@ -51,14 +50,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         click.echo(error.format_message())
         code = DONE
     except click.ClickException as error:
-        click.echo(f"error: {_click_message(error)}", err=True)
+        _complain(f"error: {_click_message(error)}")
         code = BAD_INPUT
     except BenchBenchError as error:
-        click.echo(f"error: {short_words(one_line(error))}{page_of(error)}", err=True)
+        _complain(f"error: {short_words(one_line(error))}{page_of(error)}")
         code = BAD_INPUT
     except OSError as error:  # a full disk or a closed pipe, say
-        with contextlib.suppress(OSError):
-            click.echo(f"error: {short_words(one_line(error))}", err=True)
+        _complain(f"error: {short_words(one_line(error))}")
         drop_unwritten()
         code = BAD_INPUT
     except (KeyboardInterrupt, click.Abort) as error:
@@ -66,9 +64,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ending, code = "interrupted", INTERRUPTED
         if isinstance(signaled, Terminated):
             ending, code = f"ended by {signaled}", 128 + signaled.number
-        with contextlib.suppress(OSError):  # a terminal that is gone
-            click.echo(f"{ending}; run the same command again to go on from the last checkpoints", err=True)
+        _complain(f"{ending}; run the same command again to go on from the last checkpoints")
     sys.exit(code if isinstance(code, int) else DONE)
+
+
+def _complain(line: str) -> None:
+    try:
+        click.echo(line, err=True)
+    except OSError:  # a terminal that is gone, or a full disk
+        drop_unwritten()
 
 
 def _click_message(error: click.ClickException) -> str:

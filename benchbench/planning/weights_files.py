@@ -108,7 +108,7 @@ def _of_folder(path: Path) -> WeightsFile:
         return WeightsFile(path)
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise WeightsError(f"{file} cannot be read ({one_line(error)[:200]})") from None
     config = config if isinstance(config, dict) else {}
     own = config.get("pretrained_cfg")

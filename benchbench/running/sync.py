@@ -137,7 +137,7 @@ class RemoteStore:
 
 
 def is_url(text: str) -> bool:
-    return "://" in text
+    return bool(text.partition("://")[0]) and "://" in text
 
 
 def sync_stores(source: str, target: str) -> Merged:

@@ -94,7 +94,10 @@ def read_text(path: Path) -> str:
     try:
         if path.stat().st_size > 4 * MOST_CHARACTERS:
             raise _too_long(path)
-        content = path.read_bytes()
+        with path.open("rb") as stream:  # of a device or a pipe the size is not known
+            content = stream.read(4 * MOST_CHARACTERS + 1)
+        if len(content) > 4 * MOST_CHARACTERS:
+            raise _too_long(path)
     except FileNotFoundError:
         raise SuiteError(f"suite file {path} does not exist", hint="give the path of a YAML file") from None
     except (OSError, ValueError) as error:

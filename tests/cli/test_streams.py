@@ -28,6 +28,7 @@ def shell(line: str, *arguments: str, **files: str) -> tuple[int, str]:
         ("2>&1 | :; exit ${PIPESTATUS[0]}", WRONG, 2, 0),
         ("2>&- >&- <&-", WRONG, 2, 0),
         ("> /dev/full", PAGE, 2, 1),
+        ("2> /dev/full", WRONG, 2, 0),
     ],
 )
 def test_ends_quietly(line, arguments, code, errors):

@@ -69,6 +69,9 @@ class TestLocateWeights:
         config = {"pretrained_cfg": {"mean": MEAN, "std": [1], "label_names": ["a", 1]}, "label_names": ["a", "b"]}
         (tmp_path / "config.json").write_text(json.dumps(config))
         assert locate_weights(tmp_path) == WeightsFile(tmp_path / "pytorch_model.bin", None, MEAN)
+        (tmp_path / "config.json").write_text("[" * 100_000)
+        with pytest.raises(WeightsError, match=r"config\.json cannot be read \(RecursionError"):
+            locate_weights(tmp_path)
 
     @pytest.mark.parametrize(
         ("files", "problem"),

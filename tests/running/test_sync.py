@@ -127,6 +127,7 @@ def test_folders_below_a_stage_travel(store, url, tmp_path):
         ("runs", "others", "neither is a URL; `benchbench merge` joins folders"),
         ("memory://a", "memory://b", "both are URLs"),
         ("nothing", "memory://a", "nothing is no store"),
+        ("runs", "://", "neither is a URL"),
         ("memory://nothing", "others", "memory://nothing is no store: it has no store.json"),
         ("runs", "cloud://a/b", "Protocol not known: cloud"),
         ("runs", "ssh://", "ssh://"),

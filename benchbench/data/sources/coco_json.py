@@ -130,7 +130,7 @@ class _Reader:
         except (OSError, ValueError, RecursionError) as error:
             self.fail(f"it cannot be read ({one_line(error)})")
         if not isinstance(content, dict) or not all(isinstance(content.get(name), list) for name in LISTS):
-            lists = content if isinstance(content, dict) else dict.fromkeys(LISTS, list[object]())
+            lists = content if isinstance(content, dict) else {name: list[object]() for name in LISTS}
             lacking = next((f", and has no list {name}" for name in LISTS if not isinstance(lists.get(name), list)), "")
             self.fail(f"it is no file of COCO's annotations, which has the lists {', '.join(LISTS)}{lacking}")
         return content

@@ -62,7 +62,7 @@ class ArrayImages:
 
 
 def is_unicode(text: str) -> bool:
-    """False for a text with half a character (a lone surrogate), which no file holds: of JSON's escapes, for example."""
+    """False for a text with half a character (a lone surrogate), which escapes can write and no file can hold."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -62,8 +62,8 @@ class SplitScan:
 
     def files(self) -> dict[str, Path]:
         """The images by their names below the folder."""
-        start = len(os.path.join(self.folder, ""))
-        return {path[start:]: Path(path) for paths in self.by_class.values() for path in paths}
+        prefix = os.path.join(self.folder, "")
+        return {path.removeprefix(prefix): Path(path) for paths in self.by_class.values() for path in paths}
 
     def doubtful_names(self) -> str:
         """Names that differ in case alone, in words; empty where there are none. Elsewhere they are one file."""
@@ -148,7 +148,7 @@ def _left_out_in(folder: Path) -> str:
 def _images(folder: Path, name: str, left_out: LeftOut, more: tuple[str, ...] = ()) -> list[str]:
     """Images in a class folder and its subfolders, sorted by path."""
     images, extensions = [], (*EXTENSIONS, *more)
-    start, class_folder = len(os.path.join(folder, "")), folder / name
+    prefix, class_folder = os.path.join(folder, ""), folder / name
     # A link to a folder above the class would bring in the other classes.
     above = {_identity(each) for each in (folder, *folder.resolve().parents, *class_folder.resolve().parents)}
     loops: list[str] = []
@@ -158,13 +158,13 @@ def _images(folder: Path, name: str, left_out: LeftOut, more: tuple[str, ...] = 
         if _is_hidden(file):
             # Stubs that other systems write beside each file are no images, whatever they are called.
             if extension in extensions and not file.startswith("._"):
-                left_out.add("hidden", path[start:])
+                left_out.add("hidden", path.removeprefix(prefix))
         elif extension in extensions:
             images.append(path)
         else:
-            left_out.add(extension or "without an extension", path[start:])
+            left_out.add(extension or "without an extension", path.removeprefix(prefix))
     for path in loops:
-        left_out.add("link back to a folder above it", path[start:])
+        left_out.add("link back to a folder above it", path.removeprefix(prefix))
     for path in images:
         if not os.path.isfile(path):
             raise DataError(f"imagefolder: {printable(path)} is a link to nothing, or no file; repair or remove it")

@@ -216,6 +216,6 @@ def _holds_images(params: ImageFolderParams, name: str) -> bool:
 
 def _group(scan: SplitScan, label: str, path: str, by_group: bool) -> str:
     """The sub-folder that an image lies in, below that of its class; else its own name."""
-    name = path[len(os.path.join(scan.folder, "")) :]
+    name = path.removeprefix(os.path.join(scan.folder, ""))
     inside = os.path.dirname(name)[len(label) + 1 :]
     return inside if by_group and inside else name

@@ -85,6 +85,14 @@ def test_folders_that_link_to_each_other(split, tmp_path):
     assert list(scan_split(split).files()) == ["cat/1.jpg", "cat/a/2.jpg", "cat/a/b/3.jpg", "dog/1.jpg"]
 
 
+def test_names_in_the_working_folder_are_whole(split, monkeypatch):
+    put(split / "cat", "note.md")
+    monkeypatch.chdir(split)
+    scan = scan_split(Path("."))
+    assert list(scan.files()) == ["cat/1.jpg", "dog/1.jpg"]
+    assert str(scan.left_out) == "1 file is left out: 1 .md (cat/note.md)"
+
+
 def test_a_link_to_nothing_is_refused(split):
     (split / "cat" / "gone.jpg").symlink_to(split / "nowhere.jpg")
     with pytest.raises(DataError, match=r"cat/gone\.jpg is a link to nothing"):
