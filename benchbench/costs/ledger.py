@@ -25,6 +25,7 @@ from benchbench.costs.ledger_lines import (
     RunLine,
     SubmittedLine,
 )
+from benchbench.errors import StoreError, one_line
 from benchbench.hardware.devices import GRANTED_VARIABLE, SUBMITTED_VARIABLE
 from benchbench.hardware.energy import counter_of
 from benchbench.planning.model import Plan, Stage
@@ -60,12 +61,21 @@ def _time_of(variable: str) -> float | None:
 
 
 class RunLedger:
-    """Writes the file of one run, by its name."""
+    """Writes the file of one run, by its name.
+
+    Raises:
+        StoreError: it cannot be made.
+    """
 
     def __init__(self, store: Store, plan: Plan, run: str | None = None):
         folder = store.root / FOLDER
-        folder.mkdir(exist_ok=True)
-        self._file = (folder / f"{run or new_run()}.jsonl").open("xb", buffering=0)
+        try:
+            folder.mkdir(exist_ok=True)
+            self._file = (folder / f"{run or new_run()}.jsonl").open("xb", buffering=0)
+        except OSError as error:
+            raise StoreError(
+                f"cannot write the ledger in {folder} ({one_line(error)}); use another --store DIR"
+            ) from None
         self._begin = time.monotonic() - held_seconds()
         self._last_line_at = 0.0
         self._alive_offset: int | None = None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchbench.errors import BenchBenchError, UnknownNameError, did_you_mean
+from benchbench.errors import BenchBenchError, UnknownNameError, did_you_mean, one_line
 from benchbench.reports.columns import COLUMNS, HIDDEN, type_of
 from benchbench.reports.results import readable
 from benchbench.reports.write import visible_texts
@@ -57,11 +57,14 @@ def write_frame(frame: pd.DataFrame, path: Path) -> None:
     """Writes a table to a file of the format that its ending names; the folder is made.
 
     Raises:
-        BenchBenchError: there is no such format.
+        BenchBenchError: there is no such format, or the file cannot be written.
     """
     kind = format_of(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, _content(frame, kind))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, _content(frame, kind))
+    except OSError as error:
+        raise BenchBenchError(f"cannot write {path} ({error.strerror or one_line(error)}); name another file") from None
 
 
 def _content(frame: pd.DataFrame, kind: str) -> bytes:

@@ -214,9 +214,10 @@ def _apply(override: Override, root: CommentedMap, path: Path | None) -> None:
             node[part] = CommentedMap()
         elif not isinstance(node[part], dict):
             whole = dotted(parts[:depth])
+            value = "[value, value]" if isinstance(node[part], list) else "{key: value}"
             raise SuiteError(
                 f"{override.place}: '{whole}' is not a mapping in {path or 'the suite'}",
-                hint=f"set the whole: {whole}={{key: value}}",
+                hint=f"set the whole: {whole}={value}",
             )
         # An alias is the same object as its anchor, and must not change with it.
         node[part] = copy.deepcopy(node[part])

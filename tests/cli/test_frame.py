@@ -73,3 +73,11 @@ def test_bad_input(cli, suite, arguments, message):
     assert done.err.startswith("error: ")
     assert done.err.count("\n") == 1
     assert message in done.err
+
+
+def test_a_file_that_cannot_be_written(cli, suite, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    done = cli("results", "suite.yaml", "--output", tmp_path / "file" / "cells.csv")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert done.err.startswith(f"error: cannot write {tmp_path}/file/cells.csv (")
+    assert "name another file" in done.err

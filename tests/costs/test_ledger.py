@@ -23,6 +23,7 @@ from benchbench.costs.ledger_lines import (
     allocations,
 )
 from benchbench.costs.ledger_summary import LedgerSummary, predictions, summarize_ledger
+from benchbench.errors import StoreError
 from benchbench.hardware.devices import Devices
 from benchbench.store import Store
 from benchbench.store.processes import _identity
@@ -382,3 +383,10 @@ def test_a_prediction_is_the_last_one_before_a_stage_was_finished(summary, tmp_p
 
 def test_without_runs_there_are_no_predictions(tmp_path):
     assert predictions(Store(tmp_path)) == {}
+
+
+def test_a_ledger_that_cannot_be_written(tmp_path):
+    plan = SimpleNamespace(suite=SimpleNamespace(name="mine"), devices=Devices("cpu", "a CPU", ("0",), 1))
+    (tmp_path / FOLDER).write_text("a file")
+    with pytest.raises(StoreError, match="cannot write the ledger in .*; use another --store DIR"):
+        RunLedger(Store(tmp_path), plan)
