@@ -388,5 +388,5 @@ def test_without_runs_there_are_no_predictions(tmp_path):
 def test_a_ledger_that_cannot_be_written(tmp_path):
     plan = SimpleNamespace(suite=SimpleNamespace(name="mine"), devices=Devices("cpu", "a CPU", ("0",), 1))
     (tmp_path / FOLDER).write_text("a file")
-    with pytest.raises(StoreError, match="cannot write the ledger in .*; use another --store DIR"):
+    with pytest.raises(StoreError, match=r"cannot write the ledger in .*; use another --store DIR"):
         RunLedger(Store(tmp_path), plan)
