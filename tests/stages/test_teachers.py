@@ -235,7 +235,7 @@ def test_a_replaced_head_of_two_teachers_is_refused(stage, teachers, tmp_path):
     file = tmp_path / "borrowed.py"
     file.write_text(PLUGIN)
     spec = distilling([teacher.spec() for teacher in teachers], {"ce": {}, "borrow": {"hidden": 6}})
-    with pytest.raises(StageError, match="loss 'borrow' replaces the student's classifier"):
+    with pytest.raises(StageError, match="loss 'borrow' makes the student's classifier for one teacher"):
         train.run(stage(spec, teachers, registry=load_plugins([file]).registry))
 
 
