@@ -171,6 +171,11 @@ def printable(text: str) -> str:
     return visible(re.sub(r"[\t\n\x0b\x0c\r\x85\u2028\u2029]+", " ", text))
 
 
+def is_unicode(text: str) -> bool:
+    """False for a text with half a character (a lone surrogate), which escapes can write and no file can hold."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def quoted(value: object) -> str:
     """A value as an error shows it: printable, in one line, and of a long one the beginning and the end."""
     text = one_line(value if isinstance(value, str) else repr(value))

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import JsonValue, ValidationError
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
-from benchbench.errors import SuiteError, did_you_mean, one_line, quoted
+from benchbench.errors import SuiteError, did_you_mean, is_unicode, one_line, quoted
 from benchbench.suite.document import TEXT, Loc, Override, SuiteDocument, dotted, key_of
 from benchbench.suite.dotted import join_key, split_key, split_setting
 from benchbench.suite.extends import KEY, LABELLED, with_base
@@ -277,12 +277,9 @@ def _plain(node: object, document: SuiteDocument, loc: Loc = ()) -> JsonValue:
 
 
 def _require_unicode(text: str, document: SuiteDocument, loc: Loc) -> None:
-    """Refuses half a character (a lone surrogate), which YAML's escapes can write and no file can hold."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        problem = f"{dotted(loc)}: {error.object[error.start]!a} is half a character; write the text anew"
-        raise document.error(problem.removeprefix(": "), loc) from None
+    if not is_unicode(text):
+        problem = f"{dotted(loc)}: {quoted(ascii(text))} has half a character; write the text anew"
+        raise document.error(problem.removeprefix(": "), loc)
 
 
 def _keys(node: Mapping[object, object], document: SuiteDocument, loc: Loc) -> list[tuple[object, str]]:

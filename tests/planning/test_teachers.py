@@ -393,13 +393,3 @@ class TestCosts:
         assert row[-8:] == ["0/1", "40", "1.6", "T", "15", "T", "?", "?"]
         assert "distil, big + wide (scratch) | cifar | small | seed 0" in done.out
         assert "teacher wide (scratch) | cifar" in done.out
-
-
-def test_teachers_of_one_architecture_differ_by_their_seed(tmp_path, tiny_suite, plan_of):
-    big = {"model": "timm/test_resnet", "adapt": "scratch"}
-    arms = {"both": {"method": "distill", "teachers": {"one": 1, "two": 1}, "loss": {"ce": 1, "kd": 1}}}
-    for second, count in (({}, 1), ({"seed": 0}, 1), ({"seed": 7}, 2)):
-        plan = plan_of(tiny_suite(tmp_path, teachers={"one": big, "two": big | second}, arms=arms))
-        stages = [stage for stage in plan.stages.values() if stage.kind == "teacher"]
-        assert len(stages) == count
-        assert {stage.spec.seed for stage in stages} == {0, second.get("seed", 0)}

@@ -14,9 +14,8 @@ from typing import NoReturn
 
 from benchbench.data.images import GROUP
 from benchbench.data.sources.box_files import WrittenBox
-from benchbench.data.sources.common import is_unicode
 from benchbench.data.sources.own_images import printable
-from benchbench.errors import DataError, one_line, quoted
+from benchbench.errors import DataError, is_unicode, one_line, quoted
 
 LARGEST_BYTES = 4 * 2**30
 LISTS = ("images", "annotations", "categories")

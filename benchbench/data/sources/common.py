@@ -61,15 +61,6 @@ class ArrayImages:
         return Image.fromarray(self.array[index])
 
 
-def is_unicode(text: str) -> bool:
-    """False for a text with half a character (a lone surrogate), which escapes can write and no file can hold."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def class_order(names: Iterable[str]) -> list[str]:
     """Names of classes in the order of their numbers: sorted, and by value where all are numbers: 2 before 10."""
     names = sorted(names)

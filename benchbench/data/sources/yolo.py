@@ -20,7 +20,7 @@ from benchbench.data.sources.folder_scan import class_folders, scan_images
 from benchbench.data.sources.mask_pairs import by_stem
 from benchbench.data.sources.own_boxes import BoxedParts, boxed_files, boxed_images, boxed_sizes, checked_names
 from benchbench.data.sources.own_images import Range, printable
-from benchbench.data.sources.yolo_txt import NAME_LISTS, keypoint_values_in, names_file, names_in, read_yolo
+from benchbench.data.sources.yolo_txt import NAME_LISTS, YoloClasses, classes_in, names_file, read_yolo
 from benchbench.errors import DataError
 
 ENDING = ".txt"
@@ -100,9 +100,7 @@ class _Scan:
 
 def _read(params: YoloParams) -> BoxedParts:
     """The images of all parts with their boxes."""
-    scans, names = _scans(params), _names(params)
-    names_from = None if params.classes else names_file(params.path)
-    keypoint_values = keypoint_values_in(names_from) if names_from else 0
+    scans, (names, keypoint_values) = _scans(params), _classes(params)
     parts = {
         part: [
             replace(image, boxes=read_yolo(image.annotation, names, keypoint_values) if image.annotation else ())
@@ -114,16 +112,16 @@ def _read(params: YoloParams) -> BoxedParts:
     return BoxedParts("yolo", parts, names, (*notes, *unread(params, scans)))
 
 
-def _names(params: YoloParams) -> tuple[str, ...]:
+def _classes(params: YoloParams) -> YoloClasses:
     if params.classes:
-        return tuple(params.classes)
+        return YoloClasses(tuple(params.classes))
     file = names_file(params.path)
     if file is None:
         raise DataError(
             f"yolo: {params.path} holds no data.yaml and no {NAME_LISTS[0]} with the names of the classes; name them "
             "with `classes: [car, person]`"
         )
-    return names_in(file)
+    return classes_in(file)
 
 
 def _scans(params: YoloParams) -> dict[str, _Scan]:

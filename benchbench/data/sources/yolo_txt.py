@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from benchbench.data.sources.box_files import WrittenBox
-from benchbench.data.sources.common import is_unicode, read_lines
+from benchbench.data.sources.common import read_lines
 from benchbench.data.sources.own_images import printable
-from benchbench.errors import DataError, one_line, quoted
+from benchbench.errors import DataError, is_unicode, one_line, quoted
 
 LARGEST_BYTES = 16 * 2**20
 # Of shares: what is more than this was never divided by the side of an image.
@@ -107,22 +108,29 @@ def names_file(folder: Path) -> Path | None:
     return next((file for file in (*usual, *found, *lists) if file.is_file()), None)
 
 
-def names_in(file: Path) -> tuple[str, ...]:
-    """Names of the classes, by number.
+class YoloClasses(NamedTuple):
+    """Names of the classes by number, and the count of values of keypoints that follow each box."""
+
+    names: tuple[str, ...]
+    keypoint_values: int = 0
+
+
+def classes_in(file: Path) -> YoloClasses:
+    """The classes that a file names.
 
     Raises:
-        DataError: the file cannot be read, or its names are not distinct.
+        DataError: the file cannot be read, its names are not distinct, or its `kpt_shape` is none.
     """
-    names = _yaml_names(file) if file.suffix in (".yaml", ".yml") else read_lines("yolo", file)
+    content = _yaml(file) if file.suffix in (".yaml", ".yml") else None
+    names = read_lines("yolo", file) if content is None else _yaml_names(file, content)
     if not names:
         raise _error(str(file), None, "it names no class")
     if twice := [name for name in names if names.count(name) > 1]:
         raise _error(str(file), None, f"two classes are named '{quoted(twice[0])}'; name each its own")
-    return tuple(names)
+    return YoloClasses(tuple(names), _keypoint_values(file, content or {}))
 
 
-def _yaml_names(file: Path) -> list[str]:
-    content = _yaml(file)
+def _yaml_names(file: Path, content: Mapping[object, object]) -> list[str]:
     names = content.get("names")
     if isinstance(names, dict):
         if sorted(names, key=str) != sorted(range(len(names)), key=str):
@@ -136,13 +144,9 @@ def _yaml_names(file: Path) -> list[str]:
     return names
 
 
-def keypoint_values_in(file: Path) -> int:
-    """Numbers that keypoints take after each box by `kpt_shape: [points, numbers each]` of a YAML file; 0 without it.
-
-    Raises:
-        DataError: the file cannot be read, or its `kpt_shape` is something else.
-    """
-    shape = _yaml(file).get("kpt_shape") if file.suffix in (".yaml", ".yml") else None
+def _keypoint_values(file: Path, content: Mapping[object, object]) -> int:
+    """The product of `kpt_shape: [points, values of each]`; 0 without it."""
+    shape = content.get("kpt_shape")
     if shape is None:
         return 0
     if not isinstance(shape, list) or len(shape) != 2 or any(type(each) is not int or each < 1 for each in shape):
@@ -154,8 +158,9 @@ def _yaml(file: Path) -> dict[object, object]:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError
 
+    text = "\n".join(_lines(str(file)))
     try:
-        content = YAML(typ="safe", pure=True).load("\n".join(_lines(str(file))))
+        content = YAML(typ="safe", pure=True).load(text)
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
         raise _error(str(file), line, f"it is no YAML ({one_line(error.problem or 'unreadable')})") from None

@@ -179,6 +179,7 @@ NAMES = [
     ("names: !!bool maybe", "yolo: data.yaml: it is no YAML"),
     (f"names: [a, 0x{'f' * 4000}]", "yolo: data.yaml: a name of a class is empty, or no text that a file can hold"),
     ('names: [a, "\\ud800"]', "yolo: data.yaml: a name of a class is empty, or no text that a file can hold"),
+    (b"names: [\xff]", "yolo: data.yaml: byte 0xff is not UTF-8"),
     ("names: []", "yolo: data.yaml: it names no class"),
     (None, "yolo: . holds no data.yaml and no classes.txt with the names of the classes; name them with `classes: ["),
 ]
@@ -189,7 +190,7 @@ def test_names_that_are_none(folder, text, message):
     if text is None:
         (folder / "data.yaml").unlink()
     else:
-        (folder / "data.yaml").write_text(text)
+        (folder / "data.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
     assert refusal(params_of(folder)).startswith(message)
 
 

@@ -92,7 +92,7 @@ def test_unknown_key_that_resembles_nothing_lists_the_known_ones(path):
         ("lr: 1e-3", "lr: .inf", "recipes.default.lr", "finite"),
         ("lr: 1e-3", "lr: .nan", "recipes.default.lr", "finite"),
         ("lr: 1e-3", f"lr: 0x{'f' * 4000}", "recipes.default.lr", "below 2^64"),
-        ("lr: 1e-3", 'optimizer: "\\ud800"', "recipes.default.optimizer", "half a character"),
+        ("lr: 1e-3", 'optimizer: "\\ud800"', "recipes.default.optimizer", "has half a character"),
         ("lr: 1e-3", "lr: inf", "recipes.default.lr", "write a number"),
         ("lr: 1e-3", "augment: flip", "recipes.default.augment", "{name: {parameter: value}}"),
         ("{method: scratch}", "", "arms.scratch", "write a mapping"),

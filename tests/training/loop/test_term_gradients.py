@@ -61,21 +61,27 @@ def test_norms(make):
     assert record.terms["kd"] == pytest.approx(kd, rel=1e-5)
 
 
+def run_with_and_without(make, losses, monkeypatch):
+    """A finished run that was measured, and ended as one that was not, to the last bit."""
+    measured, plain = (make(losses, dropout=0.5) for _ in range(2))
+    measured.run()
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "term_gradients", lambda *args: None)
+        plain.run()
+    assert plain.gradients is None
+    assert_same_end(measured, plain)
+    return measured
+
+
 def test_the_run_is_the_same_with_and_without(make, monkeypatch):
     """Dropout, batch statistics, a memory bank and projectors: to the last bit."""
-    measured = make(LOSSES, dropout=0.5)
-    measured.run()
+    measured = run_with_and_without(make, LOSSES, monkeypatch)
     assert set(measured.gradients.terms) == {
         "kd",
         "crd.crd_student",
         "crd.crd_teacher",
         *(f"align_uniform.{name}" for name in ("align", "uniform")),
     }
-    monkeypatch.setattr(loop, "term_gradients", lambda *args: None)
-    plain = make(LOSSES, dropout=0.5)
-    plain.run()
-    assert plain.gradients is None
-    assert_same_end(measured, plain)
 
 
 def test_it_is_kept_by_checkpoints(make, tmp_path):
@@ -130,15 +136,9 @@ def test_advice(ratio, words):
 def test_losses_without_a_teacher(make, monkeypatch, capsys):
     """They are named in the log, and the training is the same to the last bit."""
     losses = ("ce", loss_spec("tf_kd", 1e-9))
-    measured = make(losses, dropout=0.5)
-    measured.run()
+    measured = run_with_and_without(make, losses, monkeypatch)
     assert capsys.readouterr().out.count("loss 'tf_kd' hardly trains the student") == 1
     assert list(measured.gradients.terms) == ["tf_kd"]
-    monkeypatch.setattr(loop, "term_gradients", lambda *args: None)
-    plain = make(losses, dropout=0.5)
-    plain.run()
-    assert plain.gradients is None
-    assert_same_end(measured, plain)
 
 
 def test_a_resumed_training_does_not_measure_again(make, monkeypatch):
