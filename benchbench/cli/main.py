@@ -183,6 +183,7 @@ def run(
     """
     experiment = options.plan(executor, executor_settings)
     api.require_template(experiment, output.template, output.tables)
+    _require_free(experiment, output)
     finished = api.run(
         experiment,
         progress=True,
@@ -233,7 +234,7 @@ def report(suites: list[SuiteOptions], output: ReportOptions) -> None:
 
 def _show(finished: Run, options: SuiteOptions, output: ReportOptions, folder: Path | None) -> None:
     """Prints a suite's report unless JSON is asked for, and writes it."""
-    folder = folder or Path("reports") / finished.experiment.name
+    folder = _folder_of(finished.experiment, folder)
     finished = finished.with_theme(output.theme)
     if not options.as_json:
         print_report(finished.report, finished.experiment.command("run"), output.tables)
@@ -241,6 +242,16 @@ def _show(finished: Run, options: SuiteOptions, output: ReportOptions, folder: P
     for page in (path for path in paths if path.suffix == f".{PAGE}"):
         click.echo(f"written: {page}", err=True)
     print_written(finished.report, folder, [path for path in paths if path.suffix != f".{PAGE}"])
+
+
+def _folder_of(experiment: Experiment, folder: Path | None) -> Path:
+    return folder or Path("reports") / experiment.name
+
+
+def _require_free(experiment: Experiment, output: ReportOptions) -> None:
+    from benchbench.reports.folder import require_free
+
+    require_free(_folder_of(experiment, output.folder), output.formats, experiment.plan.registry)
 
 
 def _require_distinct_names(experiments: Sequence[tuple[Experiment, SuiteOptions]]) -> None:

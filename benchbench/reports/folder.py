@@ -38,8 +38,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes], registry: Registry, b
     try:
         folder.mkdir(parents=True, exist_ok=True)
         earlier = _earlier(folder, registry)
-        if not (folder / COMMAND).is_file():
-            _require_own(folder, files, earlier)
+        _require_own(folder, files, earlier)
         hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
         _remember(folder, earlier | hashes)  # a report that is killed half-way is removed as a whole
         for name in sorted(files, key=lambda name: name != COMMAND):  # first what shows that the others are of a report
@@ -52,8 +51,20 @@ def write_folder(folder: Path, files: Mapping[str, bytes], registry: Registry, b
     return [folder / name for name in files]
 
 
+def require_free(folder: Path, formats: Collection[str], registry: Registry) -> None:
+    """Refuses a folder with a file of its owner's that every report replaces, before hours of work.
+
+    Raises:
+        StoreError: there is one.
+    """
+    always = ("results.csv", *(["README.md"] if "md" in formats else []))
+    _require_own(folder, always, _earlier(folder, registry))
+
+
 def _require_own(folder: Path, names: Collection[str], earlier: Collection[str]) -> None:
     """No file is replaced that is not of the report before."""
+    if (folder / COMMAND).is_file():
+        return
     for name in names:
         if name not in earlier and (folder / name).exists():
             raise StoreError(f"{folder / name} is not of a report and would be replaced; use another --report DIR")

@@ -89,6 +89,14 @@ class TestReport:
         assert "failed: scratch | cifar | small | seed 0: out of memory" in done.out
         assert "3 of 4 cells have not been run" in done.out
 
+    def test_a_run_that_would_replace_its_owner_s_files_does_not_begin(self, cli, suite):
+        Path("README.md").write_text("mine")
+        done = cli("run", suite, "--report", ".")
+        assert (done.code, done.err.count("\n")) == (2, 1)
+        assert "README.md is not of a report and would be replaced; use another --report DIR" in done.err
+        assert Path("README.md").read_text() == "mine"
+        assert not list(Path("runs").glob("*/*/record.json"))
+
     def test_damaged_record(self, cli, suite, plan_of):
         folder = Store(Path("runs")).stage("cell", plan_of(suite).cells[0].stage)
         folder.path.mkdir(parents=True)
