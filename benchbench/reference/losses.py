@@ -123,10 +123,11 @@ def _presets(component: Component) -> str:
 
 def _measured(loss: str) -> str:
     """The cost of a step, and the results of the suite of every loss."""
-    cost, (suite, results) = step_costs().get(loss), suite_results()
+    cost, results = step_costs().get(loss), suite_results()
     parts = [f"A training step takes {cost} times KD's ([how it is measured](#what-is-measured))."] if cost else []
     if loss in results:
-        parts.append(f"In [`{suite}`](../results/{PAGES[suite]}): {'; '.join(map(inline, results[loss]))}.")
+        report, arms = results[loss]
+        parts.append(f"In [`{report}`](../results/{PAGES[report]}): {'; '.join(map(inline, arms))}.")
     return " ".join(parts)
 
 

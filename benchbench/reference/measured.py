@@ -9,9 +9,12 @@ from pathlib import Path
 
 REPORTS = Path(__file__).parents[2] / "reports"
 STEP_COSTS = "step_costs.md"
-# Suites of every loss on one pair; the first whose report there is counts.
-SUITES = ("losses_cifar10", "losses_small")
-PAGES = {"losses_cifar10": "losses-cifar10.md", "losses_small": "losses-small.md"}
+# Reports of losses on one pair, with the page of each; of a loss, the first that has it counts.
+PAGES = {
+    "losses_cifar10_ahead": "losses-cifar10.md",
+    "losses_cifar10": "losses-cifar10.md",
+    "losses_small": "losses-small.md",
+}
 BESIDE = ("ce", "kd")  # terms that go with another method
 
 
@@ -24,18 +27,20 @@ def step_costs(reports: Path = REPORTS) -> dict[str, str]:
 
 
 @functools.cache
-def suite_results(reports: Path = REPORTS) -> tuple[str, dict[str, list[str]]]:
-    """The suite that has a report, and its results by the loss's name: an arm with its accuracy and gain, each."""
-    suite = next((each for each in SUITES if (reports / each / "losses.csv").is_file()), "")
-    found: dict[str, list[str]] = {}
-    if suite:
-        with (reports / suite / "losses.csv").open(encoding="utf-8", newline="") as stream:
+def suite_results(reports: Path = REPORTS) -> dict[str, tuple[str, list[str]]]:
+    """By the loss's name, a report and its results there: an arm with its accuracy and gain, each."""
+    found: dict[str, tuple[str, list[str]]] = {}
+    for report in PAGES:
+        path = reports / report / "losses.csv"
+        if not path.is_file():
+            continue
+        with path.open(encoding="utf-8", newline="") as stream:
             for row in csv.DictReader(stream):
-                gain = f", {row['over scratch']} over the student alone" if row["over scratch"] != "–" else ""
-                accuracy = row["test accuracy (%)"].replace(" (n=", " % (n=")
-                text = f"{row['arm']} {accuracy}{gain}"
-                found.setdefault(_main(row["loss"]), []).append(text)
-    return suite, found
+                source, texts = found.setdefault(_main(row["loss"]), (report, []))
+                if source == report:
+                    gain = f", {row['over scratch']} over the student alone" if row["over scratch"] != "–" else ""
+                    texts.append(f"{row['arm']} {row['test accuracy (%)'].replace(' (n=', ' % (n=')}{gain}")
+    return found
 
 
 def _main(sum_of_losses: str) -> str:

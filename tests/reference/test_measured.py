@@ -30,15 +30,20 @@ def test_the_cost_of_a_step(tmp_path):
 def test_results_by_the_method_of_an_arm(tmp_path):
     (tmp_path / "losses_small").mkdir()
     (tmp_path / "losses_small" / "losses.csv").write_text(LOSSES, encoding="utf-8")
-    assert suite_results(tmp_path) == (
-        "losses_small",
-        {
-            "srd": ["SRD 35.1 ± 0.2 % (n=3), +2.2 [+1.0, +3.4] over the student alone"],
-            "kd": ["KD (2) 34.2 % (n=1)", "KD 33.0 % (n=1), +0.1 over the student alone"],
-            "ofd": ["OFD 32.0 % (n=1), -0.9 over the student alone"],
-        },
-    )
+    results = {
+        "srd": ("losses_small", ["SRD 35.1 ± 0.2 % (n=3), +2.2 [+1.0, +3.4] over the student alone"]),
+        "kd": ("losses_small", ["KD (2) 34.2 % (n=1)", "KD 33.0 % (n=1), +0.1 over the student alone"]),
+        "ofd": ("losses_small", ["OFD 32.0 % (n=1), -0.9 over the student alone"]),
+    }
+    assert suite_results(tmp_path) == results
+    (tmp_path / "losses_cifar10").mkdir()
+    text = "".join(line for line in LOSSES.splitlines(keepends=True) if ",OFD," not in line).replace("35.1", "60.7")
+    (tmp_path / "losses_cifar10" / "losses.csv").write_text(text, encoding="utf-8")
+    suite_results.cache_clear()
+    better = "SRD 60.7 ± 0.2 % (n=3), +2.2 [+1.0, +3.4] over the student alone"
+    assert suite_results(tmp_path)["srd"] == ("losses_cifar10", [better])
+    assert suite_results(tmp_path)["ofd"] == results["ofd"]
 
 
 def test_without_reports_there_are_none(tmp_path):
-    assert (step_costs(tmp_path), suite_results(tmp_path)) == ({}, ("", {}))
+    assert (step_costs(tmp_path), suite_results(tmp_path)) == ({}, {})
