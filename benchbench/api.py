@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from benchbench.errors import BenchBenchError
 from benchbench.experiment import DEFAULT_STORE, DEFAULT_TEMPLATE, Experiment, Run
 from benchbench.hardware.platform import require_platform
+from benchbench.suite.places import given_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,29 +120,28 @@ def plan(
     from benchbench.suite.document import Override
 
     require_platform()
-    results = _store(store)
+    results, root, files = _store(store), given_path(data, "--data"), _paths(plugins)
     file = load_suite(suite, overrides)
     if seeds is not None:
         given = seeds if isinstance(seeds, int | str) else list(seeds)
         file = file.replace([Override("seeds", given, "argument")])
-    files = _paths(plugins)
     host = load_suite_plugins(file, files)
     file = with_executor(file, executor, executor_settings)
-    expanded, choice = plan_for_executor(file, host, Path(data), DeviceRequest(device, jobs, store=results.root))
+    expanded, choice = plan_for_executor(file, host, root, DeviceRequest(device, jobs, store=results.root))
     choices = [(each,) if isinstance(each, str) else tuple(each) for each in (only, skip)]
-    experiment = Experiment(expanded, host, results, Path(data), choice, device, jobs, files, *choices)
+    experiment = Experiment(expanded, host, results, root, choice, device, jobs, files, *choices)
     experiment.chosen()  # a choice that is none is said now
     return experiment
 
 
 def _paths(paths: Sequence[PathLike]) -> tuple[Path, ...]:
-    return tuple(Path(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths))
+    return tuple(given_path(each, "--plugin") for each in ([paths] if isinstance(paths, str | os.PathLike) else paths))
 
 
 def _store(folder: PathLike) -> Store:
     from benchbench.store import Store
 
-    store = Store(Path(folder))
+    store = Store(given_path(folder, "--store"))
     store.check_format()
     return store
 
@@ -320,10 +320,10 @@ def load_results(
         >>> results = bb.load_results("quickstart", store="runs")
         >>> missing = results[results.status != "done"]
     """
-    if isinstance(source, str | os.PathLike) and Path(source).suffix == ".csv":
+    if isinstance(source, str | os.PathLike) and given_path(source).suffix == ".csv":
         from benchbench.reports.compare_inputs import read_results
 
-        return read_results(Path(source))
+        return read_results(given_path(source))
     if not isinstance(source, Experiment):
         source = plan(source, store=store or DEFAULT_STORE, data=data, plugins=plugins)
     return report(source, store=store).results
@@ -352,7 +352,7 @@ def load_trained(
         >>> student, classes = bb.load_trained(run.results.key[0])
         >>> logits = student(torch.rand(8, 3, 32, 32)).logits
     """
-    folder = Path(cell)
+    folder = given_path(cell)
     if not (folder / "spec.json").is_file():
         folder = _store(store).find_trained(os.fspath(cell)).path
     from benchbench.export.load import load_trained as load_stage  # torch, after all that is refused at once
@@ -386,14 +386,14 @@ def compare(
     """
     from benchbench.reports.compare import compare as compare_sides
 
-    return compare_sides(*(_side(each, Path(data), _paths(plugins)) for each in (a, b)))
+    return compare_sides(*(_side(each, given_path(data, "--data"), _paths(plugins)) for each in (a, b)))
 
 
 def _side(source: Experiment | Run | PathLike, data: Path, plugins: tuple[Path, ...]) -> Side:
     from benchbench.reports.compare_inputs import Side, load_side
 
     if isinstance(source, str | os.PathLike):
-        return load_side(os.fspath(source), data, plugins)
+        return load_side(os.path.expanduser(os.fspath(source)), data, plugins)
     finished = source if isinstance(source, Run) else report(source)
     experiment = finished.experiment
     specs = {key: stage.spec for key, stage in experiment.plan.stages.items()}

@@ -70,6 +70,7 @@ class Params(BaseModel):
         boxes: of an augmenter, what becomes of boxes: "moved" where its target takes their corners `boxes` [B, M, 4],
             in pixels, beside its parameters, and gives (images, boxes) then; they may leave the image, and are cut
             afterwards. One that keeps masks keeps boxes.
+        instead_of: remedies for names that it does not have and a user may expect, by these names.
     """
 
     takes_channels: ClassVar[bool] = False
@@ -78,6 +79,7 @@ class Params(BaseModel):
     needs_rgb: ClassVar[bool] = False
     masks: ClassVar[Literal["kept", "moved"] | None] = None
     boxes: ClassVar[Literal["moved"] | None] = None
+    instead_of: ClassVar[Mapping[str, str]] = {}
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -146,6 +148,8 @@ class Component:
         boxes: of a loss: it works on a detection too, where logits are [B, A, classes] and labels are boxes. Of a head:
             it is one of detections, a `benchbench.models.detection.DetectionHead`. Of a metric: it reads those of a
             detection.
+        replaces_head: of a loss: its target gives the student another classifier, by `make_head`. No arm can go on from
+            a student of it, since the other one is of that training alone.
     """
 
     name: str
@@ -159,6 +163,7 @@ class Component:
     optional: Mapping[str, frozenset[str]] = field(default_factory=dict, hash=False)
     dense: bool = False
     boxes: bool = False
+    replaces_head: bool = False
 
     def __post_init__(self) -> None:
         """Raises PluginError for a component that would only fail later, away from its plugin."""

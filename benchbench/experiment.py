@@ -5,10 +5,12 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchbench.errors import BenchBenchError, UnknownNameError, did_you_mean, one_line
+from benchbench.suite.places import given_path
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -381,7 +383,7 @@ class Run:
         return write_page(self.report, self._folder(folder), sheets)
 
     def _folder(self, folder: str | Path | None) -> Path:
-        return Path("reports") / self.experiment.name if folder is None else Path(folder)
+        return Path("reports") / self.experiment.name if folder is None else given_path(folder)
 
     def _state(self) -> str:
         counts = self.results.status.value_counts()
@@ -392,8 +394,6 @@ class Run:
         return "\n".join([self._state(), self.answer, repr(self.tables), repr(self.figures)])
 
     def _repr_html_(self) -> str:
-        from html import escape
-
         accuracy = self.tables.get("accuracy")
         table = accuracy._repr_html_() if accuracy is not None else ""
         texts = [self._state(), self.answer, *(f"failed: {name}: {why}" for name, why in self.failed.items())]

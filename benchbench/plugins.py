@@ -22,7 +22,7 @@ import pluggy
 
 from benchbench import hookspecs
 from benchbench.components import PROJECT, Component, Offer, Registry
-from benchbench.errors import PluginError, one_line
+from benchbench.errors import PluginError, did_you_mean, one_line
 from benchbench.planning.claims import Claims, forget_module
 from benchbench.planning.neighbours import FINDER, module_in_package, named, neighbours
 from benchbench.planning.source_hash import forget_sources
@@ -95,10 +95,19 @@ class PluginHost:
                 self.manager.unregister(name=name)
             if isinstance(error, KeyboardInterrupt):
                 raise
-            raise PluginError(one_line(error)) from error
+            raise PluginError(self._unknown_hook(error) or one_line(error)) from error
         for offer in offers:
             self.registry.add(offer)
         self.origins[name] = origin
+
+    def _unknown_hook(self, error: BaseException) -> str | None:
+        """The reason why a hook is none of ours, and which may have been meant; None for another error."""
+        unknown = re.search(r"unknown hook '(\w+)'", str(error))
+        if unknown is None or not isinstance(error, pluggy.PluginValidationError):
+            return None
+        hooks = vars(self.manager.hook).items()
+        known = [name for name, hook in hooks if isinstance(hook, pluggy.HookCaller) and hook.has_spec()]
+        return f"unknown hook '{unknown[1]}'; {did_you_mean(unknown[1], known)}"
 
     def _offers(self, plugin: object, kind: str, origin: str) -> list[Offer]:
         hook = getattr(self.manager.hook, hookspecs.REGISTRATION_HOOKS[kind])

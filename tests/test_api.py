@@ -153,6 +153,30 @@ class TestPlan:
         with pytest.raises(error, match=message):
             bb.plan(SCRATCH, **options)
 
+    def test_paths_in_the_home(self, tiny_suite, tmp_path, monkeypatch):
+        home = tmp_path / "home"
+        monkeypatch.setenv("HOME", str(home))
+        tiny_suite(home)
+        (home / "mine.py").write_text("from benchbench import hookimpl\n")
+        plan = bb.plan("~/suite.yaml", store="~/runs", data="~/data", plugins="~/mine.py", device="cpu")
+        assert (plan.store.root, plan.data_root, plan.plugins) == (home / "runs", home / "data", (home / "mine.py",))
+        with pytest.raises(bb.BenchBenchError, match=f"^{home}/nowhere.csv does not exist"):
+            bb.load_results("~/nowhere.csv")
+
+    @pytest.mark.parametrize("option", ["store", "data", "plugins"])
+    def test_a_name_that_is_no_utf8(self, option):
+        """Workers could not be told of it."""
+        message = rf"^the name of .*caf\\udce9 is no UTF-8; rename it, or give another --{option.removesuffix('s')}$"
+        with pytest.raises(bb.BenchBenchError, match=message):
+            bb.plan(SCRATCH, **{option: os.fsdecode(b"caf\xe9")})
+
+    def test_a_working_folder_whose_name_is_no_utf8(self, monkeypatch):
+        folder = os.fsdecode(b"caf\xe9")
+        os.mkdir(folder)
+        monkeypatch.chdir(folder)
+        with pytest.raises(bb.BenchBenchError, match=r"caf\\udce9/runs is no UTF-8; rename it"):
+            bb.plan(SCRATCH)
+
     def test_an_unknown_component_of_a_dict_is_named_with_its_keys(self):
         arms = {"a": {"method": "distill", "loss": {"kdd": 1}}}
         with pytest.raises(SuiteError, match=r"^arms\.a\.loss\.kdd: unknown loss 'kdd'; did you mean 'kd'\?$"):

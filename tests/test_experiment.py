@@ -194,6 +194,10 @@ class TestWrite:
         assert not plan.store.root.exists()
         assert run.page("report").name == "report.html"  # it shows reasons and logs
 
+    def test_into_the_home(self, plan, tmp_path, monkeypatch):
+        monkeypatch.setenv("HOME", str(tmp_path / "home"))
+        assert bb.report(plan).page("~/report") == tmp_path / "home/report/report.html"
+
     def test_an_unknown_format(self, plan):
         with pytest.raises(bb.BenchBenchError, match="unknown format 'docx'; there are md, tex, "):
             bb.report(plan).write("report", ["md", "docx"])

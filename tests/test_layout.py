@@ -14,6 +14,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "benchbench"
+TESTS = ROOT / "tests"
+# Folders of tests that are of no one room.
+APART = {"benchmarks", "cuda_stub", "storms"}
 
 # Rooms from the ground up. A room imports from lower floors alone; rooms of one floor know nothing of each other.
 FLOORS: tuple[tuple[str, ...], ...] = (
@@ -189,6 +192,11 @@ def test_imports_run_down():
 
 def test_no_import_circle():
     assert measure().circle == []
+
+
+def test_tests_lie_where_their_code_lies():
+    folders = {".".join(path.parent.relative_to(TESTS).parts) for path in TESTS.rglob("test_*.py")}
+    assert folders - {name.removeprefix("benchbench").lstrip(".") for name in modules()} == APART
 
 
 def test_few_modules_at_the_top():

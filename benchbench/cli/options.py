@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -19,7 +20,14 @@ Command = Callable[..., Any]
 MOST_WRONG = 24  # of `benchbench.reports.sheet_request`, whose import would take time here
 
 
-class SuiteFile(click.Path):
+class UserPath(click.Path):
+    """A path in which a leading `~` counts, which shells leave in `--store=~/runs`."""
+
+    def convert(self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(os.path.expanduser(value), param, ctx)
+
+
+class SuiteFile(UserPath):
     """The path of a suite, or the name of one that ships; shells complete both."""
 
     def __init__(self) -> None:
@@ -35,8 +43,8 @@ class SuiteFile(click.Path):
 
 
 suite_type = SuiteFile()
-folder_type = click.Path(file_okay=False, path_type=Path)
-file_type = click.Path(dir_okay=False, path_type=Path)
+folder_type = UserPath(file_okay=False, path_type=Path)
+file_type = UserPath(dir_okay=False, path_type=Path)
 data_option = click.option(
     "--data",
     type=folder_type,

@@ -56,8 +56,8 @@ def ls(options: StoreOptions, suites: list[SuiteOptions], kind: str | None) -> N
     from benchbench.running.cleaning import stages_of, store_of
 
     store = store_of(options.store)
-    names, labels = _named(suites)
     stages = stages_of(store)
+    names, labels = _named(suites, stages)
     if kind is not None and kind not in (kinds := {stage.kind for stage in stages}):
         raise click.UsageError(f"no stage of kind '{kind}' in store {store.root}; {did_you_mean(kind, kinds)}")
     stages = [stage for stage in stages if kind in (None, stage.kind)]
@@ -153,8 +153,8 @@ def gc(
     from benchbench.store.inventory import sizes_beside
 
     store = store_of(options.store)
-    names, labels = _named(suites)
     stages, beside = stages_of(store), sum(sizes_beside(store).values())
+    names, labels = _named(suites, stages)
     removals = garbage(stages, set(names) if suites else None, Limits(older_than, max_size), beside)
     left = sum(stage.bytes for stage in stages) + beside - sum(removal.bytes for removal in removals)
     notes = []
@@ -225,15 +225,23 @@ def _remove(
     sys.exit(1 if kept else 0)
 
 
-def _named(suites: Sequence[SuiteOptions]) -> tuple[dict[str, list[str]], dict[str, str]]:
-    """Names of the suites that need each stage, and the stage's label in the first of them."""
+def _named(
+    suites: Sequence[SuiteOptions], stages: Sequence[StoredStage]
+) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """Names of the suites that need each stage, or a file of its, and the stage's label in the first of them."""
+    from benchbench.specs.parts import file_paths
+    from benchbench.store.inventory import kind_folders, stages_at
+
     names: dict[str, list[str]] = {}
     labels: dict[str, str] = {}
+    kinds = kind_folders(stages)
     for options in suites:
         experiment = options.plan()
-        for stage in experiment.plan.stages.values():
-            name = f"{stage.kind}/{stage.key[:16]}"
+        planned = {f"{stage.kind}/{stage.key[:16]}": stage for stage in experiment.plan.stages.values()}
+        files = {path for stage in planned.values() for path in file_paths(stage.spec.as_json())}
+        for name in planned.keys() | stages_at(kinds, files):
             names.setdefault(name, []).append(experiment.name)
+        for name, stage in planned.items():
             labels.setdefault(name, stage.label)
     return names, labels
 

@@ -30,9 +30,16 @@ class StageLocs:
 
 
 def locs_of(plan: Plan) -> dict[str, StageLocs]:
-    """The locations of every stage that trains or runs a network for a cell, by key."""
+    """The locations of every stage that trains or runs a network, by key; without stages that measure its speed."""
     locs: dict[str, StageLocs] = {}
-    for cell in plan.cells:
+    cells, quality = [*plan.needed_cells, *plan.cells], plan.suite.quality
+    if quality is not None:
+        data = {plan.stages[cell.stage].needs.get("synthetic"): cell.data for cell in cells}
+        networks: dict[str, Loc] = {"teacher0": ("teachers", quality.teacher, "model")}
+        for key, stage in plan.stages.items():
+            if stage.kind == "quality":
+                _add(plan, key, StageLocs(data[stage.needs["synthetic"]], networks), locs)
+    for cell in cells:
         _add(plan, cell.stage, _cell_locs(plan, cell), locs)
     return locs
 

@@ -11,15 +11,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from benchbench.costs.estimate import (
-    FORWARDS_PER_STEP,
-    MEASURING,
-    evaluation_images,
-    forward_images,
-    training_images,
-    views_of,
-)
-from benchbench.costs.history import History, Pace
+from benchbench.costs.estimate import FORWARDS_PER_STEP, evaluation_images, forward_images, training_images, views_of
+from benchbench.costs.history import PREDICTED_KINDS, History, Pace
 from benchbench.costs.locs import locs_of
 from benchbench.errors import StoreError
 from benchbench.planning.model import Plan, Stage
@@ -150,9 +143,12 @@ class CellHours(NamedTuple):
 
 
 def predict(plan: Plan, store: Store) -> dict[str, float | None]:
-    """Device-hours of every stage that trains or runs a network, by key; None where a measurement is missing."""
+    """Device-hours of every stage that a cell needs, by key; None where a measurement is missing.
+
+    Without stages that measure something, such as the quality of generated images: nothing predicts those.
+    """
     predictor = Predictor(plan, store)
-    return {key: predictor.hours(key) for key, stage in plan.stages.items() if stage.kind not in MEASURING}
+    return {key: predictor.hours(key) for key, stage in plan.stages.items() if stage.kind in PREDICTED_KINDS}
 
 
 def predicted_cells(plan: Plan, predicted: Mapping[str, float | None]) -> dict[str, CellHours]:

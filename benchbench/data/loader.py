@@ -51,6 +51,10 @@ class Loader(Protocol):
         """Batches of one epoch."""
         ...
 
+    def images_a_step(self, batch_size: int) -> int:
+        """Images of each of them, for all processes together."""
+        ...
+
     def train_batches(self, seed: int, epoch: int, batch_size: int, start: int) -> Iterator[Batch]:
         """One epoch's batches from step `start` on, in an order drawn from (seed, epoch).
 

@@ -31,13 +31,17 @@ class Blend:
         """Batches of an epoch of `count` images; as many as there are of real ones alone where the share is fixed."""
         return steps_per_epoch(count if self.share is None else self.real, batch_size)
 
+    def images_a_step(self, count: int, batch_size: int) -> int:
+        """Images of each batch, of `count` in all; no more than there are real ones where the share is fixed."""
+        return min(batch_size, count if self.share is None else self.real)
+
     def order(self, count: int, seed: int, epoch: int, batch_size: int) -> Tensor:
         """Indices of the images of each batch of an epoch: [steps, B], drawn from (seed, epoch)."""
         if self.share is None:
             return training_order(count, seed, epoch, batch_size)
         first, last = self.share
         share = first + (last - first) * min(1.0, max(0, epoch) / max(1, self.epochs - 1))
-        steps, size = steps_per_epoch(self.real, batch_size), min(batch_size, self.real)
+        steps, size = steps_per_epoch(self.real, batch_size), self.images_a_step(count, batch_size)
         generated = round(share * size) if count > self.real else 0
         real = training_order(self.real, seed, epoch, batch_size)[:, : size - generated]
         rounds = range(math.ceil(steps * generated / max(1, count - self.real)))
@@ -73,6 +77,10 @@ class TrainingOrder:
     def steps(self, batch_size: int) -> int:
         count = len(self.labels)
         return steps_per_epoch(count, batch_size) if self.blend is None else self.blend.steps(count, batch_size)
+
+    def images_a_step(self, batch_size: int) -> int:
+        count = len(self.labels)
+        return min(batch_size, count) if self.blend is None else self.blend.images_a_step(count, batch_size)
 
     def _order(self, seed: int, epoch: int, batch_size: int) -> Tensor:
         count = len(self.labels)

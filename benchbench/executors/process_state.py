@@ -9,33 +9,43 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from benchbench.components import Offer, Registry
-from benchbench.errors import GlobalStateError
+from benchbench.components import PROJECT, Offer, Registry
+from benchbench.errors import GlobalStateError, PluginError, StageError
 from benchbench.executors.base import Assignment
+from benchbench.planning.keys import describe
+from benchbench.planning.source_hash import forget_sources
 from benchbench.training.global_state import THREADS, Change, StateWatch
 
 
 class ProcessState:
-    """Keeps the components of one stage from changing the process for the others.
+    """Keeps the components of one stage from changing the process for the others, and their code as it was planned.
 
     Args:
         registry: of all components.
 
     Attributes:
         changes: made by the modules of components as they were imported, by "kind/name"; all have been put back.
+        sources: hashes of the code of plugins' components as it was imported, by "kind/name".
         remarks: about the stages at hand, for their log and record.
     """
 
     def __init__(self, registry: Registry):
         self.registry = registry
         self.changes: dict[str, list[Change]] = {}
+        self.sources: dict[str, str] = {}
         self.remarks: list[str] = []
+        for offer in [each for kind in registry.offers for each in registry.of_kind(kind)]:
+            if offer.component.target.partition(":")[0] in sys.modules:
+                self._note_source(offer)
 
     def load(self, names: Iterable[str]) -> None:
         """Imports components; what their modules change as they are imported is put back."""
         for name in names:
             component = self.registry.get(*name.split("/", 1))
-            if component.target.partition(":")[0] in sys.modules:
+            is_loaded = component.target.partition(":")[0] in sys.modules
+            if (offer := self._offer(name)) and name not in self.sources:
+                self._note_source(offer, afresh=not is_loaded)
+            if is_loaded:
                 component.load()
                 continue
             watch = StateWatch()
@@ -53,6 +63,29 @@ class ProcessState:
             for key, found in names.items()
             if found
         }
+
+    def _note_source(self, offer: Offer, afresh: bool = False) -> None:
+        if offer.origin == PROJECT:
+            return
+        if afresh:  # as it is now, and not as it was planned in this process
+            forget_sources()
+        with contextlib.suppress(PluginError):  # without a source there is no plan with it either
+            self.sources[f"{offer.kind}/{offer.component.name}"] = describe(offer.component).source
+
+    def edited(self, stages: Sequence[Assignment]) -> dict[str, StageError]:
+        """Stages with components whose code here is not that of the plan, under whose key they would be kept.
+
+        It has been edited since, or this machine has another version.
+        """
+        found: dict[str, StageError] = {}
+        for stage in stages:
+            for name, planned in stage.spec.components.items():
+                if self.sources.get(name, planned.source) != planned.source and (offer := self._offer(name)):
+                    found[stage.key] = StageError(
+                        f"{offer.kind} '{offer.component.name}' of {offer.origin} is not the code that was planned: it "
+                        "has been edited since, or differs on this machine; run the same command again"
+                    )
+        return found
 
     @contextlib.contextmanager
     def kept(self, stages: Sequence[Assignment]) -> Iterator[None]:

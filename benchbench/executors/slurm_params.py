@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -11,6 +12,8 @@ from benchbench.components import Params
 
 # Minutes; minutes:seconds; hours:minutes:seconds; days-hours, and so on.
 _TIME = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?")
+# An account may be a number.
+_Text = Annotated[str, Field(coerce_numbers_to_str=True)]
 _GPUS = re.compile(r"(?:^|,)(?:gres[:/])?gpu(?::([A-Za-z_][\w.-]*))?(?:[:=](\d+))?(?=,|$)")
 
 
@@ -33,18 +36,18 @@ def time_seconds(text: str) -> int | None:
 class SlurmParams(Params):
     """Demand of each job; what is left out is the cluster's default."""
 
-    partition: str | None = Field(None, description="partition, or several with commas between them")
-    account: str | None = Field(None, description="account that is charged")
-    qos: str | None = Field(None, description="quality of service")
-    time: Annotated[str, Field(coerce_numbers_to_str=True)] | None = Field(
+    instead_of: ClassVar[Mapping[str, str]] = {"gpus": "write gres: gpu:1"}
+
+    partition: _Text | None = Field(None, description="partition, or several with commas between them")
+    account: _Text | None = Field(None, description="account that is charged")
+    qos: _Text | None = Field(None, description="quality of service")
+    time: _Text | None = Field(
         None, description="time limit of a job, as in 4:00:00 or 1-12:00:00; stages are packed into it"
     )
     gres: str | None = Field(None, description="generic resources of a job, as in gpu:1 or gpu:a100:2")
-    constraint: str | None = Field(None, description="features of nodes")
+    constraint: _Text | None = Field(None, description="features of nodes")
     cpus: int | None = Field(None, ge=1, description="CPU cores of a job")
-    mem: Annotated[str, Field(coerce_numbers_to_str=True)] | None = Field(
-        None, description="memory of a job, as in 32G"
-    )
+    mem: _Text | None = Field(None, description="memory of a job, as in 32G")
     jobs: int = Field(4, ge=1, le=10_000, description="most jobs at once")
     setup: tuple[str, ...] = Field((), description="lines of shell before the work, as in [module load cuda]")
     options: tuple[str, ...] = Field((), description="further options of sbatch, as in [--exclude=n3]")

@@ -227,7 +227,7 @@ class Worker:
         process = self.process = self.process or ProcessState(self.registry)
         # Imported before the stage's clock starts: the first stage of a worker would pay for all that follow.
         process.load({name for stage in stages for name in stage.spec.components})
-        if apart := process.apart(stages):
+        if apart := {**process.apart(stages), **process.edited(stages)}:
             here = [stage for stage in stages if stage.key not in apart]
             ended = dict(zip((stage.key for stage in here), self._run(here) if here else [], strict=True))
             return [ended[stage.key] if stage.key in ended else apart[stage.key] for stage in stages]

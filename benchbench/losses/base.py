@@ -62,8 +62,9 @@ class Loss(nn.Module):
     The weighted sum calls it in float32, outside of autocast, with a teacher whose outputs get no gradient. It checks
     before that there is everything that the component `needs`.
 
-    State that must survive a checkpoint is a parameter or a buffer. Random numbers come from torch's global generator,
-    which the training loop seeds anew at every step, so that a resumed run draws the same ones.
+    State that must survive a checkpoint is a parameter or a buffer; the training moves both to its device. Random
+    numbers come from torch's global generator, which the training loop seeds anew at every step, so that a resumed run
+    draws the same ones.
 
     A method of two stages sets `prepares`. Before the first epoch the loop runs `preparation` x epochs epochs (rounded
     up) on `prepare` alone, unweighted, with an optimiser of its own; then training begins with a fresh one.

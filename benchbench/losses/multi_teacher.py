@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -70,6 +70,15 @@ class MultiTeacherLoss(nn.Module):
         """The weight of each loss, by its name."""
         return {each.spec.name: each.spec.weight for part in (self.ensemble, *self._sums()) for each in part.losses}
 
+    def factors(self, terms: Iterable[str]) -> dict[str, float]:
+        """The factor of each term in the sum, by its name: the weight of its loss, times the share of its teacher."""
+        weights, separate = self.loss_weights(), {each.spec.name for part in self._sums() for each in part.losses}
+        factors = {}
+        for term in terms:
+            name, number = loss_of(term), term.partition(" ")[2]
+            factors[term] = weights[name] * (self.weights[int(number) - 1] if name in separate else 1.0)
+        return factors
+
     def sides(self, terms: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """The weighted sums of the terms without a teacher's part, and of those with one; 0 where there are none.
 
@@ -77,13 +86,10 @@ class MultiTeacherLoss(nn.Module):
             terms: of a batch, as `forward` gives them.
         """
         needs = {each.spec.name: each.needs for part in (self.ensemble, *self._sums()) for each in part.losses}
-        weights, separate = self.loss_weights(), {each.spec.name for part in self._sums() for each in part.losses}
+        factors = self.factors(terms)
         values: tuple[list[Tensor], list[Tensor]] = [], []
         for term, value in terms.items():
-            whole, _, number = term.partition(" ")
-            name = whole.partition(".")[0]
-            share = self.weights[int(number) - 1] if name in separate else 1.0
-            values[bool(needs[name] & TEACHER_NEEDS)].append(weights[name] * share * value)
+            values[bool(needs[loss_of(term)] & TEACHER_NEEDS)].append(factors[term] * value)
         zero = torch.zeros((), device=next(iter(terms.values())).device if terms else None)
         task, distillation = (torch.stack(each).sum() if each else zero for each in values)
         return task, distillation
@@ -120,6 +126,11 @@ class MultiTeacherLoss(nn.Module):
         # Those of segmentations may differ in size.
         shares = [weight * enlarged(each, known[0]) for weight, each in zip(self.weights, known, strict=True)]
         return Outputs(torch.stack(shares).sum(0), teachers[0].embedding, second_view=second_view)
+
+
+def loss_of(term: str) -> str:
+    """The name of a term's loss: of "loss", "loss.term" or "loss.term 2"."""
+    return term.partition(" ")[0].partition(".")[0]
 
 
 def _reads_more_than_logits(loss: LossSpec, registry: Registry, of_boxes: bool) -> bool:

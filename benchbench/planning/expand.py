@@ -224,7 +224,7 @@ class CellBuilder:
         require_start(model, start, task.loc, self.draft)
         check_arm(point.arm, arm, point.data, self.draft)
         losses = self._losses(point.arm, arm, builder)
-        recipe = builder.recipe(merged.recipe, arm.method, merged.loc)
+        recipe = builder.recipe(merged, arm.method)
         resolver.check_labels(point.arm, arm, merged.recipe, merged.loc)
         self.synthetic.check(point.arm, arm, bool(recipe.mix))
         synthetic = self.synthetic.images(arm, NetworkInputs(point.data, data, recipe.inputs()))

@@ -85,10 +85,15 @@ class Grid:
         """Every point, in the suite's order.
 
         Raises:
-            SuiteError: an arm that cannot be as it is.
+            SuiteError: an arm that cannot be as it is, or two arms with one row, whose cells would be one average.
         """
+        arm_of: dict[str, str] = {}
         for arm in self.suite.arms:
             for row in self._rows(arm):
+                other = arm_of.setdefault(row.label, arm)
+                if other != arm:
+                    problem = f"arms '{other}' and '{arm}' both have the row '{row.label}'"
+                    raise self.file.error(problem, ("arms", arm), "give one of them another label")
                 self._check_start(arm, row.students)
                 for data in self.suite.data:
                     for student in row.students:
@@ -151,6 +156,10 @@ class Grid:
         absent = [student for student in students if student not in rows[0].students]
         if absent:
             raise error(f"arm '{arm.start}' does not train student '{absent[0]}' of arm '{label}'", loc)
+        for name in (ref.name for ref in self.suite.arms[arm.start].loss):
+            if self.resolver.component("loss", name, ("arms", arm.start, "loss", name)).replaces_head:
+                problem = f"loss '{name}' gives the student of arm '{arm.start}' another classifier"
+                raise error(f"{problem}, which arm '{label}' cannot go on from", loc, f"take an arm without '{name}'")
 
     def _students(self, label: str, teacher_set: TeacherSet | None) -> list[str]:
         """The suite's students, without those that a teacher of the set does not teach."""

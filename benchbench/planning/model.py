@@ -142,6 +142,7 @@ class Plan:
         corpora: label of the pre-training of each stage of that kind, by key.
         device_locs: place in the suite that says so, of each stage that takes several devices, by key.
         optimizer_locs, without_dot: as in `benchbench.planning.draft.PlanDraft`.
+        needed_cells: of a part of a grid, the cells outside of it whose stages it needs: others go on from them.
     """
 
     file: SuiteFile
@@ -154,6 +155,7 @@ class Plan:
     device_locs: dict[str, Loc] = field(default_factory=dict)
     optimizer_locs: dict[str, Loc] = field(default_factory=dict)
     without_dot: set[str] = field(default_factory=set)
+    needed_cells: list[Cell] = field(default_factory=list)
 
     @property
     def suite(self) -> Suite:
@@ -178,7 +180,7 @@ class Plan:
     def part(self, kinds: Collection[str]) -> Plan:
         """The stages of some kinds alone, without cells."""
         stages = {key: stage for key, stage in self.stages.items() if stage.kind in kinds}
-        return replace(self, stages=stages, cells=[])
+        return replace(self, stages=stages, cells=[], needed_cells=[])
 
     def dependencies(self, key: str, own_seed: bool = False) -> list[str]:
         """Keys of all stages that a stage depends on, directly or not, each once; soft needs included.

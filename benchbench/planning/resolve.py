@@ -41,8 +41,8 @@ class Resolver:
         self._split_specs: dict[str, FileSpec] = {}
         self._fingerprints: dict[str, JsonValue] = {}
 
-    def component(self, kind: str, name: str, loc: Loc) -> Component:
-        """A component by name.
+    def component(self, kind: str, name: str, loc: Loc, hint: str = "") -> Component:
+        """A component by name; `hint` is a further remedy where there is none.
 
         Raises:
             SuiteError: at `loc`: there is none.
@@ -50,7 +50,7 @@ class Resolver:
         try:
             return self.registry.get(kind, name)
         except UnknownNameError as error:
-            raise self.file.error(str(error), loc) from None
+            raise self.file.error(str(error), loc, hint) from None
 
     def params(self, component: Component, arguments: Mapping[str, JsonValue], loc: Loc) -> Params:
         """A component's parameters, checked; paths made absolute.
@@ -63,6 +63,7 @@ class Resolver:
         for name in arguments:
             if name not in fields and not is_open:
                 hint = did_you_mean(name, fields) if fields else "it takes none"
+                hint = component.params.instead_of.get(name, hint)
                 raise self.file.error(f"unknown parameter '{name}' of '{component.name}'; {hint}", [*loc, name])
         values: dict[str, object] = {**arguments}
         for name, value in values.items():

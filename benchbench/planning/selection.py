@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -49,17 +50,19 @@ def chosen_part(plan: Plan, only: Sequence[str] = (), skip: Sequence[str] = ()) 
     needed = trained | {key for key in measured if key is not None}
     needed |= {key for stage in list(needed) for key in plan.dependencies(stage)}
     stages = {key: stage for key, stage in plan.stages.items() if key in needed}
-    return replace(plan, cells=cells, stages=stages)
+    others = needed - {cell.stage for cell in cells}
+    needed_cells = [cell for cell in plan.cells if cell.stage in others]
+    return replace(plan, cells=cells, stages=stages, needed_cells=needed_cells)
 
 
 def _parsed(text: str, plan: Plan, option: str) -> dict[str, str]:
     """Labels by axis.
 
     Raises:
-        BenchBenchError: it is not of that form.
+        BenchBenchError: it is not of that form, or names an axis twice.
     """
     choice = {}
-    for part in text.split(","):
+    for part in re.split(r",(?=\s*\w+\s*=)", text):  # a row has commas of its own
         axis, equals, label = (each.strip() for each in part.partition("="))
         if not equals or not label:
             raise BenchBenchError(f"{option} {quoted(text)}: write AXIS=LABEL, as in {option} arm=KD,seed=0")
@@ -67,6 +70,9 @@ def _parsed(text: str, plan: Plan, option: str) -> dict[str, str]:
             raise BenchBenchError(
                 f"{option} {quoted(text)}: there is no axis '{quoted(axis)}'; {did_you_mean(axis, AXES)}"
             )
+        if axis in choice:
+            remedy = f"repeat the option: {option} {axis}=A {option} {axis}=B"
+            raise BenchBenchError(f"{option} {quoted(text)} names '{axis}' twice; {remedy}")
         labels = {each for cell in plan.cells for each in AXES[axis](cell)}
         if label not in labels:
             hint = did_you_mean(label, labels)

@@ -6,6 +6,7 @@ from typing import Literal
 
 from benchbench.data.info import DatasetParams
 from benchbench.planning.keys import describe
+from benchbench.planning.merged_recipe import MergedRecipe
 from benchbench.planning.resolve import Resolver
 from benchbench.specs.parts import (
     FINGERPRINT,
@@ -20,7 +21,7 @@ from benchbench.specs.parts import (
 )
 from benchbench.specs.stages import Method
 from benchbench.suite.document import Loc
-from benchbench.suite.recipe import Recipe
+from benchbench.suite.fields import MODEL, PATTERNS_IN_WORDS
 from benchbench.suite.schema import DataEntry, ModelEntry, Ref, Selection, WeightedRef
 
 # Augmented views of each image that a linear probe's head is trained on.
@@ -56,13 +57,13 @@ class SpecBuilder:
         self.use("dataset", data.source.name)
         self.use("augmenter", *(ref.name for ref in recipe.augment))
 
-    def component(self, kind: str, ref: Ref, loc: Loc) -> ComponentSpec:
-        """A component with its parameters.
+    def component(self, kind: str, ref: Ref, loc: Loc, hint: str = "") -> ComponentSpec:
+        """A component with its parameters; `hint` is a further remedy where there is none of that name.
 
         Raises:
             SuiteError: an unknown name or parameter, or a wrong value.
         """
-        component = self.resolver.component(kind, ref.name, loc)
+        component = self.resolver.component(kind, ref.name, loc, hint)
         params = self.resolver.params(component, ref.params, loc)
         self.components[f"{kind}/{ref.name}"] = describe(component)
         own = self.resolver.fingerprint(kind, component, params, loc)
@@ -76,8 +77,9 @@ class SpecBuilder:
 
     def model(self, role: Role, entry: ModelEntry, with_weights: bool, loc: Loc) -> ModelSpec:
         """A student or teacher; `with_weights` is false where it starts from random ones."""
-        source, _, name = entry.model.partition("/")
-        component = self.component(role, Ref(name=source, params=entry.params), [*loc, "model"])
+        source, slash, name = entry.model.partition("/")
+        hint = "" if slash else PATTERNS_IN_WORDS[MODEL]  # it may be the name of a network, without a source
+        component = self.component(role, Ref(name=source, params=entry.params), [*loc, "model"], hint)
         own = self.resolver.weights_file(entry, loc) if with_weights else None
         weights = self.resolver.weights(entry, loc) if with_weights else None
         params = component.params
@@ -108,20 +110,20 @@ class SpecBuilder:
             validation=selection.validation,
         )
 
-    def recipe(self, recipe: Recipe, method: Method, loc: Loc) -> RecipeSpec:
+    def recipe(self, merged: MergedRecipe, method: Method) -> RecipeSpec:
         """A full recipe with its augmenters resolved, those that mix apart as `mix`, and its number of views.
 
         Args:
-            recipe: as the suite has it.
+            merged: the recipe, with its places in the suite.
             method: of the stage.
-            loc: of the augmenters.
 
         Raises:
-            SuiteError: batches that are mixed, where views of single images are asked for.
+            SuiteError: steps without milestones, or batches that are mixed, where views of single images are asked for.
         """
-        file = self.resolver.file
+        file, recipe, loc = self.resolver.file, merged.recipe, merged.loc
         if recipe.schedule == "step" and not recipe.milestones:
-            raise file.error("schedule 'step' needs milestones", loc, "for example milestones: [150, 180, 210]")
+            hint = "for example milestones: [150, 180, 210]"
+            raise file.error("schedule 'step' needs milestones", merged.loc_of("schedule"), hint)
         for index, ref in enumerate(recipe.augment):
             if self.resolver.component("augmenter", ref.name, [*loc, index, ref.name]).generates:
                 problem = f"'{ref.name}' generates images in a stage of its own, and is no part of a recipe"

@@ -72,8 +72,8 @@ class TrainingStages:
             *nearer,
         ]
         whole = recipes.default.updated(*(part for _, part in parts))
-        if task.method == "published":  # tested as it is
-            whole = whole.model_copy(update={"epochs": 0})
+        if task.method == "published":  # tested as it is, whether it knows its layers or not
+            whole = whole.model_copy(update={"epochs": 0, "layer_decay": None})
         merged = MergedRecipe(whole, tuple(parts))
         require_augmenters(whole, merged.loc, task.data, self.draft)
         return merged
@@ -94,7 +94,7 @@ class TrainingStages:
         soft_needs, devices = soft_needs or {}, 1
         if spec.recipe.epochs:
             self._check_parts(merged, spec, task.data)
-            check_recipe(self.draft.resolver.file, merged, spec, self.draft.info[task.data])
+            spec = check_recipe(self.draft.resolver.file, merged, spec, self.draft.info[task.data])
         if spec.model.head is not None:
             about = self.draft.info[task.data].task
             spec = check_task(self.draft.resolver.file, merged, spec, self.draft.resolver, about)

@@ -92,8 +92,8 @@ def _contest(group: Group, plan: Plan) -> Contest | None:
     """The first of `CONTESTS` whose sides the group has; None where it has none, or one side has no finished run."""
     rules = plan.suite.statistics
     for methods, other in CONTESTS:
-        rows = [row for row, runs in group.rows.items() if runs.method in methods]
-        reference = next((row for row, runs in group.rows.items() if runs.method == other), None)
+        rows = group.rows_by_method(*methods)
+        reference = next(iter(group.rows_by_method(other)), None)
         if not rows or reference is None:
             continue
         arms = compare_group(group, rows, reference, rules.margin, rules.alpha)
@@ -172,9 +172,9 @@ def _side(contest: Contest, runs: Runs) -> str:
         remarks += [", ".join([*name, *best])] if name or best else []
     if runs.method == "distill":
         remarks += _teachers_pretraining(runs, hours)
-    if runs.method not in ("scratch", "distill") or runs.basis():
-        basis = runs.basis() or "estimated"
-        remarks.append(_with_pretraining(hours, runs.mean("pretraining_hours"), f"its {basis}"))
+    pretraining = runs.mean("pretraining_hours")
+    if runs.basis() or math.isnan(pretraining):
+        remarks.append(_with_pretraining(hours, pretraining, f"its {runs.basis()}"))
     cost = f"{hours_text(hours)} {_unit([runs])} a run"
     return f"{100 * runs.mean('accuracy'):.1f} % for {cost}" + (f" ({'; '.join(remarks)})" if remarks else "")
 
@@ -212,8 +212,7 @@ def _without_contest(group: Group) -> str:
 
 def _sides(group: Group) -> bool:
     """True where the group would have two sides if all its runs were finished."""
-    methods = {runs.method for runs in group.rows.values()}
-    return any(methods & set(ours) and other in methods for ours, other in CONTESTS)
+    return any(group.rows_by_method(*ours) and group.rows_by_method(other) for ours, other in CONTESTS)
 
 
 def _counts(groups: Sequence[Group], contests: Sequence[Contest]) -> list[str]:

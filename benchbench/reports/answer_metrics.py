@@ -95,7 +95,7 @@ def confusions_of(folder: StageFolder, record: TrainingRecord) -> np.ndarray | N
 
 
 def image_confusions(folder: StageFolder, record: TrainingRecord) -> np.ndarray | None:
-    """Numbers of pixels by class and predicted class of each test image of a segmentation [N, C, C].
+    """Numbers of pixels by class and predicted class of each test image of a segmentation, without a sign [N, C, C].
 
     None for another task, and where a network was not tested.
 
@@ -158,7 +158,7 @@ def _answers(folder: StageFolder, record: TrainingRecord) -> _Answers | None:
 def _of_pixels(version: tuple[int, int, str | None], confusions: np.ndarray | None) -> _Answers:
     if confusions is None:
         return _Answers(version, {}, None)
-    total = confusions.sum(0)
+    total = confusions.sum(0, dtype=np.int64)
     total.flags.writeable = False
     return _Answers(version, {"miou": mean_iou(total), "pixel_accuracy": pixel_accuracy(total)}, total)
 

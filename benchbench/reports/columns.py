@@ -8,6 +8,8 @@ COLUMNS = {
     "ladder": "row without the length, where the arm's recipe has several",
     "epochs": "epochs of the training",
     "method": "scratch, linear_probe, finetune, published or distill",
+    "earlier_methods": "methods of the arms that its student went through before, the first one first, joined by +; "
+    "empty where it goes on from no arm",
     "data": "data set",
     "student": "student",
     "teacher": "teacher; several in one cell are joined by +",
@@ -50,7 +52,8 @@ COLUMNS = {
     "teacher_pretraining_basis": "measured or estimated, as for the student's",
     "teacher_accuracy": "test accuracy of the adapted teacher; the mean of several",
     "energy_joules": "energy of the cell itself; empty where it was not measured",
-    "shared_stage_joules": "energy of the stages that it needs, each divided by the cells of this suite that need it",
+    "stage_joules": "energy of the stages that it needs, in full; empty where it was not measured for all of them",
+    "shared_stage_joules": "the same, each but trials divided by the cells of this suite that need it",
     "peak_bytes": "peak memory, with cells beside it: allocated on a GPU, else resident in the worker process",
     "flops": "floating-point operations of the student's forward pass of one image",
     "parameters": "parameters of the student",
@@ -72,9 +75,9 @@ WHOLE = (
 )
 # Columns of texts; the others are numbers.
 TEXTS = (
-    *("arm", "row", "ladder", "method", "data", "student", "teacher", "adapt", "status", "reason", "unit"),
-    *("pretraining_basis", "teacher_pretraining_basis", "family", "teacher_family", "device", "key", "weights_sha256"),
-    "test_correct",
+    *("arm", "row", "ladder", "method", "earlier_methods", "data", "student", "teacher", "adapt", "status", "reason"),
+    *("unit", "pretraining_basis", "teacher_pretraining_basis", "family", "teacher_family", "device", "key"),
+    *("weights_sha256", "test_correct"),
 )
 HIDDEN = ("test_correct",)  # longer than all others together: only in the frame
 

@@ -328,7 +328,7 @@ def _differences_table(comparison: RunComparison) -> Table:
     ]
     rows = [_difference_entries(each) for each in comparison.differences]
     title = "By how much, and is it real"
-    return Table("differences", title, columns, rows, notes, labels=3)
+    return Table("differences", title, columns, rows, notes, labels=3, bold_meaning="the difference is real")
 
 
 def _difference_entries(each: Difference) -> list[Entry]:

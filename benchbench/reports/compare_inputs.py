@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,7 @@ def load_side(text: str, data_root: Path, plugins: tuple[Path, ...]) -> Side:
         BenchBenchError: there is no such file, or it is not what it should be.
     """
     path, _, store = (text, "", "") if Path(text).exists() or "@" not in text else text.rpartition("@")
+    store = os.path.expanduser(store)
     if store and not Path(store, "store.json").is_file():
         raise BenchBenchError(f"{store} is no store: it has no store.json; write SUITE.yaml@STORE")
     if Path(path).suffix == ".csv":

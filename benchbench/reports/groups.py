@@ -14,6 +14,8 @@ from benchbench.statistics.examples import unpack
 
 # Sources of hours of pre-training: the suite runs it, or its published recipe is priced.
 BASES = ("measured", "estimated")
+# Methods that make a student which no pre-training has made, and which other arms may go on from.
+NOT_PRETRAINED = {"scratch", "distill"}
 
 
 class Columns:
@@ -49,6 +51,7 @@ class Runs:
         failed: number of those that have failed.
         finished: indices of the finished ones in the results.
         columns: of the results.
+        goes_on: True where they go on from the student of another arm, as the function of that name has it.
     """
 
     method: str
@@ -56,6 +59,7 @@ class Runs:
     failed: int
     finished: Sequence[int]
     columns: Columns
+    goes_on: bool = False
 
     def __getitem__(self, name: str) -> np.ndarray:
         """A numeric column of the finished cells [n]; NaN where it is unknown."""
@@ -122,10 +126,14 @@ class Group:
         """The runs of a row; none where the group has no such row."""
         return self.rows.get(row or "") or Runs("", 0, 0, (), self.columns)
 
+    def rows_by_method(self, *methods: str) -> list[str]:
+        """Its rows of some methods, without those that go on from a distilled student or one from scratch."""
+        return [row for row, runs in self.rows.items() if runs.method in methods and not runs.goes_on]
+
     @property
     def reference(self) -> str | None:
         """The row of the first arm that fine-tunes a pre-trained student, which others are compared with."""
-        return next((row for row, runs in self.rows.items() if runs.method == "finetune"), None)
+        return next(iter(self.rows_by_method("finetune")), None)
 
     @property
     def resolution(self) -> float:
@@ -137,10 +145,20 @@ class Group:
         return 100 / int(self.columns.numbers("test_images", [finished])[0])
 
 
+def goes_on(results: pd.DataFrame) -> pd.Series:
+    """True for each cell that goes on training a student which another arm distilled, or trained from scratch.
+
+    Its method may be `finetune`, and yet it is no pre-train + fine-tune. An arm that distils is one wherever it starts.
+    """
+    pairs = zip(results["method"], results["earlier_methods"], strict=True)
+    answers = [method != "distill" and not NOT_PRETRAINED.isdisjoint(str(text).split(" + ")) for method, text in pairs]
+    return pd.Series(answers, results.index, dtype=bool)
+
+
 def groups_of(results: pd.DataFrame) -> dict[tuple[str, str], Group]:
     """Every group by (data, student), in the suite's order."""
     columns = Columns(results)
-    methods, statuses = results.method.tolist(), results.status.tolist()
+    methods, statuses, going_on = results.method.tolist(), results.status.tolist(), goes_on(results).tolist()
     cells: dict[tuple[str, str], dict[str, list[int]]] = {}
     positions = zip(*(results[name].tolist() for name in ("data", "student", "row")), strict=True)
     for index, (data, student, row) in enumerate(positions):
@@ -149,7 +167,7 @@ def groups_of(results: pd.DataFrame) -> dict[tuple[str, str], Group]:
     def runs(indices: list[int]) -> Runs:
         failed = sum(statuses[index] == "failed" for index in indices)
         finished = [index for index in indices if statuses[index] == "done"]
-        return Runs(methods[indices[0]], len(indices), failed, finished, columns)
+        return Runs(methods[indices[0]], len(indices), failed, finished, columns, going_on[indices[0]])
 
     return {
         (data, student): Group(data, student, {row: runs(indices) for row, indices in rows.items()}, columns)

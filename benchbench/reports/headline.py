@@ -17,8 +17,8 @@ ACCURACY = "accuracy"
 UNMEASURED = "unmeasured"
 # Tables and figures that are about the top class itself, or have metrics of their own.
 PLAIN = ("metrics", "classes", "confusions", "published", "diagnosis", "search", "curves")
-# Accuracies of the training are no others than they were; nor is the one of a teacher.
-_WORD = re.compile(r"(?<!validation )(?<!training )(?<!train )(?<!teacher )\baccuracy\b")
+# Accuracies of the training are no others than they were; nor are those of teachers.
+_WORD = re.compile(r"(?<!validation )(?<!training )(?<!train )(?<!teacher )(?<!teachers' )\baccuracy\b")
 
 
 def headline_results(results: pd.DataFrame, plan: Plan) -> pd.DataFrame:

@@ -7,12 +7,10 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-import pandas as pd
-
-from benchbench.planning.model import Plan
-from benchbench.reports.answer import answer
 from benchbench.reports.escape import escape_latex, printable
 from benchbench.reports.groups import Runs, groups_of
+from benchbench.reports.headline import renamed
+from benchbench.reports.report import Report
 from benchbench.reports.summary import hours_text
 from benchbench.reports.tables.gpu_hours import trained_hours
 from benchbench.reports.tables.savings import cost_ratio, decimals
@@ -31,15 +29,14 @@ HEAD = r"""
 _DIGITS = ("Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
 
 
-def macros(results: pd.DataFrame, plan: Plan, origin: str) -> str:
+def macros(report: Report, origin: str) -> str:
     """A file of `\\newcommand` for the answer and the numbers that a text quotes; unknown ones have no command."""
-    suite = letters(plan.suite.name, first=False)
-    text = escape_latex(answer(results, plan))
-    lines = [f"% {printable(origin)}", HEAD, rf"\newcommand{{\{suite}Answer}}{{{text}}}"]
+    suite = letters(report.plan.suite.name, first=False)
+    text = escape_latex(report.answer)
+    lines = [f"% {printable(origin)}", renamed(HEAD, report.plan), rf"\newcommand{{\{suite}Answer}}{{{text}}}"]
     uses: Counter[str] = Counter()
-    references = results["row"][results.method == "finetune"]
-    for (data, student), group in groups_of(results).items():
-        reference = group[references.iloc[0] if len(references) else None]
+    for (data, student), group in groups_of(report.headline).items():
+        reference = group[group.reference]
         for row, runs in group.rows.items():
             if not runs.n:
                 continue

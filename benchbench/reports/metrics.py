@@ -40,11 +40,15 @@ def metric_values(folder: StageFolder, record: TrainingRecord, metrics: Sequence
         PluginError: a metric fails, or gives no finite number.
         StoreError: the answers are damaged, or are not those of the record.
     """
+    import numpy as np
+
     from benchbench.reports.answer_metrics import image_boxes, image_confusions, predictions_of
 
     read = {"map": image_boxes, "miou": image_confusions, "accuracy": predictions_of}[record.metrics.score]
     if not metrics or (answers := read(folder, record)) is None:
         return {each.name: None for each in metrics}
+    if isinstance(answers, np.ndarray) and answers.dtype.kind == "u":
+        answers = answers.astype(np.int64)  # differences of numbers without a sign would wrap around
     state, values = folder.predictions.stat(), dict[str, float | None]()
     for each in metrics:
         key = str(folder.predictions), state.st_mtime_ns, state.st_size, each.load()

@@ -31,5 +31,5 @@ def cells_frame(shown: PlanOverview) -> pd.DataFrame:
     for cell in shown.plan.cells:
         own, whole = hours[cell.stage]
         state = shown.states[cell.stage].name
-        rows.append({**grid_position(cell), "state": state, "own_hours": own, "hours": whole})
+        rows.append({**grid_position(shown.plan, cell), "state": state, "own_hours": own, "hours": whole})
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"own_hours": float, "hours": float})

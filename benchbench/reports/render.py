@@ -26,7 +26,7 @@ def plain(table: TableContent, color: bool = False) -> str:
     )
     lines = [printable(table.title), "", drawn, ""]
     if not color and any(entry.bold for row in table.rows for entry in row):
-        lines.append("* best of its column, or tied with it")
+        lines.append(f"* {printable(table.bold_meaning)}")
     return "\n".join([*lines, *(printable(note) for note in table.notes)]) + "\n"
 
 

@@ -35,7 +35,7 @@ def results_frame(plan: Plan, store: Store) -> pd.DataFrame:
     reader = _Reader(plan, store)
     rows = []
     for cell in plan.cells:
-        row = grid_position(cell) | {"status": "missing", "epochs": epochs_of(plan, cell)}
+        row = grid_position(plan, cell) | {"status": "missing", "epochs": epochs_of(plan, cell)}
         try:
             rows.append(row | _outcome(cell, reader))
         except StoreError as error:
@@ -108,13 +108,14 @@ def epochs_of(plan: Plan, cell: Cell) -> int | None:
     return spec.recipe.epochs if isinstance(spec, TrainingSpec) else None
 
 
-def grid_position(cell: Cell) -> Row:
+def grid_position(plan: Plan, cell: Cell) -> Row:
     """The columns that say where a cell stands in the grid, and the key of its stage."""
     return {
         "arm": cell.arm,
         "row": cell.row,
         "ladder": cell.ladder,
         "method": cell.method,
+        "earlier_methods": _earlier_methods(plan, cell.arm),
         "data": cell.data,
         "student": cell.student,
         "teacher": cell.teacher,
@@ -122,6 +123,14 @@ def grid_position(cell: Cell) -> Row:
         "seed": cell.seed,
         "key": cell.stage,
     }
+
+
+def _earlier_methods(plan: Plan, arm: str) -> str | None:
+    """Methods of the arms that an arm's student went through before, the first one first; None without any."""
+    arms, methods = plan.suite.arms, list[str]()
+    while (arm := arms[arm].start or "") in arms:
+        methods.append(arms[arm].method)
+    return " + ".join(reversed(methods)) or None
 
 
 def _outcome(cell: Cell, reader: _Reader) -> Row:
@@ -192,6 +201,7 @@ def _shared_costs(stage: Stage, reader: _Reader, chosen: str | None) -> Row:
     Without the trial that was `chosen`, whose cost is the cell's own.
     """
     total_hours = shared_hours = search_hours = 0.0
+    total_joules: float | None = 0.0
     shared_joules: float | None = 0.0
     parts = reader.parts[stage.key]
     for key in reader.dependencies[stage.key]:  # in this order: sums of floats depend on it
@@ -205,12 +215,16 @@ def _shared_costs(stage: Stage, reader: _Reader, chosen: str | None) -> Row:
         search_hours += hours if key in parts.trials else 0.0
         total_hours += hours
         shared_hours += hours / users
-        if shared_joules is not None:
-            shared_joules = None if cost.energy_joules is None else shared_joules + cost.energy_joules / users
+        if cost.energy_joules is None or total_joules is None or shared_joules is None:
+            total_joules = shared_joules = None
+        else:
+            total_joules += cost.energy_joules
+            shared_joules += cost.energy_joules / users
     return {
         "stage_hours": total_hours,
         "shared_stage_hours": shared_hours,
         "search_hours": search_hours,
+        "stage_joules": total_joules,
         "shared_stage_joules": shared_joules,
     }
 

@@ -26,6 +26,7 @@ class Table(TableContent):
         rows: entries, as many as columns in each.
         notes: explanations of the numbers.
         labels: number of leading columns that are labels (aligned left).
+        bold_meaning: what an entry in bold is, in words; plain text has a star for bold, and explains it.
     """
 
     def __repr__(self) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Entry:
-    """One cell of a table: text, bold where it is the best of its column."""
+    """One cell of a table: text, and whether it is bold; `TableContent.bold_meaning` says what that means."""
 
     text: str
     bold: bool = False
@@ -24,6 +24,7 @@ class TableContent:
     rows: Sequence[Sequence[Entry]]
     notes: Sequence[str] = field(default_factory=list)
     labels: int = 1
+    bold_meaning: str = "best of its column, or tied with it"
 
     def aligned(self) -> list[str]:
         return ["left"] * self.labels + ["right"] * (len(self.columns) - self.labels)

@@ -26,7 +26,7 @@ def further_files(report: Report, figures: Sequence[Figure], formats: Sequence[s
     origin = report.footer[-1] if report.tables else ""
     if "tex" in formats:
         texts["tables.tex"] = latex.table_inputs([table.name for table in report.tables], origin)
-        texts["macros.tex"] = macros(report.headline, report.plan, origin)
+        texts["macros.tex"] = macros(report, origin)
         if figures and "pdf" in formats:
             texts["figures.tex"] = latex.figure_inputs(figures, origin)
     if figures and {"md", "png"} <= set(formats):

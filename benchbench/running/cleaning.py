@@ -12,18 +12,20 @@ import contextlib
 import secrets
 import shutil
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchbench.costs.ledger import new_run
 from benchbench.errors import StoreError, did_you_mean, one_line
 from benchbench.running.claim_keeper import ClaimKeeper
+from benchbench.specs.parts import file_paths
 from benchbench.store import KEY_LENGTH, Claim, Claims, Store
 from benchbench.store.claims import OLD
-from benchbench.store.inventory import StoredStage, stages_of
+from benchbench.store.inventory import StoredStage, kind_folders, stages_at, stages_of
 
 REMOVED = ".removed-"  # folders that a stage is moved into before it is deleted
+INCOMING = ".sync-"  # folders that a stage is downloaded into before it is merged
 # Measurements of a device, by which stores of several machines predict hours; small, and of keys that other machines
 # do not know.
 MEASUREMENTS = ("tuning", "calibration")
@@ -156,16 +158,18 @@ def chosen(stages: Sequence[StoredStage], keys: Sequence[str]) -> list[Removal]:
 
 def users_of(stages: Sequence[StoredStage], removals: Sequence[Removal]) -> list[str]:
     """Names of the stages that were made from removed ones, and stay."""
-    removed = {removal.stage.key for removal in removals}
-    return [stage.name for stage in stages if stage.key not in removed and _needs(stage) & removed]
+    removed, kinds = {removal.stage.key for removal in removals}, kind_folders(stages)
+    return [stage.name for stage in stages if stage.key not in removed and _needs(stage, kinds) & removed]
 
 
-def _needs(stage: StoredStage) -> set[str]:
-    """Keys of the stages that one was made from, as far as its spec can be read."""
+def _needs(stage: StoredStage, kinds: Mapping[str, str]) -> set[str]:
+    """Keys of the stages that one was made from, or began with the files of, as far as its spec can be read."""
     try:
-        return {key[:KEY_LENGTH] for key in stage.folder.read_spec().needs.values()}
+        spec = stage.folder.read_spec()
     except StoreError:
         return set()
+    files = {name.rpartition("/")[2] for name in stages_at(kinds, file_paths(spec.as_json()))}
+    return files | {key[:KEY_LENGTH] for key in spec.needs.values()}
 
 
 def remove(store: Store, removals: Sequence[Removal]) -> Iterator[tuple[Removal, str]]:
@@ -180,7 +184,7 @@ def remove(store: Store, removals: Sequence[Removal]) -> Iterator[tuple[Removal,
                 yield removal, _remove(store, removal, keeper)
             except (StoreError, OSError) as error:
                 yield removal, one_line(error)
-    _remove_leftovers(store)
+    remove_leftovers(store)
 
 
 def _remove(store: Store, removal: Removal, keeper: ClaimKeeper) -> str:
@@ -230,11 +234,13 @@ def _other_run(claims: Claims) -> str:
     return next(map(str, claims.other_runs(claims.names())), "")
 
 
-def _remove_leftovers(store: Store) -> None:
-    """Removes what another removal, that was killed, has moved aside."""
-    for path in store.root.glob(f"*/{REMOVED}*"):
+def remove_leftovers(store: Store) -> None:
+    """Removes what another removal has moved aside, or a sync has downloaded, that was killed."""
+    for path in (*store.root.glob(f"*/{REMOVED}*"), *store.root.glob(f"{INCOMING}*")):
         with contextlib.suppress(OSError):
-            if time.time() - path.stat().st_mtime > OLD:
+            # A large file is downloaded for long, without a change of the folders above it.
+            changed = max(each.lstat().st_mtime for each in (path, *path.rglob("*")))
+            if time.time() - changed > OLD:
                 shutil.rmtree(path)
 
 
@@ -251,4 +257,15 @@ def store_of(root: Path) -> Store:
     return store
 
 
-__all__ = ["Limits", "Removal", "chosen", "garbage", "remove", "stages_of", "store_of"]
+__all__ = [
+    "INCOMING",
+    "Limits",
+    "Removal",
+    "chosen",
+    "garbage",
+    "remove",
+    "remove_leftovers",
+    "stages_of",
+    "store_of",
+    "users_of",
+]

@@ -7,6 +7,7 @@ with the hashes in the record as well.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -27,7 +28,9 @@ LEFT_BEHIND = ("state.json", "checkpoint.pt", "checkpoint.damaged")
 WEIGHTS = Path("weights.safetensors")
 GENERATOR_WEIGHTS = Path("pipeline", "unet", "diffusion_pytorch_model.safetensors")
 MERGE = "merge", "store"  # kind and key of the claim that a merge has on the target
-UNFINISHED = ".merging"  # folder, beside the kinds of stages, that a stage is copied into before it gets its name
+UNFINISHED = ".merging"  # folder, beside the stages of a kind, that one is copied into before it gets its place
+# What a disk answers that takes nothing more: no fault of the stage that is copied, and the next ones fare no better.
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
 @dataclass
@@ -39,7 +42,7 @@ class Merged:
         copied: stages that are new in the target, or of which it had a part alone.
         same: stages that it had, with the same record and all files.
         conflicts: stages that it had with another record, which it keeps; with the parts of the record that differ.
-        damaged: stages that differ from their record; with the reason.
+        damaged: stages that differ from their record, or cannot be read, and ledgers that cannot; with the reason.
         unfinished: stages without a record.
         held: stages that a run is at work on in the target, and who does that; they are left to it.
     """
@@ -63,6 +66,7 @@ def merge_stores(sources: Sequence[Path], into: Path) -> Iterator[Merged]:
     Raises:
         StoreError: a source is no store or of another format, the target is one of the sources, is merged into by
             another process, or cannot be written; nothing is copied then.
+        OSError: the target's disk takes nothing more.
     """
     stores = [Store(path) for path in sources]
     for store in stores:
@@ -73,45 +77,78 @@ def merge_stores(sources: Sequence[Path], into: Path) -> Iterator[Merged]:
             raise StoreError(f"{store.root} is merged into itself; give another with --into")
     target = Store(into)
     target.open()
+    with merging_into(target) as keeper:
+        for store in stores:
+            merged = Merged(store.root)
+            merge_store(store, target, keeper, merged)
+            yield merged
+
+
+@contextlib.contextmanager
+def merging_into(target: Store) -> Iterator[ClaimKeeper]:
+    """The claims of a merge into a store; there is one at a time.
+
+    Raises:
+        StoreError: another process is merging into it, or it cannot be written.
+    """
     with contextlib.closing(ClaimKeeper(target, new_run(), slots=0)) as keeper:
         held = keeper.take(*MERGE)
         if not isinstance(held, Claim):
-            raise StoreError(f"{held} is merging into store {into}; wait for it")
-        for store in stores:
-            yield _merge(store, target, keeper)
+            raise StoreError(f"{held} is merging into store {target.root}; wait for it")
+        yield keeper
 
 
-def _merge(source: Store, target: Store, keeper: ClaimKeeper) -> Merged:
-    merged = Merged(source.root)
+def merge_store(source: Store, target: Store, keeper: ClaimKeeper, merged: Merged) -> None:
+    """Copies what one source has, and adds the outcome to `merged`.
+
+    Raises:
+        OSError: the target's disk takes nothing more.
+    """
     for path in sorted(source.root.glob("*/*/")):
-        folder, kind = StageFolder(path), path.parent.name
-        name = f"{kind}/{path.name}"
-        if kind in (UNFINISHED, FOLDER_OF_CLAIMS):
+        kind = path.parent.name
+        if kind == FOLDER_OF_CLAIMS or kind.startswith(".") or path.name.startswith("."):
             continue
-        if not folder.record.exists():
-            merged.unfinished.append(name)
-            continue
-        try:
-            claim = keeper.take(kind, path.name)
-            if not isinstance(claim, Claim):
-                merged.held[name] = str(claim)
-                continue
-            _copy_stage(folder, target, kind, merged)
-        except StoreError as error:
-            merged.damaged[name] = one_line(error)
-        keeper.give_back(path.name, finished=True)
-    _copy_ledgers(source, target)
-    return merged
-
-
-def _copy_ledgers(source: Store, target: Store) -> None:
-    """Copies the ledgers of runs, whose names no two runs share; one that has grown since is copied again."""
+        with _damage_of(f"{kind}/{path.name}", merged):
+            _merge_stage(StageFolder(path), target, keeper, merged)
     for file in sorted((source.root / FOLDER).glob("*.jsonl")):
-        copy = target.root / FOLDER / file.name
-        if file.is_symlink() or (copy.exists() and copy.stat().st_size >= file.stat().st_size):
-            continue
-        copy.parent.mkdir(exist_ok=True)
-        write_atomic(copy, file.read_bytes())
+        with _damage_of(f"{FOLDER}/{file.name}", merged):
+            _copy_ledger(file, target)
+
+
+@contextlib.contextmanager
+def _damage_of(name: str, merged: Merged) -> Iterator[None]:
+    """Names what is damaged or cannot be read, so that the others are copied all the same."""
+    try:
+        yield
+    except (StoreError, OSError) as error:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            raise
+        merged.damaged[name] = one_line(error)
+
+
+def _merge_stage(folder: StageFolder, target: Store, keeper: ClaimKeeper, merged: Merged) -> None:
+    kind, key = folder.path.parts[-2:]
+    if not folder.record.exists():
+        merged.unfinished.append(f"{kind}/{key}")
+        return
+    claim = keeper.take(kind, key)
+    if not isinstance(claim, Claim):
+        merged.held[f"{kind}/{key}"] = str(claim)
+        return
+    try:
+        _copy_stage(folder, target, kind, merged)
+    finally:
+        keeper.give_back(key, finished=True)
+
+
+def _copy_ledger(file: Path, target: Store) -> None:
+    """Copies the ledger of a run, whose name no other run has; one that has grown since is copied again."""
+    copy = target.root / FOLDER / file.name
+    is_ledger = file.is_file() and not file.is_symlink()
+    if not is_ledger or (copy.is_file() and copy.stat().st_size >= file.stat().st_size):
+        return
+    copy.parent.mkdir(exist_ok=True)
+    write_atomic(copy, file.read_bytes())
 
 
 def _copy_stage(folder: StageFolder, target: Store, kind: str, merged: Merged) -> None:
@@ -119,6 +156,7 @@ def _copy_stage(folder: StageFolder, target: Store, kind: str, merged: Merged) -
 
     Raises:
         StoreError: it is damaged, in the source or in the target.
+        OSError: a file cannot be read, or not be written.
     """
     record = verified_record(folder, kind)
     name, path = f"{kind}/{folder.path.name}", target.root / kind / folder.path.name
@@ -130,20 +168,19 @@ def _copy_stage(folder: StageFolder, target: Store, kind: str, merged: Merged) -
         if _is_whole(path, folder.path, record):
             merged.same.append(name)
             return
-    copy = target.root / UNFINISHED
-    shutil.rmtree(copy, ignore_errors=True)  # left by a merge that was killed
-    copy.mkdir()
+    aside = path.parent / UNFINISHED  # a kind's folder may be on a disk of its own
+    shutil.rmtree(aside, ignore_errors=True)  # left by a merge that was killed
+    copy = aside / path.name
+    copy.mkdir(parents=True)
     try:
         for file in stage_files(folder.path, record):
             _copy_file(folder.path / file, copy / file)
         verify_files(folder.path, copy, record)  # the copy, since it will be used
-    except (StoreError, OSError):
-        shutil.rmtree(copy)
-        raise
-    if path.exists():  # begun in the target and never finished, or copied in part
-        shutil.rmtree(path)
-    path.parent.mkdir(exist_ok=True)
-    copy.rename(path)
+        if path.exists():  # begun in the target and never finished, or copied in part
+            shutil.rmtree(path)
+        copy.rename(path)
+    finally:
+        shutil.rmtree(aside)
     merged.copied.append(name)
 
 

@@ -17,7 +17,18 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict, RootModel, ValidationError
 
 from benchbench.errors import StoreError, one_line
-from benchbench.running.merge import Merged, differences, merge_stores, stage_files, verified_record, verify_files
+from benchbench.running.claim_keeper import ClaimKeeper
+from benchbench.running.cleaning import INCOMING, remove_leftovers
+from benchbench.running.merge import (
+    NO_ROOM,
+    Merged,
+    differences,
+    merge_store,
+    merging_into,
+    stage_files,
+    verified_record,
+    verify_files,
+)
 from benchbench.specs.records import STAGE_RECORD, StageRecord
 from benchbench.store import FORMAT, StageFolder, Store, file_sha256
 
@@ -147,7 +158,9 @@ def sync_stores(source: str, target: str) -> Merged:
         source, target: a folder and a URL, or a URL and a folder.
 
     Raises:
-        StoreError: neither is a URL, or both are; a store is of another format or cannot be reached.
+        StoreError: neither is a URL, or both are; a store is of another format or cannot be reached; another process
+            is merging into the folder.
+        OSError: a disk takes nothing more.
     """
     if is_url(source) == is_url(target):
         both = "both are URLs" if is_url(source) else "neither is a URL; `benchbench merge` joins folders"
@@ -159,6 +172,8 @@ def sync_stores(source: str, target: str) -> Merged:
     except StoreError:
         raise
     except Exception as error:  # of any file system's own classes
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            raise
         raise StoreError(f"cannot reach {url} ({type(error).__name__}: {one_line(error)[:300]})") from None
 
 
@@ -227,31 +242,39 @@ def _described(file: Path) -> _File:
 
 
 def _pull(remote: RemoteStore, into: Path) -> Merged:
-    """Downloads what is not here into a store of its own, and merges that: one way in, with all its checks."""
+    """Copies the stages that are not here, one by one, so that each stays where the next ones do not come."""
     if not remote.check_format():
         raise StoreError(f"{remote.url} is no store: it has no store.json")
-    target = Store(into)
+    target, pulled = Store(into), Merged(remote.url)
     target.open()
-    pulled = Merged(remote.url)
-    with tempfile.TemporaryDirectory(prefix=".sync-", dir=into) as folder:
-        incoming = Store(Path(folder))
-        incoming.open()
+    remove_leftovers(target)
+    with merging_into(target) as keeper:
         for kind, key in remote.stages():
             name = f"{kind}/{key}"
             try:
                 if (present := target.stage(kind, key).done()) is None:
-                    _download(remote, (kind, key), incoming)
+                    _pull_stage(remote, (kind, key), target, keeper, pulled)
                 elif differing := differences(present, remote.record(kind, key) or present):
                     pulled.conflicts[name] = differing
                 else:
                     pulled.same.append(name)
             except StoreError as error:
                 pulled.damaged[name] = one_line(error)
-        (merged,) = merge_stores([incoming.root], into)
-    pulled.copied += merged.copied
-    pulled.damaged |= merged.damaged
-    pulled.held |= merged.held
     return pulled
+
+
+def _pull_stage(
+    remote: RemoteStore, place: tuple[str, str], target: Store, keeper: ClaimKeeper, pulled: Merged
+) -> None:
+    """Downloads a stage into a store of its own, and merges that: one way in, with all its checks.
+
+    Raises:
+        StoreError: it is damaged.
+    """
+    with tempfile.TemporaryDirectory(prefix=INCOMING, dir=target.root) as folder:
+        incoming = Store(Path(folder))
+        _download(remote, place, incoming)
+        merge_store(incoming, target, keeper, pulled)
 
 
 def _download(remote: RemoteStore, place: tuple[str, str], incoming: Store) -> None:

@@ -326,6 +326,13 @@ def tests_only(value: Any) -> list[str]:
     return [each for item in value for each in tests_only(item)] if isinstance(value, list | tuple) else []
 
 
+def file_paths(value: Any) -> list[str]:
+    """The paths of the `FileSpec`s in JSON, in order."""
+    if isinstance(value, dict):
+        return [value[PATH]] if _is_file(value) else [each for item in value.values() for each in file_paths(item)]
+    return [each for item in value for each in file_paths(item)] if isinstance(value, list | tuple) else []
+
+
 def file_json(path: Path, content: str, test: str | None = None) -> Json:
     """A `FileSpec` as it stands among a component's parameters."""
     content_only: Json = {PATH: str(path), CONTENT: content}

@@ -173,7 +173,7 @@ class GradientRecord(RecordPart):
 
     Attributes:
         cross_entropy: that of cross-entropy on the labels, times its weight in the suite, or 1.
-        terms: of each term of the other losses, times the loss's weight.
+        terms: of each term of the other losses, times the loss's weight and the share of a teacher of its own.
     """
 
     cross_entropy: float

@@ -5,7 +5,7 @@ A spec names no device, executor or label. A path in it counts in the key by its
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import ConfigDict, Field, TypeAdapter
 
@@ -183,4 +183,8 @@ StageSpec = Annotated[
     TrainingSpec | OutputsSpec | QualitySpec | TuningSpec | CalibrationSpec | DiffusionSpec | SynthesisSpec,
     Field(discriminator="kind"),
 ]
+# A store has a folder of each.
+STAGE_KINDS: frozenset[str] = frozenset(
+    kind for spec in get_args(get_args(StageSpec)[0]) for kind in get_args(spec.model_fields["kind"].annotation)
+)
 STAGE_SPEC: TypeAdapter[StageSpec] = TypeAdapter(StageSpec, config=ConfigDict(defer_build=True))

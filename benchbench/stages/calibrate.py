@@ -36,7 +36,7 @@ GPU_STEPS = 5
 
 
 class StepTime(NamedTuple):
-    """Seconds of one step: of the wall clock, and of this process's processors."""
+    """Seconds of one step: of the wall clock, and of this process's processors, over the threads that it ran on."""
 
     wall: float
     processor: float
@@ -47,14 +47,14 @@ def run(context: StageContext[CalibrationSpec]) -> StageResult:
 
     Neighbours on the machine make steps slower and never faster, so that the fastest quarter of the steps counts. On a
     CPU it is processor time over threads that counts: the seconds of a step whose threads never wait, for a core or for
-    one another.
+    one another. The threads are those that a training of this network runs on, and the cost is of as many devices.
     """
     timer = StageTimer(context)
     torch.set_num_threads(context.threads)
     with timer.section("calibration"), float32_of(context):
         times, batch_size = _step_seconds(context, timer.device)
     on_cpu = timer.device.type == "cpu"
-    seconds = [each.processor / context.threads if on_cpu else each.wall for each in times]
+    seconds = [each.processor if on_cpu else each.wall for each in times]
     quartile, median, _ = statistics.quantiles(seconds, n=4)
     metrics = CalibrationMetrics(
         images_per_second=batch_size / quartile,
@@ -90,6 +90,7 @@ def _steps(context: StageContext[CalibrationSpec], device: torch.device, batch_s
     images = torch.rand(batch_size, 3, size, size, device=device)
     labels = torch.randint(CLASSES, (batch_size,), device=device)
     network = _network(context, model, images)
+    torch.set_num_threads(network.config.threads or context.threads)
     optimizer = torch.optim.AdamW(model.parameters(), fused=True, capturable=device.type == "cuda")
     model.train()
 
@@ -125,7 +126,8 @@ def _seconds(step: Step, device: torch.device, count: int) -> StepTime:
     for _ in range(count):
         step()
     synchronize(device)
-    return StepTime((time.perf_counter() - wall) / count, (time.process_time() - processor) / count)
+    seconds = time.perf_counter() - wall, time.process_time() - processor
+    return StepTime(seconds[0] / count, seconds[1] / count / torch.get_num_threads())
 
 
 def _network(context: StageContext[CalibrationSpec], model: Backbone, images: Tensor) -> ConfiguredModel:

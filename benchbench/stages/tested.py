@@ -8,10 +8,15 @@ from typing import Literal, TypedDict
 import numpy as np
 
 from benchbench.errors import StageError
+from benchbench.models.backbone import Backbone
+from benchbench.models.detection import DetectionNetwork
+from benchbench.models.segmentation import MapsNetwork
 from benchbench.store import Predictions, StageFolder, write_boxes, write_confusions, write_predictions
 from benchbench.training.answers import are_boxes, score_of
 from benchbench.training.finite import Spread
 from benchbench.training.likely_classes import LikelyClasses
+
+Measure = Literal["accuracy", "miou", "map"]
 
 
 class TestedPart(TypedDict):
@@ -24,7 +29,14 @@ class TestedPart(TypedDict):
     largest_class_share: float | None
     embedding_spread: float | None
     constant_dimensions: float | None
-    score: Literal["accuracy", "miou", "map"]
+    score: Measure
+
+
+def measure_of(model: Backbone) -> Measure:
+    """The measure of a network's task."""
+    if isinstance(model, DetectionNetwork):
+        return "map"
+    return "miou" if isinstance(model, MapsNetwork) else "accuracy"
 
 
 def tested_part(answers: np.ndarray, labels: np.ndarray, spread: Spread | None) -> TestedPart:

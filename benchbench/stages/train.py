@@ -36,7 +36,7 @@ from benchbench.stages.networks import (
     sample_of,
     tuned,
 )
-from benchbench.stages.tested import tested_part, write_answers
+from benchbench.stages.tested import measure_of, tested_part, write_answers
 from benchbench.stages.timer import StageTimer
 from benchbench.store import file_sha256, write_atomic
 from benchbench.training.cached_outputs import CachedOutputs
@@ -147,8 +147,8 @@ class Shared:
         teachers: frozen networks.
         fingerprints, executions: theirs, for records.
         inputs: batches and teachers for the training loop.
-        graph_pool: memory of steps that run as CUDA graphs; None on a CPU, where the recipe asks for plain steps, and
-            where several processes train one network.
+        graph_pool: memory of the students' steps that run as CUDA graphs; None on a CPU, where the recipe asks for
+            plain steps, and where several processes train one network.
     """
 
     def __init__(self, context: TrainingContext, clock: Clock, cells: Sequence[Cell]):
@@ -187,7 +187,7 @@ class Shared:
             earlier, images = self.earlier.get(role), self.data.train
             network, self.executions[role] = run_frozen(context, index, teacher, images, maps=True, earlier=earlier)
             self.teachers[index] = network.model  # where that is a copy, the first one is let go
-            return LiveTeacher(network, self.graph_pool, self.world)
+            return LiveTeacher(network, self.graph_pool is not None, self.world)
         cached, spec = CachedOutputs(folder, torch.device(context.device)), context.spec
         identity = cached.views, cached.view_seed, cached.data.sha256
         if identity != (spec.recipe.views, spec.view_seed, self.data.record.sha256):  # the keys exclude it
@@ -325,7 +325,7 @@ class Cell:
         """Training images of the steps up to now, over all epochs."""
         epoch, step = self.member.position
         steps = self.member.steps * (epoch + self.member.preparation) + step
-        return steps * min(self.context.spec.recipe.batch_size, len(shared.data.train.labels))
+        return steps * shared.data.train.images_a_step(self.context.spec.recipe.batch_size)
 
     def finish(self, shared: Shared, answers: TestAnswers, cohort: int) -> None:
         """Writes the weights and makes the record.
@@ -385,11 +385,12 @@ def _resumed_execution(state: MemberState) -> ExecutionConfig:
 
 
 def _metrics(member: Member, answers: TestAnswers) -> TrainingMetrics:
-    best = member.best_epoch
+    best, tested = member.best_epoch, tested_part(answers.images, answers.labels, member.spread.measure())
+    tested["score"] = measure_of(member.model)  # a trial has no answers that would tell
     return TrainingMetrics(
         chosen_epoch=best.epoch if best else member.position[0],
         epochs=member.position[0],
         validation_accuracy=best.accuracy if best else None,
         gradients=member.gradients,
-        **tested_part(answers.images, answers.labels, member.spread.measure()),
+        **tested,
     )

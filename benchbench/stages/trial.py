@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from benchbench.errors import DivergedError, StageError
 from benchbench.specs.records import ModelRecord, TrainingMetrics, TrainingRecord
 from benchbench.stages.context import StageResult
+from benchbench.stages.tested import measure_of
 from benchbench.stages.train import NONE, Cell, Shared, TestAnswers, TrainingContext, results_of, shared_by, trained
 from benchbench.training.clock import Clock
 
@@ -64,7 +65,9 @@ def _without_weights(cell: Cell, failure: Exception, shared: Shared, side_by_sid
     epochs = max(epoch + (step >= cell.member.steps), 0)  # the end of one finds out
     record = TrainingRecord(
         kind="trial",
-        metrics=TrainingMetrics(test_accuracy=None, test_count=0, chosen_epoch=0, epochs=epochs),
+        metrics=TrainingMetrics(
+            test_accuracy=None, test_count=0, chosen_epoch=0, epochs=epochs, score=measure_of(cell.network)
+        ),
         data=shared.data.record,
         model=ModelRecord(parameters=parameters, flops=cell.flops),
         teachers=shared.fingerprints,

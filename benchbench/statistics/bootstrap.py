@@ -36,15 +36,15 @@ class ImageBootstrap:
 Scores = Callable[[np.ndarray], np.ndarray]
 
 
-def ious_of(runs: np.ndarray) -> Scores:
+def ious_of(runs: Sequence[np.ndarray]) -> Scores:
     """The mean over the runs of an arm of the mean intersection over union, by row of counts of images [S, N]: [S].
 
     That of a run is over the pixels of all images together.
 
     Args:
-        runs: numbers of pixels by class and predicted class of each run and image [runs, N, C, C].
+        runs: of each, numbers of pixels by image, class and predicted class [N, C, C].
     """
-    return partial(_scores, runs)
+    return partial(_mean_scores, runs)
 
 
 def precisions_of(runs: Sequence[Matches]) -> Scores:
@@ -93,17 +93,22 @@ def paired(first: Scores, second: Scores, images: int, level: float, resamples: 
     )
 
 
+def _mean_scores(runs: Sequence[np.ndarray], counts: np.ndarray) -> np.ndarray:
+    """Mean over the runs of `_scores` [S]; one run at a time is converted, which may take gigabytes."""
+    scores: np.ndarray = np.mean([_scores(run, counts.astype(float)) for run in runs], axis=0)
+    return scores
+
+
 def _scores(confusions: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Mean over runs of the mean intersection over union, by row of counts of images [S, N]: [S].
+    """Mean intersection over union of a run, by row of counts of images, floats [S, N]: [S].
 
     It is 0 over images none of whose pixels counts, of which a resample may consist.
     """
-    runs, images, classes, _ = confusions.shape
+    images, classes, _ = confusions.shape
     # As floats: a product of whole numbers has no fast kernel, and sums of pixels are exact in 53 bits.
-    sums = counts.astype(float) @ confusions.reshape(runs, images, -1).astype(float)
-    totals = sums.reshape(runs, len(counts), classes, classes)
-    right = np.diagonal(totals, axis1=2, axis2=3)
-    union = totals.sum(2) + totals.sum(3) - right
+    totals = (counts @ confusions.reshape(images, -1).astype(float)).reshape(-1, classes, classes)
+    right = np.diagonal(totals, axis1=1, axis2=2)
+    union = totals.sum(1) + totals.sum(2) - right
     ious = np.divide(right, union, out=np.zeros(right.shape), where=union > 0)
-    scores: np.ndarray = (ious.sum(2) / np.maximum(1, (union > 0).sum(2))).mean(0)
+    scores: np.ndarray = ious.sum(1) / np.maximum(1, (union > 0).sum(1))
     return scores

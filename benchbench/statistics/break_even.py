@@ -34,7 +34,7 @@ class BreakEven:
             not known.
         low, high: of its interval; NaN where a way has one run alone.
         first_later: whether it is the first way that is cheaper from there on; else the second. Where the fixed costs
-            are equal, it is the one whose task costs less.
+            are equal it is the first: from the first task (0), or never.
     """
 
     tasks: float
@@ -47,18 +47,20 @@ def break_even(ways: Ways, level: float) -> BreakEven:
     """N* = (fixed costs' difference) / (difference of the means for a task), and its interval.
 
     N* falls as the difference for a task grows, so its interval is that of the difference (Welch's t), turned over. It
-    is open above where that difference may be 0. Fixed costs have no spread.
+    is open above where that difference may be 0. Fixed costs have no spread. Where they are equal, N* is 0 or infinite.
 
     Args:
         ways: the two.
         level: of the interval, 0..1.
     """
-    fixed = ways.first_fixed - ways.second_fixed
+    # Means of one cost over different numbers of runs may differ in the last bit.
+    equal = math.isclose(ways.first_fixed, ways.second_fixed)
+    fixed = 0.0 if equal else ways.first_fixed - ways.second_fixed
     known = len(ways.first) and len(ways.second)
     difference = float(ways.second.mean() - ways.first.mean()) if known else math.nan
     if math.isnan(fixed) or math.isnan(difference):
         return BreakEven(math.nan, math.nan, math.nan, fixed > 0)
-    first_later = fixed > 0 or (fixed == 0 and difference > 0)
+    first_later = fixed >= 0
     sign = 1 if first_later else -1
     saved = sign * difference  # with each task, by the way that costs more at first
     if min(len(ways.first), len(ways.second)) < 2:
@@ -69,5 +71,5 @@ def break_even(ways: Ways, level: float) -> BreakEven:
 
 def _tasks(fixed: float, saved: float) -> float:
     if fixed == 0:
-        return 0.0
+        return 0.0 if saved >= 0 else math.inf
     return abs(fixed) / saved if saved > 0 else math.inf

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from benchbench.errors import StoreError, one_line
+from benchbench.specs.stages import STAGE_KINDS
 from benchbench.store.claims import FOLDER as CLAIMS
 from benchbench.store.claims import Held
 from benchbench.store.stage_folder import StageFolder
@@ -67,12 +69,34 @@ class StoredStage:
 
 
 def stages_of(store: Store) -> list[StoredStage]:
-    """Every stage of a store, by kind and key; it is only read. Other folders there are their owner's, not stages."""
+    """Every stage of a store, by kind and key; it is only read, and may be in use.
+
+    Other folders there are their owner's, not stages. A kind's folder may lie behind a link, on another disk.
+    """
     claims = store.live_claims()
-    kinds = sorted(path for path in _folders(store.root) if path.name not in BESIDE)
-    return [
-        _stage(kind, path, claims) for kind in kinds for path in sorted(_folders(kind)) if IS_KEY.fullmatch(path.name)
-    ]
+    kinds = sorted(path for path in _folders(store.root, linked=True) if path.name in STAGE_KINDS)
+    folders = [(kind, path) for kind in kinds for path in sorted(_folders(kind)) if IS_KEY.fullmatch(path.name)]
+    stages = (_stage(kind, path, claims) for kind, path in folders)
+    return [stage for stage in stages if stage is not None]
+
+
+def kind_folders(stages: Iterable[StoredStage]) -> dict[str, str]:
+    """The kinds of stages, by the real paths of their folders."""
+    folders = {stage.folder.path.parent for stage in stages}
+    return {os.path.realpath(folder): folder.name for folder in folders}
+
+
+def stages_at(kinds: Mapping[str, str], paths: Iterable[str]) -> set[str]:
+    """Names of the stages, KIND/KEY, that paths lead to or into, by links too.
+
+    Args:
+        kinds: as `kind_folders` gives them.
+        paths: of files and folders, wherever they are.
+    """
+    places = {Path(place) for path in paths for place in (os.path.abspath(path), os.path.realpath(path))}
+    folders = {folder for place in places for folder in (place, *place.parents)}
+    kinds_above = ((folder, kinds.get(os.path.realpath(folder.parent))) for folder in folders)
+    return {f"{kind}/{folder.name}" for folder, kind in kinds_above if kind is not None}
 
 
 def sizes_beside(store: Store) -> dict[str, int]:
@@ -80,22 +104,29 @@ def sizes_beside(store: Store) -> dict[str, int]:
     return {name: _size(store.root / name) for name in BESIDE if (store.root / name).is_dir()}
 
 
-def _folders(folder: Path) -> Iterator[Path]:
+def _folders(folder: Path, linked: bool = False) -> Iterator[Path]:
+    """Folders in a folder; with those behind links where that is asked for."""
     try:
         with os.scandir(folder) as entries:
-            yield from [Path(each) for each in entries if each.is_dir(follow_symlinks=False) and each.name[0] != "."]
+            yield from [Path(each) for each in entries if each.is_dir(follow_symlinks=linked) and each.name[0] != "."]
     except FileNotFoundError:
         return
 
 
-def _stage(kind: Path, path: Path, claims: Mapping[str, Held]) -> StoredStage:
+def _stage(kind: Path, path: Path, claims: Mapping[str, Held]) -> StoredStage | None:
+    """A stage; None where it was removed meanwhile."""
     folder = StageFolder(path)
     held = claims.get(f"{kind.name}-{path.name}")
     status, label = _status(folder, held is not None)
-    sizes, changed = {}, path.stat().st_mtime
-    for entry in sorted(path.iterdir()):
-        sizes[entry.name] = _size(entry)
-        changed = max(changed, entry.lstat().st_mtime)
+    sizes = dict[str, int]()
+    try:
+        changed, entries = path.stat().st_mtime, sorted(path.iterdir())
+    except FileNotFoundError:
+        return None
+    for entry in entries:
+        with contextlib.suppress(FileNotFoundError):  # a temporary file, whose writer is at work
+            changed = max(changed, entry.lstat().st_mtime)
+            sizes[entry.name] = _size(entry)
     return StoredStage(kind.name, path.name, folder, status, label, sizes, changed, str(held) if held else "")
 
 

@@ -83,19 +83,19 @@ def write_confusions(path: Path, confusions: np.ndarray) -> None:
 
 
 def read_confusions(path: Path) -> np.ndarray | None:
-    """The pixels of each image by class and predicted class, int64 [N, C, C]; None where the stage has none.
+    """The pixels of each image by class and predicted class [N, C, C]; None where the stage has none.
+
+    Whole numbers without a sign, of as few bytes as they are stored in: of many classes they take gigabytes.
 
     Raises:
         StoreError: the file is damaged.
     """
-    import numpy as np
-
     confusions = _read(path, "confusions")
     if confusions is None:
         return None
     if confusions.dtype.kind != "u" or confusions.ndim != 3 or confusions.shape[1] != confusions.shape[2]:
         raise _damaged(path, "it holds no matrix for each image")
-    return confusions.astype(np.int64)
+    return confusions
 
 
 def write_boxes(path: Path, rows: np.ndarray) -> None:

@@ -101,6 +101,7 @@ def _namespace() -> str:
 
 
 def _output(*command: str) -> str:
+    plain = {**os.environ, "LC_ALL": "C", "TZ": "UTC"}  # `ps` writes times in the language and zone of its caller
     with contextlib.suppress(OSError, subprocess.SubprocessError):
-        return subprocess.run(command, capture_output=True, text=True, timeout=10).stdout.strip()
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, env=plain).stdout.strip()
     return ""

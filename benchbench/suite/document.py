@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import numbers
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ _PLAIN_WORDS = {
     "model_type": "write a mapping, `{key: value}`",
     "dict_type": "write a mapping, `{key: value}`",
     "list_type": "write a list, `[item, item]`",
+    "tuple_type": "write a list, `[item, item]`",
 }
 MOST_MESSAGE = 300  # characters of a message of pydantic, which may quote a value
 
@@ -63,7 +65,14 @@ class Override:
     @property
     def argument(self) -> str:
         """Its form for `--set`: `key=value`, the value in YAML."""
-        return self.text or f"{self.key}={json.dumps(self.value, default=str)}"
+        return self.text or f"{self.key}={json.dumps(self.value, default=_json_value)}"
+
+
+def _json_value(value: object) -> int | float | str:
+    """Value of a kind that JSON does not have: a number of NumPy as one of Python, all else as text."""
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    return float(value) if isinstance(value, numbers.Real) else str(value)
 
 
 def overrides_of(changes: str | Mapping[str, Any] | Sequence[str]) -> list[str | Override]:
@@ -118,7 +127,7 @@ class SuiteDocument:
         problem = error.errors(include_url=False)[0]
         loc: list[str | int] = [*prefix, *problem["loc"]]
         context = problem.get("ctx", {})
-        message = str(problem["msg"])
+        message = str(problem["msg"]).removeprefix("Value error, ")
         if problem["type"] == "unknown_key":
             loc.append(str(context["key"]))
         elif problem["type"] == "missing":
@@ -126,7 +135,7 @@ class SuiteDocument:
             loc = loc[:-1]
         else:
             words = _PLAIN_WORDS.get(problem["type"]) or PATTERNS_IN_WORDS.get(str(context.get("pattern")))
-            message = words or message[0].lower() + one_line(message)[1:MOST_MESSAGE]
+            message = words or message[:1].lower() + one_line(message)[1:MOST_MESSAGE]
             value = problem.get("input")
             if isinstance(value, str | int | float | bool | None):
                 message += f" (given: {quoted(repr(value))})"

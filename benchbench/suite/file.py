@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import JsonValue, ValidationError
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
-from benchbench.errors import SuiteError, did_you_mean, is_unicode, one_line, quoted
+from benchbench.errors import SuiteError, did_you_mean, is_unicode, one_line, printable, quoted
 from benchbench.suite.document import TEXT, Loc, Override, SuiteDocument, dotted, key_of
 from benchbench.suite.dotted import join_key, split_key, split_setting
 from benchbench.suite.extends import KEY, LABELLED, with_base
@@ -74,13 +74,16 @@ class SuiteFile:
         """A path at some part of the suite, relative to the file that it stands in, else to the current directory.
 
         Raises:
-            SuiteError: it names an environment variable that is not set.
+            SuiteError: it names an environment variable that is not set, or is no UTF-8, which no spec can hold.
         """
         file = self.source.file_of(loc)
         try:
-            return resolved(path, file.parent if file else Path())
+            place = resolved(path, file.parent if file else Path())
         except UnsetVariableError as error:
             raise self.error(str(error), loc) from None
+        if not is_unicode(str(place)):
+            raise self.error(f"the name of {printable(str(place))} is no UTF-8", loc, "rename it")
+        return place
 
     def plugin_files(self) -> list[Path]:
         """The files of `plugins:`.

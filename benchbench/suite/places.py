@@ -1,4 +1,7 @@
-"""Paths in a suite: `~` and environment variables written out, relative ones beside the file that they stand in."""
+"""Paths in a suite: `~` and environment variables written out, relative ones beside the file that they stand in.
+
+And those of options and of Python, whose `~` a shell may have left.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,30 @@ import os
 import re
 from pathlib import Path
 
-from benchbench.errors import BenchBenchError, did_you_mean, quoted
+from benchbench.errors import BenchBenchError, did_you_mean, is_unicode, printable, quoted
 
 _VARIABLE = re.compile(r"\$(\w+|\{[^}]*\})")
 
 
 class UnsetVariableError(BenchBenchError):
     """A path that names an environment variable without a value."""
+
+
+def given_path(path: str | os.PathLike[str], option: str | None = None) -> Path:
+    """A path of an option or of Python, with a leading `~` written out.
+
+    Args:
+        path: as it was given.
+        option: that gives another one; None where stages do not get to know it.
+
+    Raises:
+        BenchBenchError: stages get to know it, and its name is no UTF-8, which no message to a worker can hold.
+    """
+    path = Path(os.path.expanduser(path))
+    if option is not None and not is_unicode(os.path.abspath(path)):
+        name = printable(os.path.abspath(path))
+        raise BenchBenchError(f"the name of {name} is no UTF-8; rename it, or give another {option}")
+    return path
 
 
 def expanded(path: Path) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchbench.errors import SuiteError, did_you_mean
+from benchbench.suite.places import given_path
 
 QUICKSTART = "quickstart"
 _PACKAGE = Path(__file__).parents[1]
@@ -37,7 +38,7 @@ def suite_path(suite: str | Path) -> Path:
     Raises:
         SuiteError: there is neither such a file nor such a name.
     """
-    path = Path(suite)
+    path = given_path(suite)
     if path.is_file():
         return path
     name = str(suite)

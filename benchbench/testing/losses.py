@@ -88,12 +88,14 @@ class LossCase:
         params = self.component.params(**self.params).model_dump(mode="json")
         seed_everything(seed, CPU)
         make_head = getattr(self.component.load(), "make_head", None)
+        advice = "`replaces_head` of its component says whether it has a `make_head`"
+        assert self.component.replaces_head == (make_head is not None), advice
         if make_head is not None:
             head: nn.Module = make_head(context.student_dim, context.teacher_dim, context.classes, **params)
             context.student_head = head.to(self.device)
         registry = Registry()
         registry.add(Offer("loss", self.component, "under test"))
-        return LossSum([LossSpec(name=self.component.name, params=params)], registry, context)
+        return LossSum([LossSpec(name=self.component.name, params=params)], registry, context).to(context.device)
 
     def step(self, size: int = 7, seed: int = 0, dtype: torch.dtype = torch.float32, epoch: float = 3.0) -> Step:
         """Outputs of both sides and the batch they are of: leaves that require gradients, the teacher's too."""
@@ -256,12 +258,15 @@ def check_resume(case: LossCase) -> None:
 
 
 def check_device(case: LossCase) -> None:
-    """Everything that a loss owns is on the training device."""
+    """No tensor of a loss stays behind when its parts are moved to the training device."""
     context = case.context()
     context.device = torch.device("meta")
     loss = case.build(context=context)
-    away = [name for name, tensor in [*loss.named_parameters(), *loss.named_buffers()] if tensor.device.type != "meta"]
-    assert not away, f"{away[0]} is not on the training device: end the constructor with `self.to(context.device)`"
+    for name, module in loss.named_modules():
+        for attribute, value in vars(module).items():
+            if isinstance(value, Tensor) and value.device.type != "meta" and value is not context.labels:
+                where = f"{name}.{attribute}"
+                raise AssertionError(f"{where} is not on the training device: keep it as a parameter or a buffer")
 
 
 def check_teacher(case: LossCase) -> None:

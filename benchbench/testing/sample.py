@@ -52,7 +52,7 @@ def sample_plan(registry: Registry | None = None) -> Plan:
 
 def sample_results(plan: Plan) -> pd.DataFrame:
     """One row per cell, columns as in `results.csv`; the first cell failed, the last has not been run."""
-    rows = [_position(cell) for cell in plan.cells]
+    rows = [_position(plan, cell) for cell in plan.cells]
     for index, cell in enumerate(plan.cells[1:-1], 1):
         rows[index] |= _done(plan, cell, index)
     rows[0] |= {"status": "failed", "reason": "its worker process was killed by SIGKILL"}
@@ -61,7 +61,7 @@ def sample_results(plan: Plan) -> pd.DataFrame:
 
 def missing_results(plan: Plan) -> pd.DataFrame:
     """The same grid before anything has run."""
-    return _frame([_position(cell) for cell in plan.cells])
+    return _frame([_position(plan, cell) for cell in plan.cells])
 
 
 def empty_results() -> pd.DataFrame:
@@ -112,10 +112,10 @@ def sample_store(plan: Plan, folder: Path) -> None:
         stage.write_record(sample_record().model_copy(update={"key": cell.stage}), curve)
 
 
-def _position(cell: Cell) -> Row:
+def _position(plan: Plan, cell: Cell) -> Row:
     from benchbench.reports.results import grid_position
 
-    return grid_position(cell) | {"status": "missing"}
+    return grid_position(plan, cell) | {"status": "missing"}
 
 
 def _done(plan: Plan, cell: Cell, index: int) -> Row:
@@ -145,6 +145,7 @@ def _done(plan: Plan, cell: Cell, index: int) -> Row:
         "teacher_pretraining_hours": 0.0,
         "teacher_accuracy": 0.9 if cell.teacher else None,
         "energy_joules": 3.6e5,
+        "stage_joules": 3.6e4 * 12 if cell.teacher else 0.0,
         "shared_stage_joules": 3.6e4 if cell.teacher else 0.0,
         "peak_bytes": 500_000_000,
         "flops": 2_000_000,

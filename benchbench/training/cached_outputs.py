@@ -111,6 +111,9 @@ class EmbeddingLoader:
     def steps(self, batch_size: int) -> int:
         return steps_per_epoch(len(self.labels), batch_size)
 
+    def images_a_step(self, batch_size: int) -> int:
+        return min(batch_size, len(self.labels))
+
     def test_batches(self, batch_size: int) -> Iterator[Batch]:
         for index in torch.arange(len(self.labels), device=self.labels.device).split(batch_size):
             yield Batch(_rows(self.embedding[0], index), self.labels[index], index)

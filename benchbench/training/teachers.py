@@ -26,8 +26,14 @@ class LiveTeacher:
         world: of several processes, which share every batch.
     """
 
-    def __init__(self, network: ConfiguredModel, graph_pool: GraphPool | None = None, world: World | None = None):
-        self.network, self.graph_pool, self.world = network, graph_pool, world
+    def __init__(self, network: ConfiguredModel, graphs: bool = False, world: World | None = None):
+        """`graphs`: whether forward passes run as CUDA graphs."""
+        self.network, self.world = network, world
+        # No graph of a student may use this memory: students read the outputs one after another. Where a cell that
+        # needs maps leaves in the first steps, the graph without maps is captured after those of the others, and its
+        # outputs would be where these work. The two graphs below can share it: one of them runs in a step, and nobody
+        # reads outputs of an earlier step.
+        self.graph_pool = GraphPool(network.device) if graphs else None
         self._graphs: dict[bool, StepGraph] = {}  # with maps, and without
 
     @property

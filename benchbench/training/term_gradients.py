@@ -18,7 +18,7 @@ from benchbench.data.batch import Batch
 from benchbench.errors import breaks_device, is_out_of_memory, one_line
 from benchbench.hardware.accelerator import widest
 from benchbench.hardware.memory import free_memory
-from benchbench.losses.multi_teacher import MultiTeacherLoss
+from benchbench.losses.multi_teacher import MultiTeacherLoss, loss_of
 from benchbench.models.backbone import Backbone
 from benchbench.models.detection import task_loss
 from benchbench.models.outputs import Outputs
@@ -83,11 +83,9 @@ def _measured(
     outputs = outputs_of(model, batch, losses.needs_features)
     assert outputs.logits is not None
     _, terms = losses(outputs, teacher_outputs, batch)
-    weights, left_out = losses.loss_weights(), losses.trained_first()
-    names = {term: term.partition(".")[0].partition(" ")[0] for term in terms}
-    values = {term: weights[names[term]] * value for term, value in terms.items() if names[term] not in left_out}
-    values = {term: value for term, value in values.items() if names[term] != "ce"}
-    reference = weights.get("ce", 1.0) * task_loss(model, outputs, batch.targets)
+    factors, left_out = losses.factors(terms), {"ce", *losses.trained_first()}
+    values = {term: factors[term] * value for term, value in terms.items() if loss_of(term) not in left_out}
+    reference = losses.loss_weights().get("ce", 1.0) * task_loss(model, outputs, batch.targets)
     norms = [_norm(value, parameters) for value in (reference, *values.values())]
     first, *rest = torch.stack(norms).tolist()  # one wait for the device
     return GradientRecord(cross_entropy=first, terms=dict(zip(values, rest, strict=True)))

@@ -92,7 +92,7 @@ class Training:
         self.teacher = None
         if case.teacher:
             self.teacher = ConfiguredModel(build(case.teacher).to(DEVICE).freeze(), EXECUTION, DEVICE)
-        teachers = [LiveTeacher(self.teacher, self.pool)] if self.teacher else []
+        teachers = [LiveTeacher(self.teacher, self.pool is not None)] if self.teacher else []
         self.inputs = SharedInputs(loader, None, teachers, case.batch, 0, DEVICE)
         self.recipe = recipe_spec(batch_size=case.batch, image_size=case.size, epochs=1 + PAIRS, lr=1e-6)
 

@@ -195,6 +195,15 @@ class TestPlan:
         assert cli("plan", suite, "--store", "deep/er").code == 0
         assert not Path("runs").exists()
 
+    def test_paths_in_the_home(self, cli, suite, tmp_path, monkeypatch):
+        """Shells leave the `~` of `--store=~/runs`."""
+        home = tmp_path / "home"
+        monkeypatch.setenv("HOME", str(home))
+        (home / "runs").mkdir(parents=True)
+        (home / "runs/store.json").write_text('{"format": 99}')
+        assert f"store {home}/runs was written by another" in cli("plan", suite, "--store=~/runs").err
+        assert f"{home}/nowhere.py does not exist" in cli("plan", suite, "--plugin=~/nowhere.py").err
+
     def test_a_store_that_cannot_be_written_is_no_matter(self, cli, suite, fake_costs):
         assert cli("plan", suite, "--store", "suite.yaml/runs").code == 0
 

@@ -10,6 +10,8 @@ import pytest
 def test_a_part_of_the_grid(cli, suite, fake_costs):
     done = cli("plan", suite, "--only", "arm=distil,seed=0", "--only", "arm=scratch", "--skip", "seed=1")
     assert done.out.startswith("tiny: 2 cells in 3 stages, 0 done")
+    chain = cli("plan", suite, "--set", "arms.again={method: finetune, start: distil}", "--skip", "arm=distil")
+    assert chain.out.startswith("tiny: 4 cells in 7 stages, 0 done"), chain.err
     refused = cli("plan", suite, "--skip", "arm=scrath")
     assert (refused.code, refused.out) == (2, "")
     assert refused.err == "error: --skip arm=scrath: no cell has arm 'scrath'; did you mean 'scratch'?\n"

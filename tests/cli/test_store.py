@@ -7,7 +7,7 @@ import json
 import pytest
 
 from benchbench.cli.sizes import size_text
-from benchbench.store import Claim, Claims, Store
+from benchbench.store import Claim, Claims, Store, file_sha256
 from tests.stores import CACHED, SIZE, age, full_store
 
 
@@ -65,6 +65,23 @@ def test_gc_is_dry_by_default(cli, store):
         store.stage("cell", "f" * 64).path,
         store.stage("cell", "f" * 64).state,
     }
+
+
+def test_gc_keeps_a_network_that_a_suite_starts_from(cli, store, plan, tiny_suite, tmp_path):
+    cell = store.stage("cell", plan.cells[0].stage)
+    cell.weights.write_bytes((2).to_bytes(8, "little") + b"{}")  # a file without tensors
+    cell.write_record(cell.done().model_copy(update={"weights_sha256": file_sha256(cell.weights)}))
+    student = {
+        "model": "timm/test_efficientnet",
+        "weights": {"file": f"../runs/cell/{cell.path.name}"},
+        "pretraining": {"hours": 1, "hours_on": "x", "source": "y"},
+    }
+    arms = {"tune": {"method": "finetune"}}
+    tiny_suite(tmp_path / "next", name="next", students={"small": student}, arms=arms, teachers=None)
+    assert cli("store", "gc", "next/suite.yaml", "--yes").code == 0
+    (listed,) = json.loads(cli("store", "ls", "next/suite.yaml", "--json").out)
+    assert (listed["key"], listed["suites"]) == (cell.path.name, ["next"])
+    assert cell.verified_weights().exists()
 
 
 def test_gc_by_size_and_age(cli, store, plan):

@@ -11,6 +11,7 @@ from benchbench.costs import estimate
 from benchbench.costs.history import OTHERS, SAMPLE, History, Pace
 from benchbench.costs.prediction import Predictor, predict
 from benchbench.planning.model import Plan, Stage
+from benchbench.reports.plan_overview import overview
 from benchbench.specs.parts import ComponentSpec
 from benchbench.specs.records import Cost, DataRecord, Environment, OutputsMetrics, StageRecord, TrainingMetrics
 from benchbench.store import StageFolder, Store
@@ -211,6 +212,21 @@ def test_a_set_of_so_many_times_the_training_images(planned, store):
     finish(plan, store, stage, synthesis_record(images=50))
     images = 1.5 * plan.train_images(stage.spec.data, "cifar")
     assert predict(plan, store)[stage.key] == pytest.approx(1 + 2 / 50 * images)
+
+
+def test_the_hours_that_are_left_do_not_wait_for_measures_of_quality(planned, store):
+    plan = planned(
+        arms={"scratch": {"method": "scratch", "synthetic": "mixed"}},
+        synthetic={"mixed": {"source": "same_class_mixup", "times": 1.5}},
+        quality={"teacher": "big", "state": "scratch"},
+    )
+    by_kind = {stage.kind: stage for stage in plan.stages.values()}
+    finish(plan, store, by_kind["synthesis"], synthesis_record(images=50))
+    finish(plan, store, by_kind["teacher"], training_record(kind="teacher", metrics=METRICS, data=DATA))
+    finish(plan, store, stage_of(plan, "scratch", 1))
+    left = predict(plan, store)[stage_of(plan, "scratch").key]
+    assert overview(plan, store).rest_hours == pytest.approx(2 * left)
+    assert by_kind["quality"].key not in predict(plan, store)
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"cost": {}}', '{"cost": null}'])

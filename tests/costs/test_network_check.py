@@ -12,6 +12,7 @@ from benchbench.costs.estimate import estimate
 from benchbench.costs.network_check import check_networks, network_costs
 from benchbench.costs.requests import Question
 from benchbench.errors import SuiteError
+from benchbench.planning.selection import chosen_part
 from benchbench.store import Store
 from tests.networks import fake_process, in_this_process, network_cost
 from tests.specs import outputs_record, training_record
@@ -28,10 +29,22 @@ SYNTHETIC = {
     },
     "synthetic": {"mixup": {"source": "same_class_mixup", "times": 1.5}},
 }
+QUALITY = {
+    "teachers": SYNTHETIC["teachers"],
+    "arms": {"mixed": {"method": "scratch", "synthetic": "mixup"}},
+    "synthetic": SYNTHETIC["synthetic"],
+    "quality": {"teacher": "judge", "state": "scratch"},
+}
 PROBE = {
     "teachers": None,
     "students": {"small": {"model": "timm/test_efficientnet", "weights": {"file": "weights.bin"}}},
     "arms": {"probe": {"method": "linear_probe"}},
+}
+CHAIN = {
+    "arms": {
+        "distil": {"method": "distill", "loss": {"ce": 1, "kd": 1}},
+        "again": {"method": "finetune", "start": "distil"},
+    }
 }
 CACHED = {"arms": {"distil": {"method": "distill", "loss": {"ce": 1, "kd": 1}, "recipe": {"views": 2}}}}
 
@@ -70,8 +83,9 @@ def line_of(path: Path, text: str) -> int:
         (CACHED, "test_resnet"),
         (PROBE, "test_efficientnet"),
         (SYNTHETIC, "test_vit"),
+        (QUALITY, "test_vit"),
     ],
-    ids=["student", "teacher", "teacher with cached outputs", "probe", "judge"],
+    ids=["student", "teacher", "teacher with cached outputs", "probe", "judge", "judge of quality"],
 )
 @pytest.mark.parametrize("step", [check_networks, estimate])
 def test_a_model_that_cannot_be_built_is_an_error_at_its_line(step, changes, absent, suite, plan_of, answer):
@@ -79,6 +93,14 @@ def test_a_model_that_cannot_be_built_is_an_error_at_its_line(step, changes, abs
     path = suite(**changes)
     with pytest.raises(SuiteError, match=rf":{line_of(path, absent)}: no '{absent}' here"):
         step(plan_of(path))
+
+
+@pytest.mark.parametrize("step", [check_networks, estimate])
+def test_a_part_is_checked_with_the_students_that_it_goes_on_from(step, suite, plan_of, answer):
+    answer("test_resnet")
+    path = suite(**CHAIN)
+    with pytest.raises(SuiteError, match=rf":{line_of(path, 'test_resnet')}: no 'test_resnet' here"):
+        step(chosen_part(plan_of(path), skip=["arm=distil"]))
 
 
 def test_losses_that_cannot_work_are_an_error_at_the_arm_s_losses(suite, plan_of, answer):

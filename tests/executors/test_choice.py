@@ -80,6 +80,19 @@ def test_the_nearest_counts(registry, text, executor, settings, expected):
         (FULL, "inline", ["jobs=1"], r"^--executor-set jobs: unknown parameter 'jobs' of 'inline'; it takes none"),
         ("", None, ["jobs=1"], r"^--executor-set jobs: the suite names no executor; add --executor NAME"),
         ("", "queue", (), r"^executor queue: executor\.queue: 'partition' is missing"),
+        ("executor: {slurm: {gpus: 1}}", None, (), r":7: unknown parameter 'gpus' of 'slurm'; write gres: gpu:1$"),
+        (
+            "executor: {slurm: {setup: a b}}",
+            None,
+            (),
+            r"slurm\.setup: write a list, `\[item, item\]` \(given: 'a b'\)$",
+        ),
+        (
+            "executor: slurm",
+            None,
+            ["time=soon"],
+            r"^--executor-set time: executor\.slurm\.time: write a time as sbatch",
+        ),
         ("executor: [local, inline]", None, (), r"^YAML text:7: executor: a component is written"),
     ],
 )

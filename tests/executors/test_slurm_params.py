@@ -72,6 +72,11 @@ def test_options_of_sbatch():
     assert SlurmParams().sbatch_options() == []
 
 
+def test_numbers_in_place_of_names():
+    params = SlurmParams(partition=1, account=12345, qos=2, constraint=3)
+    assert params.sbatch_options() == ["--partition=1", "--account=12345", "--qos=2", "--constraint=3"]
+
+
 class TestDevices:
     """Known without a cluster: `plan` works on any machine."""
 

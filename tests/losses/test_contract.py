@@ -130,6 +130,7 @@ def test_components_are_described_and_load():
     for name, component in COMPONENTS.items():
         assert issubclass(component.load(), Loss), name
         assert len(component.summary.splitlines()) == 1, name
+        assert component.replaces_head == (component.load().make_head is not None), name
         assert all(field.description for field in component.params.model_fields.values()), name
 
 

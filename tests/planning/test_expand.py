@@ -139,6 +139,7 @@ class TestErrors:
         [
             ("cifar10_subset", "cifar10_subst", "unknown dataset 'cifar10_subst'", "'cifar10_subset'"),
             ("timm/test_eff", "tim/test_eff", "unknown student 'tim'", "'timm'"),
+            ("timm/test_eff", "test_eff", "unknown student 'test_eff", "; write SOURCE/NAME, as in timm/resnet18 or"),
             ("timm/test_res", "tim/test_res", "unknown teacher 'tim'", "'timm'"),
             ("align_uniform", "aline_uniform", "unknown loss 'aline_uniform'", "'align_uniform'"),
             ("flip: {}", "flp: {}", "unknown augmenter 'flp'", "'flip'"),
@@ -177,6 +178,14 @@ class TestErrors:
         error = self.error_of(plan_of, path)
         assert error.line == self.line(path, "paddin")
         assert "unknown parameter 'paddin' of 'random_crop'; did you mean 'padding'?" in str(error)
+
+    @pytest.mark.parametrize("field", ["recipe: {schedule: step}", "search: {recipe.schedule: [step, cosine]}"])
+    def test_steps_without_milestones(self, full, plan_of, tmp_path, field):
+        path = full(tmp_path, selection={"validation": 0.25})
+        path.write_text(path.read_text().replace("arms:\n", f"arms:\n  wrong:\n    method: scratch\n    {field}\n"))
+        error = self.error_of(plan_of, path)
+        assert error.line == self.line(path, field)
+        assert "schedule 'step' needs milestones; for example" in str(error)
 
     @pytest.mark.parametrize(
         ("arm", "problem", "hint"),

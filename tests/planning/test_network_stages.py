@@ -155,6 +155,28 @@ def test_a_corpus_needs_no_labels_where_it_is_distilled_on(planned, unlabelled):
         planned(data={"few": unlabelled}, **changes)
 
 
+STOP = {"early_stop": {"patience": 5}}
+
+
+def test_a_pretraining_without_labels_is_trained_to_its_end(planned, unlabelled):
+    """Whatever the other trainings do; its own recipe cannot ask for what there is not."""
+    corpus = {"data": unlabelled, "method": "distill", "teacher": "big"}
+    changes = {
+        "teachers": {"big": {"model": "timm/test_resnet", "weights": "pretrained", "adapt": ["finetune"]}},
+        "arms": {"tune": {"method": "finetune"}},
+        "selection": {"validation": 0.2},
+        "recipes": {"default": {"epochs": 2, "batch_size": 20, "image_size": 32, **STOP}},
+    }
+    plan = planned(pretraining={"corpus": corpus}, **changes)
+    (pretraining,) = stages(plan, "pretraining")
+    assert pretraining.spec.recipe.early_stop is None
+    assert all(plan.stages[cell.stage].spec.recipe.early_stop.patience == 5 for cell in plan.cells)
+    with pytest.raises(SuiteError, match=r"images without labels have none; take it out"):
+        planned(pretraining={"corpus": {**corpus, "recipe": STOP}}, **changes)
+    labelled = planned(pretraining={"corpus": {**corpus, "data": CORPUS}}, **changes)
+    assert stages(labelled, "pretraining")[0].spec.recipe.early_stop.patience == 5
+
+
 PRETRAINING = {"data": CORPUS}
 DISTILL = {"data": CORPUS, "method": "distill", "teacher": "big"}
 TUNE = {"method": "finetune"}
@@ -192,6 +214,18 @@ TUNE = {"method": "finetune"}
         (
             {"arms": {"all": {"method": "distill", "loss": {"align_uniform": 1}}, "a": {**TUNE, "start": "all"}}},
             "arm 'all' has 2 rows",
+        ),
+        *(
+            (
+                {
+                    "arms": {
+                        "other": {**SUITE["arms"]["kd"], "loss": {"ce": 1, loss: 1}},
+                        "a": {**way, "start": "other"},
+                    }
+                },
+                f"loss '{loss}' gives the student of arm 'other' another classifier, which arm 'a' cannot go on from",
+            )
+            for loss, way in (("simkd", TUNE), ("norm", SUITE["arms"]["kd"]))
         ),
     ],
 )

@@ -90,6 +90,17 @@ def test_a_classifier_of_another_task_is_refused(tmp_path, tiny_suite):
     assert words in done.out
 
 
+def test_it_needs_no_layers(tmp_path, tiny_suite, plan_of, weights):
+    """Networks of torchvision know none, and `layer_decay` is for steps."""
+    suite = published(tmp_path, tiny_suite, weights[1])
+    plan = plan_of(suite, "recipes.default.layer_decay=0.75")
+    decays = {
+        stage.spec.method: stage.spec.recipe.layer_decay for stage in plan.stages.values() if stage.kind == "cell"
+    }
+    assert decays == {"published": None, "distill": 0.75}
+    assert [stage.spec.recipe.layer_decay for stage in plan.stages.values() if stage.kind == "teacher"] == [None]
+
+
 def test_it_needs_weights(tmp_path, tiny_suite, cli):
     suite = tiny_suite(tmp_path, teachers=None, arms={"as published": {"method": "published"}})
     done = cli("plan", suite, "--store", tmp_path / "runs")

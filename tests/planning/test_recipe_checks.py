@@ -30,6 +30,8 @@ SYNTHETIC = {"synthetic": {"more": {"source": "same_class_mixup", "times": 1}}}
         ),
         ("arms.scratch={method: scratch, synthetic: more, recipe: {sampling: balanced}}", "sampling", "generated ones"),
         ("recipes.default.sampling=even", "recipes.default.sampling", "'shuffled' or 'balanced'"),
+        ("recipes.default.compile=true", "recipes.default.compile", "take `compile: auto`, or another precision"),
+        ("arms.distil.recipe.fold_bn=true", "arms.distil.recipe.fold_bn", "`precision: exact` runs a network as"),
     ],
 )
 def test_one_line_at_the_field(plan_of, tiny_suite, tmp_path, monkeypatch, override, place, words):
@@ -41,6 +43,13 @@ def test_one_line_at_the_field(plan_of, tiny_suite, tmp_path, monkeypatch, overr
     assert words in text
     assert place in text
     assert len(text.splitlines()) == 1
+
+
+@pytest.mark.parametrize("changes", ["compile: false, fold_bn: false", "compile: true, precision: bf16"])
+def test_a_fixed_execution_goes_with_its_precision(plan_of, tiny_suite, tmp_path, changes):
+    plan = plan_of(tiny_suite(tmp_path), f"recipes.scratch={{{changes}}}")
+    spec = plan.stages[plan.cells[0].stage].spec
+    assert spec.recipe.compile is ("true" in changes)
 
 
 def test_what_is_there_is_planned(plan_of, tiny_suite, tmp_path):

@@ -36,6 +36,8 @@ def labels(plan):
         (["state=scratch"], [], 2),
         (["data=cifar,student=small"], ["seed=1"], 4),
         (["arm=longer"], [], 4),
+        (["arm=distil, big (scratch)"], [], 2),
+        (["seed=1, arm=distil, big (scratch), data=cifar"], [], 1),
     ],
 )
 def test_cells(plan, only, skip, expected):
@@ -58,12 +60,28 @@ def test_stages_are_those_that_the_cells_need(plan):
     assert list(distilled.stages) == [key for key in plan.stages if key in distilled.stages]
 
 
+def test_a_cell_that_a_chosen_one_goes_on_from_is_needed(tiny_suite, tmp_path, plan_of):
+    arms = {
+        "distil": {"method": "distill", "loss": {"ce": 1, "kd": 1}},
+        "again": {"method": "finetune", "start": "distil"},
+        "and again": {"method": "finetune", "start": "again"},
+    }
+    part = chosen_part(plan_of(tiny_suite(tmp_path, arms=arms)), ["seed=1"], ["arm=distil", "arm=again"])
+    assert labels(part) == [("and again", 1)]
+    assert [(cell.arm, cell.seed) for cell in part.needed_cells] == [("distil", 1), ("again", 1)]
+    assert {cell.stage for cell in [*part.cells, *part.needed_cells]} < part.stages.keys()
+    assert part.part(("cell",)).needed_cells == []
+
+
 @pytest.mark.parametrize(
     ("option", "text", "message"),
     [
         ("only", "arm", "--only arm: write AXIS=LABEL, as in --only arm=KD,seed=0"),
         ("only", "arm=", "write AXIS=LABEL"),
         ("skip", "", "write AXIS=LABEL, as in --skip arm=KD,seed=0"),
+        ("only", "arm=distil,sed=0", "there is no axis 'sed'; did you mean 'seed'?"),
+        ("only", "arm=scratch,arm=distil", "names 'arm' twice; repeat the option: --only arm=A --only arm=B"),
+        ("skip", "seed=0, seed=1", "--skip seed=0, seed=1 names 'seed' twice; repeat the option: --skip seed=A --skip"),
         ("only", "arms=KD", "there is no axis 'arms'; did you mean 'arm'?"),
         ("skip", "arm=distill", "--skip arm=distill: no cell has arm 'distill'; did you mean 'distil'?"),
         ("only", "seed=7", "no cell has seed '7'; known: 0, 1"),

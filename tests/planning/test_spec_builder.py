@@ -8,6 +8,7 @@ import pytest
 
 from benchbench.errors import SuiteError
 from benchbench.planning.keys import describe
+from benchbench.planning.merged_recipe import MergedRecipe
 from benchbench.planning.resolve import Resolver
 from benchbench.planning.spec_builder import SpecBuilder
 from benchbench.plugins import load_plugins
@@ -17,7 +18,9 @@ from benchbench.suite.recipe import Recipe
 from benchbench.suite.schema import DataEntry, ModelEntry, Ref, Selection, WeightedRef
 from tests.specs import data_spec, input_spec
 
-LOC = ("recipes", "default", "augment")
+
+def merged(**fields) -> MergedRecipe:
+    return MergedRecipe(Recipe(**fields), ())
 
 
 @pytest.fixture
@@ -94,8 +97,7 @@ class TestData:
 
 class TestRecipe:
     def test_fields_are_the_suite_s(self, builder):
-        recipe = Recipe(epochs=3, lr=1, milestones=[1, 2], precision="bf16")
-        spec = builder.recipe(recipe, "scratch", LOC)
+        spec = builder.recipe(merged(epochs=3, lr=1, milestones=[1, 2], precision="bf16"), "scratch")
         assert {name: getattr(spec, name) for name in ("epochs", "lr", "milestones", "precision", "momentum")} == {
             "epochs": 3,
             "lr": 1.0,
@@ -117,14 +119,14 @@ class TestRecipe:
         ],
     )
     def test_views(self, builder, method, changes, views):
-        recipe = Recipe(**{"epochs": 9, "augment": ["flip"], **changes})
-        assert builder.recipe(recipe, method, LOC).views == views
+        recipe = merged(**{"epochs": 9, "augment": ["flip"], **changes})
+        assert builder.recipe(recipe, method).views == views
 
     def test_views_of_mixed_batches_are_refused(self, builder):
-        recipe = Recipe(views=2, augment=["flip", "mixup"])
+        recipe = merged(views=2, augment=["flip", "mixup"])
         with pytest.raises(SuiteError, match="'mixup' mixes the images of a batch, and views are of single images"):
-            builder.recipe(recipe, "distill", LOC)
+            builder.recipe(recipe, "distill")
 
     def test_steps_without_milestones_are_refused(self, builder):
         with pytest.raises(SuiteError, match="schedule 'step' needs milestones"):
-            builder.recipe(Recipe(schedule="step"), "scratch", LOC)
+            builder.recipe(merged(schedule="step"), "scratch")

@@ -57,6 +57,14 @@ def test_a_ladder_that_cannot_be_is_refused_with_its_place(planned, epochs, arm,
     assert "suite.yaml:" in str(refusal.value)
 
 
+def test_no_other_arm_has_the_row_of_a_rung(planned):
+    message = (
+        r"suite\.yaml:\d+: arms 'ladder' and 'ladder \(1 epoch\)' both have the row 'ladder \(1 epoch\)'; give one"
+    )
+    with pytest.raises(SuiteError, match=message):
+        planned([1, 3], {"method": "scratch"}, **{"ladder (1 epoch)": {"method": "scratch", "recipe": {"lr": 0.1}}})
+
+
 def test_no_arm_goes_on_from_a_ladder(planned):
     with pytest.raises(SuiteError, match="has 2 rows"):
         planned([1, 2], KD, on={"method": "finetune", "start": "ladder"})

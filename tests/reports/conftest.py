@@ -199,3 +199,37 @@ def finished(lab) -> Lab:
     lab.finish_arm("distil", [0.6, 0.7, 0.8], [3.0, 3.0, 3.0])
     lab.calibrate(images_per_second=50.0)
     return lab
+
+
+@pytest.fixture
+def chained(make_lab) -> Lab:
+    """A distilled student is fine-tuned as well, by an arm that stands before the one of pre-train + fine-tune."""
+    arms = {
+        "distil": {"method": "distill", "loss": {"ce": 1, "kd": 1}},
+        "distil + tune": {"method": "finetune", "start": "distil"},
+        "tune": {"method": "finetune"},
+    }
+    lab = make_lab(arms=arms)
+    lab.finish(lab.teacher(), accuracy=0.9, hours=6.0)
+    lab.finish_arm("distil", [0.599, 0.6, 0.601], [3.0] * 3)
+    lab.finish_arm("distil + tune", [0.899, 0.9, 0.901], [1.0] * 3)
+    lab.finish_arm("tune", [0.799, 0.8, 0.801], [4.0] * 3)
+    lab.calibrate(images_per_second=50.0)
+    return lab
+
+
+@pytest.fixture
+def tuned_apart(make_lab) -> Lab:
+    """Two students, each fine-tuned by an arm of its own: the second for 8 hours, the first for 5; 3 to distil."""
+    arms = {
+        "tune b": {"method": "finetune", "students": ["b"]},
+        "tune a": {"method": "finetune", "students": ["a"]},
+        "distil": {"method": "distill", "loss": {"ce": 1, "kd": 1}},
+    }
+    lab = make_lab(arms=arms, students={"a": STUDENT, "b": STUDENT | {"recipe": {"lr": 0.05}}})
+    lab.finish(lab.teacher(), hours=6.0)
+    for student, hours in (("a", 5.0), ("b", 8.0)):
+        lab.finish_arm(f"tune {student}", [0.5] * 3, [hours] * 3)
+        lab.finish_arm("distil", [0.5] * 3, [3.0] * 3, student=student)
+    lab.calibrate(images_per_second=50.0)
+    return lab

@@ -169,6 +169,19 @@ class TestCost:
         lab.finish_arm("KD", [0.6] * 3)
         assert "(KD, big (linear_probe); its teacher's pre-training is not counted)" in said(lab)
 
+    def test_a_distilled_student_that_is_fine_tuned_is_no_side(self, chained):
+        text = said(chained)
+        assert "tune is better than distillation by 20.0 points" in text
+        assert "80.0 % for 4.00 GPU-hours a run (6.00 with its estimated pre-training) against 60.0 % for 4.00" in text
+        assert text.endswith("; distil + tune reached 90.0 % (n=3).")
+
+    def test_pre_training_that_distillation_starts_from_is_said_too(self, make_lab):
+        lab = make_lab(arms={**TWO, "KD": {**TWO["KD"], "start": "tune"}}, students={"small": STUDENT})
+        lab.teach()
+        lab.finish_arm("tune", [0.5] * 3)
+        lab.finish_arm("KD", [0.6] * 3)
+        assert "(KD, big (scratch); the cost of its pre-training is not known)" in said(lab)
+
     def test_hours_of_two_kinds(self, make_lab):
         lab = make_lab(arms=TWO)
         lab.teach()

@@ -14,7 +14,7 @@ from benchbench.errors import BenchBenchError
 from benchbench.reports.columns import COLUMNS
 from benchbench.reports.compare import SpecChange, _test, compare, summary, tables
 from benchbench.reports.compare_inputs import Side, read_results
-from benchbench.reports.render import RENDERERS
+from benchbench.reports.render import RENDERERS, plain
 from benchbench.specs.parts import ComponentVersion, FileSpec, WeightsSpec
 from benchbench.specs.stages import TrainingSpec
 from tests.specs import SMALL, loss_spec, recipe_spec, training_spec
@@ -206,6 +206,16 @@ def test_tables_can_be_drawn_and_json_read():
     assert read["differences"][0]["verdict"] == "yes"
     assert read["only_b"] == [{"row": "new", "data": "cifar", "student": "small", "seed": 0}]
     assert summary(comparison) == "1 rows on both sides: 1 differ"
+
+
+@pytest.mark.parametrize("sign", ["+", "-"])
+def test_bold_is_a_real_difference_and_not_the_best(sign):
+    low, high = side(rows=seeds("KD", [0.50, 0.60, 0.70])), side("B", seeds("KD", [0.52, 0.63, 0.74]))
+    comparison = compare(low, high) if sign == "+" else compare(high, low)
+    drawn = plain(tables(comparison)[-1])
+    assert f"{sign}3.00 *" in drawn
+    assert "\n* the difference is real\n" in drawn
+    assert "best" not in drawn
 
 
 def test_nothing_in_common():

@@ -9,6 +9,7 @@ import pytest
 
 from benchbench.errors import SuiteError
 from benchbench.reports.headline import renamed
+from benchbench.reports.macros import macros
 from benchbench.reports.page.data import page_data
 from benchbench.reports.report import make_report
 from benchbench.reports.tables.verdicts import compare
@@ -64,7 +65,12 @@ def test_verdicts_follow_the_metric_and_everything_says_its_name(lab):
         assert "balanced" not in " ".join([texts[0].title, *texts[0].notes])
         assert all("balanced accuracy" in " ".join([each.title, *each.notes]) for each in texts[1:])
     assert "Test balanced accuracy (%)" in reports[1].table_by_name["accuracy"].title
+    for each in reports:  # a teacher's is its plain accuracy
+        assert "teachers' accuracy: big (scratch) on cifar 90.0" in each.table_by_name["accuracy"].notes
     assert reports[1].answer.startswith("By balanced accuracy: ")
+    commands = macros(reports[1], "about")
+    assert r"\tinyAnswer}{By balanced accuracy: " in commands
+    assert "mean test balanced accuracy, in percent" in commands
     figure = reports[1].figure_by_name["pareto"]
     assert figure.title.startswith("Test balanced accuracy against")
     assert any("test balanced accuracy (%)" in axis.get_ylabel() for axis in figure.figure.axes)

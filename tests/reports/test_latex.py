@@ -8,6 +8,7 @@ import pytest
 
 from benchbench.reports.latex import LONGEST, PACKAGES, latex, table_inputs
 from benchbench.reports.macros import letters, macros
+from benchbench.reports.report import make_report
 from benchbench.reports.table import Entry, Table
 
 NASTY = r"a_b & 50% of $x^2$ #1 {y} ~ \input{z} | <b>`c`</b> *d* [e](f) ± × – --x 'q' \\"
@@ -157,11 +158,14 @@ class TestMacros:
         assert letters("endoscopy", first=False) == "Endoscopy"
         assert letters("Quick start", first=False) == "quickStart"
 
+    def text(self, lab) -> str:
+        return macros(make_report(lab.plan, lab.store, "benchbench report"), "about")
+
     def commands(self, text: str) -> dict[str, str]:
         return dict(re.findall(r"\\newcommand\{\\([A-Za-z]+)\}\{([\d.,-]+)\}", text))
 
     def test_values(self, finished):
-        commands = self.commands(macros(finished.frame(), finished.plan, "about"))
+        commands = self.commands(self.text(finished))
         where = "DistilBigScratchSmallCifar"
         # 3 hours of its own and a third of the teacher's 6, against 4 hours and 2 of pre-training.
         assert commands["tinyAccuracy" + where] == "70.0"
@@ -172,20 +176,29 @@ class TestMacros:
         assert commands["tinyTotalTuneSmallCifar"] == "6.00"
         assert "tinySavedTuneSmallCifar" not in commands
 
+    @pytest.mark.parametrize(
+        ("name", "saved"),
+        [("chained", {"SmallCifar": "33.3"}), ("tuned_apart", {"ACifar": "42.9", "BCifar": "60.0"})],
+    )
+    def test_savings_are_against_the_reference_of_each_student(self, request, name, saved):
+        commands = self.commands(self.text(request.getfixturevalue(name)))
+        start = "tinySavedDistilBigScratch"
+        assert {key.removeprefix(start): each for key, each in commands.items() if key.startswith(start)} == saved
+
     def test_the_answer_in_words(self, finished):
-        text = macros(finished.frame(), finished.plan, "about")
+        text = self.text(finished)
         assert r"\newcommand{\tinyAnswer}{On cifar (40 training images) with small, it is open whether " in text
         assert r"70.0 \% for 5.00 GPU-hours a run" in text
 
     def test_what_is_not_known_has_no_command(self, lab):
         lab.finish_arm("tune", [0.5])
-        commands = self.commands(macros(lab.frame(), lab.plan, ""))
+        commands = self.commands(self.text(lab))
         assert set(commands) == {f"tiny{what}TuneSmallCifar" for what in ("Accuracy", "Seeds", "Hours")}
 
     def test_two_arms_never_share_a_name(self, make_lab):
         lab = make_lab(arms={"a/u": {"method": "scratch"}, "a-u": {"method": "linear_probe"}})
         lab.finish_arm("a/u", [0.5])
         lab.finish_arm("a-u", [0.25])
-        commands = self.commands(macros(lab.frame(), lab.plan, ""))
+        commands = self.commands(self.text(lab))
         assert commands["tinyAccuracyAUSmallCifar"] == "50.0"
         assert commands["tinyAccuracyAUSmallCifarAgain"] == "25.0"

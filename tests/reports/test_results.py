@@ -45,6 +45,15 @@ def test_a_teacher_s_cost_is_shared_by_the_cells_that_need_it(finished):
     assert (cell.own_hours, cell.stage_hours, cell.shared_stage_hours) == (3.0, 6.0, 6.0 / 3)
 
 
+def test_a_teacher_s_energy_in_full_and_shared(lab):
+    lab.finish(lab.cells("distil")[0].stage, energy_joules=1.0)
+    lab.finish(lab.teacher(), energy_joules=600.0)
+    cell = row(lab, "distil")
+    assert (cell.energy_joules, cell.stage_joules, cell.shared_stage_joules) == (1.0, 600.0, 600.0 / 3)
+    lab.finish(lab.teacher())  # it was not measured
+    assert row(lab, "distil")[["stage_joules", "shared_stage_joules"]].isna().all()
+
+
 def test_more_cells_have_smaller_shares(make_lab):
     lab = make_lab("arms.again={method: distill, loss: {align_uniform: 1}}")
     lab.finish(lab.teacher(), hours=6.0)
@@ -209,3 +218,15 @@ class TestBits:
         assert row(lab, "scratch").status == "failed"
         reason = "contradicts itself (metrics.test_correct is not 125 bytes in hex for 1000 images); delete"
         assert reason in row(lab, "scratch").reason
+
+
+def test_a_chain_has_the_methods_before_it(make_lab):
+    arms = {
+        "tune": {"method": "finetune"},
+        "distil": {"method": "distill", "loss": {"ce": 1, "kd": 1}, "start": "tune"},
+        "last": {"method": "linear_probe", "start": "distil"},
+    }
+    lab = make_lab(arms=arms)
+    assert pd.isna(row(lab, "tune").earlier_methods)
+    assert row(lab, "distil").earlier_methods == "finetune"
+    assert row(lab, "last").earlier_methods == "finetune + distill"

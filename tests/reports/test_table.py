@@ -128,6 +128,11 @@ class TestPlain:
         assert "* best of its column" in drawn
         assert "*" not in plain(table(["a", "9.0"]))
 
+    def test_a_table_may_give_bold_another_meaning(self):
+        shown = table(["a", Entry("9.0", bold=True)], bold_meaning="above chance")
+        assert "\n* above chance\n" in plain(shown)
+        assert "best" not in plain(shown)
+
     def test_in_color_it_is_bold(self):
         drawn = plain(table(["a", Entry("9.0", bold=True)], ["b", "1.0"]), color=True)
         assert "\x1b[1m9.0\x1b[0m" in drawn

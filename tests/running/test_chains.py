@@ -14,7 +14,7 @@ from PIL import Image
 
 from benchbench.store import Store
 from tests.images import write_images
-from tests.running.commands import in_this_process, run
+from tests.running.commands import in_this_process, results, run
 
 pytestmark = pytest.mark.whole_run
 
@@ -91,6 +91,16 @@ def test_an_arm_goes_on_from_the_whole_student_of_another(chain):
     for name, tensor in before.items():
         torch.testing.assert_close(after[name], tensor)
     assert not torch.allclose(before["head.weight"], parameters(chain, "tune |")["head.weight"])
+
+
+def test_a_part_trains_the_students_that_it_goes_on_from(chain):
+    run("suite.yaml", "--only", "arm=align then tune", "--store", "part", "--report", "part-report", cwd=chain)
+    trained = {label.partition(" | ")[0] for label in results(chain / "part")}
+    assert trained == {"align, big (pretrained)", "align then tune"}
+    with (chain / "part-report" / "results.csv").open() as file:
+        statuses = {row["arm"]: row["status"] for row in csv.DictReader(file)}
+    assert {arm for arm, status in statuses.items() if status == "done"} == {"align", "align then tune"}
+    assert set(statuses.values()) == {"done", "missing"}
 
 
 def test_costs_follow_the_chain(chain):

@@ -12,7 +12,10 @@ from benchbench.running.claim_keeper import ClaimKeeper
 from benchbench.running.cleaning import Limits, chosen, garbage, remove, stages_of, users_of
 from benchbench.running.merge import verify_files
 from benchbench.running.schedule import Schedule
-from benchbench.store import StageState, Store
+from benchbench.specs.parts import FileSpec, WeightsSpec
+from benchbench.store import StageFolder, StageState, Store
+from tests.running.merge.stores import finished
+from tests.specs import SMALL, training_record, training_spec
 from tests.stores import CACHED, SIZE, age, finish, full_store
 
 DAY = 86400.0
@@ -110,6 +113,30 @@ def test_what_is_removed_is_gone_and_its_claims_too(store, plan):
     assert store.live_claims() == {}
 
 
+def test_cached_outputs_on_another_disk(store, plan, tmp_path):
+    outputs = folder_of(store, plan, "outputs")
+    (store.root / "outputs").rename(tmp_path / "big")
+    (store.root / "outputs").symlink_to(tmp_path / "big")
+    removals = garbage(stages_of(store), None, Limits(max_bytes=0))
+    assert [(removal.names, reason) for removal, reason in remove(store, removals)] == [(("outputs",), "")]
+    assert outputs.has_dropped_outputs()
+
+
+@pytest.mark.parametrize("name", [".sync-1", "cell/.removed-1"])
+@pytest.mark.parametrize(("days", "written", "stays"), [(2, False, False), (2, True, True), (0, False, True)])
+def test_what_killed_commands_left_goes_after_a_day(store, name, days, written, stays):
+    """And not while a file below it grows, whose download takes long."""
+    left = store.root / name
+    file = left / "cell" / "weights.safetensors"
+    file.parent.mkdir(parents=True)
+    file.touch()
+    age(StageFolder(left), days)
+    if written:
+        file.write_bytes(b"more")
+    assert list(remove(store, [])) == []
+    assert left.exists() == stays
+
+
 def test_nothing_goes_that_a_process_holds(store, plan):
     """While a run is there, finished stages stay as well, since it may read them."""
     cell, teacher = folder_of(store, plan, "cell"), folder_of(store, plan, "teacher")
@@ -170,6 +197,15 @@ def test_a_run_notices_what_was_removed_before_it_was_there(store, plan):
     assert schedule.lacks_needs(store)
     finish(store, next(stage for stage in plan.stages.values() if stage.kind == "teacher"))
     assert not schedule.lacks_needs(store)
+
+
+def test_a_network_that_began_with_a_stage_s_weights_needs_it(store, plan):
+    cell = folder_of(store, plan, "cell")
+    weights = WeightsSpec(file=FileSpec(path=str(cell.weights), content="ab"))
+    spec = training_spec(model=SMALL.model_copy(update={"weights": weights}))
+    user = finished(store.root, spec, training_record(), None)
+    stages = stages_of(store)
+    assert users_of(stages, chosen(stages, [cell.path.name])) == [f"cell/{user.path.name}"]
 
 
 def test_stages_are_chosen_by_keys(store, plan):

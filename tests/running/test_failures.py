@@ -81,3 +81,33 @@ if {"benchbench.executors.worker", "benchbench.executors.fork_server"} & set(sys
     arguments = [suite, "--store", store_copy, "--plugin", "deadly.py", *changes]
     done = run(*arguments, cwd=tmp_path, code=1, workers=True, spawned=True, pinned=False)
     assert "its worker process ended with exit code 7 (see " in done.out
+
+
+EDITS_ITS_NEIGHBOUR = """
+from pathlib import Path
+from benchbench import Component, hookimpl
+
+@hookimpl
+def benchbench_losses():
+    yield Component("edits", f"{__name__}:edits")
+    yield Component("edited", "neighbour:edited")
+
+def edits(student, teacher, batch):
+    text = "def edited(student, teacher, batch):\\n    return student.logits.square().mean()\\n"
+    Path(__file__).with_name("neighbour.py").write_text(text)
+    return student.logits.mean()
+"""
+
+
+def test_a_component_that_is_edited_during_a_run_keeps_no_result_under_its_old_key(suite, tmp_path, store_copy):
+    (tmp_path / "editing.py").write_text(EDITS_ITS_NEIGHBOUR)
+    (tmp_path / "neighbour.py").write_text("def edited(student, teacher, batch):\n    return student.logits.mean()\n")
+    arms = {name: {"method": "scratch", "loss": {"ce": 1, name: 1}} for name in ("edits", "edited")}
+    changes = ["--set", "seeds=[0]", "--set", f"arms={json.dumps(arms)}", "--cohort", 1, "--jobs", 1]
+    arguments = [suite, "--plugin", "editing.py", *changes, "--store", store_copy]
+    done = run(*arguments, cwd=tmp_path, code=1, workers=True)
+    assert "loss 'edited' of " in done.out
+    assert "is not the code that was planned" in done.out
+    statuses = {row["arm"]: row["status"] for row in csv.DictReader((tmp_path / "reports/tiny/results.csv").open())}
+    assert statuses == {"edits": "done", "edited": "failed"}
+    run(*arguments, cwd=tmp_path, workers=True)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
 import sys
+from contextlib import closing
 
 import fsspec
 import pytest
 
 from benchbench.errors import StoreError
+from benchbench.running.merge import MERGE
 from benchbench.running.sync import MANIFEST, sync_stores
-from benchbench.store import Store
+from benchbench.store import Claims, StageFolder, Store
 from tests.running.merge.stores import calibration, files, finished, stage
 from tests.specs import outputs_record, outputs_spec
+from tests.stores import age
 
 
 @pytest.fixture
@@ -109,6 +113,57 @@ def test_a_sync_that_was_cut_short_goes_on(store, url, tmp_path):
     assert len(sync_stores(url, str(tmp_path / "other")).copied) == 1
     assert sync_stores(str(root), url).copied == [f"cell/{path.name}"]
     assert sync_stores(url, str(tmp_path / "other")).copied == [f"cell/{path.name}"]
+
+
+@pytest.mark.parametrize(
+    ("error", "ending", "text"),
+    [
+        (ConnectionError("gone"), StoreError, r"cannot reach \S+ \(ConnectionError: .*gone\)"),
+        (OSError(errno.ENOSPC, "No space left on device"), OSError, "No space left on device"),
+        (KeyboardInterrupt(), KeyboardInterrupt, None),
+    ],
+)
+def test_stages_that_came_stay_where_the_next_do_not(store, url, tmp_path, monkeypatch, error, ending, text):
+    """And nothing is left of the one that was on its way."""
+    root, cell, other = store
+    sync_stores(str(root), url)
+    into, system = tmp_path / "other", type(fsspec.core.url_to_fs(url)[0])
+    get_file = system.get_file
+
+    def cut(files, source, target):
+        if source.endswith(f"{cell.name}/weights.safetensors"):
+            assert list(into.glob(".sync-*/*")) == list(into.glob(".sync-*/cell"))  # that of the first is gone
+            raise error
+        get_file(files, source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(system, "get_file", cut)
+        with pytest.raises(ending, match=text):
+            sync_stores(url, str(into))
+    assert [path.name for path in into.glob("*/*/record.json")] == ["record.json"]
+    assert list(into.glob(".sync-*")) == []
+    again = sync_stores(url, str(into))
+    assert (again.same, again.copied) == ([f"calibration/{other.name}"], [f"cell/{cell.name}"])
+
+
+def test_downloads_that_killed_syncs_left_are_removed(store, url, tmp_path):
+    root, *_ = store
+    sync_stores(str(root), url)
+    left = tmp_path / "other" / ".sync-1"
+    (left / "cell").mkdir(parents=True)
+    age(StageFolder(left), 2)
+    sync_stores(url, str(tmp_path / "other"))
+    assert not left.exists()
+
+
+def test_nothing_is_downloaded_where_another_process_is_merging(store, url, tmp_path, monkeypatch):
+    root, *_ = store
+    sync_stores(str(root), url)
+    with closing(Claims(tmp_path / "other", "other")) as claims:
+        claims.take(*MERGE)
+        monkeypatch.setattr("benchbench.running.sync._download", None)
+        with pytest.raises(StoreError, match=r"is merging into store \S+; wait for it"):
+            sync_stores(url, str(tmp_path / "other"))
 
 
 def test_folders_below_a_stage_travel(store, url, tmp_path):

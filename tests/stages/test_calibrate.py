@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from benchbench.execution import tune
+from benchbench.execution.network import ConfiguredModel, ExecutionConfig
 from benchbench.plugins import load_plugins
 from benchbench.specs.records import CalibrationMetrics
 from benchbench.stages import calibrate
@@ -43,8 +44,9 @@ def test_throughput_is_positive(stage, monkeypatch, changes):
     assert 0 < low <= metrics.images_per_second <= high
     assert metrics.steps >= 3
     assert cost.seconds["calibration"] >= 0.1
-    assert cost.device_hours == pytest.approx(cost.seconds["calibration"] * 2 / 3600)
-    assert (cost.devices, cost.unit, record.weights_sha256) == (2, "CPU-hours", None)
+    assert cost.device_hours == pytest.approx(cost.seconds["calibration"] * cost.devices / 3600)
+    assert cost.devices in ((2,) if context.spec.precision == "exact" else (1, 2))  # as it is tuned
+    assert (cost.unit, record.weights_sha256) == ("CPU-hours", None)
 
 
 @pytest.mark.parametrize(("threads", "factor"), [(1, 2), (2, 4)])
@@ -75,6 +77,28 @@ def test_throughput_is_images_over_the_lower_quartile_of_the_steps(stage, monkey
     )
     assert [progress.done for progress in reports] == [1, 5, 7, 8, 10]
     assert all(progress.total == 10 for progress in reports)
+
+
+@pytest.mark.parametrize("tuned", [None, 1])
+def test_it_runs_on_as_many_threads_as_trainings_do(stage, monkeypatch, tuned):
+    """And costs as many devices: a small network may be faster on one."""
+    threads = []
+    monkeypatch.setattr(calibrate, "tune", lambda *_: (ExecutionConfig(threads=tuned), {}))
+    monkeypatch.setattr(calibrate, "MEASURED_SECONDS", 0.0)
+    clock = types.SimpleNamespace(perf_counter=itertools.count().__next__, process_time=itertools.count(0, 8).__next__)
+    monkeypatch.setattr(calibrate, "time", clock)
+    real = ConfiguredModel.__call__
+
+    def call(self, *args):
+        threads.append(torch.get_num_threads())
+        return real(self, *args)
+
+    monkeypatch.setattr(ConfiguredModel, "__call__", call)
+    record = calibrate.run(stage(precision="fp32")).record
+    expected = tuned or 2
+    assert set(threads) == {expected}
+    assert record.cost.devices == expected
+    assert record.metrics.images_per_second == pytest.approx(16 / (8 / expected))
 
 
 def test_a_whole_training_step_is_measured(stage, monkeypatch):

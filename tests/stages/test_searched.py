@@ -19,6 +19,8 @@ from benchbench.specs.stages import TrainingSpec
 from benchbench.stages import searched, trial
 from benchbench.stages.context import StageContext
 from benchbench.store import file_sha256
+from tests.objects import write_objects
+from tests.segments import write_squares
 from tests.specs import data_spec, recipe_spec, training_spec
 from tests.stages.contexts import finish, stage_context
 
@@ -103,6 +105,37 @@ def test_the_trial_that_is_best_on_the_validation_images_is_tested(spec, tmp_pat
     with torch.no_grad():
         hits = model(pixels).logits.argmax(1) == torch.tensor([0, 0, 0, 1, 1, 1])
     assert record.metrics.test_accuracy == pytest.approx(float(hits.float().mean()))
+
+
+@pytest.fixture
+def of_pixels(spec, tmp_path) -> TrainingSpec:
+    params = {"path": file_json(write_squares(tmp_path / "squares"), "abc"), "classes": ["background", "square"]}
+    return with_head(spec, ComponentSpec(name="maskfolder", params=params), "fpn", {"width": 8}, 16)
+
+
+@pytest.fixture
+def of_boxes(spec, tmp_path) -> TrainingSpec:
+    folder = write_objects(tmp_path / "objects")
+    params = {part: file_json(folder / f"{part}.json", "abc") for part in ("train", "test")}
+    head = {"width": 32, "convolutions": 0, "finest": 2, "extra_levels": False}
+    return with_head(spec, ComponentSpec(name="coco", params=params), "fcos", head, 32)
+
+
+def with_head(spec: TrainingSpec, source: ComponentSpec, head: str, params: dict, size: int) -> TrainingSpec:
+    data = spec.data.model_copy(update={"source": source, "validation": 0.25})
+    model = spec.model.model_copy(update={"head": ComponentSpec(name=head, params=params)})
+    recipe = spec.recipe.model_copy(update={"image_size": size})
+    return spec.model_copy(update={"data": data, "model": model, "recipe": recipe})
+
+
+@pytest.mark.parametrize(("task", "measure"), [("spec", "accuracy"), ("of_pixels", "miou"), ("of_boxes", "map")])
+def test_a_trial_names_its_measure_without_a_test(task, measure, tmp_path, request):
+    """One that has diverged does so too."""
+    first, _, diverging = contexts(request.getfixturevalue(task), tmp_path)
+    records = [result.record for result in trial.run_group([first, diverging])]
+    assert [record.metrics.score for record in records] == [measure] * 2
+    assert [record.metrics.test_count for record in records] == [0, 0]
+    assert [record.metrics.validation_accuracy is None for record in records] == [False, True]
 
 
 def test_other_seeds_have_their_say(spec, tmp_path):

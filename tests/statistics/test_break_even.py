@@ -52,12 +52,20 @@ def test_unknown_costs_and_single_runs():
     assert break_even(Ways(0.0, one, 0.0, two), 0.95).tasks == 0
 
 
-def test_of_equal_fixed_costs_the_way_whose_task_costs_less_wins_from_the_first():
-    cheap, dear = np.array([1.0, 1.1]), np.array([3.0, 3.1])
-    for first, second in ((cheap, dear), (dear, cheap)):
-        found = break_even(Ways(10.0, first, 10.0, second), 0.95)
-        assert (found.tasks, found.low, found.high) == (0.0, 0.0, 0.0)
-        assert found.first_later == (first is cheap)
+@pytest.mark.parametrize("second_fixed", [10.0, np.nextafter(10.0, 11.0), np.nextafter(10.0, 9.0)])
+@pytest.mark.parametrize(
+    ("first", "second", "tasks", "low", "high"),
+    [
+        ([1.0, 1.1], [3.0, 3.1], 0.0, 0.0, 0.0),
+        ([3.0, 3.1], [1.0, 1.1], math.inf, math.inf, math.inf),
+        ([1.0, 3.0], [2.0, 4.0], 0.0, 0.0, math.inf),  # the difference may be 0
+        ([2.0, 4.0], [1.0, 3.0], math.inf, 0.0, math.inf),
+    ],
+)
+def test_of_equal_fixed_costs_it_is_the_first_task_or_never(first, second, tasks, low, high, second_fixed):
+    found = break_even(Ways(10.0, np.array(first), second_fixed, np.array(second)), 0.95)
+    assert (found.tasks, found.low, found.high) == (tasks, low, high)
+    assert found.first_later
 
 
 def test_a_task_whose_cost_is_not_known_has_no_break_even():

@@ -34,6 +34,12 @@ def test_a_file_comes_first():
     assert suite_argument(shipped_suite("quickstart")) == str(SUITES / "quickstart.yaml")
 
 
+def test_a_file_in_the_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    Path("mine.yaml").touch()
+    assert suite_path("~/mine.yaml") == tmp_path / "mine.yaml"
+
+
 def test_a_folder_of_the_name_is_no_suite():
     Path("quickstart").mkdir()
     assert suite_path("quickstart") == SUITES / "quickstart.yaml"

@@ -87,23 +87,29 @@ class Counts(Loss):
         return {"counts": self.calls * student.logits.square().mean()}
 
 
-class Elsewhere(Loss):
-    """Leaves its projector where it was made."""
-
+class Projects(Loss):
     def __init__(self, context):
         super().__init__(context)
         self.weight = nn.Parameter(torch.ones(()))
 
     def forward(self, student, teacher, batch):
-        return {"elsewhere": self.weight * student.logits.square().mean()}
+        return {"projects": self.weight * student.logits.square().mean()}
 
 
-class Unused(Elsewhere):
+class Elsewhere(Projects):
+    """Leaves a constant where it was made."""
+
+    def __init__(self, context):
+        super().__init__(context)
+        self.scale = torch.ones(())
+
+
+class Unused(Projects):
     def forward(self, student, teacher, batch):
         return {"unused": student.logits.square().mean()}
 
 
-class NeverPrepares(Elsewhere):
+class NeverPrepares(Projects):
     prepares = "parts"
 
 
@@ -118,7 +124,7 @@ class TrainsTheTeacher(Loss):
         return {"mine": F.mse_loss(student.logits, self.head[0](teacher.embedding))}
 
 
-class PreparesNothing(Elsewhere):
+class PreparesNothing(Projects):
     prepares = "parts"
     preparation = 0.5
 
@@ -126,18 +132,17 @@ class PreparesNothing(Elsewhere):
         return {"mine": teacher.logits.square().mean().requires_grad_()}
 
 
-class OnlyCnns(Elsewhere):
+class OnlyCnns(Projects):
     """Refuses networks whose maps are all of one size."""
 
     def __init__(self, context):
         super().__init__(context)
-        self.to(context.device)
         sides = {shape[-1] for shape in context.student_features}
         if len(sides) == 1:
             raise StageError("the student's maps are all of one size")
 
 
-class OnNothing(Elsewhere):
+class OnNothing(Projects):
     def __init__(self, context):
         raise StageError("not today")
 

@@ -84,6 +84,7 @@ def test_the_sample_is_like_a_run_s_results():
     optional = {"teacher", "adapt", "teacher_accuracy", "reason", "teacher_parameters", "family", "teacher_family"}
     optional |= {"similarity_start", "similarity_end", "ladder", "trials", "pretraining_basis", "pretraining_joules"}
     optional |= {
+        "earlier_methods",
         "teacher_pretraining_basis",
         "balanced_accuracy",
         "top5_accuracy",

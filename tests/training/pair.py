@@ -149,7 +149,7 @@ def cohort_of(
     seed_everything(1000, CPU)
     add_student_heads(student, specs, REGISTRY, [teacher.dim for teacher in teachers])
     setup = LossSetup(train_loader.labels, SIDE, EPOCHS, CPU, (1.0,) * len(teachers))
-    live = [LiveTeacher(ConfiguredModel(each, ExecutionConfig(), CPU), None, world) for each in teachers]
+    live = [LiveTeacher(ConfiguredModel(each, ExecutionConfig(), CPU), world=world) for each in teachers]
     if world is not None:
         train_loader.share = held_out.share = world.share
     shared = SharedInputs(train_loader, held_out, live, recipe.batch_size, 1, CPU, world)

@@ -11,6 +11,8 @@ from torch import nn
 from benchbench.data.batch import Batch
 from benchbench.execution.graph_pool import GraphPool
 from benchbench.execution.network import ConfiguredModel, ExecutionConfig
+from benchbench.models.backbone import Backbone, Trunk
+from benchbench.training import teachers
 from benchbench.training.clock import Clock
 from benchbench.training.cohort import Cohort, SharedInputs
 from benchbench.training.loop import train
@@ -18,6 +20,7 @@ from benchbench.training.step_graph import StepGraph, WatchedBatch, host_state
 from benchbench.training.teachers import LiveTeacher
 from tests.cuda import CUDA, STUB
 from tests.data.test_on_cuda import BATCH, loader
+from tests.training.small import CPU
 from tests.training.test_on_cuda import make_member, network
 
 
@@ -63,7 +66,7 @@ class Case:
     def __init__(self, folder, graphs: bool, **recipe):
         pool = GraphPool(CUDA) if graphs else None
         teacher = ConfiguredModel(network("resnet14").freeze(), ExecutionConfig("bf16", True), CUDA)
-        self.teacher = LiveTeacher(teacher, pool)
+        self.teacher = LiveTeacher(teacher, graphs)
         self.inputs = SharedInputs(loader(), None, [self.teacher], BATCH, 0, CUDA)
         member = make_member(folder, teacher=teacher.model, epochs=4, **recipe)
         self.member = dataclasses.replace(member, graph_pool=pool)
@@ -72,6 +75,30 @@ class Case:
         cohort = Cohort([self.member], self.inputs, Clock(CUDA))
         train(cohort)
         assert not cohort.failures, cohort.failures
+
+
+class Recorded:
+    """A graph that never is one, and knows the memory that it was given."""
+
+    def __init__(self, step, pool, modules):
+        self.step, self.pool = step, pool
+
+    def __call__(self, batch, teacher_outputs):
+        return self.step(batch, teacher_outputs)
+
+
+def test_each_teacher_s_graphs_have_memory_of_their_own(monkeypatch):
+    """One may be captured after graphs of students, and these would go over its outputs."""
+    monkeypatch.setattr(teachers, "GraphPool", lambda device: object())
+    monkeypatch.setattr(teachers, "StepGraph", Recorded)
+    trunk = Trunk(nn.Flatten(), 48, (0.5,) * 3, (0.5,) * 3, with_features=lambda images: (images.flatten(1), [images]))
+    pools = []
+    for _ in range(2):
+        teacher = LiveTeacher(ConfiguredModel(Backbone(trunk, 5).freeze(), ExecutionConfig(), CPU), graphs=True)
+        assert [len(teacher(batch(), maps).features) for maps in (True, False)] == [1, 0]
+        pools.append({id(graph.pool) for graph in teacher._graphs.values()})
+    assert [len(each) for each in pools] == [1, 1]
+    assert pools[0] != pools[1]
 
 
 @pytest.mark.cuda

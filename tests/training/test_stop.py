@@ -9,7 +9,6 @@ import pytest
 from benchbench.store import StageFolder
 from benchbench.training.checkpoints import Checkpoints
 from benchbench.training.stop import STOP, StageStopped
-from tests.training.loop.conftest import images, make, registry  # noqa: F401
 from tests.training.small import assert_same_end
 
 
@@ -35,7 +34,7 @@ class AtStep(Checkpoints):
 
 
 @pytest.mark.parametrize("step", [1, 4, 8])
-def test_a_stage_that_is_asked_to_end_saves_first_and_goes_on_bit_for_bit(make, tmp_path, step):  # noqa: F811
+def test_a_stage_that_is_asked_to_end_saves_first_and_goes_on_bit_for_bit(make, tmp_path, step):
     expected = make(["ce", "kd"], mix=["mixup"])
     expected.run()
     folder = StageFolder(tmp_path)
@@ -51,7 +50,7 @@ def test_a_stage_that_is_asked_to_end_saves_first_and_goes_on_bit_for_bit(make, 
     assert_same_end(resumed, expected)
 
 
-def test_without_a_request_nothing_is_saved_or_ended(make, tmp_path):  # noqa: F811
+def test_without_a_request_nothing_is_saved_or_ended(make, tmp_path):
     run = make(checkpoints=Checkpoints(StageFolder(tmp_path), 1e9))
     run.run()
     assert run.done

@@ -13,6 +13,8 @@ BY_PIXEL = frozenset({"ce", "kd", "logit_mse", "ttm", "ctkd", "dist", "tf_kd_sel
 # Outputs of a network for an image as a whole; and losses that work with a linear classifier of it, or replace it.
 OF_IMAGES = frozenset({"teacher.logits", "hard_labels", "token"})
 OF_CLASSIFIERS = frozenset({"simkd", "srrl", "catkd", "ofa", "sdd", "norm"})
+# Of these, those that replace it.
+REPLACING = frozenset({"simkd", "norm"})
 # Parameters that have a loss read something else: maps instead of embeddings, or logits instead of maps. `DenseParams`
 # have their own.
 OPTIONAL: Mapping[str, frozenset[str]] = {
@@ -40,4 +42,5 @@ def loss(name: str, attribute: str, params: type[Params], summary: str, *needs: 
         optional=optional,
         dense=name in BY_PIXEL or of_all,
         boxes=name == "ce" or of_detections or (of_all and "pixels" not in needs and name not in BY_PIXEL),
+        replaces_head=name in REPLACING,
     )

@@ -56,7 +56,6 @@ class AB(StudentFirst):
         self.connectors = nn.ModuleList(connector(*pair) for pair in widths)
         for convolution in (each for each in self.connectors.modules() if isinstance(each, nn.Conv2d)):
             nn.init.kaiming_normal_(convolution.weight, mode="fan_out")
-        self.to(context.device)
 
     def hint(self, student: Outputs, teacher: Outputs) -> Tensor:
         maps = both_maps(student, teacher, self.pairs)

@@ -59,7 +59,6 @@ class AlignUniform(Loss):
         self.params = AlignUniformParams(**params)
         self.student_projector = build_projector(self.params.projector, context.student_dim, self.params.dim)
         self.teacher_projector = build_projector(self.params.projector, teacher_width(context), self.params.dim)
-        self.to(context.device)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
         z_student = unit(self.student_projector(student.embedding))

@@ -69,7 +69,6 @@ class CATKD(Loss):
             map_reader("catkd", "student", context.student_head, c_student),
             map_reader("catkd", "teacher", context.teacher_head, c_teacher),
         )
-        self.to(context.device)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
         ((f_student, f_teacher),) = both_maps(student, teacher, self.pairs)

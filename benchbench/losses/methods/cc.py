@@ -58,7 +58,6 @@ class CC(Loss):
         if self.params.form == "neighbours":
             widths = context.student_dim, teacher_width(context)
             self.projectors.extend(nn.Linear(width, self.params.dim) for width in widths)
-        self.to(context.device)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
         sides = student.embedding, teacher.embedding

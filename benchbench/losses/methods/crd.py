@@ -99,7 +99,6 @@ class CRD(Loss):
         # Z = 0 stands for "not set"; of the anchors on that side.
         self.register_buffer("student_log_z", torch.tensor(-math.inf))
         self.register_buffer("teacher_log_z", torch.tensor(-math.inf))
-        self.to(context.device)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
         v_student = unit(self.student_projector(student.embedding))

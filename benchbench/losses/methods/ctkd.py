@@ -51,7 +51,6 @@ class CTKD(Loss):
         super().__init__(context)
         self.params = CTKDParams(**params)
         self.theta = nn.Parameter(torch.ones(()))
-        self.to(context.device)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
         p = self.params

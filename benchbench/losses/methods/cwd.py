@@ -49,7 +49,6 @@ class CWD(Loss):
             c_student, c_teacher = context.student_features[-1][0], context.teacher_features[-1][0]
             if c_student != c_teacher:
                 self.connector = connector(c_student, c_teacher, norm=False)
-        self.to(context.device)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
         if self.params.logits:

@@ -97,7 +97,6 @@ class DiffKD(Loss):
         self.denoiser = Denoiser(code)
         self.adapter = nn.Sequential(Bottleneck(code, 8), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(code, 2))
         self.register_buffer("shares", signal_shares(), persistent=False)
-        self.to(context.device)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
         ((f_student, f_teacher),) = both_maps(student, teacher, self.pairs)

@@ -31,7 +31,6 @@ class EmbeddingMSE(Loss):
     def __init__(self, context: LossContext):
         super().__init__(context)
         self.connector = build_projector("linear", context.student_dim, teacher_width(context))
-        self.to(context.device)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
         return {"embedding_mse": embedding_error(self.connector(student.embedding), teacher.embedding)}

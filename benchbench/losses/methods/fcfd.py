@@ -95,7 +95,6 @@ class FCFD(Loss):
         self.to_teacher = nn.ModuleList(Bridge(s, t, relu) for s, t in shapes)
         self.to_student = nn.ModuleList(Bridge(t, s, relu) for s, t in shapes[:-1])
         self.paths = [(through_teacher, depth) for through_teacher in (True, False) for depth in depths]
-        self.to(context.device)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
         epoch = batch.epoch  # read without warm-up too: a step whose paths are drawn here must be no CUDA graph

@@ -122,7 +122,6 @@ class FGD(Loss):
         self.contexts_student, self.contexts_teacher = (
             nn.ModuleList(GlobalContext(channels) for _, channels in widths) for _ in range(2)
         )
-        self.to(context.device)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
         assert batch.boxes is not None

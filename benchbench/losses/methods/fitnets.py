@@ -52,7 +52,6 @@ class FitNets(StudentFirst):
         s, t = self.pairs[0]
         widths = context.student_features[s][0], context.teacher_features[t][0]
         self.regressor = connector(*widths, relu=self.params.relu)
-        self.to(context.device)
 
     def hint(self, student: Outputs, teacher: Outputs) -> Tensor:
         ((guided, target),) = both_maps(student, teacher, self.pairs)

@@ -54,7 +54,6 @@ class FSP(StudentFirst):
             raise StageError("loss 'fsp' compares flows between two maps, and a side has one map; take another network")
         widths = [(context.student_features[s][0], context.teacher_features[t][0]) for s, t in self.pairs]
         self.widen = nn.ModuleList(nn.Identity() if s == t else nn.Linear(s, t, bias=False) for s, t in widths)
-        self.to(context.device)
 
     def hint(self, student: Outputs, teacher: Outputs) -> Tensor:
         maps = both_maps(student, teacher, self.pairs)

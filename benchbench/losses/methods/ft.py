@@ -68,7 +68,6 @@ class FT(Loss):
         self.encoder = convolutions(nn.Conv2d, c_t, c_t, factor, factor)
         self.decoder = convolutions(nn.ConvTranspose2d, factor, factor, c_t, c_t)
         self.translator = convolutions(nn.Conv2d, c_s, c_s, factor, factor)
-        self.to(context.device)
 
     def prepare(self, student: Outputs | None, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
         t = teacher.features[self.pairs[0][1]]

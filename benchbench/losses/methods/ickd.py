@@ -39,7 +39,6 @@ class ICKD(Loss):
         super().__init__(context)
         self.pairs = paired(context, most=1)
         self.connector = connector(context.student_features[-1][0], context.teacher_features[-1][0])
-        self.to(context.device)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
         ((f_student, f_teacher),) = both_maps(student, teacher, self.pairs)

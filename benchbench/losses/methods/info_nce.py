@@ -45,7 +45,6 @@ class InfoNCE(Loss):
         kind, dim, width = self.params.projector, self.params.dim, teacher_width(context)
         self.student_projector = build_projector(kind, context.student_dim, dim)
         self.teacher_projector = build_projector(kind, width, dim)
-        self.to(context.device)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
         h_student, h_teacher = student.embedding, teacher.embedding

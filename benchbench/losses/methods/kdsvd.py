@@ -80,7 +80,6 @@ class KDSVD(Loss):
                 f"loss 'kdsvd' takes {self.params.rank} singular vectors of each map, and of these networks the "
                 f"smallest has {largest}; set `rank` to {largest} or less, or take larger images"
             )
-        self.to(context.device)
 
     @staticmethod
     def _directions(student: Shape, teacher: Shape) -> int:

@@ -54,7 +54,6 @@ class MGD(Loss):
         self.generation = nn.Sequential(
             connector(c_teacher, c_teacher, 3, norm=False, relu=True), connector(c_teacher, c_teacher, 3, norm=False)
         )
-        self.to(context.device)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
         ((f_student, f_teacher),) = both_maps(student, teacher, self.pairs)

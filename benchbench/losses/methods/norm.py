@@ -76,7 +76,6 @@ class NORM(Loss):
             require_pooled("norm", side, context, instead="simkd")
         # In a tuple it stays out of this loss's parameters and state: it is trained and saved as a part of the student.
         self.head = (context.student_head,)
-        self.to(context.device)
 
     @staticmethod
     def make_head(student_dim: int, teacher_dim: int, classes: int, **params: Any) -> ExpandingHead:

@@ -94,7 +94,6 @@ class OFA(Loss):
             Branch(context.student_features[index], width, context.classes, halvings)
             for halvings, index in enumerate(reversed(self.maps))
         )
-        self.to(context.device)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
         s, t = both_logits(student, teacher)

@@ -73,7 +73,6 @@ class OFD(Loss):
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out")
         self.margins = nn.ModuleList(Margin(c_teacher) for _, c_teacher in widths)
-        self.to(context.device)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
         maps = both_maps(student, teacher, self.pairs)

@@ -58,7 +58,6 @@ class PKD(Loss):
             nn.Identity() if c_student == c_teacher else nn.Conv2d(c_student, c_teacher, 1, bias=False)
             for c_student, c_teacher in widths
         )
-        self.to(context.device)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
         sides = [same_size(*maps) for maps in both_maps(student, teacher, self.pairs)]

@@ -90,7 +90,6 @@ class Review(Loss):
         self.fusions = nn.ModuleList(
             Fusion(channels[level], middle, targets[level], deepest=level == last) for level in range(last + 1)
         )
-        self.to(context.device)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
         maps = both_maps(student, teacher, self.pairs)

@@ -92,7 +92,6 @@ class SDD(Loss):
         )
         require_pooled("sdd", "student", context, instead="kd")
         require_pooled("sdd", "teacher", context, instead="kd")
-        self.to(context.device)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
         sides = zip(both_logits(student, teacher), (student, teacher), self.heads, strict=True)

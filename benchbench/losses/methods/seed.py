@@ -60,7 +60,6 @@ class SEED(Loss):
         self.projector = build_projector(self.params.projector, context.student_dim, width)
         self.register_buffer("queue", unit(torch.randn(self.params.queue, width)))
         self.register_buffer("oldest", torch.zeros((), dtype=torch.long))
-        self.to(context.device)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
         z_student, z_teacher = unit(self.projector(student.embedding)), unit(teacher.embedding)

@@ -93,7 +93,6 @@ class SemCKD(Loss):
             projection(context.student_features[s][0], context.teacher_features[t][0])
             for s, t in product(self.students, self.teachers)
         )
-        self.to(context.device)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
         f_students = [student.features[s] for s in self.students]

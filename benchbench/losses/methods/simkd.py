@@ -99,7 +99,6 @@ class SimKD(Loss):
         context.student_head.reuse(context.teacher_head)
         # In a tuple it stays out of this loss's parameters and state: it is trained and saved as a part of the student.
         self.head = (context.student_head,)
-        self.to(context.device)
 
     @staticmethod
     def make_head(student_dim: int, teacher_dim: int, classes: int, **params: Any) -> ReusedHead:

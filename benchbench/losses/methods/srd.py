@@ -46,7 +46,6 @@ class SRD(Loss):
         self.projector = build_projector("linear", context.student_dim, width)
         self.student_norm = BatchNorm(width, eps=BN_EPS, affine=False)
         self.teacher_norm = BatchNorm(width, eps=BN_EPS, affine=False)
-        self.to(context.device)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
         h_student, h_teacher = student.embedding, teacher.embedding

@@ -58,7 +58,6 @@ class SRRL(Loss):
         )
         # In a tuple, a head that is a module stays out of this loss's parameters and state.
         self.teacher_head = (context.teacher_head,)
-        self.to(context.device)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
         connected = self.connector(student.features[-1] if self.params.maps else student.embedding)

@@ -58,7 +58,6 @@ class VID(Loss):
         # The inverse of softplus, in a form that does not overflow.
         rho = start + math.log(-math.expm1(-start))
         self.rhos = nn.ParameterList(nn.Parameter(torch.full((width,), rho)) for _, width in widths)
-        self.to(context.device)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
         sides = [same_size(*each) for each in both_maps(student, teacher, self.pairs)]

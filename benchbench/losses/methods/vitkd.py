@@ -59,7 +59,6 @@ class ViTKD(Loss):
         self.generation = nn.Sequential(
             connector(width, width, 3, norm=False, relu=True), connector(width, width, 3, norm=False)
         )
-        self.to(context.device)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
         maps = [same_size(student.features[level], teacher.features[level]) for level in self.levels]

@@ -78,7 +78,6 @@ class VkD(Loss):
     def __init__(self, context: LossContext):
         super().__init__(context)
         self.projector = Orthogonal(context.student_dim, teacher_width(context))
-        self.to(context.device)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
         return {"vkd": standardised_error(self.projector(student.embedding), teacher.embedding)}

@@ -92,7 +92,6 @@ class WCoRD(Loss):
         self.connector = build_projector("linear", context.student_dim, width)
         self.student_critic = spectral_norm(nn.Linear(width, dim, bias=False))
         self.teacher_critic = spectral_norm(nn.Linear(width, dim, bias=False))
-        self.to(context.device)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
         params = self.params

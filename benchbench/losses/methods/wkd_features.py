@@ -65,13 +65,13 @@ class WKDFeatures(Loss):
         self.params = WKDFeaturesParams(**params)
         self.pairs, grid = paired(context, most=1), self.params.grid
         maps = context.student_features[-1], context.teacher_features[-1]
-        if any(min(height, width) < grid or (height // grid) * (width // grid) < 2 for _, height, width in maps):
+        # The smallest cell of `gaussians` is as long as a side over the grid, rounded up.
+        if any(min(height, width) < grid or -(-height // grid) * -(-width // grid) < 2 for _, height, width in maps):
             sizes = " and ".join(f"{height}x{width}" for _, height, width in maps)
             problem = f"loss 'wkd_features' takes deviations over positions, and the last maps have {sizes}"
             raise StageError(f"{problem}; take larger images" + (" or a smaller grid" if grid > 1 else ""))
         self.epochs = context.epochs
         self.connector = connector(maps[0][0], maps[1][0], relu=True)
-        self.to(context.device)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
         ((f_student, f_teacher),) = both_maps(student, teacher, self.pairs)

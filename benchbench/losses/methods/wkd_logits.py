@@ -71,7 +71,6 @@ class WKDLogits(Loss):
             raise StageError("loss 'wkd_logits' moves probability between the classes beside the label: it needs three")
         self.register_buffer("costs", class_costs(context.teacher_head.weight.detach(), self.params.sharpen))
         self.epochs = context.epochs
-        self.to(context.device)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
         p, labels = self.params, batch.labels

@@ -37,7 +37,7 @@ def break_even_figure(results: pd.DataFrame, plan: Plan, store: Store) -> Figure
     for contest in found:
         groups.setdefault(f"{contest.group.data}, {contest.group.student}", []).append(contest)
     look = looks(results)
-    reference = found[0].group.reference or ""
+    reference = " / ".join(dict.fromkeys(contest.group.reference or "" for contest in found))
     rows = [row for row in look if row in {contest.row for contest in found}]
     handles = [line_handle(reference, ink(), "-"), *(look[row].handle(row) for row in rows)]
     layout = PanelLayout("tasks", f"{unit_of(finished(results))} in all", height=2.2)

@@ -37,7 +37,7 @@ const hoursOf = (cell) => (cell.own === undefined ? null : cell.own + (cell.shar
 
 /** Mean accuracy (%) and hours of the finished runs of one arm; null where there is none. */
 function meansOf(cells) {
-  const done = (cells ?? []).filter((cell) => cell.status === "done" && Number.isFinite(cell.accuracy));
+  const done = (cells ?? []).filter(isMeasured);
   if (!done.length) return null;
   const hours = done.map(hoursOf);
   return {

@@ -57,6 +57,7 @@ def page_data(report: Report, live: bool = False, sheets: SheetRequest | None = 
     stages = {key[:16]: reader.read(stage) | drawn.of(key) for key, stage in plan.stages.items()}
     statuses = {key: stage["status"] for key, stage in stages.items()}
     first = [table for table in tables if table.name == "verdicts"]
+    measure = metric_words(plan.suite.metric)
     data: Json = {
         "suite": plan.suite.name,
         "key": plan.key[:16],
@@ -66,8 +67,8 @@ def page_data(report: Report, live: bool = False, sheets: SheetRequest | None = 
         "live": live,
         "active": bool(reader.live),
         "answer": report.answer,
-        "measure": metric_words(plan.suite.metric),
-        "summary": asdict(summary(results, tables)),
+        "measure": measure,
+        "summary": asdict(summary(results, tables, measure)),
         "tables": [_table(table) for table in [*first, *(table for table in tables if table.name != "verdicts")]],
         "cells": [_cell(row, statuses) for row in results.to_dict("records")],
         "stages": dict(stages),

@@ -2,6 +2,8 @@
 
 const hidden = new Set(); // arms that are switched off in the charts
 const placeOf = (cell) => JSON.stringify([cell.data, cell.student]);
+/** True for a finished cell that has the suite's metric; without stored predictions it may lack one. */
+const isMeasured = (cell) => cell.status === "done" && Number.isFinite(cell.accuracy);
 
 const COSTS = [
   ["stages", "training, with its share of the stages it needs"],
@@ -131,7 +133,7 @@ function drawScatter() {
   chartsTitle.textContent = `${measure}, cost and learning`;
   scatterTitle.textContent = `${measure} against cost`;
   const groups = chosen()
-    .map((group) => ({ ...group, cells: group.cells.filter((cell) => cell.status === "done") }))
+    .map((group) => ({ ...group, cells: group.cells.filter(isMeasured) }))
     .filter((group) => group.cells.length);
   const known = groups.filter((group) => group.cells.every((cell) => costOf(cell) > 0));
   const missing = groups.filter((group) => !known.includes(group)).map((group) => group.name);

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from benchbench.reports.groups import goes_on
 from benchbench.reports.table import Table
 from benchbench.reports.tables.verdicts import TOO_SMALL
 
@@ -40,7 +41,8 @@ class Summary:
     notes: list[str]
 
 
-def summary(results: pd.DataFrame, tables: Sequence[Table]) -> Summary:
+def summary(results: pd.DataFrame, tables: Sequence[Table], measure: str = "accuracy") -> Summary:
+    """The headline of results with the suite's metric in the column `accuracy`; `measure` is its name in words."""
     verdict_tables = [table for table in tables if table.name == "verdicts"]
     items = [item for table in verdict_tables for item in _verdicts(table)]
     signs = sum(len(table.rows) for table in tables if table.name == "diagnosis")
@@ -49,9 +51,7 @@ def summary(results: pd.DataFrame, tables: Sequence[Table]) -> Summary:
         items = _accuracies(results)
         if items:
             notes.insert(0, "Means only; whether a difference is more than chance is not tested here.")
-        named = {"mIoU": results.miou, "mAP": results["map"]}
-        measure = next((name for name, values in named.items() if values.notna().any()), "Accuracy")
-        return Summary(f"{measure} in short", items, {}, notes)
+        return Summary(f"Test {measure} in short", items, {}, notes)
     untested = sum(len(table.rows) for table in verdict_tables) - len(items)
     if untested:
         reason = "they or the arms they are compared with have no finished run"
@@ -83,7 +83,8 @@ def _accuracies(results: pd.DataFrame) -> list[Item]:
     """For each data set and student the best arm, and the best distilled one against pre-train + fine-tune."""
     items = []
     for (data, student), cells in results.groupby(["data", "student"], sort=False):
-        done = cells[cells.status == "done"]
+        # A finished cell may lack the suite's metric.
+        done = cells[(cells.status == "done") & cells.accuracy.notna()]
         if done.empty:
             continue
         means = done.groupby("row", sort=False).accuracy.mean()
@@ -91,7 +92,7 @@ def _accuracies(results: pd.DataFrame) -> list[Item]:
         best = means.idxmax()
         text = f"best: {best}, {_percent(means[best])} % (n={counts[best]})"
         distilled = means[means.index.isin(done[done.method == "distill"]["row"])]
-        tuned = means[means.index.isin(done[done.method == "finetune"]["row"])]
+        tuned = means[means.index.isin(done[(done.method == "finetune") & ~goes_on(done)]["row"])]
         if not distilled.empty and not tuned.empty:
             name = distilled.idxmax()
             if name != best:

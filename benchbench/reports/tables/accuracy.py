@@ -7,6 +7,8 @@ import math
 import pandas as pd
 
 from benchbench.planning.model import Plan
+from benchbench.planning.tasks import TASK_METRICS
+from benchbench.reports.answer_metrics import metric_words
 from benchbench.reports.groups import Group, Runs, groups_of
 from benchbench.reports.summary import accuracy_text, level_of, trial_notes
 from benchbench.reports.table import Entry, Table
@@ -67,5 +69,6 @@ def _notes(results: pd.DataFrame, plan: Plan) -> list[str]:
             texts = [
                 f"{r.teacher} ({r.adapt}) on {r.data} {100 * r.teacher_accuracy:.1f}" for r in teachers.itertuples()
             ]
-            notes.append(f"teachers: {'; '.join(texts)}")
+            measure = metric_words(TASK_METRICS[plan.task][0])  # also where the suite is about another metric
+            notes.append(f"teachers' {measure}: {'; '.join(texts)}")
     return notes + trial_notes(plan)

@@ -50,8 +50,8 @@ class Contest:
         return Ways(self.pretraining, task_hours(self.reference), own + teacher, task_hours(self.runs))
 
     def energy(self) -> Ways:
-        """Both in joules; NaN where energy was not measured."""
-        names = ("energy_joules", "shared_stage_joules")
+        """Both in joules, of one task in full as in `ways`; NaN where energy was not measured."""
+        names = ("energy_joules", "stage_joules")
         reference, runs = (sum(each[name] for name in names) for each in (self.reference, self.runs))
         own = self.runs.mean("pretraining_joules")
         return Ways(self.reference.mean("pretraining_joules"), np.asarray(reference), own, np.asarray(runs))
@@ -120,6 +120,8 @@ def tasks_text(result: BreakEven) -> str:
         return f"for fewer than {_number(result.tasks)} tasks{interval}; then distillation does"
     if math.isinf(result.tasks):
         return f"never{interval}"
+    if result.tasks == 0 and not math.isinf(result.high):  # of equal fixed costs, and [0, 0] says nothing
+        return "the first task"
     if result.tasks < 1:
         return f"the first task ({_number(result.tasks)}{interval})"
     return f"{_number(result.tasks)} tasks{interval}"

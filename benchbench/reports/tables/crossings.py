@@ -94,7 +94,8 @@ def arms_of(group: Group, results: pd.DataFrame) -> list[Arm]:
 def pairs_of(group: Group, arms: Sequence[Arm], accounting: Accounting, level: float) -> list[Pair]:
     """Every distilled ladder against the first that fine-tunes; without one, against the first from scratch."""
     lines = [arm for arm in arms if arm.has_line]
-    ordered = [arm for method in ("finetune", "scratch") for arm in lines if arm.method == method]
+    references = [arm for arm in lines if not arm.rungs[0].goes_on]
+    ordered = [arm for method in ("finetune", "scratch") for arm in references if arm.method == method]
     if not ordered:
         return []
     reference = ordered[0]

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from benchbench.planning.model import Plan
+from benchbench.reports.groups import goes_on
 from benchbench.reports.table import Entry, Table
 from benchbench.reports.tables.diagnosis_rules import (
     LIMITS,
@@ -55,7 +56,7 @@ def diagnosis(results: pd.DataFrame, plan: Plan, store: Store) -> Table | None:
 
 
 class ResultCell(NamedTuple):
-    """Columns of the results that the rules need; NaN or None where they are unknown."""
+    """Columns of the results that the rules need, NaN or None where they are unknown, and `groups.goes_on`."""
 
     row: str
     method: str
@@ -68,6 +69,7 @@ class ResultCell(NamedTuple):
     test_images: float
     teacher_accuracy: float
     pixel_accuracy: float
+    goes_on: bool
 
 
 # The cells of one data set and student by their row of the tables.
@@ -76,6 +78,7 @@ CellsByRow = dict[str, list[ResultCell]]
 
 def _groups(results: pd.DataFrame) -> dict[tuple[str, str], CellsByRow]:
     groups: dict[tuple[str, str], CellsByRow] = {}
+    results = results.assign(goes_on=goes_on(results))
     columns = [results[name].tolist() for name in ("data", "student", *ResultCell._fields)]
     for data, student, *values in zip(*columns, strict=True):
         cell = ResultCell(*values)
@@ -149,9 +152,9 @@ def _of_teacher(teacher: float, cell: ResultCell, store: Store) -> DetectedSign 
 
 
 def _baseline(group: CellsByRow, method: str) -> tuple[str, float | None]:
-    """The first arm of a method that has a finished run: its row and mean accuracy."""
+    """The first arm of a method with a finished run that goes on from no distilled student: row and mean accuracy."""
     for row, cells in group.items():
-        done = [cell for cell in cells if cell.status == "done" and cell.method == method]
+        done = [cell for cell in cells if cell.status == "done" and cell.method == method and not cell.goes_on]
         if done:
             return row, _mean(done, "accuracy")
     return "", None

@@ -6,7 +6,7 @@ import math
 
 import pandas as pd
 
-from benchbench.planning.model import Plan
+from benchbench.planning.model import Cell, Plan
 from benchbench.reports.groups import Runs, groups_of
 from benchbench.reports.summary import finished, labels_of
 from benchbench.reports.table import Entry, Table
@@ -74,7 +74,15 @@ def _notes(plan: Plan) -> list[str]:
     if not plan.suite.price_teachers:
         return [*notes, "teachers' pre-training is taken as given; `price_teachers: true` estimates it too"]
     for cell in plan.cells:
-        for teacher, (recipe, _) in zip(cell.teachers, cell.teacher_pretraining, strict=False):
+        for teacher, (recipe, _) in zip(_priced_teachers(cell, plan), cell.teacher_pretraining, strict=True):
             note = f"pre-training of {teacher}: " + (pretraining_text(recipe) if recipe else "no recipe is known")
             notes += [note] if note not in notes else []
     return notes
+
+
+def _priced_teachers(cell: Cell, plan: Plan) -> list[str]:
+    """Labels of the teachers that `cell.teacher_pretraining` is of: the suite does not pre-train them itself."""
+    if cell.state == "scratch":
+        return []
+    weights = {label: plan.suite.teachers[label].weights for label in cell.teachers}
+    return [label for label, each in weights.items() if each is None or each.pretraining is None]

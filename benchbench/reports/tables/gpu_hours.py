@@ -17,8 +17,8 @@ from benchbench.suite.schema import PreTraining
 def gpu_hours(results: pd.DataFrame, plan: Plan) -> Table:
     """Device-hours of one cell, by arm: its own, with the stages it needs, and with the student's pre-training.
 
-    The reference is the first arm with method `finetune`: once for training alone, once with the pre-training that
-    makes fine-tuning possible.
+    The reference is the first arm that fine-tunes a pre-trained student: once for training alone, once with the
+    pre-training that makes fine-tuning possible.
     """
     done = results[results.status == "done"]
     units = sorted(done.unit.unique())
@@ -51,7 +51,7 @@ def gpu_hours(results: pd.DataFrame, plan: Plan) -> Table:
 
 def _reference(group: Group) -> tuple[float, float]:
     """Mean hours of pre-train + fine-tune: without and with its pre-training."""
-    runs = next((runs for runs in group.rows.values() if runs.method == "finetune" and runs.n), None)
+    runs = next((group[row] for row in group.rows_by_method("finetune") if group[row].n), None)
     if runs is None:
         return math.nan, math.nan
     hours = trained_hours(runs)

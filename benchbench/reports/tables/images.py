@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -12,8 +13,9 @@ import pandas as pd
 from benchbench.errors import StoreError
 from benchbench.planning.model import Plan
 from benchbench.reports.answer_metrics import image_boxes, image_confusions
+from benchbench.reports.groups import Group, groups_of
 from benchbench.reports.results import read_record
-from benchbench.reports.summary import finished, labels_of
+from benchbench.reports.summary import labels_of
 from benchbench.reports.table import Entry, Table
 from benchbench.reports.tables.verdicts import p_text
 from benchbench.specs.records import TrainingRecord
@@ -56,12 +58,14 @@ class _Images:
     scores: Scores
 
 
-PIXELS = _Answers("mIoU", image_confusions, lambda runs: ious_of(np.stack(runs)), RESAMPLES)
+Reader = Callable[[Group, str], _Images | None]  # of an arm, by its group and row
+
+PIXELS = _Answers("mIoU", image_confusions, ious_of, RESAMPLES)
 BOXES = _Answers("mAP", image_boxes, lambda runs: precisions_of([match(run) for run in runs]), BOX_RESAMPLES)
 
 
 def by_image(results: pd.DataFrame, plan: Plan, store: Store) -> Table | None:
-    """Each distilled arm against the first that fine-tunes, by bootstrap over the test images.
+    """Each distilled arm against the first that fine-tunes a pre-trained student, by bootstrap over the test images.
 
     By mIoU of a segmentation, or mAP of a detection. None for another task, and without an arm of either kind.
     """
@@ -70,16 +74,14 @@ def by_image(results: pd.DataFrame, plan: Plan, store: Store) -> Table | None:
     answers = PIXELS if plan.task == "segmentation" else BOXES
     alpha, rows, references = plan.suite.statistics.alpha, [], []
     labels = [*labels_of(results, "data", "student"), "arm"]
-    for (data, student), group in finished(results).groupby(["data", "student"], sort=False):
-        runs = {str(row): _images(cells, store, answers) for row, cells in group.groupby("row", sort=False)}
-        methods = dict(zip(group["row"].astype(str), group.method, strict=True))
-        reference = next((row for row in runs if methods[row] == "finetune" and runs[row] is not None), None)
+    read = partial(_images, store=store, answers=answers)
+    for group in groups_of(results).values():
+        reference, tested = _tested(group, read, 1 - alpha, answers.resamples)
         if reference is None:
             continue
         references.append(reference)
-        tested = _tested(runs, [row for row in runs if methods[row] == "distill"], reference, 1 - alpha, answers)
         for (row, result), p in zip(tested.items(), holm(np.array([each.p for each in tested.values()])), strict=True):
-            place = [str(data), str(student), row][-len(labels) :]
+            place = [group.data, group.student, row][-len(labels) :]
             bounds = f"{100 * result.low:+.2f} to {100 * result.high:+.2f}"
             texts = (*place, f"{100 * result.difference:+.2f}", bounds, p_text(float(p)))
             rows.append([Entry(text) for text in texts])
@@ -98,22 +100,31 @@ def by_image(results: pd.DataFrame, plan: Plan, store: Store) -> Table | None:
     return Table("by_image", title, [*labels, "difference", f"{level} of images", "p"], rows, notes, len(labels))
 
 
-def _tested(
-    runs: dict[str, _Images | None], rows: list[str], reference: str, level: float, answers: _Answers
-) -> dict[str, ImageBootstrap]:
-    other = runs[reference]
-    tested = {}
-    for row in rows:
-        own = runs[row]
-        if own is not None and other is not None and own.count == other.count:
-            tested[row] = paired(own.scores, other.scores, own.count, level, answers.resamples)
-    return tested
+def _tested(group: Group, read: Reader, level: float, resamples: int) -> tuple[str | None, dict[str, ImageBootstrap]]:
+    """The reference of a group, None where there is no such arm with answers, and each distilled arm against it.
+
+    Beside the reference one arm is in memory at a time: matrices of many classes take gigabytes.
+    """
+    for reference in group.rows_by_method("finetune"):
+        other = read(group, reference)
+        if other is not None:
+            rows = group.rows_by_method("distill")
+            results = {row: _compared(read(group, row), other, level, resamples) for row in rows}
+            return reference, {row: result for row, result in results.items() if result is not None}
+    return None, {}
 
 
-def _images(cells: pd.DataFrame, store: Store, answers: _Answers) -> _Images | None:
+def _compared(own: _Images | None, other: _Images, level: float, resamples: int) -> ImageBootstrap | None:
+    """An arm against another; None where it has no answers on the same images."""
+    if own is None or own.count != other.count:
+        return None
+    return paired(own.scores, other.scores, own.count, level, resamples)
+
+
+def _images(group: Group, row: str, store: Store, answers: _Answers) -> _Images | None:
     """The scores of an arm's runs over test images; None where no run has any, or they are of different images."""
     parts = []
-    for key in cells.key.astype(str):
+    for key in group.columns.texts("key", group[row].finished):
         folder = store.stage("cell", key)
         with contextlib.suppress(StoreError):
             record = read_record(folder, TrainingRecord)

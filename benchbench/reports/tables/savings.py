@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -19,24 +20,24 @@ UNKNOWN = (math.nan, math.nan, math.nan)
 def savings(results: pd.DataFrame, plan: Plan) -> Table | None:
     """Device-hours of each distilled arm against pre-train + fine-tune, with intervals; None for a suite without both.
 
-    The reference is the first arm with method `finetune`: its training alone, and with the pre-training of its weights.
-    Both sides have their share of the stages that they need, such as the teacher's adaptation.
+    The reference is the first arm of a data set and student that fine-tunes pre-trained weights: its training alone,
+    and with the pre-training of its weights. Both sides have their share of the stages that they need, such as the
+    teacher's adaptation.
     """
-    distilled = list(dict.fromkeys(results["row"][results.method == "distill"]))
-    references = list(results["row"][results.method == "finetune"])
-    if not distilled or not references:
+    groups = groups_of(results)
+    references = list(dict.fromkeys(group.reference for group in groups.values() if group.reference))
+    if not (results.method == "distill").any() or not references:
         return None
     labels = labels_of(results, "data", "student")
     rows = []
-    for pair, group in groups_of(results).items():
-        for row in distilled:
-            if row in group.rows:
-                texts = [row, *_texts(group[row], group[references[0]], level_of(plan))]
-                rows.append([Entry(text) for text in (*(pair if labels else ()), *texts)])
+    for pair, group in groups.items():
+        for row in group.rows_by_method("distill"):
+            texts = [row, *_texts(group[row], group[group.reference], level_of(plan))]
+            rows.append([Entry(text) for text in (*(pair if labels else ()), *texts)])
     columns = [*labels, "arm", "device-hours", "against fine-tune", "against pre-train + fine-tune", "n"]
-    title = f"Training time saved by distillation in {plan.suite.name}"
-    bases = sorted({*results.pretraining_basis[results["row"] == references[0]].dropna()})
-    notes = _notes(references[0], " or ".join(bases) or "estimated", level_of(plan))
+    title = f"Training time saved by distillation against {' / '.join(references)} in {plan.suite.name}"
+    bases = sorted({group[group.reference].basis() for group in groups.values()} - {""})
+    notes = _notes(references, " or ".join(bases) or "estimated", level_of(plan))
     return Table("savings", title, columns, rows, notes, len(labels) + 1)
 
 
@@ -91,10 +92,11 @@ def decimals(value: float) -> int:
     return max(1, -math.floor(math.log10(100 * value))) if 0 < value < 1 else 1
 
 
-def _notes(reference: str, basis: str, level: float) -> list[str]:
+def _notes(references: Sequence[str], basis: str, level: float) -> list[str]:
     return [
         "device-hours: own and the share of what was computed once, such as the teacher's adaptation; against: the arm "
-        f"'{reference}', with public weights taken as given, and with the {basis} pre-training of its student",
+        f"'{' / '.join(references)}', with public weights taken as given, and with the {basis} pre-training of its "
+        "student",
         f"in brackets: {100 * level:g} % interval by first-order error propagation over seeds (t, Welch's degrees of "
         "freedom); shares and pre-training are taken as exact; n: runs of the arm / of its reference; n/a: not known",
     ]

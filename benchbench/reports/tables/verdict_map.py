@@ -93,9 +93,9 @@ def verdict_maps(results: pd.DataFrame, plan: Plan) -> list[VerdictMap]:
     where there is one; none where no arm distils or none fine-tunes, or before any distilled arm is finished.
     """
     distilled = results[results.method == "distill"]
-    if not (distilled.status == "done").any() or not (results.method == "finetune").any():
-        return []
     groups = groups_of(results)
+    if not (distilled.status == "done").any() or not any(group.reference for group in groups.values()):
+        return []
     data = sorted(dict.fromkeys(data for data, _ in groups), key=lambda label: _position(label, plan))
     grids = [
         ("data × student", [_line_of_data(label, groups, plan) for label in data]),
@@ -161,7 +161,7 @@ class _Judge:
         """The best of some distilled rows, by mean accuracy, against fine-tuning at equal compute."""
         place = group.data, group.student, teacher
         finished = [row for row in rows if group[row].n]
-        if not finished or not any(runs.n for runs in group.rows.values() if runs.method == "finetune"):
+        if not finished or not _tuned(group):
             return MapCell(*place, UNFINISHED)
         # One run may have been lucky: the best is one of those that show a spread, where there are any.
         spread = [row for row in finished if group[row].n > 1] or finished
@@ -177,12 +177,16 @@ class _Judge:
 
     def _equal_compute(self, group: Group, hours: float) -> str | None:
         """The fine-tuned row that costs most, of those that cost no more than these hours and a tenth."""
-        tuned = [row for row, runs in group.rows.items() if runs.method == "finetune" and runs.n]
-        cheap = [row for row in tuned if self._hours(group, row) <= MORE_HOURS * hours * (1 + 1e-9)]
+        cheap = [row for row in _tuned(group) if self._hours(group, row) <= MORE_HOURS * hours * (1 + 1e-9)]
         return max(cheap, key=lambda row: self._hours(group, row)) if cheap else None
 
     def _hours(self, group: Group, row: str) -> float:
         return float(run_hours(group[row], self.accounting).mean())
+
+
+def _tuned(group: Group) -> list[str]:
+    """The finished rows that fine-tune a pre-trained student."""
+    return [row for row in group.rows_by_method("finetune") if group[row].n]
 
 
 def verdict_map_table(results: pd.DataFrame, plan: Plan) -> Table | None:

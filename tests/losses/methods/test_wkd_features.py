@@ -58,3 +58,14 @@ def test_cells_of_one_position_are_refused(context, size, grid, hint):
     context.student_features[-1] = (6, *size)
     with pytest.raises(StageError, match=f"takes deviations over positions, and the last maps have .*{hint}"):
         WKDFeatures(context, grid=grid)
+
+
+@pytest.mark.parametrize(("size", "grid"), [((7, 7), 4), ((5, 5), 4), ((2, 1), 1)])
+def test_overlapping_cells_of_two_positions_have_deviations(context, size, grid):
+    """Those of ResNets at 224 pixels, whose last maps have 7x7 positions, in the preset's grid, among them."""
+    context.student_features[-1] = (6, *size)
+    context.teacher_features[-1] = (11, *size)
+    WKDFeatures(context, grid=grid)
+    mean, deviation = wasserstein(torch.rand(2, 3, *size), torch.rand(2, 3, *size), grid)
+    assert mean.isfinite()
+    assert deviation.isfinite()

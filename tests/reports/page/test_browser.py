@@ -19,6 +19,14 @@ from tests.specs import cost_record, tuning_record
 pytestmark = pytest.mark.browser
 
 
+def answer(lab, key: str, labels: list[int], classes: list[int]) -> None:
+    """Gives a finished cell predictions of its test images."""
+    true, top = np.array(labels), np.array(classes)
+    write_predictions(lab.folder(key).predictions, Predictions(true, top[:, None], np.ones((len(true), 1), np.float16)))
+    bits, share = np.packbits(top == true).tobytes().hex(), float(np.mean(top == true))
+    lab.change(key, "metrics", test_count=len(true), test_correct=bits, test_accuracy=share)
+
+
 def points(page) -> list[str]:
     return [point.get_attribute("aria-label") for point in page.all(".point")]
 
@@ -62,7 +70,7 @@ class TestFirstSight:
             "GPU-hours of one run of tiny",
             "Stages that one run of tiny needs, in GPU-hours",
             "Resources of one run of tiny beside time",
-            "Training time saved by distillation in tiny",
+            "Training time saved by distillation against tune in tiny",
             "Tasks from which one pre-training costs less than distillation, in tiny",
             "Signs of failure in tiny",
         ]
@@ -221,11 +229,7 @@ class TestCells:
         )
 
     def test_which_classes_it_takes_for_which(self, page_of, open_page, run_lab):
-        folder = run_lab.folder(run_lab.cells("distil")[0].stage)
-        labels, top = np.array([0, 0, 0, 1, 1]), np.array([[0], [0], [1], [1], [1]])
-        write_predictions(folder.predictions, Predictions(labels, top, np.ones((5, 1), np.float16)))
-        bits = np.packbits(top[:, 0] == labels).tobytes().hex()
-        run_lab.change(run_lab.cells("distil")[0].stage, "metrics", test_count=5, test_correct=bits, test_accuracy=0.8)
+        answer(run_lab, run_lab.cells("distil")[0].stage, labels=[0, 0, 0, 1, 1], classes=[0, 0, 1, 1, 1])
         page = open_page(page_of(run_lab))
         bars = page.all("td progress")  # of the shares by class
         assert [page.run("return arguments[0].parentNode.textContent", bar) for bar in bars] == ["66.7", "100.0"]
@@ -336,3 +340,14 @@ def test_nothing_done_yet(lab, page_of, open_page):
     assert page.one(".counts").text == "12 cells: 12 not run yet"
     assert [empty.text for empty in page.all(".empty")] == ["No run to draw yet.", "No curve to draw yet."]
     assert page.column("Test accuracy", "cifar, small") == ["–"] * 4
+
+
+def test_runs_without_the_metric_are_not_drawn(make_lab, page_of, open_page):
+    lab = make_lab("metric=balanced_accuracy")
+    lab.finish_arm("scratch", [0.5])
+    lab.finish_arm("tune", [0.8, 0.8], [4.0, 4.0])
+    answer(lab, lab.cells("tune")[0].stage, labels=[0, 0, 1, 1], classes=[0, 1, 1, 1])
+    page = open_page(page_of(lab))
+    assert points(page) == ["tune: 75.0 % (n=1) for 4.00 GPU-hours; on the Pareto front"]
+    assert len(page.all(".run")) == 1
+    assert page.column("Cells", "balanced accuracy (%)").count("–") == 11

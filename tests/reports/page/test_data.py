@@ -50,6 +50,18 @@ class TestCells:
         assert (failed["status"], missing["status"]) == ("failed", "missing")
         assert failed["reason"] == "ValueError: no"  # equal failures have equal reasons; the page has the log itself
 
+    @pytest.mark.parametrize(
+        ("metric", "measured"), [("accuracy", True), ("balanced_accuracy", False), ("top5_accuracy", False)]
+    )
+    def test_without_predictions_there_is_no_other_metric(self, make_lab, data_of, metric, measured):
+        lab = make_lab(f"metric={metric}")
+        lab.finish_arm("tune", [0.5])
+        data = data_of(lab)
+        assert data["cells"][6]["status"] == "done"
+        assert ("accuracy" in data["cells"][6]) == measured
+        assert len(data["summary"]["items"]) == measured
+        assert data["summary"]["title"] == f"Test {data['measure']} in short"
+
     def test_running_or_interrupted(self, run_lab, data_of):
         key = run_lab.cells("scratch")[2].stage
         run_lab.folder(key).path.mkdir()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from benchbench.reports.page.summary import Summary, summary, tone_of
@@ -103,6 +105,26 @@ def test_without_verdicts_the_best_and_the_best_distilled(finished):
         )
     ]
     assert headline.notes == ["Means only; whether a difference is more than chance is not tested here."]
+
+
+@pytest.mark.parametrize("measure", ["accuracy", "pixel accuracy", "AP50"])
+def test_the_title_names_the_measure(finished, measure):
+    frame = finished.frame().assign(miou=0.5, map=0.5)  # columns that are there whatever the suite is about
+    assert summary(frame, [], measure).title == f"Test {measure} in short"
+
+
+def test_cells_without_the_metric_do_not_count(finished):
+    frame = finished.frame()
+    lacking = (frame.arm == "tune") | ((frame.arm == "distil") & (frame.seed == 0))
+    (item,) = summary(frame.assign(accuracy=frame.accuracy.mask(lacking)), []).items
+    assert item.text == "best: distil, big (scratch), 75.0 % (n=2)"
+    nothing = summary(frame.assign(accuracy=math.nan), [])
+    assert (nothing.items, nothing.notes) == ([], [])
+
+
+def test_the_other_side_is_no_distilled_student_that_is_fine_tuned(chained):
+    (item,) = summary(chained.frame(), []).items
+    assert item.text.endswith("best distilled: distil, big (scratch), 60.0 % (n=3), -20.0 points against tune")
 
 
 def test_a_distilled_arm_that_is_best_is_named_once(finished):

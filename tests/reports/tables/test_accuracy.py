@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import statistics
+from dataclasses import replace
+
+import pytest
 
 from benchbench.reports.tables.accuracy import accuracy
 from tests.reports.table_texts import texts
@@ -98,7 +101,16 @@ def test_notes_say_how_to_read_it(finished):
     assert "mean ± standard deviation over n seeds (ddof = 1)" in notes
     assert "bold: the best mean of a column and all means within its 95 % t-interval, from n = 3 on" in notes
     assert "cifar: 40 training, 1000 test images" in notes
-    assert "teachers: big (scratch) on cifar 90.0" in notes
+    assert "teachers' accuracy: big (scratch) on cifar 90.0" in notes
+
+
+@pytest.mark.parametrize(
+    ("task", "measure"), [("classification", "accuracy"), ("segmentation", "mIoU"), ("detection", "mAP")]
+)
+def test_teachers_have_the_measure_of_the_task(finished, task, measure):
+    info = {label: replace(each, task=task) for label, each in finished.plan.info.items()}
+    notes = accuracy(finished.frame(), replace(finished.plan, info=info)).notes
+    assert f"teachers' {measure}: big (scratch) on cifar 90.0" in notes
 
 
 def test_the_best_is_bold_however_the_means_were_summed(lab):

@@ -61,9 +61,35 @@ def test_money_is_a_note(priced):
     assert "one pre-training: 5 EUR" in "\n".join(break_even_table(lab.frame(), lab.plan).notes)
 
 
+@pytest.mark.parametrize(
+    ("start", "expected"),
+    [({}, "5.00 tasks ["), ({"start": "corpus"}, "the first task")],
+    ids=["random weights", "the same pre-training"],
+)
+def test_at_constant_power_energy_breaks_even_where_hours_do(make_lab, start, expected):
+    """Pre-training takes 10 hours and the teacher's adaptation 2, which each task pays in full."""
+    corpus = {"data": {"source": "cifar10_subset", "per_class": 4}}
+    student = {"model": "timm/test_efficientnet", "weights": {"pretraining": "corpus"}}
+    arms = {"tune": {"method": "finetune"}, "distil": {"method": "distill", "loss": {"ce": 1, "kd": 1}, **start}}
+    lab = make_lab(pretraining={"corpus": corpus}, students={"small": student}, arms=arms)
+    hours = {key: {"pretraining": 10.0, "teacher": 2.0}.get(stage.kind, 0.0) for key, stage in lab.plan.stages.items()}
+    hours |= {cell.stage: 1.2 + cell.seed / 5 for cell in lab.cells("tune")}
+    hours |= {cell.stage: 1.3 + cell.seed / 10 for cell in lab.cells("distil")}
+    for key, each in hours.items():
+        lab.finish(key, hours=each, energy_joules=100 * 3600 * each)
+    table = break_even_table(lab.frame(), lab.plan)
+    (row,) = texts(table).values()
+    in_hours, in_energy = (row[table.columns.index(name) - 1] for name in ("pre-training pays from", "in energy"))
+    assert in_hours.startswith(expected)
+    assert in_energy == in_hours
+
+
 def test_words_for_every_case():
     assert tasks_text(BreakEven(12.3, 8.0, math.inf, True)) == "12.3 tasks [8.00, never]"
     assert tasks_text(BreakEven(0.4, math.nan, math.nan, True)) == "the first task (0.400)"
+    assert tasks_text(BreakEven(0.0, 0.0, 0.0, True)) == "the first task"
+    assert tasks_text(BreakEven(0.0, 0.0, math.inf, True)) == "the first task (0 [0, never])"
+    assert tasks_text(BreakEven(math.inf, 0.0, math.inf, True)) == "never [0, never]"
     assert tasks_text(BreakEven(math.inf, math.nan, math.nan, True)) == "never"
     assert tasks_text(BreakEven(math.nan, math.nan, math.nan, True)) == "n/a"
     assert (
@@ -85,3 +111,13 @@ def test_the_figure_has_a_line_for_each_way_and_a_mark_at_the_break_even(priced)
     marks = [line for line in axis.lines if line.get_marker() != "None"]
     assert [mark.get_xdata()[0] for mark in marks] == [pytest.approx(2 / 1.6)]
     assert len([line for line in axis.lines if len(line.get_xdata()) > 2]) == 2
+
+
+def test_the_pre_trained_side_is_no_distilled_student_that_is_fine_tuned(chained):
+    (row,) = texts(break_even_table(chained.frame(), chained.plan)).values()
+    assert row[:2] == ["2.00 (estimated)", "4.00"]
+
+
+def test_the_legend_has_every_arm_that_fine_tunes(tuned_apart):
+    figure = break_even_figure(tuned_apart.frame(), tuned_apart.plan, tuned_apart.store).figure
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["tune b / tune a", "distil, big (scratch)"]

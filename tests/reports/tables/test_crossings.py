@@ -113,3 +113,10 @@ def test_none_without_two_ladders(make_lab, arms):
     lab = make_ladders(make_lab, arms)
     finish(lab, {name: LINES[name] if "recipe" in arm else (50,) for name, arm in arms.items()})
     assert crossings(lab.frame(), lab.plan) is None
+
+
+def test_a_ladder_on_a_distilled_student_is_no_reference(make_lab):
+    arms = {"first": KD, "on": {"method": "finetune", "start": "first", **LENGTHS}}
+    lab = make_ladders(make_lab, arms | {name: ARMS[name] for name in ("KD", "tune")})
+    finish(lab, {"first": (50,), "on": (56, 60, 64), "KD": LINES["KD"], "tune": LINES["tune"]})
+    assert {row["against"] for row in texts(crossings(lab.frame(), lab.plan))} == {"tune"}

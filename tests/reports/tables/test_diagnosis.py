@@ -64,6 +64,10 @@ class TestBaselines:
         (row,) = rows_with(rows_of(finished), "baseline")
         assert row[4:] == ["mean of 3", "68.0 % against 80.0 % of tune: 12.0 points below"]
 
+    def test_not_below_a_distilled_student_that_is_fine_tuned(self, chained):
+        (row,) = rows_with(rows_of(chained), "baseline")
+        assert row[4:] == ["mean of 3", "60.0 % against 80.0 % of tune: 20.0 points below"]
+
     def test_below_scratch(self, finished):
         finished.finish_arm("tune", [0.62, 0.62, 0.62])
         finished.finish_arm("distil", [0.55, 0.55, 0.55])

@@ -73,6 +73,22 @@ class TestTeachers:
         assert rows(table)["distil, big (finetune)"][4] == "n/a"
         assert "pre-training of big: 8,000 A100 hours as stated (a card)" in table.notes
 
+    def test_beside_one_that_the_suite_pretrains_the_recipe_is_of_the_public_one(self, make_lab):
+        recipe = {"images": 90_000, "epochs": 10, "image_size": 32, "source": "a paper"}
+        network = {"model": "timm/test_efficientnet", "adapt": ["finetune"]}
+        teachers = {
+            "own": {**network, "weights": {"pretraining": "corpus"}},
+            "public": {**network, "weights": {"file": "weights.bin"}, "pretraining": recipe},
+        }
+        arm = {"method": "distill", "teachers": dict.fromkeys(teachers, 1), "loss": {"ce": 1, "kd": 1}}
+        corpus = {"corpus": {"data": {"source": "cifar10_subset", "fraction": 0.1}}}
+        lab = make_lab(pretraining=corpus, teachers=teachers, arms={"distil": arm}, price_teachers=True)
+        for key, stage in lab.plan.stages.items():
+            if stage.kind != "calibration":
+                lab.finish(key)
+        (note,) = (each for each in foundations(lab.frame(), lab.plan).notes if each.startswith("pre-training of"))
+        assert note.startswith("pre-training of public: an estimate: 90,000 images")
+
     def test_pricing_them_is_part_of_no_key(self, lab_with_teacher, make_lab):
         priced = lab_with_teacher(pretraining={"images": 9, "epochs": 1, "image_size": 32, "source": "a paper"})
         plain = make_lab(teachers=priced.plan.file.source.root["teachers"])

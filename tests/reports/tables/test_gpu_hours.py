@@ -37,6 +37,13 @@ def test_the_reference_is_the_first_arm_that_fine_tunes(make_lab):
     assert (rows["tune"][2], rows["longer"][2]) == ("1.00", "4.00")
 
 
+def test_the_reference_is_no_distilled_student_that_is_fine_tuned(chained):
+    rows = texts(gpu_hours(chained.frame(), chained.plan))
+    # The distilled student takes 3 hours, and six cells share the teacher's 6.
+    assert rows["distil + tune"] == ["1.00 ± 0.00 (n=3)", "5.00", "1.25", "0", "5.00", "0.83"]
+    assert rows["tune"] == ["4.00 ± 0.00 (n=3)", "4.00", "1.00", "2.00", "6.00", "1.00"]
+
+
 def test_each_student_has_its_own_reference(make_lab):
     student = {"model": "timm/test_efficientnet", "weights": {"file": "weights.bin"}}
     arms = {"scratch": {"method": "scratch"}, "tune": {"method": "finetune"}}

@@ -52,6 +52,23 @@ def test_each_student_has_its_own_reference(make_lab):
     ]
 
 
+def test_the_reference_is_no_distilled_student_that_is_fine_tuned(chained):
+    table = savings(chained.frame(), chained.plan)
+    # 3 hours and a sixth of the teacher's 6, against 4, and 2 of pre-training.
+    assert texts(table)["distil, big (scratch)"][2] == "33.3 % less [33.3, 33.3]"
+    assert "the arm 'tune'" in "\n".join(table.notes)
+
+
+def test_students_that_are_fine_tuned_by_an_arm_each(tuned_apart):
+    table = savings(tuned_apart.frame(), tuned_apart.plan)
+    assert [[entry.text for entry in row[1:]] for row in table.rows] == [
+        ["b", "distil, big (scratch)", "4.00", "50.0 % less [50.0, 50.0]", "60.0 % less [60.0, 60.0]", "3 / 3"],
+        ["a", "distil, big (scratch)", "4.00", "20.0 % less [20.0, 20.0]", "42.9 % less [42.9, 42.9]", "3 / 3"],
+    ]
+    assert table.title == "Training time saved by distillation against tune b / tune a in tiny"
+    assert "the arm 'tune b / tune a'" in "\n".join(table.notes)
+
+
 def test_lost_cells_and_single_seeds(lab):
     assert texts(savings(lab.frame(), lab.plan)) == {"distil, big (scratch)": ["–"] * 4}
     lab.finish(lab.teacher(), hours=3.0)

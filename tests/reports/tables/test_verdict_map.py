@@ -167,3 +167,16 @@ def test_none_for_one_cell_or_one_side(make_lab, arms):
 def test_none_before_a_distilled_arm_is_finished(sizes):
     sizes.finish_arm("tune", [0.5], data="whole")
     assert verdict_map_table(sizes.frame(), sizes.plan) is None
+
+
+@pytest.mark.parametrize(("hours", "verdict"), [(4.0, "surpasses"), (5.0, "no fine-tune that cheap")])
+def test_a_distilled_student_that_is_fine_tuned_is_no_reference(make_lab, hours, verdict):
+    """It costs little more than the distilled arm, and more than the other that fine-tunes where that is cheap."""
+    lab = make_lab(students={"a": STUDENT, "b": OTHER}, arms=PAIR | {"on": {"method": "finetune", "start": "distil"}})
+    lab.teach()
+    for student in "ab":
+        lab.finish_arm("distil", [0.70, 0.71, 0.72], [4.0] * 3, student=student)
+        lab.finish_arm("on", [0.90, 0.91, 0.92], [4.2] * 3, student=student)
+        lab.finish_arm("tune", [0.60, 0.61, 0.62], [hours] * 3, student=student)
+    given = verdict_maps(lab.frame(), lab.plan)[0]
+    assert {cell.verdict for cell in given.cells.values()} == {verdict}

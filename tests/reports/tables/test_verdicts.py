@@ -108,6 +108,9 @@ class TestVerdict:
         lab.finish_arm("longer", [0.9, 0.91, 0.92])
         assert {each.reference for each in compare(lab.frame(), 0.5, 0.05)} == {"tune"}
 
+    def test_the_reference_is_no_distilled_student_that_is_fine_tuned(self, chained):
+        assert {each.reference for each in compare(chained.frame(), 0.5, 0.05)} == {"tune"}
+
 
 class TestLittle:
     def test_one_seed_has_a_difference_and_no_verdict(self, make):

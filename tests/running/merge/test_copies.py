@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from pathlib import Path
 
@@ -76,6 +77,32 @@ class TestCopies:
         (done,) = merged(a, into=into)
         assert done.copied == [f"cell/{path.name}"]
         assert files(begun) == files(path)
+
+    def test_a_kind_on_another_disk(self, stores, tmp_path, monkeypatch):
+        """The stage that was begun there is replaced within its disk: nothing is renamed from one to another."""
+        a, into = stores("a", "into")
+        path, disk, rename = stage(a, 1), tmp_path / "disk", Path.rename
+        (disk / path.name).mkdir(parents=True)
+        (into / "cell").symlink_to(disk)
+
+        def within_a_disk(old, new):
+            if len({disk in each.resolve().parents for each in (old, new)}) > 1:
+                raise OSError(errno.EXDEV, "Invalid cross-device link")
+            return rename(old, new)
+
+        monkeypatch.setattr(Path, "rename", within_a_disk)
+        (done,) = merged(a, into=into)
+        assert (done.copied, done.damaged) == ([f"cell/{path.name}"], {})
+        assert files(disk / path.name) == files(path)
+        assert [each.name for each in disk.iterdir()] == [path.name]
+
+    @pytest.mark.parametrize("name", ["cell/.merging", "cell/.removed-1", ".sync-1/cell"])
+    def test_folders_of_other_commands_are_no_stages(self, stores, name):
+        a, into = stores("a", "into")
+        path = stage(a, 1)
+        (a / name).mkdir(parents=True)
+        (done,) = merged(a, into=into)
+        assert (done.copied, done.unfinished) == ([f"cell/{path.name}"], [])
 
 
 def outputs(root: Path, seed: int = 0) -> Path:
@@ -208,3 +235,16 @@ def test_ledgers_come_along_once_and_grown_ones_again(stores):
     (b / "ledger" / "2.jsonl").write_text("t")
     merged(a, b, into=c)
     assert files(c / "ledger") == {"1.jsonl": b"one\nmore\n", "2.jsonl": b"two\n"}
+
+
+def test_a_ledger_that_cannot_be_copied_ends_no_merge(stores):
+    """A folder of such a name is none; one that is in the way is named."""
+    a, into = stores("a", "into")
+    for folder in (a / "ledger" / "1.jsonl", into / "ledger" / "2.jsonl"):
+        folder.mkdir(parents=True)
+    for name in ("2.jsonl", "3.jsonl"):
+        (a / "ledger" / name).write_text("line\n")
+    (done,) = merged(a, into=into)
+    assert list(done.damaged) == ["ledger/2.jsonl"]
+    assert sorted(each.name for each in (into / "ledger").iterdir()) == ["2.jsonl", "3.jsonl"]
+    assert (into / "ledger" / "3.jsonl").read_text() == "line\n"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from contextlib import closing
@@ -16,6 +18,23 @@ from benchbench.running.merge import MERGE
 from benchbench.store import Claims, StageFolder, write_json
 from benchbench.store.processes import this_process
 from tests.running.merge.stores import calibration, files, merged, stage
+
+
+@pytest.fixture
+def unreadable(monkeypatch):
+    """Has the copy of a file fail: `unreadable(path, errno.EIO)`; also for root, who may read everything."""
+
+    def make(path, number):
+        copy = shutil.copyfileobj
+
+        def fails(read, written):
+            if read.name == str(path):
+                raise OSError(number, os.strerror(number), read.name)
+            copy(read, written)
+
+        monkeypatch.setattr(shutil, "copyfileobj", fails)
+
+    return make
 
 
 class TestConflicts:
@@ -110,6 +129,30 @@ class TestDamage:
         assert "\n" not in message
         assert done.copied == [f"calibration/{good.name}"]
         assert [path.parent.name for path in into.glob("*/*/record.json")] == [good.name]
+
+    @pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ENOENT])
+    def test_a_file_that_cannot_be_read_is_that_of_its_stage_alone(self, stores, unreadable, number):
+        a, b, into = stores("a", "b", "into")
+        bad, good = sorted([stage(a, 1), stage(a, 2)])
+        (a / "ledger").mkdir()
+        (a / "ledger" / "1.jsonl").write_text("line\n")
+        other = calibration(b)
+        unreadable(bad / "log.txt", number)
+        first, second = merged(a, b, into=into)
+        assert (first.copied, second.copied) == ([f"cell/{good.name}"], [f"calibration/{other.name}"])
+        assert list(first.damaged) == [f"cell/{bad.name}"]
+        assert f"{bad.name}/log.txt" in first.damaged[f"cell/{bad.name}"]
+        assert [each.name for each in (into / "cell").iterdir()] == [good.name]
+        assert (into / "ledger" / "1.jsonl").exists()
+
+    @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
+    def test_a_disk_that_takes_nothing_more_ends_the_merge(self, stores, unreadable, number):
+        a, into = stores("a", "into")
+        first, second = sorted([stage(a, 1), stage(a, 2)])
+        unreadable(second / "log.txt", number)
+        with pytest.raises(OSError, match=os.strerror(number)):
+            merged(a, into=into)
+        assert [each.name for each in (into / "cell").iterdir()] == [first.name]
 
     def test_a_merge_that_is_killed_goes_on(self, stores):
         """Killed while it copies the weights of the second stage: that one is not there, and comes the next time."""

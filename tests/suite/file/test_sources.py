@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import textwrap
 from pathlib import Path
 from typing import ClassVar
@@ -92,6 +93,18 @@ class TestInPython:
         where = "YAML text:2: wrong" if first.source.has_lines else "seeds: wrong"
         assert str(first.error("wrong", ["seeds"])) == where
 
+    @pytest.mark.parametrize(
+        ("value", "text"),
+        [
+            (list(np.arange(2)), "[0, 1]"),
+            ({"a": np.float32(0.5)}, '{"a": 0.5}'),
+            (Path("a b"), '"a b"'),
+        ],
+    )
+    def test_the_option_of_an_override(self, value, text):
+        assert Override("x-mine", value).argument == f"x-mine={text}"
+        assert build_suite(self.DICT, [Override("x-mine", value).argument]).suite.name == "tiny"
+
     def test_repr(self, path):
         path.write_text(SUITE)
         assert repr(load_suite(path)) == f"<suite tiny: 2 arms, 1 data set, 1 student, 2 seeds; {path}>"
@@ -114,6 +127,13 @@ class TestPaths:
     def test_absent_everywhere_is_beside_the_suite(self, path):
         path.write_text(SUITE)
         assert load_suite(path).resolve(Path("nowhere")) == path.parent / "nowhere"
+
+    def test_a_folder_whose_name_is_no_utf8(self, tmp_path):
+        path = tmp_path / os.fsdecode(b"caf\xe9") / "suite.yaml"
+        path.parent.mkdir()
+        path.write_text(SUITE)
+        with pytest.raises(SuiteError, match=r"suite\.yaml:8: the name of .*caf\\udce9/w\.bin is no UTF-8; rename it$"):
+            load_suite(path).resolve(Path("w.bin"), ["students", "small", "weights", "file"])
 
     def test_home(self, path, monkeypatch):
         monkeypatch.setenv("HOME", str(path.parent / "home"))

@@ -14,7 +14,7 @@ from benchbench.errors import StageError
 from benchbench.training.finite import NO_CLASS
 from benchbench.training.loop import _end_epoch_of
 from tests.specs import loss_spec
-from tests.training.loop.conftest import STEPS
+from tests.training.conftest import STEPS
 from tests.training.small import (
     BATCH,
     EPOCHS,

@@ -10,7 +10,7 @@ from torch import nn
 
 from benchbench.errors import StageError
 from tests.training.cohort.conftest import breaking
-from tests.training.loop.conftest import STEPS
+from tests.training.conftest import STEPS
 from tests.training.small import BATCH, CLASSES
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from benchbench.specs.records import Progress
 from benchbench.store import StageFolder
 from benchbench.training.checkpoints import Checkpoints
-from tests.training.loop.conftest import HELD_OUT, STEPS
+from tests.training.conftest import HELD_OUT, STEPS
 from tests.training.small import (
     BATCH,
     EPOCHS,

@@ -11,7 +11,7 @@ from torch import nn
 from benchbench.seeds import seed_everything
 from benchbench.store import StageFolder
 from benchbench.training.checkpoints import Checkpoints
-from tests.training.loop.conftest import STEPS
+from tests.training.conftest import STEPS
 from tests.training.small import (
     CPU,
     CRD,

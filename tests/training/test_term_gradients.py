@@ -9,12 +9,14 @@ import torch
 from torch.nn import functional as F
 
 from benchbench.components import Component, Offer
+from benchbench.losses.base import LossContext
 from benchbench.losses.methods.kd import distillation_kl
+from benchbench.losses.multi_teacher import MultiTeacherLoss
 from benchbench.specs.records import GradientRecord
 from benchbench.training import loop
 from benchbench.training.term_gradients import advice, term_gradients
 from tests.specs import loss_spec
-from tests.training.loop.conftest import network
+from tests.training.conftest import network
 from tests.training.small import CRD, SIMCLR, EveryStep, assert_same_end
 
 LOSSES = ("ce", loss_spec("kd", 0.9), CRD, SIMCLR)
@@ -29,9 +31,14 @@ def broken(student, teacher, batch):
     raise ValueError("no")
 
 
+def pulled(student, teacher, batch):
+    """A loss that each of several teachers has for itself."""
+    return {"pulled": F.mse_loss(student.embedding, teacher.embedding[:, :6])}
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _losses(registry):
-    for function in (blind, broken):
+    for function in (blind, broken, pulled):
         needs = frozenset({"teacher"})
         registry.add(
             Offer("loss", Component(function.__name__, f"{__name__}:{function.__name__}", needs=needs), "here")
@@ -59,6 +66,27 @@ def test_norms(make):
     kd = norm(run.model, 0.9 * distillation_kl(logits, outputs[0].logits))
     assert list(record.terms) == ["kd", "dkd.target", "dkd.non_target"]
     assert record.terms["kd"] == pytest.approx(kd, rel=1e-5)
+
+
+def test_a_loss_of_each_teacher_counts_by_its_share(make, registry):
+    run = make(("ce", "pulled"))
+    batch, (outputs,) = first_step(run)
+    context = LossContext(
+        classes=run.model.classes,
+        student_dim=run.model.dim,
+        student_head=run.model.head,
+        teacher_dim=run.teachers[0].dim,
+        teacher_head=None,
+        labels=batch.labels,
+        epochs=run.recipe.epochs,
+        device=run.device,
+    )
+    losses = MultiTeacherLoss([loss_spec("ce"), loss_spec("pulled", 100.0)], registry, [context] * 2, [0.9, 0.1])
+    record = term_gradients(run.model, losses, batch, [outputs] * 2, run.recipe)
+    value = pulled(run.model(batch.images), outputs, batch)["pulled"]
+    assert list(record.terms) == ["pulled 1", "pulled 2"]
+    for term, factor in zip(record.terms, (90.0, 10.0), strict=True):
+        assert record.terms[term] == pytest.approx(norm(run.model.trunk, factor * value), rel=1e-5)
 
 
 def run_with_and_without(make, losses, monkeypatch):
