@@ -144,13 +144,14 @@ def storm(seed: int, count: int, folder: Path) -> Iterator[tuple[str, str]]:
     """Plans so many mutants in a folder; gives the name of each and the rule that it breaks, empty for none."""
     draw, path = random.Random(seed), folder / "suite.yaml"
     originals = texts(folder)
+    files = "|".join(re.escape(str(each)) for each in (path, *shipped_suites().values()))  # one may extend another
     with networks(folder / "cache", built=False):
         for number in range(count):
             path.write_bytes(mutant(draw.choice(originals), draw))
             ended = call(
                 "plan", path, "--device", "cpu", "--jobs", "1", "--store", folder / "runs", "--data", folder / "data"
             )
-            fault = fault_of(ended, rf"{re.escape(str(path))}:\d+: ")
+            fault = fault_of(ended, rf"({files}):\d+: ")
             if any(each.name == EXECUTED for each in (folder, Path()) for each in each.iterdir()):
                 fault = "code of the suite was run"
             yield f"mutant {seed}/{number}", fault
