@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -394,7 +393,8 @@ class Run:
         return "\n".join([self._state(), self.answer, repr(self.tables), repr(self.figures)])
 
     def _repr_html_(self) -> str:
-        accuracy = self.tables.get("accuracy")
-        table = accuracy._repr_html_() if accuracy is not None else ""
+        from html import escape
+
+        table = accuracy._repr_html_() if (accuracy := self.tables.get("accuracy")) is not None else ""
         texts = [self._state(), self.answer, *(f"failed: {name}: {why}" for name, why in self.failed.items())]
         return "".join(f"<p>{escape(text)}</p>" for text in texts) + table

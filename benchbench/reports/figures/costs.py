@@ -40,7 +40,7 @@ COLOR_OF = {"student": 0, "teacher": 1, "data": 2, SHARED: 4}
 LABEL = 36  # characters of a line beside a bar
 NOTES = [
     "one run as if alone, means over seeds, by section of its record, and its share of other stages; tick: the hours "
-    "of both in the tables; pre-training is not in it"
+    "of both in the tables, which leave out reading, and measuring gradients; pre-training is not in it"
 ]
 OTHER_NOTE = "other: {}"
 
